@@ -1,0 +1,27 @@
+# The front door. Needs make, python3 (3.11 or later) and python3-venv; everything else is set up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo test check clean
+
+.venv/stamp: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable . --group dev
+	touch $@
+
+demo: .venv/stamp  ## build a small real model, run everything in a scratch directory
+	$(BIN)/python -m modelward.daemon demo
+
+test: .venv/stamp
+	$(BIN)/pytest
+
+check: .venv/stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=.imports $(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

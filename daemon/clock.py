@@ -1,0 +1,35 @@
+"""Time, as an argument. Durations come from `monotonic()`; the wall clock is for people and for file ages.
+
+The only module that reads a clock; tests pass one that they move by hand.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What a part may ask of time."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start; never goes back."""
+
+    def wall(self) -> float:
+        """Seconds since 1970, as files carry them; may jump."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+
+def rfc3339(wall: float) -> str:
+    """A wall time for people and JSON: RFC 3339 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,268 @@
+"""The messages between daemon and workers: newline-delimited JSON, one object a message, at most 64 KiB.
+
+The only module both programs import. It decides what a legal message is and does no I/O. A message carries its kind in
+the key "type"; unknown keys are passed over, so that either side may learn new ones first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+PROTOCOL: Final = 1
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+
+
+class Refused(ValueError):
+    """A line that is no message of this protocol; the text says why."""
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+    """Any message; the tag is the class name in lower case unless given."""
+
+
+# worker -> daemon
+
+
+class Hello(Message, frozen=True):
+    """First message of a worker. `serving` is "" while it serves nothing; `artifact` is the path it was told to load."""
+
+    pid: int
+    name: str = ""
+    protocol: int = PROTOCOL
+    attached: bool = True
+    serving: str = ""
+    artifact: str = ""
+
+
+class Prepared(Message, frozen=True):
+    """The version is loaded aside and warm; `commit` will swap it in."""
+
+    rollout: str
+    version: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class CannotPrepare(Message, frozen=True, tag="refused"):
+    """The version can't be loaded; the worker serves on what it has."""
+
+    rollout: str
+    version: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Serving(Message, frozen=True):
+    """From now on requests are answered by this version. `rollout` is "" for the version of the welcome."""
+
+    rollout: str
+    version: str
+
+
+class Beat(Message, frozen=True):
+    """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above."""
+
+    inflight: int = 0
+    requests: int = 0
+    errors: int = 0
+    p95_seconds: float = 0.0
+    rss_bytes: int = 0
+
+
+class Reopened(Message, frozen=True):
+    """Log files were reopened: nothing more is written to the old ones."""
+
+
+class Drained(Message, frozen=True):
+    """No request is left and none will be accepted; the worker ends."""
+
+
+FromWorker = Hello | Prepared | CannotPrepare | Serving | Beat | Reopened | Drained
+
+# daemon -> worker
+
+
+class Welcome(Message, frozen=True):
+    """Answer to hello. `version` is "" when there is nothing to serve yet; `artifact` is the directory to load from."""
+
+    version: str = ""
+    artifact: str = ""
+    beat_seconds: float = 5.0
+
+
+class Prepare(Message, frozen=True):
+    """Load `version` from `artifact` beside what is served."""
+
+    rollout: str
+    version: str
+    artifact: str
+
+
+class Commit(Message, frozen=True):
+    """Serve what was prepared under this rollout."""
+
+    rollout: str
+
+
+class Abort(Message, frozen=True):
+    """Forget what was prepared under this rollout."""
+
+    rollout: str
+
+
+class ReopenLogs(Message, frozen=True, tag="reopen_logs"):
+    """Open the log files anew by name, then answer `reopened`."""
+
+
+class Drain(Message, frozen=True):
+    """Accept nothing more, answer what was accepted, say `drained`, end."""
+
+
+class Stop(Message, frozen=True):
+    """End now."""
+
+
+FromDaemon = Welcome | Prepare | Commit | Abort | ReopenLogs | Drain | Stop
+
+# what the daemon hands to the processes it starts, and what a validator says
+
+
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`."""
+
+    name: str
+    worker_socket: str
+    api_socket: str
+    listen_fd: int
+    kind: str = "sensevoice"
+    threads: int = 1
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    queue: int = 64
+    max_upload_bytes: int = 64 << 20
+    max_audio_seconds: float = 3600.0
+    request_timeout_seconds: float = 300.0
+    drain_seconds: float = 30.0
+    token_file: str = ""
+    log_dir: str = ""
+    log_level: str = "info"
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """What a validator is asked to judge: one JSON object on its standard input.
+
+    `artifact_root` is where an accepted version is left in the daemon's own form ("" to keep nothing);
+    `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none.
+    """
+
+    path: str
+    version: str
+    kind: str = "sensevoice"
+    artifact_root: str = ""
+    live_artifact: str = ""
+    memory_bytes: int = 0
+    timeout_seconds: float = 120.0
+    threads: int = 1
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    checksums: str = "if-present"
+    public_keys: tuple[str, ...] = ()
+    golden: str = ""
+    max_error_rate: float = 0.10
+    max_latency_ratio: float = 2.0
+    compile: str = "exact"
+
+
+class GateStarted(Message, frozen=True, tag="gate_started"):
+    """A gate begins: if nothing follows, this is the one that did not come back."""
+
+    gate: str
+
+
+class GateDone(Message, frozen=True, tag="gate_done"):
+    """A gate's answer. A warning passes and is shown."""
+
+    gate: str
+    passed: bool
+    seconds: float
+    because: str = ""
+    warning: bool = False
+
+
+class Judged(Message, frozen=True):
+    """A validator's last line. `digest` and `artifact` are "" when they were not reached.
+
+    `changing` says that the version was modified while it was read: no verdict, look again later.
+    `load_bytes` is the memory that loading and one run took; `compiled` is for people: form, gain, reason.
+    """
+
+    accepted: bool
+    because: str = ""
+    digest: str = ""
+    artifact: str = ""
+    bytes: int = 0
+    load_bytes: int = 0
+    changing: bool = False
+    compiled: dict[str, str | float | bool] = {}
+
+
+FromValidator = GateStarted | GateDone | Judged
+
+_encoder = msgspec.json.Encoder()
+_from_validator = msgspec.json.Decoder(FromValidator)
+_from_worker = msgspec.json.Decoder(FromWorker)
+_from_daemon = msgspec.json.Decoder(FromDaemon)
+
+
+def encode(message: Message) -> bytes:
+    """One line, newline included. Raises Refused when it would be longer than MAX_MESSAGE_BYTES."""
+    line = _encoder.encode(message) + b"\n"
+    if len(line) > MAX_MESSAGE_BYTES:
+        raise Refused(f"cannot send {type(message).__name__.lower()}: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
+    return line
+
+
+def decode_from_worker(line: bytes) -> FromWorker:
+    """The message in one line. Raises Refused with the reason when it is none."""
+    try:
+        return _from_worker.decode(_bounded(line))
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise Refused(f"cannot read a worker's message: {e}") from e
+
+
+def decode_from_daemon(line: bytes) -> FromDaemon:
+    """The message in one line. Raises Refused with the reason when it is none."""
+    try:
+        return _from_daemon.decode(_bounded(line))
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise Refused(f"cannot read the daemon's message: {e}") from e
+
+
+def decode_from_validator(line: bytes) -> FromValidator:
+    """The message in one line of a validator's output. Raises Refused with the reason when it is none."""
+    try:
+        return _from_validator.decode(_bounded(line))
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise Refused(f"cannot read a validator's message: {e}") from e
+
+
+def _bounded(line: bytes) -> bytes:
+    if len(line) > MAX_MESSAGE_BYTES:
+        raise Refused(f"cannot read a message: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
+    return line
+
+
+class Lines:
+    """Cuts a byte stream into lines of at most MAX_MESSAGE_BYTES; never holds more than that."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines completed by `data`, newlines removed. Raises Refused when a line grows past the limit."""
+        self._held += data
+        *lines, rest = bytes(self._held).split(b"\n")
+        self._held = bytearray(rest)
+        if any(len(line) > MAX_MESSAGE_BYTES for line in (*lines, rest)):
+            raise Refused(f"cannot read a message: longer than {MAX_MESSAGE_BYTES} bytes")
+        return [line for line in lines if line.strip()]
