@@ -1,0 +1,21 @@
+"""What many tests need: waiting for a condition without sleeping blindly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
+    """The first true answer of `condition`; fails the test when none comes within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
+        time.sleep(0.01)
