@@ -26,7 +26,7 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 
 
 class Hello(Message, frozen=True):
-    """First message of a worker. `serving` is "" while it serves nothing; `artifact` is the path it was told to load."""
+    """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it loaded that from."""
 
     pid: int
     name: str = ""
