@@ -1,0 +1,12 @@
+"""A small real recogniser made on the spot: it hears DTMF telephone keys, with SenseVoice-small's signature and files.
+
+For trying modelward without a download, and for its tests. No other part of the worker may depend on it.
+"""
+
+from __future__ import annotations
+
+from .clips import write_clips
+from .files import build_broken_version, build_version
+from .synth import dial
+
+__all__ = ["build_broken_version", "build_version", "dial", "write_clips"]
