@@ -163,13 +163,15 @@ def _bake_ends(view: View, policy: Policy) -> float | None:
 
 
 def _last_watch(view: View, policy: Policy) -> Action:
+    if view.cancelled:
+        return Done(f"every worker serves it; not watched further: {view.cancelled}")
     until = (view.all_moved if view.all_moved is not None else view.now) + policy.bake_seconds
     return Wait(until, "watching") if view.now < until else Done("every worker serves it")
 
 
 def _broken(view: View, policy: Policy) -> str:
     """Why the version must not go on; "" when nothing speaks against it."""
-    if view.cancelled:
+    if view.cancelled and not view.link_moved:
         return view.cancelled
     if view.deaths:
         return f"worker {view.deaths[0]} died while it served it"

@@ -108,9 +108,8 @@ def _serving(peer: Peer, message: p.Serving, now: float) -> Event:
         peer.stage, peer.stage_since = Stage.MOVED, now
         peer.at_move = peer.beat
     else:
-        peer.serving = message.version
-        if peer.loading != message.version:
-            peer.artifact = ""
+        known = peer.loading == message.version and peer.offered[0] == message.version
+        peer.serving, peer.artifact = message.version, peer.offered[1] if known else ""
     peer.loading = ""
     return Event(peer.name, "serving", message.version)
 
