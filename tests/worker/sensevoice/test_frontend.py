@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.worker.sensevoice.vectors import CLIPS, VECTORS, clip
 
 from modelward.worker.sensevoice import frontend
-from tests.worker.sensevoice.vectors import CLIPS, VECTORS, clip
 
 
 def cmvn() -> tuple[np.ndarray, np.ndarray]:
