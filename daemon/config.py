@@ -7,7 +7,6 @@ configuration is judged by its text alone.
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from .errors import BadConfig
 from .mistakes import Location, from_validation
+from .reading import open_regular
 from .relations import findings
 from .sections import (
     AlertRule,
@@ -68,8 +68,11 @@ def parse(text: str, origin: str) -> Config:
         data = tomllib.loads(text)
     except RecursionError:
         raise BadConfig(origin, ("the file: lists or tables nested too deeply; a handful of levels",)) from None
-    except ValueError as e:
-        raise BadConfig(origin, (f"the file: no TOML: {e}",)) from None
+    except tomllib.TOMLDecodeError as e:
+        end = f"at the end, line {len(text.splitlines())}"
+        raise BadConfig(origin, (f"the file: no TOML: {str(e).replace('at end of document', end)}",)) from None
+    except ValueError:
+        raise BadConfig(origin, ("the file: a number with too many digits, or a date that does not exist",)) from None
     tables = {key: _frozen(value) for key, value in data.items()}
     try:
         config, wrong = Config.model_validate(tables), dict[Location, str]()
@@ -109,16 +112,10 @@ def _without(tables: dict[str, object], places: set[Location]) -> dict[str, obje
 
 def _read(path: Path) -> str:
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise BadConfig(str(path), (f"the file: {_kind(mode)}; a regular file of TOML",))
+        with open_regular(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as e:
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        raise BadConfig(str(path), (f"the file: cannot be read: {reason}",)) from e
+    except OSError as e:
+        raise BadConfig(str(path), (f"the file: cannot be read: {e.strerror}",)) from e
     if len(data) > MAX_FILE_BYTES:
         raise BadConfig(str(path), (f"the file: too big; at most {MAX_FILE_BYTES} bytes",))
     try:
@@ -126,11 +123,6 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as e:
         line = data[: e.start].count(b"\n") + 1
         raise BadConfig(str(path), (f"the file: line {line} is not UTF-8; save it as UTF-8",)) from e
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 class Change(NamedTuple):

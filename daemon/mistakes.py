@@ -65,8 +65,6 @@ def _sentence(kind: str, place: Location, value: object, context: dict[str, Any]
         return f"{describe(value)} is none of the choices; {', '.join(map(describe, choices))}{meant}"
     if kind == "missing":
         return f"is missing; {_EXPECTED[kind]}"
-    if kind == "too_short":
-        return "is empty; at least one"
     shown = "this" if place[:2] == ("alerts", "to") else describe(value)
     return f"{shown} cannot stand here; {_EXPECTED.get(kind, 'a value of another kind')}"
 

@@ -89,6 +89,8 @@ def _lists(config: Config) -> Iterator[Finding]:
             if value in values[:index]:
                 place = f"[{index}].{field}" if field else f"[{index}]"
                 yield Finding((key,), f'{place}: "{value}" is there already as number {values.index(value)}; once')
+    if not config.workers.providers:
+        yield Finding(("workers.providers",), 'is empty; at least "CPUExecutionProvider"')
     for index, rule in enumerate(config.monitor.alert):
         if rule.clear > rule.above:
             yield Finding(

@@ -69,9 +69,7 @@ class Workers(Section):
 
     count: Annotated[int, whole(0, 1024)] = 0  # 0: one for each CPU
     threads: Annotated[int, whole(1, 1024)] = 1
-    providers: Annotated[tuple[Annotated[str, checks.provider_name], ...], Field(min_length=1)] = (
-        "CPUExecutionProvider",
-    )
+    providers: tuple[Annotated[str, checks.provider_name], ...] = ("CPUExecutionProvider",)
     listen: Annotated[str, checks.address] = "127.0.0.1:7860"
     token_file: OptionalPath = ""  # "": no token is asked for
     drain: Annotated[float, duration(0, DAY)] = 30.0  # 0: requests under way are cut off

@@ -83,7 +83,7 @@ def parse_duration(value: object) -> float:
         if seconds is None:
             raise ValueError(f"{describe(value)} is no duration; {right}")
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if abs(value) < 1e300 else math.inf  # an integer may be too large for a float
     else:
         raise ValueError(f"{describe(value)} is no duration; {right}")
     if not math.isfinite(seconds) or seconds < 0:

@@ -1,0 +1,46 @@
+"""`modelward reload`: SIGHUP that waits, and shows each change, when it holds, and each mistake that was refused."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import Refused
+from .client import Answer, refusal
+from .options import json_option, print_json, socket_option
+from .render import clean, items
+from .wishes import decided, granted
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """--json, --socket."""
+    json_option(parser)
+    socket_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 taken up, 1 refused (the old configuration holds on), 3 no daemon."""
+    answer = decided(args, "/v1/reload", {})
+    if args.json:
+        print_json(answer)
+        return 0 if granted(answer) else 1
+    if not granted(answer):
+        print(refusal(answer), file=sys.stderr)
+        for mistake in _mistakes(answer):
+            print(f"  {mistake}", file=sys.stderr)
+        return Refused.exit_status
+    for change in items(answer.data, "changes"):
+        print(_sentence(change))
+    print(clean(answer.data.get("message")) or "done")
+    return 0
+
+
+def _mistakes(answer: Answer) -> list[str]:
+    mistakes = answer.data.get("mistakes")
+    return [clean(mistake) for mistake in mistakes] if isinstance(mistakes, list) else []
+
+
+def _sentence(change: dict[str, object]) -> str:
+    applies = clean(change.get("applies"))
+    when = "" if applies == "live" else f" (after a {applies})"
+    return f"{clean(change.get('key'))}: {clean(change.get('old'))} -> {clean(change.get('new'))}{when}"
