@@ -24,7 +24,7 @@ from .fit import Floats
 from .network import learn
 
 MODEL: Final = "model.onnx"
-_BROKEN_WEIGHT: Final = "memory.hidden.weight"
+_BROKEN_WEIGHT: Final = "memory.logits.weight"  # behind the last ReLU, which may make a zero of what is no number
 _CONFIG: Final = """\
 # a recogniser of telephone keys with the signature of SenseVoice-small
 model: SenseVoiceSmall
