@@ -76,7 +76,7 @@ class Catalog:
                 notes.append(Note(seen.name, "seen"))
             elif seen.fingerprint != entry.seen.fingerprint:
                 entry.seen, entry.changed = seen, monotonic
-                entry.digest, entry.verdict = "", None
+                entry.digest, entry.verdict, entry.due = "", None, 0.0
                 entry.take(Event.CHANGED)
                 notes.append(Note(seen.name, "changed"))
             else:
