@@ -7,7 +7,10 @@ from __future__ import annotations
 import atexit
 import functools
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,8 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from modelward.worker.demo import build_version, vocabulary
-from modelward.worker.demo.network import learn
+from modelward.worker.demo import vocabulary
 
 MODEL: Final = "model.onnx"
 DATA: Final = "model.onnx.data"
@@ -43,23 +45,29 @@ _SHERPA_IDS: Final = {
 
 
 @functools.cache
-def _cache() -> Path:
+def demo() -> Path:
+    """What `python -m modelward.worker.demo` makes: versions/ and clips/. For copying from, not for changing."""
     directory = Path(tempfile.mkdtemp(prefix="modelward-tests-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    subprocess.run(
+        [sys.executable, "-m", "modelward.worker.demo", directory],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        timeout=100,
+        check=True,
+    )
     return directory
 
 
-@functools.cache
-def _built(words: bool) -> Path:
-    directory = _cache() / ("words" if words else "digits")
-    build_version(directory, words=words)
-    return directory
+def clips() -> dict[str, Path]:
+    """The demo's sample clips by name; beside each NAME.wav lie NAME.digits.txt and NAME.words.txt."""
+    return {path.stem: path for path in sorted((demo() / "clips").glob("*.wav"))}
 
 
 def good_version(root: Path, name: str = "dtmf-v1.0", *, words: bool = False, golden: bool = True) -> Path:
     """The directory root/name: the demo recogniser as it is, writing digits or words, with or without golden clips."""
     directory = root / name
-    shutil.copytree(_built(words), directory)
+    shutil.copytree(demo() / "versions" / ("dtmf-v1.1" if words else "dtmf-v1.0"), directory)
     if not golden:
         shutil.rmtree(directory / "golden")
     return directory
@@ -96,7 +104,7 @@ def sherpa_version(
     model = onnx.load(directory / MODEL)
     rename_values(model, _SHERPA_NAMES)
     drop_output(model, "encoder_out_lens")
-    helper.set_model_props(model, _sherpa_metadata())
+    helper.set_model_props(model, _sherpa_metadata((directory / "am.mvn").read_text(encoding="ascii")))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, directory / MODEL)
     pieces = json.loads((directory / "tokens.json").read_text(encoding="utf-8"))
@@ -188,11 +196,8 @@ def drop_output(model: onnx.ModelProto, name: str) -> None:
         model.graph.initializer.remove(tensor)
 
 
-def _sherpa_metadata() -> dict[str, str]:
-    network = learn()
-    numbers = {
-        name: ",".join(f"{value:.7g}" for value in np.tile(values, 7))
-        for name, values in (("neg_mean", network.shift), ("inv_stddev", network.scale))
-    }
+def _sherpa_metadata(cmvn: str) -> dict[str, str]:
+    rows = [line.split()[3:-1] for line in cmvn.splitlines() if line.startswith("<LearnRateCoef>")]
+    numbers = {name: ",".join(row) for name, row in zip(("neg_mean", "inv_stddev"), rows, strict=True)}
     fixed = {"lfr_window_size": "7", "lfr_window_shift": "6", "normalize_samples": "0", "model_type": "sense_voice_ctc"}
     return {**fixed, **numbers, **{k: str(v) for k, v in _SHERPA_IDS.items()}, "vocab_size": str(vocabulary.SIZE)}

@@ -98,8 +98,8 @@ def test_the_model_is_no_file(name: str, kind, tmp_path: Path) -> None:
 def test_tokens_and_normalisation_do_not_fit(tmp_path: Path) -> None:
     assert not (broken_version(tmp_path / "1", "tokens_missing") / "tokens.json").exists()
     assert not (broken_version(tmp_path / "2", "cmvn_missing") / "am.mvn").exists()
-    assert len(Ears(broken_version(tmp_path / "3", "tokens_short"))._tokens) == vocabulary.SIZE - 5
-    assert len(Ears(broken_version(tmp_path / "4", "cmvn_short"))._shift) == 80
+    assert len(Ears(broken_version(tmp_path / "3", "tokens_short")).tokens) == vocabulary.SIZE - 5
+    assert len(Ears(broken_version(tmp_path / "4", "cmvn_short")).shift) == 80
     model = onnx.load(broken_version(tmp_path / "5", "metadata_missing") / MODEL)
     assert [value.name for value in model.graph.input][0] == "x" and not model.metadata_props
 
@@ -133,20 +133,20 @@ def test_the_hole_is_as_large_as_what_belongs_there(tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_the_endless_loop_loads_and_never_answers(tmp_path: Path) -> None:
-    assert probe(broken_version(tmp_path, "endless_loop"), seconds=5) == ("loaded\n", "still running")
+    assert probe(broken_version(tmp_path, "endless_loop"), seconds=3) == ("loaded\n", "still running")
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("name", of("memory"))
 def test_gigabytes_are_asked_for_at_the_first_run(name: str, tmp_path: Path) -> None:
-    out, err = probe(broken_version(tmp_path, name), seconds=30, address_bytes=4 << 30)
+    out, err = probe(broken_version(tmp_path, name), seconds=60, address_bytes=2 << 30)
     assert out == "loaded\n"
     assert "allocate memory" in err or "bad_alloc" in err or "MemoryError" in err
 
 
 @pytest.mark.system
 def test_the_good_version_lives_within_the_same_limits(tmp_path: Path) -> None:
-    assert probe(good_version(tmp_path), seconds=30, address_bytes=4 << 30) == ("loaded\nanswered\n", "")
+    assert probe(good_version(tmp_path), seconds=60, address_bytes=2 << 30) == ("loaded\nanswered\n", "")
 
 
 def test_the_slow_version_takes_more_than_three_times_as_long(tmp_path: Path) -> None:
@@ -197,15 +197,15 @@ def test_the_sherpa_form_computes_the_same(external: bool, tmp_path: Path) -> No
     session = onnxruntime.InferenceSession(directory / MODEL, providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
     shift, scale = (np.array(metadata[key].split(","), dtype=np.float32) for key in ("neg_mean", "inv_stddev"))
-    np.testing.assert_array_equal(shift, original._shift)
-    np.testing.assert_array_equal(scale, original._scale)
+    np.testing.assert_array_equal(shift, original.shift)
+    np.testing.assert_array_equal(scale, original.scale)
     features = original.features(SOUND)[None]
     feed = {"x": features, "x_length": np.array([features.shape[1]], np.int32)}
     feed |= {"language": np.array([0], np.int32), "text_norm": np.array([15], np.int32)}
     (logits,) = session.run(None, feed)
     np.testing.assert_allclose(logits[0], original.hear(SOUND)[0].logits, atol=1e-5)
     pieces = [line.split()[0] for line in (directory / "tokens.txt").read_text(encoding="utf-8").splitlines()]
-    assert pieces == original._tokens
+    assert pieces == original.tokens
     assert int(metadata["vocab_size"]) == len(pieces)
 
 

@@ -7,6 +7,8 @@ from tests.broken_versions import BROKEN, Broken, broken_version
 from tests.good_versions import (
     MODEL,
     CopyUnderway,
+    clips,
+    demo,
     external_version,
     good_version,
     quantized_version,
@@ -21,6 +23,8 @@ __all__ = [
     "Broken",
     "CopyUnderway",
     "broken_version",
+    "clips",
+    "demo",
     "edit",
     "external_version",
     "good_version",

@@ -5,6 +5,11 @@ For trying modelward without a download, and for its tests. No other part of the
 
 from __future__ import annotations
 
+import os
+
+# numpy reads it when it is loaded: on a busy machine, threads that wait for one another make learning four times slower
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from .clips import write_clips
 from .files import build_broken_version, build_version
 from .synth import dial

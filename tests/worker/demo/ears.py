@@ -34,13 +34,13 @@ class Ears:
         options.log_severity_level = 4
         model = next(directory.glob("*.onnx"))
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._tokens = json.loads((directory / "tokens.json").read_text(encoding="utf-8"))
+        self.tokens = json.loads((directory / "tokens.json").read_text(encoding="utf-8"))
         lines = (directory / "am.mvn").read_text(encoding="ascii").splitlines()
         rows = [line.split()[3:-1] for line in lines if line.startswith("<LearnRateCoef>")]
-        self._shift, self._scale = (np.array(row, dtype=np.float32) for row in rows)
+        self.shift, self.scale = (np.array(row, dtype=np.float32) for row in rows)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
-        return frontend.apply_cmvn(frontend.stack(frontend.fbank(samples)), self._shift, self._scale)
+        return frontend.apply_cmvn(frontend.stack(frontend.fbank(samples)), self.shift, self.scale)
 
     def hear(self, *clips: np.ndarray, language: int = 0, textnorm: int = 15) -> list[Heard]:
         """All clips in one batch, padded with zeros."""
@@ -62,8 +62,8 @@ class Ears:
 
     def _read(self, logits: np.ndarray) -> Heard:
         ids = logits.argmax(axis=1)
-        tags = tuple(self._tokens[i] for i in ids[:PROMPT_FRAMES])
+        tags = tuple(self.tokens[i] for i in ids[:PROMPT_FRAMES])
         spoken = ids[PROMPT_FRAMES:]
         begins = [f for f, i in enumerate(spoken) if i and (f == 0 or i != spoken[f - 1])]
-        text = "".join(self._tokens[spoken[f]] for f in begins).replace("\u2581", " ").strip()
+        text = "".join(self.tokens[spoken[f]] for f in begins).replace("\u2581", " ").strip()
         return Heard(text, tags, tuple(begins), logits)
