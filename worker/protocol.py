@@ -209,9 +209,9 @@ class Judged(Message, frozen=True):
 FromValidator = GateStarted | GateDone | Judged
 
 _encoder = msgspec.json.Encoder()
-_from_validator = msgspec.json.Decoder(FromValidator)
-_from_worker = msgspec.json.Decoder(FromWorker)
-_from_daemon = msgspec.json.Decoder(FromDaemon)
+_from_validator: msgspec.json.Decoder[FromValidator] = msgspec.json.Decoder(FromValidator)
+_from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
+_from_daemon: msgspec.json.Decoder[FromDaemon] = msgspec.json.Decoder(FromDaemon)
 
 
 def encode(message: Message) -> bytes:

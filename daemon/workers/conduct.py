@@ -59,6 +59,9 @@ class Rollout:
     started: float
     began: str
     state: str = "preparing"
+    moves_link: bool = True
+    hold: tuple[str, ...] = ()
+    workers: list[dict[str, str]] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     outcome: str = ""
     succeeded: bool = False
@@ -87,22 +90,27 @@ class Rollout:
             "began": self.began,
             "decided": self.decided,
             "succeeded": self.succeeded,
+            "workers": self.workers,
             "steps": self.steps,
         }
 
 
 class Conductor:
-    """Conducts one rollout at a time. `switch_link` moves `current`; `progress` hears of every step."""
+    """Conducts one rollout at a time; `progress` hears of every step.
+
+    `commit_point` is called with True once every worker proved the target, and with False when that is taken back
+    after all: it moves the link and writes down what is served.
+    """
 
     def __init__(
         self,
         crew: Crew,
         clock: Clock,
         *,
-        switch_link: Callable[[str], Awaitable[None]],
+        commit_point: Callable[[Rollout, bool], Awaitable[None]],
         progress: Callable[[Rollout], None],
     ) -> None:
-        self._crew, self._clock, self._switch_link, self._progress = crew, clock, switch_link, progress
+        self._crew, self._clock, self._commit_point, self._progress = crew, clock, commit_point, progress
         self._log = structlog.get_logger("rollout")
         self.current: Rollout | None = None
 
@@ -163,9 +171,10 @@ class Conductor:
                     return ""
 
     async def _link(self, rollout: Rollout, because: str) -> None:
-        await self._switch_link(rollout.target.version)
         rollout.link_moved = True
-        self._step(rollout, "link", f"current -> {rollout.target.version}: {because}")
+        await self._commit_point(rollout, True)
+        if rollout.moves_link:
+            self._step(rollout, "link", f"current -> {rollout.target.version}: {because}")
 
     def _prepare(self, rollout: Rollout, target: Target, worker: str, because: str) -> None:
         peer = self._crew.peer(worker)
@@ -202,7 +211,7 @@ class Conductor:
                 if not peer.on(rollout.old.version, rollout.old.artifact):
                     self._crew.pool.replace(peer.name, f"it did not go back: {trouble}")
         if rollout.link_moved:
-            await self._switch_link(rollout.old.version)
+            await self._commit_point(rollout, False)
         self._decide(rollout, False, f"{because}; still serving {rollout.old.version}")
 
     def _view(self, rollout: Rollout, target: Target, back: bool) -> View:
@@ -222,6 +231,7 @@ class Conductor:
                     empty=not peer.serving,
                 )
             )
+        rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
         moved = sum(w.stage is Stage.MOVED for w in workers)
         if moved and rollout.first_moved is None:
             rollout.first_moved = now

@@ -94,6 +94,14 @@ class Crew:
                 return True
         return False
 
+    def drain(self, name: str) -> bool:
+        """Asks a worker to finish and leave; False when it is not connected."""
+        peer = self.peer(name)
+        if peer is None:
+            return False
+        peer.draining = True
+        return self.tell(name, p.Drain())
+
     def tell_all(self, message: p.Message) -> list[str]:
         """Sends a message to every worker; their names."""
         for line in list(self._peers):
