@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     parser = _Parser(prog="modelward", description="Keeps a speech-recognition service alive while its model changes.")
-    parser.add_argument("--version", action="store_true", help="print the version and end")
+    parser.add_argument("--version", dest="show_version", action="store_true", help="print the version and end")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
     named = next((word for word in argv if not word.startswith("-")), "")
     for verb, summary in VERBS.items():
@@ -73,7 +73,7 @@ def _run(argv: list[str]) -> int:
         if verb == named:
             importlib.import_module(_module(verb)).arguments(of_verb)
     args = parser.parse_args(argv)
-    if args.version:
+    if args.show_version:
         from importlib.metadata import version
 
         print(f"modelward {version('modelward')}")

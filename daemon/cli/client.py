@@ -34,6 +34,14 @@ class Answer(NamedTuple):
     data: dict[str, Any]
 
 
+class RefusedAnswer(Refused):
+    """The daemon said no; `answer` is all it said."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(refusal(answer))
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout_seconds: float) -> None:
         super().__init__("modelward", timeout=timeout_seconds)
@@ -53,7 +61,7 @@ class Client:
         self.path = path or os.environ.get("MODELWARD_SOCKET", "") or DEFAULT_SOCKET
 
     def get(self, path: str, **query: object) -> Answer:
-        """GET; raises Unreachable, and Refused for an answer of 400 and above."""
+        """GET; raises Unreachable, and RefusedAnswer for an answer of 400 and above."""
         return self._ask("GET", _with_query(path, query), None, ANSWER_SECONDS, None)
 
     def post(self, path: str, body: dict[str, object] | None = None, **query: object) -> Answer:
@@ -86,6 +94,8 @@ class Client:
                 _tick_until_readable(connection.sock, seconds, on_tick)
             response = connection.getresponse()
             raw = response.read(MAX_ANSWER_BYTES + 1)
+            if len(raw) <= MAX_ANSWER_BYTES and response.length:
+                raise http.client.IncompleteRead(raw, response.length)
         except TimeoutError as e:
             raise Unreachable(f"cannot reach the daemon: no answer from {self.path} within {seconds:g} s") from e
         except (OSError, http.client.HTTPException) as e:
@@ -106,7 +116,7 @@ class Client:
             raise Unreachable(f"cannot use the answer from {self.path}: no JSON object; is that the daemon's socket?")
         answer = Answer(status, text, data)
         if status >= 400:
-            raise Refused(refusal(answer))
+            raise RefusedAnswer(answer)
         return answer
 
     def _why(self, error: Exception, sent: bool) -> str:
@@ -121,6 +131,8 @@ class Client:
             return (
                 f"cannot tell how it ended: the daemon at {self.path} went away; look at modelward status and history"
             )
+        if isinstance(error, http.client.IncompleteRead):
+            return f"{start}: it broke off in the middle of its answer"
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         return f"{start}: {reason}"
 

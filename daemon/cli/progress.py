@@ -13,13 +13,43 @@ from .client import Client
 from .render import clean, shorten, terminal_columns
 
 
+class Line:
+    """A line of progress on a stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._columns = terminal_columns(stream)
+        self._last = ""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether a line can be rewritten there."""
+        return self._columns > 0
+
+    def show(self, text: str) -> None:
+        """One line, once."""
+        if text == self._last:
+            return
+        self._last = text
+        if self._columns:
+            self._stream.write("\r\x1b[K" + shorten(text, self._columns - 1))
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def end(self) -> None:
+        """Leaves the line free for what comes next."""
+        if self._columns and self._last:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+        self._last = ""
+
+
 class Progress:
     """Shows the rollout that is going on behind `client`."""
 
     def __init__(self, client: Client, stream: TextIO | None = None) -> None:
-        self._client, self._stream = client, stream or sys.stderr
-        self._columns = terminal_columns(self._stream)
-        self._last = ""
+        self._client, self._line = client, Line(stream or sys.stderr)
 
     def tick(self) -> None:
         """Looks once and shows what changed."""
@@ -28,24 +58,11 @@ class Progress:
         except ModelwardError:
             return  # the request that waits will say what is wrong
         if isinstance(rollout, dict):
-            self.show(describe(rollout))
-
-    def show(self, line: str) -> None:
-        """One line, once."""
-        if line == self._last:
-            return
-        self._last = line
-        if self._columns:
-            self._stream.write("\r\x1b[K" + shorten(line, self._columns - 1))
-        else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+            self._line.show(describe(rollout))
 
     def end(self) -> None:
         """Leaves the line free for the outcome."""
-        if self._columns and self._last:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+        self._line.end()
 
 
 def describe(rollout: dict[str, Any]) -> str:

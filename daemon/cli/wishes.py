@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import Refused
-from .client import Answer, refusal
+from .client import Answer, RefusedAnswer, refusal
 from .options import client, print_json
 from .progress import Progress
 from .render import clean
@@ -24,15 +24,17 @@ def ask(args: argparse.Namespace, path: str, body: dict[str, object]) -> int:
 
 
 def decided(args: argparse.Namespace, path: str, body: dict[str, object]) -> Answer:
-    """The answer to a wish once it is decided, with progress until then."""
+    """The answer to a wish once it is decided, a refusal included, with progress until then."""
     daemon = client(args)
     progress = Progress(daemon)
     try:
         return daemon.post_and_wait(path, body, progress.tick)
+    except RefusedAnswer as e:
+        return e.answer
     finally:
         progress.end()
 
 
 def granted(answer: Answer) -> bool:
     """Whether the daemon did it."""
-    return answer.data.get("success") is not False
+    return answer.status < 400 and answer.data.get("success") is not False
