@@ -66,12 +66,11 @@ class Description:
         """Number of tokens in the table."""
         return len(self.vocabulary)
 
-    def check_vocabulary(self, width: int | None = None) -> None:
-        """Raises BadModel when the tokens do not match the width of the logits, stated, declared or `width` as seen."""
+    def check_vocabulary(self) -> None:
+        """Raises BadModel when the tokens do not match the width of the logits, as stated or as declared."""
         for what, size in (
             ("metadata states a vocabulary of", self.stated_vocabulary),
             ("answers logits of width", self.logits_width),
-            ("answers logits of width", width),
         ):
             if size is not None and size != self.vocabulary_size:
                 raise BadModel(

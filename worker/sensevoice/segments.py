@@ -144,10 +144,9 @@ def _best_cut(voice: npt.NDArray[np.bool_], energy: Floats, start: int, limit: i
         return (quiet := _quietest(energy, start + (limit - start) // 2, limit)), quiet
     late = [pause for pause in pauses if pause[1] - start > _EARLY]
     begin, end = max(late or pauses, key=lambda pause: _worth(pause, start, limit))
+    end += int(np.argmax(voice[end:])) if voice[end:].any() else 0  # the pause may go on beyond the window
     pad = min(_PAD, (end - begin) // 2)
-    before = begin + pad
-    # a pause that goes on beyond the window has no known end: go on from where this piece stops
-    return before, before if end == limit else end - pad
+    return min(begin + pad, limit), end - pad
 
 
 def _worth(pause: tuple[int, int], start: int, limit: int) -> float:
