@@ -34,7 +34,8 @@ _GOLDEN: Final[dict[str, tuple[str, dict[str, float]]]] = {
 def write_clips(directory: Path) -> list[Path]:
     """Writes the sample clips, PCM16 mono 16 kHz, and returns their paths, shortest first.
 
-    Beside NAME.wav lie NAME.digits.txt and NAME.words.txt: what the two demo versions write for it.
+    Beside NAME.wav lie NAME.digits.txt and NAME.words.txt: what the two demo versions write for it (digits without the
+    spaces that come between the pieces of a long clip).
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
