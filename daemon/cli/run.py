@@ -13,6 +13,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns when the daemon was told to stop; 2 for a configuration with mistakes."""
-    from .. import supervisor
+    from ..supervisor import main
 
-    return supervisor.main(args.config)
+    return main(args.config)

@@ -9,8 +9,8 @@ from typing import Any, Final
 from .options import client, json_option, print_json, socket_option
 from .render import Cell, clean, colours, items, size, span, table, terminal_columns
 
-HEADERS: Final = ("WORKER", "PID", "STATE", "SERVING", "INFLIGHT", "REQUESTS", "ERRORS", "P95", "MEMORY", "")
-_COLOURS: Final = {"ready": "green", "serving": "green", "failed": "red", "backoff": "red"}
+HEADERS: Final = ("WORKER", "PID", "STATE", "SERVING", "INFLIGHT", "REQUESTS", "ERRORS", "P95", "MEMORY", "NOTE")
+_COLOURS: Final = {"ready": "green", "loading": "yellow", "waiting": "yellow", "blocked": "red"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,14 +36,15 @@ def run(args: argparse.Namespace) -> int:
 def row(worker: dict[str, Any]) -> list[Cell]:
     """One worker as cells."""
     state = clean(worker.get("state"))
+    note = "attached" if worker.get("attached") else clean(worker.get("because"))
     counts: list[Cell] = [clean(worker.get(key, "-")) for key in ("inflight", "requests", "errors")]
     return [
-        clean(worker.get("name")),
+        clean(worker.get("name")) or "-",
         clean(worker.get("pid") or "-"),
         (state, _COLOURS.get(state, "")),
         clean(worker.get("serving")) or "-",
         *counts,
         span(worker.get("p95_seconds")),
         size(worker.get("rss_bytes")),
-        "attached" if worker.get("attached") else "",
+        note,
     ]
