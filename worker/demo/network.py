@@ -1,7 +1,7 @@
 """The recogniser's numbers, learnt on the spot from `lessons`, and the same computation in numpy.
 
-`learn` runs once a process; the same numpy on the same kind of CPU with as many threads learns the same bits. The ear sees one 10 ms frame, the memory the ear's answers in three
-stacked frames: the one before, this one, the one after.
+`learn` runs once a process; the same numpy on the same kind of CPU with as many threads learns the same bits. The ear
+sees one 10 ms frame, the memory the ear's answers in three stacked frames: the one before, this one, the one after.
 """
 
 from __future__ import annotations
