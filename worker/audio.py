@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from . import wav as wave_file
+from . import webm
 
 Floats = npt.NDArray[np.float32]
 
@@ -28,7 +29,7 @@ MAX_CHANNELS: Final = 64
 _BLOCK_SAMPLES: Final = 1 << 18  # of all channels together
 _BLOCK_SECONDS: Final = 60
 _MAX_COUNT: Final = 1 << 40  # frame counts above are a library's way to say unknown
-_READ: Final = "WAV, FLAC, OGG or MP3"
+_READ: Final = "WAV, FLAC, OGG, MP3 or WebM"
 _EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64", "RF64", "WAV", "WAVEX"})
 
 
@@ -59,6 +60,11 @@ def decode(data: bytes, *, max_seconds: float) -> Floats:
         else:
             _read_wav(data, header, collected)
             return collected.finish()
+    if kind == "webm":
+        try:
+            data = webm.opus_in_ogg(data)
+        except webm.BadWebm as e:
+            raise BadAudio(e.code, f"cannot read the WebM file: {e}") from e
     if data[:4] == b"OggS" and _ogg_is_cut_off(data):
         raise BadAudio("truncated_audio", "cannot read the OGG file: its last page is not complete")
     _read_others(data, collected)
@@ -66,7 +72,7 @@ def decode(data: bytes, *, max_seconds: float) -> Floats:
 
 
 def _kind(data: bytes) -> str:
-    """ "wav" for RIFF/WAVE, "other" for what the library reads. Raises BadAudio for anything else.
+    """How to read it: wav, webm, or other for what the library reads. Raises BadAudio for anything else.
 
     The library would try two dozen more formats, none of them in use for speech: fewer parsers see strangers' bytes.
     """
@@ -77,12 +83,10 @@ def _kind(data: bytes) -> str:
         return "other"
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
         return "other"
-    for name, found in (
-        ("WebM", head[:4] == b"\x1a\x45\xdf\xa3"),
-        ("MP4", head[4:8] == b"ftyp"),
-    ):
-        if found:
-            raise BadAudio("unsupported_audio", f"cannot read the audio: it is {name}, send {_READ}")
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return "webm"
+    if head[4:8] == b"ftyp":
+        raise BadAudio("unsupported_audio", f"cannot read the audio: it is MP4, send {_READ}")
     raise BadAudio("unsupported_audio", f"cannot read the audio: it is not {_READ}")
 
 
@@ -97,6 +101,14 @@ def _read_wav(data: bytes, header: wave_file.Wav, collected: _Collector) -> None
     step = _block_frames(header.rate, header.channels)
     for start in range(0, header.frames, step):
         collected.add(wave_file.read(data, header, start, start + step))
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # the package ships no types
+    """A file that is only read on. soundfile otherwise seeks to where it is after each block, which fails at the end of
+    a FLAC of unknown length and costs the decoders of lossy formats their state."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 def _ogg_is_cut_off(data: bytes) -> bool:
@@ -115,7 +127,7 @@ def _ogg_is_cut_off(data: bytes) -> bool:
 
 def _read_others(data: bytes, collected: _Collector) -> None:
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as source:
+        with _Forward(io.BytesIO(data)) as source:
             known = source.frames if 0 <= source.frames < _MAX_COUNT else None
             collected.begin(source.samplerate, source.channels, known or 0)
             for block in _blocks(source):
@@ -132,7 +144,7 @@ def _read_others(data: bytes, collected: _Collector) -> None:
         )
 
 
-def _blocks(source: soundfile.SoundFile) -> Iterator[Floats]:
+def _blocks(source: _Forward) -> Iterator[Floats]:
     step = _block_frames(source.samplerate, source.channels)
     while True:
         block: Floats = source.read(step, dtype="float32", always_2d=True)
