@@ -98,7 +98,8 @@ class Child:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a child gets to know: nothing of ours but where to find programs and modules.
 
-    MALLOC_MMAP_THRESHOLD_ makes glibc give a dropped model's memory back to the system.
+    MALLOC_MMAP_THRESHOLD_ makes glibc give a dropped model's memory back to the system; numpy's products are small
+    and workers are many, so OpenBLAS keeps to the thread that calls it.
     """
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "TMPDIR", "TZ") if name in os.environ}
     return {
@@ -107,6 +108,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "MALLOC_MMAP_THRESHOLD_": "131072",
+        "OPENBLAS_NUM_THREADS": "1",
         "ORT_DISABLE_TELEMETRY": "1",
         **(extra or {}),
     }

@@ -25,14 +25,22 @@ def run(args: argparse.Namespace) -> int:
         print_json(answer)
         return 0 if granted(answer) else 1
     if not granted(answer):
-        print(refusal(answer), file=sys.stderr)
-        for mistake in _mistakes(answer):
-            print(f"  {mistake}", file=sys.stderr)
+        print("\n".join(_refused(refusal(answer), _mistakes(answer))), file=sys.stderr)
         return Refused.exit_status
     for change in items(answer.data, "changes"):
         print(_sentence(change))
     print(clean(answer.data.get("message")) or "done")
     return 0
+
+
+def _refused(message: str, mistakes: list[str]) -> list[str]:
+    """The daemon's sentence, then each mistake on a line of its own, unless the one there is stands in the sentence."""
+    if not mistakes or (len(mistakes) == 1 and mistakes[0] in message):
+        return [message]
+    return [
+        message.replace("; ".join(mistakes), f"{len(mistakes)} mistakes"),
+        *(f"  {mistake}" for mistake in mistakes),
+    ]
 
 
 def _mistakes(answer: Answer) -> list[str]:

@@ -89,8 +89,9 @@ def lines(data: dict[str, Any], colour: bool = False) -> list[str]:
     config = data.get("config")
     if isinstance(config, dict):
         facts.append(("config", clean(config.get("path")) or "defaults"))
-        if config.get("rejected"):
-            facts.append(("", paint(f"a change was refused: {clean(config['rejected'])}", "red", colour)))
+        refused = clean(config.get("rejected"))
+        if refused and not any(refused in text for _name, text in facts):
+            facts.append(("", paint(f"a change was refused: {refused}", "red", colour)))
     version = clean(data.get("version"))
     facts.append(("daemon", f"{version}, pid {clean(data.get('pid'))}, up {span(data.get('uptime_seconds'))}"))
     return [f"{name:<8} {text}" for name, text in facts]

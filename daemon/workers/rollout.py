@@ -45,7 +45,10 @@ class WorkerView:
 
 @dataclass(frozen=True)
 class Policy:
-    """The operator's `[rollout]`. Zero canaries: each worker is moved as soon as it is prepared."""
+    """The operator's `[rollout]`.
+
+    Zero canaries: each worker is moved as soon as it is prepared. Zero bake: no watching.
+    """
 
     canary: int = 1
     bake_seconds: float = 10.0
@@ -183,7 +186,7 @@ def _broken(view: View, policy: Policy) -> str:
             return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
     if not view.workers and view.now - view.started >= policy.reload_timeout_seconds:
         return f"no worker came up in {policy.reload_timeout_seconds:g} s"
-    return worse(view.workers, view.before, policy)
+    return worse(view.workers, view.before, policy) if policy.bake_seconds > 0 else ""
 
 
 def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -> str:
@@ -208,7 +211,7 @@ def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -
         )
     slow, usual = max(f.p95_seconds for f in new), max((f.p95_seconds for f in old), default=0.0)
     enough = min(requests, before_requests) >= LEAST_REQUESTS
-    if enough and slow > policy.max_latency_ratio * usual and slow - usual > LEAST_LATENCY_SECONDS:
+    if enough and usual > 0 and slow > policy.max_latency_ratio * usual and slow - usual > LEAST_LATENCY_SECONDS:
         return (
             f"p95 {slow * 1000:.0f} ms, {usual * 1000:.0f} ms on the old version, "
             f"at most {policy.max_latency_ratio:g} times that"
