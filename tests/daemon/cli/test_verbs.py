@@ -207,17 +207,29 @@ def test_reload_shows_what_changed_and_what_waits(ask: Call, admin: FakeAdmin) -
     ]
 
 
+def test_reload_says_a_single_mistake_once(ask: Call, admin: FakeAdmin) -> None:
+    message = "cannot use /x.toml: a: b; c; the old configuration stays in force"
+    admin.reply("POST", "/v1/reload", {"success": False, "message": message, "mistakes": ["a: b; c"]})
+    assert ask("reload").err == message + "\n"
+
+
 @pytest.mark.parametrize("status", [200, 422])
 def test_reload_shows_every_mistake_that_was_refused(ask: Call, admin: FakeAdmin, status: int) -> None:
     body = {
         "success": False,
-        "message": "cannot use /x.toml: 2 mistakes; the old configuration holds",
+        "message": "cannot use /x.toml: a: b; c; d: e; f; the old configuration stays in force",
         "mistakes": ["a: b; c", "d: e; f"],
     }
     admin.reply("POST", "/v1/reload", body, status=status)
     outcome = ask("reload")
     assert outcome.status == 1
-    assert outcome.err.splitlines() == [body["message"], "  a: b; c", "  d: e; f"]
+    assert outcome.err.splitlines() == [
+        "cannot use /x.toml: 2 mistakes; the old configuration stays in force",
+        "  a: b; c",
+        "  d: e; f",
+    ]
+    as_json = ask("reload", "--json")
+    assert (as_json.status, json.loads(as_json.out)) == (1, body)
 
 
 def test_watching_goes_on_while_the_daemon_is_away(admin: FakeAdmin, tmp_path: Path) -> None:
