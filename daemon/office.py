@@ -11,19 +11,23 @@ import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from . import report
 from .api.desk import NotKnown
+from .clock import Clock
 from .config import Change, Config, differences, load_or_default
 from .errors import BadConfig, Refused
+from .judging import Judging
+from .ledger import Ledger
 from .models.choose import Asked
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
-from .rolling import Command
-
-if TYPE_CHECKING:
-    from .supervisor import Supervisor
+from .models.watch import Watch
+from .rolling import Command, Rolling
+from .workers.crew import Crew
+from .workers.pool import Pool
 
 Json = dict[str, Any]
 WAIT_SECONDS = 3600.0
@@ -31,12 +35,31 @@ WAIT_SECONDS = 3600.0
 PENDING = (State.SEEN, State.SETTLING, State.VALIDATING)
 
 
+class Daemon(Protocol):
+    """The parts that a wish may need, and the two ways to reach the loop."""
+
+    config: Config
+    origin: Path | None
+    clock: Clock
+    crew: Crew
+    pool: Pool
+    rolling: Rolling
+    judging: Judging
+    ledger: Ledger
+    watch: Watch
+    log: Any
+
+    def wake(self) -> None: ...
+    async def next_round(self, seconds: float) -> None: ...
+    def reopen_logs(self) -> None: ...
+
+
 class Office:
     """The desk behind the admin API; see api.desk for what each method promises."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._s = supervisor
-        self._began = supervisor.clock.monotonic()
+    def __init__(self, daemon: Daemon) -> None:
+        self._s = daemon
+        self._began = daemon.clock.monotonic()
         self._generation, self._refused = 1, ""
         self._reloading = False
         self.reopen_own_logs: Callable[[], None] = lambda: None
@@ -116,7 +139,7 @@ class Office:
     # wishes about versions
 
     async def activate(self, version: str, wait: bool) -> Json:
-        self._known(version)
+        self._known(version, "activate")
         return await self._command(Asked("activate", version), wait)
 
     async def rollback(self, wait: bool) -> Json:
@@ -140,7 +163,7 @@ class Office:
             raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s") from e
 
     async def hold(self, version: str) -> Json:
-        self._known(version)
+        self._known(version, "hold")
         await self._s.ledger.do(lambda store: store.hold([version], "asked for by command"))
         self._s.rolling.held[version] = "asked for by command"
         self._s.ledger.note("held", version, "asked for by command")
@@ -156,7 +179,7 @@ class Office:
         return {"success": True, "message": f"{version} may be chosen again"}
 
     async def validate(self, version: str, wait: bool) -> Json:
-        self._known(version)
+        self._known(version, "validate")
         judging = self._s.judging
         await self._until(lambda: not judging.busy)
         entry = judging.catalog.get(version)
@@ -176,9 +199,13 @@ class Office:
             return {"success": True, "message": f"{version} is accepted: {entry.verdict.because}", "version": shape}
         return {"success": False, "message": f"cannot accept {version}: {entry.verdict.because}", "version": shape}
 
-    def _known(self, version: str) -> None:
+    def _known(self, version: str, verb: str) -> None:
         if self._s.judging.catalog.get(version) is None:
-            raise NotKnown(f"cannot find {version[:255]!r}: there is no such version; nothing was changed")
+            raise NotKnown(f"cannot {verb} {version[:255]!r}: there is no such version; {self._still()}")
+
+    def _still(self) -> str:
+        serving = self._s.rolling.position.serving
+        return f"still serving {serving.version}" if serving else "nothing is served yet"
 
     async def rescan(self, wait: bool) -> Json:
         """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
