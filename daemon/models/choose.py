@@ -42,7 +42,7 @@ class Named:
 class Standing:
     """A version that is present. `digest` is "" until its present files were hashed; `arrived`: one clock's seconds.
 
-    `because` is its verdict's, for the operator.
+    `because` is for the operator: its verdict's, or why it is not judged yet.
     """
 
     name: str
@@ -139,7 +139,7 @@ def _named(facts: Facts, policy: Policy, name: str) -> Decision:
         if serving is None:
             return _start(facts, because) or Complain(f"{because}; nothing else can be served", name, version.digest)
         return _put_back(facts, policy, serving, because, version)
-    because = f"the link names {name}, which is not judged yet"
+    because = f"the link names {name}, which is not judged yet{f' ({version.because})' if version.because else ''}"
     return _meanwhile(facts, because) or AwaitVerdict(name, f"{because}; {_still(facts)}")
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from .sight import Seen
 
-LOOK_AGAIN_SECONDS = 0.5
+SOONEST_SECONDS = 0.5
 """How soon a version that is being written is looked at again: a close is no event of the root's."""
+LATEST_SECONDS = 5.0
+"""How late, when it can't be read or is held open for writing though nothing comes."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ def judge_now(
     """
     since = max(first_seen_monotonic, changed_monotonic)
     if seen.error:
-        return Wait(max(since + settle_seconds, now + LOOK_AGAIN_SECONDS), seen.error)
+        return Wait(max(since + settle_seconds, now + LATEST_SECONDS), seen.error)
     if seen.writing:
-        return Wait(now + LOOK_AGAIN_SECONDS, "a file of it is open for writing")
+        idle = (now - since) / 10
+        return Wait(now + min(LATEST_SECONDS, max(SOONEST_SECONDS, idle)), "a file of it is open for writing")
     if seen.renamed_in:
         return Ready("it was put in place as a whole")
     if seen.sums_complete and seen.writing is False:

@@ -142,7 +142,7 @@ def test_a_link_moved_to_a_newer_version_is_followed() -> None:
 
 
 def test_a_link_moved_to_an_older_version_is_followed_and_the_newer_ones_are_held_under_auto() -> None:
-    present = (v("v1"), v("v2"), v("v3"), v("v4", State.VALIDATING), v("v0"), v("trial"))
+    present = (v("v1"), v("v2"), v("v3"), v("v4", State.VALIDATING), v("v5", held=True), v("v0"))
     facts = replace(live("v3", *present), link=Names("v1"))
     assert brief(wish(facts, AUTO)) == ("Activate", "v1", "operator", ("v2", "v3", "v4"), True)
     assert brief(wish(facts, MANUAL)) == ("Activate", "v1", "operator", (), True)
@@ -280,6 +280,11 @@ def test_starts_on_the_highest_accepted_version_when_nothing_better_is_known() -
     for link in (Names("v2"), NotALink("a directory"), *BAD_LINKS):
         facts = start(link, v("v1"), v("v2", State.REJECTED), v("v3"))
         assert brief(wish(facts, AUTO)) == ("Activate", "v3", "start", (), False)
+
+
+def test_serves_a_held_version_rather_than_none() -> None:
+    facts = start(Dangling("v2"), v("v1", held=True))
+    assert brief(wish(facts, AUTO)) == ("Activate", "v1", "start", (), False)
 
 
 def test_waits_with_a_bad_link_at_the_first_start() -> None:

@@ -8,6 +8,9 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,28 @@ from tests.support import eventually
 from modelward.daemon.models.scan import MAX_DEPTH, MAX_ENTRIES, look
 from modelward.daemon.models.sight import Missing, Names, RootAbsent, RootSeen, Seen
 
-ROOT_USER = os.geteuid() == 0
+NOBODY = 65534
+
+
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A directory that any user can reach."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As a user who may not read everything and has no leases on others' files."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def version(root: Path, name: str, **files: str) -> Path:
@@ -89,15 +113,14 @@ def test_a_root_that_cannot_be_read_is_absent_and_says_why(tmp_path: Path, kind:
     assert str(root) in sight.because
 
 
-@pytest.mark.skipif(ROOT_USER, reason="root may read everything")
-def test_a_root_without_permission_is_absent(tmp_path: Path) -> None:
-    root = tmp_path / "models"
+def test_a_root_without_permission_is_absent(common: Path) -> None:
+    root = common / "models"
     version(root, "v1")
     root.chmod(0)
-    try:
-        assert isinstance(look(root, "current"), RootAbsent)
-    finally:
-        root.chmod(0o755)
+    with unprivileged():
+        sight = look(root, "current")
+    root.chmod(0o755)
+    assert sight == RootAbsent(f"cannot read {root}: Permission denied")
 
 
 def test_two_looks_at_the_same_files_agree(tmp_path: Path) -> None:
@@ -172,16 +195,15 @@ def test_a_version_beyond_the_limits_is_an_error_of_its_own(tmp_path: Path) -> N
     assert f"more than {MAX_ENTRIES}" in seen(tmp_path, "v3").error
 
 
-@pytest.mark.skipif(ROOT_USER, reason="root may read everything")
-def test_an_unreadable_version_is_an_error_of_its_own(tmp_path: Path) -> None:
-    version(tmp_path, "v1")
-    bad = version(tmp_path, "v2")
+def test_an_unreadable_version_is_an_error_of_its_own(common: Path) -> None:
+    version(common, "v1")
+    bad = version(common, "v2")
     bad.chmod(0)
-    try:
-        assert "Permission denied" in seen(tmp_path, "v2").error
-        assert seen(tmp_path, "v1").error == ""
-    finally:
-        bad.chmod(0o755)
+    with unprivileged():
+        fine, unreadable = seen(common, "v1"), seen(common, "v2")
+    bad.chmod(0o755)
+    assert fine.error == ""
+    assert unreadable.error == "cannot read it: Permission denied"
 
 
 def test_names_that_are_no_utf8_do_no_harm(tmp_path: Path) -> None:
@@ -198,6 +220,13 @@ def test_names_that_are_no_utf8_do_no_harm(tmp_path: Path) -> None:
 def test_a_directory_made_and_filled_in_place_is_not_taken_for_whole(tmp_path: Path) -> None:
     directory = version(tmp_path, "v1", a="1")
     (directory / "b").write_text("2")
+    assert not seen(tmp_path, "v1").renamed_in
+
+
+def test_a_file_renamed_inside_a_directory_does_not_make_it_whole(tmp_path: Path) -> None:
+    directory = version(tmp_path, "v1", a="1", b="2")
+    eventually(lambda: _ticked(tmp_path, directory))
+    (directory / "b").rename(directory / "model.onnx")
     assert not seen(tmp_path, "v1").renamed_in
 
 
@@ -334,6 +363,14 @@ def test_tells_a_writable_mapping_whose_descriptor_is_closed(tmp_path: Path) -> 
         mapping = mmap.mmap(file.fileno(), 0)
     assert seen(tmp_path, "v1", writing_of={"v1"}).writing is True
     mapping.close()
+
+
+def test_does_not_guess_about_files_of_other_users(common: Path) -> None:
+    version(common, "v1", a="1")
+    if os.geteuid() != 0:
+        pytest.skip("needs a file of somebody else's")
+    with unprivileged():
+        assert seen(common, "v1", writing_of={"v1"}).writing is None
 
 
 def test_a_slow_copy_is_never_both_complete_and_unwritten(tmp_path: Path) -> None:

@@ -53,3 +53,13 @@ def test_waiting_until_told_is_enough(first: float, changed: float, later: float
     answer = judge_now(PLAIN, first, changed, now, settle)
     if isinstance(answer, Wait):
         assert isinstance(judge_now(PLAIN, first, changed, answer.until + 1e-6, settle), Ready)
+
+
+def test_a_version_held_open_without_being_written_is_looked_at_less_and_less_often() -> None:
+    held = replace(PLAIN, writing=True)
+    waits = [
+        answer.until - now
+        for now in (0.0, 5.0, 30.0, 600.0)
+        if isinstance(answer := judge_now(held, 0, 0, now, 2), Wait)
+    ]
+    assert waits == [0.5, 0.5, 3.0, 5.0]

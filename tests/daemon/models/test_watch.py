@@ -226,3 +226,33 @@ watch.stop()
     assert limit in first
     assert "looking by the timer alone" in first
     assert (second, state, healed) == ("''", "polling", f"watching {root}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount in a namespace of its own")
+def test_a_root_that_is_mounted_over_is_watched_where_it_is_visible(root: Path) -> None:
+    code = f"""
+import subprocess, threading
+from pathlib import Path
+from modelward.daemon.models.scan import look
+from modelward.daemon.models.watch import Watch
+root, rung = Path({str(root)!r}), threading.Event()
+def rings(name):
+    rung.clear(); (root / name).mkdir(); return rung.wait(2)
+watch = Watch(root, rung.set)
+before = look(root, "current")
+watch.check(); print(rings("v2"))
+subprocess.run(["mount", "-t", "tmpfs", "none", root], check=True)
+over = look(root, "current")
+print(over.identity != before.identity, over.versions, over.link)
+watch.check(); print(rings("v3"))
+subprocess.run(["umount", "-l", root], check=True)
+watch.check(); print(rings("v4"))
+print(look(root, "current").link == before.link)
+watch.stop()
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / ".imports")}
+    command = ["unshare", "--mount", sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no mounts here: {done.stderr.strip()}")
+    assert done.stdout.splitlines() == ["True", "True () there is no link", "True", "True", "True"], done.stderr
