@@ -44,7 +44,7 @@ class TooLarge(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """`refused` is called with (client, status) for what was answered before it became a request."""
+    """`refused` is called with (client, status) for what was answered before it became a request, `lost` at the end."""
 
     def __init__(
         self,
@@ -52,10 +52,11 @@ class Connection(HttpToolsProtocol):
         state: ServerState,
         limits: Limits,
         refused: Callable[[str, int], None],
+        lost: Callable[[], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(config, state, {}, loop)
-        self._limits, self._refused = limits, refused
+        self._limits, self._refused, self._lost = limits, refused, lost
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self.quiet_since = loop.time()
@@ -69,6 +70,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         super().connection_lost(exc)
+        self._lost()
 
     def data_received(self, data: bytes) -> None:
         if self.idle:

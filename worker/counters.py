@@ -35,6 +35,7 @@ class Counters:
     def begin(self) -> None:
         """A request for inference came in."""
         self.inflight += 1
+        self.changed.set()
 
     def end(self, status: int, seconds: float | None) -> None:
         """It was answered. `seconds` is the time from its last byte to its answer; None when no model worked on it."""

@@ -55,8 +55,9 @@ class _Preparing:
 class Engine:
     """One model at a time for requests, one more aside. All methods belong to the event loop.
 
-    `gentle` lowers the priority of the loading thread. Only right while the session runs in the calling thread alone:
-    ONNX Runtime's own pool threads inherit the priority of the thread that makes them and can't be raised again.
+    `abandoned` counts loads that were given up and still run. `gentle` lowers the priority of the loading thread. Only
+    right while the session runs in the calling thread alone: ONNX Runtime's own pool threads inherit the priority of
+    the thread that makes them and can't be raised again.
     """
 
     def __init__(self, load: Load, *, gentle: bool = True, swapped: Callable[[], None] = lambda: None) -> None:
@@ -66,7 +67,7 @@ class Engine:
         self._swapped = swapped
         self._preparing: _Preparing | None = None
         self._prepared: tuple[str, Loaded] | None = None
-        self._abandoned = 0
+        self.abandoned = 0
         self._trims: set[asyncio.Future[None]] = set()
 
     def take(self) -> Loaded:
@@ -115,7 +116,7 @@ class Engine:
             if not self._preparing.done.done():
                 self._preparing.done.set_exception(CannotLoad(because))
             self._preparing = None
-            self._abandoned += 1
+            self.abandoned += 1
         if self._prepared is not None:
             dropped, self._prepared = self._prepared[1], None
             if dropped is not self.current:
@@ -126,8 +127,8 @@ class Engine:
         return self.current if same else None
 
     async def _load_aside(self, rollout: str, version: str, artifact: str) -> Loaded:
-        if self._abandoned >= ABANDONED_LOADS:
-            raise CannotLoad(f"{self._abandoned} earlier loads that were given up are still running")
+        if self.abandoned >= ABANDONED_LOADS:
+            raise CannotLoad(f"{self.abandoned} earlier loads that were given up are still running")
         loop = asyncio.get_running_loop()
         preparing = self._preparing = _Preparing(rollout, version, artifact, loop.create_future())
         gentle = self._gentle and self.current is not None
@@ -141,7 +142,7 @@ class Engine:
 
     def _arrived(self, preparing: _Preparing, result: Loaded | CannotLoad) -> None:
         if self._preparing is not preparing:
-            self._abandoned -= 1
+            self.abandoned -= 1
             self._trim_soon(asyncio.get_running_loop())
             return
         self._preparing = None

@@ -67,6 +67,7 @@ class LogFile:
         self._fd = -1 if path is not None else sys.stderr.fileno()
         self._retry_at = 0.0
         self._lock = threading.Lock()
+        self._open()
 
     def write(self, line: bytes) -> None:
         """Appends `line` (which ends in a newline). Never raises: a line that can't be written is counted."""
@@ -84,10 +85,11 @@ class LogFile:
                 self.dropped += 1
 
     def reopen(self) -> None:
-        """Lets go of the file; the next line goes to the one that then has the name."""
+        """Lets go of the file and opens the one that now has the name."""
         with self._lock:
             self._close()
             self._retry_at = 0.0
+            self._open()
 
     def _close(self) -> None:
         if self.path is not None and self._fd >= 0:
@@ -139,11 +141,9 @@ class Logs:
         self.worker = worker
         self._level = LEVELS.get(level, LEVELS["info"])
         root = Path(directory) if directory else None
-        everything = ("modelward.log", "access.log", "error.log", "debug.log")
-        if root is None:
-            self._files = dict.fromkeys(everything, LogFile(None))
-        else:
-            self._files = {name: LogFile(root / name) for name in everything}
+        names = ["modelward.log", "access.log", "error.log", *(["debug.log"] if self._level <= LEVELS["debug"] else [])]
+        # Opened now: when descriptors run out, that must still find its way into a log.
+        self._files = {name: LogFile(root / name) for name in names} if root else dict.fromkeys(names, LogFile(None))
         self._single = root is None
         self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
             _Sink(self._route),
@@ -155,6 +155,11 @@ class Logs:
     def access(self, **fields: Any) -> None:
         """One line of a request; `time` and `worker` are added."""
         self._files["access.log"].write(line_of({"time": now(), "worker": self.worker, **fields}))
+
+    def refused(self, client: str, status: int) -> None:
+        """The line of what was answered before it became a request."""
+        nothing = {"method": "", "path": "", "seconds": 0.0, "bytes": 0, "version": "", "request": "", "agent": ""}
+        self.access(**nothing, status=status, client=client)
 
     def reopen(self) -> None:
         """Nothing more goes to the files open now: each is opened anew by its name."""
@@ -180,7 +185,7 @@ class Logs:
             return
         if level >= LEVELS["warning"]:
             self._files["error.log"].write(line)
-        if self._level <= LEVELS["debug"]:
+        if "debug.log" in self._files:
             self._files["debug.log"].write(line)
 
 

@@ -61,7 +61,8 @@ class Process:
             listener,
             log=logs.events,
             busy=lambda: self._work.load,
-            refused=self._refused,
+            able=lambda: self._engine.current is not None,
+            refused=logs.refused,
             limits=Limits(connections=_connections()),
         )
         self._control = Control(
@@ -109,11 +110,6 @@ class Process:
     def _stop(self) -> None:
         self._at_once = True
         self._leaving.set()
-
-    def _refused(self, client: str, status: int) -> None:
-        self._logs.access(
-            method="", path="", status=status, seconds=0.0, bytes=0, version="", request="", client=client, agent=""
-        )
 
 
 def _connections() -> int:

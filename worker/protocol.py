@@ -226,7 +226,7 @@ def decode_from_worker(line: bytes) -> FromWorker:
     """The message in one line. Raises Refused with the reason when it is none."""
     try:
         return _from_worker.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(f"cannot read a worker's message: {e}") from e
 
 
@@ -234,7 +234,7 @@ def decode_from_daemon(line: bytes) -> FromDaemon:
     """The message in one line. Raises Refused with the reason when it is none."""
     try:
         return _from_daemon.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(f"cannot read the daemon's message: {e}") from e
 
 
@@ -242,7 +242,7 @@ def decode_from_validator(line: bytes) -> FromValidator:
     """The message in one line of a validator's output. Raises Refused with the reason when it is none."""
     try:
         return _from_validator.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(f"cannot read a validator's message: {e}") from e
 
 

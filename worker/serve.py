@@ -22,6 +22,7 @@ from .connection import Connection, Limits, server_config
 YIELD_SECONDS: Final = 0.0015  # for each request in work
 LONGEST_YIELD_SECONDS: Final = 0.020
 BURST_SECONDS: Final = 0.002  # another connection that soon may be taken by a sibling
+UNABLE_SECONDS: Final = 0.25  # a worker without a model is the last to take a connection
 TAKEN_AT_ONCE: Final = 16
 LAST_TAKEN: Final = 256  # of the backlog, when this worker leaves
 NO_DESCRIPTOR_SECONDS: Final = 0.25
@@ -33,7 +34,8 @@ EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Front:
     """The worker's side of the port. All methods belong to the event loop.
 
-    `busy` says how many requests are in work; `refused` is told of what never became a request.
+    `busy` says how many requests are in work, `able` whether there is a model to answer with; `refused` is told of what
+    never became a request.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Front:
         *,
         log: structlog.typing.FilteringBoundLogger,
         busy: Callable[[], int] = lambda: 0,
+        able: Callable[[], bool] = lambda: True,
         refused: Callable[[str, int], None] = lambda client, status: None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
@@ -50,12 +53,13 @@ class Front:
         self._state = ServerState()
         self._config = server_config(app, limits)
         self._listener: socket.socket | None = listener
-        self._limits, self._busy, self._refused, self._log = limits, busy, refused, log
+        self._limits, self._busy, self._able, self._refused, self._log = limits, busy, able, refused, log
         self._loop = asyncio.get_running_loop()
         self._taking = False
         self._pause: asyncio.TimerHandle | None = None
         self._last_taken = 0.0
         self._joining: set[asyncio.Task[Any]] = set()
+        self._held = 0
         self._starved = False
 
     @property
@@ -82,7 +86,7 @@ class Front:
 
     def _readable(self) -> None:
         """A connection waits: take it at once, or later when a sibling may be more at leisure."""
-        wait = min(LONGEST_YIELD_SECONDS, YIELD_SECONDS * self._busy())
+        wait = min(LONGEST_YIELD_SECONDS, YIELD_SECONDS * self._busy()) if self._able() else UNABLE_SECONDS
         if self._loop.time() - self._last_taken < BURST_SECONDS:
             wait = max(wait, BURST_SECONDS / 2)
         if wait:
@@ -105,7 +109,7 @@ class Front:
         """Accepts up to `most` connections. False when it has to pause."""
         assert self._listener is not None
         for _ in range(most):
-            if len(self._state.connections) + len(self._joining) >= self._limits.connections and not self._shed():
+            if self._held >= self._limits.connections and not self._quiet():
                 self._later(NO_DESCRIPTOR_SECONDS)
                 return False
             try:
@@ -120,6 +124,8 @@ class Front:
             self._starved = False
             self._last_taken = self._loop.time()
             self._join(connection)
+            if self._held > self._limits.connections:
+                self._shed()
         return True
 
     def _exhausted(self, e: OSError) -> None:
@@ -129,12 +135,16 @@ class Front:
         self._shed()
         self._later(NO_DESCRIPTOR_SECONDS)
 
-    def _shed(self) -> bool:
-        """Closes the connection that has been silent longest. False when every one of them is at work."""
-        for connection in sorted(self._open_connections(), key=lambda c: c.quiet_since):
-            if connection.idle and not connection.transport.is_closing() and connection.close_if_idle():
-                return True
-        return False
+    def _quiet(self) -> list[Connection]:
+        """Connections with nothing under way, the longest silent first."""
+        silent = [c for c in self._open_connections() if c.idle and not c.transport.is_closing()]
+        return sorted(silent, key=lambda c: c.quiet_since)
+
+    def _shed(self) -> None:
+        """Closes the connection that has been silent longest."""
+        for connection in self._quiet():
+            if connection.close_if_idle():
+                return
 
     def _join(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -142,12 +152,21 @@ class Front:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # A client that never reads its answer must not hold it for ever.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._limits.unread_seconds * 1000)
+        self._held += 1
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
         self._joining.add(task)
-        task.add_done_callback(self._joining.discard)
+        task.add_done_callback(self._joined)
 
     def _protocol(self) -> Connection:
-        return Connection(self._config, self._state, self._limits, self._refused)
+        return Connection(self._config, self._state, self._limits, self._refused, self._lost)
+
+    def _joined(self, task: asyncio.Task[Any]) -> None:
+        self._joining.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._held -= 1  # it was gone before it became a connection
+
+    def _lost(self) -> None:
+        self._held -= 1
 
     def _open_connections(self) -> list[Connection]:
         return [cast(Connection, c) for c in self._state.connections]

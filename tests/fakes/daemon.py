@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from modelward.worker import protocol as p
 from tests.support import eventually
+
+from modelward.worker import protocol as p
 
 M = TypeVar("M", bound=p.Message)
 
@@ -37,7 +39,8 @@ class FakeDaemon:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         for connection in self._connections:
-            connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the worker was first
+                connection.shutdown(socket.SHUT_RDWR)
         self._connections.clear()
         for fd in self.handed:
             os.close(fd)

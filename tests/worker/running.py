@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,12 +22,13 @@ from typing import Any
 
 import httpx
 import msgspec
-
-from modelward.worker import protocol as p
-from modelward.worker.artifact import Artifact, ArtifactFile, artifact_name, write_artifact
 from tests.fakes.daemon import FakeDaemon
 from tests.support import eventually
 from tests.versions import MODEL, good_version
+
+from modelward.worker import protocol as p
+from modelward.worker.artifact import Artifact, ArtifactFile, artifact_name, write_artifact
+from modelward.worker.demo import write_clips
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +44,34 @@ def make_artifact(root: Path, name: str, *, words: bool = False) -> Path:
     digest = sha256("".join(f"{f.sha256}  {n}\n" for n, f in sorted(files.items())).encode()).hexdigest()
     write_artifact(aside, Artifact(name, digest, "sensevoice", MODEL, files, "1.32.0"))
     return aside.rename(root / artifact_name(name, digest))
+
+
+@functools.cache
+def _cache() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="modelward-artifacts-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+@functools.cache
+def digits() -> Path:
+    """The artifact of dtmf-v1.0, which writes digits. Shared: not to be changed."""
+    return make_artifact(_cache(), "dtmf-v1.0")
+
+
+@functools.cache
+def words() -> Path:
+    """The artifact of dtmf-v1.1, which writes words. Shared: not to be changed."""
+    return make_artifact(_cache(), "dtmf-v1.1", words=True)
+
+
+@functools.cache
+def clip(name: str) -> bytes:
+    """One of the demo's clips."""
+    directory = _cache() / "clips"
+    if not directory.exists():
+        write_clips(directory)
+    return (directory / f"{name}.wav").read_bytes()
 
 
 def copy_artifact(artifact: Path, target: Path) -> Path:
@@ -183,6 +215,10 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Ends the clients; returns when their last answers came."""
         self._over.set()
         for thread in self._threads:
             thread.join(30)

@@ -128,6 +128,7 @@ class _Form:
         self._header = bytearray()
         self._value = bytearray()
         self._name = ""
+        self._is_file = False
         self._text = bytearray()
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
@@ -146,7 +147,7 @@ class _Form:
         self._parts += 1
         if self._parts > PARTS:
             raise ApiError(400, f"cannot read the form: more than {PARTS} parts", "bad_form")
-        self._name = ""
+        self._name, self._is_file = "", False
         self._text.clear()
         self._header.clear()
         self._value.clear()
@@ -164,6 +165,7 @@ class _Form:
             if len(name) > NAME_BYTES:
                 raise ApiError(400, f"cannot read the form: a name is longer than {NAME_BYTES} bytes", "bad_form")
             self._name = name.decode("utf-8", "replace")
+            self._is_file = b"filename" in options
         self._header.clear()
         self._value.clear()
 
@@ -180,12 +182,14 @@ class _Form:
                 raise _too_large(self._max_bytes)
             self.clip.data += memoryview(data)[start:end]
             return
+        if self._is_file:
+            return  # a file nobody asked for
         if len(self._text) + end - start > FIELD_BYTES:
             raise ApiError(400, f"cannot read the form: a field is longer than {FIELD_BYTES} bytes", "bad_form")
         self._text += data[start:end]
 
     def _part_end(self) -> None:
-        if self._name and self._name != self._part:
+        if self._name and self._name != self._part and not self._is_file:
             self.clip.fields[self._name] = self._text.decode("utf-8", "replace")
 
     def _end(self) -> None:
