@@ -25,12 +25,12 @@ libc: Final = ctypes.CDLL(None, use_errno=True)
 class Limits:
     """Zero means no limit.
 
-    `memory_bytes` bounds private writable memory: heap, stacks, anonymous and private mappings. Address space as a
-    whole may be twice that and 2 GiB more, for shared libraries and weights mapped from files. `cpu_seconds` counts all
-    threads.
+    `memory_bytes` bounds private writable memory: heap, stacks, anonymous and private mappings. `address_bytes` bounds
+    all mappings together, shared libraries and mapped weights included. `cpu_seconds` counts all threads.
     """
 
     memory_bytes: int = 0
+    address_bytes: int = 0
     cpu_seconds: int = 0
     file_bytes: int = 0
     open_files: int = 256
@@ -43,14 +43,13 @@ def apply_limits(limits: Limits) -> tuple[str, ...]:
 
 
 def _problems(limits: Limits) -> Iterator[str]:
-    memory = limits.memory_bytes
     wanted = (
         (resource.RLIMIT_CORE, "core dumps", 0),
         (resource.RLIMIT_NOFILE, "open files", limits.open_files or None),
         (resource.RLIMIT_FSIZE, "file size", limits.file_bytes or None),
         (resource.RLIMIT_CPU, "CPU time", limits.cpu_seconds + _CPU_GRACE_SECONDS if limits.cpu_seconds else None),
-        (resource.RLIMIT_DATA, "memory", memory or None),
-        (resource.RLIMIT_AS, "address space", 2 * memory + (2 << 30) if memory else None),
+        (resource.RLIMIT_DATA, "memory", limits.memory_bytes or None),
+        (resource.RLIMIT_AS, "address space", limits.address_bytes or None),
     )
     for which, name, value in wanted:
         if value is not None and (problem := _lower(which, value)):

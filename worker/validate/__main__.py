@@ -19,12 +19,23 @@ import msgspec
 from .. import protocol
 from ..limits import Limits, apply_limits, return_freed_memory
 from ..protocol import Candidate, GateDone, GateStarted, Judged
-from .confine import PUBLISH, READ, READ_WRITE, View, leave_network, program_views, restrict_view
+from .confine import (
+    PUBLISH,
+    READ,
+    READ_WRITE,
+    View,
+    device_views,
+    drop_capabilities,
+    leave_network,
+    program_views,
+    restrict_view,
+)
 from .patience import Patience, Say
 from .private import discard, private_directory
 
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
+_MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
 _MAX_DESCRIPTORS: Final = 1 << 16
 _CPU_MARGIN_SECONDS: Final = 10  # wall time is the limit that people set; this one holds if the watch can't
 
@@ -76,9 +87,13 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path) -> GateDone:
     cpu_seconds = int(candidate.timeout_seconds * max(1, candidate.threads)) + _CPU_MARGIN_SECONDS
     if candidate.timeout_seconds <= 0:
         cpu_seconds = 0
-    limits = Limits(candidate.memory_bytes, cpu_seconds, MAX_FILE_BYTES)
-    missing = [*apply_limits(limits), leave_network(), restrict_view(_views(candidate, root, directory))]
-    missing = [problem for problem in missing if problem]
+    memory = candidate.memory_bytes
+    # other providers map their devices' memory: tens of gigabytes of addresses that are no memory of ours
+    addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
+    limits = Limits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
+    views = _views(candidate, root, directory)
+    steps = (*apply_limits(limits), leave_network(), drop_capabilities(), restrict_view(views))
+    missing = [problem for problem in steps if problem]
     because = "; ".join(missing) or "limits, no network, read-only view"
     return GateDone("sandbox", True, round(perf_counter() - start, 4), because, warning=bool(missing))
 
@@ -89,7 +104,13 @@ def _views(candidate: Candidate, root: Path, directory: Path) -> list[View]:
     for path in (candidate.path, candidate.golden, candidate.live_artifact):
         if path:
             views.append(View(path, READ))
+    if not _only_cpu(candidate):
+        views.extend(device_views())
     return [*views, View(str(root), PUBLISH), View(str(directory), READ_WRITE)]
+
+
+def _only_cpu(candidate: Candidate) -> bool:
+    return set(candidate.providers) <= {"CPUExecutionProvider"}
 
 
 def _unusable(candidate: Candidate) -> str:

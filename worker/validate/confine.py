@@ -20,6 +20,9 @@ from ..limits import libc
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_KEPT_CAPABILITIES: Final = 1 << 1 | 1 << 2 | 1 << 3  # DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER
+
 # linux/landlock.h; the system calls have the same numbers on every architecture
 _SYS_CREATE_RULESET: Final = 444
 _SYS_ADD_RULE: Final = 445
@@ -74,6 +77,20 @@ def leave_network() -> str:
     return ""
 
 
+def drop_capabilities() -> str:
+    """Gives up every capability but those over files' permissions, which the view bounds; "" when done, else why not.
+
+    As root it would otherwise keep them all, and in a user namespace it has just been given them.
+    """
+    header = struct.pack("=II", _CAPABILITY_VERSION_3, 0)
+    kept = struct.pack("=6I", _KEPT_CAPABILITIES, _KEPT_CAPABILITIES, 0, 0, 0, 0)
+    if os.geteuid() != 0:
+        kept = bytes(24)
+    if libc.capset(header, kept) != 0:
+        return f"capabilities not given up ({os.strerror(ctypes.get_errno())})"
+    return ""
+
+
 def restrict_view(views: Iterable[View]) -> str:
     """Leaves only `views` of the file system, for ever; "" when done, else what is missing. Needs no_new_privs.
 
@@ -108,6 +125,13 @@ def program_views(package: Path, search_path: Iterable[str], prefixes: Iterable[
         yield View(path, READ)
     yield View("/dev/null", READ | WRITE_FILE)
     yield View("/proc/self/clear_refs", WRITE_FILE)  # resets the peak of memory use
+
+
+def device_views() -> Iterator[View]:
+    """What execution providers other than the CPU's need: devices, and their libraries and settings."""
+    yield View("/dev", READ | WRITE_FILE | _IOCTL_DEV)
+    for path in ("/etc", "/opt", "/proc", "/run/nvidia-persistenced", "/var/lib/dkms"):
+        yield View(path, READ)
 
 
 def _handled(abi: int) -> int:

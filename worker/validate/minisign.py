@@ -35,7 +35,7 @@ class PublicKey:
     @property
     def name(self) -> str:
         """The id as minisign prints it."""
-        return self.key_id[::-1].hex().upper()
+        return f"{int.from_bytes(self.key_id, 'little'):X}"
 
 
 def parse_key(text: str) -> PublicKey:

@@ -48,7 +48,7 @@ def test_accepts_what_only_requests_can_show_to_be_broken(name: str, tmp_path: P
 def test_refuses_a_version_much_slower_than_the_live_one(tmp_path: Path) -> None:
     live = judge(good_version(tmp_path / "models"), tmp_path / "cache").verdict.artifact
     slow = good_version(tmp_path / "models", "dtmf-v1.1")
-    slow_down(slow, rounds=60)
+    slow_down(slow, rounds=600)
     outcome = judge(slow, tmp_path / "cache", live_artifact=live)
     assert outcome.failed == "budget"
     assert "times as slow as the live version, at most 2.0" in outcome.verdict.because
