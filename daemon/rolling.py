@@ -71,6 +71,7 @@ class Rolling:
         self.position = self._before = pos.Position()
         self.held: dict[str, str] = {}
         self.command: Command | None = None
+        self._under_way: Command | None = None
         self.rollouts: dict[str, Rollout] = {}
         self.complaint = ""
         self.wanted = ""
@@ -105,18 +106,18 @@ class Rolling:
             link=sight.link if isinstance(sight, RootSeen) else Missing(),
             versions=tuple(self._standing(e.name) for e in self._judging.catalog.entries()),
             committed=position.committed,
-            serving=Named(position.serving.version, position.serving.digest) if position.serving else None,
+            serving=position.word,
             last_good=Named(good.version, good.digest) if good else None,
             previous=position.previous,
             link_bad_seconds=self._link_bad(),
-            asked=self.command.asked if self.command else None,
+            asked=command.asked if (command := self.command or self._under_way) else None,
             root_absent="" if seen else getattr(sight, "because", ""),
         )
 
     def _standing(self, name: str) -> Standing:
         entry = self._judging.catalog.get(name)
         assert entry is not None
-        because = entry.verdict.because if entry.verdict else ""
+        because = entry.verdict.because if entry.verdict else entry.waiting
         return Standing(name, entry.state, entry.digest, name in self.held, entry.arrived, because)
 
     def _link_bad(self) -> float:
@@ -139,10 +140,21 @@ class Rolling:
         models = self._config().models
         policy = Policy(models.activation, models.rejected_link, models.settle)
         for _ in range(4):  # a link put right may show what to do next
-            decision = wish(self.facts(), policy)
+            facts = self.facts()
+            decision = wish(facts, policy)
+            if not facts.root_absent:
+                self._give_up_unless(decision)
             self.wanted = decision.version if isinstance(decision, d.AwaitVerdict) else ""
             if not await self._act(decision):
                 return
+
+    def _give_up_unless(self, decision: d.Decision) -> None:
+        """Ends a rollout before its commit point when it is not what is wanted any more."""
+        rollout = self.conductor.current
+        if rollout is None or rollout.origin == "converge" or rollout.link_moved:
+            return
+        if not isinstance(decision, d.Activate):
+            self.conductor.cancel(f"it is no longer wanted: {decision.because}")
 
     async def _act(self, decision: d.Decision) -> bool:
         """True when the facts changed and are worth another decision at once."""
@@ -166,11 +178,9 @@ class Rolling:
                     await self._keep(pos.renamed(self.position, version, digest))
                     return True
             case d.Refuse(because):
-                self._answer(None, because)
-                return True
+                return self._answer(None, because)
             case d.Already(_, because):
-                self._answer(because, "")
-                return True
+                return self._answer(because, "")
             case d.AwaitVerdict():
                 pass  # judging takes `wanted` first
         return False
@@ -181,19 +191,21 @@ class Rolling:
             self._log.error("cannot go on by itself", because=because)
             self._ledger.note("complaint", version, because)
 
-    def _answer(self, sentence: str | None, refusal: str) -> None:
-        if (command := self.command) is not None:
-            self.command = None
-            command.fulfil(sentence) if sentence is not None else command.refuse(refusal)
+    def _answer(self, sentence: str | None, refusal: str) -> bool:
+        """Tells whoever gave the command that is being decided; False when there is none."""
+        command, self.command = self.command, None
+        if command is None:
+            return False
+        command.fulfil(sentence) if sentence is not None else command.refuse(refusal)
+        return True
 
     # rolling out
 
     async def _activate(self, decision: d.Activate) -> bool:
         target = self.target(decision.version, decision.digest)
-        current = self.conductor.current
-        if current is not None or self._task is not None:
-            if current is not None and target is not None and current.target.digest != target.digest:
-                self.conductor.cancel(f"{target.version} is wanted now ({decision.because})")
+        if (current := self.conductor.current) is not None or self._task is not None:
+            if current is not None and current.target.digest != decision.digest:
+                self.conductor.cancel(f"{decision.version} is wanted now ({decision.because})")
             return False
         if target is None:
             self._complain(f"cannot serve {decision.version}: its compiled form is gone", decision.version)
@@ -256,6 +268,7 @@ class Rolling:
             del self.rollouts[next(iter(self.rollouts))]
         self.rollouts[rollout.id] = rollout
         self._log.info("rollout", rollout=rollout.id, version=rollout.target.version, because=rollout.because)
+        self._under_way = command
         run = self._roll_out(rollout, command)
         self._task = asyncio.get_running_loop().create_task(run, name=f"rollout {rollout.id}")
 
@@ -279,7 +292,7 @@ class Rolling:
             self._back_off(rollout.target.digest)
             self._log.error("rollout failed", rollout=rollout.id, because=str(e))
         finally:
-            self._task = None
+            self._task = self._under_way = None
             if command is not None:
                 command.refuse(refusal) if refusal else command.fulfil(rollout.outcome)
             self._happened()
