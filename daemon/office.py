@@ -143,10 +143,10 @@ class Office:
         return await self._command(Asked("activate", version), wait)
 
     async def rollback(self, wait: bool) -> Json:
-        serving = self._s.rolling.position.serving
+        serving = self._s.rolling.position.word
         if serving is None:
             raise Refused("cannot roll back: nothing is served yet")
-        return await self._command(Asked("rollback", serving.version), wait)
+        return await self._command(Asked("rollback", serving.name), wait)
 
     async def _command(self, asked: Asked, wait: bool) -> Json:
         rolling = self._s.rolling

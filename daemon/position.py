@@ -31,6 +31,19 @@ class Position:
     good: Target | None = None
     previous: Named | None = None
 
+    @property
+    def word(self) -> Named | None:
+        """What is served, by the name that the link was last known to give these bytes.
+
+        `serving` keeps the name under which the workers loaded them: a copy knows its own name and no other.
+        """
+        serving, committed = self.serving, self.committed
+        if serving is None:
+            return None
+        if committed is not None and committed.digest == serving.digest:
+            return committed
+        return Named(serving.version, serving.digest)
+
     def usable_good(self) -> Target | None:
         """What served last, while its private copy is there."""
         good = self.good
@@ -62,21 +75,16 @@ def intend(store: Facts, version: str, digest: str) -> None:
 
 def served(position: Position, target: Target, *, linked: bool) -> Position:
     """The workers serve `target` now; `linked` when the link names it too."""
-    old = position.serving or position.good
-    previous = position.previous
-    if old is not None and old.digest != target.digest:
-        previous = Named(old.version, old.digest)
+    good = position.good
+    old = position.word or (Named(good.version, good.digest) if good else None)
+    previous = old if old is not None and old.digest != target.digest else position.previous
     committed = Named(target.version, target.digest) if linked else position.committed
     return Position(committed, target, target, previous)
 
 
 def renamed(position: Position, version: str, digest: str) -> Position:
-    """The link names the served bytes under this name."""
-    serving = position.serving
-    if serving is None or serving.digest != digest:
-        return replace(position, committed=Named(version, digest))
-    serving = replace(serving, version=version)
-    return replace(position, committed=Named(version, digest), serving=serving, good=serving)
+    """The link names the served bytes under this name; the workers go on with the copy that they loaded."""
+    return replace(position, committed=Named(version, digest))
 
 
 def _pair(named: Named | None) -> list[str] | None:
