@@ -12,19 +12,29 @@ from tests.versions import good_version
 Build = Callable[..., House]
 
 
-@pytest.fixture
-def build(tmp_path: Path) -> Iterator[Build]:
-    """Makes a house that is not started yet; keyword arguments are configuration sections."""
+def _builder(directory: Path) -> Iterator[Build]:
     houses: list[House] = []
 
     def make(**settings: dict[str, object]) -> House:
-        house = House(tmp_path / f"h{len(houses)}", settings)
+        house = House(directory / f"h{len(houses)}", settings)
         houses.append(house)
         return house
 
     yield make
     for house in houses:
         house.close()
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Build]:
+    """Makes a house that is not started yet; keyword arguments are configuration sections."""
+    yield from _builder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def build_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
+    """The same for houses that several tests of a file use, each leaving it as it found it."""
+    yield from _builder(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture
