@@ -9,10 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _M_MMAP_THRESHOLD: Final = -3
 _MMAP_THRESHOLD_BYTES: Final = 128 << 10
@@ -65,6 +67,12 @@ def return_freed_memory() -> None:
     mallopt = getattr(libc, "mallopt", None)  # other C libraries do not have it, nor need it
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+
+
+def die_with_parent() -> None:
+    """The kernel ends this process when the thread that started it does. To be called again after a change of rights,
+    which takes the wish back (prctl(2), PR_SET_PDEATHSIG). Does nothing where the kernel refuses."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _lower(which: int, value: int) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from .. import protocol
-from ..limits import Limits, apply_limits, return_freed_memory
+from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
 from ..protocol import Candidate, GateDone, GateStarted, Judged
 from .confine import (
     PUBLISH,
@@ -42,6 +42,7 @@ _CPU_MARGIN_SECONDS: Final = 10  # wall time is the limit that people set; this 
 
 def main() -> int:
     """Judges the candidate on standard input; the exit status."""
+    die_with_parent()  # a verdict that nobody waits for is worth no processor
     say = _speaker()
     try:
         candidate = msgspec.json.decode(sys.stdin.buffer.read(MAX_CANDIDATE_BYTES), type=Candidate)
@@ -71,6 +72,7 @@ def _judged(candidate: Candidate, patience: Patience) -> Judged:
     try:
         patience.say(GateStarted("sandbox"))
         sandbox = _sandboxed(candidate, root, directory)
+        die_with_parent()
         patience.say(sandbox)
         patience.start(directory)
         from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
