@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,7 +69,7 @@ class Engine:
         self._preparing: _Preparing | None = None
         self._prepared: tuple[str, Loaded] | None = None
         self.abandoned = 0
-        self._trims: set[asyncio.Future[None]] = set()
+        self._trimming = ThreadPoolExecutor(1, thread_name_prefix="trim")
 
     def take(self) -> Loaded:
         """The version for one request, to keep to its end. Raises NoModel."""
@@ -161,9 +162,7 @@ class Engine:
             loop.call_soon_threadsafe(loop.call_later, TRIM_SECONDS, self._trim)
 
     def _trim(self) -> None:
-        job = asyncio.get_running_loop().run_in_executor(None, trim)
-        self._trims.add(job)
-        job.add_done_callback(self._trims.discard)
+        self._trimming.submit(trim)
 
 
 def _load_and_warm(
