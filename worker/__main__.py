@@ -105,7 +105,7 @@ def run(settings: WorkerSettings, listener: socket.socket) -> int:
     logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level)
     logs.adopt_logging()
     if missing := missing_providers(settings.providers):
-        logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=list(missing))
+        logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=", ".join(missing))
     # What is imported by now stays: the collector need not look at it again after each swap.
     gc.collect()
     gc.freeze()
