@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ from .models import Model
 ABANDONED_LOADS: Final = 2
 LOAD_NICENESS: Final = 10
 TRIM_SECONDS: Final = 0.2
+RELEASE_SECONDS: Final = 30.0
 
 
 class CannotLoad(Exception):
@@ -70,12 +72,42 @@ class Engine:
         self._prepared: tuple[str, Loaded] | None = None
         self.abandoned = 0
         self._trimming = ThreadPoolExecutor(1, thread_name_prefix="trim")
+        self._reloading: asyncio.Event | None = None
 
     def take(self) -> Loaded:
         """The version for one request, to keep to its end. Raises NoModel."""
         if self.current is None:
             raise NoModel("cannot answer: no model is loaded")
         return self.current
+
+    async def available(self) -> None:
+        """Returns at once, but waits while a version is being replaced by one that there is no room for beside it."""
+        if self._reloading is not None:
+            await self._reloading.wait()
+
+    async def unload(self) -> None:
+        """Lets go of what is served, and waits until the last request that holds it ended or RELEASE_SECONDS passed.
+
+        Requests that come meanwhile wait in `available` for the next commit, or until `give_up`.
+        """
+        old, self.current = self.current, None
+        if self._reloading is None:
+            self._reloading = asyncio.Event()
+        if old is None:
+            return
+        loop, released = asyncio.get_running_loop(), asyncio.Event()
+        weakref.finalize(old, lambda: loop.call_soon_threadsafe(released.set)).atexit = False
+        del old
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await released.wait()
+        await loop.run_in_executor(self._trimming, trim)
+
+    def give_up(self) -> None:
+        """Nothing will replace what was unloaded: whoever waits for it is told so."""
+        if self._reloading is not None:
+            self._reloading.set()
+            self._reloading = None
 
     @property
     def prepared(self) -> str:
@@ -99,6 +131,7 @@ class Engine:
             raise CannotLoad("nothing is prepared under this rollout")
         old, self.current = self.current, self._prepared[1]
         self._prepared = None
+        self.give_up()
         if old is not None and old is not self.current:
             # The finalizer runs when the last request lets go; the model's own memory goes just after.
             weakref.finalize(old, self._trim_soon, asyncio.get_running_loop()).atexit = False
