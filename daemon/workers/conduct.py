@@ -129,7 +129,7 @@ class Conductor:
 
     def cancel(self, because: str) -> None:
         """The rollout under way is no longer wanted: it goes back, or ends its last watch early."""
-        if self.current is not None:
+        if self.current is not None and not self.current.returning:
             self.current.cancelled = self.current.cancelled or because
             self._crew.wake()
 
@@ -204,7 +204,7 @@ class Conductor:
             self._decide(rollout, False, f"{because}; nothing else is there to serve")
             return
         rollout.returning, rollout.all_moved, rollout.started = True, None, now
-        rollout.deaths, rollout.cancelled = [], ""
+        rollout.deaths = []
         policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
         trouble = [await self._drive(rollout, rollout.old, policy)]
         if rollout.link_moved:
@@ -241,7 +241,7 @@ class Conductor:
             link_moved=rollout.link_moved or rollout.returning,
             before=rollout.before,
             deaths=tuple(rollout.deaths),
-            cancelled=rollout.cancelled,
+            cancelled="" if rollout.returning else rollout.cancelled,
         )
 
     def _since_start(self) -> Figures:
