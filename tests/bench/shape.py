@@ -1,9 +1,10 @@
-"""Writes version directories that have the shape of SenseVoice-small and none of its knowledge.
+"""Writes version directories that have the shape of SenseVoice-small and know sixteen telephone keys.
 
-Decides nothing: it lays down, node for node, the graph that the funasr exporter (TorchScript, opset 14) writes, with
-random well-scaled weights, and the usual unsigned int8 file made from it (`quantize_dynamic`, MatMul only, QUInt8, per
-channel). `FULL` has the real sizes (234 M parameters), `SMALL` is the same graph for tests. The output layer favours few
-tokens strongly, as a trained CTC model does; what it says means nothing.
+It lays down, node for node, the graph that the funasr exporter (TorchScript, opset 14) writes, with random
+well-scaled weights, and the usual unsigned int8 file made from it (`quantize_dynamic`, MatMul only, QUInt8, per
+channel). `FULL` has the real sizes (234 M parameters), `SMALL` is the same graph for tests. Only the output layer is
+taught (`teach`), by least squares on tones, so that answers have margins as a trained model's have: with random ones,
+near-ties on every tenth frame would make "the same answer" a matter of luck.
 
     python tests/bench/shape.py DIR [--small] [--fp32] [--seed N]
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a script too
+
+from tests.bench.tones import KEYS, clip, features, feeds, normalisation
 
 Array = npt.NDArray[Any]
 
@@ -42,13 +48,14 @@ class Shape:
 
 
 FULL = Shape()
-SMALL = Shape(width=64, heads=4, hidden=128, blocks=3, tp_blocks=2, vocabulary=120)
+SMALL = Shape(width=128, heads=4, hidden=256, blocks=3, tp_blocks=2, vocabulary=120)
 
 TAGS = {
     24884: "zh", 24885: "en", 24888: "yue", 24892: "ja", 24896: "ko", 24992: "nospeech", 24993: "Speech", 24995: "BGM",
     24997: "Laughter", 24999: "Applause", 25001: "HAPPY", 25002: "SAD", 25003: "ANGRY", 25004: "NEUTRAL",
     25009: "EMO_UNKNOWN", 25016: "withitn", 25017: "woitn", 25018: "GBG", 25019: "Event_UNK",
 }  # fmt: skip
+LESSONS, RIDGE, LOUDNESS = 96, 2e-4, 16.0
 
 
 class Graph:
@@ -219,12 +226,8 @@ def positions(g: Graph, x: str, s: Shape) -> str:
     return str(g.op("Add", x, g.op("Cast", code, to=TensorProto.FLOAT)))
 
 
-def head(g: Graph, x: str, s: Shape) -> None:
-    """Linear to the vocabulary. One token in thirty-two is loud, the others whisper: clear winners, as CTC has."""
-    loudness = np.where(np.arange(s.vocabulary) % 32 == 0, 6.0, 0.5).astype(np.float32)
-    weight = g.normal(s.width, s.vocabulary, scale=1 / math.sqrt(s.width)) * loudness
-    product = g.op("MatMul", x, g.weight(weight))
-    bias = g.weight(g.normal(s.vocabulary, scale=0.02))
+def head(g: Graph, x: str, weight: str, bias: str) -> None:
+    product = g.op("MatMul", x, weight)
     g.nodes.append(helper.make_node("Add", [bias, product], ["ctc_logits"], name=g.name("Add")))
 
 
@@ -244,7 +247,9 @@ def build(s: Shape, seed: int = 0) -> onnx.ModelProto:
             with g.inside(f"tp_encoders.{i}"):
                 x = block(g, x, mask, unseen, s.width, s)
         x = layer_norm(g, x, s.width)
-    head(g, x, s)
+    # whispered until `teach` writes the columns of the tokens it knows
+    weight = g.weight(g.normal(s.width, s.vocabulary, scale=0.3 / math.sqrt(s.width)))
+    head(g, x, weight, g.weight(g.normal(s.vocabulary, scale=0.02) - 4.0))
     g.nodes.append(helper.make_node("Cast", [total], ["encoder_out_lens"], name="lens", to=TensorProto.INT32))
     info = helper.make_tensor_value_info
     inputs = [info("speech", TensorProto.FLOAT, ["batch_size", "feats_length", s.features])]
@@ -275,23 +280,55 @@ def quantise(source: Path, target: Path) -> None:
 
 
 def tokens(s: Shape) -> list[str]:
-    """One piece an id: <unk> is the blank, tags sit where they do in the real vocabulary (at its end in a small one)."""
-    pieces = ["<unk>", "<s>", "</s>"] + [f"▁w{i}" for i in range(3, s.vocabulary)]
+    """One piece an id: <unk> is the blank, then the keys; tags sit at their real ids, or last in a small vocabulary."""
+    pieces = ["<unk>", "<s>", "</s>", *KEYS] + [f"▁w{i}" for i in range(3 + len(KEYS), s.vocabulary)]
     for place, (number, tag) in enumerate(TAGS.items()):
         pieces[number if number < s.vocabulary else s.vocabulary - len(TAGS) + place] = f"<|{tag}|>"
     return pieces
+
+
+def teach(model: onnx.ModelProto, s: Shape, seed: int) -> None:
+    """Least squares from the encoder's output to what is dialled, written into the columns of those tokens."""
+    import onnxruntime as ort
+
+    layer = next(n for n in model.graph.node if n.output[0] == "ctc_logits")
+    bias_name, product = layer.input
+    encoded, weight_name = next(n for n in model.graph.node if n.output[0] == product).input
+    model.graph.output.append(helper.make_tensor_value_info(encoded, TensorProto.FLOAT, None))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    del model.graph.output[-1]
+    pieces = tokens(s)
+    spoken = [f"<|{tag}|>" for tag in ("en", "NEUTRAL", "Speech", "withitn", "woitn")]
+    taught = [0, *(pieces.index(p) for p in [*KEYS, *spoken])]
+    rows, wanted = [], []
+    for lesson in range(LESSONS):
+        samples, _, labels = clip(3.0 + lesson % 5, seed * 1000 + lesson)
+        textnorm = 14 + lesson % 2
+        x = features(samples)
+        rows.append(session.run([encoded], feeds(x, (0, 3, 4)[lesson % 3], textnorm))[0][0])
+        wanted += [17, 18, 19, 20 + textnorm - 14, *labels[: len(x)], *[0] * (len(x) - len(labels))]
+    x, y = np.concatenate(rows).astype(np.float64), np.eye(len(taught))[wanted]
+    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    solved = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y) * LOUDNESS
+    for name, values in ((weight_name, solved[:-1]), (bias_name, solved[-1])):
+        tensor = next(t for t in model.graph.initializer if t.name == name)
+        changed = numpy_helper.to_array(tensor).copy()
+        changed[..., taught] = values
+        tensor.CopyFrom(numpy_helper.from_array(changed, name))
 
 
 def write_version(directory: Path, s: Shape, *, seed: int = 0, fp32: bool = False) -> Path:
     """A version directory in the funasr flavour; returns it. `fp32` keeps model.onnx beside model_quant.onnx."""
     directory.mkdir(parents=True, exist_ok=True)
     plain = directory / "model.onnx"
-    onnx.save(build(s, seed), plain)
+    model = build(s, seed)
+    teach(model, s, seed)
+    onnx.save(model, plain)
+    del model
     quantise(plain, directory / "model_quant.onnx")
     if not fp32:
         plain.unlink()
-    mean = " ".join(["-8.5", "-10.2", "-11.4", "-12.0"] * (s.features // 4))
-    scale = " ".join(["0.155", "0.150", "0.146", "0.144"] * (s.features // 4))
+    mean, scale = (" ".join(f"{value:.3f}" for value in values) for values in normalisation())
     n = s.features
     (directory / "am.mvn").write_text(
         f"<Nnet>\n<Splice> {n} {n}\n[ 0 ]\n<AddShift> {n} {n}\n<LearnRateCoef> 0 [ {mean} ]\n"

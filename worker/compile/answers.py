@@ -58,7 +58,7 @@ def find_linear(view: View, out: str) -> Linear | None:
         return None
     for bias in add.input:
         rest = other_input(add, bias)
-        dims = view.initializers[bias].dims if bias in view.initializers else ()
+        dims = list(view.initializers[bias].dims) if bias in view.initializers else []
         if rest is None or len(dims) != 1:
             continue
         plain = view.maker(rest, "MatMul")

@@ -5,7 +5,8 @@ product, softmax, product, transpose and reshape back. Two forms replace it, bot
 
 * `stride_attention` reads the heads in place, by FusedMatMul's batch transposition: same sums in the same order, so the
   answers keep every bit (the proof looks);
-* `fuse_attention` hands it all to com.microsoft.MultiHeadAttention, which sums in another order: answers move by rounding.
+* `fuse_attention` hands it all to com.microsoft.MultiHeadAttention, which sums in another order: answers move by
+  rounding.
 """
 
 from __future__ import annotations

@@ -68,12 +68,10 @@ def tidied(source: Path, work: Path, threads: int) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto, directory: Path) -> Path:
-    """The graph as it is, weights beside it, for a session to read."""
+    """The graph as it is, weights beside it, for a session to read. The weights in `model` are gone afterwards."""
     directory.mkdir()
     path = directory / "graph.onnx"
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    onnx.save(copy, path, save_as_external_data=True, location="graph.weights", size_threshold=INLINE_BYTES)
+    onnx.save(model, path, save_as_external_data=True, location="graph.weights", size_threshold=INLINE_BYTES)
     return path
 
 

@@ -21,8 +21,8 @@ from .tidy import fix_shapes
 Level = Literal["exact", "fast"]
 
 HELPS = 0.99  # a step has to save one part in a hundred
-FREE = 1.04  # a step that saves memory may cost this much
-WORST = 1.06  # and no length may get slower than this, noise included
+FREE = 1.05  # a step that saves memory may cost this much
+WORST = 1.1  # and no length may get slower than this, noise included
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,19 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def plan(level: Level, *, one_clip: bool, flags: Iterable[str]) -> tuple[list[list[Step]], list[tuple[Step, str]]]:
+def plan(
+    steps: Iterable[Step], level: Level, *, one_clip: bool, flags: Iterable[str]
+) -> tuple[list[list[Step]], list[tuple[Step, str]]]:
     """(groups of steps to try, in order; steps passed over, each because)."""
     groups: dict[str, list[Step]] = {}
     passed: list[tuple[Step, str]] = []
-    for step in STEPS:
+    exact_products = multiplies_exactly(flags)
+    for step in steps:
         if step.one_clip and not one_clip:
             passed.append((step, "this kind of model is not run one clip at a time"))
         elif step.level == "fast" and level == "exact":
             passed.append((step, "it moves answers by rounding; validation.compile is exact"))
-        elif step is SIGNED and not multiplies_exactly(flags):
+        elif step is SIGNED and not exact_products:
             passed.append((step, "this CPU has no VNNI: signed weights would change the answers"))
         else:
             groups.setdefault(step.group, []).append(step)
