@@ -20,7 +20,7 @@ import onnx
 import onnxruntime as ort
 
 from . import optimise, prove
-from .graph import View
+from .graph import View, has_branches
 from .optimise import CPU, MODEL, ORT_ERRORS, CannotOptimise
 from .prove import Answer, Array, Feeds
 from .steps import STEPS, Level, Step, plan, verdict
@@ -201,6 +201,8 @@ def _best_of(bench: _Bench, before: _Form, group: Sequence[Step], done: list[Ste
 def _try(bench: _Bench, before: _Form, step: Step) -> tuple[_Form | None, str]:
     """The form that `step` makes, when it changes anything and is proved; else None and the reason."""
     model = onnx.load(before.graph)
+    if has_branches(model):
+        return None, "the graph has branches or loops, which rewrites do not look into"
     if not step.apply(View(model)):
         return None, "found nothing to change"
     level: Level = "fast" if "fast" in (step.level, before.level) else "exact"

@@ -6,6 +6,7 @@ call `sweep`: it drops what nothing reads any more, and keeps every input and ou
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -23,6 +24,9 @@ class View:
 
     def __init__(self, model: ModelProto) -> None:
         self.model, self.graph = model, model.graph
+        self._index()
+
+    def _index(self) -> None:
         self.initializers: dict[str, TensorProto] = {t.name: t for t in self.graph.initializer}
         self.makers: dict[str, NodeProto] = {}
         self.readers: dict[str, list[NodeProto]] = defaultdict(list)
@@ -126,7 +130,7 @@ class View:
             if self.graph.initializer[index].name not in used:
                 del self.graph.initializer[index]
         del self.graph.value_info[:]
-        self.__init__(self.model)  # type: ignore[misc]
+        self._index()
         return dropped
 
 
@@ -144,8 +148,6 @@ def in_order(nodes: list[NodeProto]) -> list[NodeProto]:
     for index, sources in enumerate(waiting):
         for source in sources:
             readers[source].append(index)
-    import heapq
-
     ready = [i for i, sources in enumerate(waiting) if not sources]
     heapq.heapify(ready)
     order: list[NodeProto] = []
@@ -177,6 +179,12 @@ def other_input(node: NodeProto, name: str) -> str | None:
     if len(node.input) != 2 or name not in node.input or node.input[0] == node.input[1]:
         return None
     return str(node.input[1] if node.input[0] == name else node.input[0])
+
+
+def has_branches(model: ModelProto) -> bool:
+    """Whether any node holds graphs of its own (If, Loop, Scan): what they read from outside is not in a View."""
+    kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    return any(a.type in kinds for node in model.graph.node for a in node.attribute)
 
 
 def opset(model: ModelProto, domain: str = "") -> int:

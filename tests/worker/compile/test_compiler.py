@@ -114,6 +114,29 @@ def test_a_model_run_in_batches_keeps_its_logits(compile_it: Compile, tmp_path: 
     assert mapped.get_outputs()[0].name == "ctc_logits"
 
 
+def test_a_graph_with_branches_is_only_mapped(compile_it: Compile, version: Path, tmp_path: Path) -> None:
+    model = onnx.load(version / "model_quant.onnx")
+    logits = next(n for n in model.graph.node if n.output[0] == "ctc_logits")
+    logits.output[0] = "inner"
+    arm = [
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Identity", ["inner"], [f"out{i}"])],
+            f"arm{i}",
+            [],
+            [onnx.helper.make_tensor_value_info(f"out{i}", onnx.TensorProto.FLOAT, None)],
+        )
+        for i in range(2)
+    ]
+    asked = onnx.helper.make_node("Cast", ["textnorm"], ["asked"], to=onnx.TensorProto.BOOL)
+    branch = onnx.helper.make_node("If", ["asked"], ["ctc_logits"], then_branch=arm[0], else_branch=arm[1])
+    model.graph.node.extend([asked, branch])
+    onnx.save(model, tmp_path / "branched.onnx")
+    compiled = compile_it(source=tmp_path / "branched.onnx")
+    assert compiled.form == "exact"
+    assert kept(compiled) == []
+    assert "branches" in because(compiled, "signed weights")
+
+
 def wrong(view: View) -> int:
     """Moves one weight by one step: a mistake that few frames would show."""
     node = next(n for n in view.graph.node if n.op_type == "MatMulInteger")
