@@ -109,10 +109,7 @@ class House:
         with open(self.root / "daemon.out", "ab") as out:
             self.process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "modelward.daemon", "run", "--config", str(self.config)],
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join([*map(str, self.import_from), *filter(None, sys.path)]),
-                },
+                env=_environment(*self.import_from),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -186,6 +183,17 @@ class House:
     def command(self, path: str, **body: object) -> dict[str, Any]:
         """A wish, answered when it is decided. Raises Refused."""
         return self.api.post_and_wait(f"/v1/{path}", body, lambda: None, seconds=90).data
+
+    def cli(self, *words: object, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """The `modelward` command with these words, told of this house's socket as a shell would."""
+        return subprocess.run(
+            [sys.executable, "-m", "modelward.daemon", *map(str, words)],
+            env={**_environment(), "MODELWARD_SOCKET": str(self.root / "run" / "api.sock")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
 
     def serves(self, version: str) -> bool:
         """Whether every worker that is there answers with it, and there are as many as wanted."""
@@ -285,6 +293,11 @@ class Load:
 def clip(name: str = "5551234") -> bytes:
     """One of the demo's clips."""
     return clips()[name].read_bytes()
+
+
+def _environment(*first: Path) -> dict[str, str]:
+    """Ours, and modules are found where we find them, after `first`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, first), *filter(None, sys.path)])}
 
 
 def _ask(connection: http.client.HTTPConnection, audio: bytes) -> tuple[int, dict[str, Any], str]:

@@ -6,8 +6,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -307,13 +305,7 @@ def mark_of_log(house: House) -> int:
 def test_a_second_daemon_is_refused_at_once_and_the_first_does_not_notice(town: House) -> None:
     pids = _pids(town)
     began = time.monotonic()
-    second = subprocess.run(
-        [sys.executable, "-m", "modelward.daemon", "run", "--config", str(town.config)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    second = town.cli("run", "--config", town.config)
     print(f"refused after {time.monotonic() - began:.2f} s: {second.stderr.strip()}")
     assert second.returncode == 1
     assert second.stderr.startswith("cannot start: another daemon runs in ")
@@ -344,13 +336,7 @@ def test_no_second_daemon_starts_though_the_runtime_directory_was_removed(town: 
     run = town.root / "run"
     shutil.rmtree(run)
     eventually(lambda: (run / "api.sock").is_socket())
-    second = subprocess.run(
-        [sys.executable, "-m", "modelward.daemon", "run", "--config", str(town.config)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    second = town.cli("run", "--config", town.config)
     assert second.returncode == 1
     assert second.stderr.startswith("cannot start: another daemon runs in ")
     assert town.serves(OLD)
