@@ -4,24 +4,27 @@ A file system collapses whole blocks, lines end where they like. So the line tha
 mark needs, go to the archive whole, and what would be left of them at the head of the live file becomes this one blank
 line: spaces and tabs that spell which archive holds what came before and how many bytes were taken. It is written
 before the collapse and reaches the head by the collapse itself, so that after a crash the head alone says whether the
-collapse happened. Pure.
+collapse happened. A check sum keeps a program's own blank line from being taken for one. Pure.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import Final
 
 _SIGNATURE: Final = b"\t  \t\t \t "
 _BITS: Final = 64
 _ZERO, _ONE = b" ", b"\t"
-LENGTH: Final = len(_SIGNATURE) + 2 * _BITS  # without the newline
+_CHECK_BITS: Final = 32
+LENGTH: Final = len(_SIGNATURE) + 2 * _BITS + _CHECK_BITS  # without the newline
 
 
 def write_mark(number: int, taken_bytes: int, length: int) -> bytes:
     """The mark's line of exactly `length` bytes, newline included; `length` is more than LENGTH."""
     if length <= LENGTH:
         raise ValueError(f"cannot write a mark in {length} bytes, at least {LENGTH + 1}")
-    code = _SIGNATURE + _spell(number) + _spell(taken_bytes)
+    numbers = _spell(number, _BITS) + _spell(taken_bytes, _BITS)
+    code = _SIGNATURE + numbers + _spell(zlib.crc32(numbers), _CHECK_BITS)
     return code + b" " * (length - LENGTH - 1) + b"\n"
 
 
@@ -30,14 +33,17 @@ def read_mark(head: bytes) -> tuple[int, int] | None:
     if len(head) < LENGTH or not head.startswith(_SIGNATURE):
         return None
     start = len(_SIGNATURE)
-    first, second = head[start : start + _BITS], head[start + _BITS : LENGTH]
-    if (first + second).strip(_ZERO + _ONE):
+    numbers, check = head[start : start + 2 * _BITS], head[start + 2 * _BITS : LENGTH]
+    if check != _spell(zlib.crc32(numbers), _CHECK_BITS):
         return None
-    return _number(first), _number(second)
+    try:
+        return _number(numbers[:_BITS]), _number(numbers[_BITS:])
+    except ValueError:
+        return None
 
 
-def _spell(number: int) -> bytes:
-    return f"{number:0{_BITS}b}".encode().replace(b"0", _ZERO).replace(b"1", _ONE)
+def _spell(number: int, bits: int) -> bytes:
+    return f"{number:0{bits}b}".encode().replace(b"0", _ZERO).replace(b"1", _ONE)
 
 
 def _number(spelled: bytes) -> int:
