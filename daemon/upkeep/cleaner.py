@@ -87,7 +87,7 @@ class Cleaner:
         for i, code in enumerate(codes):
             if code != because.OLDER:
                 continue
-            if not i % 64 and not remover.may_go_on():
+            if (not i % 64 or remover.removed >= remover.most_files) and not remover.may_go_on():
                 raise Interrupted
             name, st = rows[i]
             spared = remover.remove(directory.fd, name, device, st.st_ino, stamps[i], used[i])

@@ -39,13 +39,18 @@ def lease_signals_are_ignored() -> bool:
 
 
 def quiet_lease(fd: int, files: Files) -> None:
-    """Sends the notice of a broken lease as SIGURG, which does nothing, instead of SIGIO, which ends a process."""
+    """Sends the notice of a broken lease as SIGURG, which does nothing, instead of SIGIO, which ends a process.
+
+    Raises OSError where leases can't be had at all.
+    """
     files.control(fd, _F_SETSIG, signal.SIGURG)
 
 
 def held_by_nobody(fd: int, files: Files, *, lease: int = fcntl.F_WRLCK) -> int:
     """0 when free, else IN_USE or UNPROVEN. With F_RDLCK only writers count. Keeps the lease until `fd` is closed."""
     try:
+        if not lease_signals_are_ignored():
+            quiet_lease(fd, files)
         files.control(fd, fcntl.F_SETLEASE, lease)
     except OSError as e:
         if e.errno in _BUSY:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from . import because
 from .files import Files, write_whole
-from .inuse import held_by_nobody, lease_signals_are_ignored, quiet_lease
+from .inuse import held_by_nobody
 from .rotation import PART
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -89,8 +89,6 @@ def pack(dir_fd: int, name: str, method: str, files: Files, stop: threading.Even
 
 
 def _refuse_writers(fd: int, files: Files) -> None:
-    if not lease_signals_are_ignored():
-        quiet_lease(fd, files)
     held = held_by_nobody(fd, files, lease=fcntl.F_RDLCK)
     with contextlib.suppress(OSError):
         files.control(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 import threading
 from dataclasses import dataclass
 from typing import Final
@@ -52,6 +53,7 @@ class Remover:
         self._clock, self._budget = clock, budget
         self._deadline = float("inf")
         self._quiet = lease_signals_are_ignored()
+        self.most_files = budget.files or sys.maxsize
         self.removed = 0
         self.freed_bytes = 0
         self.exhausted = False
@@ -64,7 +66,7 @@ class Remover:
     def may_go_on(self) -> bool:
         """Whether budget is left; asked before each removal and each chunk."""
         budget = self._budget
-        spent = (budget.files and self.removed >= budget.files) or (budget.bytes and self.freed_bytes >= budget.bytes)
+        spent = self.removed >= self.most_files or (budget.bytes and self.freed_bytes >= budget.bytes)
         if spent or self._clock.monotonic() >= self._deadline or self.stop.is_set():
             self.exhausted = True
         return not self.exhausted
@@ -77,9 +79,9 @@ class Remover:
         except OSError as e:
             return _CODES.get(e.errno or 0, because.FAILED)
         try:
-            if not self._quiet:
-                quiet_lease(fd, files)
             try:
+                if not self._quiet:
+                    quiet_lease(fd, files)
                 files.control(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
             except OSError:
                 busy = held_by_nobody(fd, files)

@@ -7,7 +7,6 @@ sums. Nothing raises because a file could not go; one class that fails does not 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -52,6 +51,8 @@ class _Class:
     outcome: ClassOutcome
     fd: int
     device: int
+    inode: int
+    space: Space
     table: Table
     remover: Remover
     ages: Ages
@@ -77,14 +78,20 @@ def sweep(
         return outcome
     with ExitStack() as stack:
         classes = _open_all(orders, outcome, files, clock, stop, stack)
-        disks = {c.device: space_of(c.fd, files) for c in classes}
-        identities = frozenset((c.device, os.fstat(c.fd).st_ino) for c in classes)
+        identities = frozenset((c.device, c.inode) for c in classes)
         for c in classes:
-            others = identities - {(c.device, os.fstat(c.fd).st_ino)}
-            _sweep_class(c, orders, files, stop, keep(c.rule.name), report, others)
-        for device, before in disks.items():
+            others = identities - {(c.device, c.inode)}
+            try:
+                _sweep_class(c, orders, files, stop, keep(c.rule.name), report, others)
+            except OSError as e:
+                outcome.trouble.append(f"cannot sweep {c.rule.path} to its end: {e.strerror}; the rest goes on")
+        for device, before in {c.device: c.space for c in classes}.items():
             mine = [c for c in classes if c.device == device]
-            after = _sweep_disk(mine, orders, before, files, keep, report, outcome)
+            try:
+                after = _sweep_disk(mine, orders, before, files, keep, report, outcome)
+            except OSError as e:
+                outcome.trouble.append(f"cannot measure the disk of {mine[0].rule.path}: {e.strerror}")
+                continue
             outcome.disks.append(Disk([c.rule.name for c in mine], before, after))
         for c in classes:
             _close_books(c, orders, report)
@@ -123,10 +130,16 @@ def _open_all(
         if not lock(fd, files):
             said.note = "locked by another process: left alone"
             continue
-        device = files.fstat(fd).st_dev
+        try:
+            found, space = files.fstat(fd), space_of(fd, files)
+        except OSError as e:
+            said.refused = f"cannot sweep {rule.path}: {e.strerror}; nothing was touched"
+            outcome.trouble.append(said.refused)
+            continue
+        device = found.st_dev
         remover = Remover(files, clock, orders.budget, stop, dry_run=orders.dry_run)
         ages = Ages.of(rule, now=orders.now, min_age_seconds=orders.min_age_seconds, device=device)
-        classes.append(_Class(rule, said, fd, device, Table(rule.path, device), remover, ages))
+        classes.append(_Class(rule, said, fd, device, found.st_ino, space, Table(rule.path, device), remover, ages))
     return classes
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from . import because, trash
 from .files import Files
-from .inuse import held_by_nobody, lease_signals_are_ignored, quiet_lease
+from .inuse import held_by_nobody
 from .quota import Ages, unit_by_age
 from .remover import Remover
 from .table import Table
@@ -110,7 +110,6 @@ class _LastLook:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._quiet = lease_signals_are_ignored()
         self.code = 0
         self.stamp = 0.0
 
@@ -129,8 +128,6 @@ class _LastLook:
         except OSError:
             return because.CHANGED
         try:
-            if not self._quiet:
-                quiet_lease(fd, self._files)
             return held_by_nobody(fd, self._files)
         except OSError:
             return because.FAILED
