@@ -1,14 +1,35 @@
-"""The words of the house: which names are versions.
+"""The words of the house: which names are versions, and which version is the higher one.
 
-Pure. Names that begin with `.` or end in `.tmp`, `.part` or `~` are copies in progress and ignored.
+Pure. Names that begin with `.` or end in `.tmp`, `.part` or `~` are copies in progress and ignored. The trailing
+version of a name compares as numbers (v1.9 < v1.10); a name without one is never above a numbered one.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 MAX_NAME_BYTES: Final = 255
 _IGNORED_ENDINGS: Final = (".tmp", ".part", "~")
+
+_STAGES: Final = {"dev": 0, "alpha": 1, "a": 1, "beta": 2, "b": 2, "pre": 3, "preview": 3, "rc": 3}
+_RELEASE: Final = 9
+_TRAILING: Final = re.compile(
+    r"""(?: ^ | [-_.@+\ ] )                             # "int8", "wav2vec2" and "dev2" carry no version
+        (?: v (?P<marked> [0-9]+ (?: [._][0-9]+ )* )    # v1, v1.10, v1_2
+          | (?P<date> [0-9]{4} [-_] [0-9]{2} [-_] [0-9]{2} )
+          | (?P<plain> [0-9]+ (?: \.[0-9]+ )* ) )       # 2, 1.2.3, 20240717
+        (?: [-_.]? (?P<stage> dev | alpha | beta | preview | pre | rc | a | b ) [-_.]? (?P<step> [0-9]* ) )? $""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+class Version(NamedTuple):
+    """A trailing version; compares as versions do. `stage` is _RELEASE, or lower for an rc, beta, alpha or dev."""
+
+    numbers: tuple[int, ...]
+    stage: int = _RELEASE
+    step: int = 0
 
 
 def is_version_name(name: str) -> bool:
@@ -21,3 +42,44 @@ def is_version_name(name: str) -> bool:
         and name.isprintable()
         and len(name.encode(errors="replace")) <= MAX_NAME_BYTES
     )
+
+
+def version_key(name: str) -> Version | None:
+    """The trailing version of a name, or None. Trailing zeros don't count: v1 and v1.0 are the same version."""
+    found = _TRAILING.search(name)
+    if found is None:
+        return None
+    digits = re.split("[-_.]", found["marked"] or found["date"] or found["plain"])
+    numbers = [int(d) for d in digits]
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    stage = found["stage"]
+    if not stage:
+        return Version(tuple(numbers))
+    return Version(tuple(numbers), _STAGES[stage.lower()], int(found["step"] or 0))
+
+
+def order_key(name: str, arrived: float = 0.0) -> tuple[bool, Version, float, str]:
+    """Sorts versions from the lowest to the highest: a total order. Without a number: by arrival, below all numbered.
+
+    `arrived` is any clock's seconds, the same for all that are compared.
+    """
+    version = version_key(name)
+    return (version is not None, version or Version(()), arrived, name)
+
+
+def is_higher(name: str, arrived: float, than: str, than_arrived: float) -> bool:
+    """Whether a version may take the place of another by itself: a higher number, or, when neither has one, later.
+
+    Two names of the same number (v1.0 and 1.0.0) are not higher than each other.
+    """
+    mine, other = version_key(name), version_key(than)
+    if mine is None:
+        return other is None and (arrived, name) > (than_arrived, than)
+    return other is None or mine > other
+
+
+def compare(name: str, than: str, arrived: float = 0.0, than_arrived: float = 0.0) -> int:
+    """-1, 0 or 1 as `order_key` sorts them; 0 only for the same name and arrival."""
+    mine, other = order_key(name, arrived), order_key(than, than_arrived)
+    return (mine > other) - (mine < other)

@@ -26,7 +26,7 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 
 
 class Hello(Message, frozen=True):
-    """First message of a worker. `serving` is "" while it serves nothing; `artifact` is the path it was told to load."""
+    """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it loaded that from."""
 
     pid: int
     name: str = ""
@@ -93,11 +93,12 @@ class Welcome(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Load `version` from `artifact` beside what is served."""
+    """Load `version` from `artifact` beside what is served; with `unload_first` after letting go of that."""
 
     rollout: str
     version: str
     artifact: str
+    unload_first: bool = False
 
 
 class Commit(Message, frozen=True):
@@ -209,9 +210,9 @@ class Judged(Message, frozen=True):
 FromValidator = GateStarted | GateDone | Judged
 
 _encoder = msgspec.json.Encoder()
-_from_validator = msgspec.json.Decoder(FromValidator)
-_from_worker = msgspec.json.Decoder(FromWorker)
-_from_daemon = msgspec.json.Decoder(FromDaemon)
+_from_validator: msgspec.json.Decoder[FromValidator] = msgspec.json.Decoder(FromValidator)
+_from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
+_from_daemon: msgspec.json.Decoder[FromDaemon] = msgspec.json.Decoder(FromDaemon)
 
 
 def encode(message: Message) -> bytes:
@@ -226,7 +227,7 @@ def decode_from_worker(line: bytes) -> FromWorker:
     """The message in one line. Raises Refused with the reason when it is none."""
     try:
         return _from_worker.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(f"cannot read a worker's message: {e}") from e
 
 
@@ -234,7 +235,7 @@ def decode_from_daemon(line: bytes) -> FromDaemon:
     """The message in one line. Raises Refused with the reason when it is none."""
     try:
         return _from_daemon.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(f"cannot read the daemon's message: {e}") from e
 
 
@@ -242,7 +243,7 @@ def decode_from_validator(line: bytes) -> FromValidator:
     """The message in one line of a validator's output. Raises Refused with the reason when it is none."""
     try:
         return _from_validator.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(f"cannot read a validator's message: {e}") from e
 
 

@@ -1,0 +1,97 @@
+"""The command line: one table of verbs, one file a verb, loaded only when it is called.
+
+`main` is the only place where an error becomes text and an exit status: 0 done, 1 refused or failed, 2 usage or bad
+configuration, 3 daemon not reachable, 130 interrupted. A verb's file has `arguments(parser)` and `run(args) -> int`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from ..errors import BadConfig, BadUsage, ModelwardError
+
+INTERRUPTED: Final = 130
+
+VERBS: Final = {
+    "run": "the daemon, in the foreground",
+    "demo": "build a small real model, run everything in a scratch directory, say what to try next",
+    "check-config": "every mistake of a configuration at once",
+    "status": "live and serving versions, workers, disk, alerts",
+    "versions": "each version: state, verdict with reason, size, age, marks",
+    "validate": "judge a directory, with no daemon needed",
+    "activate": "validate a version if needed and roll it out; returns when it is decided",
+    "rollback": "back to the version that served before; holds the one left",
+    "hold": "keep a version from being chosen automatically",
+    "release": "allow a held version again",
+    "workers": "list the workers",
+    "restart": "replace one worker or all, one at a time, replacement first",
+    "history": "what happened: verdicts, rollouts, restarts",
+    "reload": "read the configuration again, wait, and show what was refused",
+    "transcribe": "send audio to the service and print the text",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadUsage(f"cannot run {self.prog}: {message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status; says on standard error why when it is not 0."""
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BadConfig as e:
+        _say_mistakes(e)
+        return e.exit_status
+    except ModelwardError as e:
+        print(e, file=sys.stderr)
+        return e.exit_status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has enough. Python would complain again while it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except SystemExit as e:  # argparse after --help
+        return e.code if isinstance(e.code, int) else 0
+    return status
+
+
+def _run(argv: list[str]) -> int:
+    parser = _Parser(prog="modelward", description="Keeps a speech-recognition service alive while its model changes.")
+    parser.add_argument("--version", dest="show_version", action="store_true", help="print the version and end")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
+    named = next((word for word in argv if not word.startswith("-")), "")
+    for verb, summary in VERBS.items():
+        of_verb = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if verb == named:
+            importlib.import_module(_module(verb)).arguments(of_verb)
+    args = parser.parse_args(argv)
+    if args.show_version:
+        from importlib.metadata import version
+
+        print(f"modelward {version('modelward')}")
+        return 0
+    if args.verb is None:
+        raise BadUsage("cannot run modelward: no command given; see modelward --help")
+    status: int = importlib.import_module(_module(args.verb)).run(args)
+    return status
+
+
+def _module(verb: str) -> str:
+    return f"{__name__}.{verb.replace('-', '_')}"
+
+
+def _say_mistakes(error: BadConfig) -> None:
+    if len(error.mistakes) == 1:
+        print(f"cannot use {error.path}: {error.mistakes[0]}", file=sys.stderr)
+        return
+    print(f"cannot use {error.path}: {len(error.mistakes)} mistakes", file=sys.stderr)
+    for mistake in error.mistakes:
+        print(f"  {mistake}", file=sys.stderr)

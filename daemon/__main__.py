@@ -1,0 +1,7 @@
+"""`python -m modelward.daemon`: the same as the command `modelward`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

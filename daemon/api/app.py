@@ -1,0 +1,181 @@
+"""The admin API: one table of routes, each with the access it needs.
+
+Nothing changes state on GET. Bodies are small JSON objects; what a client sends is a name looked up in memory, never a
+path, a command or a method. Errors are JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..errors import BadConfig, ModelwardError
+from .desk import Desk, NotKnown
+from .events import Hub
+
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_ROWS: Final = 1000
+
+Handler = Callable[[Desk, Request], Awaitable[Response]]
+
+
+async def status(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.status())
+
+
+async def versions(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.versions())
+
+
+async def workers(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.workers())
+
+
+async def alerts(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.alerts())
+
+
+async def history(desk: Desk, request: Request) -> Response:
+    text = request.query_params.get("n", "50")
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        raise HTTPException(400, f"cannot use n={text[:40]!r}: a number from 0 to {MAX_ROWS}")
+    return JSONResponse(await desk.history(min(int(text), MAX_ROWS), request.query_params.get("kind", "")))
+
+
+async def rollout(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.rollout(request.path_params["rollout"]))
+
+
+async def health(desk: Desk, request: Request) -> Response:
+    return JSONResponse({"alive": desk.alive()}, 200 if desk.alive() else 503)
+
+
+async def ready(desk: Desk, request: Request) -> Response:
+    return JSONResponse({"ready": desk.ready()}, 200 if desk.ready() else 503)
+
+
+async def activate(desk: Desk, request: Request) -> Response:
+    return decided(request, await desk.activate(await name(request, "version"), waits(request)))
+
+
+async def rollback(desk: Desk, request: Request) -> Response:
+    return decided(request, await desk.rollback(waits(request)))
+
+
+async def hold(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.hold(await name(request, "version")))
+
+
+async def release(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.release(await name(request, "version")))
+
+
+async def validate(desk: Desk, request: Request) -> Response:
+    return decided(request, await desk.validate(await name(request, "version"), waits(request)))
+
+
+async def restart(desk: Desk, request: Request) -> Response:
+    return decided(request, await desk.restart(await name(request, "worker", optional=True), waits(request)))
+
+
+async def reload(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.reload())
+
+
+async def rescan(desk: Desk, request: Request) -> Response:
+    return decided(request, await desk.rescan(waits(request)))
+
+
+READ: Final = "read"
+CHANGE: Final = "change"
+ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
+    ("GET", "/health", health, READ),
+    ("GET", "/ready", ready, READ),
+    ("GET", "/v1/status", status, READ),
+    ("GET", "/v1/versions", versions, READ),
+    ("GET", "/v1/workers", workers, READ),
+    ("GET", "/v1/alerts", alerts, READ),
+    ("GET", "/v1/history", history, READ),
+    ("GET", "/v1/rollouts/{rollout}", rollout, READ),
+    ("POST", "/v1/activate", activate, CHANGE),
+    ("POST", "/v1/rollback", rollback, CHANGE),
+    ("POST", "/v1/hold", hold, CHANGE),
+    ("POST", "/v1/release", release, CHANGE),
+    ("POST", "/v1/validate", validate, CHANGE),
+    ("POST", "/v1/restart", restart, CHANGE),
+    ("POST", "/v1/reload", reload, CHANGE),
+    ("POST", "/v1/rescan", rescan, CHANGE),
+)
+
+
+def application(desk: Desk, hub: Hub) -> Starlette:
+    """The ASGI application over one desk."""
+    routes = [Route(path, _endpoint(desk, handler), methods=[method]) for method, path, handler, _ in ROUTES]
+    routes.append(Route("/v1/events", hub.respond, methods=["GET"]))
+    return Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _http_error, ModelwardError: _refused, ClientDisconnect: _gone},
+    )
+
+
+def _endpoint(desk: Desk, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await handler(desk, request)
+
+    return endpoint
+
+
+def waits(request: Request) -> bool:
+    return request.query_params.get("wait", "") not in ("", "0", "false")
+
+
+def decided(request: Request, answer: dict[str, Any]) -> Response:
+    """200 with the outcome for whoever waited, 202 for whoever did not."""
+    return JSONResponse(answer, 200 if waits(request) or "success" in answer else 202)
+
+
+async def name(request: Request, key: str, *, optional: bool = False) -> str:
+    """The name under `key` in a small JSON object. Raises HTTPException 4xx."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"cannot read the body: longer than {MAX_BODY_BYTES} bytes")
+    try:
+        data = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as e:
+        raise HTTPException(400, "cannot read the body: no JSON") from e
+    value = data.get(key, "") if isinstance(data, dict) else None
+    if not isinstance(value, str) or not (value or optional):
+        raise HTTPException(400, f"cannot do that: the body must be a JSON object with a text {key!r}")
+    return value
+
+
+def error(message: str, kind: str, status_code: int) -> Response:
+    return JSONResponse({"error": {"message": message, "type": kind, "code": kind}}, status_code)
+
+
+async def _http_error(request: Request, e: Exception) -> Response:
+    assert isinstance(e, HTTPException)
+    kinds = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    text = (
+        e.detail if e.detail.startswith("cannot") else f"cannot {request.method} {request.url.path[:200]}: {e.detail}"
+    )
+    return error(text, kinds.get(e.status_code, "bad_request"), e.status_code)
+
+
+async def _refused(request: Request, e: Exception) -> Response:
+    if isinstance(e, NotKnown):
+        return error(str(e), "not_found", 404)
+    return error(str(e), "bad_config" if isinstance(e, BadConfig) else "refused", 409)
+
+
+async def _gone(request: Request, e: Exception) -> Response:
+    return Response(status_code=400)

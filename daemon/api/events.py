@@ -1,0 +1,75 @@
+"""Server-sent events: everybody who listens hears what happens, and nobody who listens slowly costs anything.
+
+Each listener has a bounded queue; when it is full the oldest goes and the listener is told that it missed some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+MAX_LISTENERS = 100
+MAX_WAITING = 200
+PING_SECONDS = 15.0
+
+
+class Hub:
+    """The place where events are told."""
+
+    def __init__(self) -> None:
+        self._listeners: set[asyncio.Queue[bytes | None]] = set()
+        self._closed = False
+
+    def tell(self, event: str, data: dict[str, Any]) -> None:
+        """Every listener hears of it; never blocks."""
+        if not self._listeners:
+            return
+        line = f"event: {event}\ndata: {json.dumps(data)}\n\n".encode()
+        for queue in self._listeners:
+            if queue.full():
+                queue.get_nowait()
+                queue.get_nowait()
+                queue.put_nowait(b"event: missed\ndata: {}\n\n")
+            queue.put_nowait(line)
+
+    def close(self) -> None:
+        """Ends every stream, so that a reader can't hold up the daemon's end."""
+        self._closed = True
+        for queue in self._listeners:
+            while not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """What one listener receives, until it leaves or the hub closes."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
+        self._listeners.add(queue)
+        try:
+            yield b": hello\n\n"
+            while not self._closed:
+                try:
+                    async with asyncio.timeout(PING_SECONDS):
+                        line = await queue.get()
+                except TimeoutError:
+                    yield b": ping\n\n"
+                    continue
+                if line is None:
+                    return
+                yield line
+        finally:
+            self._listeners.discard(queue)
+
+    async def respond(self, request: Request) -> Response:
+        """GET /v1/events."""
+        if len(self._listeners) >= MAX_LISTENERS:
+            return Response(status_code=503, headers={"Retry-After": "5"})
+        return StreamingResponse(
+            self.stream(),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )

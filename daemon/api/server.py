@@ -1,0 +1,101 @@
+"""Serves the admin API on a Unix socket, to peers that the kernel says are allowed.
+
+An embedded uvicorn that leaves signals alone, wakes up only for work, and hangs up on a stranger before reading a byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..workers.channel import Credentials, bind, credentials
+
+SHUTDOWN_SECONDS = 3
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers and its ten ticks a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+    async def main_loop(self) -> None:
+        await self.stopping.wait()
+
+
+def _protocol(allowed: Callable[[Credentials], bool]) -> type[HttpToolsProtocol]:
+    class CheckedProtocol(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            sock = transport.get_extra_info("socket")
+            if sock.family == socket.AF_UNIX and not allowed(credentials(sock)):
+                transport.abort()
+
+    return CheckedProtocol
+
+
+class AdminServer:
+    """The API's socket. `heal` binds it anew when its file was removed."""
+
+    def __init__(self, path: Path, app: ASGIApp, allowed: Callable[[Credentials], bool]) -> None:
+        self._path, self._app, self._allowed = path, app, allowed
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._inode = 0
+
+    async def open(self) -> None:
+        """Starts serving; requests are answered when this returns. Raises OSError."""
+        sock = bind(self._path)
+        self._inode = os.stat(self._path).st_ino
+        config = uvicorn.Config(
+            self._app,
+            http=_protocol(self._allowed),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            limit_concurrency=256,
+        )
+        self._server = _Server(config)
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[sock]), name="admin API")
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0)
+
+    async def heal(self) -> bool:
+        """Binds anew when somebody removed or replaced the socket file; True when it had to."""
+        with suppress(OSError):
+            if os.stat(self._path).st_ino == self._inode:
+                return False
+        await self.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        await self.open()
+        return True
+
+    async def close(self) -> None:
+        if self._server is None or self._task is None:
+            return
+        self._server.should_exit = True
+        self._server.stopping.set()
+        await asyncio.wait([self._task], timeout=SHUTDOWN_SECONDS + 2)
+        self._task.cancel()
+        self._server = self._task = None
+        with suppress(FileNotFoundError):
+            if os.stat(self._path).st_ino == self._inode:
+                self._path.unlink()

@@ -1,0 +1,34 @@
+"""`modelward check-config [FILE]`: every mistake at once, each with its key, what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..errors import BadConfig
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE, --json."""
+    parser.add_argument("file", metavar="FILE", nargs="?", help="default /etc/modelward/modelward.toml")
+    parser.add_argument("--json", action="store_true", help="print path and mistakes as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the daemon would take it, 2 otherwise."""
+    from ..config import DEFAULT_PATH, load_or_default
+
+    path = str(args.file or DEFAULT_PATH)
+    try:
+        _config, remark = load_or_default(Path(args.file) if args.file else None)
+    except BadConfig as e:
+        if not args.json:
+            raise
+        print(json.dumps({"path": e.path, "mistakes": list(e.mistakes)}))
+        return e.exit_status
+    if args.json:
+        print(json.dumps({"path": path, "mistakes": []}))
+    else:
+        print(remark or f"{path} is fine")
+    return 0

@@ -1,0 +1,32 @@
+"""The options that many verbs share, and the one way to print an answer as it came."""
+
+from __future__ import annotations
+
+import argparse
+
+from .client import DEFAULT_SOCKET, Answer, Client
+
+
+def socket_option(parser: argparse.ArgumentParser) -> None:
+    """`--socket PATH`, for every verb that talks to the daemon."""
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        default="",
+        help=f"the daemon's socket (default $MODELWARD_SOCKET or {DEFAULT_SOCKET})",
+    )
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """`--json`: the answer for programs."""
+    parser.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
+
+
+def client(args: argparse.Namespace) -> Client:
+    """The daemon that `--socket` names."""
+    return Client(args.socket)
+
+
+def print_json(answer: Answer) -> None:
+    """The daemon's JSON, untouched."""
+    print(answer.text.rstrip("\n"))

@@ -1,0 +1,148 @@
+"""What people see: tables, sizes, ages and a little colour.
+
+Pure but for asking a stream whether it is a terminal. Texts that come from elsewhere never reach a terminal with
+control characters in them.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+_CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+Cell = str | tuple[str, str]
+"""A text, or a text and its colour."""
+
+
+def colours(stream: TextIO) -> bool:
+    """Whether colour helps there: a terminal, and nobody asked for none (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, on: bool) -> str:
+    """The text in a colour of _CODES; "" leaves it."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if on and colour in _CODES else text
+
+
+def clean(value: object) -> str:
+    """One line that cannot steer a terminal: what is not printable becomes a space or `?`."""
+    text = "" if value is None else str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+
+
+def width(text: str) -> int:
+    """Columns a terminal needs: two for East Asian wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shorten(text: str, columns: int) -> str:
+    """The text in at most `columns` columns, with an ellipsis when something was cut."""
+    if width(text) <= columns:
+        return text
+    kept, used = "", 0
+    for character in text:
+        if used + _columns(character) > columns - 1:
+            break
+        kept, used = kept + character, used + _columns(character)
+    return kept + "…"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, columns: int = 0, colour: bool = False) -> str:
+    """Aligned rows under headers. With `columns` the last cell is cut so that a row fits a terminal of that width."""
+    cells = [[(clean(c), "") if isinstance(c, str) else (clean(c[0]), c[1]) for c in row] for row in rows]
+    widths = [max([width(h), *(width(row[i][0]) for row in cells)]) for i, h in enumerate(headers)]
+    last = len(headers) - 1
+    if columns:
+        widths[last] = min(widths[last], max(10, columns - sum(widths[:last]) - 2 * last))
+    lines = [_line([(h, "bold") for h in headers], widths, colour)]
+    lines += [
+        _line([*row[:last], (shorten(row[last][0], widths[last]), row[last][1])], widths, colour) for row in cells
+    ]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], colour: bool) -> str:
+    parts = []
+    for index, (text, how) in enumerate(cells):
+        pad = "" if index == len(cells) - 1 else " " * (widths[index] - width(text))
+        parts.append(paint(text, how, colour) + pad)
+    return "  ".join(parts).rstrip()
+
+
+def size(value: object) -> str:
+    """Bytes for people: 1536 -> "1.5 KiB"; "-" for no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "-"
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(amount) < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 100 else f"{amount:.1f} {unit}"
+
+
+def span(value: object) -> str:
+    """Seconds for people, two units at most: 4000 -> "1h6m", 0.012 -> "12ms"; "-" for no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "-"
+    seconds = max(0.0, float(value))
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    for big, big_name, small, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= big:
+            rest = whole % big // small
+            return f"{whole // big}{big_name}" + (f"{rest}{small_name}" if rest else "")
+    return f"{whole}s"
+
+
+def parse_time(value: object) -> datetime | None:
+    """A time of the API (RFC 3339); None when it is none."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def age(value: object, now: datetime) -> str:
+    """How long ago a time of the API was; "-" when there is none."""
+    moment = parse_time(value)
+    return span((now - moment).total_seconds()) if moment else "-"
+
+
+def local(value: object) -> str:
+    """A time of the API on the reader's own clock, to the second."""
+    moment = parse_time(value)
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else clean(value)
+
+
+def items(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The objects in a list of an answer; what has another shape is passed over."""
+    value = data.get(key)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def terminal_columns(stream: TextIO) -> int:
+    """The width of the terminal behind a stream; 0 for no terminal, where nothing is cut."""
+    if not stream.isatty():
+        return 0
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 80

@@ -1,0 +1,123 @@
+"""`modelward validate PATH`: judges a directory as the daemon would, with no daemon; one line a gate.
+
+Nothing of it stays: what the validator leaves of an accepted version lies in a temporary directory that goes away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...worker.protocol import Candidate, GateDone, GateStarted
+from .. import processes
+from ..clock import SystemClock
+from ..config import Config, load_or_default
+from ..errors import Refused
+from ..models import validate
+from ..models import verdict as v
+from ..names import is_version_name
+from .progress import Line
+from .render import clean, colours, paint, span
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """PATH, --config, --json."""
+    parser.add_argument("path", metavar="PATH", type=Path, help="a directory that holds a version")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="whose [validation] counts (default: the daemon's)")
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 accepted, 1 rejected, 2 for a configuration with mistakes."""
+    config, _remark = load_or_default(args.config)
+    path = _directory(args.path)
+    with tempfile.TemporaryDirectory(prefix="modelward-validate-", ignore_cleanup_errors=True) as room:
+        answer = asyncio.run(_judge(config, path, room, quiet=args.json))
+    if isinstance(answer, v.Changing):
+        raise Refused(f"cannot judge {clean(path.name)}: {answer.because}; copy it whole first")
+    if args.json:
+        state = "accepted" if answer.accepted else "rejected"
+        verdict = {"version": path.name, "digest": answer.digest, "state": state, "verdict": v.to_json(answer)}
+        print(json.dumps(verdict))
+        return 0 if answer.accepted else 1
+    if not answer.accepted:
+        sys.stdout.flush()
+        raise Refused(f"cannot accept {clean(path.name)}: {clean(answer.because)}")
+    because = f": {clean(answer.because)}" if answer.because else ""
+    print(f"{clean(path.name)} is accepted{because}")
+    return 0
+
+
+def _directory(path: Path) -> Path:
+    absolute = Path(os.path.abspath(path))
+    if not absolute.is_dir():
+        raise Refused(f"cannot validate {clean(path)}: there is no such directory")
+    if not is_version_name(absolute.name):
+        raise Refused(f"cannot validate {clean(path)}: the daemon would pass over a directory of that name")
+    return absolute
+
+
+async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Verdict | v.Changing:
+    line = Line(sys.stderr)
+
+    def heard(message: GateStarted | GateDone) -> None:
+        if quiet:
+            return
+        if isinstance(message, GateStarted):
+            if line.in_place:
+                line.show(f"{clean(message.gate)} …")
+        else:
+            line.end()
+            print(gate_line(message, colours(sys.stdout)), flush=True)
+
+    try:
+        return await validate.validate(
+            candidate(config, path, room),
+            processes.spawn,
+            argv=validator(),
+            clock=SystemClock(),
+            progress=heard,
+        )
+    except validate.CannotStart as e:
+        raise Refused(str(e)) from e
+    finally:
+        line.end()
+
+
+def validator() -> Sequence[str]:
+    """The command that judges."""
+    return processes.python(validate.MODULE)
+
+
+def candidate(config: Config, path: Path, room: str) -> Candidate:
+    """What the validator is asked: the configuration's rules, and nothing to compare with."""
+    rules = config.validation
+    return Candidate(
+        path=str(path),
+        version=path.name,
+        kind=config.models.kind,
+        artifact_root=room,
+        memory_bytes=rules.memory,
+        timeout_seconds=rules.timeout,
+        threads=config.workers.threads,
+        providers=config.workers.providers,
+        checksums=rules.checksums,
+        public_keys=rules.public_keys,
+        golden=rules.golden if os.path.isdir(rules.golden or "/nonexistent") else "",
+        max_error_rate=rules.max_error_rate,
+        max_latency_ratio=rules.max_latency_ratio,
+        compile=rules.compile,
+    )
+
+
+def gate_line(gate: GateDone, colour: bool) -> str:
+    """One gate's answer: ok, warning or FAILED, its name, how long it took, because."""
+    word, how = ("FAILED", "red") if not gate.passed else ("warning", "yellow") if gate.warning else ("ok", "green")
+    because = f"  {clean(gate.because)}" if gate.because else ""
+    return f"{paint(f'{word:<8}', how, colour)}{clean(gate.gate):<14}{span(gate.seconds):>7}{because}"

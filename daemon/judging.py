@@ -1,0 +1,223 @@
+"""Keeps the catalog of versions true: looks, recalls verdicts, has the rest judged one at a time.
+
+Decides only the order of judgement (wanted first, then the longest waiting). Invariant: a verdict is used only for the
+bytes it was made on, and is in the store before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ..worker.protocol import Candidate, GateDone, GateStarted
+from .clock import Clock
+from .config import Config
+from .ledger import CannotKeep, Ledger
+from .models import verdict as v
+from .models.catalog import Catalog, Entry
+from .models.lifecycle import Event, State
+from .models.scan import look
+from .models.sight import RootAbsent, RootSeen, Sight
+from .models.validate import MODULE, CannotStart, validate
+from .processes import python, spawn
+from .store import Sighting
+
+RETRY_SECONDS = 15.0
+
+
+class Judging:
+    """See the module. `happened` is called when the supervisor should look at everything again."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        happened: Callable[[], None],
+        progress: Callable[[str, GateStarted | GateDone], None],
+    ) -> None:
+        self._config, self._clock, self._ledger = config, clock, ledger
+        self._happened, self._progress = happened, progress
+        self._log = structlog.get_logger("models")
+        self._task: asyncio.Task[None] | None = None
+        self._sightings: dict[str, Sighting] = {}
+        self.catalog = Catalog()
+        self.sight: Sight = RootAbsent("not looked at yet")
+        self.judged = 0
+
+    async def start(self) -> None:
+        self._sightings = await self._ledger.do(lambda store: store.sightings())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    @property
+    def artifact_root(self) -> Path:
+        return self._config().control.cache_dir / "compiled"
+
+    # looking
+
+    async def look(self) -> None:
+        """One look at the model root; the catalog is as it is when this returns."""
+        models = self._config().models
+        settled = frozenset(e.name for e in self.catalog.entries() if e.state in (State.ACCEPTED, State.REJECTED))
+        before = self.sight
+        self.sight = await asyncio.to_thread(_look, models.root, models.link, before, settled)
+        if isinstance(self.sight, RootAbsent):
+            if before != self.sight:
+                self._log.error("model root absent", because=self.sight.because)
+                self._ledger.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
+            return
+        for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
+            if note.kind != "changed":
+                self._log.info("version " + note.kind, version=note.version)
+            if note.kind == "vanished":
+                self._ledger.note("vanished", note.version, "its directory is gone")
+        await self._recall(self.sight)
+
+    async def _recall(self, sight: RootSeen) -> None:
+        """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
+        conditions = self.conditions()
+        for seen in sight.versions:
+            entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
+            if entry is None or entry.state is not State.SEEN or known is None:
+                continue
+            entry.arrived = min(entry.arrived, known.arrived)
+            if known.fingerprint != seen.fingerprint:
+                continue
+            record = await self._ledger.do(
+                lambda store, name=entry.name, digest=known.digest: store.verdict(name, digest, conditions)  # type: ignore[misc]
+            )
+            with suppress(ValueError):
+                if record is not None and _usable(verdict := v.from_record(record)):
+                    self.catalog.recall(seen.name, known.digest, verdict, entry.arrived)
+
+    def conditions(self) -> str:
+        """What a verdict depends on beside the version's bytes; under others it is judged anew."""
+        config = self._config()
+        parts: list[Any] = [config.validation, config.models.kind, config.workers.threads, config.workers.providers]
+        for package in ("onnxruntime", "modelward"):
+            with suppress(ModuleNotFoundError):
+                parts.append(package_version(package))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    # judging
+
+    def next(self, wanted: str, live_artifact: str) -> None:
+        """Starts a validator on the version that is due, `wanted` first, unless one is at work."""
+        if self._task is not None:
+            return
+        due = self.catalog.candidates(self._clock.monotonic(), self._config().models.settle)
+        if not due:
+            return
+        entry = next((e for e in due if e.name == wanted), due[0])
+        self.judge(entry, live_artifact)
+
+    def judge(self, entry: Entry, live_artifact: str) -> None:
+        """Has one version judged now. The caller made sure that no validator is at work."""
+        entry.take(Event.JUDGING)
+        entry.waiting = ""
+        self._task = asyncio.get_running_loop().create_task(self._judge(entry, live_artifact), name="judge")
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    async def _judge(self, entry: Entry, live_artifact: str) -> None:
+        name, fingerprint = entry.name, entry.seen.fingerprint
+        self._log.info("validating", version=name)
+        try:
+            answer = await validate(
+                self._candidate(entry, live_artifact),
+                spawn,
+                argv=python(MODULE),
+                clock=self._clock,
+                progress=lambda message: self._progress(name, message),
+            )
+            await self._decided(entry, fingerprint, answer)
+        except (CannotStart, CannotKeep, OSError) as e:
+            self.catalog.interrupted(entry, str(e), self._clock.monotonic() + RETRY_SECONDS)
+            self._log.error("cannot judge a version", version=name, because=str(e))
+        finally:
+            self._task = None
+            self._happened()
+
+    async def _decided(self, entry: Entry, fingerprint: str, answer: v.Verdict | v.Changing) -> None:
+        if isinstance(answer, v.Changing):
+            self.catalog.interrupted(entry, answer.because, self._clock.monotonic() + self._config().models.settle)
+            return
+        self.judged += 1
+        if entry.state is not State.VALIDATING or self.catalog.get(entry.name) is not entry:
+            return  # it changed meanwhile, and is another candidate now
+        sighting, conditions = Sighting(fingerprint, answer.digest, entry.arrived), self.conditions()
+        await self._ledger.do(
+            lambda store: store.remember_verdict(entry.name, sighting, conditions, v.to_record(answer))
+        )
+        self._sightings[entry.name] = sighting
+        if self.catalog.decided(entry, answer):
+            kind = "accepted" if answer.accepted else "rejected"
+            log = self._log.info if answer.accepted else self._log.warning
+            log(kind, version=entry.name, because=answer.because, digest=answer.digest)
+            self._ledger.note(kind, entry.name, answer.because, digest=answer.digest, verdict=v.to_json(answer))
+
+    async def reject(self, name: str, digest: str, because: str) -> None:
+        """The workers proved an accepted version wrong: it is rejected until its bytes change or it is judged anew."""
+        entry = self.catalog.get(name)
+        if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not State.ACCEPTED:
+            return
+        gates = (*entry.verdict.gates, v.Gate("rollout", False, 0.0, because))
+        verdict = v.Verdict(False, because, gates, digest, judged_at=entry.verdict.judged_at)
+        entry.verdict = verdict
+        entry.take(Event.FAILED)
+        sighting, conditions = Sighting(entry.seen.fingerprint, digest, entry.arrived), self.conditions()
+        with suppress(CannotKeep):
+            await self._ledger.do(
+                lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
+            )
+
+    def _candidate(self, entry: Entry, live_artifact: str) -> Candidate:
+        config = self._config()
+        rules, workers = config.validation, config.workers
+        self.artifact_root.mkdir(parents=True, exist_ok=True)
+        return Candidate(
+            path=str(config.models.root / entry.name),
+            version=entry.name,
+            kind=config.models.kind,
+            artifact_root=str(self.artifact_root),
+            live_artifact=live_artifact,
+            memory_bytes=rules.memory,
+            timeout_seconds=rules.timeout,
+            threads=workers.threads,
+            providers=workers.providers,
+            checksums=rules.checksums,
+            public_keys=rules.public_keys,
+            golden=rules.golden if os.path.isdir(rules.golden or "/nonexistent") else "",
+            max_error_rate=rules.max_error_rate,
+            max_latency_ratio=rules.max_latency_ratio,
+            compile=rules.compile,
+        )
+
+
+def _look(root: Path, link: str, before: Sight, settled: frozenset[str]) -> Sight:
+    """On a thread. Only versions that may be judged next are tested for writers: that opens each of their files."""
+    names: set[str] = set()
+    with suppress(OSError):
+        names = set(os.listdir(root)) - settled
+    return look(root, link, before=before, writing_of=names)
+
+
+def _usable(verdict: v.Verdict) -> bool:
+    """A rejection stands by itself; an acceptance needs its artifact."""
+    return not verdict.accepted or os.path.isfile(os.path.join(verdict.artifact, "artifact.json"))

@@ -1,0 +1,69 @@
+"""The store, on a thread of its own: a slow disk delays a note, never the event loop.
+
+`note` is for what happened and goes on by itself, in order; `do` is for what must be on the disk before somebody is
+told so. Invariant: everything reaches the store in the order it was said, from one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+
+from .errors import ModelwardError
+from .store import Entry, Store
+
+T = TypeVar("T")
+MAX_WAITING = 1000
+
+
+class CannotKeep(ModelwardError):
+    """The state could not be written or read."""
+
+
+class Ledger:
+    """See the module. `told` hears of each line of history once it is kept."""
+
+    def __init__(self, store: Store, told: Callable[[Entry], None]) -> None:
+        self._store, self._told = store, told
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._waiting = 0
+        self._log = structlog.get_logger("store")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def do(self, what: Callable[[Store], T]) -> T:
+        """Runs `what` with the store and gives its answer. Raises CannotKeep."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, what, self._store)
+        except (sqlite3.Error, OSError) as e:
+            self._log.error("cannot keep state", because=str(e))
+            raise CannotKeep(f"cannot keep state: {e}; what is served is not affected") from e
+
+    def note(self, kind: str, version: str = "", because: str = "", **detail: Any) -> None:
+        """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind."""
+        if self._waiting >= MAX_WAITING:
+            self._log.error("history line dropped", kind=kind, version=version, because=because)
+            return
+        self._waiting += 1
+        task = asyncio.get_running_loop().create_task(self._note(kind, version, because, detail))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _note(self, kind: str, version: str, because: str, detail: dict[str, Any]) -> None:
+        try:
+            self._told(await self.do(lambda store: store.record(kind, version, because, **detail)))
+        except CannotKeep:
+            return  # logged where it happened
+        finally:
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        """Waits for what is on its way, then closes the store."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+        self._thread.shutdown(wait=False)

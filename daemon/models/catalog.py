@@ -1,0 +1,123 @@
+"""The versions present: what each is, what is known of its bytes, and when it is due for judgement.
+
+Keeps the state of each version by the table in `lifecycle`; reads no disk and no clock. A version is the same as before
+only while its fingerprint is; other bytes under an old name are another candidate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import lifecycle
+from .lifecycle import Event, State
+from .settle import Ready, judge_now
+from .sight import RootSeen, Seen
+from .verdict import Verdict
+
+
+@dataclass
+class Entry:
+    """One version. `first_seen` and `changed` are monotonic seconds, `arrived` is wall seconds for ordering."""
+
+    seen: Seen
+    state: State
+    first_seen: float
+    changed: float
+    arrived: float
+    digest: str = ""
+    verdict: Verdict | None = None
+    waiting: str = ""
+    due: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.seen.name
+
+    @property
+    def artifact(self) -> str:
+        """Where its accepted form lies; "" when it has none."""
+        return self.verdict.artifact if self.verdict and self.state is State.ACCEPTED else ""
+
+    def take(self, event: Event) -> None:
+        self.state = lifecycle.step(self.state, event)
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a look found new about a version."""
+
+    version: str
+    kind: str  # seen | changed | vanished
+
+
+class Catalog:
+    """All versions present, by name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def get(self, name: str) -> Entry | None:
+        return self._entries.get(name)
+
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(self._entries.values())
+
+    def update(self, sight: RootSeen, monotonic: float, wall: float) -> list[Note]:
+        """Takes a look into account; what is new."""
+        notes = []
+        present = {seen.name for seen in sight.versions}
+        for name in [name for name in self._entries if name not in present]:
+            del self._entries[name]
+            notes.append(Note(name, "vanished"))
+        for seen in sight.versions:
+            entry = self._entries.get(seen.name)
+            if entry is None:
+                self._entries[seen.name] = Entry(seen, State.SEEN, monotonic, monotonic, wall)
+                notes.append(Note(seen.name, "seen"))
+            elif seen.fingerprint != entry.seen.fingerprint:
+                entry.seen, entry.changed = seen, monotonic
+                entry.digest, entry.verdict, entry.due = "", None, 0.0
+                entry.take(Event.CHANGED)
+                notes.append(Note(seen.name, "changed"))
+            else:
+                entry.seen = seen
+        return notes
+
+    def recall(self, name: str, digest: str, verdict: Verdict, arrived: float) -> None:
+        """These very bytes were judged before: the verdict holds."""
+        entry = self._entries[name]
+        entry.digest, entry.verdict, entry.arrived = digest, verdict, arrived
+        entry.take(Event.PASSED if verdict.accepted else Event.FAILED)
+
+    def candidates(self, now: float, settle_seconds: float) -> list[Entry]:
+        """Versions that are ready to be judged now, those waiting longest first; notes why the others wait."""
+        ready = []
+        for entry in self._entries.values():
+            if entry.state not in (State.SEEN, State.SETTLING) or now < entry.due:
+                continue
+            answer = judge_now(entry.seen, entry.first_seen, entry.changed, now, settle_seconds)
+            if isinstance(answer, Ready):
+                ready.append(entry)
+            else:
+                entry.waiting, entry.due = answer.because, answer.until
+                entry.take(Event.UNSETTLED)
+        return sorted(ready, key=lambda entry: entry.changed)
+
+    def next_due(self) -> float | None:
+        """When a waiting version is to be looked at again, monotonic seconds."""
+        due = [e.due for e in self._entries.values() if e.state is State.SETTLING]
+        return min(due, default=None)
+
+    def decided(self, entry: Entry, verdict: Verdict) -> bool:
+        """A verdict on the bytes that `entry` had; False when it has others by now, or is gone."""
+        if self._entries.get(entry.name) is not entry or entry.state is not State.VALIDATING:
+            return False
+        entry.verdict, entry.digest = verdict, verdict.digest
+        entry.take(Event.PASSED if verdict.accepted else Event.FAILED)
+        return True
+
+    def interrupted(self, entry: Entry, because: str, due: float) -> None:
+        """The validator ended without a verdict: the version is looked at again at `due`."""
+        if self._entries.get(entry.name) is entry and entry.state is State.VALIDATING:
+            entry.take(Event.INTERRUPTED)
+            entry.waiting, entry.due = because, due

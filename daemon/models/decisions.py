@@ -1,0 +1,98 @@
+"""What `choose.wish` may answer. Each carries its reason, in the words that log, CLI and panel print.
+
+`hold` lists the versions to hold once the decision was carried out. Whoever carries one out records it: `serving` and,
+when the link names it afterwards, `committed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Origin = Literal["operator", "auto", "start", "rollback"]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Nothing to do."""
+
+    because: str
+
+
+@dataclass(frozen=True)
+class Activate:
+    """Roll these bytes out; when the workers proved them, make the link name the version unless it does.
+
+    Without `move_link` the link stays as it is: the version serves until the link's word can be followed.
+    """
+
+    version: str
+    digest: str
+    origin: Origin
+    because: str
+    hold: tuple[str, ...] = ()
+    move_link: bool = True
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    """The link names a version whose bytes are served: `committed` and the served name become this; no reload."""
+
+    version: str
+    digest: str
+    because: str
+    hold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MakeLink:
+    """The bytes are served under another name: only the link moves."""
+
+    version: str
+    digest: str
+    because: str
+    hold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AwaitVerdict:
+    """This version is wanted and not judged: what serves serves on; judge it before all others."""
+
+    version: str
+    because: str
+
+
+@dataclass(frozen=True)
+class RestoreLink:
+    """The link must not stay as it is: put it back to what is served, and say so."""
+
+    version: str
+    digest: str
+    because: str
+
+
+@dataclass(frozen=True)
+class Complain:
+    """Something is wrong that only the operator can mend: say so, once for the same reason. Nothing else changes."""
+
+    because: str
+    version: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """The wish by command can't be granted; nothing changes."""
+
+    because: str
+
+
+@dataclass(frozen=True)
+class Already:
+    """The wish by command is fulfilled already."""
+
+    version: str
+    because: str
+
+
+Decision = Keep | Activate | Acknowledge | MakeLink | AwaitVerdict | RestoreLink | Complain | Refuse | Already

@@ -1,0 +1,163 @@
+"""The link that names the live version: reads it, and moves it in one atomic step.
+
+The rename is the commit point of a rollout; after any failure the old link stands as it was. Never touches anything of
+that name that isn't a symbolic link, and never makes a link to something that isn't a version of this root.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from ..errors import Refused
+from ..names import is_version_name
+from .sight import Dangling, LinkState, Missing, Names, NotALink, Outside, Unreadable
+
+_KINDS: Final = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFREG: "a file",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
+
+class Files(Protocol):
+    """The writing calls that a switch makes, so that tests can let any of them fail."""
+
+    def symlink(self, target: str, path: Path) -> None: ...
+    def rename(self, source: Path, target: Path) -> None: ...
+    def unlink(self, path: Path) -> None: ...
+    def sync_directory(self, path: Path) -> None: ...
+
+
+class SystemFiles:
+    """The system's."""
+
+    def symlink(self, target: str, path: Path) -> None:
+        os.symlink(target, path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        os.rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        os.unlink(path)
+
+    def sync_directory(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def read(root: Path, link_name: str) -> LinkState:
+    """Where the link leads, through any chain: to a directory directly under `root`, or what is wrong with it."""
+    path = root / link_name
+    try:
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISLNK(mode):
+            return NotALink(_KINDS.get(stat.S_IFMT(mode), "something else"))
+        target = os.readlink(path)
+    except FileNotFoundError:
+        return Missing()
+    except OSError as e:
+        return Unreadable(str(e.strerror))
+    try:
+        resolved = Path(os.path.realpath(path, strict=True))
+        return _resolved(root, target, resolved)
+    except OSError as e:
+        if e.errno == errno.ELOOP:
+            return Dangling(target, "it is a loop")
+        if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return Dangling(target)
+        return Unreadable(f"{e.strerror}: {target!r}")
+
+
+def switch(root: Path, link_name: str, target: str, *, files: Files | None = None) -> None:
+    """Makes the link name `target`, durably. Raises Refused, and then the link is as it was before.
+
+    The link is relative, so that the root can be moved or mounted elsewhere as a whole.
+    """
+    files = files or SystemFiles()
+    path, told = root / link_name, f"cannot make {link_name} name {target}"
+    before = _check(root, link_name, target, told)
+    _remove_leftovers(root, link_name, files)
+    moved = False
+    try:
+        _put(root, path, target, files)
+        moved = True
+        files.sync_directory(root)
+    except OSError as e:
+        kept = _undo(root, path, before, files) if moved else ""
+        raise Refused(f"{told}: {e.strerror}; {kept or 'it is as it was'}") from e
+
+
+def _resolved(root: Path, target: str, resolved: Path) -> LinkState:
+    parent, own = os.stat(resolved.parent), os.stat(root)
+    status = os.stat(resolved)
+    if (parent.st_dev, parent.st_ino) != (own.st_dev, own.st_ino):
+        return Outside(target, "that is not directly in the model root")
+    if not stat.S_ISDIR(status.st_mode):
+        return Outside(target, f"that is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a directory")
+    if not is_version_name(resolved.name):
+        return Outside(target, "that is not the name of a version")
+    return Names(resolved.name)
+
+
+def _check(root: Path, link_name: str, target: str, told: str) -> str:
+    """What the link says now, "" when there is none. Raises Refused for a switch that must not be."""
+    try:
+        if not is_version_name(target) or target == link_name or not stat.S_ISDIR(os.lstat(root / target).st_mode):
+            raise Refused(f"{told}: that is no version; it is as it was")
+        mode = os.lstat(root / link_name).st_mode
+        if not stat.S_ISLNK(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise Refused(f"{told}: it is {kind}, not a symbolic link; it was not touched")
+        return os.readlink(root / link_name)
+    except FileNotFoundError as e:
+        if e.filename == str(root / link_name):
+            return ""
+        raise Refused(f"{told}: {e.strerror}; it is as it was") from e
+    except OSError as e:
+        raise Refused(f"{told}: {e.strerror}; it is as it was") from e
+
+
+def _put(root: Path, path: Path, target: str, files: Files) -> None:
+    aside = root / f".{path.name}.{secrets.token_hex(4)}"
+    files.symlink(target, aside)
+    try:
+        files.rename(aside, path)
+    except OSError:
+        with suppress(OSError):  # the next switch removes it
+            files.unlink(aside)
+        raise
+
+
+def _undo(root: Path, path: Path, before: str, files: Files) -> str:
+    """Takes a move back whose durability nobody vouches for; says what is so when that fails too."""
+    try:
+        if before:
+            _put(root, path, before, files)
+        else:
+            files.unlink(path)
+    except OSError as e:
+        return f"nor could it be put back ({e.strerror}): it names the new version, perhaps not durably"
+    return ""
+
+
+def _remove_leftovers(root: Path, link_name: str, files: Files) -> None:
+    """Links of ours from a switch that was cut short by a crash."""
+    ours = re.compile(re.escape(f".{link_name}.") + "[0-9a-f]{8}")
+    with suppress(OSError):  # not worth failing a rollout for
+        with os.scandir(root) as entries:
+            found = [e.name for e in entries if ours.fullmatch(e.name) and e.is_symlink()]
+        for name in found:
+            files.unlink(root / name)

@@ -1,0 +1,52 @@
+"""Which versions may be removed to keep the model root small. Pure: a plan that explains itself.
+
+Never one that is live, previous, held, serving or otherwise wanted, nor one that is younger than `min_age`; of the
+rest the `keep` highest stay. A version whose age can't be told counts as young.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ..names import order_key
+
+DAY_SECONDS: Final = 86_400.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A version as retention sees it. `newest_seconds`: wall time of the latest change to anything in it."""
+
+    name: str
+    bytes: int
+    newest_seconds: float
+    arrived: float = 0.0
+    busy: bool = False  # still being copied or judged
+
+
+@dataclass(frozen=True)
+class Removal:
+    name: str
+    bytes: int
+    because: str
+
+
+def plan(
+    versions: Iterable[Kept],
+    keep: int,
+    protected: Collection[str],
+    now: float,
+    min_age: float = DAY_SECONDS,
+) -> tuple[Removal, ...]:
+    """What to remove, lowest first. `protected`: live, previous, held and serving names; `now`: wall seconds."""
+    free = [v for v in versions if v.name not in protected and not v.busy]
+    ranked = sorted(free, key=lambda v: order_key(v.name, v.arrived), reverse=True)
+    beyond = ranked[max(0, keep) :]
+    old = [v for v in beyond if now - v.newest_seconds >= min_age]
+    return tuple(Removal(v.name, v.bytes, f"beyond keep={keep}, unused for {_days(now, v)}") for v in reversed(old))
+
+
+def _days(now: float, version: Kept) -> str:
+    return f"{(now - version.newest_seconds) / DAY_SECONDS:.1f} days"

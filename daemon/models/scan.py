@@ -1,0 +1,203 @@
+"""Looks at the model root once and tells what is there. Changes nothing, follows no link inside a version.
+
+Runs in a thread; the answer is frozen. Anything that makes the root unreadable as a whole, even half-way, is
+`RootAbsent`: absent is not empty. A repeated look costs one stat an entry; what was read is taken from `before`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from ..names import is_version_name
+from . import link
+from .openness import open_for_writing
+from .sight import RootAbsent, RootSeen, Seen, Sight
+
+MAX_ENTRIES: Final = 10_000
+MAX_DEPTH: Final = 8
+MAX_VERSIONS: Final = 1_000
+MAX_SUMS_BYTES: Final = 1 << 20
+SUMS: Final = "SHA256SUMS"
+_SUM_LINE: Final = re.compile(r"[0-9a-fA-F]{64} [ *](?P<path>.+)")
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def look(
+    root: Path, link_name: str, *, before: Sight | None = None, writing_of: Collection[str] = frozenset()
+) -> Sight:
+    """What is in `root` now.
+
+    `before`: the last answer, so that unchanged manifests aren't read again. `writing_of`: the versions for which to
+    find out whether a file is open for writing (it opens each of their files, so only for those about to be judged).
+    """
+    known = {v.name: v for v in before.versions} if isinstance(before, RootSeen) else {}
+    try:
+        fd = os.open(root, _DIRECTORY)
+    except OSError as e:
+        return RootAbsent(f"cannot read {root}: {e.strerror}")
+    try:
+        status = os.fstat(fd)
+        with os.scandir(fd) as entries:
+            names = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+        wanted = sorted(n for n, directory in names if directory and n != link_name and is_version_name(n))
+        if len(wanted) > MAX_VERSIONS:
+            return RootAbsent(f"cannot read {root}: {len(wanted)} versions, at most {MAX_VERSIONS}")
+        versions = [_version(fd, name, known.get(name), name in writing_of) for name in wanted]
+        others = sum(1 for n, _ in names if n != link_name) - len(wanted)
+        state = link.read(root, link_name)
+        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others)
+    except OSError as e:
+        return RootAbsent(f"cannot read {root}: {e.strerror}")
+    finally:
+        os.close(fd)
+
+
+@dataclass
+class _Walk:
+    """What a walk through one version gathers."""
+
+    device: int
+    lines: list[str] = field(default_factory=list)
+    files: dict[str, int] = field(default_factory=dict)
+    newest_ns: int = 0
+    inner_ns: int = 0
+
+    def note(self, path: str, status: os.stat_result) -> None:
+        if len(self.lines) >= MAX_ENTRIES:
+            raise _TooMuch(f"more than {MAX_ENTRIES} entries")
+        kind = stat.S_IFMT(status.st_mode)
+        size = status.st_size if kind != stat.S_IFDIR else 0
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        self.lines.append(f"{path}\0{kind:o} {size} {times} {status.st_dev}:{status.st_ino}")
+        latest = max(status.st_mtime_ns, status.st_ctime_ns)
+        self.inner_ns = max(self.inner_ns, latest)
+        if kind == stat.S_IFREG:
+            self.files[path] = size
+
+
+class _TooMuch(Exception):
+    """A version beyond the limits."""
+
+
+def _version(root_fd: int, name: str, known: Seen | None, ask_writing: bool) -> Seen | None:
+    """One version; None when it is gone again. Errors inside it are its own, not the root's."""
+    try:
+        fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root_fd)
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        if e.errno in (errno.ELOOP, errno.ENOTDIR):
+            return None  # replaced by a link or a file since it was listed
+        return Seen(name, "", error=f"cannot read it: {e.strerror}")
+    try:
+        top = os.fstat(fd)
+        walk = _Walk(top.st_dev)
+        _walk(fd, "", 0, walk)
+        seen = _summary(name, top, walk)
+        if known is not None and known.fingerprint == seen.fingerprint and not known.error:
+            seen = replace(seen, has_sums=known.has_sums, sums_complete=known.sums_complete)
+        elif SUMS in walk.files:
+            seen = replace(seen, has_sums=True, sums_complete=_sums_complete(fd, walk.files))
+        return replace(seen, writing=_writing(fd, walk.files)) if ask_writing else seen
+    except _TooMuch as e:
+        return Seen(name, "", error=f"cannot read it: {e}")
+    except OSError as e:
+        return Seen(name, "", error=f"cannot read it: {e.strerror}")
+    finally:
+        os.close(fd)
+
+
+def _walk(fd: int, prefix: str, depth: int, walk: _Walk) -> None:
+    """Notes every entry below `fd`, each by its own status; other file systems are noted, not entered."""
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            path = prefix + entry.name
+            with suppress(FileNotFoundError):  # gone since it was listed: the next look sees another fingerprint
+                status = entry.stat(follow_symlinks=False)
+                walk.note(path, status)
+                if not stat.S_ISDIR(status.st_mode) or status.st_dev != walk.device:
+                    continue
+                if depth + 1 >= MAX_DEPTH:
+                    raise _TooMuch(f"deeper than {MAX_DEPTH} directories")
+                inner = os.open(entry.name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                try:
+                    _walk(inner, path + "/", depth + 1, walk)
+                finally:
+                    os.close(inner)
+
+
+def _summary(name: str, top: os.stat_result, walk: _Walk) -> Seen:
+    # The directory's own change time stays out: a chmod or a rename of the whole changes no content.
+    head = f"{top.st_dev}:{top.st_ino} {top.st_mtime_ns}"
+    text = "\n".join([head, *sorted(walk.lines)]).encode("utf-8", "surrogateescape")
+    return Seen(
+        name=name,
+        fingerprint=hashlib.blake2b(text, digest_size=16).hexdigest(),
+        bytes=sum(walk.files.values()),
+        files=len(walk.files),
+        newest_ns=max(walk.inner_ns, top.st_mtime_ns, top.st_ctime_ns),
+        changed_ns=top.st_ctime_ns,
+        renamed_in=_renamed_in(top, walk),
+    )
+
+
+def _renamed_in(top: os.stat_result, walk: _Walk) -> bool:
+    """Whether the directory was put in place as a whole and nothing in it was touched since.
+
+    Adding or removing an entry sets a directory's modification and change time to the same instant; writing a file sets
+    the file's. A rename of the directory sets its change time alone (ext4, xfs, btrfs, tmpfs), later than everything in
+    it. `cp -a`, `mv` between file systems, rsync and tar set the directory's times when its content is complete, with
+    the same trace. So a change time above the modification time and not below any time inside means: whole. A plain
+    `cp -r` never shows it (both times are equal), nor does a directory in which a file was written afterwards. A chmod
+    of the directory in the middle of a copy would, until the next write: then the validator judges a half copy,
+    rejects it, and the finished one, being other files, is judged again. Times from another system's clock, or set in
+    the future, only lead to False, which costs the quiet time.
+    """
+    return bool(walk.files) and top.st_ctime_ns > top.st_mtime_ns and top.st_ctime_ns >= walk.inner_ns
+
+
+def _sums_complete(fd: int, files: dict[str, int]) -> bool:
+    """Whether SHA256SUMS is whole lines and lists only files that are there."""
+    listed = list(_listed(fd))
+    return bool(listed) and all(path in files for path in listed)
+
+
+def _listed(fd: int) -> Iterator[str]:
+    """The paths in SHA256SUMS; "" for a line that is none, so that no such manifest is complete."""
+    try:
+        sums = os.open(SUMS, _FILE, dir_fd=fd)
+        with os.fdopen(sums, "rb") as file:
+            data = file.read(MAX_SUMS_BYTES + 1)
+    except OSError:
+        yield ""
+        return
+    if len(data) > MAX_SUMS_BYTES or not data.endswith(b"\n"):
+        yield ""
+        return
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        if line.strip() and not line.startswith("#"):
+            found = _SUM_LINE.fullmatch(line)
+            yield found["path"].removeprefix("./") if found else ""
+
+
+def _writing(fd: int, files: dict[str, int]) -> bool | None:
+    """Whether any of the files is open for writing; None: none is known to be, and the system wouldn't tell for all."""
+    answer: bool | None = False
+    for path in sorted(files, key=lambda p: -files[p]):
+        with suppress(FileNotFoundError):
+            writing = open_for_writing(path, dir_fd=fd)
+            if writing:
+                return True
+            if writing is None:
+                answer = None
+    return answer

@@ -1,0 +1,55 @@
+"""Whether a version that lies there is complete enough to be judged.
+
+Pure. A copy that proves itself complete (renamed in, or every file of its SHA256SUMS is there) is judged at once; any
+other after a quiet time; none while somebody has one of its files open for writing. Quiet is not complete: a copy that
+pauses longer is judged as it stands, rejected, and judged again when it changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .sight import Seen
+
+SOONEST_SECONDS = 0.5
+"""How soon a version that is being written is looked at again: a close is no event of the root's."""
+LATEST_SECONDS = 5.0
+"""How late, when it can't be read or is held open for writing though nothing comes."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Judge it now."""
+
+    because: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Look again at `until` (monotonic seconds)."""
+
+    until: float
+    because: str
+
+
+def judge_now(
+    seen: Seen, first_seen_monotonic: float, changed_monotonic: float, now: float, settle_seconds: float
+) -> Ready | Wait:
+    """Whether to judge now, or when to look again. `changed_monotonic`: when its fingerprint last became another.
+
+    A directory that can't be read is waited for like one that changes. `writing` None (the files are another user's
+    and the daemon lacks CAP_LEASE) is no proof of quiet: a manifest alone then doesn't hurry anybody.
+    """
+    since = max(first_seen_monotonic, changed_monotonic)
+    if seen.error:
+        return Wait(max(since + settle_seconds, now + LATEST_SECONDS), seen.error)
+    if seen.writing:
+        idle = (now - since) / 10
+        return Wait(now + min(LATEST_SECONDS, max(SOONEST_SECONDS, idle)), "a file of it is open for writing")
+    if seen.renamed_in:
+        return Ready("it was put in place as a whole")
+    if seen.sums_complete and seen.writing is False:
+        return Ready("every file of SHA256SUMS is there")
+    if now - since >= settle_seconds:
+        return Ready(f"nothing in it changed for {settle_seconds:g} s")
+    return Wait(since + settle_seconds, "it may still be being copied")

@@ -1,0 +1,120 @@
+"""What one look at the model root saw: frozen facts, no opinion.
+
+Pure. An absent root and an empty one are different types, so that nobody can mistake an unmounted disk for an order to
+unload everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Missing:
+    """There is no link."""
+
+    def __str__(self) -> str:
+        return "there is no link"
+
+
+@dataclass(frozen=True)
+class NotALink:
+    """Something else has the link's name; `kind` is a word for it: "a directory", "a file" …"""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return f"it is {self.kind}, not a symbolic link"
+
+
+@dataclass(frozen=True)
+class Dangling:
+    """The link leads to nothing."""
+
+    target: str
+    because: str = "nothing is there"
+
+    def __str__(self) -> str:
+        return f"it points at {self.target!r}: {self.because}"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The link leads to something that is no version of this root."""
+
+    target: str
+    because: str
+
+    def __str__(self) -> str:
+        return f"it points at {self.target!r}: {self.because}"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """The link can't be read at the moment."""
+
+    because: str
+
+    def __str__(self) -> str:
+        return f"it cannot be read: {self.because}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The link leads to this version's directory."""
+
+    version: str
+
+    def __str__(self) -> str:
+        return f"it names {self.version}"
+
+
+LinkState = Missing | NotALink | Dangling | Outside | Unreadable | Names
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One version's directory. `error` says why it couldn't be looked through; its other facts are then worthless.
+
+    `fingerprint` differs whenever an entry was added, removed, replaced, written or touched.
+    `bytes` is the sum of its files' sizes; `newest_ns` the latest change or modification of anything in it and
+    `changed_ns` the directory's own change time, both in wall nanoseconds.
+    `renamed_in`: it was moved or copied as a whole and nothing in it changed since (see scan).
+    `sums_complete`: every file that SHA256SUMS lists is there (not: has these contents).
+    `writing`: whether a file is open for writing; None when nobody asked or the system won't tell.
+    """
+
+    name: str
+    fingerprint: str
+    bytes: int = 0
+    files: int = 0
+    newest_ns: int = 0
+    changed_ns: int = 0
+    renamed_in: bool = False
+    has_sums: bool = False
+    sums_complete: bool = False
+    writing: bool | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class RootAbsent:
+    """The root can't be read as a whole: nothing may be concluded from it."""
+
+    because: str
+
+
+@dataclass(frozen=True)
+class RootSeen:
+    """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no versions."""
+
+    identity: tuple[int, int]
+    link: LinkState
+    versions: tuple[Seen, ...]
+    others: int = 0
+
+    def version(self, name: str) -> Seen | None:
+        return next((v for v in self.versions if v.name == name), None)
+
+
+Sight = RootAbsent | RootSeen

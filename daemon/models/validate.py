@@ -1,0 +1,190 @@
+"""Has a version judged by a child of its own, and turns whatever becomes of the child into a verdict.
+
+The child may crash, hang, flood or lie: its time, its output and its words are bounded here, and none of it harms the
+daemon. Only a well-formed last line and a clean exit accept a version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from ...worker import protocol
+from ..clock import Clock, rfc3339
+from . import verdict as v
+
+MODULE: Final = "modelward.worker.validate"
+MAX_OUTPUT_BYTES: Final = 1 << 20
+MAX_GATES: Final = 100
+GRACE_SECONDS: Final = 1.0
+"""What the child gets beyond its limit, to say itself which gate took too long."""
+DRAIN_SECONDS: Final = 1.0
+"""How long its output is still read once it ended: something that it left behind may hold the pipe open."""
+
+Progress = Callable[[protocol.GateStarted | protocol.GateDone], None]
+
+
+class Child(Protocol):
+    """What is needed of a started process; `daemon.processes.Child` is one."""
+
+    @property
+    def stdout_fd(self) -> int: ...
+    async def wait(self) -> int | None: ...
+    def kill_group(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Spawn(Protocol):
+    """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
+
+    def __call__(
+        self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
+    ) -> Child: ...
+
+
+class CannotStart(Exception):
+    """No validator could be started: nothing is known about the version, try again later."""
+
+
+@dataclass
+class _Heard:
+    """What the child has said so far."""
+
+    gates: list[v.Gate] = field(default_factory=list)
+    open_gate: str = ""
+    opened: float = 0.0
+    last: protocol.Judged | None = None
+    wrong: str = ""
+
+
+async def validate(
+    candidate: protocol.Candidate,
+    spawn: Spawn,
+    *,
+    argv: Sequence[str],
+    clock: Clock,
+    progress: Progress = lambda message: None,
+) -> v.Verdict | v.Changing:
+    """Judges one version. `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin.
+
+    `candidate.timeout_seconds` limits the whole of it (0: no limit). Raises CannotStart when no child could be
+    started. When cancelled, the child is killed with its group before the cancellation goes on.
+    """
+    try:
+        told = msgspec.json.encode(candidate) + b"\n"
+        child = spawn(argv, name=f"validator of {candidate.version}", stdin=told, stdout="pipe")
+    except (OSError, ValueError) as e:
+        raise CannotStart(f"cannot start a validator: {e}") from e
+    heard = _Heard(opened=clock.monotonic())
+    limit = candidate.timeout_seconds + GRACE_SECONDS if candidate.timeout_seconds > 0 else None
+    listening = asyncio.create_task(_listen(child, heard, clock, progress))
+    late = False
+    try:
+        try:
+            async with asyncio.timeout(limit):
+                status = await child.wait()
+        except TimeoutError:
+            late = True
+            child.kill_group()
+            status = await child.wait()
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await listening
+    except TimeoutError:
+        pass  # what it said until now counts
+    finally:
+        child.kill_group()
+        listening.cancel()
+        await asyncio.wait({listening})
+        child.close()
+    if late:
+        heard.wrong = heard.wrong or f"no answer in {candidate.timeout_seconds:g} s"
+    return _verdict(heard, status, clock.monotonic() - heard.opened, rfc3339(clock.wall()))
+
+
+def _verdict(heard: _Heard, status: int | None, seconds: float, at: str) -> v.Verdict | v.Changing:
+    if heard.wrong:
+        return v.broken(heard.open_gate, heard.wrong, heard.gates, seconds, at)
+    if heard.last is not None and (status == 0 or not heard.last.accepted):
+        return v.judged(heard.last, heard.gates, at)
+    return v.broken(heard.open_gate, _ended(status), heard.gates, seconds, at)
+
+
+def _ended(status: int | None) -> str:
+    if status is not None and status < 0:
+        number = -status
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        hint = " (out of memory, perhaps)" if number == signal.SIGKILL else ""
+        return f"the validator died of {name}{hint}"
+    return f"the validator ended with status {status} and no verdict"
+
+
+async def _listen(child: Child, heard: _Heard, clock: Clock, progress: Progress) -> None:
+    """Takes in the child's lines until it closes its output or says something wrong."""
+    lines, total = protocol.Lines(), 0
+    async for data in _chunks(child.stdout_fd):
+        total += len(data)
+        try:
+            if total > MAX_OUTPUT_BYTES:
+                raise protocol.Refused(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
+            for line in lines.feed(data):
+                _hear(protocol.decode_from_validator(line), heard, clock, progress)
+        except protocol.Refused as e:
+            heard.wrong = f"the validator cannot be understood: {e}"
+            child.kill_group()
+            return
+
+
+def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock, progress: Progress) -> None:
+    if heard.last is not None:
+        raise protocol.Refused("it went on after its verdict")
+    if isinstance(message, protocol.Judged):
+        heard.last = message
+        return
+    if isinstance(message, protocol.GateStarted):
+        heard.open_gate, heard.opened = message.gate, clock.monotonic()
+    else:
+        if len(heard.gates) >= MAX_GATES:
+            raise protocol.Refused(f"more than {MAX_GATES} gates")
+        heard.gates.append(v.gate_from(message))
+        heard.open_gate, heard.opened = "", clock.monotonic()
+    progress(message)
+
+
+class _Chunks:
+    """What a non-blocking descriptor yields, as it comes, until its end."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(BlockingIOError):
+                data = os.read(self._fd, protocol.MAX_MESSAGE_BYTES)
+                if not data:
+                    raise StopAsyncIteration
+                return data
+            ready: asyncio.Future[None] = loop.create_future()
+            loop.add_reader(self._fd, _set, ready)
+            try:
+                await ready
+            finally:
+                loop.remove_reader(self._fd)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+_chunks = _Chunks

@@ -1,0 +1,138 @@
+"""A version's judgement: accepted or rejected, and the gates that made it.
+
+Pure. Built from a validator's messages or from the sentence that says how the validator failed; a version is accepted
+only when the validator said so and no gate said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...worker import protocol
+
+Compiled = Mapping[str, str | float | bool]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One check. A warning passes and is shown."""
+
+    gate: str
+    passed: bool
+    seconds: float
+    because: str = ""
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`digest` and `artifact` are "" where the validator didn't get that far; `judged_at` is RFC 3339 in UTC."""
+
+    accepted: bool
+    because: str
+    gates: tuple[Gate, ...] = ()
+    digest: str = ""
+    artifact: str = ""
+    bytes: int = 0
+    load_bytes: int = 0
+    compiled: Compiled = field(default_factory=dict)
+    judged_at: str = ""
+
+
+@dataclass(frozen=True)
+class Changing:
+    """No verdict: the version was modified while it was read. Look again later."""
+
+    because: str
+    digest: str = ""
+
+
+def gate_from(message: protocol.GateDone) -> Gate:
+    """The gate that a validator reported."""
+    return Gate(message.gate, message.passed, message.seconds, message.because, message.warning)
+
+
+def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> Verdict | Changing:
+    """The verdict in a validator's last line. Its word "accepted" doesn't outweigh a gate that failed."""
+    if message.changing:
+        return Changing(message.because or "it was modified while it was read", message.digest)
+    failed = next((g for g in gates if not g.passed), None)
+    accepted = message.accepted and failed is None
+    because = message.because
+    if not because or (message.accepted and failed is not None):
+        because = f"gate {failed.gate}: {failed.because or 'failed'}" if failed else _plain(accepted)
+    return Verdict(
+        accepted=accepted,
+        because=because,
+        gates=tuple(gates),
+        digest=message.digest,
+        artifact=message.artifact if accepted else "",
+        bytes=message.bytes,
+        load_bytes=message.load_bytes,
+        compiled=dict(message.compiled),
+        judged_at=judged_at,
+    )
+
+
+def broken(gate: str, because: str, gates: Sequence[Gate], seconds: float, judged_at: str) -> Verdict:
+    """The rejection of a version whose validator didn't answer: `gate` is the one that didn't come back, "" if none."""
+    if not gate:
+        return Verdict(False, because, tuple(gates), judged_at=judged_at)
+    open_gate = Gate(gate, False, seconds, because)
+    return Verdict(False, f"gate {gate}: {because}", (*gates, open_gate), judged_at=judged_at)
+
+
+def to_json(verdict: Verdict) -> dict[str, Any]:
+    """The shape of the API: accepted, because, gates of gate, passed, seconds, because."""
+    gates = [
+        {"gate": g.gate, "passed": g.passed, "seconds": round(g.seconds, 3), "because": g.because}
+        for g in verdict.gates
+    ]
+    return {"accepted": verdict.accepted, "because": verdict.because, "gates": gates}
+
+
+def to_record(verdict: Verdict) -> dict[str, Any]:
+    """Everything, for the store; `from_record` reads it back."""
+    gates = [
+        {"gate": g.gate, "passed": g.passed, "seconds": g.seconds, "because": g.because, "warning": g.warning}
+        for g in verdict.gates
+    ]
+    return {
+        "accepted": verdict.accepted,
+        "because": verdict.because,
+        "gates": gates,
+        "digest": verdict.digest,
+        "artifact": verdict.artifact,
+        "bytes": verdict.bytes,
+        "load_bytes": verdict.load_bytes,
+        "compiled": dict(verdict.compiled),
+        "judged_at": verdict.judged_at,
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Verdict:
+    """A verdict from `to_record` or from the API's shape. Raises ValueError when it is neither."""
+    try:
+        gates = tuple(
+            Gate(str(g["gate"]), bool(g["passed"]), float(g["seconds"]), str(g["because"]), bool(g.get("warning")))
+            for g in record["gates"]
+        )
+        return Verdict(
+            accepted=bool(record["accepted"]),
+            because=str(record["because"]),
+            gates=gates,
+            digest=str(record.get("digest", "")),
+            artifact=str(record.get("artifact", "")),
+            bytes=int(record.get("bytes", 0)),
+            load_bytes=int(record.get("load_bytes", 0)),
+            compiled=dict(record.get("compiled", {})),
+            judged_at=str(record.get("judged_at", "")),
+        )
+    except (KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f"cannot read a verdict: {type(e).__name__}: {e}") from e
+
+
+def _plain(accepted: bool) -> str:
+    return "every gate passed" if accepted else "the validator gave no reason"

@@ -1,0 +1,327 @@
+"""Answers the operator: the admin API's questions and wishes, carried to the parts that fulfil them.
+
+A wish is taken up or refused at once; whoever waits is answered when the matter is decided. Nothing here decides what
+should be live: a command is one more fact for `choose.wish`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any, Protocol
+
+from . import report
+from .api.desk import NotKnown
+from .clock import Clock
+from .config import Change, Config, differences, load_or_default
+from .errors import BadConfig, Refused
+from .judging import Judging
+from .ledger import Ledger
+from .models.choose import Asked
+from .models.lifecycle import State
+from .models.sight import Names, RootSeen
+from .models.watch import Watch
+from .rolling import Command, Rolling
+from .workers.crew import Crew
+from .workers.pool import Pool
+
+Json = dict[str, Any]
+WAIT_SECONDS = 3600.0
+"""The longest that a client is kept waiting for a decision."""
+PENDING = (State.SEEN, State.SETTLING, State.VALIDATING)
+
+
+class Daemon(Protocol):
+    """The parts that a wish may need, and the two ways to reach the loop."""
+
+    config: Config
+    origin: Path | None
+    clock: Clock
+    crew: Crew
+    pool: Pool
+    rolling: Rolling
+    judging: Judging
+    ledger: Ledger
+    watch: Watch
+    log: Any
+
+    def wake(self) -> None: ...
+    async def next_round(self, seconds: float) -> None: ...
+    def reopen_logs(self) -> None: ...
+
+
+class Office:
+    """The desk behind the admin API; see api.desk for what each method promises."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._s = daemon
+        self._began = daemon.clock.monotonic()
+        self._generation, self._refused = 1, ""
+        self._reloading = False
+        self.reopen_own_logs: Callable[[], None] = lambda: None
+
+    # questions
+
+    def alive(self) -> bool:
+        return True
+
+    def ready(self) -> bool:
+        return any(peer.ready for peer in self._s.crew.peers())
+
+    def status(self) -> Json:
+        s = self._s
+        peers = s.crew.peers()
+        rollout = s.rolling.conductor.current
+        shapes = report.workers(s.pool, peers)
+        alerts = self.alerts()["alerts"]
+        serving = s.rolling.position.serving
+        return {
+            "live": self._live(),
+            "serving": serving.version if serving else "",
+            "ready": self.ready(),
+            "state": "ready" if self.ready() else "nothing is served" if serving is None else "loading",
+            "workers": {"ready": sum(w["state"] == "ready" for w in shapes), "total": len(shapes)},
+            "rollout": rollout.as_json() if rollout else None,
+            "disk": {},
+            "alerts": alerts,
+            "watch": {"state": s.watch.state, "because": s.watch.because},
+            "version": _own_version(),
+            "pid": os.getpid(),
+            "uptime_seconds": round(s.clock.monotonic() - self._began, 1),
+            "config": {
+                "path": str(s.origin or ""),
+                "generation": self._generation,
+                "rejected": self._refused,
+            },
+        }
+
+    def _live(self) -> str:
+        sight = self._s.judging.sight
+        return sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
+
+    def versions(self) -> Json:
+        s = self._s
+        live, peers = self._live(), s.crew.peers()
+        entries = sorted(s.judging.catalog.entries(), key=lambda e: e.name)
+        return {"versions": [report.version(e, live=live, held=s.rolling.held, peers=peers) for e in entries]}
+
+    def workers(self) -> Json:
+        return {"workers": report.workers(self._s.pool, self._s.crew.peers())}
+
+    def alerts(self) -> Json:
+        sentences = [self._s.rolling.complaint, self._refused]
+        sight = self._s.judging.sight
+        if not isinstance(sight, RootSeen):
+            sentences.append(f"the model root is absent: {sight.because}")
+        if self._s.watch.state == "polling":
+            sentences.append(f"the model root is not watched: {self._s.watch.because}; looking by the timer alone")
+        return {"alerts": [{"message": text} for text in sentences if text]}
+
+    def rollout(self, rollout: str) -> Json:
+        found = self._s.rolling.rollouts.get(rollout)
+        if found is None:
+            raise NotKnown(f"cannot show rollout {rollout[:40]!r}: there is none of that name, or it is long over")
+        return found.as_json()
+
+    async def history(self, count: int, kind: str) -> Json:
+        entries = await self._s.ledger.do(lambda store: store.history(count, kind))
+        return {
+            "history": [
+                {"id": e.id, "time": e.time, "kind": e.kind, "version": e.version, "because": e.because} | e.detail
+                for e in entries
+            ]
+        }
+
+    # wishes about versions
+
+    async def activate(self, version: str, wait: bool) -> Json:
+        self._known(version, "activate")
+        return await self._command(Asked("activate", version), wait)
+
+    async def rollback(self, wait: bool) -> Json:
+        serving = self._s.rolling.position.word
+        if serving is None:
+            raise Refused("cannot roll back: nothing is served yet")
+        return await self._command(Asked("rollback", serving.name), wait)
+
+    async def _command(self, asked: Asked, wait: bool) -> Json:
+        rolling = self._s.rolling
+        if rolling.command is not None:
+            rolling.command.refuse(f"cannot {rolling.command.asked.kind}: a newer command came in")
+        command = rolling.command = Command(asked)
+        self._s.wake()
+        if not wait:
+            return {"accepted": True, "message": f"{asked.kind} {asked.version} is under way"}
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                return {"success": True, "message": await command.result}
+        except TimeoutError as e:
+            raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s") from e
+
+    async def hold(self, version: str) -> Json:
+        self._known(version, "hold")
+        await self._s.ledger.do(lambda store: store.hold([version], "asked for by command"))
+        self._s.rolling.held[version] = "asked for by command"
+        self._s.ledger.note("held", version, "asked for by command")
+        self._s.wake()
+        return {"success": True, "message": f"{version} is held: it is not chosen automatically"}
+
+    async def release(self, version: str) -> Json:
+        if not await self._s.ledger.do(lambda store: store.release(version)):
+            raise NotKnown(f"cannot release {version[:255]}: it is not held")
+        self._s.rolling.held.pop(version, None)
+        self._s.ledger.note("released", version, "asked for by command")
+        self._s.wake()
+        return {"success": True, "message": f"{version} may be chosen again"}
+
+    async def validate(self, version: str, wait: bool) -> Json:
+        self._known(version, "validate")
+        judging = self._s.judging
+        await self._until(lambda: not judging.busy)
+        entry = judging.catalog.get(version)
+        if entry is None:
+            raise NotKnown(f"cannot validate {version}: its directory is gone")
+        if judging.busy:
+            raise Refused(f"cannot validate {version}: another version is being judged; try again")
+        serving = self._s.rolling.position.serving
+        judging.judge(entry, serving.artifact if serving and serving.version != version else "")
+        if not wait:
+            return {"accepted": True, "message": f"{version} is being judged"}
+        await self._until(lambda: entry.state is not State.VALIDATING)
+        if entry.verdict is None:
+            raise Refused(f"cannot validate {version}: no verdict; {entry.waiting or 'it changed meanwhile'}")
+        shape = report.version(entry, live=self._live(), held=self._s.rolling.held, peers=())
+        if entry.verdict.accepted:
+            return {"success": True, "message": f"{version} is accepted: {entry.verdict.because}", "version": shape}
+        return {"success": False, "message": f"cannot accept {version}: {entry.verdict.because}", "version": shape}
+
+    def _known(self, version: str, verb: str) -> None:
+        if self._s.judging.catalog.get(version) is None:
+            raise NotKnown(f"cannot {verb} {version[:255]!r}: there is no such version; {self._still()}")
+
+    def _still(self) -> str:
+        serving = self._s.rolling.position.serving
+        return f"still serving {serving.version}" if serving else "nothing is served yet"
+
+    async def rescan(self, wait: bool) -> Json:
+        """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
+        judging, rolling = self._s.judging, self._s.rolling
+        await judging.look()
+        self._s.wake()
+        fresh = {e.name for e in judging.catalog.entries() if e.state in PENDING}
+        if not wait:
+            return {"accepted": True, "message": "looking again"}
+        await self._until(self._settled, pause=True)
+        serving = rolling.position.serving
+        now = f"serving {serving.version}" if serving else "nothing is served yet"
+        for name in sorted(fresh):
+            entry = judging.catalog.get(name)
+            if entry is not None and entry.state is State.REJECTED and entry.verdict is not None:
+                return {"success": False, "message": f"cannot take {name}: {entry.verdict.because}; still {now}"}
+        if serving is None:
+            return {"success": False, "message": f"cannot find a version to serve: {now}"}
+        return {"success": True, "message": now}
+
+    def _settled(self) -> bool:
+        pending = any(e.state in PENDING for e in self._s.judging.catalog.entries())
+        return not pending and not self._s.rolling.busy and not self._s.judging.busy
+
+    async def _until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
+        """Waits for a condition that rounds bring about; gives up after WAIT_SECONDS."""
+        deadline = self._s.clock.monotonic() + WAIT_SECONDS
+        if pause:  # the round that was asked for has to happen first
+            await self._s.next_round(5.0)
+        while not condition():
+            if self._s.clock.monotonic() > deadline:
+                raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s")
+            await self._s.next_round(1.0)
+
+    # wishes about workers and the configuration
+
+    async def restart(self, worker: str, wait: bool) -> Json:
+        pool = self._s.pool
+        names = [worker] if worker else [hand.name for hand in pool.hands()]
+        attached = [p.name for p in self._s.crew.peers() if p.attached]
+        if worker in attached:
+            raise Refused(f"cannot restart {worker}: another program started it")
+        if worker and not pool.replace(worker, "asked for by command"):
+            raise NotKnown(f"cannot restart {worker[:64]!r}: there is no such worker")
+        for name in names:
+            pool.replace(name, "asked for by command")
+        pool.unblock()
+        self._s.wake()
+        if not wait:
+            return {"accepted": True, "message": f"{', '.join(names) or 'no worker'} will be replaced, successor first"}
+        await self._until(lambda: not any(pool.hand(name) for name in names))
+        return {"success": True, "message": f"{', '.join(names) or 'no worker'} replaced"}
+
+    def hang_up(self) -> None:
+        """SIGHUP: reload, rescan, reopen logs; what is refused is logged."""
+        if not self._reloading:
+            self._reloading = True
+            task = asyncio.get_running_loop().create_task(self._hang_up(), name="SIGHUP")
+            self._hanging = task  # held, or it might be collected while it runs
+
+    async def _hang_up(self) -> None:
+        try:
+            await self.reload()
+        except BadConfig:
+            return  # logged and kept as an alert where it was refused
+        finally:
+            self._reloading = False
+            self._s.reopen_logs()
+
+    async def reload(self) -> Json:
+        s = self._s
+        try:
+            new, _ = await asyncio.to_thread(load_or_default, s.origin)
+        except BadConfig as e:
+            self._refused = f"configuration refused: {'; '.join(e.mistakes)}"
+            s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
+            s.ledger.note("config-refused", "", str(e))
+            message = f"{e}; the old configuration stays in force"
+            return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
+        changes = differences(s.config, new)
+        s.config = effective(s.config, new, changes)
+        self._refused = ""
+        if changes:
+            self._generation += 1
+            s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
+        s.pool.unblock()
+        s.wake()
+        return {
+            "success": True,
+            "message": _summary(changes),
+            "changes": [c._asdict() for c in changes],
+            "mistakes": [],
+        }
+
+
+def effective(old: Config, new: Config, changes: tuple[Change, ...]) -> Config:
+    """The new configuration, but for the keys that only a new daemon takes up: they keep their old values."""
+    kept: dict[str, dict[str, object]] = {}
+    for change in changes:
+        if change.applies == "daemon restart":
+            section, _, key = change.key.partition(".")
+            kept.setdefault(section, {})[key] = getattr(getattr(old, section), key)
+    sections = {name: getattr(new, name).model_copy(update=values) for name, values in kept.items()}
+    return new.model_copy(update=sections)
+
+
+def _summary(changes: tuple[Change, ...]) -> str:
+    if not changes:
+        return "nothing changed"
+    later = sorted({c.applies for c in changes if c.applies != "live"})
+    count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} taken up"
+    return f"{count}; some need a {' or a '.join(later)}" if later else count
+
+
+def _own_version() -> str:
+    try:
+        return package_version("modelward")
+    except PackageNotFoundError:
+        return "unknown"

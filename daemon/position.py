@@ -1,0 +1,105 @@
+"""Which version is served, which the link was last known to name, and what to fall back to; kept across restarts.
+
+Everything here can be told anew from the disk, so losing it costs a look and no service. `intent` is what a link move
+was about to do: a crash between the move and the note about it is no operator's wish.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from .models.choose import Named
+from .models.sight import LinkState, Names
+from .workers.conduct import Target
+
+
+class Facts(Protocol):
+    """Where it is kept."""
+
+    def put(self, **facts: Any) -> None: ...
+    def fact(self, name: str, default: Any = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Position:
+    """`serving` is None only after a start, until something was decided; `good` is what served last."""
+
+    committed: Named | None = None
+    serving: Target | None = None
+    good: Target | None = None
+    previous: Named | None = None
+
+    @property
+    def word(self) -> Named | None:
+        """What is served, by the name that the link was last known to give these bytes.
+
+        `serving` keeps the name under which the workers loaded them: a copy knows its own name and no other.
+        """
+        serving, committed = self.serving, self.committed
+        if serving is None:
+            return None
+        if committed is not None and committed.digest == serving.digest:
+            return committed
+        return Named(serving.version, serving.digest)
+
+    def usable_good(self) -> Target | None:
+        """What served last, while its private copy is there."""
+        good = self.good
+        return good if good and os.path.isfile(os.path.join(good.artifact, "artifact.json")) else None
+
+
+def load(store: Facts, link: LinkState | None) -> Position:
+    """The position as it was; a link move that a crash cut short counts as made when the link says so."""
+    committed, intent = _named(store.fact("committed")), _named(store.fact("intent"))
+    if intent is not None and isinstance(link, Names) and link.version == intent.name:
+        committed = intent
+    return Position(committed, None, _target(store.fact("good")), _named(store.fact("previous")))
+
+
+def save(store: Facts, position: Position) -> None:
+    """Writes the position down; the intent is fulfilled with it."""
+    store.put(
+        committed=_pair(position.committed),
+        good=[position.good.version, position.good.digest, position.good.artifact] if position.good else None,
+        previous=_pair(position.previous),
+        intent=None,
+    )
+
+
+def intend(store: Facts, version: str, digest: str) -> None:
+    """To be called before the link is moved."""
+    store.put(intent=[version, digest])
+
+
+def served(position: Position, target: Target, *, linked: bool) -> Position:
+    """The workers serve `target` now; `linked` when the link names it too."""
+    good = position.good
+    old = position.word or (Named(good.version, good.digest) if good else None)
+    previous = old if old is not None and old.digest != target.digest else position.previous
+    committed = Named(target.version, target.digest) if linked else position.committed
+    return Position(committed, target, target, previous)
+
+
+def renamed(position: Position, version: str, digest: str) -> Position:
+    """The link names the served bytes under this name; the workers go on with the copy that they loaded."""
+    return replace(position, committed=Named(version, digest))
+
+
+def _pair(named: Named | None) -> list[str] | None:
+    return [named.name, named.digest] if named else None
+
+
+def _named(value: Any) -> Named | None:
+    match value:
+        case [str(name), str(digest)]:
+            return Named(name, digest)
+    return None
+
+
+def _target(value: Any) -> Target | None:
+    match value:
+        case [str(version), str(digest), str(artifact)]:
+            return Target(version, digest, artifact)
+    return None

@@ -1,0 +1,169 @@
+"""Starts other programs: the only spawner of the house.
+
+Each child is a fresh interpreter in a session of its own, with an explicit environment and no descriptor it was not
+given. Its end is seen through a pidfd, so no thread waits and no recycled pid is ever signalled; whatever is left of
+its group is killed before it is reaped, while the pid still belongs to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+MAX_STDIN_BYTES = 64 * 1024
+"""What a pipe takes without a reader, so that handing over a child's input can't block the daemon."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that can't be mistaken for a later one: pid and start time in clock ticks since boot."""
+
+    pid: int
+    started_ticks: int
+
+
+def identity(pid: int) -> Identity | None:
+    """Who `pid` is now, from field 22 of /proc/PID/stat; None when there is no such process or only its zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else Identity(pid, int(fields[19]))
+
+
+class Child:
+    """A process we watch: one we started, or one a former daemon started and we took back."""
+
+    def __init__(self, name: str, pid: int, pidfd: int, *, ours: bool, stdout: IO[bytes] | None = None) -> None:
+        self.name, self.pid, self.ours = name, pid, ours
+        self._pidfd, self._stdout = pidfd, stdout
+        self._ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().add_reader(pidfd, self._exited)
+
+    @property
+    def stdout_fd(self) -> int:
+        """The non-blocking read end of the child's output. Raises ValueError when it has none."""
+        if self._stdout is None:
+            raise ValueError(f"cannot read {self.name}: started without a pipe")
+        return self._stdout.fileno()
+
+    @property
+    def running(self) -> bool:
+        return not self._ended.done()
+
+    async def wait(self) -> int | None:
+        """The exit status once it ended: negative for a signal, None when a former daemon was its parent."""
+        return await asyncio.shield(self._ended)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to this very process; nothing happens when it has ended."""
+        if self.running:
+            with suppress(ProcessLookupError):  # it ended; its pidfd is about to say so
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill_group(self) -> None:
+        """SIGKILL to the child and everything it started that stayed in its group."""
+        if self.running:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                self.signal(signal.SIGKILL)  # it has left its group
+
+    def _exited(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        status: int | None = None
+        if self.ours:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # what it left behind; the zombie still owns the number
+            status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._ended.set_result(status)
+
+    def close(self) -> None:
+        """Gives back the output pipe."""
+        if self._stdout is not None:
+            self._stdout.close()
+            self._stdout = None
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child gets to know: nothing of ours but where to find programs and modules.
+
+    MALLOC_MMAP_THRESHOLD_ makes glibc give a dropped model's memory back to the system; numpy's products are small
+    and workers are many, so OpenBLAS keeps to the thread that calls it.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "TZ") if name in os.environ}
+    if places := [os.path.abspath(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]:
+        kept["PYTHONPATH"] = os.pathsep.join(places)  # absolute: children start elsewhere
+    return {
+        **kept,
+        "LANG": "C.UTF-8",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
+        "OPENBLAS_NUM_THREADS": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        **(extra or {}),
+    }
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of ours in a fresh interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    name: str,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    stdout: Literal["pipe"] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Child:
+    """Starts a program and watches it. To be called on the event loop's thread.
+
+    `stdin` is at most MAX_STDIN_BYTES and closed behind it. Raises OSError when the system has no process to give,
+    ValueError when `stdin` is too long.
+    """
+    if stdin is not None and len(stdin) > MAX_STDIN_BYTES:
+        raise ValueError(f"cannot start {name}: {len(stdin)} bytes of input, at most {MAX_STDIN_BYTES}")
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE if stdout == "pipe" else subprocess.DEVNULL,
+        env=dict(environment() if env is None else env),
+        cwd="/",
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+    )
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):  # it died at once; its exit will be seen
+            process.stdin.write(stdin or b"")
+            process.stdin.close()
+    if process.stdout is not None:
+        os.set_blocking(process.stdout.fileno(), False)
+    child = Child(name, process.pid, os.pidfd_open(process.pid), ours=True, stdout=process.stdout)
+    process.returncode = 0  # reaped by Child alone: keeps Popen's finalizer from waiting for a pid that is gone
+    return child
+
+
+def take_back(name: str, who: Identity) -> Child | None:
+    """Watches a process that a former daemon started; None when it is gone or the number is somebody else's now."""
+    try:
+        pidfd = os.pidfd_open(who.pid)
+    except OSError:
+        return None
+    if identity(who.pid) != who:  # asked after the pidfd is held: no later process can take its place
+        os.close(pidfd)
+        return None
+    return Child(name, who.pid, pidfd, ours=False)

@@ -1,0 +1,25 @@
+"""Opens files that somebody else named: without waiting, and only when they are regular files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO, Final
+
+_KINDS: Final = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+
+
+def open_regular(path: str | Path) -> IO[bytes]:
+    """A regular file, open for reading. Raises OSError, whose `strerror` says why, for everything else."""
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as e:  # a NUL in the name
+        raise OSError(errno.EINVAL, str(e)) from e
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{_KINDS.get(stat.S_IFMT(mode), 'a device')}, not a regular file")
+    return open(descriptor, "rb")

@@ -1,0 +1,82 @@
+"""What the daemon says of itself, in the API's shapes. Pure reading of its parts; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .clock import rfc3339
+from .models import verdict as v
+from .models.catalog import Entry
+from .models.lifecycle import State
+from .workers.pool import Hand, Pool
+from .workers.roster import Peer
+from .workers.staffing import Phase
+
+Json = dict[str, Any]
+
+
+def version(entry: Entry, *, live: str, held: Mapping[str, str], peers: Iterable[Peer]) -> Json:
+    """One version. `serving` names the workers that answer with it."""
+    shape: Json = {
+        "version": entry.name,
+        "digest": entry.digest,
+        "state": entry.state.value,
+        "verdict": v.to_json(entry.verdict) if entry.verdict else None,
+        "bytes": entry.seen.bytes,
+        "live": entry.name == live,
+        "held": entry.name in held,
+        "serving": [p.name for p in peers if p.serving == entry.name],
+        "compiled": dict(entry.verdict.compiled) if entry.verdict else {},
+        "arrived": rfc3339(entry.arrived),
+    }
+    if entry.name in held:
+        shape["held_because"] = held[entry.name]
+    if entry.waiting and entry.state in (State.SEEN, State.SETTLING):
+        shape["waiting"] = entry.waiting
+    return shape
+
+
+def workers(pool: Pool, peers: Iterable[Peer]) -> list[Json]:
+    """Connected workers, then processes that have not joined (yet), then places that wait for a start."""
+    known = {peer.name: peer for peer in peers}
+    shapes = [_peer(peer, pool.hand(peer.name)) for peer in known.values()]
+    for hand in pool.hands():
+        if hand.name not in known:
+            shapes.append(_absent(hand.name, hand.child.pid, hand.phase.value))
+    for vacancy in pool.vacancies():
+        shapes.append(_absent("", None, "blocked" if vacancy.blocked else "waiting", because=vacancy.blocked))
+    return shapes
+
+
+def _peer(peer: Peer, hand: Hand | None) -> Json:
+    retiring = peer.draining or (hand is not None and hand.phase is Phase.RETIRING)
+    state = "retiring" if retiring else "ready" if peer.serving else "loading" if peer.loading else "idle"
+    return {
+        "name": peer.name,
+        "pid": peer.pid,
+        "state": state,
+        "serving": peer.serving,
+        "attached": peer.attached,
+        "inflight": peer.beat.inflight,
+        "requests": peer.beat.requests,
+        "errors": peer.beat.errors,
+        "p95_seconds": peer.beat.p95_seconds,
+        "rss_bytes": peer.beat.rss_bytes,
+    }
+
+
+def _absent(name: str, pid: int | None, state: str, *, because: str = "") -> Json:
+    return {
+        "name": name,
+        "pid": pid,
+        "state": state,
+        "because": because,
+        "serving": "",
+        "attached": False,
+        "inflight": 0,
+        "requests": 0,
+        "errors": 0,
+        "p95_seconds": 0.0,
+        "rss_bytes": 0,
+    }

@@ -1,0 +1,376 @@
+"""Brings about what `choose.wish` decides: rollouts, link moves, holds; and answers the operator's commands with it.
+
+Owns the position (what is served, what the link was last known to name). One rollout at a time; a newer wish ends the
+one under way. Invariant: the link is moved only to bytes that the workers serve, and what was done is written down
+before anybody is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from . import position as pos
+from .clock import Clock, rfc3339
+from .config import Config
+from .errors import ModelwardError, Refused
+from .judging import Judging
+from .ledger import CannotKeep, Ledger
+from .models import decisions as d
+from .models import link
+from .models.choose import Asked, Facts, Named, Policy, Standing, wish
+from .models.lifecycle import State
+from .models.sight import Missing, Names, RootSeen
+from .workers.conduct import Conductor, Rollout, Target
+from .workers.crew import Crew
+from .workers.rollout import Policy as RolloutPolicy
+
+RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+MAX_REMEMBERED = 50
+
+
+@dataclass
+class Command:
+    """A wish by command that waits for its outcome. `result` is the sentence, or the refusal."""
+
+    asked: Asked
+    result: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def fulfil(self, sentence: str) -> None:
+        if not self.result.done():
+            self.result.set_result(sentence)
+
+    def refuse(self, sentence: str) -> None:
+        if not self.result.done():
+            self.result.set_exception(Refused(sentence))
+            self.result.exception()  # taken: nobody may be waiting for it
+
+
+class Rolling:
+    """See the module. `happened` is called when the supervisor should look at everything again."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        judging: Judging,
+        crew: Crew,
+        happened: Callable[[], None],
+        progress: Callable[[Rollout], None],
+    ) -> None:
+        self._config, self._clock, self._ledger, self._judging = config, clock, ledger, judging
+        self._crew, self._happened = crew, happened
+        self._log = structlog.get_logger("models")
+        self.conductor = Conductor(crew, clock, commit_point=self._commit_point, progress=progress)
+        self.position = self._before = pos.Position()
+        self.held: dict[str, str] = {}
+        self.command: Command | None = None
+        self._under_way: Command | None = None
+        self.rollouts: dict[str, Rollout] = {}
+        self.complaint = ""
+        self.wanted = ""
+        self._link_bad_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    async def start(self) -> None:
+        """To be called after the first look."""
+        sight = self._judging.sight
+        state = sight.link if isinstance(sight, RootSeen) else None
+        self.position = await self._ledger.do(lambda store: pos.load(store, state))
+        self.held = await self._ledger.do(lambda store: store.held())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=2.0)
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    # deciding
+
+    def facts(self) -> Facts:
+        """The snapshot that is decided on."""
+        sight, position = self._judging.sight, self.position
+        good = position.usable_good()
+        seen = isinstance(sight, RootSeen)
+        return Facts(
+            link=sight.link if isinstance(sight, RootSeen) else Missing(),
+            versions=tuple(self._standing(e.name) for e in self._judging.catalog.entries()),
+            committed=position.committed,
+            serving=position.word,
+            last_good=Named(good.version, good.digest) if good else None,
+            previous=position.previous,
+            link_bad_seconds=self._link_bad(),
+            asked=command.asked if (command := self.command or self._under_way) else None,
+            root_absent="" if seen else getattr(sight, "because", ""),
+        )
+
+    def _standing(self, name: str) -> Standing:
+        entry = self._judging.catalog.get(name)
+        assert entry is not None
+        because = entry.verdict.because if entry.verdict else entry.waiting
+        return Standing(name, entry.state, entry.digest, name in self.held, entry.arrived, because)
+
+    def _link_bad(self) -> float:
+        sight, now = self._judging.sight, self._clock.monotonic()
+        if not isinstance(sight, RootSeen) or isinstance(sight.link, Names):
+            self._link_bad_since = None
+            return 0.0
+        if self._link_bad_since is None:
+            self._link_bad_since = now
+        return now - self._link_bad_since
+
+    def next_look(self) -> float | None:
+        """When time alone may change the decision, monotonic seconds."""
+        if self._link_bad_since is not None and self.position.serving is not None:
+            return self._link_bad_since + self._config().models.settle
+        return None
+
+    async def decide(self) -> None:
+        """Decides once and begins to act on it. Quick: what takes long goes on by itself."""
+        models = self._config().models
+        policy = Policy(models.activation, models.rejected_link, models.settle)
+        for _ in range(4):  # a link put right may show what to do next
+            facts = self.facts()
+            decision = wish(facts, policy)
+            if not facts.root_absent:
+                self._give_up_unless(decision)
+            self.wanted = decision.version if isinstance(decision, d.AwaitVerdict) else ""
+            if not await self._act(decision):
+                return
+
+    def _give_up_unless(self, decision: d.Decision) -> None:
+        """Ends a rollout before its commit point when it is not what is wanted any more."""
+        rollout = self.conductor.current
+        if rollout is None or rollout.origin == "converge" or rollout.link_moved:
+            return
+        if not isinstance(decision, d.Activate):
+            self.conductor.cancel(f"it is no longer wanted: {decision.because}")
+
+    async def _act(self, decision: d.Decision) -> bool:
+        """True when the facts changed and are worth another decision at once."""
+        match decision:
+            case d.Keep():
+                self.complaint = ""
+            case d.Complain(because):
+                self._complain(because, decision.version)
+            case d.Activate():
+                return await self._activate(decision)
+            case d.Acknowledge(version, digest, because):
+                await self._renamed(version, digest, because, decision.hold)
+                return True
+            case d.MakeLink(version, digest, because):
+                if await self._move_link(version, digest, because):
+                    await self._renamed(version, digest, because, decision.hold)
+                    return True
+            case d.RestoreLink(version, digest, because):
+                if await self._move_link(version, digest, because):
+                    self._ledger.note("link-restored", version, because)
+                    await self._keep(pos.renamed(self.position, version, digest))
+                    return True
+            case d.Refuse(because):
+                return self._answer(None, because)
+            case d.Already(_, because):
+                return self._answer(because, "")
+            case d.AwaitVerdict():
+                pass  # judging takes `wanted` first
+        return False
+
+    def _complain(self, because: str, version: str) -> None:
+        if because != self.complaint:
+            self.complaint = because
+            self._log.error("cannot go on by itself", because=because)
+            self._ledger.note("complaint", version, because)
+
+    def _answer(self, sentence: str | None, refusal: str) -> bool:
+        """Tells whoever gave the command that is being decided; False when there is none."""
+        command, self.command = self.command, None
+        if command is None:
+            return False
+        command.fulfil(sentence) if sentence is not None else command.refuse(refusal)
+        return True
+
+    # rolling out
+
+    async def _activate(self, decision: d.Activate) -> bool:
+        target = self.target(decision.version, decision.digest)
+        if (current := self.conductor.current) is not None or self._task is not None:
+            if current is not None and current.target.digest != decision.digest:
+                self.conductor.cancel(f"{decision.version} is wanted now ({decision.because})")
+            return False
+        if target is None:
+            self._complain(f"cannot serve {decision.version}: its compiled form is gone", decision.version)
+            return False
+        _, not_before = self._failures.get(decision.digest, (0, 0.0))
+        if self._clock.monotonic() < not_before and self.command is None:
+            return False
+        command, self.command = self.command, None
+        if decision.origin == "start":
+            await self._start_on(target, decision)
+            return False
+        rollout = Rollout(
+            id=secrets.token_hex(4),
+            target=target,
+            origin=decision.origin,
+            because=decision.because,
+            old=self.position.serving,
+            started=self._clock.monotonic(),
+            began=rfc3339(self._clock.wall()),
+            moves_link=decision.move_link,
+            hold=decision.hold,
+        )
+        self._begin(rollout, command)
+        return False
+
+    async def _start_on(self, target: Target, decision: d.Activate) -> None:
+        """After a start nothing is served by our order yet: workers are told when they join, without a rollout."""
+        self._log.info("starting", version=target.version, because=decision.because)
+        self._ledger.note("start", target.version, decision.because)
+        linked = decision.move_link
+        self.position = pos.served(self.position, target, linked=linked)
+        await self._keep(self.position, decision.hold, decision.because)
+        self._happened()
+
+    def converge(self) -> None:
+        """Brings workers that serve something else than they should back in line; nothing when there are none."""
+        serving = self.position.serving
+        if serving is None or self._task is not None:
+            return
+        astray = [p for p in self._crew.peers() if not p.draining and not p.loading]
+        if all(p.on(serving.version, serving.artifact) for p in astray):
+            return
+        _, not_before = self._failures.get(serving.digest, (0, 0.0))
+        if self._clock.monotonic() < not_before:
+            return
+        rollout = Rollout(
+            id=secrets.token_hex(4),
+            target=serving,
+            origin="converge",
+            because="a worker serves something else",
+            old=None,
+            started=self._clock.monotonic(),
+            began=rfc3339(self._clock.wall()),
+            moves_link=False,
+        )
+        self._begin(rollout, None)
+
+    def _begin(self, rollout: Rollout, command: Command | None) -> None:
+        while len(self.rollouts) >= MAX_REMEMBERED:
+            del self.rollouts[next(iter(self.rollouts))]
+        self.rollouts[rollout.id] = rollout
+        self._log.info("rollout", rollout=rollout.id, version=rollout.target.version, because=rollout.because)
+        self._under_way = command
+        run = self._roll_out(rollout, command)
+        self._task = asyncio.get_running_loop().create_task(run, name=f"rollout {rollout.id}")
+
+    async def _roll_out(self, rollout: Rollout, command: Command | None) -> None:
+        rules = self._config().rollout
+        policy = RolloutPolicy(
+            canary=rules.canary,
+            bake_seconds=rules.bake,
+            max_error_ratio=rules.max_error_ratio,
+            max_latency_ratio=rules.max_latency_ratio,
+            reload_timeout_seconds=rules.reload_timeout,
+        )
+        refusal = f"cannot activate {rollout.target.version}: the rollout was interrupted"
+        try:
+            await self.conductor.run(rollout, policy)
+            await self._settle(rollout)
+            refusal = "" if rollout.succeeded else f"cannot activate {rollout.target.version}: {rollout.outcome}"
+        except ModelwardError as e:
+            rollout.state, rollout.outcome = "failed", str(e)
+            refusal = str(e)
+            self._back_off(rollout.target.digest)
+            self._log.error("rollout failed", rollout=rollout.id, because=str(e))
+        finally:
+            self._task = self._under_way = None
+            if command is not None:
+                command.refuse(refusal) if refusal else command.fulfil(rollout.outcome)
+            self._happened()
+
+    async def _settle(self, rollout: Rollout) -> None:
+        """Writes down how it ended."""
+        target = rollout.target
+        if rollout.succeeded:
+            self._failures.pop(target.digest, None)
+            if rollout.origin != "converge":
+                self._ledger.note("activated", target.version, rollout.because, rollout=rollout.as_json())
+            return
+        if rollout.origin != "converge":
+            self._ledger.note("rollout-failed", target.version, rollout.outcome, rollout=rollout.as_json())
+        if rollout.blame and rollout.old is not None:
+            await self._judging.reject(target.version, target.digest, rollout.outcome)
+        if not rollout.cancelled:
+            self._back_off(target.digest)
+
+    def _back_off(self, digest: str) -> None:
+        count, _ = self._failures.get(digest, (0, 0.0))
+        delay = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
+        self._failures = {digest: (count + 1, self._clock.monotonic() + delay)}
+
+    def target(self, version: str, digest: str) -> Target | None:
+        """Where these bytes can be loaded from; None when there is no usable copy."""
+        entry = self._judging.catalog.get(version)
+        if entry is not None and entry.state is State.ACCEPTED and entry.digest == digest:
+            return Target(version, digest, entry.artifact)
+        good = self.position.usable_good()
+        return good if good and good.digest == digest else None
+
+    # the link
+
+    async def _commit_point(self, rollout: Rollout, forward: bool) -> None:
+        """The workers proved the target (or went back to the old version): link and position say so from now on."""
+        if rollout.origin == "converge":
+            return
+        target = rollout.target if forward else rollout.old
+        assert target is not None  # nothing goes back that had nothing before
+        if rollout.moves_link:
+            await self._put_link(target.version, target.digest)
+        if forward:
+            self._before = self.position
+            hold, because = rollout.hold, f"newer than {target.version}, which was chosen by hand"
+            await self._keep(pos.served(self.position, target, linked=rollout.moves_link), hold, because)
+        else:
+            await self._keep(self._before)
+
+    async def _put_link(self, version: str, digest: str) -> None:
+        """Moves the link, the intent written down first. Raises ModelwardError with the link as it was."""
+        models = self._config().models
+        await self._ledger.do(lambda store: pos.intend(store, version, digest))
+        await asyncio.to_thread(link.switch, models.root, models.link, version)
+
+    async def _move_link(self, version: str, digest: str, because: str) -> bool:
+        try:
+            await self._put_link(version, digest)
+            await self._judging.look()
+        except ModelwardError as e:
+            self._complain(str(e), version)
+            return False
+        self._log.warning("link moved", version=version, because=because)
+        return True
+
+    async def _renamed(self, version: str, digest: str, because: str, hold: tuple[str, ...]) -> None:
+        self._ledger.note("acknowledged", version, because)
+        await self._keep(pos.renamed(self.position, version, digest), hold, because)
+        self._answer(f"serving {version}", "")
+
+    async def _keep(self, position: pos.Position, hold: tuple[str, ...] = (), because: str = "") -> None:
+        """The position is this now; a store that can't take it is said and doesn't stop the service."""
+        self.position = position
+        self.held.update(dict.fromkeys(hold, because))
+        try:
+            await self._ledger.do(lambda store: pos.save(store, position))
+            if hold:
+                await self._ledger.do(lambda store: store.hold(hold, because))
+                self._ledger.note("held", ", ".join(hold), because)
+        except CannotKeep:
+            return  # logged; the disk still says which version the link names

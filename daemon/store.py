@@ -1,0 +1,202 @@
+"""The daemon's memory: what happened, verdicts by digest, held versions, and a few facts.
+
+One SQLite file in WAL mode with full syncs: what was acknowledged survives a power cut. What is served never depends on
+it: the link and the directories say that, so a lost file costs history and a new look at each version. Used from one
+thread at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .clock import Clock, rfc3339
+
+MAX_HISTORY_ROWS: Final = 10_000
+PRUNE_EVERY: Final = 100
+SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE history (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
+  because TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
+CREATE TABLE verdicts (
+  digest TEXT NOT NULL, version TEXT NOT NULL, conditions TEXT NOT NULL, verdict TEXT NOT NULL, time REAL NOT NULL,
+  PRIMARY KEY (digest, version)) STRICT;
+CREATE TABLE sightings (
+  version TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, digest TEXT NOT NULL, arrived REAL NOT NULL) STRICT;
+CREATE TABLE held (version TEXT PRIMARY KEY, because TEXT NOT NULL, time REAL NOT NULL) STRICT;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of history. `time` is RFC 3339 in UTC; `detail` is JSON-ready."""
+
+    id: int
+    time: str
+    kind: str
+    version: str
+    because: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What a version directory was when it was last judged."""
+
+    fingerprint: str
+    digest: str
+    arrived: float
+
+
+class Store:
+    """See the module. Raises sqlite3.Error and OSError; a damaged file is put aside and replaced at open."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path, self._clock = path, clock
+        self._written = 0
+        self.damaged: Path | None = None
+        self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as e:
+            if isinstance(e, sqlite3.OperationalError) and "malformed" not in str(e):
+                raise  # no space, no right: the file itself may be whole
+            self.damaged = self._path.with_name(f"{self._path.name}.damaged-{int(self._clock.wall())}")
+            os.replace(self._path, self.damaged)
+            for suffix in ("-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version not in (0, SCHEMA_VERSION):
+                raise sqlite3.DatabaseError(f"schema {version}, this daemon knows {SCHEMA_VERSION}")
+            if version == 0:
+                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+            elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("it fails its own check")
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        self._db.close()
+
+    # history
+
+    def record(self, kind: str, version: str = "", because: str = "", **detail: Any) -> Entry:
+        """Adds a line of history; it is on the disk when this returns."""
+        now = self._clock.wall()
+        cursor = self._db.execute(
+            "INSERT INTO history (time, kind, version, because, detail) VALUES (?, ?, ?, ?, ?)",
+            (now, kind, version, because, json.dumps(detail)),
+        )
+        self._prune_history()
+        return Entry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
+
+    def history(self, count: int, kind: str = "") -> list[Entry]:
+        """The newest lines, newest first, at most `count`; of one kind when given."""
+        rows = self._db.execute(
+            "SELECT id, time, kind, version, because, detail FROM history"
+            " WHERE ? IN ('', kind) ORDER BY id DESC LIMIT ?",
+            (kind, max(0, min(count, MAX_HISTORY_ROWS))),
+        )
+        return [Entry(i, rfc3339(t), k, v, b, json.loads(d)) for i, t, k, v, b, d in rows]
+
+    def _prune_history(self) -> None:
+        self._written += 1
+        if self._written % PRUNE_EVERY == 0:
+            self._db.execute(
+                "DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?",
+                (MAX_HISTORY_ROWS,),
+            )
+
+    # verdicts and sightings
+
+    def remember_verdict(self, version: str, sighting: Sighting, conditions: str, verdict: dict[str, Any]) -> None:
+        """Keeps a verdict with what was judged, in one transaction."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute(
+                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
+                (sighting.digest, version, conditions, json.dumps(verdict), self._clock.wall()),
+            )
+            self._db.execute(
+                "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?, ?)",
+                (version, sighting.fingerprint, sighting.digest, sighting.arrived),
+            )
+
+    def verdict(self, version: str, digest: str, conditions: str) -> dict[str, Any] | None:
+        """The verdict on these bytes under these conditions; None when it has to be judged (again)."""
+        row = self._db.execute(
+            "SELECT verdict FROM verdicts WHERE digest = ? AND version = ? AND conditions = ?",
+            (digest, version, conditions),
+        ).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def forget_verdict(self, version: str) -> None:
+        """The version is judged anew at the next look."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM verdicts WHERE version = ?", (version,))
+            self._db.execute("DELETE FROM sightings WHERE version = ?", (version,))
+
+    def sightings(self) -> dict[str, Sighting]:
+        rows = self._db.execute("SELECT version, fingerprint, digest, arrived FROM sightings")
+        return {version: Sighting(fingerprint, digest, arrived) for version, fingerprint, digest, arrived in rows}
+
+    def forget_gone(self, present: Iterable[str]) -> None:
+        """Drops what is known of versions that no longer exist."""
+        here = set(present)
+        gone = [name for (name,) in self._db.execute("SELECT version FROM sightings") if name not in here]
+        with self._db:
+            self._db.execute("BEGIN")
+            for name in gone:
+                self._db.execute("DELETE FROM sightings WHERE version = ?", (name,))
+                self._db.execute("DELETE FROM verdicts WHERE version = ?", (name,))
+
+    # held versions
+
+    def hold(self, versions: Iterable[str], because: str) -> None:
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO held VALUES (?, ?, ?)", [(v, because, self._clock.wall()) for v in versions]
+            )
+
+    def release(self, version: str) -> bool:
+        """Whether it was held."""
+        return self._db.execute("DELETE FROM held WHERE version = ?", (version,)).rowcount > 0
+
+    def held(self) -> dict[str, str]:
+        """Held versions and why."""
+        return dict(self._db.execute("SELECT version, because FROM held").fetchall())
+
+    # facts
+
+    def put(self, **facts: Any) -> None:
+        """Keeps named JSON values, all or none."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", [(n, json.dumps(v)) for n, v in facts.items()]
+            )
+
+    def fact(self, name: str, default: Any = None) -> Any:
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return default if row is None else json.loads(row[0])

@@ -1,0 +1,326 @@
+"""The loop: look, decide, act, again. Builds the parts and owns the order of things.
+
+`step` does one round and returns; `run` repeats it when something happened or a deadline is reached. File events,
+signals, workers' messages and commands only wake it. Invariant: a round that fails is logged and changes nothing; what
+is served goes on being served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from ..worker.logs import Logs
+from ..worker.protocol import ReopenLogs, WorkerSettings
+from . import instance, systemd
+from .access import allowed
+from .api.app import application
+from .api.events import Hub
+from .api.server import AdminServer
+from .clock import Clock, SystemClock
+from .config import DEFAULT_PATH, Config, load_or_default
+from .judging import Judging
+from .ledger import Ledger
+from .logs import open_logs
+from .models.watch import Watch
+from .office import Office
+from .rolling import Rolling
+from .store import Entry, Store
+from .workers import listening
+from .workers.channel import Channel, Credentials
+from .workers.crew import Crew, Welcome
+from .workers.pool import Ended, Pool
+from .workers.roster import Event
+from .workers.staffing import Limits
+
+RETURN_SECONDS = 1.0
+"""How long a starting daemon waits for the workers of a former one to come back with the listening socket."""
+SLOWEST_BEAT_SECONDS = 5.0
+
+
+class Supervisor:
+    """One daemon. `environ` is where systemd speaks; nothing else is read from it."""
+
+    def __init__(self, config: Config, origin: Path | None, clock: Clock, environ: Mapping[str, str]) -> None:
+        self.config, self.origin, self.clock, self.environ = config, origin, clock, environ
+        self.log = structlog.get_logger("supervisor")
+        self.hub = Hub()
+        control = config.control
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._round = asyncio.Event()
+        self._listener: socket.socket | None = None
+        self._offered = asyncio.Event()
+        self.ledger = Ledger(Store(control.state_dir / "state.db", clock), self._told)
+        self.crew = Crew(clock=clock, welcome=self._welcome, happened=self._happened, offered=self._take_listener)
+        self.pool = Pool(
+            runtime_dir=control.runtime_dir,
+            clock=clock,
+            ended=self._worker_ended,
+            drain=self.crew.drain,
+            settings=self._settings,
+        )
+        self.crew.pool = self.pool
+        self.judging = Judging(
+            lambda: self.config,
+            clock=clock,
+            ledger=self.ledger,
+            happened=self.wake,
+            progress=lambda version, message: self.hub.tell("gate", {"version": version, "gate": message.gate}),
+        )
+        self.rolling = Rolling(
+            lambda: self.config,
+            clock=clock,
+            ledger=self.ledger,
+            judging=self.judging,
+            crew=self.crew,
+            happened=self.wake,
+            progress=lambda rollout: self.hub.tell("rollout", rollout.as_json()),
+        )
+        self.office = Office(self)
+        sockets = control.runtime_dir
+        self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
+        self.api = AdminServer(
+            sockets / "api.sock", application(self.office, self.hub), lambda who: self._allowed(who, "api.sock")
+        )
+        loop = asyncio.get_running_loop()
+        self.watch = Watch(config.models.root, partial(_wake_from_thread, loop, self.wake))
+
+    # the loop
+
+    async def start(self) -> None:
+        """Opens the sockets, finds what there is, takes former workers back. Raises ModelwardError or OSError."""
+        control = self.config.control
+        for directory in (control.runtime_dir, control.state_dir, control.cache_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        self.crew.expected = self.pool.remembered()
+        await self.judging.start()
+        await self.judging.look()
+        await self.rolling.start()
+        self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
+        await self.rolling.decide()
+        self.channel.open()
+        await self._listen()
+        await self.api.open()
+
+    async def step(self) -> None:
+        """One round."""
+        if said := await asyncio.to_thread(self.watch.check):
+            self.log.info(said)
+        await self.judging.look()
+        await self.rolling.decide()
+        if not self.rolling.busy:
+            self.rolling.converge()
+        self._staff()
+        serving = self.rolling.position.serving
+        self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
+        if self.channel.heal() or await self.api.heal():
+            self.log.warning("socket file was gone; made again")
+        self._tell_systemd()
+
+    async def run(self) -> None:
+        """Rounds until `stop`. A round that fails is said and tried again at the next."""
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                await self.step()
+            except Exception:
+                self.log.exception("a round failed; everything goes on as it was")
+            self._round.set()
+            self._round = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._until_next()):
+                    await self._wake.wait()
+
+    def wake(self) -> None:
+        """The next round begins now."""
+        self._wake.set()
+
+    async def next_round(self, seconds: float) -> None:
+        """Returns when a round ended, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._round.wait()
+
+    def stop(self) -> None:
+        """`run` returns after the round under way."""
+        self._stop.set()
+        self.wake()
+
+    async def close(self) -> None:
+        """Ends everything: nobody new, workers drained, state written."""
+        systemd.notify(self.environ, "STOPPING=1", "STATUS=draining")
+        self.hub.close()
+        await asyncio.to_thread(self.watch.stop)
+        await self.rolling.stop()
+        await self.judging.stop()
+        if self._listener is not None:
+            self._listener.close()
+        await self.pool.close(self.config.workers.drain + 2.0)
+        self.channel.close()
+        await self.api.close()
+        self.ledger.note("daemon-stopped", "", "told to stop")
+        await self.ledger.close()
+
+    def _until_next(self) -> float:
+        due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look()]
+        now = self.clock.monotonic()
+        times = [max(0.05, moment - now) for moment in due if moment is not None]
+        return min([self.config.models.rescan, *times])
+
+    # workers
+
+    def _staff(self) -> None:
+        workers = self.config.workers
+        self.pool.limits = Limits(self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0)
+        if self._listener is not None:
+            self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
+        if workers.memory:
+            for peer in self.crew.peers():
+                if not peer.attached and peer.beat.rss_bytes > workers.memory:
+                    used = f"{peer.beat.rss_bytes >> 20} MiB used, at most {workers.memory >> 20}"
+                    self.pool.replace(peer.name, used)
+        self.pool.step()
+
+    def _settings(self, name: str) -> tuple[WorkerSettings, int]:
+        assert self._listener is not None
+        workers, control = self.config.workers, self.config.control
+        fd = self._listener.fileno()
+        settings = WorkerSettings(
+            name=name,
+            worker_socket=str(control.runtime_dir / "workers.sock"),
+            api_socket=str(control.runtime_dir / "api.sock"),
+            listen_fd=fd,
+            kind=self.config.models.kind,
+            threads=workers.threads,
+            providers=workers.providers,
+            queue=workers.queue,
+            max_upload_bytes=workers.max_upload,
+            max_audio_seconds=workers.max_audio,
+            request_timeout_seconds=workers.request_timeout,
+            drain_seconds=workers.drain,
+            token_file=workers.token_file,
+            log_dir=str(self.config.logs.dir),
+            log_level=self.config.logs.level,
+        )
+        return settings, fd
+
+    def _welcome(self) -> Welcome:
+        """What a worker that joins now is to serve.
+
+        During a rollout that is still the old version: it will be moved in its turn.
+        """
+        beat = min(SLOWEST_BEAT_SECONDS, max(0.5, self.config.rollout.bake / 5))
+        serving = self.rolling.position.serving
+        if serving is None:
+            return Welcome(beat_seconds=beat)
+        return Welcome(serving.version, serving.artifact, beat)
+
+    def _worker_ended(self, ended: Ended) -> None:
+        self.rolling.conductor.worker_ended(ended)
+        self.crew.ended(ended)
+        if not ended.retired:
+            self.ledger.note("worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid)
+        self.wake()
+
+    def _happened(self, event: Event) -> None:
+        if event.kind == "refused":
+            self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
+        self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
+        self.wake()
+
+    # sockets
+
+    async def _listen(self) -> None:
+        """The listening socket: systemd's, a former worker's, or a new one. Raises CannotListen."""
+        given = systemd.listen_sockets(self.environ, os.getpid())
+        if given:
+            self._listener = given.get("http") or next(iter(given.values()))
+            self._listener.setblocking(False)
+            return
+        if self.crew.expected:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETURN_SECONDS):
+                    await self._offered.wait()
+        if self._listener is None:
+            self._listener = listening.bind(self.config.workers.listen)
+        self.log.info("listening", address=self.config.workers.listen)
+
+    def _take_listener(self, fd: int) -> None:
+        if self._listener is not None or not self.crew.expected and not self.pool.hands():
+            os.close(fd)
+            return
+        self._listener = listening.adopt(fd, self.config.workers.listen)
+        if self._listener is not None:
+            self.log.info("listening socket taken back from a worker")
+            self._offered.set()
+
+    def _allowed(self, who: Credentials, name: str) -> bool:
+        return allowed(who.uid, who.gid, self.config.control.runtime_dir / name)
+
+    # others, who are told
+
+    def _told(self, entry: Entry) -> None:
+        self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
+
+    def _tell_systemd(self) -> None:
+        if self.office.ready():
+            serving = self.rolling.position.serving
+            systemd.notify(self.environ, "READY=1", f"STATUS=serving {serving.version if serving else 'nothing'}")
+
+    def reopen_logs(self) -> None:
+        """Our own log files and every worker's are opened anew by name."""
+        self.office.reopen_own_logs()
+        self.crew.tell_all(ReopenLogs())
+
+    def restart_workers(self, because: str) -> None:
+        """Every worker is replaced, one after another, each successor first."""
+        for hand in self.pool.hands():
+            self.pool.replace(hand.name, because)
+        self.wake()
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR1 reopens logs, SIGUSR2 restarts the workers."""
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.office.hang_up)
+        loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
+        loop.add_signal_handler(signal.SIGUSR2, self.restart_workers, "SIGUSR2")
+
+
+def _wake_from_thread(loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(wake)
+
+
+def main(config_path: Path | None) -> int:
+    """Runs the daemon until it is told to stop; its exit status. Raises BadConfig, and ModelwardError at start."""
+    origin = (config_path or DEFAULT_PATH).resolve()
+    config, remark = load_or_default(config_path)
+    logs = open_logs(config.logs.dir, config.logs.level)
+    if remark:
+        logs.events.info(remark)
+    control = config.control
+    with instance.alone(control.runtime_dir):
+        asyncio.run(_serve(config, origin, logs))
+    return 0
+
+
+async def _serve(config: Config, origin: Path, logs: Logs) -> None:
+    supervisor = Supervisor(config, origin, SystemClock(), os.environ)
+    supervisor.office.reopen_own_logs = logs.reopen
+    supervisor.handle_signals()
+    try:
+        await supervisor.start()
+        await supervisor.run()
+    finally:
+        await supervisor.close()

@@ -1,0 +1,279 @@
+"""Carries a rollout through: asks `rollout.next_action`, does that one thing, looks again.
+
+Holds no decision of its own. Whatever happens, when `run` returns every worker serves the new version and the link
+names it, or every worker that could be reached serves the old one and the link was not moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from ...worker.protocol import Beat
+from ..clock import Clock, rfc3339
+from . import roster
+from .crew import Crew, on_target
+from .pool import Ended
+from .rollout import (
+    Commit,
+    Done,
+    Fail,
+    Figures,
+    Policy,
+    Prepare,
+    Stage,
+    SwitchLink,
+    View,
+    Wait,
+    WorkerView,
+    next_action,
+)
+
+MAX_STEPS = 200
+"""Progress lines kept of one rollout."""
+OUTSIDE_DEATHS = 3
+"""Workers killed from outside (SIGKILL, SIGTERM) that a rollout bears with before it gives up."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A version that workers can be told to load."""
+
+    version: str
+    digest: str
+    artifact: str
+
+
+@dataclass
+class Rollout:
+    """One rollout, from its wish to its outcome. Times: `started` monotonic seconds, `began` RFC 3339."""
+
+    id: str
+    target: Target
+    origin: str
+    because: str
+    old: Target | None
+    started: float
+    began: str
+    state: str = "preparing"
+    moves_link: bool = True
+    hold: tuple[str, ...] = ()
+    workers: list[dict[str, str]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    outcome: str = ""
+    succeeded: bool = False
+    blame: bool = False  # the version is to blame for the failure
+    cancelled: str = ""
+    first_moved: float | None = None
+    all_moved: float | None = None
+    link_moved: bool = False
+    deaths: list[str] = field(default_factory=list)
+    outside_deaths: int = 0
+    before: Figures = Figures()
+
+    @property
+    def decided(self) -> bool:
+        return self.state in ("done", "failed")
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "version": self.target.version,
+            "digest": self.target.digest,
+            "from": self.old.version if self.old else "",
+            "origin": self.origin,
+            "state": self.state,
+            "because": self.outcome or self.because,
+            "began": self.began,
+            "decided": self.decided,
+            "succeeded": self.succeeded,
+            "workers": self.workers,
+            "steps": self.steps,
+        }
+
+
+class Conductor:
+    """Conducts one rollout at a time; `progress` hears of every step.
+
+    `commit_point` is called with True once every worker proved the target, and with False when that is taken back
+    after all: it moves the link and writes down what is served.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        clock: Clock,
+        *,
+        commit_point: Callable[[Rollout, bool], Awaitable[None]],
+        progress: Callable[[Rollout], None],
+    ) -> None:
+        self._crew, self._clock, self._commit_point, self._progress = crew, clock, commit_point, progress
+        self._log = structlog.get_logger("rollout")
+        self.current: Rollout | None = None
+
+    async def run(self, rollout: Rollout, policy: Policy) -> Rollout:
+        """Returns the rollout, decided."""
+        self.current = rollout
+        rollout.before = self._since_start()
+        if rollout.old is None:
+            policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
+        try:
+            because = await self._drive(rollout, rollout.target, policy)
+            if because:
+                await self._go_back(rollout, because, policy)
+            else:
+                self._decide(rollout, True, f"serving {rollout.target.version}")
+        finally:
+            self.current = None
+        return rollout
+
+    def cancel(self, because: str) -> None:
+        """The rollout under way is no longer wanted: it goes back, or ends its last watch early."""
+        if self.current is not None:
+            self.current.cancelled = self.current.cancelled or because
+            self._crew.wake()
+
+    def worker_ended(self, ended: Ended) -> None:
+        """A worker process is gone: counted when it had to do with the version being rolled out."""
+        rollout, peer = self.current, self._crew.last_seen(ended.name)
+        if rollout is None or peer is None or ended.retired:
+            return
+        stage = on_target(peer, rollout.id, rollout.target.version, rollout.target.artifact)
+        if stage in (Stage.OLD, Stage.REFUSED):
+            return
+        if ended.status in (-9, -15):
+            rollout.outside_deaths += 1
+            if rollout.outside_deaths < OUTSIDE_DEATHS:
+                return
+        rollout.deaths.append(f"{ended.name} ({ended.because})")
+
+    async def _drive(self, rollout: Rollout, target: Target, policy: Policy, *, back: bool = False) -> str:
+        """Follows the planner to its end. The reason when it gave up, "" when it is done."""
+        while True:
+            view = self._view(rollout, target, back)
+            match next_action(view, policy):
+                case Prepare(worker, because):
+                    self._prepare(rollout, target, worker, because)
+                case Commit(workers, because):
+                    self._commit(rollout, workers, because)
+                case SwitchLink(because):
+                    await self._link(rollout, because)
+                case Wait(until, because):
+                    self._state(rollout, because, back)
+                    await self._crew.changed(until - self._clock.monotonic())
+                case Fail(because):
+                    rollout.blame = not view.cancelled and bool(view.workers)
+                    return because
+                case Done():
+                    return ""
+
+    async def _link(self, rollout: Rollout, because: str) -> None:
+        rollout.link_moved = True
+        await self._commit_point(rollout, True)
+        if rollout.moves_link:
+            self._step(rollout, "link", f"current -> {rollout.target.version}: {because}")
+
+    def _prepare(self, rollout: Rollout, target: Target, worker: str, because: str) -> None:
+        peer = self._crew.peer(worker)
+        if peer is None:
+            return
+        peer.at_move = peer.beat
+        message = roster.offer(peer, rollout.id, target.version, target.artifact, self._clock.monotonic())
+        self._crew.tell(worker, message)
+        self._step(rollout, "prepare", f"{worker} loads {target.version} ({because})", worker)
+
+    def _commit(self, rollout: Rollout, workers: tuple[str, ...], because: str) -> None:
+        for worker in workers:
+            if (peer := self._crew.peer(worker)) is not None:
+                self._crew.tell(worker, roster.commit(peer, self._clock.monotonic()))
+        self._step(rollout, "commit", f"{', '.join(workers)} swap ({because})", ", ".join(workers))
+
+    async def _go_back(self, rollout: Rollout, because: str, policy: Policy) -> None:
+        now = self._clock.monotonic()
+        self._step(rollout, "back", because)
+        for peer in self._crew.peers():
+            if peer.rollout == rollout.id and peer.stage in (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED):
+                self._crew.tell(peer.name, roster.abort(peer, now))
+        if rollout.old is None:
+            self._decide(rollout, False, f"{because}; nothing else is there to serve")
+            return
+        rollout.first_moved = rollout.all_moved = None
+        rollout.deaths, rollout.cancelled, rollout.started = [], "", now
+        rollout.id += "-back"
+        policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
+        trouble = await self._drive(rollout, rollout.old, policy, back=True)
+        rollout.id = rollout.id.removesuffix("-back")
+        if trouble and self._crew.pool is not None:
+            for peer in self._crew.peers():
+                if not peer.on(rollout.old.version, rollout.old.artifact):
+                    self._crew.pool.replace(peer.name, f"it did not go back: {trouble}")
+        if rollout.link_moved:
+            await self._commit_point(rollout, False)
+        self._decide(rollout, False, f"{because}; still serving {rollout.old.version}")
+
+    def _view(self, rollout: Rollout, target: Target, back: bool) -> View:
+        now = self._clock.monotonic()
+        workers = []
+        for peer in self._crew.peers():
+            if peer.draining:
+                continue
+            stage = on_target(peer, rollout.id, target.version, target.artifact)
+            workers.append(
+                WorkerView(
+                    name=peer.name,
+                    stage=stage,
+                    since=peer.stage_since,
+                    because=peer.because,
+                    figures=Figures() if back else peer.figures(),
+                    empty=not peer.serving,
+                )
+            )
+        rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
+        moved = sum(w.stage is Stage.MOVED for w in workers)
+        if moved and rollout.first_moved is None:
+            rollout.first_moved = now
+        if workers and moved == len(workers) and rollout.all_moved is None:
+            rollout.all_moved = now
+        return View(
+            workers=tuple(workers),
+            now=now,
+            started=rollout.started,
+            first_moved=rollout.first_moved,
+            all_moved=rollout.all_moved,
+            link_moved=rollout.link_moved or back,
+            before=rollout.before,
+            deaths=tuple(rollout.deaths),
+            cancelled=rollout.cancelled,
+        )
+
+    def _since_start(self) -> Figures:
+        """What the old version did so far, over all workers; each worker's own count begins here."""
+        beats: list[Beat] = []
+        for peer in self._crew.peers():
+            peer.at_move = peer.beat
+            beats.append(peer.beat)
+        return Figures(
+            sum(b.requests for b in beats),
+            sum(b.errors for b in beats),
+            max((b.p95_seconds for b in beats), default=0.0),
+        )
+
+    def _state(self, rollout: Rollout, because: str, back: bool) -> None:
+        state = "returning" if back else "baking" if because in ("baking", "watching") else "preparing"
+        if state != rollout.state:
+            rollout.state = state
+            self._step(rollout, state, because)
+
+    def _step(self, rollout: Rollout, kind: str, text: str, worker: str = "") -> None:
+        if len(rollout.steps) < MAX_STEPS:
+            rollout.steps.append({"time": rfc3339(self._clock.wall()), "step": kind, "because": text, "worker": worker})
+        self._log.info(kind, rollout=rollout.id, version=rollout.target.version, because=text)
+        self._progress(rollout)
+
+    def _decide(self, rollout: Rollout, succeeded: bool, outcome: str) -> None:
+        rollout.succeeded, rollout.outcome = succeeded, outcome
+        rollout.state = "done" if succeeded else "failed"
+        self._step(rollout, rollout.state, outcome)

@@ -1,0 +1,200 @@
+"""The workers as the rest of the daemon sees them: who is connected, what each serves, and how to tell them something.
+
+Joins the socket's connections with the pool's processes. A worker is ours when its connection's pid is that of a
+process in the pool, or of one that a former daemon wrote down (same pid, same start time); every other is attached and
+never signalled. Decides nothing about versions: what a newcomer is to load is asked of `welcome`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from ...worker import protocol as p
+from ..clock import Clock
+from ..processes import Identity
+from . import roster
+from .channel import Line
+from .pool import Ended, Pool
+from .rollout import Stage
+from .roster import Event, Peer
+
+MAX_NAME = 64
+MAX_GONE = 64
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """What a worker that joins is to serve; empty strings: nothing yet."""
+
+    version: str = ""
+    artifact: str = ""
+    beat_seconds: float = 5.0
+
+
+class Crew:
+    """See the module. `happened` is called for each event, `offered` with a listening socket that a worker kept."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        welcome: Callable[[], Welcome],
+        happened: Callable[[Event], None],
+        offered: Callable[[int], None],
+    ) -> None:
+        self._clock, self._welcome, self._happened, self._offered = clock, welcome, happened, offered
+        self._log = structlog.get_logger("crew")
+        self._peers: dict[Line, Peer] = {}
+        self._gone: dict[str, Peer] = {}
+        self._changed = asyncio.Event()
+        self.expected: dict[str, Identity] = {}
+        self.pool: Pool | None = None
+
+    # what is known
+
+    def peers(self) -> tuple[Peer, ...]:
+        """Connected workers, by name."""
+        return tuple(sorted(self._peers.values(), key=lambda peer: _natural(peer.name)))
+
+    def peer(self, name: str) -> Peer | None:
+        return next((peer for peer in self._peers.values() if peer.name == name), None)
+
+    def last_seen(self, name: str) -> Peer | None:
+        """A worker as it is, or as it was when its connection ended."""
+        return self.peer(name) or self._gone.get(name)
+
+    def serving(self) -> tuple[Peer, ...]:
+        return tuple(peer for peer in self.peers() if peer.ready)
+
+    async def changed(self, timeout_seconds: float) -> None:
+        """Returns when a worker said something, joined or left, or after `timeout_seconds`."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(max(0.0, timeout_seconds)):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def wake(self) -> None:
+        """Whoever waits in `changed` looks again."""
+        self._changed.set()
+
+    # telling
+
+    def tell(self, name: str, message: p.Message) -> bool:
+        """Sends a message to one worker; False when it is not connected."""
+        for line, peer in self._peers.items():
+            if peer.name == name:
+                line.send(message)
+                return True
+        return False
+
+    def drain(self, name: str) -> bool:
+        """Asks a worker to finish and leave; False when it is not connected."""
+        peer = self.peer(name)
+        if peer is None:
+            return False
+        peer.draining = True
+        return self.tell(name, p.Drain())
+
+    def tell_all(self, message: p.Message) -> list[str]:
+        """Sends a message to every worker; their names."""
+        for line in list(self._peers):
+            line.send(message)
+        return [peer.name for peer in self._peers.values()]
+
+    # the socket's side
+
+    def joined(self, line: Line, hello: p.Hello, fds: list[int]) -> None:
+        name, attached = self._recognise(line, hello)
+        now = self._clock.monotonic()
+        peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
+        peer.serving, peer.artifact = hello.serving, hello.artifact if hello.serving else ""
+        self._peers[line] = peer
+        self._take_listener(fds)
+        welcome = self._welcome()
+        if welcome.version and not peer.on(welcome.version, welcome.artifact):
+            peer.loading = welcome.version
+            peer.offered = ("", "") if attached else (welcome.version, welcome.artifact)
+        line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
+        self._log.info("worker joined", worker=name, pid=peer.pid, attached=attached, serving=peer.serving)
+        self._tell_pool(peer)
+        self._notify(Event(name, "joined", peer.serving))
+
+    def said(self, line: Line, message: p.FromWorker) -> None:
+        peer = self._peers[line]
+        event = roster.hear(peer, message, self._clock.monotonic())
+        self._tell_pool(peer)
+        if event is not None:
+            self._notify(event)
+        else:
+            self._changed.set()
+
+    def left(self, line: Line, because: str) -> None:
+        if peer := self._peers.pop(line, None):
+            while len(self._gone) >= MAX_GONE:
+                del self._gone[next(iter(self._gone))]
+            self._gone[peer.name] = peer
+            self._log.info("worker left", worker=peer.name, because=because)
+            self._notify(Event(peer.name, "left", peer.serving, because))
+
+    def ended(self, ended: Ended) -> None:
+        """A process of ours is gone; its connection may not have noticed yet."""
+        for line in [line for line, peer in self._peers.items() if peer.name == ended.name]:
+            line.close(ended.because)
+        self._gone.pop(ended.name, None)
+
+    def _tell_pool(self, peer: Peer) -> None:
+        if self.pool is not None and not peer.attached:
+            self.pool.heard(peer.name, ready=bool(peer.serving) or not peer.loading)
+
+    def _notify(self, event: Event) -> None:
+        self._changed.set()
+        self._happened(event)
+
+    def _recognise(self, line: Line, hello: p.Hello) -> tuple[str, bool]:
+        pool = self.pool
+        if pool is not None and not hello.attached:
+            for hand in pool.hands():
+                if hand.child.pid == line.who.pid:
+                    return hand.name, False
+            who = self.expected.get(hello.name)
+            if who is not None and who.pid == line.who.pid and pool.take_back(hello.name, who):
+                del self.expected[hello.name]
+                self._log.info("worker taken back", worker=hello.name, pid=who.pid)
+                return hello.name, False
+        taken = {peer.name for peer in self._peers.values()}
+        wish = "".join(c for c in hello.name if c.isprintable() and c not in "/ ")[:MAX_NAME] or f"pid{line.who.pid}"
+        name = wish if wish not in taken and not _like_ours(wish) else f"{wish}.{line.who.pid}"
+        while name in taken:
+            name += "'"
+        return name, True
+
+    def _take_listener(self, fds: list[int]) -> None:
+        for i, fd in enumerate(fds):
+            if i == 0:
+                self._offered(fd)
+            else:
+                os.close(fd)
+
+
+def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
+    """Where a worker stands in a rollout to `version`."""
+    if peer.on(version, artifact):
+        return Stage.MOVED
+    if peer.loading:
+        return Stage.PREPARING
+    return peer.stage if peer.rollout == rollout else Stage.OLD
+
+
+def _like_ours(name: str) -> bool:
+    return name[:1] == "w" and name[1:].isdigit()
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name[1:]), "") if _like_ours(name) else (1 << 62, name)

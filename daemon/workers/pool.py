@@ -1,0 +1,271 @@
+"""The worker processes: starts them, sees them end, replaces and retires them by the orders of `staffing`.
+
+It knows processes, not versions: what a worker loads is said to it over its socket. Written down in `workers.json` is
+who our workers are, so that a daemon that comes back can tell them from strangers; a pid alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from ...worker.protocol import WorkerSettings
+from ..clock import Clock
+from ..files import replace_file
+from ..processes import Child, Identity, identity, python, spawn, take_back
+from . import backoff
+from .staffing import Kill, Limits, Member, Order, Phase, Retire, Start, Vacancy, next_look, orders
+
+NEVER_BOOTS = 3
+"""The exit status by which a worker says that starting it again is no use before something changes."""
+ABORT_SECONDS = 5.0
+"""Between SIGABRT, which makes a hung worker write where it hangs, and SIGKILL."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker process is gone. `status` as Child.wait gives it; `retired` when we had sent it away."""
+
+    name: str
+    pid: int
+    status: int | None
+    retired: bool
+    because: str
+
+
+@dataclass
+class Hand:
+    """One worker process as the pool sees it."""
+
+    name: str
+    child: Child
+    identity: Identity | None
+    failures: int
+    phase: Phase
+    since: float
+    heard: float
+    outdated: str = ""
+    killed: str = ""
+    ready_at: float | None = None
+    watch: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class Pool:
+    """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave."""
+
+    def __init__(
+        self,
+        *,
+        runtime_dir: Path,
+        clock: Clock,
+        ended: Callable[[Ended], None],
+        drain: Callable[[str], bool],
+        settings: Callable[[str], tuple[WorkerSettings, int]],
+    ) -> None:
+        self._record, self._clock, self._ended, self._drain = runtime_dir / "workers.json", clock, ended, drain
+        self._settings = settings
+        self._log = structlog.get_logger("pool")
+        self._hands: dict[str, Hand] = {}
+        self._vacancies: list[Vacancy] = []
+        self._number = 0
+        self._chance = random.Random()
+        self.wanted = 0
+        self.limits = Limits()
+
+    def hand(self, name: str) -> Hand | None:
+        return self._hands.get(name)
+
+    def hands(self) -> tuple[Hand, ...]:
+        return tuple(self._hands.values())
+
+    def vacancies(self) -> tuple[Vacancy, ...]:
+        return tuple(self._vacancies)
+
+    def next_look(self) -> float | None:
+        return next_look(self._members(), tuple(self._vacancies), self.limits)
+
+    # what others tell it
+
+    def heard(self, name: str, *, ready: bool) -> None:
+        """The worker said something; `ready` when it can answer requests, or has nothing to load."""
+        if hand := self._hands.get(name):
+            hand.heard = self._clock.monotonic()
+            if ready and hand.phase is Phase.STARTING:
+                hand.phase, hand.since, hand.ready_at = Phase.READY, hand.heard, hand.heard
+
+    def replace(self, name: str, because: str) -> bool:
+        """The worker is to be replaced, its successor first. False when there is none of that name."""
+        hand = self._hands.get(name)
+        if hand is None or hand.phase is Phase.RETIRING:
+            return False
+        hand.outdated = hand.outdated or because
+        return True
+
+    def unblock(self) -> None:
+        """Something changed: every empty place may be filled at once."""
+        now = self._clock.monotonic()
+        self._vacancies = [Vacancy(0, now) for _ in self._vacancies]
+
+    # what it does
+
+    def step(self) -> None:
+        """Carries out what `staffing.orders` says now."""
+        for order in orders(self._members(), tuple(self._vacancies), self.wanted, self._clock.monotonic(), self.limits):
+            self._carry_out(order)
+        spare = len(self._vacancies) - max(0, self.wanted - len(self._hands))
+        if spare > 0:  # fewer are wanted now
+            del self._vacancies[:spare]
+
+    def _carry_out(self, order: Order) -> None:
+        match order:
+            case Start():
+                self._start(order)
+            case Retire():
+                self.retire(order.name, order.because)
+            case Kill():
+                self.kill(order.name, order.because)
+
+    def _start(self, order: Start) -> None:
+        for vacancy in sorted(self._vacancies, key=lambda v: v.due):
+            if not vacancy.blocked and vacancy.failures == order.failures:
+                self._vacancies.remove(vacancy)
+                break
+        name = self._next_name()
+        settings, listen_fd = self._settings(name)
+        argv = python("modelward.worker", "--settings", msgspec.json.encode(settings).decode())
+        try:
+            child = spawn(argv, name=name, pass_fds=(listen_fd,))
+        except OSError as e:
+            self._log.error("cannot start a worker", worker=name, because=str(e))
+            self._vacate(order.failures + 1)
+            return
+        self._take(name, child, order.failures)
+        self._log.info("worker started", worker=name, pid=child.pid, because=order.because)
+
+    def take_back(self, name: str, who: Identity) -> bool:
+        """Takes a worker of a former daemon into the pool. False when it is not that process any more."""
+        child = take_back(name, who)
+        if child is None:
+            return False
+        self._take(name, child, 0)
+        return True
+
+    def _take(self, name: str, child: Child, failures: int) -> None:
+        now = self._clock.monotonic()
+        hand = Hand(name, child, identity(child.pid), failures, Phase.STARTING, now, now)
+        self._hands[name] = hand
+        hand.watch = asyncio.get_running_loop().create_task(self._watch(hand), name=f"watch {name}")
+        self._write_down()
+
+    async def _watch(self, hand: Hand) -> None:
+        status = await hand.child.wait()
+        now = self._clock.monotonic()
+        self._hands.pop(hand.name, None)
+        retired = hand.phase is Phase.RETIRING
+        because = hand.killed or _sentence(status)
+        if not retired:
+            served = now - hand.ready_at if hand.ready_at is not None else 0.0
+            if status == NEVER_BOOTS:
+                self._vacancies.append(Vacancy(hand.failures, now, "it can never boot (exit status 3)"))
+            elif len(self._hands) + len(self._vacancies) < self.wanted:
+                self._vacate(backoff.failures_after(hand.failures, served))
+        self._write_down()
+        self._log.log(
+            20 if retired else 30, "worker ended", worker=hand.name, pid=hand.child.pid, status=status, because=because
+        )
+        self._ended(Ended(hand.name, hand.child.pid, status, retired, because))
+
+    def _vacate(self, failures: int) -> None:
+        delay = backoff.delay_seconds(failures, self._chance.random())
+        self._vacancies.append(Vacancy(failures, self._clock.monotonic() + delay))
+
+    def retire(self, name: str, because: str) -> None:
+        """Tells a worker to finish what it has and leave; killed when it takes too long."""
+        hand = self._hands.get(name)
+        if hand is None or hand.phase is Phase.RETIRING:
+            return
+        hand.phase, hand.since = Phase.RETIRING, self._clock.monotonic()
+        self._log.info("worker retires", worker=name, because=because)
+        if not self._drain(name):
+            hand.child.signal(signal.SIGTERM)
+
+    def kill(self, name: str, because: str) -> None:
+        """Ends a worker that does not answer: its stack first, then its group."""
+        hand = self._hands.get(name)
+        if hand is None or hand.killed:
+            return
+        hand.killed = because
+        self._log.warning("worker killed", worker=name, pid=hand.child.pid, because=because)
+        hand.child.signal(signal.SIGABRT)
+        asyncio.get_running_loop().call_later(ABORT_SECONDS, hand.child.kill_group)
+
+    async def close(self, drain_seconds: float) -> None:
+        """Retires every worker and waits; whoever is left after `drain_seconds` is killed."""
+        self.wanted = 0
+        for hand in self.hands():
+            self.retire(hand.name, "the daemon stops")
+        watches = [h.watch for h in self.hands() if h.watch]
+        if watches:
+            await asyncio.wait(watches, timeout=drain_seconds)
+        for hand in self.hands():
+            hand.child.kill_group()
+        if watches := [h.watch for h in self.hands() if h.watch]:
+            await asyncio.wait(watches, timeout=5.0)
+        self._record.unlink(missing_ok=True)
+
+    # what is written down
+
+    def remembered(self) -> dict[str, Identity]:
+        """Who a former daemon's workers were, and still are; their names are not given again."""
+        try:
+            with open(self._record, "rb") as f:
+                known = json.loads(f.read(1 << 20))
+            if known["boot"] != _boot_id():
+                return {}
+            them = {str(w["name"]): Identity(int(w["pid"]), int(w["started_ticks"])) for w in known["workers"]}
+            self._number = max(self._number, int(known["number"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return {name: who for name, who in them.items() if identity(who.pid) == who}
+
+    def _write_down(self) -> None:
+        workers = [
+            {"name": h.name, "pid": h.identity.pid, "started_ticks": h.identity.started_ticks}
+            for h in self.hands()
+            if h.identity
+        ]
+        content = {"boot": _boot_id(), "number": self._number, "workers": workers}
+        try:
+            replace_file(self._record, json.dumps(content).encode())
+        except OSError as e:
+            self._log.warning("cannot write down who the workers are", because=str(e))
+
+    def _next_name(self) -> str:
+        self._number += 1
+        return f"w{self._number}"
+
+    def _members(self) -> tuple[Member, ...]:
+        return tuple(Member(h.name, h.phase, h.since, h.heard, h.outdated) for h in self._hands.values())
+
+
+def _sentence(status: int | None) -> str:
+    if status is None:
+        return "it ended"
+    if status < 0:
+        try:
+            return f"died of {signal.Signals(-status).name}"
+        except ValueError:
+            return f"died of signal {-status}"
+    return f"exit status {status}"
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,219 @@
+"""The next step of moving the workers from one version to another. Pure: a snapshot in, one action out.
+
+Stateless and idempotent: asked again with the same snapshot it gives the same answer, so a crash between two actions
+needs no special case. Invariants: no worker is ever told to give up a version that it serves before it holds the next
+one ready; the link moves only when every worker proved the version; a failure ends with every worker back where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """Where one worker stands, seen from the version it is to serve."""
+
+    OLD = "old"  # serves something else, or nothing
+    PREPARING = "preparing"
+    PREPARED = "prepared"
+    REFUSED = "refused"
+    COMMITTING = "committing"
+    MOVED = "moved"  # serves the target
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a worker answered since the rollout began (or since it moved)."""
+
+    requests: int = 0
+    errors: int = 0
+    p95_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """One worker. `since` is when its stage began; `because` is what it said when it refused."""
+
+    name: str
+    stage: Stage
+    since: float
+    because: str = ""
+    figures: Figures = Figures()
+    empty: bool = False  # serves nothing at all
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The operator's `[rollout]`.
+
+    Zero canaries: each worker is moved as soon as it is prepared. Zero bake: no watching.
+    """
+
+    canary: int = 1
+    bake_seconds: float = 10.0
+    max_error_ratio: float = 0.02
+    max_latency_ratio: float = 2.0
+    reload_timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class View:
+    """A rollout at one instant. Times are monotonic seconds; None: not yet.
+
+    `before` is what the old version did until the rollout began; `deaths` are the workers that died while they served
+    the target; `cancelled` says why it is no longer wanted.
+    """
+
+    workers: tuple[WorkerView, ...]
+    now: float
+    started: float
+    first_moved: float | None = None
+    all_moved: float | None = None
+    link_moved: bool = False
+    before: Figures = Figures()
+    deaths: tuple[str, ...] = ()
+    cancelled: str = ""
+
+
+@dataclass(frozen=True)
+class Prepare:
+    worker: str
+    because: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    workers: tuple[str, ...]
+    because: str
+
+
+@dataclass(frozen=True)
+class SwitchLink:
+    because: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do before `until`, unless a worker says something."""
+
+    until: float
+    because: str
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Give the version up: whoever holds it aside forgets it, whoever serves it goes back."""
+
+    because: str
+
+
+@dataclass(frozen=True)
+class Done:
+    because: str
+
+
+Action = Prepare | Commit | SwitchLink | Wait | Fail | Done
+
+LEAST_REQUESTS = 20
+"""Fewer requests than this say nothing about a version's latency."""
+LEAST_LATENCY_SECONDS = 0.010
+"""A difference below this is the machine's noise."""
+
+
+def next_action(view: View, policy: Policy) -> Action:
+    """What to do now. See the module for what always holds."""
+    if because := _broken(view, policy):
+        return Fail(because)
+    if not view.workers:
+        return Wait(view.now + policy.reload_timeout_seconds, "no worker is there yet")
+    if action := _next_to_move(view, policy):
+        return action
+    if not view.link_moved:
+        return SwitchLink("every worker serves it")
+    return _last_watch(view, policy)
+
+
+def _next_to_move(view: View, policy: Policy) -> Action | None:
+    waiting = [w for w in view.workers if w.stage is not Stage.MOVED]
+    if not waiting:
+        return None
+    if (until := _bake_ends(view, policy)) is not None and view.now < until:
+        return Wait(until, "baking")
+    moved = len(view.workers) - len(waiting)
+    first = waiting[: max(0, policy.canary - moved)]
+    group = first or waiting
+    together = policy.canary > 0
+    empty = [w for w in group if w.empty and w.stage is Stage.PREPARED]
+    if empty:
+        return Commit(tuple(w.name for w in empty), "it serves nothing meanwhile")
+    ready = [w for w in group if w.stage is Stage.PREPARED]
+    if ready and (not together or len(ready) == len(group)):
+        return Commit(tuple(w.name for w in ready), "prepared" if not first else "canary prepared")
+    if busy := [w for w in group if w.stage in (Stage.PREPARING, Stage.COMMITTING)]:
+        return Wait(min(w.since for w in busy) + policy.reload_timeout_seconds, f"{busy[0].name} is {busy[0].stage}")
+    return Prepare(next(w.name for w in group if w.stage is Stage.OLD), "canary" if first else "next in turn")
+
+
+def _bake_ends(view: View, policy: Policy) -> float | None:
+    """When the canaries were watched long enough; None when there is nothing to watch them against."""
+    moved = sum(w.stage is Stage.MOVED for w in view.workers)
+    if view.first_moved is None or not policy.canary or moved < min(policy.canary, len(view.workers)):
+        return None
+    if any(w.empty for w in view.workers):
+        return None  # a worker that serves nothing is worse off than one that serves a young version
+    return view.first_moved + policy.bake_seconds
+
+
+def _last_watch(view: View, policy: Policy) -> Action:
+    if view.cancelled:
+        return Done(f"every worker serves it; not watched further: {view.cancelled}")
+    until = (view.all_moved if view.all_moved is not None else view.now) + policy.bake_seconds
+    return Wait(until, "watching") if view.now < until else Done("every worker serves it")
+
+
+def _broken(view: View, policy: Policy) -> str:
+    """Why the version must not go on; "" when nothing speaks against it."""
+    if view.cancelled and not view.link_moved:
+        return view.cancelled
+    if view.deaths:
+        return f"worker {view.deaths[0]} died while it served it"
+    for worker in view.workers:
+        if worker.stage is Stage.REFUSED:
+            return f"worker {worker.name} refused it: {worker.because}"
+        slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
+        if slow and view.now - worker.since >= policy.reload_timeout_seconds:
+            return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
+    if not view.workers and view.now - view.started >= policy.reload_timeout_seconds:
+        return f"no worker came up in {policy.reload_timeout_seconds:g} s"
+    return worse(view.workers, view.before, policy) if policy.bake_seconds > 0 else ""
+
+
+def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -> str:
+    """Why the moved workers do worse than the old version by more than the policy allows; "" when they don't.
+
+    Measured against the workers still on the old version, or against `before_it` when they answered too little.
+    """
+    new = [w.figures for w in workers if w.stage is Stage.MOVED]
+    old = [w.figures for w in workers if w.stage is not Stage.MOVED]
+    if sum(f.requests for f in old) < LEAST_REQUESTS:
+        old = [before_it]
+    requests, errors = sum(f.requests for f in new), sum(f.errors for f in new)
+    if not requests:
+        return ""
+    before_requests = sum(f.requests for f in old)
+    before = sum(f.errors for f in old) / before_requests if before_requests else 0.0
+    ratio = errors / requests
+    if errors and ratio > before + policy.max_error_ratio:
+        return (
+            f"{errors} of {requests} requests failed ({ratio:.1%}), {before:.1%} on the old version, "
+            f"at most {policy.max_error_ratio:.1%} more"
+        )
+    slow, usual = max(f.p95_seconds for f in new), max((f.p95_seconds for f in old), default=0.0)
+    enough = min(requests, before_requests) >= LEAST_REQUESTS
+    if enough and usual > 0 and slow > policy.max_latency_ratio * usual and slow - usual > LEAST_LATENCY_SECONDS:
+        return (
+            f"p95 {slow * 1000:.0f} ms, {usual * 1000:.0f} ms on the old version, "
+            f"at most {policy.max_latency_ratio:g} times that"
+        )
+    return ""

@@ -1,0 +1,27 @@
+"""Whether a worker may hold the old and the new version side by side. Pure.
+
+The need was measured when the version was judged; a fifth is kept in reserve, because a machine that is out of memory
+kills whom it likes. Where it is not there, the operator's `rollout.overlap` says whether to unload first or to refuse.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+RESERVE = 0.2
+
+
+class Way(StrEnum):
+    BESIDE = "beside"
+    UNLOAD_FIRST = "unload first"
+    REFUSE = "refuse"
+
+
+def way(need_bytes: int, available_bytes: int | None, overlap: str) -> tuple[Way, str]:
+    """How to load, and why. Unknown figures (0, None) speak for loading beside: that never stops a service."""
+    if not need_bytes or available_bytes is None or available_bytes >= need_bytes * (1 + RESERVE):
+        return Way.BESIDE, ""
+    because = f"loading takes {need_bytes >> 20} MiB, {available_bytes >> 20} MiB are available"
+    if overlap == "required":
+        return Way.REFUSE, f"{because}, and rollout.overlap is required"
+    return Way.UNLOAD_FIRST, because

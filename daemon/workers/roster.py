@@ -1,0 +1,134 @@
+"""What each connected worker says of itself, kept up to date message by message.
+
+Decides nothing and does no I/O: `hear` turns a message into new facts about a worker and says what happened, or raises
+Refused when the message makes no sense from that worker now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...worker import protocol as p
+from .rollout import Figures, Stage
+
+MAX_REASON = 2000
+"""Characters kept of what a worker says."""
+
+
+@dataclass
+class Peer:
+    """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version."""
+
+    name: str
+    pid: int
+    attached: bool
+    joined: float
+    serving: str = ""
+    artifact: str = ""
+    rollout: str = ""
+    offered: tuple[str, str] = ("", "")  # version and artifact of the rollout it takes part in
+    stage: Stage = Stage.OLD
+    stage_since: float = 0.0
+    because: str = ""
+    beat: p.Beat = field(default_factory=p.Beat)
+    heard: float = 0.0
+    draining: bool = False
+    at_move: p.Beat = field(default_factory=p.Beat)  # the counters when the last rollout began or it moved
+    loading: str = ""  # the version of the welcome that it has not answered yet
+
+    @property
+    def ready(self) -> bool:
+        """It answers requests."""
+        return bool(self.serving) and not self.draining
+
+    def on(self, version: str, artifact: str) -> bool:
+        """Whether it serves exactly this: by artifact where it knows one, else by name."""
+        return self.serving == version and (not self.artifact or self.artifact == artifact)
+
+    def figures(self) -> Figures:
+        """What it did since the rollout began, or since it moved."""
+        beat, then = self.beat, self.at_move
+        return Figures(max(0, beat.requests - then.requests), max(0, beat.errors - then.errors), beat.p95_seconds)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the supervisor may have to act on; `because` is the worker's own word."""
+
+    worker: str
+    kind: str  # serving | prepared | refused | reopened | drained
+    version: str = ""
+    because: str = ""
+    seconds: float = 0.0
+
+
+def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
+    """Takes a message into account. Raises p.Refused when this worker can't mean it now."""
+    peer.heard = now
+    match message:
+        case p.Hello():
+            raise p.Refused("cannot take a second hello")
+        case p.Beat():
+            peer.beat = message
+            return None
+        case p.Reopened():
+            return Event(peer.name, "reopened")
+        case p.Drained():
+            peer.draining = True
+            return Event(peer.name, "drained")
+        case p.Prepared():
+            return _prepared(peer, message, now)
+        case p.CannotPrepare():
+            return _refused(peer, message, now)
+        case p.Serving():
+            return _serving(peer, message, now)
+
+
+def _prepared(peer: Peer, message: p.Prepared, now: float) -> Event | None:
+    if message.rollout != peer.rollout or peer.stage is not Stage.PREPARING:
+        return None  # an answer to a rollout that was given up meanwhile
+    peer.stage, peer.stage_since, peer.because = Stage.PREPARED, now, ""
+    return Event(peer.name, "prepared", message.version, message.reason[:MAX_REASON], message.seconds)
+
+
+def _refused(peer: Peer, message: p.CannotPrepare, now: float) -> Event | None:
+    because = message.reason[:MAX_REASON] or "no reason given"
+    if message.rollout == "":  # the version of the welcome
+        peer.loading = ""
+        return Event(peer.name, "refused", message.version, because)
+    if message.rollout != peer.rollout:
+        return None
+    peer.stage, peer.stage_since, peer.because = Stage.REFUSED, now, because
+    return Event(peer.name, "refused", message.version, because)
+
+
+def _serving(peer: Peer, message: p.Serving, now: float) -> Event:
+    if message.rollout and message.rollout == peer.rollout:
+        peer.serving, peer.artifact = peer.offered
+        peer.stage, peer.stage_since = Stage.MOVED, now
+        peer.at_move = peer.beat
+    else:
+        known = peer.loading == message.version and peer.offered[0] == message.version
+        peer.serving, peer.artifact = message.version, peer.offered[1] if known else ""
+    peer.loading = ""
+    return Event(peer.name, "serving", message.version)
+
+
+def offer(peer: Peer, rollout: str, version: str, artifact: str, now: float) -> p.Prepare:
+    """The worker is asked to prepare: the message to send."""
+    peer.rollout, peer.offered, peer.because = rollout, (version, artifact), ""
+    peer.stage, peer.stage_since = Stage.PREPARING, now
+    return p.Prepare(rollout=rollout, version=version, artifact=artifact)
+
+
+def commit(peer: Peer, now: float) -> p.Commit:
+    """The worker is asked to swap: the message to send."""
+    peer.stage, peer.stage_since = Stage.COMMITTING, now
+    return p.Commit(rollout=peer.rollout)
+
+
+def abort(peer: Peer, now: float) -> p.Abort:
+    """The worker is asked to forget what it holds aside: the message to send."""
+    rollout, peer.rollout = peer.rollout, ""
+    peer.stage, peer.stage_since, peer.offered = Stage.OLD, now, ("", "")
+    return p.Abort(rollout=rollout)

@@ -1,0 +1,53 @@
+"""A fake daemon and a way to call a command and see all it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.fakes.admin import FakeAdmin, fake_admin
+
+from modelward.daemon.cli import main
+
+
+class Outcome(NamedTuple):
+    """What a command left."""
+
+    status: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Outcome]
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> Iterator[FakeAdmin]:
+    """A fake daemon."""
+    with fake_admin(tmp_path / "api.sock") as fake:
+        yield fake
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command in this process."""
+
+    def run(*argv: str) -> Outcome:
+        capsys.readouterr()
+        status = main(argv)
+        out, err = capsys.readouterr()
+        return Outcome(status, out, err)
+
+    return run
+
+
+@pytest.fixture
+def ask(call: Call, admin: FakeAdmin) -> Call:
+    """Runs a command against the fake daemon."""
+
+    def run(*argv: str) -> Outcome:
+        return call(*argv, "--socket", str(admin.socket_path))
+
+    return run

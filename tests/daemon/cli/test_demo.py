@@ -1,0 +1,102 @@
+"""The newcomer's first minute, for real: build, start, answer, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support import eventually
+
+from modelward.daemon.cli.client import Client
+
+from .conftest import Call
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+@contextmanager
+def demo(*argv: str, tmp: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo in a process of its own, interrupted at the end if it still runs."""
+    tmp.mkdir(exist_ok=True)
+    code = "import sys; from modelward.daemon.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "demo", *argv]
+    environ = {**os.environ, "TMPDIR": str(tmp)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as process:
+        yield process
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+
+def processes_that_name(text: str) -> list[str]:
+    """The command lines, of all that runs, that hold a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:
+            continue
+        if text.encode() in line and int(path.parent.name) != os.getpid():
+            found.append(line.decode(errors="replace"))
+    return found
+
+
+def test_answers_once_and_cleans_up_when_it_is_only_checked(tmp_path: Path) -> None:
+    with demo("--check", tmp=tmp_path / "t") as process:
+        out, err = process.communicate(timeout=250)
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines()[-1] == "5551234"
+    assert list((tmp_path / "t").iterdir()) == []
+    assert processes_that_name(str(tmp_path)) == []
+
+
+def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(tmp_path: Path, call: Call) -> None:
+    root = tmp_path / "d"
+    with demo("--dir", str(root), tmp=tmp_path / "t") as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.strip())
+            if line.startswith("Ctrl-C"):
+                break
+        assert lines[-1].startswith("Ctrl-C"), process.communicate()
+        url = re.findall(r"http://127\.0\.0\.1:\d+", "\n".join(lines))[0]
+        socket_path, clip = str(root / "run" / "api.sock"), str(root / "clips" / "5551234.wav")
+        copies = [shlex.split(line) for line in lines if line.startswith("cp -r")]
+
+        subprocess.run(copies[0], check=True, timeout=60)
+        eventually(lambda: Client(socket_path).get("/v1/status").data["live"] == "dtmf-v1.1", 60)
+        eventually(lambda: call("transcribe", "--url", url, clip).out == "five five five one two three four\n", 60)
+
+        subprocess.run(copies[1], check=True, timeout=60)
+        eventually(lambda: "rejected" in call("versions", "--socket", socket_path).out, 60)
+
+        back = call("rollback", "--socket", socket_path)
+        assert (back.status, back.out) == (0, "serving dtmf-v1.0\n")
+        assert call("transcribe", "--url", url, clip).out == "5551234\n"
+        assert "rolled back from dtmf-v1.1" in call("history", "--socket", socket_path).out
+
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=100)
+    assert (process.returncode, err) == (0, "")
+    assert root.is_dir()
+    assert processes_that_name(str(tmp_path)) == []
+
+
+def test_an_interrupt_while_it_builds_ends_it_too(tmp_path: Path) -> None:
+    with demo(tmp=tmp_path / "t") as process:
+        assert process.stdout is not None
+        while "building" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert list((tmp_path / "t").iterdir()) == []
+    assert processes_that_name(str(tmp_path)) == []

@@ -1,0 +1,146 @@
+"""Audio goes out whole, texts come back, and every failure has its sentence and status."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from .conftest import Call
+
+Answer = Callable[[str, dict[str, str], bytes], tuple[int, object]]
+
+
+class Service:
+    """A speech service in a few lines; `answer` gets the path, the headers and the body."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.seen: list[tuple[str, dict[str, str], bytes]] = []
+        self.read_body = True
+        self.answer: Answer = lambda path, headers, body: (200, {"result": f"text {len(self.seen)}"})
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])) if service.read_body else b""
+            seen = (self.path, dict(self.headers), body)
+            service.seen.append(seen)
+            status, answer = service.answer(*seen)
+            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        service.url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield service
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip one.wav"
+    path.write_bytes(bytes(range(256)) * 5000)
+    return path
+
+
+def test_sends_the_file_whole_with_its_fields(call: Call, service: Service, clip: Path) -> None:
+    outcome = call("transcribe", str(clip), "--url", service.url, "--language", "zh", "--itn")
+    assert (outcome.status, outcome.out) == (0, "text 1\n")
+    path, headers, body = service.seen[0]
+    assert path == "/api/predict"
+    boundary = headers["Content-Type"].partition("boundary=")[2].encode()
+    parts = body.split(b"--" + boundary)
+    assert parts[0] == b"" and parts[-1] == b"--\r\n"
+    assert b'name="language"\r\n\r\nzh\r\n' in parts[1]
+    assert b'name="itn"\r\n\r\ntrue\r\n' in parts[2]
+    head, _, content = parts[3].partition(b"\r\n\r\n")
+    assert b'name="audio"; filename="clip%20one.wav"' in head
+    assert content == clip.read_bytes() + b"\r\n"
+
+
+def test_names_each_file_when_there_are_several_and_goes_on_after_a_bad_one(
+    call: Call, service: Service, clip: Path
+) -> None:
+    bad = {
+        "error": {"message": "cannot decode the audio: no such format\x1b[2J", "type": "invalid_request", "code": "x"}
+    }
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, object]:
+        return (422, bad) if len(service.seen) == 2 else (200, {"result": "one two"})
+
+    service.answer = answer
+    outcome = call("transcribe", *[str(clip)] * 3, "/nonexistent.wav", "--url", service.url)
+    assert outcome.status == 1
+    assert outcome.out == f"{clip}: one two\n" * 2
+    assert outcome.err.splitlines() == [
+        f"cannot transcribe {clip}: cannot decode the audio: no such format?[2J",
+        "cannot read /nonexistent.wav: No such file or directory",
+    ]
+
+
+def test_json_is_the_services_own(call: Call, service: Service, clip: Path) -> None:
+    service.answer = lambda *seen: (200, b'{"result":  "\xe4\xb8\x80"}')
+    assert call("transcribe", str(clip), "--url", service.url, "--json").out == '{"result":  "一"}\n'
+
+
+def test_reads_an_answer_that_comes_before_the_upload_is_done(call: Call, service: Service, tmp_path: Path) -> None:
+    big = tmp_path / "big.wav"
+    with big.open("wb") as file:
+        file.truncate(8 << 20)
+    service.read_body = False
+    service.answer = lambda *seen: (413, {"error": {"message": "at most 1 MiB"}})
+    outcome = call("transcribe", str(big), "--url", service.url)
+    # A server that closes with unread bytes may reset the connection and with it the answer.
+    assert (outcome.status, outcome.err) == (1, f"cannot transcribe {big}: at most 1 MiB\n") or outcome.status == 3
+
+
+def test_nobody_there_ends_with_3(call: Call, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELWARD_URL", "http://127.0.0.1:9")
+    outcome = call("transcribe", str(clip))
+    assert outcome.status == 3
+    assert re.match(r"cannot reach the service at 127\.0\.0\.1:9: .*refused", outcome.err)
+
+
+def test_an_answer_without_json_is_a_failure(call: Call, service: Service, clip: Path) -> None:
+    service.answer = lambda *seen: (502, b"<html>")
+    outcome = call("transcribe", str(clip), "--url", service.url)
+    assert (outcome.status, outcome.err) == (1, f"cannot transcribe {clip}: the service answered 502 and no JSON\n")
+
+
+def test_refuses_what_is_no_file_without_waiting(call: Call, service: Service, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    outcome = call("transcribe", str(tmp_path / "fifo"), str(tmp_path), "--url", service.url)
+    assert outcome.status == 1
+    assert [line.rpartition(": ")[2] for line in outcome.err.splitlines()] == [
+        "a FIFO, not a regular file", "a directory, not a regular file",
+    ]  # fmt: skip
+
+
+def test_sends_the_token_of_a_file(call: Call, service: Service, clip: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("s3cret\nsecond\n")
+    call("transcribe", str(clip), "--url", service.url + "/base/", "--token-file", str(token))
+    path, headers, _body = service.seen[0]
+    assert (path, headers["Authorization"]) == ("/base/api/predict", "Bearer s3cret")
+    token.write_bytes(b"\xff\n")
+    assert call("transcribe", str(clip), "--url", service.url, "--token-file", str(token)).status == 2

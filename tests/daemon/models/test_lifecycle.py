@@ -1,0 +1,49 @@
+"""The table of a version's states."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from modelward.daemon.models.lifecycle import TABLE, Event, IllegalStep, State, mermaid, step
+
+PAIRS = list(itertools.product(State, Event))
+
+
+@pytest.mark.parametrize(("state", "event"), PAIRS)
+def test_every_pair_is_in_the_table_or_raises_naming_both(state: State, event: Event) -> None:
+    if (state, event) in TABLE:
+        assert step(state, event) is TABLE[state, event]
+    else:
+        with pytest.raises(IllegalStep, match=f"{state.value}.*{event.value}"):
+            step(state, event)
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.GONE])
+def test_a_version_can_vanish_and_change_in_any_state(state: State) -> None:
+    assert step(state, Event.VANISHED) is State.GONE
+    assert step(state, Event.CHANGED) is State.SETTLING
+
+
+def test_only_a_passed_verdict_leads_to_accepted() -> None:
+    assert {event for (_, event), after in TABLE.items() if after is State.ACCEPTED} == {Event.PASSED}
+
+
+def test_a_rejected_version_is_accepted_only_through_a_new_verdict() -> None:
+    assert {after for (state, _), after in TABLE.items() if state is State.REJECTED} == {
+        State.VALIDATING,
+        State.SETTLING,
+        State.GONE,
+    }
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    assert {after for after in TABLE.values()} == set(State)
+    assert {state for state, _ in TABLE} == set(State)
+
+
+def test_the_diagram_shows_every_entry_of_the_table() -> None:
+    arrows = [line.split(": ") for line in mermaid().splitlines() if "-->" in line and "[*]" not in line]
+    shown = {(ends.split(" --> ")[0].strip(), e) for ends, events in arrows for e in events.split(", ")}
+    assert shown == {(state.value, event.value) for state, event in TABLE}

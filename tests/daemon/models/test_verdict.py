@@ -1,0 +1,65 @@
+"""Verdicts from a validator's words, and their shapes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from modelward.daemon.models import verdict as v
+from modelward.worker import protocol
+
+PASSED = v.Gate("load", True, 0.51234)
+WARNED = v.Gate("probe", True, 0.2, "the text is empty", warning=True)
+FAILED = v.Gate("signature", False, 0.1, "no input speech")
+
+
+def test_takes_over_what_the_validator_found() -> None:
+    message = protocol.Judged(True, "", "ab" * 32, "/a/v1-abab", 100, 200, compiled={"form": "plain"})
+    verdict = v.judged(message, [PASSED, WARNED], "2026-11-22T10:00:00.000Z")
+    assert isinstance(verdict, v.Verdict)
+    assert verdict.accepted
+    assert verdict.because == "every gate passed"
+    assert (verdict.digest, verdict.artifact, verdict.bytes, verdict.load_bytes) == ("ab" * 32, "/a/v1-abab", 100, 200)
+    assert verdict.compiled == {"form": "plain"}
+
+
+def test_a_failed_gate_outweighs_the_word_accepted() -> None:
+    verdict = v.judged(protocol.Judged(True, "fine", artifact="/a"), [PASSED, FAILED], "")
+    assert isinstance(verdict, v.Verdict)
+    assert not verdict.accepted
+    assert verdict.artifact == ""
+    assert verdict.because == "gate signature: no input speech"
+
+
+def test_a_version_that_changed_while_it_was_read_has_no_verdict() -> None:
+    assert isinstance(v.judged(protocol.Judged(False, changing=True), [], ""), v.Changing)
+
+
+def test_the_api_shape_is_exactly_that_of_the_contract() -> None:
+    verdict = v.Verdict(False, "gate signature: no input speech", (PASSED, FAILED), digest="d", judged_at="x")
+    assert v.to_json(verdict) == {
+        "accepted": False,
+        "because": "gate signature: no input speech",
+        "gates": [
+            {"gate": "load", "passed": True, "seconds": 0.512, "because": ""},
+            {"gate": "signature", "passed": False, "seconds": 0.1, "because": "no input speech"},
+        ],
+    }
+
+
+def test_a_stored_verdict_comes_back_whole() -> None:
+    verdict = v.Verdict(True, "ok", (PASSED, WARNED), "d", "/a", 1, 2, {"form": "exact", "gain": 3.1}, "x")
+    assert v.from_record(json.loads(json.dumps(v.to_record(verdict)))) == verdict
+
+
+@pytest.mark.parametrize("record", [{}, {"accepted": True}, {"accepted": True, "because": "", "gates": [1]}])
+def test_a_foreign_record_is_refused(record: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="cannot read a verdict"):
+        v.from_record(record)
+
+
+def test_a_validator_that_did_not_come_back_names_the_gate_it_was_in() -> None:
+    verdict = v.broken("load", "the validator died of SIGSEGV", [PASSED], 1.5, "x")
+    assert verdict.because == "gate load: the validator died of SIGSEGV"
+    assert verdict.gates[-1] == v.Gate("load", False, 1.5, "the validator died of SIGSEGV")

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from modelward.worker.engine import ABANDONED_LOADS, LOAD_NICENESS, CannotLoad, Engine, Loaded, NoModel
+
+
+class TinyModel:
+    """A model that can be made slow, broken or endless by its version's name."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def warm(self) -> None:
+        if "cold" in self.version:
+            raise RuntimeError("it does not run")
+
+
+class Loader:
+    """Loads tiny models; `gate` holds back those called slow."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.gate = threading.Event()
+        self.niceness: list[int] = []
+
+    def __call__(self, version: str, artifact: str) -> Loaded:
+        self.loaded.append(version)
+        self.niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        if "slow" in version:
+            self.gate.wait(20)
+        if "broken" in version:
+            raise ValueError("cannot load it: no such tensor")
+        return Loaded(version, "d" * 64, artifact, TinyModel(version))
+
+
+def on_loop(test: Callable[[Engine, Loader], Awaitable[None]], **options: Any) -> None:
+    async def run() -> None:
+        loader = Loader()
+        try:
+            await asyncio.wait_for(test(Engine(loader, **options), loader), 20)
+        finally:
+            loader.gate.set()
+
+    asyncio.run(run())
+
+
+async def serve(engine: Engine, version: str) -> Loaded:
+    await engine.prepare(f"to {version}", version, f"/a/{version}")
+    return engine.commit(f"to {version}")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_answers_with_nothing_before_the_first_version() -> None:
+    async def test(engine: Engine, _: Loader) -> None:
+        with pytest.raises(NoModel):
+            engine.take()
+
+    on_loop(test)
+
+
+def test_a_request_keeps_the_version_it_began_with() -> None:
+    async def test(engine: Engine, _: Loader) -> None:
+        await serve(engine, "v1")
+        mine = engine.take()
+        await serve(engine, "v2")
+        assert (mine.version, engine.take().version) == ("v1", "v2")
+
+    on_loop(test)
+
+
+def test_the_old_version_goes_with_its_last_request() -> None:
+    async def test(engine: Engine, _: Loader) -> None:
+        await serve(engine, "v1")
+        requests = [engine.take(), engine.take()]
+        old = weakref.ref(requests[0].model)
+        await serve(engine, "v2")
+        requests.pop()
+        assert old() is not None
+        requests.pop()
+        assert old() is None
+
+    on_loop(test)
+
+
+def test_what_is_prepared_serves_nobody_before_its_commit() -> None:
+    async def test(engine: Engine, _: Loader) -> None:
+        await serve(engine, "v1")
+        await engine.prepare("r", "v2", "/a/v2")
+        assert engine.take().version == "v1" and engine.prepared == "r"
+        engine.commit("r")
+        assert engine.take().version == "v2" and engine.prepared == ""
+
+    on_loop(test)
+
+
+@pytest.mark.parametrize("version", ["broken", "cold"])
+def test_keeps_the_old_version_when_the_new_one_fails(version: str) -> None:
+    async def test(engine: Engine, _: Loader) -> None:
+        await serve(engine, "v1")
+        with pytest.raises(CannotLoad, match="no such tensor|does not run"):
+            await engine.prepare("r", version, "/a")
+        with pytest.raises(CannotLoad):
+            engine.commit("r")
+        assert engine.take().version == "v1"
+
+    on_loop(test)
+
+
+def test_a_newer_prepare_replaces_an_older_one() -> None:
+    async def test(engine: Engine, loader: Loader) -> None:
+        await serve(engine, "v1")
+        older = asyncio.create_task(engine.prepare("r1", "slow", "/a/slow"))
+        await until(lambda: "slow" in loader.loaded)
+        await engine.prepare("r2", "v3", "/a/v3")
+        with pytest.raises(CannotLoad, match="newer"):
+            await older
+        loader.gate.set()
+        await until(lambda: engine.abandoned == 0)
+        assert engine.prepared == "r2"
+        with pytest.raises(CannotLoad):
+            engine.commit("r1")
+        assert engine.commit("r2").version == "v3"
+
+    on_loop(test)
+
+
+def test_an_aborted_load_never_becomes_the_prepared_version() -> None:
+    async def test(engine: Engine, loader: Loader) -> None:
+        load = asyncio.create_task(engine.prepare("r", "slow", "/a"))
+        await until(lambda: loader.loaded)
+        engine.abort("r")
+        with pytest.raises(CannotLoad, match="aborted"):
+            await load
+        loader.gate.set()
+        await until(lambda: engine.abandoned == 0)
+        assert engine.prepared == "" and engine.current is None
+
+    on_loop(test)
+
+
+def test_abort_forgets_only_its_own_rollout() -> None:
+    async def test(engine: Engine, _: Loader) -> None:
+        await engine.prepare("r", "v1", "/a")
+        engine.abort("another")
+        assert engine.prepared == "r"
+        engine.abort("r")
+        assert engine.prepared == ""
+
+    on_loop(test)
+
+
+def test_loads_that_never_end_do_not_pile_up() -> None:
+    async def test(engine: Engine, loader: Loader) -> None:
+        tasks = []
+        for i in range(ABANDONED_LOADS):
+            tasks.append(asyncio.create_task(engine.prepare(f"r{i}", f"slow{i}", "/a")))
+            await until(lambda i=i: f"slow{i}" in loader.loaded)
+            engine.abort(f"r{i}")
+        with pytest.raises(CannotLoad, match="still running"):
+            await engine.prepare("r", "v1", "/a")
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    on_loop(test)
+
+
+def test_does_not_load_again_what_it_serves() -> None:
+    async def test(engine: Engine, loader: Loader) -> None:
+        serving = await serve(engine, "v1")
+        await engine.prepare("r", "v1", "/a/v1")
+        assert engine.commit("r") is serving
+        assert loader.loaded == ["v1"]
+
+    on_loop(test)
+
+
+def test_loads_gently_once_something_is_served() -> None:
+    async def test(engine: Engine, loader: Loader) -> None:
+        await serve(engine, "v1")
+        await serve(engine, "v2")
+        first, second = loader.niceness
+        assert second == min(19, first + LOAD_NICENESS) or second == LOAD_NICENESS
+        assert first == os.getpriority(os.PRIO_PROCESS, 0)
+
+    on_loop(test)
+
+
+def test_loads_at_full_priority_when_the_session_makes_threads_of_its_own() -> None:
+    async def test(engine: Engine, loader: Loader) -> None:
+        await serve(engine, "v1")
+        await serve(engine, "v2")
+        assert len(set(loader.niceness)) == 1
+
+    on_loop(test, gentle=False)
+
+
+def test_tells_of_a_swap_but_not_of_the_first_version() -> None:
+    swaps: list[int] = []
+
+    async def test(engine: Engine, _: Loader) -> None:
+        await serve(engine, "v1")
+        assert swaps == []
+        await serve(engine, "v2")
+        assert swaps == [1]
+
+    on_loop(test, swapped=lambda: swaps.append(1))

@@ -1,0 +1,53 @@
+"""A validator does not outlive whoever wants its verdict."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support import eventually
+from tests.versions import broken_version
+
+from modelward.worker.protocol import Candidate
+
+PARENT = """
+import subprocess, sys
+argv = [sys.executable, "-m", "modelward.worker.validate"]
+child = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
+child.stdin.write(sys.stdin.buffer.read())
+child.stdin.close()
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.system
+def test_ends_when_the_daemon_is_killed(tmp_path: Path) -> None:
+    endless = broken_version(tmp_path / "models", "endless_loop")
+    candidate = Candidate(path=str(endless), version=endless.name, timeout_seconds=100)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TMPDIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        parent.stdin.write(msgspec.json.encode(candidate))
+        parent.stdin.close()
+        pid = int(next(line for line in parent.stdout if line.strip().isdigit()))
+        eventually(lambda: b"onnxruntime" in Path(f"/proc/{pid}/maps").read_bytes(), 30)
+        parent.send_signal(signal.SIGKILL)
+    eventually(lambda: _gone(pid), 10)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return b") Z" in Path(f"/proc/{pid}/stat").read_bytes()
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,128 @@
+"""`python -m modelward.worker --settings JSON`: one worker process.
+
+Sets up what belongs to a process (signals, descriptors, logs) and runs it. Exits 0 when it left as told, 1 on a fault
+of its own, 3 when it could never boot: bad settings, no listening socket, a library missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import faulthandler
+import gc
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Final
+
+import msgspec
+
+from .protocol import WorkerSettings
+
+FAULT: Final = 1
+CANNOT_BOOT: Final = 3
+KEPT: Final = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
+
+
+class CannotBoot(Exception):
+    """Starting again would fail the same way; the text says why."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a worker; returns its exit status."""
+    faulthandler.enable()
+    try:
+        settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+        own_signals()
+        listener = adopt_listener(settings.listen_fd)
+        return run(settings, listener)
+    except CannotBoot as e:
+        print(f"cannot start a worker: {e}", file=sys.stderr, flush=True)
+        return CANNOT_BOOT
+
+
+def read_settings(arguments: list[str]) -> WorkerSettings:
+    """The settings in `--settings`. Raises CannotBoot."""
+    parser = argparse.ArgumentParser(prog="modelward.worker", description=__doc__)
+    parser.add_argument("--settings", default="", help="JSON, see protocol.WorkerSettings")
+    try:
+        return msgspec.json.decode(parser.parse_args(arguments).settings, type=WorkerSettings)
+    except SystemExit as e:
+        if e.code == 0:  # --help
+            raise
+        raise CannotBoot("its arguments can't be read") from e
+    except (msgspec.DecodeError, UnicodeEncodeError) as e:
+        raise CannotBoot(f"its settings can't be read: {e}") from e
+
+
+def own_signals() -> None:
+    """Signals as in a fresh program: the daemon's terminal, reload and handlers are not ours.
+
+    SIGTERM ends at once until there is something to drain; SIGUSR1 means nothing before there are logs.
+    """
+    for number in signal.valid_signals() - KEPT:
+        if signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(0)
+
+
+def adopt_listener(fd: int) -> socket.socket:
+    """The inherited listening socket. Raises CannotBoot when `fd` is none."""
+    try:
+        listener = socket.socket(fileno=fd)
+        if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise CannotBoot(f"descriptor {fd} is no listening socket")
+    except OSError as e:
+        raise CannotBoot(f"descriptor {fd} is no listening socket: {e.strerror}") from e
+    listener.setblocking(False)
+    listener.set_inheritable(False)
+    return listener
+
+
+def run(settings: WorkerSettings, listener: socket.socket) -> int:
+    """Serves until told to leave. Raises CannotBoot when a library or the kind is unknown here."""
+    # Imported here so that what is missing is said and ends with the status that means "never".
+    try:
+        from .logs import Logs
+        from .models import UnknownKind, loader
+        from .process import Process
+        from .session import missing_providers
+
+        load = loader(settings)
+    except (ImportError, OSError) as e:
+        raise CannotBoot(f"a library can't be loaded: {e}") from e
+    except UnknownKind as e:
+        raise CannotBoot(str(e)) from e
+    logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level)
+    logs.adopt_logging()
+    if missing := missing_providers(settings.providers):
+        logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=", ".join(missing))
+    # What is imported by now stays: the collector need not look at it again after each swap.
+    gc.collect()
+    gc.freeze()
+
+    async def live() -> None:
+        await Process(settings, listener, load, logs).run()
+
+    try:
+        asyncio.run(live())
+    except Exception:  # noqa: BLE001 - the top of the process
+        logs.events.exception("worker failed")
+        return FAULT
+    return 0
+
+
+if __name__ == "__main__":
+    # Not sys.exit: a model that is still running in a thread must not hold up an end that was decided.
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)

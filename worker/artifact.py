@@ -1,0 +1,170 @@
+"""An accepted version in the daemon's own form: an immutable directory with `artifact.json` in it.
+
+Writes and reads that description. Nothing here judges a model. Invariant: what `read_artifact` returns is whole (every
+file named is there in its full size, nothing else is) and was written by this user or by root; anything torn, foreign
+or of another format raises. Contents are hashed once, when they are copied; reading checks sizes, owners and names
+only, so that a worker's start does not read gigabytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from .protocol import GateDone
+
+FORMAT: Final = 1
+DESCRIPTION: Final = "artifact.json"
+MAX_DESCRIPTION_BYTES: Final = 16 << 20
+FILE_MODE: Final = 0o440
+DIRECTORY_MODE: Final = 0o750  # writable by the owner: the daemon must be able to remove it
+
+_DIGEST_HEAD: Final = 16
+_MAX_VERSION_BYTES: Final = 255 - 1 - _DIGEST_HEAD
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class BadArtifact(ValueError):
+    """A directory that is not a whole artifact of ours; the text says which file and why."""
+
+
+@dataclass(frozen=True)
+class ArtifactFile:
+    """One file of an artifact: its size and the SHA-256 (hex) of its contents when it was written."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What `artifact.json` says. `model` is the ONNX file to load, relative; `load_bytes` the memory that loading took.
+
+    `form` is "plain" for the version's files as they came, else the compiled form's name; a compiled form is only good
+    for the ONNX Runtime of `onnxruntime`.
+    """
+
+    version: str
+    digest: str
+    kind: str
+    model: str
+    files: dict[str, ArtifactFile]
+    onnxruntime: str
+    form: str = "plain"
+    load_bytes: int = 0
+    gates: tuple[GateDone, ...] = ()
+    format: int = FORMAT
+    compiled: dict[str, str | float | bool] = field(default_factory=dict)
+
+
+def artifact_name(version: str, digest: str) -> str:
+    """The directory name of an artifact: the version's name and the head of its digest, 255 bytes at most."""
+    return f"{version.encode()[:_MAX_VERSION_BYTES].decode(errors='ignore')}-{digest[:_DIGEST_HEAD]}"
+
+
+def write_artifact(directory: Path, artifact: Artifact) -> None:
+    """Writes the description into `directory`, makes everything in it read-only and durable. Raises OSError.
+
+    The directory is still aside when this is called: the rename that publishes it is the caller's, after this returns.
+    """
+    data = msgspec.json.format(msgspec.json.encode(artifact), indent=1)
+    descriptor = os.open(
+        directory / DESCRIPTION, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+    )
+    with open(descriptor, "wb") as f:
+        f.write(data)
+    for parent, names, files in os.walk(directory, topdown=False):
+        for name in files:
+            _seal(Path(parent, name), FILE_MODE)
+        for name in names:
+            _seal(Path(parent, name), DIRECTORY_MODE)
+    _seal(directory, DIRECTORY_MODE)
+
+
+def read_artifact(directory: Path) -> Artifact:
+    """The artifact in `directory`. Raises BadArtifact when it is torn, foreign, or of another format."""
+    try:
+        return _read(directory)
+    except OSError as e:
+        raise BadArtifact(f"cannot use artifact {directory}: {e.filename or DESCRIPTION}: {e.strerror}") from e
+
+
+def _read(directory: Path) -> Artifact:
+    _ours(directory, directory.lstat(), stat.S_IFDIR)
+    description = directory / DESCRIPTION
+    descriptor = os.open(description, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as f:
+        _ours(description, os.fstat(f.fileno()), stat.S_IFREG)
+        data = f.read(MAX_DESCRIPTION_BYTES + 1)
+    artifact = _parse(data, directory)
+    there = _files_below(directory)
+    there.discard(DESCRIPTION)
+    if unlisted := sorted(there - artifact.files.keys()):
+        raise BadArtifact(f"cannot use artifact {directory}: {unlisted[0]} is not listed in {DESCRIPTION}")
+    for name, entry in artifact.files.items():
+        status = (directory / name).lstat()
+        _ours(directory / name, status, stat.S_IFREG)
+        if status.st_size != entry.bytes:
+            raise BadArtifact(
+                f"cannot use artifact {directory}: {name} has {status.st_size} bytes, {entry.bytes} were written"
+            )
+    return artifact
+
+
+def _parse(data: bytes, directory: Path) -> Artifact:
+    if len(data) > MAX_DESCRIPTION_BYTES:
+        raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION} has over {MAX_DESCRIPTION_BYTES} bytes")
+    try:
+        artifact = msgspec.json.decode(data, type=Artifact)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: {e}") from e
+    if artifact.format != FORMAT:
+        raise BadArtifact(f"cannot use artifact {directory}: format {artifact.format}, this program reads {FORMAT}")
+    for name in artifact.files:
+        parts = name.split("/")
+        if name == DESCRIPTION or any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise BadArtifact(f"cannot use artifact {directory}: {name!r} is no name of a file inside it")
+    if artifact.model not in artifact.files:
+        raise BadArtifact(f"cannot use artifact {directory}: its model {artifact.model!r} is not among its files")
+    hashes = [artifact.digest, *(entry.sha256 for entry in artifact.files.values())]
+    if not all(_SHA256.fullmatch(text) for text in hashes):
+        raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: a digest that is none")
+    return artifact
+
+
+def _files_below(directory: Path) -> set[str]:
+    """Relative names of everything below that is not a directory; links are not followed."""
+    found: set[str] = set()
+    for parent, names, files in os.walk(directory):
+        inside = Path(parent).relative_to(directory)
+        for name in names:
+            _ours(Path(parent, name), Path(parent, name).lstat(), stat.S_IFDIR)
+        found.update((inside / name).as_posix() for name in files)
+    return found
+
+
+def _ours(path: Path, status: os.stat_result, kind: int) -> None:
+    """Raises BadArtifact unless it is of this kind (stat.S_IF…), belongs to us or root, and others can't write it."""
+    if stat.S_IFMT(status.st_mode) != kind:
+        raise BadArtifact(
+            f"cannot use artifact: {path} is no {'directory' if kind == stat.S_IFDIR else 'regular file'}"
+        )
+    if status.st_uid not in (os.geteuid(), 0):
+        raise BadArtifact(f"cannot use artifact: {path} belongs to uid {status.st_uid}, not to us or root")
+    if status.st_mode & 0o022:
+        raise BadArtifact(f"cannot use artifact: {path} is writable by others (mode {status.st_mode & 0o7777:04o})")
+
+
+def _seal(path: Path, mode: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

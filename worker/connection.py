@@ -1,0 +1,182 @@
+"""One client connection: uvicorn's HTTP/1.1 protocol with the limits it does not have.
+
+Bounds the size and the time of a request's head and of silence, and answers what is no HTTP in the same JSON as
+everything else. Must not read bodies. Built against uvicorn 0.54; the methods overridden are the parser's callbacks,
+which are httptools' interface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from .http.errors import error_body
+
+REASONS: Final = {
+    400: "cannot read the request: it is no valid HTTP/1.1",
+    408: "cannot read the request: its head did not come in time",
+    431: "cannot read the request: its head is too large",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a connection. Sizes in bytes; no zero means "none" here."""
+
+    connections: int = 1024
+    head_bytes: int = 32 * 1024
+    head_seconds: float = 10.0
+    keep_alive_seconds: int = 75
+    unread_seconds: int = 60
+
+
+class TooLarge(Exception):
+    """A request's head is past the limit; ends parsing."""
+
+
+class Connection(HttpToolsProtocol):
+    """`refused` is called with (client, status) for what was answered before it became a request, `lost` at the end."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        limits: Limits,
+        refused: Callable[[str, int], None],
+        lost: Callable[[], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(config, state, {}, loop)
+        self._limits, self._refused, self._lost = limits, refused, lost
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self.quiet_since = loop.time()
+
+    # transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+        self._lost()
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle:
+            self._expect_head()
+        super().data_received(data)
+
+    # parser
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._head_came()
+
+    def on_response_complete(self) -> None:
+        self.quiet_since = self.loop.time()
+        super().on_response_complete()
+
+    def _count(self, amount: int) -> None:
+        self._head_bytes += amount
+        if self._head_bytes > self._limits.head_bytes:
+            raise TooLarge
+
+    # what waits for whom
+
+    @property
+    def idle(self) -> bool:
+        """No request is being read or answered (the rest of an answered one's body may still be coming)."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def close_if_idle(self) -> bool:
+        """Closes the connection when nothing is under way, bytes that wait to be read included. True when it did."""
+        if self.transport.is_closing():
+            return True
+        if not self.idle or self._head_bytes_waiting():
+            return False
+        self.transport.close()
+        return True
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called when a connection was silent for the keep-alive time: closed, unless a request came just now."""
+        self.close_if_idle()
+
+    def _head_bytes_waiting(self) -> bool:
+        connection = self.transport.get_extra_info("socket")
+        waiting = fcntl.ioctl(connection.fileno(), termios.FIONREAD, struct.pack("i", 0))
+        return bool(struct.unpack("i", waiting)[0] > 0)
+
+    def _expect_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._limits.head_seconds, self._head_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing() or not self.idle:
+            return
+        if self._head_bytes and self.cycle is None:
+            self._refuse(408)
+        else:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls when the parser gave up."""
+        self._refuse(431 if self._head_bytes > self._limits.head_bytes else 400)
+
+    def _refuse(self, status: int) -> None:
+        if self.idle:
+            body = error_body(REASONS[status], "invalid_request_error", "bad_request")
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+        self._refused(self.client[0] if self.client else "", status)
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An upgrade nobody asked us to support is answered as a plain request."""
+
+
+def server_config(app: Any, limits: Limits) -> Config:
+    """uvicorn's settings: no signals, no logs, no banner; what it would decide by itself is decided here."""
+    config = Config(
+        app,
+        loop="asyncio",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=limits.keep_alive_seconds,
+    )
+    config.load()
+    return config

@@ -1,0 +1,283 @@
+"""The worker's end of workers.sock: joins, does what the daemon says, tells what it does, and joins again for ever.
+
+Must never end the worker because of the daemon: with nobody at the other end it serves on. Invariants: what is prepared
+is forgotten when the connection that could commit it ends; a version that is served already is not loaded again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import struct
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+
+from . import protocol as p
+from .counters import Counters
+from .engine import CannotLoad, Engine, Loaded
+
+FIRST_WAIT_SECONDS: Final = 0.1
+LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that returns wants its workers back within a second
+CONNECT_SECONDS: Final = 5.0
+QUIET_BEAT_SECONDS: Final = 10.0
+SHORTEST_BEAT_SECONDS: Final = 0.1
+REASON_CHARS: Final = 2000
+READ_BYTES: Final = 65536
+UNSENT_BYTES: Final = 1 << 20
+
+
+class NotTheDaemon(OSError):
+    """Somebody else listens at the daemon's socket."""
+
+
+class Control:
+    """`listener` gives the listening socket to hand over while it is held; the rest is what the daemon may ask for."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        name: str,
+        engine: Engine,
+        counters: Counters,
+        log: structlog.typing.FilteringBoundLogger,
+        listener: Callable[[], socket.socket | None],
+        reopen: Callable[[], None],
+        drain: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
+        self._path, self._name, self._engine, self._counters, self._log = path, name, engine, counters, log
+        self._listener, self._reopen, self._drain, self._stop = listener, reopen, drain, stop
+        self._writer: asyncio.StreamWriter | None = None
+        self._beat_seconds = 5.0
+        self._welcome: tuple[str, str] = ("", "")
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Joins again and again until cancelled."""
+        wait, said = FIRST_WAIT_SECONDS, ""
+        while True:
+            joined = time.monotonic()
+            because = await self._one_connection()
+            if because != said:
+                self._log.warning("daemon away", because=because, serving=self._serving())
+            said = because
+            if time.monotonic() - joined > LONGEST_WAIT_SECONDS:
+                wait, said = FIRST_WAIT_SECONDS, ""
+            await asyncio.sleep(wait * random.uniform(0.7, 1.3))
+            wait = min(LONGEST_WAIT_SECONDS, wait * 2)
+
+    async def drained(self) -> None:
+        """Says that nothing is left, if there is somebody to hear it."""
+        self._send(p.Drained())
+        if self._writer is not None:
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._writer.drain()
+            except (OSError, TimeoutError):
+                return
+
+    # one connection
+
+    async def _one_connection(self) -> str:
+        """Joins and serves one connection; returns why it ended."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await self._join()
+        except TimeoutError:
+            return f"no connection within {CONNECT_SECONDS:g} s"
+        except OSError as e:
+            return e.strerror or str(e)
+        beats: asyncio.Task[None] | None = None
+        self._writer = writer
+        try:
+            beats = asyncio.create_task(self._beats())
+            return await self._listen(reader)
+        finally:
+            self._writer = None
+            if beats is not None:
+                beats.cancel()
+            writer.close()
+            if self._engine.prepared:
+                self._engine.abort(self._engine.prepared)
+
+    async def _join(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, self._path)
+            _check_peer(connection)
+            listener = self._listener()
+            # The daemon may have lost its own copy of the port with its life; this one keeps the port open till then.
+            handed = [listener.fileno()] if listener is not None else []
+            socket.send_fds(connection, [p.encode(self._hello())], handed)
+            return await asyncio.open_unix_connection(sock=connection, limit=p.MAX_MESSAGE_BYTES)
+        except (OSError, asyncio.CancelledError):
+            connection.close()
+            raise
+
+    def _hello(self) -> p.Hello:
+        current = self._engine.current
+        return p.Hello(
+            pid=os.getpid(),
+            name=self._name,
+            attached=False,
+            serving=current.version if current else "",
+            artifact=current.artifact if current else "",
+        )
+
+    async def _listen(self, reader: asyncio.StreamReader) -> str:
+        lines = p.Lines()
+        try:
+            while data := await reader.read(READ_BYTES):
+                for line in lines.feed(data):
+                    self._heard(p.decode_from_daemon(line))
+        except p.Refused as e:
+            self._log.error("daemon disconnected", because=str(e))
+            return str(e)
+        except OSError as e:
+            return e.strerror or str(e)
+        return "it closed the connection"
+
+    def _heard(self, message: p.FromDaemon) -> None:
+        match message:
+            case p.Welcome():
+                self._welcomed(message)
+            case p.Prepare():
+                self._start(self._prepare(message))
+            case p.Commit():
+                self._commit(message)
+            case p.Abort():
+                self._log.info("rollout aborted", rollout=message.rollout)
+                self._engine.abort(message.rollout)
+            case p.ReopenLogs():
+                self._reopen()
+                self._send(p.Reopened())
+            case p.Drain():
+                self._drain()
+            case p.Stop():
+                self._stop()
+
+    # versions
+
+    def _welcomed(self, message: p.Welcome) -> None:
+        self._beat_seconds = max(SHORTEST_BEAT_SECONDS, message.beat_seconds)
+        self._log.info("daemon joined", version=message.version, serving=self._serving())
+        current = self._engine.current
+        wanted = (message.version, message.artifact)
+        # A daemon that knows of no version yet is no reason to stop answering with the one at hand.
+        if not message.version or (current is not None and (current.version, current.artifact) == wanted):
+            return
+        if self._welcome == wanted:
+            return  # it is being loaded for an earlier connection
+        self._welcome = wanted
+        self._start(self._load_welcome(message))
+
+    async def _load_welcome(self, message: p.Welcome) -> None:
+        start = time.perf_counter()
+        rollout = f"welcome {message.version}"
+        try:
+            await self._engine.prepare(rollout, message.version, message.artifact)
+            self._serves(self._engine.commit(rollout), "", start)
+        except CannotLoad as e:
+            self._refuses("", message.version, e, start)
+        finally:
+            if self._welcome == (message.version, message.artifact):
+                self._welcome = ("", "")
+
+    async def _prepare(self, message: p.Prepare) -> None:
+        start = time.perf_counter()
+        self._log.info("preparing", rollout=message.rollout, version=message.version, serving=self._serving())
+        writer, before = self._writer, self._engine.current
+        place = (before.version, before.artifact) if before else None
+        del before  # or it would be held while it is to go
+        try:
+            if message.unload_first:
+                self._log.warning("unloading first", rollout=message.rollout, version=self._serving())
+                await self._engine.unload()
+            await self._engine.prepare(message.rollout, message.version, message.artifact)
+        except CannotLoad as e:
+            await self._put_back(place)
+            self._refuses(message.rollout, message.version, e, start)
+            return
+        if self._writer is not writer:
+            self._engine.abort(message.rollout)
+            await self._put_back(place)
+            return
+        seconds = round(time.perf_counter() - start, 3)
+        self._log.info("prepared", rollout=message.rollout, version=message.version, seconds=seconds)
+        self._send(p.Prepared(message.rollout, message.version, seconds=seconds))
+
+    async def _put_back(self, place: tuple[str, str] | None) -> None:
+        """Serves again what was unloaded for a version that then could not be served."""
+        if self._engine.current is not None or place is None:
+            return
+        start, rollout = time.perf_counter(), f"back to {place[0]}"
+        try:
+            await self._engine.prepare(rollout, *place)
+            self._serves(self._engine.commit(rollout), "", start)
+        except CannotLoad as e:
+            self._log.error("nothing left to serve", version=place[0], because=str(e))
+            self._engine.give_up()
+
+    def _commit(self, message: p.Commit) -> None:
+        start = time.perf_counter()
+        try:
+            self._serves(self._engine.commit(message.rollout), message.rollout, start)
+        except CannotLoad as e:
+            self._refuses(message.rollout, "", e, start)
+
+    def _serves(self, loaded: Loaded, rollout: str, start: float) -> None:
+        seconds = round(time.perf_counter() - start, 3)
+        self._log.info("serving", rollout=rollout, version=loaded.version, digest=loaded.digest, seconds=seconds)
+        # The numbers up to the swap first: what follows is the new version's.
+        self._send(self._counters.beat())
+        self._send(p.Serving(rollout, loaded.version))
+
+    def _refuses(self, rollout: str, version: str, error: CannotLoad, start: float) -> None:
+        reason = str(error)[:REASON_CHARS]
+        seconds = round(time.perf_counter() - start, 3)
+        self._log.warning("cannot serve", rollout=rollout, version=version, because=reason, serving=self._serving())
+        self._send(p.CannotPrepare(rollout, version, reason, seconds))
+
+    def _serving(self) -> str:
+        return self._engine.current.version if self._engine.current else ""
+
+    # telling
+
+    async def _beats(self) -> None:
+        """Tells the numbers when they changed, at most every beat; at rest seldom."""
+        while True:
+            self._send(self._counters.beat())
+            sent = time.monotonic()
+            try:
+                async with asyncio.timeout(QUIET_BEAT_SECONDS):
+                    await self._counters.changed.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(max(0.0, sent + self._beat_seconds - time.monotonic()))
+
+    def _send(self, message: p.Message) -> None:
+        writer = self._writer
+        if writer is None or writer.is_closing():
+            return
+        if writer.transport.get_write_buffer_size() > UNSENT_BYTES:
+            writer.transport.abort()  # it does not read: joining anew beats holding its letters for ever
+            return
+        writer.write(p.encode(message))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+
+def _check_peer(connection: socket.socket) -> None:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, uid, _gid = struct.unpack("3i", credentials)
+    if uid not in (0, os.geteuid()):
+        raise NotTheDaemon(f"user {uid} listens there")

@@ -1,0 +1,218 @@
+"""Holds the model that answers, and replaces it without a request noticing.
+
+Loads and warms in a thread of its own, swaps one reference on the event loop, and lets the old model go with the last
+request that holds it. Must not hold a lock while a model loads or runs. Invariant: at most one version is prepared, and
+a load that nobody waits for any more never becomes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from .memory import trim
+from .models import Model
+
+ABANDONED_LOADS: Final = 2
+LOAD_NICENESS: Final = 10
+TRIM_SECONDS: Final = 0.2
+RELEASE_SECONDS: Final = 30.0
+
+
+class CannotLoad(Exception):
+    """The version can't be served; the text is the reason. What is served did not change."""
+
+
+class NoModel(Exception):
+    """Nothing is served yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A version in memory, warm. A request keeps the one it began with."""
+
+    version: str
+    digest: str
+    artifact: str
+    model: Model
+
+
+Load = Callable[[str, str], Loaded]  # version, artifact directory; may raise anything
+
+
+@dataclass(eq=False)
+class _Preparing:
+    rollout: str
+    version: str
+    artifact: str
+    done: asyncio.Future[Loaded]
+
+
+class Engine:
+    """One model at a time for requests, one more aside. All methods belong to the event loop.
+
+    `abandoned` counts loads that were given up and still run. `gentle` lowers the priority of the loading thread. Only
+    right while the session runs in the calling thread alone: ONNX Runtime's own pool threads inherit the priority of
+    the thread that makes them and can't be raised again.
+    """
+
+    def __init__(self, load: Load, *, gentle: bool = True, swapped: Callable[[], None] = lambda: None) -> None:
+        self.current: Loaded | None = None
+        self._load = load
+        self._gentle = gentle
+        self._swapped = swapped
+        self._preparing: _Preparing | None = None
+        self._prepared: tuple[str, Loaded] | None = None
+        self.abandoned = 0
+        self._trimming = ThreadPoolExecutor(1, thread_name_prefix="trim")
+        self._reloading: asyncio.Event | None = None
+
+    def take(self) -> Loaded:
+        """The version for one request, to keep to its end. Raises NoModel."""
+        if self.current is None:
+            raise NoModel("cannot answer: no model is loaded")
+        return self.current
+
+    async def available(self) -> None:
+        """Returns at once, but waits while a version is being replaced by one that there is no room for beside it."""
+        if self._reloading is not None:
+            await self._reloading.wait()
+
+    async def unload(self) -> None:
+        """Lets go of what is served, and waits until the last request that holds it ended or RELEASE_SECONDS passed.
+
+        Requests that come meanwhile wait in `available` for the next commit, or until `give_up`.
+        """
+        old, self.current = self.current, None
+        if self._reloading is None:
+            self._reloading = asyncio.Event()
+        if old is None:
+            return
+        loop, released = asyncio.get_running_loop(), asyncio.Event()
+        weakref.finalize(old, lambda: loop.call_soon_threadsafe(released.set)).atexit = False
+        del old
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await released.wait()
+        await loop.run_in_executor(self._trimming, trim)
+
+    def give_up(self) -> None:
+        """Nothing will replace what was unloaded: whoever waits for it is told so."""
+        if self._reloading is not None:
+            self._reloading.set()
+            self._reloading = None
+
+    @property
+    def prepared(self) -> str:
+        """The rollout whose version waits for its commit; "" for none."""
+        return self._prepared[0] if self._prepared else ""
+
+    async def prepare(self, rollout: str, version: str, artifact: str) -> Loaded:
+        """Loads and warms `version` aside; the newest call replaces an older one. Raises CannotLoad with the reason.
+
+        An older call that is still waiting ends with CannotLoad; its load goes on alone and its result is dropped.
+        """
+        self._forget("replaced by a newer one")
+        if (ready := self._at_hand(version, artifact)) is not None:
+            self._prepared = (rollout, ready)
+            return ready
+        return await self._load_aside(rollout, version, artifact)
+
+    def commit(self, rollout: str) -> Loaded:
+        """Requests from now on get what was prepared under `rollout`. Raises CannotLoad when that is nothing."""
+        if self._prepared is None or self._prepared[0] != rollout:
+            raise CannotLoad("nothing is prepared under this rollout")
+        old, self.current = self.current, self._prepared[1]
+        self._prepared = None
+        self.give_up()
+        if old is not None and old is not self.current:
+            # The finalizer runs when the last request lets go; the model's own memory goes just after.
+            weakref.finalize(old, self._trim_soon, asyncio.get_running_loop()).atexit = False
+            self._swapped()
+        return self.current
+
+    def abort(self, rollout: str) -> None:
+        """Forgets what was prepared, or is being loaded, under `rollout`."""
+        if self._preparing is not None and self._preparing.rollout == rollout:
+            self._forget("aborted")
+        if self._prepared is not None and self._prepared[0] == rollout:
+            self._forget("aborted")
+
+    def _forget(self, because: str) -> None:
+        if self._preparing is not None:
+            if not self._preparing.done.done():
+                self._preparing.done.set_exception(CannotLoad(because))
+            self._preparing = None
+            self.abandoned += 1
+        if self._prepared is not None:
+            dropped, self._prepared = self._prepared[1], None
+            if dropped is not self.current:
+                weakref.finalize(dropped, self._trim_soon, asyncio.get_running_loop()).atexit = False
+
+    def _at_hand(self, version: str, artifact: str) -> Loaded | None:
+        same = self.current is not None and (self.current.version, self.current.artifact) == (version, artifact)
+        return self.current if same else None
+
+    async def _load_aside(self, rollout: str, version: str, artifact: str) -> Loaded:
+        if self.abandoned >= ABANDONED_LOADS:
+            raise CannotLoad(f"{self.abandoned} earlier loads that were given up are still running")
+        loop = asyncio.get_running_loop()
+        preparing = self._preparing = _Preparing(rollout, version, artifact, loop.create_future())
+        gentle = self._gentle and self.current is not None
+        threading.Thread(
+            target=_load_and_warm,
+            args=(self._load, version, artifact, gentle, loop, lambda r: self._arrived(preparing, r)),
+            name=f"load {version}",
+            daemon=True,
+        ).start()
+        return await preparing.done
+
+    def _arrived(self, preparing: _Preparing, result: Loaded | CannotLoad) -> None:
+        if self._preparing is not preparing:
+            self.abandoned -= 1
+            self._trim_soon(asyncio.get_running_loop())
+            return
+        self._preparing = None
+        if preparing.done.done():
+            return
+        if isinstance(result, CannotLoad):
+            preparing.done.set_exception(result)
+            self._trim_soon(asyncio.get_running_loop())
+        else:
+            # Here and not where it is awaited: an abort that comes between must find it.
+            self._prepared = (preparing.rollout, result)
+            preparing.done.set_result(result)
+
+    def _trim_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(loop.call_later, TRIM_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming.submit(trim)
+
+
+def _load_and_warm(
+    load: Load,
+    version: str,
+    artifact: str,
+    gentle: bool,
+    loop: asyncio.AbstractEventLoop,
+    deliver: Callable[[Loaded | CannotLoad], None],
+) -> None:
+    if gentle:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOAD_NICENESS)
+    result: Loaded | CannotLoad
+    try:
+        result = load(version, artifact)
+        result.model.warm()
+    except Exception as e:  # noqa: BLE001 - the top of a thread that runs a model somebody else made
+        result = CannotLoad(f"{type(e).__name__}: {e}" if not str(e).startswith("cannot") else str(e))
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(deliver, result)

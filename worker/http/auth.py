@@ -1,0 +1,106 @@
+"""Who may ask for what: bearer tokens from a file, and what is taken from this machine only.
+
+Decides, and reads the token file when it changed. Fails closed: a file that can't be read or holds no token lets nobody
+in. Comparing takes the same time for every wrong token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from .errors import ApiError
+
+TOKEN_FILE_BYTES: Final = 64 * 1024
+OPEN_PATHS: Final = frozenset({"/health", "/ready"})
+
+
+class Gate:
+    """The tokens of one file, read again when it changes. `path` "" asks for none."""
+
+    def __init__(self, path: str, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._path, self._log = path, log
+        self._seen: tuple[int, ...] = ()
+        self._tokens: tuple[bytes, ...] = ()
+
+    def check(self, path: str, headers: Mapping[str, str]) -> None:
+        """Raises ApiError 401 when the request needs a token and brings none that is good."""
+        if not self._path or path in OPEN_PATHS:
+            return
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self._good(token.strip()):
+            raise ApiError(
+                401,
+                "cannot answer: this service asks for a bearer token in the header Authorization",
+                "bad_token" if scheme else "token_missing",
+                {"www-authenticate": "Bearer"},
+            )
+
+    def check_change(self, client: str, headers: Mapping[str, str]) -> None:
+        """Raises ApiError 403 when a request that changes something comes neither with a token nor from this machine.
+
+        With a token file `check` has asked for one already. A proxy on this machine speaks for others, and a web page
+        in a browser here may name any address: neither counts as being here.
+        """
+        if self._path:
+            return
+        forwarded = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
+        if forwarded or not is_loopback(client) or not _own_page(headers):
+            raise ApiError(403, "cannot change anything for a client elsewhere: no token file is set", "loopback_only")
+
+    def _good(self, token: str) -> bool:
+        given = token.encode("utf-8", "replace")
+        good = False
+        for known in self._read():
+            good |= hmac.compare_digest(given, known)
+        return good and bool(given)
+
+    def _read(self) -> tuple[bytes, ...]:
+        try:
+            with open(self._path, "rb") as f:
+                found = os.fstat(f.fileno())
+                seen = (found.st_ino, found.st_size, found.st_mtime_ns)
+                if seen != self._seen:
+                    lines = [line.strip() for line in f.read(TOKEN_FILE_BYTES).splitlines()]
+                    self._tokens = tuple(line for line in lines if line and not line.startswith(b"#"))
+                    self._seen = seen
+        except OSError as e:
+            if self._seen != (0,):
+                self._log.error(f"cannot read the token file {self._path}: {e.strerror}; nobody is let in")
+            self._seen, self._tokens = (0,), ()
+        return self._tokens
+
+
+def is_loopback(client: str) -> bool:
+    """Whether an address is this machine's own; "" (a Unix socket) is."""
+    if not client:
+        return True
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _own_page(headers: Mapping[str, str]) -> bool:
+    """False for what a browser sends on behalf of another site, DNS names bound to this machine included."""
+    host = urlsplit("//" + headers.get("host", "localhost")).hostname or ""
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    return urlsplit(origin).netloc == headers.get("host") and (host == "localhost" or _is_address(host))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""Around every request: its identity, who may ask, which version answered, the access log, the numbers of the beats.
+
+Decides nothing about the answer itself. Must log each request exactly once, also those that end badly. While the worker
+drains, every answer whose request came in whole asks the client to go elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..engine import Loaded
+from ..service import Service
+from .errors import ApiError, error_response
+
+TRACE: Final = "modelward.trace"
+CLIENT_GONE: Final = 499  # as nginx writes it: nobody was there to answer
+PATH_CHARS: Final = 512
+AGENT_CHARS: Final = 200
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Gone(Exception):
+    """The client went away: there is nobody to answer."""
+
+
+@dataclass(eq=False)
+class Trace:
+    """What becomes known of a request on its way. `seconds`: from its last byte to its answer."""
+
+    request_id: str
+    start: float = field(default_factory=time.perf_counter)
+    inference: bool = False
+    version: str = ""
+    digest: str = ""
+    seconds: float | None = None
+    status: int = CLIENT_GONE
+    sent_bytes: int = 0
+    started: bool = False
+    received: bool = False
+
+    def took(self, loaded: Loaded) -> None:
+        """This version answers."""
+        self.version, self.digest = loaded.version, loaded.digest
+
+
+def trace_of(scope: Scope) -> Trace:
+    """The trace of the request with this scope."""
+    trace = scope[TRACE]
+    assert isinstance(trace, Trace)
+    return trace
+
+
+class Edge:
+    """The outermost application."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request; raises nothing."""
+        if scope["type"] != "http":
+            return
+        headers = Headers(scope=scope)
+        trace = scope[TRACE] = Trace(_request_id(headers))
+        trace.received = not ("content-length" in headers or "transfer-encoding" in headers)
+        inward, outward = self._receiving(trace, receive), self._sending(trace, send)
+        try:
+            try:
+                self._service.gate.check(scope["path"], headers)
+                await self._app(scope, inward, outward)
+            except ApiError as e:
+                await error_response(e)(scope, inward, outward)
+        except Exception:  # noqa: BLE001 - one request's fault must not end the worker; it is logged with its trace
+            self._service.logs.events.exception("a request failed", request=trace.request_id, path=scope["path"])
+            if not trace.started:
+                problem = ApiError(500, "cannot answer: the service failed; it goes on serving", "internal_error")
+                await error_response(problem)(scope, inward, outward)
+        finally:
+            self._finish(scope, headers, trace)
+
+    def _receiving(self, trace: Trace, receive: Receive) -> Receive:
+        async def inward() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                trace.received = True
+            return message
+
+        return inward
+
+    def _sending(self, trace: Trace, send: Send) -> Send:
+        async def outward(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                trace.started, trace.status = True, message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = trace.request_id
+                if trace.inference:
+                    self._name_version(trace, headers)
+                # An answer before the body's end: closing now would reset the connection under the answer.
+                if self._service.draining() and trace.received:
+                    headers["connection"] = "close"
+            elif message["type"] == "http.response.body":
+                trace.sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        return outward
+
+    def _name_version(self, trace: Trace, headers: MutableHeaders) -> None:
+        current = self._service.engine.current
+        if not trace.version and current is not None:
+            trace.took(current)
+        if trace.version:
+            headers["x-model-version"] = _latin(trace.version)
+            headers["x-model-digest"] = trace.digest
+
+    def _finish(self, scope: Scope, headers: Headers, trace: Trace) -> None:
+        if trace.inference:
+            self._service.counters.end(trace.status, trace.seconds)
+        self._service.logs.access(
+            method=scope["method"],
+            path=scope["path"][:PATH_CHARS],
+            status=trace.status,
+            seconds=round(time.perf_counter() - trace.start, 6),
+            bytes=trace.sent_bytes,
+            version=trace.version,
+            request=trace.request_id,
+            client=scope["client"][0] if scope.get("client") else "",
+            agent=headers.get("user-agent", "")[:AGENT_CHARS],
+        )
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _latin(text: str) -> str:
+    return text.encode("latin-1", "replace").decode("latin-1")

@@ -1,0 +1,44 @@
+"""`GET /health` and `GET /ready`: does this process answer with a model, and does it take traffic.
+
+Describe the version that serves. A candidate that fails changes neither.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..service import Service
+from .json import as_json
+
+
+async def health(request: Request) -> Response:
+    """200 while alive and a model is loaded, else 503."""
+    service: Service = request.app.state.service
+    body = _state(service)
+    return as_json(body, 200 if service.engine.current else 503, _retry(body["status"] == "no model"))
+
+
+async def ready(request: Request) -> Response:
+    """200 when requests should come here: a model is loaded and the worker does not drain."""
+    service: Service = request.app.state.service
+    body = _state(service)
+    good = body["status"] == "ok"
+    return as_json({"ready": good, **body}, 200 if good else 503, _retry(not good))
+
+
+def _state(service: Service) -> dict[str, Any]:
+    current = service.engine.current
+    status = "no model" if current is None else "draining" if service.draining() else "ok"
+    return {
+        "status": status,
+        "version": current.version if current else "",
+        "digest": current.digest if current else "",
+        "worker": service.settings.name,
+    }
+
+
+def _retry(wanted: bool) -> dict[str, str]:
+    return {"retry-after": "1"} if wanted else {}

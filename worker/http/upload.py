@@ -1,0 +1,196 @@
+"""Reads one clip and its settings from a request's body as it arrives, into memory and nowhere else.
+
+Bounds everything a client chooses: bytes, parts, names, field sizes, how long it may be silent. Accepts a form with the
+clip in one part, or the clip itself as the body. Must not look into the audio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from .edge import Gone
+from .errors import ApiError
+
+PARTS: Final = 32
+FIELD_BYTES: Final = 4096
+NAME_BYTES: Final = 100
+OVERHEAD_BYTES: Final = 64 * 1024  # of a form around its clip
+SILENT_SECONDS: Final = 30.0
+
+
+@dataclass(eq=False)
+class Clip:
+    """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all."""
+
+    data: bytearray | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+async def read_clip(
+    request: Request, *, part: str, max_bytes: int, count: Callable[[int], None], seconds: float
+) -> Clip:
+    """The clip in the form's part named `part`, or the whole body when its type is audio.
+
+    `count` is told of every byte kept and may raise. Raises ApiError: 400 for what is no form, 408 when the client is
+    silent for SILENT_SECONDS or not done in `seconds`, 413 past `max_bytes`, 415 for other types; Gone when it left.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError(415, "cannot read the upload: compressed bodies are not taken", "unsupported_encoding")
+    is_form = kind == b"multipart/form-data"
+    if not is_form and not _is_audio(kind):
+        raise ApiError(
+            415,
+            f"cannot read the upload: send multipart/form-data with a part {part!r}, or the audio itself with a "
+            "Content-Type of audio/*",
+            "unsupported_type",
+        )
+    limit = max_bytes + (OVERHEAD_BYTES if is_form else 0)
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(max_bytes)
+    chunks = _chunks(request, limit, max_bytes)
+    try:
+        async with asyncio.timeout(seconds):
+            if is_form:
+                return await _read_form(chunks, options.get(b"boundary", b""), part, max_bytes, count)
+            return await _read_raw(chunks, count)
+    except TimeoutError:
+        raise ApiError(408, "cannot read the upload: it did not come in time", "upload_too_slow") from None
+
+
+def _is_audio(kind: bytes) -> bool:
+    return kind.startswith(b"audio/") or kind in (b"application/octet-stream", b"application/ogg")
+
+
+def _too_large(max_bytes: int) -> ApiError:
+    return ApiError(413, f"cannot take the upload: it is larger than {max_bytes} bytes", "upload_too_large")
+
+
+async def _chunks(request: Request, limit: int, max_bytes: int) -> AsyncIterator[bytes]:
+    total = 0
+    more = True
+    while more:
+        async with asyncio.timeout(SILENT_SECONDS):
+            message = await request.receive()
+        if message["type"] != "http.request":
+            raise Gone
+        body: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        total += len(body)
+        if total > limit:
+            raise _too_large(max_bytes)
+        if body:
+            yield body
+
+
+async def _read_raw(chunks: AsyncIterator[bytes], count: Callable[[int], None]) -> Clip:
+    data = bytearray()
+    async for chunk in chunks:
+        count(len(chunk))
+        data += chunk
+    return Clip(data)
+
+
+async def _read_form(
+    chunks: AsyncIterator[bytes], boundary: bytes, part: str, max_bytes: int, count: Callable[[int], None]
+) -> Clip:
+    if not boundary:
+        raise ApiError(400, "cannot read the form: its Content-Type names no boundary", "bad_form")
+    form = _Form(part, max_bytes, count)
+    try:
+        parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
+        async for chunk in chunks:
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as e:
+        raise ApiError(400, f"cannot read the form: {e}", "bad_form") from e
+    if not form.ended:
+        raise ApiError(400, "cannot read the form: it ends before its last boundary", "bad_form")
+    return form.clip
+
+
+class _Form:
+    """Collects the parts of a form while they arrive."""
+
+    def __init__(self, part: str, max_bytes: int, count: Callable[[int], None]) -> None:
+        self.clip = Clip()
+        self.ended = False
+        self._part, self._max_bytes, self._count = part, max_bytes, count
+        self._parts = 0
+        self._header = bytearray()
+        self._value = bytearray()
+        self._name = ""
+        self._is_file = False
+        self._text = bytearray()
+
+    def callbacks(self) -> dict[str, Callable[..., None]]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._on_header,
+            "on_header_value": self._on_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._named,
+            "on_part_data": self._data,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > PARTS:
+            raise ApiError(400, f"cannot read the form: more than {PARTS} parts", "bad_form")
+        self._name, self._is_file = "", False
+        self._text.clear()
+        self._header.clear()
+        self._value.clear()
+
+    def _on_header(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        if bytes(self._header).lower() == b"content-disposition":
+            _, options = parse_options_header(bytes(self._value))
+            name = options.get(b"name", b"")
+            if len(name) > NAME_BYTES:
+                raise ApiError(400, f"cannot read the form: a name is longer than {NAME_BYTES} bytes", "bad_form")
+            self._name = name.decode("utf-8", "replace")
+            self._is_file = b"filename" in options
+        self._header.clear()
+        self._value.clear()
+
+    def _named(self) -> None:
+        if self._name == self._part:
+            if self.clip.data is not None:
+                raise ApiError(400, f"cannot read the form: {self._part!r} comes twice", "bad_form")
+            self.clip.data = bytearray()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._name == self._part and self.clip.data is not None:
+            self._count(end - start)
+            if len(self.clip.data) + end - start > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            self.clip.data += memoryview(data)[start:end]
+            return
+        if self._is_file:
+            return  # a file nobody asked for
+        if len(self._text) + end - start > FIELD_BYTES:
+            raise ApiError(400, f"cannot read the form: a field is longer than {FIELD_BYTES} bytes", "bad_form")
+        self._text += data[start:end]
+
+    def _part_end(self) -> None:
+        if self._name and self._name != self._part and not self._is_file:
+            self.clip.fields[self._name] = self._text.decode("utf-8", "replace")
+
+    def _end(self) -> None:
+        self.ended = True

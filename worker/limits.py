@@ -1,0 +1,97 @@
+"""What a process may use at most, set before it reads anything that came from others.
+
+Resource limits, no new privileges, low priority, glibc's malloc told to give memory back. Every step reports what it
+could not do instead of failing: the caller says it and goes on with the rest. Invariant: a limit is only ever lowered.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_M_MMAP_THRESHOLD: Final = -3
+_MMAP_THRESHOLD_BYTES: Final = 128 << 10
+_CPU_GRACE_SECONDS: Final = 2
+
+libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Zero means no limit.
+
+    `memory_bytes` bounds private writable memory: heap, stacks, anonymous and private mappings. `address_bytes` bounds
+    all mappings together, shared libraries and mapped weights included. `cpu_seconds` counts all threads.
+    """
+
+    memory_bytes: int = 0
+    address_bytes: int = 0
+    cpu_seconds: int = 0
+    file_bytes: int = 0
+    open_files: int = 256
+    niceness: int = 10
+
+
+def apply_limits(limits: Limits) -> tuple[str, ...]:
+    """Sets everything of `limits` that it can; the answer names what could not be set, one short phrase each."""
+    return tuple(_problems(limits))
+
+
+def _problems(limits: Limits) -> Iterator[str]:
+    wanted = (
+        (resource.RLIMIT_CORE, "core dumps", 0),
+        (resource.RLIMIT_NOFILE, "open files", limits.open_files or None),
+        (resource.RLIMIT_FSIZE, "file size", limits.file_bytes or None),
+        (resource.RLIMIT_CPU, "CPU time", limits.cpu_seconds + _CPU_GRACE_SECONDS if limits.cpu_seconds else None),
+        (resource.RLIMIT_DATA, "memory", limits.memory_bytes or None),
+        (resource.RLIMIT_AS, "address space", limits.address_bytes or None),
+    )
+    for which, name, value in wanted:
+        if value is not None and (problem := _lower(which, value)):
+            yield f"{name} not limited ({problem})"
+    if problem := _call(lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1)):
+        yield f"new privileges not refused ({problem})"
+    if problem := _call(lambda: os.nice(max(0, limits.niceness - os.nice(0)))):
+        yield f"priority not lowered ({problem})"
+
+
+def return_freed_memory() -> None:
+    """Tells glibc to map large blocks one by one, so that memory of a dropped model goes back to the kernel."""
+    mallopt = getattr(libc, "mallopt", None)  # other C libraries do not have it, nor need it
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+
+
+def die_with_parent() -> None:
+    """The kernel ends this process when the thread that started it does. To be called again after a change of rights,
+    which takes the wish back (prctl(2), PR_SET_PDEATHSIG). Does nothing where the kernel refuses."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _lower(which: int, value: int) -> str:
+    _, hard = resource.getrlimit(which)
+    bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    # past the soft limit of CPU time comes SIGXCPU, which tells more than the SIGKILL of the hard one
+    soft = max(0, bounded - _CPU_GRACE_SECONDS) if which == resource.RLIMIT_CPU else bounded
+    return _call(lambda: resource.setrlimit(which, (soft, bounded)))
+
+
+def _prctl(option: int, value: int) -> None:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _call(action: Callable[[], object]) -> str:
+    try:
+        action()
+    except (OSError, ValueError) as e:
+        return getattr(e, "strerror", None) or str(e)
+    return ""

@@ -1,0 +1,229 @@
+"""Log files of a worker: whole JSON lines, one write each, on files that several processes append to.
+
+Decides which file a line belongs to and how long it may be; must never raise into the program, whatever the disk does.
+Invariant: a line is either whole or not there; what could not be written is counted and said once writing works again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+LINE_BYTES: Final = 64 * 1024
+TEXT_CHARS: Final = 16 * 1024
+RETRY_SECONDS: Final = 1.0
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+def now() -> str:
+    """The time for people and JSON: RFC 3339 in UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def line_of(fields: MutableMapping[str, Any]) -> bytes:
+    """One JSON line, newline included, at most LINE_BYTES; a longer one keeps its beginning and says so.
+
+    Lone surrogates (file names that are no UTF-8) become JSON escapes, so every line is valid UTF-8.
+    """
+    line = _dump(fields)
+    if len(line) <= LINE_BYTES:
+        return line
+    kept = {key: _shortened(value, 1024) for key, value in list(fields.items())[:24]}
+    line = _dump({**kept, "truncated": len(line)})
+    return line if len(line) <= LINE_BYTES else _dump({"time": now(), "event": "line too long", "truncated": len(line)})
+
+
+def _dump(fields: MutableMapping[str, Any]) -> bytes:
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _shortened(value: Any, chars: int) -> Any:
+    return value if isinstance(value, int | float | bool | None) else str(value)[:chars]
+
+
+class LogFile:
+    """One file, opened by name for appending. `path` None writes to standard error.
+
+    A lock is held for one write or one reopening, so that nothing goes to the old file once `reopen` has returned.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.dropped = 0
+        self._because = ""
+        self._torn = False
+        self._fd = -1 if path is not None else sys.stderr.fileno()
+        self._retry_at = 0.0
+        self._lock = threading.Lock()
+        self._open()
+
+    def write(self, line: bytes) -> None:
+        """Appends `line` (which ends in a newline). Never raises: a line that can't be written is counted."""
+        with self._lock:
+            if self._fd < 0 and not self._open():
+                self.dropped += 1
+                return
+            if self.dropped:
+                note = {"time": now(), "level": "warning", "event": f"dropped {self.dropped} lines: {self._because}"}
+                if not self._put(line_of(note)):
+                    self.dropped += 1
+                    return
+                self.dropped = 0
+            if not self._put(line):
+                self.dropped += 1
+
+    def reopen(self) -> None:
+        """Lets go of the file and opens the one that now has the name."""
+        with self._lock:
+            self._close()
+            self._retry_at = 0.0
+            self._open()
+
+    def _close(self) -> None:
+        if self.path is not None and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._torn = False
+
+    def _open(self) -> bool:
+        if self.path is None or time.monotonic() < self._retry_at:
+            return False
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            fd = os.open(self.path, flags, 0o640)
+        except OSError as e:
+            self._failed(e.strerror or str(e))
+            return False
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            self._failed(f"{self.path} is no regular file")
+            return False
+        self._fd = fd
+        return True
+
+    def _failed(self, because: str) -> None:
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        if self._because != because:
+            sys.stderr.write(f"cannot write {self.path or 'standard error'}: {because}; lines are dropped\n")
+        self._because = because
+
+    def _put(self, line: bytes) -> bool:
+        # A full disk may take half a line: the next one then begins on a line of its own.
+        data = b"\n" + line if self._torn else line
+        try:
+            written = os.write(self._fd, data)
+        except OSError as e:
+            self._because = e.strerror or str(e)
+            return False
+        if written < len(data):
+            self._torn, self._because = written > 0 or self._torn, "no space for a whole line"
+            return False
+        self._torn = False
+        return True
+
+
+class Logs:
+    """All log files of one worker. `directory` "" sends everything to standard error."""
+
+    def __init__(self, directory: str, *, worker: str, level: str = "info") -> None:
+        self.worker = worker
+        self._level = LEVELS.get(level, LEVELS["info"])
+        root = Path(directory) if directory else None
+        names = ["modelward.log", "access.log", "error.log", *(["debug.log"] if self._level <= LEVELS["debug"] else [])]
+        # Opened now: when descriptors run out, that must still find its way into a log.
+        self._files = {name: LogFile(root / name) for name in names} if root else dict.fromkeys(names, LogFile(None))
+        self._single = root is None
+        self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+            _Sink(self._route),
+            processors=[self._stamp, structlog.processors.format_exc_info, _bounded, _render],
+            wrapper_class=structlog.make_filtering_bound_logger(self._level),
+            cache_logger_on_first_use=True,
+        )
+
+    def access(self, **fields: Any) -> None:
+        """One line of a request; `time` and `worker` are added."""
+        self._files["access.log"].write(line_of({"time": now(), "worker": self.worker, **fields}))
+
+    def refused(self, client: str, status: int) -> None:
+        """The line of what was answered before it became a request."""
+        nothing = {"method": "", "path": "", "seconds": 0.0, "bytes": 0, "version": "", "request": "", "agent": ""}
+        self.access(**nothing, status=status, client=client)
+
+    def reopen(self) -> None:
+        """Nothing more goes to the files open now: each is opened anew by its name."""
+        for file in set(self._files.values()):
+            file.reopen()
+
+    def adopt_logging(self) -> None:
+        """Sends the standard library's records (libraries speak there) to the event log, warnings and above."""
+        root = logging.getLogger()
+        root.handlers[:] = [_FromLogging(self.events)]
+        root.setLevel(logging.WARNING)
+        # Both write a warning for every malformed request; that is one line in the access log already.
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+    def _stamp(self, _: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {"time": now(), "level": method, "worker": self.worker, "event": fields.pop("event", ""), **fields}
+
+    def _route(self, level: int, line: bytes) -> None:
+        if level >= LEVELS["info"]:
+            self._files["modelward.log"].write(line)
+        if self._single and level >= LEVELS["info"]:
+            return
+        if level >= LEVELS["warning"]:
+            self._files["error.log"].write(line)
+        if "debug.log" in self._files:
+            self._files["debug.log"].write(line)
+
+
+def _bounded(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _shortened(value, TEXT_CHARS) for key, value in fields.items()}
+
+
+def _render(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple[bytes], dict[str, Any]]:
+    return (line_of(fields),), {}
+
+
+class _Sink:
+    """What structlog writes to: one method a level."""
+
+    def __init__(self, route: Callable[[int, bytes], None]) -> None:
+        self._route = route
+
+    def debug(self, line: bytes) -> None:
+        self._route(LEVELS["debug"], line)
+
+    def info(self, line: bytes) -> None:
+        self._route(LEVELS["info"], line)
+
+    def warning(self, line: bytes) -> None:
+        self._route(LEVELS["warning"], line)
+
+    def error(self, line: bytes) -> None:
+        self._route(LEVELS["error"], line)
+
+    critical = error
+
+
+class _FromLogging(logging.Handler):
+    def __init__(self, events: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__()
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        failed = record.exc_info if record.exc_info and record.exc_info[0] else None
+        level = logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING
+        self._events.log(level, record.getMessage(), logger=record.name, exc_info=failed)

@@ -1,0 +1,82 @@
+"""Loads an artifact as the kind of model it is: the one place that knows which module serves which kind.
+
+Imports a kind's module when the kind is chosen, so that a missing library shows when the process starts and not at the
+first reload. Must not keep anything: what it returns belongs to the engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .artifact import read_artifact
+from .protocol import WorkerSettings
+
+if TYPE_CHECKING:
+    from .engine import Loaded
+
+Samples = npt.NDArray[np.float32]
+
+
+class Model(Protocol):
+    """What the engine asks of a model of any kind."""
+
+    def warm(self) -> None:
+        """Runs once, so that the first request finds pages and caches in place."""
+
+
+class Speech(Model, Protocol):
+    """What a recogniser of speech offers. Samples are mono, 16 kHz, float32, shape (samples,)."""
+
+    languages: frozenset[str]
+
+    def cut(self, samples: Samples) -> Sequence[tuple[int, int]]:
+        """Pieces of at most 30 s as (first sample, sample after the last)."""
+
+    def recognize(self, samples: Samples, *, language: str, itn: bool, options: Any) -> Any:
+        """What is said in one piece; `options` comes from `options()` and ends the run when its `terminate` is set."""
+
+    def join(self, pieces: Sequence[tuple[tuple[int, int], Any]], samples: int) -> dict[str, Any]:
+        """The answer for the whole clip from its pieces and their places."""
+
+    def options(self) -> Any:
+        """Something with an attribute `terminate` that other threads may set."""
+
+
+class UnknownKind(ValueError):
+    """No module serves this kind of model."""
+
+
+KINDS = {"sensevoice": ".speech"}
+
+
+def loader(settings: WorkerSettings) -> Callable[[str, str], Loaded]:
+    """A function (version, artifact directory) -> Loaded for the settings' kind.
+
+    Raises UnknownKind, or ImportError when a library is missing. What it returns raises BadArtifact, BadModel, OSError
+    and whatever the runtime raises on a model it can't take.
+    """
+    if settings.kind not in KINDS:
+        raise UnknownKind(f"cannot serve kind {settings.kind!r}; known: {', '.join(sorted(KINDS))}")
+    module = importlib.import_module(KINDS[settings.kind], __package__)
+    from .engine import Loaded
+
+    def load(version: str, directory: str) -> Loaded:
+        artifact = read_artifact(Path(directory))
+        if artifact.version != version:
+            raise ValueError(f"cannot load {version}: {directory} holds {artifact.version}")
+        if artifact.kind != settings.kind:
+            raise ValueError(
+                f"cannot load {version}: it is of kind {artifact.kind}, this worker serves {settings.kind}"
+            )
+        model = module.load(
+            Path(directory), model=artifact.model, threads=settings.threads, providers=settings.providers
+        )
+        return Loaded(version=version, digest=artifact.digest, artifact=directory, model=model)
+
+    return load

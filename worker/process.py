@@ -1,0 +1,122 @@
+"""One worker from its first connection to its end: puts the parts together and owns the order of leaving.
+
+Decides nothing about requests or versions. Invariant: it ends with every accepted request answered, or with its drain
+time used up and the number of those cut said in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+from typing import Final
+
+from .connection import Limits
+from .control import Control
+from .counters import Counters
+from .engine import Engine, Load
+from .http.app import build_app
+from .http.auth import Gate
+from .logs import Logs
+from .protocol import WorkerSettings
+from .serve import Front
+from .service import Service
+from .work import Work
+
+SPARE_DESCRIPTORS: Final = 64
+MOST_DESCRIPTORS: Final = 4096
+LAST_WORDS_SECONDS: Final = 0.5
+SAMPLE_BYTES: Final = 16000 * 4  # a second of decoded audio
+UPLOADS_AT_ONCE: Final = 4  # of the largest size
+CLIPS_AT_ONCE: Final = 2  # of the greatest length, decoded
+
+
+class Process:
+    """The running worker."""
+
+    def __init__(self, settings: WorkerSettings, listener: socket.socket, load: Load, logs: Logs) -> None:
+        self._settings, self._logs = settings, logs
+        self._leaving = asyncio.Event()
+        self._at_once = False
+        self._counters = Counters()
+        self._engine = Engine(load, gentle=settings.threads == 1, swapped=self._counters.swapped)
+        self._work = Work(
+            queue=settings.queue,
+            upload_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,
+            audio_bytes=int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
+        )
+        service = Service(
+            settings=settings,
+            engine=self._engine,
+            work=self._work,
+            counters=self._counters,
+            logs=logs,
+            gate=Gate(settings.token_file, logs.events),
+            draining=lambda: self._front.draining,
+        )
+        self._front = Front(
+            build_app(service),
+            listener,
+            log=logs.events,
+            busy=lambda: self._work.load,
+            able=lambda: self._engine.current is not None,
+            refused=logs.refused,
+            limits=Limits(connections=_connections()),
+        )
+        self._control = Control(
+            settings.worker_socket,
+            name=settings.name,
+            engine=self._engine,
+            counters=self._counters,
+            log=logs.events,
+            listener=lambda: self._front.listener,
+            reopen=logs.reopen,
+            drain=self._leaving.set,
+            stop=self._stop,
+        )
+
+    async def run(self) -> None:
+        """Serves until told to leave, then leaves."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._leaving.set)
+        loop.add_signal_handler(signal.SIGUSR1, self._logs.reopen)
+        self._front.open()
+        self._logs.events.info("worker started", kind=self._settings.kind, threads=self._settings.threads)
+        control = asyncio.create_task(self._control.run())
+        leaving = asyncio.create_task(self._leaving.wait())
+        # A fault in the control loop is a fault of ours: it ends the process, which the daemon replaces.
+        await asyncio.wait({control, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._at_once:
+            await self._drain()
+        cut = self._front.cut()
+        await self._control.drained()
+        self._logs.events.info("worker ends", requests=self._counters.requests, cut=cut)
+        control.cancel()
+        leaving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await control
+
+    async def _drain(self) -> None:
+        self._logs.events.info("draining", inflight=self._counters.inflight)
+        patient = max(0.0, self._settings.drain_seconds - LAST_WORDS_SECONDS)
+        left = await self._front.drain(patient)
+        if left:
+            self._logs.events.warning("cannot wait for all requests: drain time is over", left=left)
+            self._work.give_up()
+            await self._front.drain(LAST_WORDS_SECONDS)
+
+    def _stop(self) -> None:
+        self._at_once = True
+        self._leaving.set()
+
+
+def _connections() -> int:
+    """How many connections this process may hold, after raising its own limit of descriptors to something sensible."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if 0 <= soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return max(16, min(Limits().connections, soft - SPARE_DESCRIPTORS))

@@ -1,0 +1,104 @@
+"""Which files of a version are the model, its tokens and its normalisation, and the reading of `am.mvn`.
+
+Finds by name only and opens nothing but `am.mvn`. Published versions name the same thing differently, so names are
+preferences, not rules: a single `.onnx` of any name will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from .frontend import FEATURE_SIZE, Floats
+
+# quantised first: where both are present, the large one is the source of the small one
+PREFERRED: Final = ("model_quant.onnx", "model.int8.onnx", "model.onnx")
+TOKENS: Final = ("tokens.json", "tokens.txt")
+CMVN: Final = "am.mvn"
+_QUANTISED: Final = ("quant", "int8", "q8")
+_MAX_CMVN_BYTES: Final = 1 << 20
+
+
+class BadModel(ValueError):
+    """A version that can't be used as a SenseVoice model; the text says which file and why."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one version. `cmvn` is None when there is no `am.mvn`; then the graph's metadata must have it."""
+
+    model: Path
+    tokens: Path
+    cmvn: Path | None
+
+
+def find(directory: Path, model: str = "") -> ModelFiles:
+    """The files in `directory`; `model` names the ONNX file and wins over every preference. Raises BadModel."""
+    try:
+        names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
+    except OSError as e:
+        raise BadModel(f"cannot read {directory.name}: {e.strerror}") from e
+    tokens = next((name for name in TOKENS if name in names), None)
+    chosen = _choose(names, model)
+    if tokens is None:
+        raise BadModel(f"cannot find the tokens: neither {' nor '.join(TOKENS)} is there")
+    cmvn = directory / CMVN if CMVN in names else None
+    return ModelFiles(directory / chosen, directory / tokens, cmvn)
+
+
+def _choose(names: list[str], model: str) -> str:
+    if model:
+        if model not in names:
+            raise BadModel(f"cannot find {model}: no such file in the version")
+        return model
+    for name in PREFERRED:
+        if name in names:
+            return name
+    graphs = [name for name in names if name.endswith(".onnx")]
+    if not graphs:
+        raise BadModel("cannot find a model: no .onnx file is there")
+    quantised = [name for name in graphs if any(mark in name.lower() for mark in _QUANTISED)]
+    for candidates in (graphs, quantised):
+        if len(candidates) == 1:
+            return candidates[0]
+    raise BadModel(f"cannot choose a model: {', '.join(graphs[:5])} are there and none is named {PREFERRED[0]}")
+
+
+def read_cmvn(path: Path) -> tuple[Floats, Floats]:
+    """(shift, scale) from Kaldi's nnet text, float32 [560] each: the numbers in brackets after `<AddShift>` and
+    `<Rescale>`. Raises BadModel."""
+    try:
+        with path.open("rb") as f:
+            data = f.read(_MAX_CMVN_BYTES + 1)
+    except OSError as e:
+        raise BadModel(f"cannot read {path.name}: {e.strerror}") from e
+    if len(data) > _MAX_CMVN_BYTES:
+        raise BadModel(f"cannot read {path.name}: larger than {_MAX_CMVN_BYTES} bytes")
+    words = data.decode("utf-8", errors="replace").split()
+    shift = _bracketed(words, "<AddShift>", path.name)
+    scale = _bracketed(words, "<Rescale>", path.name)
+    return cmvn_from(shift, path.name, "<AddShift>"), cmvn_from(scale, path.name, "<Rescale>")
+
+
+def cmvn_from(words: list[str], file: str, key: str) -> Floats:
+    """560 finite numbers as float32 [560]. Raises BadModel naming `file` and `key`."""
+    if len(words) != FEATURE_SIZE:
+        raise BadModel(f"cannot use {file}: {key} has {len(words)} numbers, expected {FEATURE_SIZE}")
+    try:
+        values = np.array([float(word) for word in words], dtype=np.float32)
+    except ValueError as e:
+        raise BadModel(f"cannot use {file}: {key}: {e}") from e
+    if not np.isfinite(values).all():
+        raise BadModel(f"cannot use {file}: {key} has a number that is not finite")
+    return values
+
+
+def _bracketed(words: list[str], key: str, file: str) -> list[str]:
+    try:
+        start = words.index("[", words.index(key))
+        return words[start + 1 : words.index("]", start)]
+    except ValueError:
+        raise BadModel(f"cannot read {file}: no numbers in brackets after {key}") from None

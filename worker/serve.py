@@ -1,0 +1,214 @@
+"""Takes connections from the listening socket that all workers share, and gives them up without losing a request.
+
+Instead of uvicorn's own server: that ticks ten times a second, takes every waiting connection at once, and closes
+idle ones at shutdown even when a request is on its way. Must not read signals. Invariants: at rest nothing wakes up;
+a worker with work in hand lets its siblings take a new connection first; draining answers every request that reached
+a connection of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import structlog
+from uvicorn.server import ServerState
+
+from .connection import Connection, Limits, server_config
+
+YIELD_SECONDS: Final = 0.0015  # for each request in work
+LONGEST_YIELD_SECONDS: Final = 0.020
+BURST_SECONDS: Final = 0.002  # another connection that soon may be taken by a sibling
+UNABLE_SECONDS: Final = 0.25  # a worker without a model is the last to take a connection
+TAKEN_AT_ONCE: Final = 16
+LAST_TAKEN: Final = 256  # of the backlog, when this worker leaves
+NO_DESCRIPTOR_SECONDS: Final = 0.25
+IDLE_GRACE_SECONDS: Final = 1.0
+DRAIN_LOOK_SECONDS: Final = 0.02
+EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Front:
+    """The worker's side of the port. All methods belong to the event loop.
+
+    `busy` says how many requests are in work, `able` whether there is a model to answer with; `refused` is told of what
+    never became a request.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        listener: socket.socket,
+        *,
+        log: structlog.typing.FilteringBoundLogger,
+        busy: Callable[[], int] = lambda: 0,
+        able: Callable[[], bool] = lambda: True,
+        refused: Callable[[str, int], None] = lambda client, status: None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.draining = False
+        self._state = ServerState()
+        self._config = server_config(app, limits)
+        self._listener: socket.socket | None = listener
+        self._limits, self._busy, self._able, self._refused, self._log = limits, busy, able, refused, log
+        self._loop = asyncio.get_running_loop()
+        self._taking = False
+        self._pause: asyncio.TimerHandle | None = None
+        self._last_taken = 0.0
+        self._joining: set[asyncio.Task[Any]] = set()
+        self._held = 0
+        self._starved = False
+
+    @property
+    def listener(self) -> socket.socket | None:
+        """The listening socket while it is held, to hand to a daemon that came back."""
+        return self._listener
+
+    def open(self) -> None:
+        """Begins to take connections. Does nothing while already open or draining."""
+        if self._listener is not None and not self._taking and self._pause is None and not self.draining:
+            self._watch()
+
+    # taking
+
+    def _watch(self) -> None:
+        assert self._listener is not None
+        self._taking = True
+        self._loop.add_reader(self._listener.fileno(), self._readable)
+
+    def _unwatch(self) -> None:
+        if self._taking and self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+        self._taking = False
+
+    def _readable(self) -> None:
+        """A connection waits: take it at once, or later when a sibling may be more at leisure."""
+        wait = min(LONGEST_YIELD_SECONDS, YIELD_SECONDS * self._busy()) if self._able() else UNABLE_SECONDS
+        if self._loop.time() - self._last_taken < BURST_SECONDS:
+            wait = max(wait, BURST_SECONDS / 2)
+        if wait:
+            self._later(wait)
+        else:
+            self._take(1)
+
+    def _later(self, seconds: float) -> None:
+        self._unwatch()
+        self._pause = self._loop.call_later(seconds, self._again)
+
+    def _again(self) -> None:
+        self._pause = None
+        if self._listener is None:
+            return
+        if self._take(TAKEN_AT_ONCE):
+            self._watch()
+
+    def _take(self, most: int) -> bool:
+        """Accepts up to `most` connections. False when it has to pause."""
+        assert self._listener is not None
+        for _ in range(most):
+            if self._held >= self._limits.connections and not self._quiet():
+                self._later(NO_DESCRIPTOR_SECONDS)
+                return False
+            try:
+                connection, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return True
+            except OSError as e:
+                if e.errno not in EXHAUSTED:
+                    return True  # ECONNABORTED and its like: that client is gone, the next one is not
+                self._exhausted(e)
+                return False
+            self._starved = False
+            self._last_taken = self._loop.time()
+            self._join(connection)
+            if self._held > self._limits.connections:
+                self._shed()
+        return True
+
+    def _exhausted(self, e: OSError) -> None:
+        if not self._starved:
+            self._log.error("cannot accept connections: " + (e.strerror or str(e)) + "; trying again")
+        self._starved = True
+        self._shed()
+        self._later(NO_DESCRIPTOR_SECONDS)
+
+    def _quiet(self) -> list[Connection]:
+        """Connections with nothing under way, the longest silent first."""
+        silent = [c for c in self._open_connections() if c.idle and not c.transport.is_closing()]
+        return sorted(silent, key=lambda c: c.quiet_since)
+
+    def _shed(self) -> None:
+        """Closes the connection that has been silent longest."""
+        for connection in self._quiet():
+            if connection.close_if_idle():
+                return
+
+    def _join(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A client that never reads its answer must not hold it for ever.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._limits.unread_seconds * 1000)
+        self._held += 1
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
+        self._joining.add(task)
+        task.add_done_callback(self._joined)
+
+    def _protocol(self) -> Connection:
+        return Connection(self._config, self._state, self._limits, self._refused, self._lost)
+
+    def _joined(self, task: asyncio.Task[Any]) -> None:
+        self._joining.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._held -= 1  # it was gone before it became a connection
+
+    def _lost(self) -> None:
+        self._held -= 1
+
+    def _open_connections(self) -> list[Connection]:
+        return [cast(Connection, c) for c in self._state.connections]
+
+    # leaving
+
+    def _leave_port(self) -> None:
+        """Takes what waits already, then closes our copy of the listening socket; the port stays with the others."""
+        self._unwatch()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._listener is None:
+            return
+        self._take(LAST_TAKEN)
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._listener.close()
+        self._listener = None
+
+    async def drain(self, seconds: float) -> int:
+        """Answers every request on its way, within `seconds`; returns how many connections are left.
+
+        Every answer says `Connection: close` meanwhile. A silent kept-alive connection gets IDLE_GRACE_SECONDS to send
+        its next request, then is closed unless bytes are waiting in it.
+        """
+        deadline = self._loop.time() + seconds
+        self.draining = True
+        self._leave_port()
+        grace = min(self._loop.time() + IDLE_GRACE_SECONDS, deadline)
+        while (self._state.connections or self._joining) and self._loop.time() < deadline:
+            if self._loop.time() >= grace:
+                for connection in self._open_connections():
+                    connection.close_if_idle()
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        return len(self._state.connections)
+
+    def cut(self) -> int:
+        """Ends every connection at once; returns how many there were."""
+        self.draining = True
+        left = self._open_connections()
+        for connection in left:
+            connection.transport.abort()
+        return len(left)

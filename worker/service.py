@@ -1,0 +1,29 @@
+"""The parts that a request needs, handed to the routes as one frozen value.
+
+Holds no decision of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .counters import Counters
+from .engine import Engine
+from .http.auth import Gate
+from .logs import Logs
+from .protocol import WorkerSettings
+from .work import Work
+
+
+@dataclass(frozen=True)
+class Service:
+    """`draining`: this worker takes no new connections and asks its clients to go elsewhere."""
+
+    settings: WorkerSettings
+    engine: Engine
+    work: Work
+    counters: Counters
+    logs: Logs
+    gate: Gate
+    draining: Callable[[], bool]

@@ -1,0 +1,59 @@
+"""A SenseVoice version as the engine and the routes use it: the recogniser behind plain methods.
+
+Adapts only: what is said, cut and joined is decided in `sensevoice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from .models import Samples
+from .sensevoice.frontend import SAMPLE_RATE
+from .sensevoice.model import LANGUAGES
+from .sensevoice.pipeline import Piece, Recognizer, Span, join
+
+
+class SenseVoice:
+    """A loaded recogniser."""
+
+    languages = frozenset(LANGUAGES)
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+
+    def warm(self) -> None:
+        """One run on a built-in clip."""
+        self._recognizer.warm()
+
+    def cut(self, samples: Samples) -> list[tuple[int, int]]:
+        """Pieces of at most 30 s, cut at pauses, as (first sample, sample after the last)."""
+        return [(span.start, span.end) for span in self._recognizer.cut(samples)]
+
+    def recognize(self, samples: Samples, *, language: str, itn: bool, options: Any) -> Piece:
+        """What is said in one piece. Raises what the recogniser raises."""
+        return self._recognizer.recognize(samples, language=language, itn=itn, run_options=options)
+
+    def join(self, pieces: Sequence[tuple[tuple[int, int], Any]], samples: int) -> dict[str, Any]:
+        """The clip's text with its segments in their places."""
+        joined = join([(Span(*place), piece) for place, piece in pieces], samples / SAMPLE_RATE)
+        return {
+            "text": joined.text,
+            "segments": joined.segments,
+            "language": joined.language,
+            "emotion": joined.emotion,
+            "events": joined.events,
+            "duration": joined.duration,
+        }
+
+    def options(self) -> Any:
+        """Run options of one request."""
+        return ort.RunOptions()
+
+
+def load(directory: Path, *, model: str, threads: int, providers: Sequence[str]) -> SenseVoice:
+    """The version in `directory`. Raises BadModel, OSError."""
+    return SenseVoice(Recognizer.load(directory, model=model, threads=threads, providers=providers))

@@ -1,0 +1,141 @@
+"""`python -m modelward.worker.validate`: a candidate on standard input, answers and a verdict on standard output.
+
+First takes everything away from itself that judging does not need, and only then imports what parses models. Standard
+output carries protocol lines alone: whatever else prints goes to standard error. Exit status 0 when a verdict was
+given, whichever; 1 when none could be.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import msgspec
+
+from .. import protocol
+from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
+from ..protocol import Candidate, GateDone, GateStarted, Judged
+from .confine import (
+    PUBLISH,
+    READ,
+    READ_WRITE,
+    View,
+    device_views,
+    drop_capabilities,
+    leave_network,
+    program_views,
+    restrict_view,
+)
+from .patience import Patience, Say
+from .private import discard, private_directory
+
+MAX_CANDIDATE_BYTES: Final = 1 << 20
+MAX_FILE_BYTES: Final = 64 << 30
+_MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
+_MAX_DESCRIPTORS: Final = 1 << 16
+_CPU_MARGIN_SECONDS: Final = 10  # wall time is the limit that people set; this one holds if the watch can't
+
+
+def main() -> int:
+    """Judges the candidate on standard input; the exit status."""
+    die_with_parent()  # a verdict that nobody waits for is worth no processor
+    say = _speaker()
+    try:
+        candidate = msgspec.json.decode(sys.stdin.buffer.read(MAX_CANDIDATE_BYTES), type=Candidate)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        sys.stderr.write(f"cannot validate: no candidate on standard input: {e}\n")
+        return 1
+    if wrong := _unusable(candidate):
+        sys.stderr.write(f"cannot validate: {wrong}\n")
+        return 1
+    patience = Patience(say, candidate.timeout_seconds)
+    try:
+        patience.say(_judged(candidate, patience))
+    except OSError as e:
+        patience.say(Judged(False, f"cannot judge it: {e.filename}: {e.strerror}", changing=True))
+    except MemoryError:
+        patience.say(Judged(False, "cannot judge it: needs more memory than allowed"))
+    except Exception as e:  # noqa: BLE001  the top of a child: whatever it is, it is a reason not to serve this version
+        patience.say(Judged(False, f"cannot judge it: {type(e).__name__}: {str(e)[:300]}"))
+    return 0
+
+
+def _judged(candidate: Candidate, patience: Patience) -> Judged:
+    os.umask(0o027)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    root = Path(candidate.artifact_root or tempfile.gettempdir()).absolute()
+    directory = private_directory(root)
+    try:
+        patience.say(GateStarted("sandbox"))
+        sandbox = _sandboxed(candidate, root, directory)
+        die_with_parent()
+        patience.say(sandbox)
+        patience.start(directory)
+        from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
+
+        return judge(candidate, directory, patience.say, (sandbox,))
+    finally:
+        discard(directory)  # renamed away when it was accepted
+
+
+def _sandboxed(candidate: Candidate, root: Path, directory: Path) -> GateDone:
+    """Applies every limit that the kernel knows; the answer says which it did not."""
+    start = perf_counter()
+    return_freed_memory()
+    cpu_seconds = int(candidate.timeout_seconds * max(1, candidate.threads)) + _CPU_MARGIN_SECONDS
+    if candidate.timeout_seconds <= 0:
+        cpu_seconds = 0
+    memory = candidate.memory_bytes
+    # other providers map their devices' memory: tens of gigabytes of addresses that are no memory of ours
+    addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
+    limits = Limits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
+    views = _views(candidate, root, directory)
+    steps = (*apply_limits(limits), leave_network(), drop_capabilities(), restrict_view(views))
+    missing = [problem for problem in steps if problem]
+    because = "; ".join(missing) or "limits, no network, read-only view"
+    return GateDone("sandbox", True, round(perf_counter() - start, 4), because, warning=bool(missing))
+
+
+def _views(candidate: Candidate, root: Path, directory: Path) -> list[View]:
+    package = Path(__file__).resolve().parents[1]
+    views = list(program_views(package, sys.path, {sys.prefix, sys.base_prefix, sys.exec_prefix}))
+    for path in (candidate.path, candidate.golden, candidate.live_artifact):
+        if path:
+            views.append(View(path, READ))
+    if not _only_cpu(candidate):
+        views.extend(device_views())
+    return [*views, View(str(root), PUBLISH), View(str(directory), READ_WRITE)]
+
+
+def _only_cpu(candidate: Candidate) -> bool:
+    return set(candidate.providers) <= {"CPUExecutionProvider"}
+
+
+def _unusable(candidate: Candidate) -> str:
+    if candidate.artifact_root and (not candidate.version or "/" in candidate.version or candidate.version[0] == "."):
+        return f"{candidate.version!r} is no name of a version"
+    return ""
+
+
+def _speaker() -> Say:
+    """Keeps the real standard output for protocol lines, sends everything else that prints to standard error."""
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    for first, last in ((3, real), (real + 1, _MAX_DESCRIPTORS)):
+        os.closerange(first, last)
+
+    def say(message: protocol.FromValidator) -> None:
+        line = memoryview(protocol.encode(message))
+        while line:
+            line = line[os.write(real, line) :]
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())

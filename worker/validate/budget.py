@@ -1,0 +1,115 @@
+"""Gate 7: the version is not much slower than the one that serves now.
+
+Both answer the same clips in turn in this process. So that a busy machine decides nothing, a version is too slow only
+when the fastest of several runs says so and, where the CPU alone computes, CPU time over all runs says so too;
+differences under 10 ms a clip do not count. More memory is told, not refused: whether there is room is decided when the
+workers move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Final
+
+from ..artifact import Artifact, BadArtifact, read_artifact
+from .context import Answer, Context, size
+from .kinds import KINDS
+from .subject import BadSubject, OutOfMemory, Subject
+
+ROUNDS: Final = 5
+SHARE_OF_TIMEOUT: Final = 0.25
+NOT_COUNTED_SECONDS: Final = 0.010
+_MEMORY_NOT_COUNTED_BYTES: Final = 64 << 20
+_CPU: Final = frozenset(("CPUExecutionProvider",))
+
+Work = Callable[[], object]
+
+
+@dataclass
+class Pace:
+    """How long one subject took, in seconds: the fastest run of each piece of work, and CPU time over all runs."""
+
+    fastest: list[float]
+    runs: int = 0
+    cpu: float = 0.0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Mean over the pieces of work of the fastest run."""
+        return sum(self.fastest) / len(self.fastest)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Mean over all runs; the clock behind it may tick coarsely, so single runs mean little."""
+        return self.cpu / max(1, self.runs)
+
+    def run(self, number: int, work: Work) -> None:
+        """Does piece `number` of the work once and takes its time."""
+        wall, cpu = perf_counter(), process_time()
+        work()
+        self.cpu += process_time() - cpu
+        self.fastest[number] = min(self.fastest[number], perf_counter() - wall)
+        self.runs += 1
+
+
+def check(context: Context) -> Answer:
+    """Passes when the latency is within `max_latency_ratio` of the live version's, or when there is none to compare."""
+    candidate = context.candidate
+    if not candidate.live_artifact:
+        return Answer(True, "no live version to compare with")
+    directory = Path(candidate.live_artifact)
+    try:
+        artifact = read_artifact(directory)
+        if artifact.kind != candidate.kind:
+            return Answer(True, f"the live version is of kind {artifact.kind}, not compared")
+        live = KINDS[artifact.kind].load(directory, artifact.model, candidate.threads, candidate.providers)
+        patience_seconds = SHARE_OF_TIMEOUT * candidate.timeout_seconds or float("inf")
+        ours, theirs = paces(_work(context.loaded(), context), _work(live, context), patience_seconds)
+    except (BadArtifact, BadSubject, OutOfMemory, MemoryError) as e:
+        return Answer(True, f"not compared: the live version can't be run here: {e}", warning=True)
+    return _judged(context, ours, theirs, artifact)
+
+
+def paces(ours: Sequence[Work], theirs: Sequence[Work], patience_seconds: float) -> tuple[Pace, Pace]:
+    """How long two subjects take for the same pieces of work, in turn, over a few rounds or until patience is out."""
+    deadline = perf_counter() + patience_seconds
+    first, second = Pace([float("inf")] * len(ours)), Pace([float("inf")] * len(theirs))
+    for _ in range(ROUNDS):
+        for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            first.run(number, a)
+            second.run(number, b)
+        if perf_counter() > deadline:
+            break
+    return first, second
+
+
+def too_slow(ours: Pace, theirs: Pace, most: float, *, only_cpu: bool) -> bool:
+    """Whether every measure that counts says that ours takes more than `most` times as long."""
+    pairs = [(ours.wall_seconds, theirs.wall_seconds)]
+    if only_cpu:
+        pairs.append((ours.cpu_seconds, theirs.cpu_seconds))
+    return all(a > most * b and a - b >= NOT_COUNTED_SECONDS for a, b in pairs)
+
+
+def _judged(context: Context, ours: Pace, theirs: Pace, live: Artifact) -> Answer:
+    most = context.candidate.max_latency_ratio
+    said = f"{_ms(ours)} a clip, {live.version} takes {_ms(theirs)}"
+    if too_slow(ours, theirs, most, only_cpu=set(context.candidate.providers) <= _CPU):
+        ratio = ours.wall_seconds / max(theirs.wall_seconds, 1e-6)
+        return Answer(False, f"{ratio:.1f} times as slow as the live version, at most {most:.1f} ({said})")
+    more = context.load_bytes - live.load_bytes
+    if live.load_bytes and context.load_bytes > most * live.load_bytes and more > _MEMORY_NOT_COUNTED_BYTES:
+        said += f"; needs {size(context.load_bytes)} of memory, the live version {size(live.load_bytes)}"
+        return Answer(True, said, warning=True)
+    return Answer(True, said)
+
+
+def _work(subject: Subject, context: Context) -> list[Work]:
+    return [subject.probe, *(lambda clip=clip: subject.hear(clip) for clip in context.clips)]
+
+
+def _ms(pace: Pace) -> str:
+    return f"{pace.wall_seconds * 1000:.0f} ms"

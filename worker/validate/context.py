@@ -1,0 +1,81 @@
+"""What gates are given and what they answer.
+
+A gate reads the candidate and what earlier gates found, adds its own finding and returns an Answer. Invariant: files
+are read below `directory` only, the private copy, from the moment the layout gate has made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..artifact import ArtifactFile
+from ..protocol import Candidate
+from .subject import Subject
+
+MAX_BECAUSE_CHARACTERS: Final = 600
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A gate's answer: one sentence, also when it passes. A warning passes and is shown."""
+
+    passed: bool
+    because: str
+    warning: bool = False
+
+
+class NoVerdict(Exception):
+    """The version can't be judged now: it was changed meanwhile, or the trouble is not its own. Look again later."""
+
+
+@dataclass
+class Context:
+    """One judgement under way. The layout gate fills `files` and `digest`, the load gate `subject`,
+    `baseline_bytes` (resident before it) and `load_bytes` (taken by loading and one run), the golden gate `clips`."""
+
+    candidate: Candidate
+    directory: Path
+    files: dict[str, ArtifactFile] = field(default_factory=dict)
+    digest: str = ""
+    model: str = ""
+    subject: Subject | None = None
+    baseline_bytes: int = 0
+    load_bytes: int = 0
+    clips: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the version: the sum over its files."""
+        return sum(file.bytes for file in self.files.values())
+
+    def loaded(self) -> Subject:
+        """The loaded model. Raises RuntimeError when the load gate has not run."""
+        if self.subject is None:
+            raise RuntimeError("the load gate has not run")
+        return self.subject
+
+
+def printable(text: str, limit: int = MAX_BECAUSE_CHARACTERS) -> str:
+    """One line that is safe on a terminal: names and library texts come from whoever made the version."""
+    line = " ".join(text.split())
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in line)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def count(number: int, noun: str) -> str:
+    """`3 files`, `1 file`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size(value: float) -> str:
+    """Bytes for people: `1.2 MB` (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

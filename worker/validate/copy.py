@@ -1,0 +1,95 @@
+"""Copies a version's files into the private directory and hashes the very bytes that were written there.
+
+Copy-on-write where the file system can (FICLONE), else block by block. Follows no link out (see tree). Invariant: the
+digest describes what lies in the copy; a source that changed while it was read raises Changed, never a mixed copy.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from ..artifact import ArtifactFile
+from .tree import Seen, open_file
+
+BLOCK_BYTES: Final = 1 << 20
+_FICLONE: Final = 0x40049409
+
+
+class Changed(Exception):
+    """A file was modified, replaced or removed while it was copied; the text names it."""
+
+
+def copy_files(root: int, files: Mapping[str, Seen], into: Path) -> dict[str, ArtifactFile]:
+    """Copies every file of `files` from the directory descriptor `root` below `into`; sizes and SHA-256 of the copies.
+
+    Raises Changed, BadTree when a name became something else, OSError with the file's name when it can't be read or
+    written.
+    """
+    copied: dict[str, ArtifactFile] = {}
+    for name, seen in files.items():
+        target = into / name
+        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        try:
+            copied[name] = _copy(root, name, seen, target)
+        except OSError as e:
+            raise OSError(e.errno, e.strerror, name) from e
+    return copied
+
+
+def digest_of(files: Mapping[str, ArtifactFile]) -> str:
+    """The version's identity: SHA-256 (hex) over `<sha256>  <name>` lines of all its files, sorted by name."""
+    lines: Iterable[str] = (f"{files[name].sha256}  {name}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _copy(root: int, name: str, seen: Seen, target: Path) -> ArtifactFile:
+    try:
+        source = open_file(root, name)
+    except FileNotFoundError as e:
+        raise Changed(f"{name} was removed") from e
+    try:
+        if Seen.of(os.fstat(source)) != seen:
+            raise Changed(f"{name} was modified")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        written = os.open(target, flags, 0o640)
+        try:
+            sha256 = _hash_of(written) if _cloned(source, written) else _copy_blocks(source, written, seen.bytes)
+            if os.fstat(written).st_size != seen.bytes or Seen.of(os.fstat(source)) != seen:
+                raise Changed(f"{name} was modified")
+        finally:
+            os.close(written)
+    finally:
+        os.close(source)
+    return ArtifactFile(seen.bytes, sha256)
+
+
+def _cloned(source: int, target: int) -> bool:
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:  # another file system, or one that shares no blocks: copy instead
+        return False
+    return True
+
+
+def _copy_blocks(source: int, target: int, limit: int) -> str:
+    """Copies at most `limit` bytes and one block more (a file that grows is noticed, not followed)."""
+    hashed, total = hashlib.sha256(), 0
+    while total <= limit and (block := os.read(source, BLOCK_BYTES)):
+        hashed.update(block)
+        total += len(block)
+        view = memoryview(block)
+        while view:
+            view = view[os.write(target, view) :]
+    return hashed.hexdigest()
+
+
+def _hash_of(descriptor: int) -> str:
+    hashed = hashlib.sha256()
+    while block := os.read(descriptor, BLOCK_BYTES):
+        hashed.update(block)
+    return hashed.hexdigest()

@@ -1,0 +1,55 @@
+"""How far a text is from what was said: characters to change, over characters that should be there.
+
+Pure. Levenshtein distance on normalised text, so that punctuation, width, case and spacing, which models differ in
+freely, do not count.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Errors:
+    """`wrong` edits against `expected` characters, both counts."""
+
+    wrong: int
+    expected: int
+
+    @property
+    def rate(self) -> float:
+        """Edits for each expected character; a text where none was expected counts each character as one."""
+        return self.wrong / max(1, self.expected)
+
+
+def compare(heard: str, expected: str) -> Errors:
+    """Edits that turn `heard` into `expected`, after normalising both."""
+    a, b = normalised(heard), normalised(expected)
+    return Errors(distance(a, b), len(b))
+
+
+def total(errors: Iterable[Errors]) -> Errors:
+    """The sum over a set of clips: long clips weigh more, as in any corpus error rate."""
+    listed = tuple(errors)
+    return Errors(sum(e.wrong for e in listed), sum(e.expected for e in listed))
+
+
+def normalised(text: str) -> str:
+    """NFKC, case folded, punctuation and symbols dropped, white space folded to single spaces."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    kept = (" " if unicodedata.category(c)[0] in "ZC" else c for c in folded if unicodedata.category(c)[0] not in "PS")
+    return " ".join("".join(kept).split())
+
+
+def distance(a: str, b: str) -> int:
+    """Levenshtein distance: fewest insertions, deletions and substitutions (Wagner and Fischer, two rows)."""
+    if len(a) < len(b):
+        a, b = b, a
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]

@@ -1,0 +1,199 @@
+"""What an ONNX file says of itself, read without loading weights and without running anything.
+
+Parses the protobuf, walks every graph inside (branches, loops, functions), and offers the signature in ONNX Runtime's
+words, so that one check serves a file and a session. Pure but for opening the one file.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from google.protobuf.message import DecodeError
+
+MAX_GRAPH_BYTES: Final = (2 << 30) - 1  # protobuf's own limit
+_KNOWN_DOMAINS: Final = frozenset(
+    (
+        "",
+        "ai.onnx",
+        "ai.onnx.ml",
+        "ai.onnx.preview.training",
+        "ai.onnx.training",
+        "com.microsoft",
+        "com.microsoft.nchwc",
+    )
+)
+_FIRST_BYTE: Final = b"\x08"  # the tag of ModelProto.ir_version, which every writer puts first
+_STANDARD: Final = ("", "ai.onnx")
+_TYPE_NAMES: Final = {
+    onnx.TensorProto.FLOAT: "float",
+    onnx.TensorProto.DOUBLE: "double",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+    onnx.TensorProto.STRING: "string",
+    onnx.TensorProto.BOOL: "bool",
+    **{
+        getattr(onnx.TensorProto, f"{sign.upper()}INT{bits}"): f"{sign}int{bits}"
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+}
+
+
+class BadGraph(ValueError):
+    """A file that is no usable ONNX model; the text says why."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output, as `onnxruntime.NodeArg` shows it: free dimensions are their names or None."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """As `onnxruntime.ModelMetadata` shows it."""
+
+    custom_metadata_map: Mapping[str, str]
+
+
+class Signature:
+    """An ONNX file seen the way a session is seen: `get_inputs`, `get_outputs`, `get_modelmeta`."""
+
+    def __init__(self, model: Any) -> None:
+        weights = {tensor.name for tensor in model.graph.initializer}
+        self._inputs = [_port(value) for value in model.graph.input if value.name not in weights]
+        self._outputs = [_port(value) for value in model.graph.output]
+        self._metadata = Metadata({entry.key: entry.value for entry in model.metadata_props})
+
+    def get_inputs(self) -> list[Port]:
+        return self._inputs
+
+    def get_outputs(self) -> list[Port]:
+        return self._outputs
+
+    def get_modelmeta(self) -> Metadata:
+        return self._metadata
+
+
+def read_graph(path: Path) -> Any:
+    """The `onnx.ModelProto` in a file, external weights left where they are. Raises BadGraph, OSError."""
+    size = path.stat().st_size
+    if size == 0:
+        raise BadGraph("it is empty")
+    if size > MAX_GRAPH_BYTES:
+        raise BadGraph(f"it has {size} bytes; a graph has at most {MAX_GRAPH_BYTES}, larger weights go beside it")
+    model = onnx.ModelProto()
+    with path.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            model.ParseFromString(memoryview(data))
+        except DecodeError as e:
+            cause = "truncated or damaged" if data[:1] == _FIRST_BYTE else "no ONNX file"
+            raise BadGraph(f"it is {cause}, and can't be parsed") from e
+    if not model.graph.node or not model.graph.output:
+        raise BadGraph("it holds no graph")
+    return model
+
+
+def external_weights(model: Any) -> Iterator[Any]:
+    """Every tensor whose data lies in another file."""
+    for tensor in _tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            yield tensor
+
+
+def operators(model: Any) -> set[tuple[str, str]]:
+    """(domain, name) of every operator used anywhere in the model that is not a function of its own."""
+    own = {(function.domain, function.name) for function in model.functions}
+    return {(node.domain, node.op_type) for node in _nodes(model)} - own
+
+
+def wrong_operators(model: Any) -> str:
+    """Why the model's operators can't be run here, "" when nothing speaks against it."""
+    known = onnx.defs.onnx_opset_version()
+    for imported in model.opset_import:
+        if imported.domain in _STANDARD and imported.version > known:
+            return f"it needs ONNX opset {imported.version}, known here up to {known}"
+    for domain, name in sorted(operators(model)):
+        if domain not in _KNOWN_DOMAINS:
+            return f"it uses the custom operator {name} of {domain}, which ONNX Runtime does not have"
+        if domain in _STANDARD and not onnx.defs.has(name):
+            return f"it uses the operator {name}, which ONNX does not have"
+    return ""
+
+
+def wrong_weights(model: Any, sizes: Mapping[str, int]) -> str:
+    """Why external weights can't be where the model says, given the version's file sizes by name; "" when they can.
+
+    Offsets and lengths as in ONNX's ExternalData: relative file name, bytes from the start, bytes.
+    """
+    for tensor in external_weights(model):
+        entry = {item.key: item.value for item in tensor.external_data}
+        location = entry.get("location", "")
+        if location.startswith("./"):
+            location = location[2:]
+        parts = location.split("/")
+        if not location or any(part in ("", ".", "..") for part in parts) or "\\" in location:
+            return f"its weights {tensor.name} lie outside the version: {entry.get('location', '')!r}"
+        if location not in sizes:
+            return f"its weights {tensor.name} are in {location}, which is missing"
+        try:
+            offset, length = int(entry.get("offset", 0)), int(entry.get("length", 0))
+        except ValueError:
+            return f"its weights {tensor.name} have an offset or length that is no number"
+        if offset < 0 or length < 0 or offset + length > sizes[location]:
+            return f"its weights {tensor.name} end at byte {offset + length} of {location}, which has {sizes[location]}"
+    return ""
+
+
+def _graphs(model: Any) -> Iterator[Any]:
+    """The main graph, every function, and every graph inside one of their nodes."""
+    waiting = [model.graph, *model.functions]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    waiting.append(attribute.g)
+                waiting.extend(attribute.graphs)
+
+
+def _nodes(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        yield from graph.node
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        if isinstance(graph, onnx.GraphProto):
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+                for sparse in (
+                    *attribute.sparse_tensors,
+                    *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+                ):
+                    yield from (sparse.values, sparse.indices)
+
+
+def _port(value: Any) -> Port:
+    if not value.type.HasField("tensor_type"):
+        return Port(value.name, value.type.WhichOneof("value") or "nothing", [])
+    tensor = value.type.tensor_type
+    shape: list[int | str | None] = [
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim
+    ]
+    return Port(value.name, f"tensor({_TYPE_NAMES.get(tensor.elem_type, 'unknown')})", shape)

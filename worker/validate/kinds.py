@@ -1,0 +1,62 @@
+"""The kinds of models there are: which files each needs, which signature, and how it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..sensevoice.model import BadModel, describe, find
+from .graph import Signature
+from .speech import Speech
+from .subject import BadSubject, Subject
+from .tensors import Tensors
+
+TENSOR_MODEL: Final = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`model_file` finds the ONNX file in a directory and `signature` says what the graph is, both raising BadSubject;
+    `load` is given directory, model file, threads and providers."""
+
+    model_file: Callable[[Path], str]
+    signature: Callable[[Path, str, Signature], str]
+    load: Callable[[Path, str, int, Sequence[str]], Subject]
+
+
+def _speech_file(directory: Path) -> str:
+    try:
+        return find(directory).model.name
+    except BadModel as e:
+        raise BadSubject(str(e)) from e
+
+
+def _speech_signature(directory: Path, model: str, signature: Signature) -> str:
+    try:
+        known = describe(signature, find(directory, model))
+    except BadModel as e:
+        raise BadSubject(str(e)) from e
+    return f"{known.flavour} export, {known.vocabulary_size} tokens"
+
+
+def _tensor_file(directory: Path) -> str:
+    if not (directory / TENSOR_MODEL).is_file():
+        raise BadSubject(f"cannot find {TENSOR_MODEL}: no such file in the version")
+    return TENSOR_MODEL
+
+
+def _tensor_signature(directory: Path, model: str, signature: Signature) -> str:
+    ports = (*signature.get_inputs(), *signature.get_outputs())
+    for port in ports:
+        if not port.type.startswith("tensor("):
+            raise BadSubject(f"cannot use {model}: '{port.name}' is a {port.type}, not a tensor")
+    names = (", ".join(port.name for port in side) for side in (signature.get_inputs(), signature.get_outputs()))
+    return " → ".join(names)
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "sensevoice": Kind(_speech_file, _speech_signature, Speech.load),
+    "tensor": Kind(_tensor_file, _tensor_signature, Tensors.load),
+}

@@ -1,0 +1,91 @@
+"""Runs the gates in order until one fails, says each start and end, and turns acceptance into an artifact.
+
+Knows no gate's business. Invariant: exactly one verdict comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from .. import protocol
+from ..protocol import GateDone, GateStarted, Judged
+from . import budget, golden, integrity, layout, load, probe, signature
+from .context import Answer, Context, NoVerdict, count, printable, size
+from .finish import publish
+from .kinds import KINDS
+from .subject import OutOfMemory
+
+Say = Callable[[protocol.FromValidator], None]
+Gate = Callable[[Context], Answer]
+
+GATES: Final[tuple[tuple[str, Gate], ...]] = (
+    ("layout", layout.check),
+    ("integrity", integrity.check),
+    ("signature", signature.check),
+    ("load", load.check),
+    ("probe", probe.check),
+    ("golden", golden.check),
+    ("budget", budget.check),
+)
+
+
+def judge(candidate: protocol.Candidate, directory: Path, say: Say, before: tuple[GateDone, ...] = ()) -> Judged:
+    """The verdict on a candidate, judged in `directory`, which is empty and ours; `before` goes in front of the gates.
+
+    On acceptance the directory becomes the artifact when the candidate has an `artifact_root`; else it is the caller's
+    to remove.
+    """
+    if candidate.kind not in KINDS:
+        return Judged(False, f"its kind {candidate.kind!r} is not one of {', '.join(KINDS)}")
+    context = Context(candidate, directory)
+    done = list(before)
+    try:
+        for name, gate in GATES:
+            say(GateStarted(name))
+            answer = _timed(name, gate, context)
+            say(answer)
+            done.append(answer)
+            if not answer.passed:
+                return _verdict(context, accepted=False, because=answer.because)
+        return _accepted(context, tuple(done))
+    except NoVerdict as e:
+        return _verdict(context, accepted=False, because=str(e), changing=True)
+
+
+def _timed(name: str, gate: Gate, context: Context) -> GateDone:
+    start = perf_counter()
+    try:
+        answer = gate(context)
+    except (MemoryError, OutOfMemory):
+        allowed = context.candidate.memory_bytes
+        answer = Answer(False, f"needs more memory than the {size(allowed)} allowed" if allowed else "out of memory")
+    seconds = round(perf_counter() - start, 4)
+    return GateDone(name, answer.passed, seconds, printable(answer.because), answer.warning)
+
+
+def _accepted(context: Context, done: tuple[GateDone, ...]) -> Judged:
+    """What follows acceptance, in order: steps that improve the form of the copy come before it is published."""
+    artifact = ""
+    if context.candidate.artifact_root:
+        try:
+            artifact = str(publish(context, done))
+        except OSError as e:
+            raise NoVerdict(f"cannot keep the accepted version: {e.filename}: {e.strerror}") from e
+    warnings = sum(answer.warning for answer in done)
+    because = "all gates passed" + (f", {count(warnings, 'warning')}" if warnings else "")
+    return _verdict(context, accepted=True, because=because, artifact=artifact)
+
+
+def _verdict(context: Context, *, accepted: bool, because: str, artifact: str = "", changing: bool = False) -> Judged:
+    return Judged(
+        accepted=accepted,
+        because=printable(because),
+        digest=context.digest,
+        artifact=artifact,
+        bytes=context.bytes,
+        load_bytes=context.load_bytes,
+        changing=changing,
+    )

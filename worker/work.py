@@ -1,0 +1,101 @@
+"""Runs models off the event loop, one inference at a time, first come first served piece by piece.
+
+A request has one job in the lane at any time; a clip of many pieces queues anew for each, so short requests pass
+between them. Decides who is let in. Invariant: requests admitted, bytes of uploads and bytes of decoded audio are all
+bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """No room now; the text says which limit. The client may come again in a second."""
+
+
+class Work:
+    """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
+
+    `queue`: requests that may wait besides the one in work. `upload_bytes`: of all requests together.
+    `audio_bytes`: decoded samples above which no further clip is decoded.
+    """
+
+    def __init__(self, *, queue: int, upload_bytes: int, audio_bytes: int) -> None:
+        self.load = 0
+        self.running: set[asyncio.Task[Any]] = set()
+        self._queue = queue
+        self._upload_bytes, self._uploading = upload_bytes, 0
+        self._audio_bytes, self._held = audio_bytes, 0
+        self._less = asyncio.Event()
+        # Two lanes, so that decoding an hour of audio does not stand before everybody's inference.
+        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding")
+
+    def check(self) -> None:
+        """Raises Busy when a request that comes now could not be admitted."""
+        if self.load > self._queue:
+            raise Busy(f"cannot take the request: {self._queue} are waiting already")
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """One of the queue's places. Raises Busy when there is none."""
+        self.check()
+        self.load += 1
+        try:
+            yield
+        finally:
+            self.load -= 1
+
+    @contextmanager
+    def upload(self) -> Iterator[Callable[[int], None]]:
+        """Counts the bytes of one upload while they are held; the given function raises Busy above the limit of all."""
+        mine = 0
+
+        def count(amount: int) -> None:
+            nonlocal mine
+            if self._uploading + amount > self._upload_bytes:
+                raise Busy(f"cannot take the upload: {self._uploading} bytes of uploads are in work already")
+            mine += amount
+            self._uploading += amount
+
+        try:
+            yield count
+        finally:
+            self._uploading -= mine
+
+    async def space(self) -> None:
+        """Waits until another clip may be decoded."""
+        while self._held >= self._audio_bytes:
+            self._less.clear()
+            await self._less.wait()
+
+    @contextmanager
+    def holding(self, audio_bytes: int) -> Iterator[None]:
+        """Counts decoded audio while it is held."""
+        self._held += audio_bytes
+        try:
+            yield
+        finally:
+            self._held -= audio_bytes
+            self._less.set()
+
+    def give_up(self) -> None:
+        """Ends everything in `running`: the worker leaves and can't wait any longer."""
+        for task in tuple(self.running):
+            task.cancel()
+
+    async def infer(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `job` when its turn comes. Cancelled before its turn, it never runs; after it, its result is dropped."""
+        return await asyncio.wrap_future(self._inference.submit(job, *args, **kwargs))
+
+    async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same beside inference."""
+        return await asyncio.wrap_future(self._decoding.submit(job, *args, **kwargs))
