@@ -57,15 +57,22 @@ def _start_of_tail(fd: int, lines: int) -> int:
 
 
 class Follower:
-    """Follows one path. `poll()` gives the new whole lines since the last call; call it every fraction of a second."""
+    """Follows one path. `first` holds the lines to begin with; `poll()` gives the whole lines since the last call.
 
-    def __init__(self, path: str, *, from_start: bool = False) -> None:
+    Poll every fraction of a second: of several rotations between two polls only the last file is read.
+    """
+
+    def __init__(self, path: str, *, lines: int = 0) -> None:
+        """Begins `lines` lines before the end of what is there; raises OSError when that cannot be read."""
         self._path, self._fd, self._offset = path, -1, 0
         self._mark: tuple[int, int] | None = None
         self._held = b""
         self._lingered = 0
-        if self._open() and not from_start:
-            self._offset = os.fstat(self._fd).st_size
+        self.first: list[bytes] = []
+        if self._open():
+            self._offset = _start_of_tail(self._fd, min(lines, MAX_TAIL_LINES))
+            found = list(self._read())
+            self.first = found[-lines:] if lines else []
 
     def close(self) -> None:
         """Lets the file go."""
@@ -92,7 +99,7 @@ class Follower:
     def _open(self) -> bool:
         try:
             self._fd = os.open(self._path, _READ)
-        except OSError:
+        except FileNotFoundError:
             return False
         self._offset = 0
         self._mark = self._read_mark()

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import gzip
 import importlib
+import io
 import os
 import stat
 import threading
@@ -147,9 +148,11 @@ def _unpacked_equals(dir_fd: int, name: str, packed: str, files: Files) -> bool:
 
 def open_packed(fd: int, name: str) -> Any:
     """A binary reader of what an archive holds, by its name's ending. Takes the descriptor over."""
-    raw = os.fdopen(fd, "rb")
+    raw = io.FileIO(fd)
     if name.endswith(".gz"):
-        return gzip.GzipFile(fileobj=raw)
+        reader = gzip.GzipFile(fileobj=raw)
+        reader.myfileobj = raw  # closing the reader then closes the file too
+        return reader
     if name.endswith(".zst"):
         zstandard = _zstandard()
         if zstandard is None:

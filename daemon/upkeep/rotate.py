@@ -258,25 +258,32 @@ class Rotator:
         return True
 
     def _compress_set(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
-        method = pack.available(log_set.policy.compress)
-        for archive in sorted(self._mine(log_set, look(dir_fd, self._files)), key=lambda a: a.stamp):
+        listing = look(dir_fd, self._files)
+        for archive in sorted(self._mine(log_set, listing), key=lambda a: a.stamp):
             if archive.packed:
                 continue
-            path = f"{log_set.directory}/{archive.name}"
-            for attempt in (1, 2):
-                try:
-                    packed = pack.pack(dir_fd, archive.name, method, self._files, self._stop)
-                except pack.NotYet as e:
-                    outcome.steps.append(Step("spared", path, str(e)))
-                except FileNotFoundError:
-                    break
-                except OSError as e:
-                    if attempt == 1 and e.errno in _FULL and self._give_up_oldest(log_set, dir_fd, outcome):
-                        continue
-                    outcome.trouble.append(_cannot("compress", path, e) + "; it stays as it is")
-                else:
-                    outcome.steps.append(Step("packed", path, f"{method}, every writer has left it", packed))
-                break
+            twins = [archive.name + ending for ending in pack.ENDINGS.values() if archive.name + ending in listing.names]
+            if twins:
+                self._settle(log_set, dir_fd, archive.name, twins[0], outcome)
+            else:
+                self._compress_file(log_set, dir_fd, archive.name, outcome)
+
+    def _compress_file(self, log_set: LogSet, dir_fd: int, name: str, outcome: RotationOutcome) -> None:
+        path, method = f"{log_set.directory}/{name}", pack.available(log_set.policy.compress)
+        for attempt in (1, 2):
+            try:
+                packed = pack.pack(dir_fd, name, method, self._files, self._stop)
+            except pack.NotYet as e:
+                outcome.steps.append(Step("spared", path, str(e)))
+            except FileNotFoundError:
+                return
+            except OSError as e:
+                if attempt == 1 and e.errno in _FULL and self._give_up_oldest(log_set, dir_fd, outcome):
+                    continue
+                outcome.trouble.append(_cannot("compress", path, e) + "; it stays as it is")
+            else:
+                outcome.steps.append(Step("packed", path, f"{method}, every writer has left it", packed))
+            return
 
     def _tidy(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
         listing = look(dir_fd, self._files)

@@ -7,6 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.attackers import Exchanger
+from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run, spared
+from tests.namespaces import in_private_mounts
+from tests.support import eventually
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.upkeep import because, trash
@@ -14,10 +18,6 @@ from modelward.daemon.upkeep.files import Files
 from modelward.daemon.upkeep.quota import Rule
 from modelward.daemon.upkeep.remover import Budget, Remover
 from modelward.daemon.upkeep.walk import MAX_DEPTH
-from tests.attackers import Exchanger
-from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run, spared
-from tests.namespaces import in_private_mounts
-from tests.support import eventually
 
 pytestmark = pytest.mark.system
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.writers import NO_LOSSES, Writer, losses, read_all, whole_lines
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.upkeep.files import Files
 from modelward.daemon.upkeep.rotate import LogSet, RotationOutcome, Rotator
 from modelward.daemon.upkeep.rotation import Policy
-from tests.writers import NO_LOSSES, Writer, losses, read_all, whole_lines
 
 pytestmark = pytest.mark.system
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.daemon.upkeep.clocks import HandClock
+from tests.faults import READING, Faults, dies_in_a_child
 
 from modelward.daemon.upkeep import collapse as collapsing
 from modelward.daemon.upkeep import marks
@@ -19,8 +21,6 @@ from modelward.daemon.upkeep.collapse import Spared, Unsupported, collapse, trun
 from modelward.daemon.upkeep.files import Files
 from modelward.daemon.upkeep.rotate import LogSet, Rotator
 from modelward.daemon.upkeep.rotation import Policy
-from tests.daemon.upkeep.clocks import HandClock
-from tests.faults import READING, Faults, dies_in_a_child
 
 NAME = "app.log"
 STAMPS = [f"20260102T0304{i:02d}.000000Z" for i in range(60)]

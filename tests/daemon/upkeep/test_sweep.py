@@ -12,13 +12,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.daemon.upkeep.sweeping import DAY, LATER, listed, make, names, of, orders, run, spared
+from tests.faults import READING, Faults
 
 from modelward.daemon.upkeep import because
 from modelward.daemon.upkeep.files import Files
 from modelward.daemon.upkeep.quota import Margin, Rule
 from modelward.daemon.upkeep.remover import Budget
-from tests.daemon.upkeep.sweeping import DAY, LATER, listed, make, names, of, orders, run, spared
-from tests.faults import READING, Faults
 
 
 @pytest.fixture
