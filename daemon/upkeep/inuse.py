@@ -139,5 +139,7 @@ def deleted_but_open(pids: list[int]) -> list[tuple[int, str, int]]:
             except OSError:
                 continue
             seen.add((facts.st_dev, facts.st_ino))
+            if not facts.st_blocks or path.startswith("/memfd:"):
+                continue  # takes nothing, or memory
             found.append((pid, path, facts.st_blocks * 512))
     return sorted(found, key=lambda item: -item[2])

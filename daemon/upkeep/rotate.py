@@ -262,7 +262,9 @@ class Rotator:
         for archive in sorted(self._mine(log_set, listing), key=lambda a: a.stamp):
             if archive.packed:
                 continue
-            twins = [archive.name + ending for ending in pack.ENDINGS.values() if archive.name + ending in listing.names]
+            twins = [
+                archive.name + ending for ending in pack.ENDINGS.values() if archive.name + ending in listing.names
+            ]
             if twins:
                 self._settle(log_set, dir_fd, archive.name, twins[0], outcome)
             else:

@@ -279,9 +279,7 @@ def test_when_renaming_is_not_allowed_writing_goes_on_and_it_is_said(logs: Path)
     write(logs, 0)
     denied = Faults(1, PermissionError(errno.EACCES, "Permission denied"), frozenset({"rename_noreplace"}))
     outcome = rotator(files=denied.files).rotate(sets(logs))
-    assert outcome.trouble == [
-        f"cannot rotate {logs}/a.log: Permission denied; writing goes on to the old file"
-    ]
+    assert outcome.trouble == [f"cannot rotate {logs}/a.log: Permission denied; writing goes on to the old file"]
     assert names(logs) == ["a.log"]
 
 

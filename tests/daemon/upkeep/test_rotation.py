@@ -115,9 +115,7 @@ def test_an_archive_dated_in_the_future_is_not_older_than_anything() -> None:
     st.integers(0, 5),
     st.integers(0, 2000),
 )
-def test_what_stays_is_always_newer_than_what_goes(
-    facts: list[tuple[int, int, float]], keep: int, total: int
-) -> None:
+def test_what_stays_is_always_newer_than_what_goes(facts: list[tuple[int, int, float]], keep: int, total: int) -> None:
     found = [archive(n * 100 + i, size=size) for i, (n, size, _) in enumerate(facts)]
     gone = {d.name for d in drops(found, Policy(keep=keep, max_total_bytes=total), NOON)}
     kept = [a.stamp for a in found if a.name not in gone]
