@@ -26,6 +26,7 @@ from .rotation import Archive, Live, Policy, drops, next_stamp, oldest_to_spare,
 from .walk import lock
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_BYTES = 256 * 1024  # below this much free space a disk counts as full for logs
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -143,6 +144,8 @@ class Rotator:
             self._files.close(fd)
 
     def _rotate_set(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome, force: bool, only: str) -> None:
+        if not outcome.dry_run:
+            self._relieve(log_set, dir_fd, outcome)
         listing = look(dir_fd, self._files)
         live_bytes = 0
         for name in live_names(listing, log_set.patterns):
@@ -256,6 +259,18 @@ class Rotator:
         path = f"{log_set.directory}/{oldest.name}"
         outcome.steps.append(Step("dropped", path, "the disk is full: the oldest archive goes", bytes=oldest.bytes))
         return True
+
+    def _relieve(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
+        """On a full disk gives up archives, the oldest first, so that lines can be written again."""
+        while self._full(dir_fd) and self._give_up_oldest(log_set, dir_fd, outcome):
+            continue
+
+    def _full(self, dir_fd: int) -> bool:
+        try:
+            v = self._files.statvfs(dir_fd)
+        except OSError:
+            return False
+        return v.f_bavail * v.f_frsize < FULL_BYTES or (v.f_files > 0 and v.f_favail == 0)
 
     def _compress_set(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
         listing = look(dir_fd, self._files)
