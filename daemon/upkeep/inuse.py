@@ -18,6 +18,7 @@ from typing import Final
 
 from . import because
 from .files import Files
+from .words import shown
 
 _F_SETSIG: Final = 10
 _BUSY: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
@@ -141,5 +142,5 @@ def deleted_but_open(pids: list[int]) -> list[tuple[int, str, int]]:
             seen.add((facts.st_dev, facts.st_ino))
             if not facts.st_blocks or path.startswith("/memfd:"):
                 continue  # takes nothing, or memory
-            found.append((pid, path, facts.st_blocks * 512))
+            found.append((pid, shown(path), facts.st_blocks * 512))
     return sorted(found, key=lambda item: -item[2])

@@ -1,7 +1,8 @@
 """The one door to upkeep: measure, sweep, rotate, show logs; each answer ready for JSON.
 
-Work runs on one thread of its own at idle disk priority, one thing after another, never on the event loop. Holds what
-little must last from one pass to the next: which time to trust, and how long not to try a full disk again.
+Counting and sweeping are a process of their own (sweeper.py), rotation and compression a thread, one thing after
+another; nothing of it is done on the event loop. Holds what little must last from one pass to the next: which time to
+trust, and how long not to try a full disk again.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from .. import processes
 from ..clock import Clock
 from ..config import Config
 from ..errors import Refused
-from . import follow, kernel
-from .because import removes
+from . import errand, follow, kernel
 from .files import Files
 from .logdir import live_names, look, open_log_directory
+from .orders import Counted, Counting, CountRequest, SweepRequest, Swept
 from .outcome import SweepOutcome
 from .quota import Margin
 from .rotate import LogSet, RotationOutcome, Rotator
 from .settings import KEPT_BY_RETENTION, OWN_LOGS, log_sets, margin, rules
-from .sweep import Orders, sweep, words_of
+from .sweep import Orders
 from .trusted import Trust
 from .trusted import look as look_at_clocks
 from .units import Keep
-from .usage import Progress, measure
+from .words import shown
 
 Json = dict[str, Any]
 T = TypeVar("T")
 BACK_OFF_SECONDS: Final = 600.0
-MAX_LISTED: Final = 10_000
 MAX_LINES: Final = 5_000
 
 
@@ -49,6 +50,9 @@ class _Memory:
     progress: dict[str, Json] = field(default_factory=dict)
 
 
+SWEEP_SECONDS: Final = 600.0
+
+
 class Upkeep:
     """Disk and logs of one daemon. `keep(class)(unit)` says why a unit must stay; `pids` are our processes."""
 
@@ -60,7 +64,10 @@ class Upkeep:
         keep: Callable[[str], Keep] = retention_decides,
         pids: Callable[[], Sequence[int]] = tuple,
         files: Files | None = None,
+        spawn: errand.Spawn = processes.spawn,
+        argv: Sequence[str] = tuple(processes.python(errand.MODULE)),
     ) -> None:
+        self._spawn, self._argv, self._one_errand = spawn, argv, asyncio.Lock()
         self._config, self._clock, self._keep, self._pids = config, clock, keep, pids
         self._files = files or Files()
         self._stop = threading.Event()
@@ -69,7 +76,7 @@ class Upkeep:
         self._rotator = Rotator(self._files, clock, self._stop)
 
     async def aside(self, work: Callable[[], T]) -> T:
-        """Runs one of the methods below on upkeep's thread: `await upkeep.aside(upkeep.disk)`."""
+        """Runs one of the synchronous methods below on upkeep's thread: `await upkeep.aside(upkeep.rotate)`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def close(self) -> None:
@@ -77,30 +84,45 @@ class Upkeep:
         self._stop.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def disk(self) -> Json:
-        """Where the space went: classes, disks, deleted files that are still open. `progress` tells how far it is."""
-        config = self._config()
-        progress: Progress = self._note_progress
-        usage = measure(rules(config), files=self._files, stop=self._stop, pids=self._pids(), progress=progress)
-        self._memory.progress.clear()
-        return usage.as_json()
+    async def disk(self) -> Json:
+        """Where the space went: classes, disks, deleted files that are still open. Raises Refused."""
+        request = CountRequest(rules(self._config()), list(self._pids()))
+        try:
+            found = await self._errand(request)
+        finally:
+            self._memory.progress.clear()
+        assert isinstance(found, Counted)
+        return found.usage.as_json()
 
     def progress(self) -> Json:
-        """How far a count under way is, by class; may be asked from any thread."""
-        return {"classes": list(self._memory.progress.copy().values())}
+        """How far a count under way is, by class."""
+        return {"classes": list(self._memory.progress.values())}
 
-    def _note_progress(self, name: str, entries: int, used: int) -> None:
-        self._memory.progress[name] = {"class": name, "files": entries, "bytes": used}
+    def _note_progress(self, counting: Counting) -> None:
+        shape = {"class": counting.rule, "files": counting.files, "bytes": counting.bytes}
+        self._memory.progress.pop(counting.rule, None)
+        self._memory.progress[counting.rule] = shape
 
-    def sweep(self, *, dry_run: bool = False, by_hand: bool = False) -> Json:
-        """One pass. A dry run lists each path with its because (the first MAX_LISTED; spared ones by reason only).
+    async def _errand(self, request: SweepRequest | CountRequest) -> Swept | Counted:
+        async with self._one_errand:
+            return await errand.run(
+                request,
+                self._spawn,
+                self._argv,
+                seconds=SWEEP_SECONDS,
+                why_keep=lambda rule, unit: self._keep(rule)(unit),
+                progress=self._note_progress,
+            )
+
+    async def sweep(self, *, dry_run: bool = False, by_hand: bool = False) -> Json:
+        """One pass. A dry run lists each path with its because. Raises Refused when it could not be done at all.
 
         After a pass that could not free what it must, the disk's margin rests for ten minutes unless asked by hand.
         """
         config, memory = self._config(), self._memory
         memory.trust, now, trouble = look_at_clocks(memory.trust, self._clock.wall(), self._clock.monotonic())
         resting = self._clock.monotonic() < memory.disk_quiet_until and not by_hand and not dry_run
-        orders = Orders(
+        given = Orders(
             rules(config),
             now,
             min_age_seconds=config.disk.min_age,
@@ -109,21 +131,16 @@ class Upkeep:
             dry_run=dry_run,
             clock_trouble=trouble,
         )
-        listed: list[Json] = []
-        outcome = sweep(
-            orders,
-            files=self._files,
-            clock=self._clock,
-            stop=self._stop,
-            keep=self._keep,
-            report=_lister(orders, listed) if dry_run else None,
-        )
-        if self._short(outcome):
+        done = await self._errand(SweepRequest(given, listing=dry_run))
+        assert isinstance(done, Swept)
+        if self._short(done.outcome):
             memory.disk_quiet_until = self._clock.monotonic() + BACK_OFF_SECONDS
-        answer = outcome.as_json()
+        answer = done.outcome.as_json()
         answer["resting"] = resting
         if dry_run:
-            answer["listed"] = listed
+            answer["listed"] = [
+                {"path": e.path, "bytes": e.bytes, "class": e.rule, "because": e.because} for e in done.listed
+            ]
         return answer
 
     @staticmethod
@@ -157,7 +174,7 @@ class Upkeep:
                     facts = self._files.stat(path, follow_symlinks=False)
                 except OSError:
                     continue
-                found.append({"name": name, "path": path, "bytes": facts.st_size, "own": log_set.own})
+                found.append({"name": shown(name), "path": shown(path), "bytes": facts.st_size, "own": log_set.own})
         return {"logs": found}
 
     def tail(self, name: str, lines: int) -> Json:
@@ -195,15 +212,3 @@ class Upkeep:
                 if file in (name, name.removesuffix(".log")):
                     return path
         return file
-
-
-def _lister(orders: Orders, listed: list[Json]) -> Callable[[str, int, int], None]:
-    by_path = sorted(orders.rules, key=lambda rule: -len(rule.path))
-
-    def report(path: str, used: int, code: int) -> None:
-        if removes(code) and len(listed) < MAX_LISTED:
-            rule = next((rule for rule in by_path if path.startswith(rule.path.rstrip("/") + "/")), by_path[-1])
-            shown = path.encode("utf-8", "backslashreplace").decode()
-            listed.append({"path": shown, "bytes": used, "class": rule.name, "because": words_of(code, rule, orders)})
-
-    return report

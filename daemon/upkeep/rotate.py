@@ -24,6 +24,7 @@ from .files import Files
 from .logdir import Listing, live_file, live_names, look, open_log_directory
 from .rotation import Archive, Live, Policy, drops, next_stamp, oldest_to_spare, parse_archive, why_rotate
 from .walk import lock
+from .words import shown
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_BYTES = 256 * 1024  # below this much free space a disk counts as full for logs
@@ -65,11 +66,17 @@ class RotationOutcome:
         return {
             "dry_run": self.dry_run,
             "steps": [
-                {"action": s.action, "path": s.path, "because": s.because, "archive": s.archive, "bytes": s.bytes}
-                for s in self.steps
+                {
+                    "action": step.action,
+                    "path": shown(step.path),
+                    "because": shown(step.because),
+                    "archive": shown(step.archive),
+                    "bytes": step.bytes,
+                }
+                for step in self.steps
             ],
             "tell_writers": self.tell_writers,
-            "trouble": self.trouble,
+            "trouble": [shown(sentence) for sentence in self.trouble],
         }
 
 

@@ -20,6 +20,7 @@ from .inuse import deleted_but_open
 from .outcome import space_json
 from .quota import Rule, Space
 from .walk import Directory, Interrupted, Row, open_root, walk
+from .words import shown
 
 LARGEST: Final = 10
 PROGRESS_ENTRIES: Final = 10_000
@@ -158,7 +159,7 @@ class _Counter:
         for name, st in rows:
             used = self._take(st)
             if at_root:
-                self._rank(used, name)
+                self._rank(used, shown(name))
         self._usage.files += len(rows)
         before = self._entries // PROGRESS_ENTRIES
         self._entries += len(rows)
@@ -174,8 +175,8 @@ class _Counter:
 
     def passed_over(self, directory: Directory, name: str, found: os.stat_result | None, code: int) -> None:
         if code not in (ELSEWHERE, GONE, OWN_RULE):
-            self._usage.note = f"not everything could be read: {name or directory.name}"
+            self._usage.note = f"not everything could be read: {shown(name or directory.name)}"
 
     def leaving(self, directory: Directory) -> None:
         if directory.depth == 1:
-            self._rank(self._top, directory.name + "/")
+            self._rank(self._top, shown(directory.name) + "/")

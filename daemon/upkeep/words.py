@@ -25,3 +25,8 @@ def span(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1, "file"` as "1 file"; `2` as "2 files"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def shown(name: str) -> str:
+    """A file name for people and JSON: lone surrogates (bytes that are no UTF-8) as escapes."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()

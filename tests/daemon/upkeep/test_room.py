@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
@@ -58,6 +59,12 @@ class House:
         self.clock = HandClock(wall=base.stat().st_ctime + MONTH)
         self.upkeep = Upkeep(lambda: self.config, self.clock, pids=lambda: [os.getpid()])
 
+    def sweep(self, **kwargs: bool) -> dict[str, Any]:
+        return asyncio.run(self.upkeep.sweep(**kwargs))
+
+    def disk(self) -> dict[str, Any]:
+        return asyncio.run(self.upkeep.disk())
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
@@ -87,10 +94,10 @@ def test_every_answer_is_ready_for_json(house: House) -> None:
     (house.base / "logs/access.log").write_text("line\n" * 2000)
     (house.base / "state/uploads/old\udcff").write_bytes(b"x")
     answers = [
-        house.upkeep.disk(),
+        house.disk(),
         house.upkeep.progress(),
-        house.upkeep.sweep(dry_run=True),
-        house.upkeep.sweep(),
+        house.sweep(dry_run=True),
+        house.sweep(),
         house.upkeep.rotate(),
         house.upkeep.compress(own=True),
         house.upkeep.tidy(),
@@ -105,7 +112,7 @@ def test_every_answer_is_ready_for_json(house: House) -> None:
 def test_a_dry_run_lists_what_would_go_and_why(house: House) -> None:
     (house.base / "state/uploads/a.wav").write_bytes(b"x" * 100)
     (house.base / "state/tmp/b").write_bytes(b"x" * 100)
-    listed = house.upkeep.sweep(dry_run=True)["listed"]
+    listed = house.sweep(dry_run=True)["listed"]
     assert [(Path(entry["path"]).name, entry["class"], entry["because"]) for entry in listed] == [
         ("b", "tmp", "older than 1d"),
         ("a.wav", "uploads", "older than 1d"),
@@ -118,7 +125,7 @@ def test_versions_and_compiled_ones_are_left_to_retention(house: House) -> None:
         (house.base / name).mkdir()
         (house.base / name / "model.onnx").write_bytes(b"x")
     house.config = house.config.model_copy(update={"disk": configuration(house.base).disk.model_copy(update=_all())})
-    house.upkeep.sweep(by_hand=True)
+    house.sweep(by_hand=True)
     assert (house.base / "models/v1/model.onnx").exists()
     assert (house.base / "cache/compiled/v1-abc/model.onnx").exists()
 
@@ -131,26 +138,26 @@ def _all() -> dict[str, object]:
 
 def test_a_full_disk_that_cannot_be_helped_is_said_once_and_left_for_ten_minutes(house: House) -> None:
     house.config = house.config.model_copy(update={"disk": house.config.disk.model_copy(update=_all())})
-    first = house.upkeep.sweep()
+    first = house.sweep()
     assert any("cannot bring the disk" in sentence for sentence in first["trouble"])
     house.clock.advance(60)
-    second = house.upkeep.sweep()
+    second = house.sweep()
     assert second["resting"] and not second["trouble"]
-    assert house.upkeep.sweep(by_hand=True)["trouble"]
+    assert house.sweep(by_hand=True)["trouble"]
     house.clock.advance(BACK_OFF_SECONDS + 60)
-    assert house.upkeep.sweep()["trouble"]
+    assert house.sweep()["trouble"]
 
 
 def test_a_jump_of_the_wall_clock_removes_nothing(house: House) -> None:
     path = house.base / "state/uploads/mine"
     path.write_bytes(b"x")
     house.clock.step(-MONTH + 700)
-    house.upkeep.sweep()
+    house.sweep()
     house.clock.advance(60)
     house.clock.step(70 * 365 * 86400.0)
-    assert "jumped" in house.upkeep.sweep()["trouble"][0]
+    assert "jumped" in house.sweep()["trouble"][0]
     house.clock.advance(60)
-    house.upkeep.sweep()
+    house.sweep()
     assert path.exists()
 
 
