@@ -7,6 +7,7 @@ It asks the daemon before each unit; when the daemon is gone, everything stays.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -39,6 +40,7 @@ def main(arguments: list[str]) -> int:
             signal.signal(signal.SIGTERM, lambda *_: stop.set())
             signal.signal(signal.SIGIO, signal.SIG_IGN)  # what a broken lease sends
             os.nice(19)
+            gc.disable()  # the walk makes no cycles, and looking for them costs a tenth of its time
             kernel.lower_io_priority()
             stream.write(orders.encode(_do(request, stream, stop)))
             stream.flush()
