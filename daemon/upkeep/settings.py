@@ -61,7 +61,7 @@ def _policy(logs: Logs | LogsExtra, method: str) -> Policy:
         max_total_bytes=logs.max_total,
         compress=logs.compress,
         method=method,
-        truncate_if_unsupported=getattr(logs, "copytruncate", False),
+        truncate_if_unsupported=isinstance(logs, LogsExtra) and logs.copytruncate,
     )
 
 

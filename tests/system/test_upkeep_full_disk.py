@@ -25,7 +25,8 @@ from modelward.worker.logs import Logs
 base = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=750", "none", base], check=True)
 logs = Logs(str(base), worker="w0")
-sets = [LogSet(str(base), ("modelward.log", "access.log", "error.log"), Policy(max_size_bytes=200_000, method="reopen"), own=True)]
+names = ("modelward.log", "access.log", "error.log")
+sets = [LogSet(str(base), names, Policy(max_size_bytes=200_000, method="reopen"), own=True)]
 rotator = Rotator(Files(), SystemClock(), threading.Event())
 troubles = []
 def turn():
@@ -74,7 +75,7 @@ numbers = [p["number"] for p in parsed if "number" in p]
 last = [n for n in numbers if n >= 200_000]
 dropped = sum(int(n.split()[1]) for n in notes)
 middle = len([n for n in numbers if 100_000 <= n < 200_000])
-print("archives given up:", len(dropped_archives), "lines dropped and counted:", dropped, "kept:", middle, "torn:", torn)
+print("archives given up:", len(dropped_archives), "dropped and counted:", dropped, "kept:", middle, "torn:", torn)
 assert last == list(range(200_000, 201_000)), "it recovers by itself"
 assert numbers == sorted(set(numbers)), "in order, none doubled"
 assert torn <= 60
@@ -110,7 +111,8 @@ log.reopen()
 os.close(log._fd); log._fd = os.open("/dev/null", os.O_WRONLY)   # nobody may write while it is remounted
 subprocess.run(["mount", "-o", "remount,ro", base], check=True)
 outcome = rotator.rotate(sets, force=True)
-assert outcome.trouble == [f"cannot rotate {base}/a.log: Read-only file system; writing goes on to the old file"], outcome
+said = f"cannot rotate {base}/a.log: Read-only file system; writing goes on to the old file"
+assert outcome.trouble == [said], outcome
 log.reopen()
 log.write(b"lost\\n")
 assert log.dropped == 1
@@ -146,7 +148,8 @@ def test_external_logrotate_that_renames_loses_no_line_with_or_without_a_signal(
     logs.mkdir(mode=0o755)
     config = tmp_path / "logrotate.conf"
     config.write_text(
-        f'"{logs}/app.log" {{\n rotate 10000\n size 1\n nocompress\n create 0640\n dateext\n dateformat .%s\n missingok\n}}\n'
+        f'"{logs}/app.log" {{\n rotate 10000\n size 1\n nocompress\n create 0640\n'
+        " dateext\n dateformat .%s\n missingok\n}\n"
     )
     config.chmod(0o644)
     writers = [Writer(logs / "app.log", n, 1.5) for n in range(3)]
