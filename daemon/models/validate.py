@@ -74,8 +74,8 @@ async def validate(
 ) -> v.Verdict | v.Changing:
     """Judges one version. `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin.
 
-    `candidate.timeout_seconds` limits the gates, and once more compiling (0: no limit). Raises CannotStart when no child
-    could be started. When cancelled, the child is killed with its group before the cancellation goes on.
+    `candidate.timeout_seconds` limits the gates, and once more compiling (0: no limit). Raises CannotStart when no
+    child could be started. When cancelled, the child is killed with its group before the cancellation goes on.
     """
     try:
         told = msgspec.json.encode(candidate) + b"\n"

@@ -17,22 +17,22 @@ from .rotation import Policy
 
 OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
 KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})
-_TMP_SECONDS: Final = 86400.0
+_DAY_SECONDS: Final = 86400.0  # of versions only what retention lets go is removed then
 
 
 def rules(config: Config) -> list[Rule]:
     """The classes in the order in which a full disk is swept."""
     control = config.control
     first = [
-        Rule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_TMP_SECONDS),
+        Rule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
         Rule("cache", str(control.cache_dir)),
         Rule("logs", str(config.logs.dir), active=frozenset(OWN_LOGS)),
     ]
     last = [
-        Rule("compiled", str(control.cache_dir / "compiled"), unit="directory"),
-        Rule("versions", str(config.models.root), unit="directory"),
+        Rule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
+        Rule("versions", str(config.models.root), max_age_seconds=_DAY_SECONDS, unit="directory"),
     ]
-    theirs = [Rule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files) for c in config.disk.class_]
+    theirs = [Rule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files, _unit(c.name)) for c in config.disk.class_]
     named = {rule.name: rule for rule in theirs}
     builtin = {rule.name for rule in (*first, *last)}
 
@@ -40,6 +40,11 @@ def rules(config: Config) -> list[Rule]:
         return [named.get(rule.name, rule) for rule in built_in]
 
     return [*chosen(first), *(rule for rule in theirs if rule.name not in builtin), *chosen(last)]
+
+
+def _unit(name: str) -> str:
+    """Versions go whole or not at all, whoever configures the class."""
+    return "directory" if name in KEPT_BY_RETENTION else "file"
 
 
 def log_sets(config: Config) -> list[LogSet]:
