@@ -249,6 +249,34 @@ def test_an_attached_worker_that_lies_about_what_it_serves_is_cut_off_and_the_ro
     run(work)
 
 
+@pytest.mark.parametrize("serving", [V1, ""])
+def test_an_attached_worker_that_never_answers_is_left_out_and_the_version_not_blamed(
+    tmp_path: Path, serving: str
+) -> None:
+    async def deaf(path: Path) -> None:
+        while True:
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            try:
+                writer.write(p.encode(p.Hello(pid=1, name="deaf", serving=serving)))
+                while await reader.read(65536):
+                    pass
+            finally:
+                writer.close()
+
+    async def work() -> None:
+        async with room(tmp_path, wanted=1, serve=V1) as it:
+            mine = asyncio.create_task(deaf(it.socket))
+            await soon(lambda: len(it.crew.peers()) == 2)
+            rollout = await it.conductor.run(it.rollout(V2), IMPATIENT)
+            assert rollout.succeeded, rollout.outcome
+            assert ("left out" in steps(rollout)) is bool(serving)
+            assert it.serving()["w1"] == V2
+            mine.cancel()
+            await asyncio.wait({mine})
+
+    run(work)
+
+
 def test_the_steps_kept_are_bounded_and_told_as_they_happen(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve=V1) as it:
