@@ -261,7 +261,10 @@ class Conductor:
 
     def _view(self, rollout: Rollout, target: Target) -> View:
         now, part = self._clock.monotonic(), self._part(rollout)
-        workers = tuple(roster.view(peer, rollout.wire_id, target.version, target.artifact) for peer in part)
+        what = rollout.wire_id, target.version, target.artifact
+        workers = tuple(roster.view(peer, *what) for peer in part)
+        if not rollout.returning:
+            workers += tuple(view for peer in self._crew.missing() if (view := roster.away(peer, *what)))
         rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
         if workers and rollout.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
             rollout.all_moved = now

@@ -7,7 +7,7 @@ one ready; the link moves only when every worker proved the version; a failure e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -21,6 +21,7 @@ class Stage(StrEnum):
     REFUSED = "refused"
     COMMITTING = "committing"
     MOVED = "moved"  # serves the target
+    AWAY = "away"  # it had to do with the target when its connection ended: it comes back, or its death is told
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class Done:
 
 Action = Prepare | Commit | SwitchLink | LeaveOut | Wait | Fail | Done
 
+AWAY_SECONDS = 5.0
+"""A living worker joins again sooner."""
 LEAST_REQUESTS = 20
 """Fewer requests than this say nothing about a version's latency."""
 LEAST_LATENCY_SECONDS = 0.010
@@ -139,6 +142,11 @@ def next_action(view: View, policy: Policy) -> Action:
             return LeaveOut(worker.name, because)
     if because := _broken(view, policy):
         return Fail(because)
+    if away := [w for w in view.workers if w.stage is Stage.AWAY]:
+        until = max(w.since for w in away) + AWAY_SECONDS
+        if view.now < until:
+            return Wait(until, f"{away[0].name} is away")
+        view = replace(view, workers=tuple(w for w in view.workers if w.stage is not Stage.AWAY))
     if not view.workers:
         return Wait(view.started + policy.reload_timeout_seconds, "no worker is there yet")
     if action := _next_to_move(view, policy):
@@ -216,7 +224,7 @@ def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -
     Measured against the workers still on the old version, or against `before_it` when they answered too little.
     """
     new = [w.figures for w in workers if w.stage is Stage.MOVED]
-    old = [w.figures for w in workers if w.stage is not Stage.MOVED]
+    old = [w.figures for w in workers if w.stage not in (Stage.MOVED, Stage.AWAY)]
     if sum(f.requests for f in old) < LEAST_REQUESTS:
         old = [before_it]
     requests, errors = sum(f.requests for f in new), sum(f.errors for f in new)

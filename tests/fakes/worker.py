@@ -3,7 +3,8 @@
 `python worker.py SOCKET NAME SCRIPT`: SCRIPT is JSON, by version what it does with it ("refuse", "hang", "hang at
 commit", "no commit", "fails" every other request), and under "*" how it behaves: "slow" loads its welcome for ever,
 "ignores drain", "loses drain" leaves its connection at the first word to leave; a number takes so many seconds for its
-welcome. SIGUSR1 makes it join anew. Standard library only.
+welcome. SIGUSR1 makes it join anew; SIGUSR2 makes it leave its connection and die of SIGABRT a little later. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ class Worker:
 
     def join_anew(self, *_: object) -> None:
         self.again = True
+
+    def die_slowly(self, *_: object) -> None:
+        self.connection.close()
+        time.sleep(0.4)
+        os.abort()
 
     def run(self) -> None:
         while True:
@@ -134,6 +140,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = Worker(path, name, script)
     signal.signal(signal.SIGUSR1, worker.join_anew)
+    signal.signal(signal.SIGUSR2, worker.die_slowly)
     worker.run()
 
 

@@ -88,6 +88,21 @@ def test_a_canary_that_crashes_ends_it_and_one_that_was_killed_does_not(
     run(work)
 
 
+def test_a_crash_whose_hangup_is_seen_long_before_its_death_lets_nothing_happen_in_between(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with room(tmp_path, wanted=3, serve=V1) as it:
+            going = under_way(it, it.rollout(V2), LONG)
+            name = await canary(it)
+            os.kill(it.pid(name), signal.SIGUSR2)
+            rollout = await going
+            assert rollout.blame
+            assert [step["worker"] for step in rollout.steps if step["step"] == "prepare"] == [name]
+            assert it.links == []
+            await it.all_serve(V1, 3)
+
+    run(work)
+
+
 def test_killed_again_and_again_it_may_be_the_version_after_all(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=3, serve=V1) as it:

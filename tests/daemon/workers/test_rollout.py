@@ -37,6 +37,7 @@ STAGES = {
     "no": Stage.REFUSED,
     "swap": Stage.COMMITTING,
     "new": Stage.MOVED,
+    "away": Stage.AWAY,
 }
 
 
@@ -194,6 +195,22 @@ def test_a_newcomer_may_first_load_what_it_was_welcomed_with_and_is_never_blamed
 def test_a_refusal_or_a_worker_that_takes_too_long_ends_it(stages: str, expected: str) -> None:
     policy = replace(POLICY, canary=2) if stages.startswith("ready@999") else POLICY
     assert told(stages, policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ("away old", "wait 4: w1 is away"),
+        ("away@2 new@20 away@3", "wait 3: w1 is away"),
+        ("away new@20 ready", "wait 4: w1 is away"),
+        ("away@5 new@20", "link"),
+        ("away@5 old", "prepare w2"),
+        ("away no", "fail: worker w2 refused it: bad graph"),
+        ("away@5", "wait 40: no worker is there yet"),
+    ],
+)
+def test_nothing_goes_on_before_it_is_known_what_became_of_a_worker_that_vanished(stages: str, expected: str) -> None:
+    assert told(stages) == expected
 
 
 @pytest.mark.parametrize("stages", ["old", "new@4 old", "new@20 new", "ready"])
