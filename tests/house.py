@@ -184,7 +184,8 @@ class House:
         return bool(workers) and all(w["state"] == "ready" and w["serving"] == version for w in workers)
 
     def await_serving(self, version: str, seconds: float = 30.0) -> None:
-        eventually(lambda: self.serves(version), seconds)
+        """Returns when every worker answers with it and the rollout that brought it is over and written down."""
+        eventually(lambda: self.serves(version) and self.status()["rollout"] is None, seconds)
 
     def await_state(self, version: str, state: str, seconds: float = 60.0) -> dict[str, Any]:
         """The version once it is in this state."""

@@ -95,6 +95,7 @@ def run(settings: WorkerSettings, listener: socket.socket) -> int:
         from .logs import Logs
         from .models import UnknownKind, loader
         from .process import Process
+        from .session import missing_providers
 
         load = loader(settings)
     except (ImportError, OSError) as e:
@@ -103,6 +104,8 @@ def run(settings: WorkerSettings, listener: socket.socket) -> int:
         raise CannotBoot(str(e)) from e
     logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level)
     logs.adopt_logging()
+    if missing := missing_providers(settings.providers):
+        logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=", ".join(missing))
     # What is imported by now stays: the collector need not look at it again after each swap.
     gc.collect()
     gc.freeze()

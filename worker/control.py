@@ -22,7 +22,7 @@ from .counters import Counters
 from .engine import CannotLoad, Engine, Loaded
 
 FIRST_WAIT_SECONDS: Final = 0.1
-LONGEST_WAIT_SECONDS: Final = 2.0
+LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that returns wants its workers back within a second
 CONNECT_SECONDS: Final = 5.0
 QUIET_BEAT_SECONDS: Final = 10.0
 SHORTEST_BEAT_SECONDS: Final = 0.1
@@ -192,18 +192,37 @@ class Control:
     async def _prepare(self, message: p.Prepare) -> None:
         start = time.perf_counter()
         self._log.info("preparing", rollout=message.rollout, version=message.version, serving=self._serving())
-        writer = self._writer
+        writer, before = self._writer, self._engine.current
+        place = (before.version, before.artifact) if before else None
+        del before  # or it would be held while it is to go
         try:
+            if message.unload_first:
+                self._log.warning("unloading first", rollout=message.rollout, version=self._serving())
+                await self._engine.unload()
             await self._engine.prepare(message.rollout, message.version, message.artifact)
         except CannotLoad as e:
+            await self._put_back(place)
             self._refuses(message.rollout, message.version, e, start)
             return
         if self._writer is not writer:
             self._engine.abort(message.rollout)
+            await self._put_back(place)
             return
         seconds = round(time.perf_counter() - start, 3)
         self._log.info("prepared", rollout=message.rollout, version=message.version, seconds=seconds)
         self._send(p.Prepared(message.rollout, message.version, seconds=seconds))
+
+    async def _put_back(self, place: tuple[str, str] | None) -> None:
+        """Serves again what was unloaded for a version that then could not be served."""
+        if self._engine.current is not None or place is None:
+            return
+        start, rollout = time.perf_counter(), f"back to {place[0]}"
+        try:
+            await self._engine.prepare(rollout, *place)
+            self._serves(self._engine.commit(rollout), "", start)
+        except CannotLoad as e:
+            self._log.error("nothing left to serve", version=place[0], because=str(e))
+            self._engine.give_up()
 
     def _commit(self, message: p.Commit) -> None:
         start = time.perf_counter()

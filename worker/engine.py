@@ -12,7 +12,10 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from .memory import trim
@@ -21,6 +24,7 @@ from .models import Model
 ABANDONED_LOADS: Final = 2
 LOAD_NICENESS: Final = 10
 TRIM_SECONDS: Final = 0.2
+RELEASE_SECONDS: Final = 30.0
 
 
 class CannotLoad(Exception):
@@ -50,6 +54,7 @@ class _Preparing:
     version: str
     artifact: str
     done: asyncio.Future[Loaded]
+    started: bool = False
 
 
 class Engine:
@@ -68,13 +73,43 @@ class Engine:
         self._preparing: _Preparing | None = None
         self._prepared: tuple[str, Loaded] | None = None
         self.abandoned = 0
-        self._trims: set[asyncio.Future[None]] = set()
+        self._trimming = ThreadPoolExecutor(1, thread_name_prefix="trim")
+        self._reloading: asyncio.Event | None = None
 
     def take(self) -> Loaded:
         """The version for one request, to keep to its end. Raises NoModel."""
         if self.current is None:
             raise NoModel("cannot answer: no model is loaded")
         return self.current
+
+    async def available(self) -> None:
+        """Returns at once, but waits while a version is being replaced by one that there is no room for beside it."""
+        if self._reloading is not None:
+            await self._reloading.wait()
+
+    async def unload(self) -> None:
+        """Lets go of what is served, and waits until the last request that holds it ended or RELEASE_SECONDS passed.
+
+        Requests that come meanwhile wait in `available` for the next commit, or until `give_up`.
+        """
+        old, self.current = self.current, None
+        if self._reloading is None:
+            self._reloading = asyncio.Event()
+        if old is None:
+            return
+        loop, released = asyncio.get_running_loop(), asyncio.Event()
+        weakref.finalize(old, lambda: loop.call_soon_threadsafe(released.set)).atexit = False
+        del old
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await released.wait()
+        await loop.run_in_executor(self._trimming, trim)
+
+    def give_up(self) -> None:
+        """Nothing will replace what was unloaded: whoever waits for it is told so."""
+        if self._reloading is not None:
+            self._reloading.set()
+            self._reloading = None
 
     @property
     def prepared(self) -> str:
@@ -85,6 +120,7 @@ class Engine:
         """Loads and warms `version` aside; the newest call replaces an older one. Raises CannotLoad with the reason.
 
         An older call that is still waiting ends with CannotLoad; its load goes on alone and its result is dropped.
+        While ABANDONED_LOADS of those run, the newest waits: what is slow about them is no fault of its own.
         """
         self._forget("replaced by a newer one")
         if (ready := self._at_hand(version, artifact)) is not None:
@@ -98,6 +134,7 @@ class Engine:
             raise CannotLoad("nothing is prepared under this rollout")
         old, self.current = self.current, self._prepared[1]
         self._prepared = None
+        self.give_up()
         if old is not None and old is not self.current:
             # The finalizer runs when the last request lets go; the model's own memory goes just after.
             weakref.finalize(old, self._trim_soon, asyncio.get_running_loop()).atexit = False
@@ -115,8 +152,8 @@ class Engine:
         if self._preparing is not None:
             if not self._preparing.done.done():
                 self._preparing.done.set_exception(CannotLoad(because))
+            self.abandoned += self._preparing.started
             self._preparing = None
-            self.abandoned += 1
         if self._prepared is not None:
             dropped, self._prepared = self._prepared[1], None
             if dropped is not self.current:
@@ -127,22 +164,29 @@ class Engine:
         return self.current if same else None
 
     async def _load_aside(self, rollout: str, version: str, artifact: str) -> Loaded:
-        if self.abandoned >= ABANDONED_LOADS:
-            raise CannotLoad(f"{self.abandoned} earlier loads that were given up are still running")
-        loop = asyncio.get_running_loop()
-        preparing = self._preparing = _Preparing(rollout, version, artifact, loop.create_future())
+        preparing = self._preparing = _Preparing(rollout, version, artifact, asyncio.get_running_loop().create_future())
+        self._start()
+        return await preparing.done
+
+    def _start(self) -> None:
+        """Starts the load that is due; while too many run that were given up, the first of them to end does it."""
+        preparing, loop = self._preparing, asyncio.get_running_loop()
+        if preparing is None or preparing.started or self.abandoned >= ABANDONED_LOADS:
+            return
+        preparing.started = True
         gentle = self._gentle and self.current is not None
+        deliver = partial(self._arrived, preparing)
         threading.Thread(
             target=_load_and_warm,
-            args=(self._load, version, artifact, gentle, loop, lambda r: self._arrived(preparing, r)),
-            name=f"load {version}",
+            args=(self._load, preparing.version, preparing.artifact, gentle, loop, deliver),
+            name=f"load {preparing.version}",
             daemon=True,
         ).start()
-        return await preparing.done
 
     def _arrived(self, preparing: _Preparing, result: Loaded | CannotLoad) -> None:
         if self._preparing is not preparing:
             self.abandoned -= 1
+            self._start()
             self._trim_soon(asyncio.get_running_loop())
             return
         self._preparing = None
@@ -161,9 +205,7 @@ class Engine:
             loop.call_soon_threadsafe(loop.call_later, TRIM_SECONDS, self._trim)
 
     def _trim(self) -> None:
-        job = asyncio.get_running_loop().run_in_executor(None, trim)
-        self._trims.add(job)
-        job.add_done_callback(self._trims.discard)
+        self._trimming.submit(trim)
 
 
 def _load_and_warm(

@@ -93,11 +93,12 @@ class Welcome(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Load `version` from `artifact` beside what is served."""
+    """Load `version` from `artifact` beside what is served; with `unload_first` after letting go of that."""
 
     rollout: str
     version: str
     artifact: str
+    unload_first: bool = False
 
 
 class Commit(Message, frozen=True):

@@ -46,12 +46,6 @@ def town(shared: House) -> House:
     return shared
 
 
-def _goes_to(house: House, version: str) -> None:
-    """Returns once every worker serves it and the rollout is over and written down."""
-    house.await_serving(version)
-    eventually(lambda: house.status()["serving"] == version and not house.status()["rollout"])
-
-
 def _names(house: House, version: str) -> bool:
     return house.link.is_symlink() and os.readlink(house.link) == version
 
@@ -103,7 +97,7 @@ def test_every_worker_serves_what_the_link_names_a_second_and_its_load_time_afte
     with town.load(clients=2) as load:
         moved = time.time()
         MOVES[way](town, OLD)
-        _goes_to(town, OLD)
+        town.await_serving(OLD)
     served = max(at(e) for e in before.events("serving"))
     loads = sum(e["seconds"] for e in before.events("prepared"))
     print(f"{way}: served by all {served - moved:.3f} s after the move; loading took {loads:.3f} s of it")
@@ -118,7 +112,7 @@ def test_every_worker_serves_what_the_link_names_a_second_and_its_load_time_afte
 def test_an_older_version_set_by_hand_stays_until_one_arrives_later(town: House) -> None:
     before = mark(town)
     MOVES["ln -sfn"](town, OLD)
-    _goes_to(town, OLD)
+    town.await_serving(OLD)
     eventually(lambda: town.version(NEW)["held"])
     assert "newer than dtmf-v1.0" in town.version(NEW)["held_because"]
     town.command("reload")  # looks again, and is done with it
@@ -126,12 +120,12 @@ def test_an_older_version_set_by_hand_stays_until_one_arrives_later(town: House)
     town.await_state("dtmf-v0.5", "accepted")
     assert town.serves(OLD)
     good_version(town.models, "dtmf-v1.2", words=True).joinpath("note.txt").write_text("other bytes")
-    _goes_to(town, "dtmf-v1.2")
+    town.await_serving("dtmf-v1.2")
     assert [e["version"] for e in before.history("activated")] == [OLD, "dtmf-v1.2"]
     assert town.version(NEW)["held"]
     shutil.rmtree(town.models / "dtmf-v0.5")
     MOVES["ln -sfn"](town, NEW)
-    _goes_to(town, NEW)
+    town.await_serving(NEW)
     shutil.rmtree(town.models / "dtmf-v1.2")
     eventually(lambda: not town.version("dtmf-v1.2"))
 
@@ -179,7 +173,7 @@ def test_a_chain_of_links_that_ends_at_a_version_is_followed_and_left_as_it_is(t
         if not (town.models / name).is_symlink():
             (town.models / name).symlink_to(to)
     _replace(town, "production")
-    _goes_to(town, OLD)
+    town.await_serving(OLD)
     assert [e["version"] for e in before.history("activated")] == [OLD]
     assert before.history("link-restored") == []
 
@@ -246,7 +240,7 @@ def test_a_hundred_moves_in_a_second_end_at_the_last_one_without_a_queue_of_load
             eventually(lambda until=moved + (i + 1) / 100: time.time() >= until)
         _replace(town, OLD)
         last = time.time()
-        _goes_to(town, OLD)
+        town.await_serving(OLD)
     eventually(lambda: town.status()["live"] == OLD and not town.status()["rollout"])
     served = max(at(e) for e in before.events("serving"))
     longest = max(e["seconds"] for e in before.events("prepared"))
@@ -262,6 +256,29 @@ def test_a_hundred_moves_in_a_second_end_at_the_last_one_without_a_queue_of_load
     time_passes = town.status()["uptime_seconds"] + 1.5
     eventually(lambda: town.status()["uptime_seconds"] > time_passes)
     assert before.loads() == loads
+
+
+def test_a_link_moved_back_while_its_rollout_is_under_way_is_the_last_word_and_costs_no_delay(build: Build) -> None:
+    house = build(rollout={"bake": 60})
+    good_version(house.models, NEW, words=True)
+    house.start()
+    house.await_serving(NEW)
+    good_version(house.models, OLD)
+    house.await_state(OLD, "accepted")
+    canary_moved = lambda: any(w["serving"] == OLD for w in house.workers())  # noqa: E731
+    with house.load(clients=2) as load:
+        for _ in range(4):
+            before, moved = mark(house), time.time()
+            _replace(house, OLD)
+            eventually(canary_moved)  # and is watched for a minute
+            _replace(house, NEW)
+            house.await_serving(NEW)
+            assert _names(house, NEW)
+            first = at(before.events("serving")[0])
+            assert first - moved <= 1.0 + 3 * before.events("prepared")[0]["seconds"]
+    assert load.failures == []
+    assert load.mixed == []
+    assert house.version(OLD)["state"] == "accepted"
 
 
 def test_a_link_to_a_rejected_version_is_put_back_with_the_reason(town: House) -> None:
@@ -283,13 +300,13 @@ def test_a_link_to_a_version_not_judged_yet_is_followed_once_it_is_accepted(town
     with town.load(clients=1) as load:
         good_version(town.models, "dtmf-v0.7")
         MOVES["ln -sfn"](town, "dtmf-v0.7")
-        _goes_to(town, "dtmf-v0.7")
+        town.await_serving("dtmf-v0.7")
     kinds = [(e["kind"], e["version"]) for e in before.history() if e["kind"] in ("accepted", "activated")]
     assert kinds == [("accepted", "dtmf-v0.7"), ("activated", "dtmf-v0.7")]
     assert before.history("link-restored") == []
     assert load.failures == []
     MOVES["ln -sfn"](town, NEW)
-    _goes_to(town, NEW)
+    town.await_serving(NEW)
     shutil.rmtree(town.models / "dtmf-v0.7")
     eventually(lambda: not town.version("dtmf-v0.7"))
 
@@ -304,16 +321,16 @@ def test_under_manual_only_the_operator_moves_the_link(build: Build) -> None:
     assert status == 503, answer
     assert not house.link.is_symlink()
     house.link.symlink_to(OLD)
-    _goes_to(house, OLD)
+    house.await_serving(OLD)
     good_version(house.models, NEW, words=True)
     house.await_state(NEW, "accepted")
     house.command("reload")
     assert house.serves(OLD)
     assert _names(house, OLD)
     MOVES["ln -sfn"](house, NEW)
-    _goes_to(house, NEW)
+    house.await_serving(NEW)
     MOVES["ln -sfn"](house, OLD)
-    _goes_to(house, OLD)
+    house.await_serving(OLD)
     assert not house.version(NEW)["held"]
 
 
@@ -322,7 +339,7 @@ def test_a_link_to_a_rejected_version_is_left_with_an_alert_when_so_configured(b
     good_version(house.models, OLD)
     broken_version(house.models, "nan_weights", "dtmf-v0.9")
     house.start()
-    _goes_to(house, OLD)
+    house.await_serving(OLD)
     house.await_state("dtmf-v0.9", "rejected")
     with house.load(clients=1) as load:
         MOVES["ln -sfn"](house, "dtmf-v0.9")

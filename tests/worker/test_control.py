@@ -10,7 +10,7 @@ import httpx
 import pytest
 from tests.fakes.daemon import FakeDaemon
 from tests.support import eventually
-from tests.worker.running import Worker, clip, copy_artifact, digits, words, worker
+from tests.worker.running import Load, Worker, clip, copy_artifact, digits, words, worker
 
 from modelward.worker import protocol as p
 
@@ -96,6 +96,34 @@ def test_refuses_a_broken_version_and_serves_on(running: Worker, tmp_path: Path)
     running.daemon.say(p.Commit("r1"))
     eventually(lambda: len(running.daemon.told(p.CannotPrepare)) == 4)
     assert running.predict(running.client(), clip("0123456789")).json()["result"] == "0123456789"
+
+
+def test_unloads_first_when_told_and_keeps_requests_waiting_instead_of_failing(running: Worker) -> None:
+    def ask(client: httpx.Client) -> str:
+        answer = running.predict(client, clip("5551234"))
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["result"])
+
+    versions = (("dtmf-v1.1", words()), ("dtmf-v1.0", digits()))
+    with Load(2, lambda: ask(running.client())) as load:
+        for i in range(6):
+            name, artifact = versions[i % 2]
+            running.daemon.say(p.Prepare(f"r{i}", name, str(artifact), unload_first=True))
+            eventually(lambda: len(running.daemon.told(p.Prepared)) == i + 1)  # noqa: B023 - used up within the round
+            running.daemon.say(p.Commit(f"r{i}"))
+            load.more(2)
+    assert load.failures == []
+    assert set(load.answers) == {"5551234", "five five five one two three four"}
+
+
+def test_serves_the_old_version_again_when_the_one_it_was_unloaded_for_is_broken(
+    running: Worker, tmp_path: Path
+) -> None:
+    broken = copy_artifact(words(), tmp_path / "broken")
+    (broken / "artifact.json").unlink()
+    running.daemon.say(p.Prepare("r1", "dtmf-v1.1", str(broken), unload_first=True))
+    assert running.daemon.wait_for(p.CannotPrepare).rollout == "r1"
+    assert version(running) == "dtmf-v1.0"
 
 
 def test_an_aborted_version_can_not_be_committed(running: Worker) -> None:

@@ -259,3 +259,10 @@ def test_serves_without_any_daemon_there(tmp_path: Path) -> None:
         assert (hello.serving, hello.artifact) == ("dtmf-v1.0", str(digits()))
         assert (hello.pid, hello.name, hello.attached) == (running.process.pid, "w1", False)
         again.close()
+
+
+@pytest.mark.system
+def test_passes_over_a_provider_that_is_not_there_and_says_so(tmp_path: Path) -> None:
+    with worker(tmp_path, digits(), providers=("NoSuchExecutionProvider", "CPUExecutionProvider")) as running:
+        assert running.predict(running.client(), clip("0123456789")).status_code == 200
+        assert running.lines("error.log")[0]["missing"] == "NoSuchExecutionProvider"

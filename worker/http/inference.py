@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -36,6 +37,9 @@ async def transcribe_upload(request: Request, *, part: str) -> dict[str, Any]:
     service.counters.begin()
     deadline = time.perf_counter() + service.settings.request_timeout_seconds
     try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(service.settings.request_timeout_seconds):
+                await service.engine.available()
         service.engine.take()
         service.work.check()
         with service.work.upload() as count:
