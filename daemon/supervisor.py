@@ -31,9 +31,10 @@ from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
 from .models.watch import Watch
-from .office import Office
+from .office import Office, own_version
 from .rolling import Rolling
 from .store import Entry, Store
+from .vigil import Vigil
 from .workers import listening
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
@@ -85,7 +86,14 @@ class Supervisor:
             happened=self.wake,
             progress=lambda rollout: self.hub.tell("rollout", rollout.as_json()),
         )
-        self.office = Office(self)
+        self.vigil = Vigil(
+            self,
+            host=socket.gethostname(),
+            version=own_version(),
+            refused=lambda: self.office.refused,
+            tell=self.hub.tell,
+        )
+        self.office: Office = Office(self)
         sockets = control.runtime_dir
         self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
         self.api = AdminServer(
@@ -105,6 +113,7 @@ class Supervisor:
         await self.judging.start()
         await self.judging.look()
         await self.rolling.start()
+        await self.vigil.start()
         self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
         await self.rolling.decide()
         self.channel.open()
@@ -125,6 +134,7 @@ class Supervisor:
         if self.channel.heal() or await self.api.heal():
             self.log.warning("socket file was gone; made again")
         self._tell_systemd()
+        self.vigil.look()
 
     async def run(self) -> None:
         """Rounds until `stop`. A round that fails is said and tried again at the next."""
@@ -159,6 +169,7 @@ class Supervisor:
         """Ends everything: nobody new, workers drained, state written."""
         systemd.notify(self.environ, "STOPPING=1", "STATUS=draining")
         self.hub.close()
+        await self.vigil.stop()
         await asyncio.to_thread(self.watch.stop)
         await self.rolling.stop()
         await self.judging.stop()
@@ -225,6 +236,7 @@ class Supervisor:
         return Welcome(serving.version, serving.artifact, beat)
 
     def _worker_ended(self, ended: Ended) -> None:
+        self.vigil.worker_ended(ended)
         self.rolling.conductor.worker_ended(ended)
         self.crew.ended(ended)
         if not ended.retired:
@@ -269,6 +281,7 @@ class Supervisor:
     # others, who are told
 
     def _told(self, entry: Entry) -> None:
+        self.vigil.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 
     def _tell_systemd(self) -> None:

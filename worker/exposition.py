@@ -30,7 +30,7 @@ class Exposition:
         self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, name: str, value: float | None, *, suffix: str = "", **labels: str) -> None:
-        """One sample; None is left out. Raises KeyError for a name, ValueError for labels, that are not in the table."""
+        """One sample; None is left out. KeyError or ValueError for a name or labels that are not in the table."""
         metric = self._table[name]
         wanted = {*metric.labels, "le"} if suffix == "_bucket" else set(metric.labels)
         if set(labels) != wanted or suffix not in _SUFFIXES.get(metric.type, ("",)):

@@ -30,6 +30,7 @@ VERBS: Final = {
     "release": "allow a held version again",
     "workers": "list the workers",
     "restart": "replace one worker or all, one at a time, replacement first",
+    "alerts": "what is alarming; `alerts test` sends everybody a test message",
     "history": "what happened: verdicts, rollouts, restarts",
     "reload": "read the configuration again, wait, and show what was refused",
     "transcribe": "send audio to the service and print the text",
