@@ -21,7 +21,7 @@ from . import gauges, reminder
 from .clock import Clock, rfc3339
 from .health import wording
 from .health.addresses import Address
-from .health.alerts import Alert, Figure, State, due, evaluate
+from .health.alerts import Alert, Figure, State, due, evaluate, turned
 from .health.announce import Item, Message, Pace, Told, plan
 from .health.monitor import MEASURED, RECENT_SECONDS, Monitor, Sample, WorkerSeen
 from .health.mounts import StatVfs
@@ -92,14 +92,17 @@ class Vigil:
 
     # its life
 
-    async def start(self) -> None:
-        """Recalls what fired and what was told, and begins to measure."""
+    async def recall(self) -> None:
+        """Takes up what fired and what was told when a former daemon ended."""
         self._began = self._clock.monotonic()
         with suppress(CannotKeep):
             record = await self._w.ledger.do(lambda store: store.fact(reminder.FACT))
             now, wall = self._began, self._clock.wall()
             self._alerts, self._told = reminder.read(record, self._rules(), now, wall)
             self._kept = dict(self._told)
+
+    def begin(self) -> None:
+        """Measures from now on."""
         self._go(self._measure_for_ever(), "monitor")
 
     async def stop(self) -> None:
@@ -190,8 +193,7 @@ class Vigil:
 
     def _note(self, before: dict[str, Alert]) -> None:
         """History, log and events for what began or ended."""
-        changed = [a for f, a in self._alerts.items() if (f in before and before[f].fired) != a.fired]
-        changed = [a for a in changed if a.fired is not None or before[a.fingerprint].fired is not None]
+        changed = turned(before, self._alerts)
         for number, alert in enumerate(changed):
             began, text = alert.fired is not None, wording.sentence(alert)
             self._tell("alert", self._shape(alert))

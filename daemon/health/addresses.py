@@ -79,9 +79,11 @@ def host_of(rest: str) -> str:
 
 
 def scrub(text: str, url: str) -> str:
-    """`text` without any part of `url` that may be a secret: everything behind the scheme, as written and decoded."""
+    """`text` without any part of `url` that may be a secret: as written and decoded; keys of its query are none."""
     _, _, rest = url.partition("://")
-    parts = {url, rest, *re.split(r"[/:@?&=#,+]", rest)}
+    place, _, query = rest.partition("?")
+    values = [pair.partition("=")[2] or pair for pair in query.split("&")]
+    parts = {url, rest, place, query, *re.split(r"[/:@#,+]", place), *values}
     parts |= {unquote(part) for part in parts}
     for part in sorted(parts, key=len, reverse=True):
         if len(part) >= _SECRET_CHARS:

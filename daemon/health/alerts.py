@@ -168,6 +168,12 @@ def restore(fired: Mapping[str, float], rules: Iterable[Rule]) -> dict[str, Aler
     return alerts
 
 
+def turned(before: Alerts, after: Alerts) -> list[Alert]:
+    """Alerts that began to fire, and those that ended, from one look to the next."""
+    fired = {f for f, alert in before.items() if alert.fired is not None}
+    return [alert for f, alert in after.items() if (alert.fired is not None) != (f in fired)]
+
+
 def due(alerts: Alerts, now: float) -> float | None:
     """When time alone may change a state."""
     times = [a.since + a.rule.for_seconds for a in alerts.values() if a.state is State.PENDING]

@@ -69,11 +69,11 @@ class Totals:
     _last: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
     def add(self, workers: Iterable[WorkerSeen]) -> None:
-        """A worker's counters begin anew with its process: told apart by pid."""
+        """A worker's counters begin anew with its process: told apart by pid. What it did before we saw it is not ours."""
         now: dict[tuple[str, int], tuple[int, int]] = {}
         for worker in workers:
             key, count = (worker.name, worker.pid), (worker.requests, worker.errors)
-            before = self._last.get(key, (0, 0) if self._last else count)
+            before = self._last.get(key, count)
             self.requests += max(0, count[0] - before[0])
             self.errors += max(0, count[1] - before[1])
             now[key] = count
