@@ -40,12 +40,16 @@ def free_port() -> int:
 
 @dataclass
 class House:
-    """One daemon's world below `root`; `settings` are configuration sections laid over the usual ones."""
+    """One daemon's world below `root`; `settings` are configuration sections laid over the usual ones.
+
+    `prefix` goes before the daemon's command line: a program that sets something up and becomes the daemon.
+    """
 
     root: Path
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    prefix: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.models.mkdir(parents=True, exist_ok=True)
@@ -102,7 +106,7 @@ class House:
         """Starts the daemon; with `wait` returns when its API answers."""
         with open(self.root / "daemon.out", "ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "modelward.daemon", "run", "--config", str(self.config)],
+                [*self.prefix, sys.executable, "-m", "modelward.daemon", "run", "--config", str(self.config)],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -69,7 +69,7 @@ class Totals:
     _last: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
     def add(self, workers: Iterable[WorkerSeen]) -> None:
-        """A worker's counters begin anew with its process: told apart by pid. What it did before we saw it is not ours."""
+        """A worker's counters begin anew with its process: told apart by pid. What it did before is not ours."""
         now: dict[tuple[str, int], tuple[int, int]] = {}
         for worker in workers:
             key, count = (worker.name, worker.pid), (worker.requests, worker.errors)
