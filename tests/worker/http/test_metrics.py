@@ -8,8 +8,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support import eventually
-from tests.worker.http.serving import Served, serving
-from tests.worker.test_audio import wav
+from tests.worker.http.serving import Served, post, serving, wav
 
 from modelward.worker.counters import BUCKETS_SECONDS, Counters
 from modelward.worker.http.metrics import METRICS
@@ -38,10 +37,10 @@ def test_counts_answers_their_time_and_their_audio(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         before = scrape(served)
         assert before["modelward_worker_requests_total",] == 0
-        for body in (wav(2.0), wav(2.0), b"no audio"):
-            httpx.post(f"{served.url}/api/predict", content=body)
+        for body in (wav(2), wav(2), b"no audio"):
+            post(served, body)
         served.models["v1"].fails = True
-        httpx.post(f"{served.url}/api/predict", content=wav(1.0))
+        post(served, wav(1))
         eventually(lambda: scrape(served)["modelward_worker_requests_total",] == 4)
         values = scrape(served)
     assert values["modelward_worker_request_errors_total",] == 1
