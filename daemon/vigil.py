@@ -34,7 +34,7 @@ from .workers.pool import Ended
 
 Json = dict[str, Any]
 HOLD_SECONDS: Final = 60.0
-"""After a start nothing is said to be over: not everything is known again yet."""
+"""So long after a start nothing of before is said to be over: not everything is known again yet."""
 LEAST_SECONDS: Final = 0.25
 """Between two looks at our own parts."""
 MAX_NOTES: Final = 20
@@ -214,8 +214,7 @@ class Vigil:
         again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in SYMPTOMS}, now)]
         if self.notifier.channels:
             pace = Pace(self._pace.wait, self._pace.interval, self._w.config.alerts.repeat)
-            hold = self._holding(now)
-            step = plan(map(self._item, self._active(now)), self._told, now, pace, hold=hold)
+            step = plan(map(self._item, self._active(now)), self._told, now, pace)
             self._told = step.told
             for message in step.messages:
                 self._send(message)

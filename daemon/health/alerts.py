@@ -41,7 +41,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Alert:
-    """One rule on one subject. `since`: when its state began; `fired`: when it began to fire, None once it ended."""
+    """One rule on one subject. `since`: when its state began; `fired`: when it began to fire, None once it ended.
+
+    `calm`: since when its figure has been back; `restored`: it fired before the daemon began and was not seen since.
+    """
 
     rule: Rule
     subject: str
@@ -51,6 +54,7 @@ class Alert:
     because: str = ""
     fired: float | None = None
     calm: float | None = None
+    restored: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -77,7 +81,7 @@ def evaluate(
 ) -> dict[str, Alert]:
     """The alerts after a look. `looked` are the metrics that `figures` tells all about; others stay as they are.
 
-    `hold`: nothing ends yet, because the daemon has just begun and may not know everything.
+    `hold`: what was restored does not end yet, because the daemon has just begun and may not know everything.
     """
     rules, looked = tuple(rules), frozenset(looked)
     known: dict[str, dict[str, Figure]] = {}
@@ -141,16 +145,18 @@ def _fired(alert: Alert, value: float, now: float, hold: bool) -> Alert:
     """An alert that fired, with a figure: it fires on unless that has been back for long enough."""
     assert alert.fired is not None
     firing = replace(alert, state=State.FIRING, since=alert.fired, calm=None)
-    if alert.rule.alarming(value) or not alert.rule.cleared(value):
+    if alert.rule.alarming(value):
+        return replace(firing, restored=False)
+    if not alert.rule.cleared(value):
         return firing
     calm = now if alert.calm is None else alert.calm
-    if hold or now - calm < alert.rule.keep_seconds:
+    if (hold and alert.restored) or now - calm < alert.rule.keep_seconds:
         return replace(firing, calm=calm)
     return _resolved(alert, now, alert.because)
 
 
 def _resolved(alert: Alert, now: float, because: str) -> Alert:
-    return replace(alert, state=State.RESOLVED, since=now, because=because, fired=None, calm=None)
+    return replace(alert, state=State.RESOLVED, since=now, because=because, fired=None, calm=None, restored=False)
 
 
 def _over(alert: Alert, now: float) -> bool:
@@ -164,7 +170,8 @@ def restore(fired: Mapping[str, float], rules: Iterable[Rule]) -> dict[str, Aler
     for fingerprint, since in fired.items():
         name, _, subject = fingerprint.partition(":")
         if rule := by_name.get(name):
-            alerts[fingerprint] = Alert(rule, subject, State.FIRING, since, None, "not measured yet", fired=since)
+            unsure = "not measured yet"
+            alerts[fingerprint] = Alert(rule, subject, State.FIRING, since, None, unsure, fired=since, restored=True)
     return alerts
 
 

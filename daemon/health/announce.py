@@ -67,17 +67,17 @@ class Plan:
 KEEP_EMPTY_SECONDS: Final = 3600.0
 
 
-def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: Pace, *, hold: bool = False) -> Plan:
-    """What is to be sent now. `hold`: nothing is told as ended yet."""
+def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: Pace) -> Plan:
+    """What is to be sent now."""
     groups: dict[str, dict[str, Item]] = {}
     for item in active:
         groups.setdefault(item.group, {})[item.fingerprint] = item
     messages, after, dues = [], dict(told), []
     for group in sorted({*groups, *told}):
         items, known = groups.get(group, {}), told.get(group)
-        when = _when(items, known, pace, hold)
+        when = _when(items, known, pace)
         if when is not None and when <= now:
-            message = _message(group, items, known, now, hold)
+            message = _message(group, items, known, now)
             messages.append(message)
             after[group] = message.after
             when = now + pace.repeat if pace.repeat and message.after.firing else None
@@ -88,11 +88,11 @@ def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: Pac
     return Plan(tuple(messages), after, min(dues, default=None))
 
 
-def _when(items: Mapping[str, Item], known: Told | None, pace: Pace, hold: bool) -> float | None:
+def _when(items: Mapping[str, Item], known: Told | None, pace: Pace) -> float | None:
     """When this group's next message is due; None: not by time alone."""
     firing = known.firing if known else {}
     fresh = [item for fingerprint, item in items.items() if fingerprint not in firing]
-    ended = not hold and any(fingerprint not in items for fingerprint in firing)
+    ended = any(fingerprint not in items for fingerprint in firing)
     soonest = known.last_sent + pace.interval if known else float("-inf")
     if ended:
         return soonest
@@ -103,12 +103,10 @@ def _when(items: Mapping[str, Item], known: Told | None, pace: Pace, hold: bool)
     return None
 
 
-def _message(group: str, items: Mapping[str, Item], known: Told | None, now: float, hold: bool) -> Message:
+def _message(group: str, items: Mapping[str, Item], known: Told | None, now: float) -> Message:
     firing = known.firing if known else {}
     gone = {f: text for f, text in firing.items() if f not in items}
-    kept = gone if hold else {}
     fresh = sum(f not in firing for f in items)
     order = sorted(items.values(), key=lambda item: (item.fingerprint in firing, item.since, item.fingerprint))
-    after = Told(now, {**kept, **{item.fingerprint: item.text for item in order}})
-    resolved = () if hold else tuple(sorted(gone.items()))
-    return Message(group, tuple(order), resolved, fresh, after)
+    after = Told(now, {item.fingerprint: item.text for item in order})
+    return Message(group, tuple(order), tuple(sorted(gone.items())), fresh, after)

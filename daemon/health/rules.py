@@ -70,19 +70,24 @@ BUILT_IN: Final = (
     _condition("config_refused"),
     _condition("alert_channel_failures", above=2),
 )
+TOO_LITTLE: Final = frozenset(rule.metric for rule in BUILT_IN if not rule.over)
 STANDING: Final = frozenset(rule.metric for rule in BUILT_IN if rule.standing)
 CRITICAL: Final = frozenset(rule.metric for rule in BUILT_IN if rule.severity == "critical")
 
 
 def rules(given: Iterable[AlertRule]) -> tuple[Rule, ...]:
-    """The operator's rules, then each built-in one whose figure has none. Several on one are named by threshold."""
+    """The operator's rules, then each built-in one whose figure has none. Several on one are named by threshold.
+
+    The operator's look for too much; a built-in one that looks for too little stays beside them.
+    """
     given = tuple(given)
     count: dict[str, int] = {}
     for rule in given:
         count[rule.metric] = count.get(rule.metric, 0) + 1
     made: dict[str, Rule] = {}
     for rule in given:
-        name = rule.metric if count[rule.metric] == 1 else f"{rule.metric}>{rule.above:g}"
+        alone = count[rule.metric] == 1 and rule.metric not in TOO_LITTLE
+        name = rule.metric if alone else f"{rule.metric}>{rule.above:g}"
         standing = rule.metric in STANDING
         made.setdefault(
             name,
@@ -97,4 +102,4 @@ def rules(given: Iterable[AlertRule]) -> tuple[Rule, ...]:
                 standing=standing,
             ),
         )
-    return (*made.values(), *(rule for rule in BUILT_IN if rule.metric not in count))
+    return (*made.values(), *(r for r in BUILT_IN if r.metric not in count or r.metric in TOO_LITTLE))

@@ -138,14 +138,15 @@ def test_what_fired_before_a_restart_fires_until_a_look_says_otherwise_and_is_no
         assert alerts["disk_used_percent:/"].state is State.FIRING
     alerts = evaluate(alerts, [DISK], [Figure(DISK.metric, 20, "/")], [DISK.metric], 61)
     assert alerts["disk_used_percent:/"].state is State.RESOLVED
-    between = evaluate(
-        restore({"disk_used_percent:/": -5.0}, [DISK]),
-        [DISK],
-        [Figure(DISK.metric, 88, "/")],
-        ["disk_used_percent"],
-        999,
-    )
+    between = restore({"disk_used_percent:/": -5.0}, [DISK])
+    between = evaluate(between, [DISK], [Figure(DISK.metric, 88, "/")], ["disk_used_percent"], 999)
     assert between["disk_used_percent:/"].since == -5.0
+
+
+def test_what_began_in_this_life_ends_also_while_the_former_is_held() -> None:
+    alerts = evaluate({}, [REFUSED], [Figure("config_refused", 1)], ["config_refused"], 0, hold=True)
+    alerts = evaluate(alerts, [REFUSED], [], ["config_refused"], 1, hold=True)
+    assert alerts["config_refused:"].state is State.RESOLVED
 
 
 def test_no_number_of_subjects_makes_it_grow_without_end() -> None:
@@ -216,6 +217,12 @@ def test_the_operators_rule_takes_the_place_of_the_built_in_one() -> None:
     assert (made["cpu_used_percent"].threshold, made["cpu_used_percent"].clear) == (50, 45)
     assert made["disk_used_percent"].for_seconds == 300
     assert len(made) == len(BUILT_IN)
+
+
+def test_a_rule_for_too_many_leaves_the_one_for_too_few_in_place() -> None:
+    config = parse('monitor.alert = [{metric = "workers_ready", above = 8}]', "test")
+    made = [(rule.metric, rule.over) for rule in rules(config.monitor.alert) if rule.metric == "workers_ready"]
+    assert made == [("workers_ready", True), ("workers_ready", False)]
 
 
 def test_two_rules_on_one_figure_are_two_alerts() -> None:
