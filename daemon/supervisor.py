@@ -119,6 +119,7 @@ class Supervisor:
         await self.rolling.decide()
         self.channel.open()
         await self._listen()
+        self.vigil.look()
         await self.api.open()
 
     async def step(self) -> None:

@@ -65,7 +65,7 @@ BUILT_IN: Final = (
     _condition("rollout_failed"),
     _condition("needs_operator", "critical"),
     _condition("root_absent", "critical"),
-    _condition("watch_lost", for_seconds=30.0),
+    _condition("watch_lost"),
     _condition("sweep_shortfall"),
     _condition("config_refused"),
     _condition("alert_channel_failures", above=2),

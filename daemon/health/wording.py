@@ -32,7 +32,7 @@ _WHAT: Final = {
     "rollout_failed": "the rollout of {subject} failed",
     "needs_operator": "cannot go on by itself",
     "root_absent": "the model root is absent",
-    "watch_lost": "the model root is looked at by the timer alone",
+    "watch_lost": "the model root is not watched, looking by the timer alone",
     "sweep_shortfall": "{subject} could not be brought inside its limit",
     "config_refused": "the configuration was refused",
     "alert_channel_failures": "alerts do not arrive at {subject}",

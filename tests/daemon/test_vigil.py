@@ -138,7 +138,7 @@ CONDITIONS: dict[str, tuple[Callable[[World], None], str]] = {
     ),
     "watch_lost": (
         lambda w: w.watch.__dict__.update(state="polling", because="a limit"),
-        "the model root is looked at by the timer alone: a limit",
+        "the model root is not watched, looking by the timer alone: a limit",
     ),
     "config_refused": (lambda w: setattr(w, "refused", "configuration refused: x"), "configuration refused: x"),
     "workers_ready": (
