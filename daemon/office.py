@@ -297,12 +297,13 @@ class Office:
             self._refused = f"configuration refused: {'; '.join(e.mistakes)}"
             s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
             s.ledger.note("config-refused", "", str(e))
-            s.wake()
+            s.vigil.look(at_once=True)
             message = f"{e}; the old configuration stays in force"
             return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
         changes = differences(s.config, new)
         s.config = effective(s.config, new, changes)
         self._refused = ""
+        s.vigil.look(at_once=True)
         if changes:
             self._generation += 1
             s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))

@@ -37,6 +37,10 @@ HOLD_SECONDS: Final = 60.0
 """So long after a start nothing of before is said to be over: not everything is known again yet."""
 LEAST_SECONDS: Final = 0.25
 """Between two looks at our own parts."""
+TOLD_BY_OTHERS: Final = frozenset(
+    ("version_rejected", "rollout_failed", "needs_operator", "root_absent", "config_refused")
+)
+"""What has a line of history and of the log of its own already."""
 MAX_NOTES: Final = 20
 """Lines of history for what one look found."""
 
@@ -138,10 +142,10 @@ class Vigil:
         self._evaluate(sample.figures, MEASURED)
         self._tell("sample", {"time": self._measured[1], "row": dict(sample.row)})
 
-    def look(self) -> None:
-        """One look at our own parts. Quick; called as often as one likes."""
+    def look(self, *, at_once: bool = False) -> None:
+        """One look at our own parts. Quick, and called as often as one likes: LEAST_SECONDS apart, but for `at_once`."""
         now = self._clock.monotonic()
-        if now - self._looked < LEAST_SECONDS:
+        if now - self._looked < LEAST_SECONDS and not at_once:
             self._look_at(self._looked + LEAST_SECONDS)
             return
         self._looked = now
@@ -185,18 +189,21 @@ class Vigil:
     def _evaluate(self, figures: Iterable[Figure], looked: Iterable[str]) -> None:
         now, before = self._clock.monotonic(), self._alerts
         self._alerts = evaluate(before, self._rules(), figures, looked, now, hold=self._holding(now))
-        self._note(before)
+        if changed := turned(before, self._alerts):
+            self._note(changed)
+            self._save()
         self._announce(now)
 
     def _holding(self, now: float) -> bool:
         return now - self._began < self._hold_seconds
 
-    def _note(self, before: dict[str, Alert]) -> None:
+    def _note(self, changed: list[Alert]) -> None:
         """History, log and events for what began or ended."""
-        changed = turned(before, self._alerts)
+        for alert in changed:
+            self._tell("alert", self._shape(alert))
+        changed = [alert for alert in changed if alert.rule.metric not in TOLD_BY_OTHERS]
         for number, alert in enumerate(changed):
             began, text = alert.fired is not None, wording.sentence(alert)
-            self._tell("alert", self._shape(alert))
             if number == MAX_NOTES:
                 self._w.ledger.note("alert-firing", "", f"and {len(changed) - number} more alerts changed at once")
             if number >= MAX_NOTES:
@@ -204,8 +211,6 @@ class Vigil:
             self._log.log(30 if began else 20, "alert" if began else "alert over", alert=alert.rule.name, because=text)
             kind = "alert-firing" if began else "alert-resolved"
             self._w.ledger.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
-        if changed:
-            self._save()
 
     # telling
 
