@@ -19,6 +19,7 @@ from .api.desk import NotKnown
 from .clock import Clock
 from .config import Change, Config, differences, load_or_default
 from .errors import BadConfig, Refused
+from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .models.choose import Asked
@@ -47,13 +48,14 @@ class Daemon(Protocol):
     rolling: Rolling
     judging: Judging
     ledger: Ledger
+    housekeeping: Housekeeping
     watch: Watch
     vigil: Vigil
     log: Any
 
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
-    def reopen_logs(self) -> None: ...
+    def reopen_logs(self) -> list[str]: ...
 
 
 class Office:
@@ -88,7 +90,7 @@ class Office:
             "state": "ready" if self.ready() else "nothing is served" if serving is None else "loading",
             "workers": {"ready": sum(w["state"] == "ready" for w in shapes), "total": len(shapes)},
             "rollout": rollout.as_json() if rollout else None,
-            "disk": {},
+            "disk": s.vigil.disk(),
             "alerts": alerts,
             "watch": {"state": s.watch.state, "because": s.watch.because},
             "version": own_version(),
@@ -145,6 +147,23 @@ class Office:
                 for e in entries
             ]
         }
+
+    # disk and logs
+
+    async def disk(self, progress: bool) -> Json:
+        return await self._s.housekeeping.disk(progress=progress)
+
+    async def sweep(self, dry_run: bool) -> Json:
+        return await self._s.housekeeping.sweep(dry_run=dry_run)
+
+    async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
+        return await self._s.housekeeping.rotate(force=force, dry_run=dry_run, file=file)
+
+    async def logs(self) -> Json:
+        return await self._s.housekeeping.logs()
+
+    async def log(self, name: str, lines: int) -> Json:
+        return await self._s.housekeeping.tail(name, lines)
 
     # wishes about versions
 

@@ -27,6 +27,7 @@ from .api.events import Hub
 from .api.server import AdminServer
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
+from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
@@ -86,6 +87,15 @@ class Supervisor:
             happened=self.wake,
             progress=lambda rollout: self.hub.tell("rollout", rollout.as_json()),
         )
+        self.housekeeping = Housekeeping(
+            lambda: self.config,
+            clock,
+            judging=self.judging,
+            rolling=self.rolling,
+            crew=self.crew,
+            ledger=self.ledger,
+            reopen=self.reopen_logs,
+        )
         self.vigil = Vigil(
             self,
             host=socket.gethostname(),
@@ -121,6 +131,7 @@ class Supervisor:
         await self._listen()
         self.vigil.look()
         await self.api.open()
+        self.housekeeping.start()
 
     async def step(self) -> None:
         """One round."""
@@ -173,6 +184,7 @@ class Supervisor:
         self.hub.close()
         await self.vigil.stop()
         await asyncio.to_thread(self.watch.stop)
+        await self.housekeeping.stop()
         await self.rolling.stop()
         await self.judging.stop()
         if self._listener is not None:
@@ -246,6 +258,8 @@ class Supervisor:
         self.wake()
 
     def _happened(self, event: Event) -> None:
+        if event.kind == "reopened":
+            self.housekeeping.reopened(event.worker)
         if event.kind == "refused":
             self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
         self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
@@ -291,10 +305,10 @@ class Supervisor:
             serving = self.rolling.position.serving
             systemd.notify(self.environ, "READY=1", f"STATUS=serving {serving.version if serving else 'nothing'}")
 
-    def reopen_logs(self) -> None:
-        """Our own log files and every worker's are opened anew by name."""
+    def reopen_logs(self) -> list[str]:
+        """Our own log files and every worker's are opened anew by name; the workers that will say `reopened`."""
         self.office.reopen_own_logs()
-        self.crew.tell_all(ReopenLogs())
+        return self.crew.tell_all(ReopenLogs())
 
     def restart_workers(self, because: str) -> None:
         """Every worker is replaced, one after another, each successor first."""

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from .config import Config
 from .health.alerts import Figure
 from .health.notify import Channel
+from .housekeeping import Housekeeping
 from .judging import Judging
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
@@ -24,7 +25,7 @@ from .workers.pool import Pool
 
 SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "rollout_failed", "needs_operator",
-    "root_absent", "watch_lost", "config_refused", "alert_channel_failures",
+    "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall", "class_used_percent",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
@@ -40,13 +41,15 @@ class Parts(Protocol):
     rolling: Rolling
     judging: Judging
     watch: Watch
+    housekeeping: Housekeeping
 
 
 def symptoms(
     parts: Parts, *, now: float, wall: float, restarts: int, refused: str, channels: Iterable[Channel]
 ) -> list[Figure]:
     """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes; `refused`: the config."""
-    figures = [*_workers(parts), *_versions(parts, now, wall), Figure("worker_restarts", float(restarts))]
+    figures = [*_workers(parts), *_versions(parts, now, wall), *_upkeep(parts)]
+    figures.append(Figure("worker_restarts", float(restarts)))
     if complaint := parts.rolling.complaint:
         figures.append(Figure("needs_operator", 1.0, "", complaint))
     sight = parts.judging.sight
@@ -92,6 +95,22 @@ def _versions(parts: Parts, now: float, wall: float) -> Iterator[Figure]:
         if (wanted or _just_judged(entry.verdict.judged_at, wall)) and count < MAX_VERSIONS:
             count += 1
             yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because)
+
+
+def _upkeep(parts: Parts) -> Iterator[Figure]:
+    if trouble := parts.housekeeping.trouble:
+        yield Figure("sweep_shortfall", float(len(trouble)), "", "; ".join(trouble))
+    for name, used, quota in class_usage(parts):
+        if quota:
+            yield Figure("class_used_percent", 100.0 * used / quota, name)
+
+
+def class_usage(parts: Parts) -> Iterator[tuple[str, int, int]]:
+    """Name, bytes and quota (0: none) of each of the operator's disk classes, as the last sweep left it."""
+    after = {row["class"]: row["after"]["bytes"] for row in parts.housekeeping.last.get("classes", ())}
+    for entry in parts.config.disk.class_:
+        if entry.name in after:
+            yield entry.name, after[entry.name], entry.max_bytes
 
 
 def _failed_rollout(rolling: Rolling, now: float) -> Rollout | None:

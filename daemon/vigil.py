@@ -38,7 +38,7 @@ HOLD_SECONDS: Final = 60.0
 LEAST_SECONDS: Final = 0.25
 """Between two looks at our own parts."""
 TOLD_BY_OTHERS: Final = frozenset(
-    ("version_rejected", "rollout_failed", "needs_operator", "root_absent", "config_refused")
+    ("version_rejected", "rollout_failed", "needs_operator", "root_absent", "config_refused", "sweep_shortfall")
 )
 """What has a line of history and of the log of its own already."""
 MAX_NOTES: Final = 20
@@ -143,7 +143,7 @@ class Vigil:
         self._tell("sample", {"time": self._measured[1], "row": dict(sample.row)})
 
     def look(self, *, at_once: bool = False) -> None:
-        """One look at our own parts. Quick, and called as often as one likes: LEAST_SECONDS apart, but for `at_once`."""
+        """One look at our own parts. Quick, and called as often as one likes: LEAST_SECONDS apart but for `at_once`."""
         now = self._clock.monotonic()
         if now - self._looked < LEAST_SECONDS and not at_once:
             self._look_at(self._looked + LEAST_SECONDS)
@@ -330,6 +330,14 @@ class Vigil:
             "since": rfc3339(since),
             "message": wording.sentence(alert),
         }
+
+    def disk(self) -> Json:
+        """The fullest file system: `{"mount", "used_percent", "free_bytes"}`, {} while none was measured."""
+        spaces = [(m.space, m.mount) for m in self._measured[0].mounts if m.space] if self._measured else []
+        if not spaces:
+            return {}
+        space, mount = max(spaces, key=lambda pair: pair[0].used_percent)
+        return {"mount": mount, "used_percent": round(space.used_percent, 1), "free_bytes": space.free_bytes}
 
     def series(self) -> Json:
         """The last hour, for charts."""

@@ -107,6 +107,11 @@ class Crew:
         peer.draining = True
         return self.tell(name, p.Drain())
 
+    def dismiss(self, name: str, because: str) -> None:
+        """Ends the connection of a worker that does not answer; it may join again."""
+        for line in [line for line, peer in self._peers.items() if peer.name == name]:
+            line.close(because)
+
     def tell_all(self, message: p.Message) -> list[str]:
         """Sends a message to every worker; their names."""
         for line in list(self._peers):

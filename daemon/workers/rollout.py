@@ -43,6 +43,7 @@ class WorkerView:
     because: str = ""
     figures: Figures = Figures()
     empty: bool = False  # serves nothing at all
+    attached: bool = False  # some other program's
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,14 @@ class SwitchLink:
 
 
 @dataclass(frozen=True)
+class LeaveOut:
+    """A worker that some other program started does not answer: it must not hold up all others."""
+
+    worker: str
+    because: str
+
+
+@dataclass(frozen=True)
 class Wait:
     """Nothing to do before `until`, unless a worker says something."""
 
@@ -115,7 +124,7 @@ class Done:
     because: str
 
 
-Action = Prepare | Commit | SwitchLink | Wait | Fail | Done
+Action = Prepare | Commit | SwitchLink | LeaveOut | Wait | Fail | Done
 
 LEAST_REQUESTS = 20
 """Fewer requests than this say nothing about a version's latency."""
@@ -125,6 +134,9 @@ LEAST_LATENCY_SECONDS = 0.010
 
 def next_action(view: View, policy: Policy) -> Action:
     """What to do now. See the module for what always holds."""
+    for worker in view.workers:
+        if worker.attached and (because := _late(worker, view.now, policy)):
+            return LeaveOut(worker.name, because)
     if because := _broken(view, policy):
         return Fail(because)
     if not view.workers:
@@ -184,12 +196,18 @@ def _broken(view: View, policy: Policy) -> str:
     for worker in view.workers:
         if worker.stage is Stage.REFUSED:
             return f"worker {worker.name} refused it: {worker.because}"
-        slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
-        if slow and view.now >= worker.since + policy.reload_timeout_seconds:
-            return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
+        if because := _late(worker, view.now, policy):
+            return because
     if not view.workers and view.now >= view.started + policy.reload_timeout_seconds:
         return f"no worker came up in {policy.reload_timeout_seconds:g} s"
     return worse(view.workers, view.before, policy) if policy.bake_seconds > 0 else ""
+
+
+def _late(worker: WorkerView, now: float, policy: Policy) -> str:
+    slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
+    if slow and now >= worker.since + policy.reload_timeout_seconds:
+        return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
+    return ""
 
 
 def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -> str:

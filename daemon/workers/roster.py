@@ -181,4 +181,4 @@ def view(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView:
     """A worker as the planner of that rollout sees it."""
     stage = on_target(peer, rollout, version, artifact)
     since = {Stage.MOVED: peer.serving_since, Stage.JOINING: peer.joined}.get(stage, peer.stage_since)
-    return WorkerView(peer.name, stage, since, peer.because, peer.figures(), empty=not peer.serving)
+    return WorkerView(peer.name, stage, since, peer.because, peer.figures(), not peer.serving, peer.attached)

@@ -12,6 +12,7 @@ from modelward.daemon.workers.rollout import (
     Done,
     Fail,
     Figures,
+    LeaveOut,
     Policy,
     Prepare,
     Stage,
@@ -63,6 +64,8 @@ def short(action: Action) -> str:
             return f"commit {' '.join(workers)}"
         case SwitchLink():
             return "link"
+        case LeaveOut(worker):
+            return f"leave out {worker}"
         case Wait(until, because):
             return f"wait {until - NOW:g}: {because}"
         case Fail(because):
@@ -199,6 +202,21 @@ def test_a_death_while_serving_it_ends_it_at_any_time(stages: str, link_moved: b
     deaths = ("w9 (died of SIGSEGV)",)
     expected = "fail: worker w9 (died of SIGSEGV) died while it served it"
     assert told(stages, deaths=deaths, link_moved=link_moved) == expected
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ("prep@60 new@20", "leave out w1"),
+        ("swap@60 new@20", "leave out w1"),
+        ("prep@59 new@20", "wait 1: w1 is preparing"),
+        ("no new@20", "fail: worker w1 refused it: bad graph"),
+    ],
+)
+def test_another_programs_worker_may_refuse_but_not_hold_up_the_others(stages: str, expected: str) -> None:
+    first, *others = crew(stages)
+    workers = (replace(first, attached=True), *others)
+    assert short(next_action(View(workers, now=NOW, started=NOW - 99), POLICY)) == expected
 
 
 def test_with_no_worker_it_waits_for_one_and_then_gives_up() -> None:
