@@ -35,8 +35,8 @@ FIGURES: Final[dict[str, str]] = {
     "root_absent": "1 while the model root cannot be read",
     "watch_lost": "1 while the model root is looked at by the timer alone",
     # upkeep
-    "class_used_percent": "of each disk class's quota",
-    "sweep_shortfall": "1 for each disk class or mount that the last sweep could not bring inside its limit",
+    "class_used_percent": "of each disk class's quota in bytes, as the last sweep left it",
+    "sweep_shortfall": "reasons why the last sweep could not do all of its work",
     # the daemon
     "config_refused": "1 while the configuration on the disk is not the one in force because it is wrong",
     "alert_channel_failures": "messages in a row that each channel did not take",

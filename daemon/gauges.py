@@ -19,7 +19,7 @@ from .health.notify import Channel
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
 from .store import Entry
-from .symptoms import Parts
+from .symptoms import Parts, class_usage
 
 MAX_KINDS = 100
 
@@ -63,6 +63,7 @@ def exposition(
     out.add("modelward_config_last_reload_successful", float(not refused))
     _workers(out, parts)
     _versions(out, parts)
+    _upkeep(out, parts)
     for kind, count in tally.events.items():
         out.add("modelward_events_total", count, kind=kind)
     for told in ("yes", "no"):
@@ -95,6 +96,17 @@ def _workers(out: Exposition, parts: Parts) -> None:
         out.add("modelward_worker_requests_inflight", beat.inflight, worker=peer.name)
         out.add("modelward_worker_request_duration_p95_seconds", beat.p95_seconds, worker=peer.name)
         out.add("modelward_worker_resident_memory_bytes", beat.rss_bytes or None, worker=peer.name)
+
+
+def _upkeep(out: Exposition, parts: Parts) -> None:
+    keeping = parts.housekeeping
+    out.add("modelward_sweeps_total", keeping.sweeps)
+    out.add("modelward_sweep_removed_files_total", keeping.removed_files)
+    out.add("modelward_sweep_removed_bytes_total", keeping.removed_bytes)
+    out.add("modelward_sweep_shortfalls", len(keeping.trouble))
+    for name, used, quota in class_usage(parts):
+        out.add("modelward_class_used_bytes", used, **{"class": name})
+        out.add("modelward_class_quota_bytes", quota or None, **{"class": name})
 
 
 def _versions(out: Exposition, parts: Parts) -> None:

@@ -70,5 +70,4 @@ def test_the_same_name_means_the_same_in_daemon_and_worker() -> None:
 
 
 def test_every_figure_is_measured_by_somebody() -> None:
-    elsewhere = {"class_used_percent", "sweep_shortfall"}  # upkeep's
-    assert {*MEASURED, *SYMPTOMS} | elsewhere == set(FIGURES)
+    assert {*MEASURED, *SYMPTOMS} == set(FIGURES)

@@ -64,6 +64,12 @@ METRICS: Final = (
     Metric("modelward_disk_inodes_free", "gauge", "Free inodes.", ("mount",)),
     Metric("modelward_disk_read_only", "gauge", "1 when it is mounted read-only.", ("mount",)),
     Metric("modelward_mount_stuck", "gauge", "1 while a mount does not answer.", ("mount",)),
+    Metric("modelward_class_used_bytes", "gauge", "Each disk class as the last sweep left it.", ("class",)),
+    Metric("modelward_class_quota_bytes", "gauge", "Its quota; absent without one.", ("class",)),
+    Metric("modelward_sweeps_total", "counter", "Sweeps since the daemon began."),
+    Metric("modelward_sweep_removed_files_total", "counter", "Files that sweeps removed."),
+    Metric("modelward_sweep_removed_bytes_total", "counter", "What they took on the disk."),
+    Metric("modelward_sweep_shortfalls", "gauge", "Reasons why the last sweep could not do all of its work."),
     # machine
     Metric("modelward_cpu_used_ratio", "gauge", "Busy part of all processors between the last two measurements."),
     Metric("modelward_memory_size_bytes", "gauge", "Memory of the machine."),

@@ -33,7 +33,7 @@ _WHAT: Final = {
     "needs_operator": "cannot go on by itself",
     "root_absent": "the model root is absent",
     "watch_lost": "the model root is not watched, looking by the timer alone",
-    "sweep_shortfall": "{subject} could not be brought inside its limit",
+    "sweep_shortfall": "the disk is not in order",
     "config_refused": "the configuration was refused",
     "alert_channel_failures": "alerts do not arrive at {subject}",
 }

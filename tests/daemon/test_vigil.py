@@ -62,6 +62,7 @@ class World:
         self.entries: dict[str, Entry] = {}
         catalog = SimpleNamespace(entries=lambda: tuple(self.entries.values()), get=self.entries.get)
         self.judging: Any = SimpleNamespace(sight=RootSeen((1, 2), Names("v1"), ()), catalog=catalog)
+        self.housekeeping: Any = SimpleNamespace(trouble=(), last={}, sweeps=0, removed_files=0, removed_bytes=0)
         self.watch: Any = SimpleNamespace(state="watching", because="")
         self.refused = ""
         self.sent: list[Text] = []
@@ -302,26 +303,41 @@ def test_a_failing_channel_is_an_alert_that_is_not_sent_to_itself(world: World) 
     run(world.during(work))
 
 
-def test_other_parts_add_figures_and_metrics_of_their_own(world: World) -> None:
+def test_a_sweep_that_falls_short_and_a_full_class_are_alerts(world: World) -> None:
     async def work(vigil: Vigil) -> None:
-        vigil.more.append(lambda: [Figure("sweep_shortfall", 1.0, "uploads", "everything left is in use")])
-        vigil.more_metrics.add("sweep_shortfall")
+        world.config = parse('monitor.alert = [{metric = "class_used_percent", above = 80, for = 0}]', "test")
+        world.housekeeping.trouble = ("cannot bring uploads below 5 GiB: everything is young",)
+        world.housekeeping.last = {"classes": [{"class": "uploads", "after": {"bytes": 5 << 30, "files": 3}}]}
         await world.pass_time(vigil, 1)
-        said = "uploads could not be brought inside its limit: everything left is in use"
-        assert [a["message"] for a in vigil.active()] == [said]
+        assert {a["message"] for a in vigil.active()} == {
+            "the disk is not in order: cannot bring uploads below 5 GiB: everything is young",
+            "class_used_percent of uploads is 100, at most 80",
+        }
+        assert 'modelward_class_used_bytes{class="uploads"} 5368709120' in vigil.metrics()
+
+    run(world.during(work))
+
+
+def test_other_parts_add_figures_of_their_own(world: World) -> None:
+    async def work(vigil: Vigil) -> None:
+        world.config = parse('monitor.alert = [{metric = "worker_p95_seconds", above = 1, for = 0}]', "test")
+        vigil.more.append(lambda: [Figure("worker_p95_seconds", 1.5, "w1")])
+        vigil.more_metrics.add("worker_p95_seconds")
+        await world.pass_time(vigil, 1)
+        assert [a["message"] for a in vigil.active()] == ["worker_p95_seconds of w1 is 1.5, at most 1"]
 
     run(world.during(work))
 
 
 def test_five_hundred_alerts_at_once_are_a_few_lines_of_history_and_one_message(world: World) -> None:
     async def work(vigil: Vigil) -> None:
-        vigil.more.append(lambda: [Figure("sweep_shortfall", 1.0, f"c{n}") for n in range(500)])
-        vigil.more_metrics.add("sweep_shortfall")
+        vigil.more.append(lambda: [Figure("mount_stuck", 1.0, f"/m{n}") for n in range(500)])
+        vigil.more_metrics.add("mount_stuck")
         await world.pass_time(vigil, 100)
         lines = await world.ledger.do(lambda store: store.history(1000, "alert-firing"))
         assert len(lines) == 21
         assert lines[0].because == "and 480 more alerts changed at once"
-        assert [text.title for text in world.sent] == ["[warning] box: 500 firing"]
+        assert [text.title for text in world.sent] == ["[critical] box: 500 firing"]
         assert len(world.sent[0].body.encode()) < 6000
 
     run(world.during(work))
