@@ -13,10 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ..engine import NoModel
 from ..service import Service
 from .edge import CLIENT_GONE, Edge, Gone
 from .errors import ApiError, error_response
 from .health import health, ready
+from .openai import Transcriptions, model, models
 from .predict import predict
 from .reload import Reload
 
@@ -34,17 +36,24 @@ def build_app(service: Service) -> ASGIApp:
             Route("/ready", ready, methods=["GET"]),
             Route("/api/predict", predict, methods=["POST"]),
             Route("/api/reload-model", reload_model, methods=["POST"]),
+            Route("/v1/audio/transcriptions", Transcriptions(), methods=["POST"]),
+            Route("/v1/models", models, methods=["GET"]),
+            Route("/v1/models/{model}", model, methods=["GET"]),
         ],
-        exception_handlers={ApiError: _api_error, HTTPException: _http_error, Gone: _gone},
+        exception_handlers={ApiError: _api_error, NoModel: _no_model, HTTPException: _http_error, Gone: _gone},
     )
     app.router.redirect_slashes = False
     app.state.service = service
     return Edge(app, service)
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
+async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return error_response(error)
+    return error_response(error, request.url.path)
+
+
+async def _no_model(request: Request, error: Exception) -> Response:
+    return error_response(ApiError(503, str(error), "no_model"), request.url.path)
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -58,4 +67,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: (f"cannot answer: {request.method} is not for this route", "wrong_method"),
     }
     message, code = known.get(error.status_code, (str(error.detail), "bad_request"))
-    return error_response(ApiError(error.status_code, message, code, dict(error.headers or {})))
+    return error_response(ApiError(error.status_code, message, code, dict(error.headers or {})), request.url.path)

@@ -76,12 +76,14 @@ class Edge:
                 self._service.gate.check(scope["path"], headers)
                 await self._app(scope, inward, outward)
             except ApiError as e:
-                await error_response(e)(scope, inward, outward)
+                await error_response(e, scope["path"])(scope, inward, outward)
         except Exception:  # noqa: BLE001 - one request's fault must not end the worker; it is logged with its trace
             self._service.logs.events.exception("a request failed", request=trace.request_id, path=scope["path"])
-            if not trace.started:
+            if trace.started:
+                trace.status = 500  # what the client saw begin did not end well
+            else:
                 problem = ApiError(500, "cannot answer: the service failed; it goes on serving", "internal_error")
-                await error_response(problem)(scope, inward, outward)
+                await error_response(problem, scope["path"])(scope, inward, outward)
         finally:
             self._finish(scope, headers, trace)
 
@@ -100,7 +102,7 @@ class Edge:
                 trace.started, trace.status = True, message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = trace.request_id
-                if trace.inference:
+                if trace.inference or trace.version:
                     self._name_version(trace, headers)
                 # An answer before the body's end: closing now would reset the connection under the answer.
                 if self._service.draining() and trace.received:
