@@ -1,10 +1,12 @@
 """The worker's table of routes.
 
-Every answer passes the edge (identity, tokens, access log); every error has one shape. A new surface is a file beside
-this one and a line in the table.
+Every answer passes the edge (identity, tokens, access log); errors look as `errors` says. A new surface is a file
+beside this one and its lines in the table.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,35 +17,48 @@ from starlette.types import ASGIApp
 
 from ..engine import NoModel
 from ..service import Service
+from . import inference_protocol as v2
+from . import openai, repository
+from .daemon import Daemon
 from .edge import CLIENT_GONE, Edge, Gone
 from .errors import ApiError, error_response
 from .health import health, ready
-from .openai import Transcriptions, model, models
 from .predict import predict
-from .reload import Reload
+from .reload import reload_model
+
+_MODEL: Final = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+ROUTES: Final = (
+    Route("/health", health, methods=["GET"]),
+    Route("/ready", ready, methods=["GET"]),
+    Route("/api/predict", predict, methods=["POST"]),
+    Route("/api/reload-model", reload_model, methods=["POST"]),
+    Route("/v1/audio/transcriptions", openai.Transcriptions(), methods=["POST"]),
+    Route("/v1/models", openai.models, methods=["GET"]),
+    Route("/v1/models/{model}", openai.model, methods=["GET"]),
+    Route("/v2", v2.server, methods=["GET"]),
+    Route("/v2/health/live", v2.live, methods=["GET"]),
+    Route("/v2/health/ready", v2.ready, methods=["GET"]),
+    Route("/v2/models/stats", v2.stats, methods=["GET"]),
+    *(Route(path, v2.metadata, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/ready", v2.model_ready, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/config", v2.config, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/stats", v2.stats, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/infer", v2.infer, methods=["POST"]) for path in _MODEL),
+    Route("/v2/repository/index", repository.index, methods=["POST"]),
+    Route("/v2/repository/models/{model}/load", repository.load, methods=["POST"]),
+    Route("/v2/repository/models/{model}/unload", repository.unload, methods=["POST"]),
+)
 
 
 def build_app(service: Service) -> ASGIApp:
     """The application of one worker."""
-    reload = Reload()
-
-    async def reload_model(request: Request) -> Response:
-        return await reload(request)
-
     app = Starlette(
-        routes=[
-            Route("/health", health, methods=["GET"]),
-            Route("/ready", ready, methods=["GET"]),
-            Route("/api/predict", predict, methods=["POST"]),
-            Route("/api/reload-model", reload_model, methods=["POST"]),
-            Route("/v1/audio/transcriptions", Transcriptions(), methods=["POST"]),
-            Route("/v1/models", models, methods=["GET"]),
-            Route("/v1/models/{model}", model, methods=["GET"]),
-        ],
+        routes=list(ROUTES),
         exception_handlers={ApiError: _api_error, NoModel: _no_model, HTTPException: _http_error, Gone: _gone},
     )
     app.router.redirect_slashes = False
     app.state.service = service
+    app.state.daemon = Daemon(service.settings.api_socket)
     return Edge(app, service)
 
 

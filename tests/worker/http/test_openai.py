@@ -162,11 +162,13 @@ def test_a_worker_without_a_model_is_asked_again(tmp_path: Path) -> None:
 
 def test_a_token_is_asked_for_as_openai_does(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("secret\n")
-    with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
-        with openai.OpenAI(base_url=served.url + "/v1", api_key="wrong", max_retries=0) as client:
-            with pytest.raises(openai.AuthenticationError):
-                client.models.list()
-            assert [m.id for m in client.with_options(api_key="secret").models.list()] == ["v1"]
+    with (
+        serving(tmp_path, token_file=str(tmp_path / "tokens")) as served,
+        openai.OpenAI(base_url=served.url + "/v1", api_key="wrong", max_retries=0) as client,
+    ):
+        with pytest.raises(openai.AuthenticationError):
+            client.models.list()
+        assert [m.id for m in client.with_options(api_key="secret").models.list()] == ["v1"]
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
