@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from ..engine import NoModel
 from ..service import Service
 from . import inference_protocol as v2
-from . import openai, repository
+from . import openai, page, repository
 from .daemon import Daemon
 from .edge import CLIENT_GONE, Edge, Gone
 from .errors import ApiError, error_response
@@ -28,6 +28,7 @@ from .reload import reload_model
 
 _MODEL: Final = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 ROUTES: Final = (
+    *page.routes(),
     Route("/health", health, methods=["GET"]),
     Route("/ready", ready, methods=["GET"]),
     Route("/api/predict", predict, methods=["POST"]),
