@@ -43,6 +43,8 @@ function takeFiles(files) {
 function heard(card, what) {
   if (what === "removed") cards.splice(cards.indexOf(card), 1);
   else at("announce").textContent = t(what, { name: card.clip.name });
+  if (what === "finished") looked = { state: "ok", key: "serving", version: card.result.version };
+  showLooked();
   tidy();
 }
 

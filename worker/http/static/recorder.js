@@ -6,7 +6,8 @@ const SLICE_MS = 1000;
 
 /** Begins to record. Rejects with the browser's error. `plain` forces WAV. */
 export async function record(canvas, plain = false) {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true } });
+  // what makes a call pleasant takes from speech what a recogniser needs; only the gain helps it
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: true } });
   try {
     const context = new AudioContext();
     await context.resume();
