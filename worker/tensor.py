@@ -132,9 +132,9 @@ class TensorModel:
             raise RunFailed(f"cannot run the model: {ort_session.brief(e)}") from e
 
 
-def load(directory: Path, *, model: str, threads: int, providers: Sequence[str]) -> TensorModel:
-    """The version in `directory`. Raises SessionError."""
-    return TensorModel(ort_session.open_session(directory / model, threads=threads, providers=providers))
+def load(directory: Path, *, model: str, threads: int, providers: Sequence[str], mapped: bool = False) -> TensorModel:
+    """The version in `directory`; `mapped` for a compiled form of it. Raises SessionError."""
+    return TensorModel(ort_session.open_session(directory / model, threads=threads, providers=providers, mapped=mapped))
 
 
 def made_up(inputs: Sequence[Port]) -> Iterator[tuple[str, dict[str, Array]]]:
