@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.daemon.workers.room import Room, room
 from tests.daemon.workers.rollouts import run
+from tests.daemon.workers.room import Room, room
 from tests.support import soon
 
 from modelward.daemon import position as pos
