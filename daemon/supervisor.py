@@ -46,6 +46,8 @@ from .workers.staffing import Limits
 RETURN_SECONDS = 1.0
 """How long a starting daemon waits for the workers of a former one to come back with the listening socket."""
 SLOWEST_BEAT_SECONDS = 5.0
+MEMORY_REST_SECONDS = 60.0
+"""A worker is replaced for its memory no sooner than this after it joined."""
 
 
 class Supervisor:
@@ -209,8 +211,10 @@ class Supervisor:
         if self._listener is not None:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
         if workers.memory:
+            now = self.clock.monotonic()
             for peer in self.crew.peers():
-                if not peer.attached and peer.beat.rss_bytes > workers.memory:
+                grown = now - peer.joined > MEMORY_REST_SECONDS  # else the model itself takes that much: no loop
+                if grown and not peer.attached and peer.beat.rss_bytes > workers.memory:
                     used = f"{peer.beat.rss_bytes >> 20} MiB used, at most {workers.memory >> 20}"
                     self.pool.replace(peer.name, used)
         self.pool.step()
@@ -292,7 +296,7 @@ class Supervisor:
             self._offered.set()
 
     def _allowed(self, who: Credentials, name: str) -> bool:
-        return allowed(who.uid, who.gid, self.config.control.runtime_dir / name)
+        return allowed(who.uid, who.gid, self.config.control.runtime_dir / name, who.groups)
 
     # others, who are told
 
