@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..worker.release import RELEASE
 from . import report
 from .api.desk import NotKnown
 from .clock import Clock
-from .config import Change, Config, differences, load_or_default
+from .config import Change, Config, differences
 from .errors import BadConfig, Refused
 from .judging import Judging
 from .ledger import Ledger
+from .manager import Manager
 from .models.choose import Asked
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
@@ -47,8 +47,10 @@ class Daemon(Protocol):
     judging: Judging
     ledger: Ledger
     watch: Watch
+    manager: Manager
     log: Any
 
+    def read_config(self) -> Config: ...
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
     def reopen_logs(self) -> None: ...
@@ -77,7 +79,7 @@ class Office:
         peers = s.crew.peers()
         rollout = s.rolling.conductor.current
         shapes = report.workers(s.pool, peers)
-        alerts = self.alerts()["alerts"]
+        alerts = self._alerts()
         serving = s.rolling.position.serving
         return {
             "live": self._live(),
@@ -89,7 +91,7 @@ class Office:
             "disk": {},
             "alerts": alerts,
             "watch": {"state": s.watch.state, "because": s.watch.because},
-            "version": _own_version(),
+            "version": RELEASE,
             "pid": os.getpid(),
             "uptime_seconds": round(s.clock.monotonic() - self._began, 1),
             "config": {
@@ -98,6 +100,13 @@ class Office:
                 "rejected": self._refused,
             },
         }
+
+    def sentence(self) -> str:
+        """How things are, for one line."""
+        serving, peers = self._s.rolling.position.serving, self._s.crew.peers()
+        ready = sum(peer.ready for peer in peers)
+        what = f"serving {serving.version}" if serving else "nothing is served yet"
+        return "; ".join([what, f"{ready} of {len(peers)} workers ready", *(a["message"] for a in self._alerts())])
 
     def _live(self) -> str:
         sight = self._s.judging.sight
@@ -113,13 +122,16 @@ class Office:
         return {"workers": report.workers(self._s.pool, self._s.crew.peers())}
 
     def alerts(self) -> Json:
+        return {"alerts": self._alerts()}
+
+    def _alerts(self) -> list[Json]:
         sentences = [self._s.rolling.complaint, self._refused]
         sight = self._s.judging.sight
         if not isinstance(sight, RootSeen):
             sentences.append(f"the model root is absent: {sight.because}")
         if self._s.watch.state == "polling":
             sentences.append(f"the model root is not watched: {self._s.watch.because}; looking by the timer alone")
-        return {"alerts": [{"message": text} for text in sentences if text]}
+        return [{"message": text} for text in sentences if text]
 
     def rollout(self, rollout: str) -> Json:
         found = self._s.rolling.rollouts.get(rollout)
@@ -276,9 +288,17 @@ class Office:
             self._s.reopen_logs()
 
     async def reload(self) -> Json:
+        """Takes the configuration up whole or not at all; the service manager is told when it is over either way."""
+        self._s.manager.reloading()
+        try:
+            return await self._reload()
+        finally:
+            self._s.manager.reloaded(self.sentence())
+
+    async def _reload(self) -> Json:
         s = self._s
         try:
-            new, _ = await asyncio.to_thread(load_or_default, s.origin)
+            new = await asyncio.to_thread(s.read_config)
         except BadConfig as e:
             self._refused = f"configuration refused: {'; '.join(e.mistakes)}"
             s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
@@ -318,10 +338,3 @@ def _summary(changes: tuple[Change, ...]) -> str:
     later = sorted({c.applies for c in changes if c.applies != "live"})
     count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} taken up"
     return f"{count}; some need a {' or a '.join(later)}" if later else count
-
-
-def _own_version() -> str:
-    try:
-        return package_version("modelward")
-    except PackageNotFoundError:
-        return "unknown"

@@ -20,6 +20,7 @@ import structlog
 
 from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
+from ..worker.release import RELEASE
 from . import instance, systemd
 from .access import allowed
 from .api.app import application
@@ -27,13 +28,16 @@ from .api.events import Hub
 from .api.server import AdminServer
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
+from .credentials import with_credentials
 from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
+from .manager import Manager
 from .models.watch import Watch
 from .office import Office
 from .rolling import Rolling
 from .store import Entry, Store
+from .vigil import Vigil
 from .workers import listening
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
@@ -41,9 +45,14 @@ from .workers.pool import Ended, Pool
 from .workers.roster import Event
 from .workers.staffing import Limits
 
-RETURN_SECONDS = 1.0
+RETURN_SECONDS = 5.0
 """How long a starting daemon waits for the workers of a former one to come back with the listening socket."""
+LOST_SECONDS = 10.0
+"""A worker of a former daemon that has not come back by then is replaced: it hangs, or speaks another protocol."""
 SLOWEST_BEAT_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 30.0
+CLOSING_SECONDS = 20.0
+"""What the end takes at most besides draining."""
 
 
 class Supervisor:
@@ -59,6 +68,10 @@ class Supervisor:
         self._round = asyncio.Event()
         self._listener: socket.socket | None = None
         self._offered = asyncio.Event()
+        self._leave_workers = False
+        self._awaited: set[str] = set()
+        self._began = clock.monotonic()
+        self.manager = Manager(environ, clock)
         self.ledger = Ledger(Store(control.state_dir / "state.db", clock), self._told)
         self.crew = Crew(clock=clock, welcome=self._welcome, happened=self._happened, offered=self._take_listener)
         self.pool = Pool(
@@ -91,6 +104,7 @@ class Supervisor:
         self.api = AdminServer(
             sockets / "api.sock", application(self.office, self.hub), lambda who: self._allowed(who, "api.sock")
         )
+        self.vigil = Vigil(self)
         loop = asyncio.get_running_loop()
         self.watch = Watch(config.models.root, partial(_wake_from_thread, loop, self.wake))
 
@@ -109,7 +123,9 @@ class Supervisor:
         await self.rolling.decide()
         self.channel.open()
         await self._listen()
+        self._take_back()
         await self.api.open()
+        self.vigil.start()
 
     async def step(self) -> None:
         """One round."""
@@ -124,16 +140,18 @@ class Supervisor:
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
         if self.channel.heal() or await self.api.heal():
             self.log.warning("socket file was gone; made again")
-        self._tell_systemd()
+        self.vigil.tell()
 
     async def run(self) -> None:
         """Rounds until `stop`. A round that fails is said and tried again at the next."""
         while not self._stop.is_set():
             self._wake.clear()
+            self.vigil.round_began = self.clock.monotonic()
             try:
                 await self.step()
             except Exception:
                 self.log.exception("a round failed; everything goes on as it was")
+            self.vigil.round_began = None
             self._round.set()
             self._round = asyncio.Event()
             with suppress(TimeoutError):
@@ -150,31 +168,36 @@ class Supervisor:
             async with asyncio.timeout(seconds):
                 await self._round.wait()
 
-    def stop(self) -> None:
-        """`run` returns after the round under way."""
+    def stop(self, *, leave_workers: bool = False) -> None:
+        """`run` returns after the round under way. `leave_workers`: they serve on, for the next daemon to take back."""
+        self._leave_workers = self._leave_workers or leave_workers
         self._stop.set()
         self.wake()
 
     async def close(self) -> None:
-        """Ends everything: nobody new, workers drained, state written."""
-        systemd.notify(self.environ, "STOPPING=1", "STATUS=draining")
+        """Ends everything: nobody new, workers drained unless they are to be left, state written."""
+        drain = 0.0 if self._leave_workers else self.config.workers.drain + 2.0
+        sentence = "leaving the workers to the next daemon" if self._leave_workers else "draining"
+        self.manager.stop(sentence, drain + CLOSING_SECONDS)
         self.hub.close()
         await asyncio.to_thread(self.watch.stop)
         await self.rolling.stop()
         await self.judging.stop()
         if self._listener is not None:
             self._listener.close()
-        await self.pool.close(self.config.workers.drain + 2.0)
+        if not self._leave_workers:
+            await self.pool.close(drain)
         self.channel.close()
         await self.api.close()
-        self.ledger.note("daemon-stopped", "", "told to stop")
+        self.ledger.note("daemon-stopped", "", "told to leave its workers" if self._leave_workers else "told to stop")
         await self.ledger.close()
+        await self.vigil.stop()
 
     def _until_next(self) -> float:
         due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look()]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
-        return min([self.config.models.rescan, *times])
+        return min([self.config.models.rescan, LONGEST_PAUSE_SECONDS, *times])
 
     # workers
 
@@ -188,7 +211,23 @@ class Supervisor:
                 if not peer.attached and peer.beat.rss_bytes > workers.memory:
                     used = f"{peer.beat.rss_bytes >> 20} MiB used, at most {workers.memory >> 20}"
                     self.pool.replace(peer.name, used)
+        for peer in self.crew.peers():
+            if not peer.attached and peer.release != RELEASE:
+                self.pool.replace(peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {RELEASE}")
+        self._replace_lost()
         self.pool.step()
+
+    def _take_back(self) -> None:
+        """Workers of a former daemon count as ours from now on, also those that have not joined again yet."""
+        for name, who in self.crew.expected.items():
+            self.pool.take_back(name, who)
+        self._awaited, self.crew.expected = set(self.crew.expected), {}
+
+    def _replace_lost(self) -> None:
+        if self._awaited and self.clock.monotonic() - self._began > LOST_SECONDS:
+            for name in self._awaited - {peer.name for peer in self.crew.peers()}:
+                self.pool.replace(name, f"it did not come back in {LOST_SECONDS:g} s")
+            self._awaited = set()
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
         assert self._listener is not None
@@ -245,6 +284,7 @@ class Supervisor:
         if given:
             self._listener = given.get("http") or next(iter(given.values()))
             self._listener.setblocking(False)
+            self.log.info("listening on the service manager's socket", address=str(self._listener.getsockname()))
             return
         if self.crew.expected:
             with suppress(TimeoutError):
@@ -271,10 +311,9 @@ class Supervisor:
     def _told(self, entry: Entry) -> None:
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 
-    def _tell_systemd(self) -> None:
-        if self.office.ready():
-            serving = self.rolling.position.serving
-            systemd.notify(self.environ, "READY=1", f"STATUS=serving {serving.version if serving else 'nothing'}")
+    def read_config(self) -> Config:
+        """The configuration as it is on disk now, credentials included. Raises BadConfig."""
+        return with_credentials(load_or_default(self.origin)[0], self.environ)
 
     def reopen_logs(self) -> None:
         """Our own log files and every worker's are opened anew by name."""
@@ -288,11 +327,13 @@ class Supervisor:
         self.wake()
 
     def handle_signals(self) -> None:
-        """SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR1 reopens logs, SIGUSR2 restarts the workers."""
+        """SIGTERM and SIGINT stop, SIGQUIT stops and leaves the workers, SIGHUP reloads, SIGUSR1 reopens logs, SIGUSR2
+        restarts the workers."""
         loop = asyncio.get_running_loop()
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGQUIT, partial(self.stop, leave_workers=True))
         loop.add_signal_handler(signal.SIGHUP, self.office.hang_up)
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
         loop.add_signal_handler(signal.SIGUSR2, self.restart_workers, "SIGUSR2")
@@ -306,6 +347,7 @@ def main(config_path: Path | None) -> int:
     """Runs the daemon until it is told to stop; its exit status. Raises BadConfig, and ModelwardError at start."""
     origin = (config_path or DEFAULT_PATH).resolve()
     config, remark = load_or_default(config_path)
+    config = with_credentials(config, os.environ)
     logs = open_logs(config.logs.dir, config.logs.level)
     if remark:
         logs.events.info(remark)

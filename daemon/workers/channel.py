@@ -133,6 +133,19 @@ class Channel:
         self.open()
         return True
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether somebody who connects is taken and let go again, asked from the outside."""
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_unix_connection(str(self._path))
+                try:
+                    writer.write_eof()
+                    return await reader.read(1) == b""
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
     def close(self) -> None:
         self._stop_listening()
         for line in list(self._lines):

@@ -115,6 +115,7 @@ class Crew:
         now = self._clock.monotonic()
         peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
         peer.serving, peer.artifact = hello.serving, hello.artifact if hello.serving else ""
+        peer.release = hello.release
         self._peers[line] = peer
         self._take_listener(fds)
         welcome = self._welcome()

@@ -25,6 +25,7 @@ class Peer:
     joined: float
     serving: str = ""
     artifact: str = ""
+    release: str = ""
     rollout: str = ""
     offered: tuple[str, str] = ("", "")  # version and artifact of the rollout it takes part in
     stage: Stage = Stage.OLD
