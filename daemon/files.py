@@ -8,9 +8,15 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o640) -> None:
-    """Puts `content` at `path`, whole or not at all, power cuts included. Raises OSError; the old file is intact."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    """Puts `content` at `path`, whole or not at all, power cuts included. Only one process may write a given file.
+
+    Raises OSError; then the old file is intact, or, when only the last sync failed, the new one is there but might not
+    survive a power cut.
+    """
+    beside = path.with_name(f".{path.name}.tmp")  # always the same name: what a crash left is found again
+    with suppress(FileNotFoundError):
+        beside.unlink()
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with open(fd, "wb") as f:
             f.write(content)

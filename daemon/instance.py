@@ -25,9 +25,12 @@ def alone(runtime_dir: Path) -> Iterator[None]:
         raise ModelwardError(f"cannot start: {path}: {e.strerror}") from e
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
+    except BlockingIOError as e:
         os.close(fd)
         raise ModelwardError(f"cannot start: another daemon runs in {runtime_dir}") from e
+    except OSError as e:
+        os.close(fd)
+        raise ModelwardError(f"cannot start: {path} can't be locked: {e.strerror}") from e
     try:
         yield
     finally:

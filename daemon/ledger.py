@@ -19,6 +19,8 @@ from .store import Entry, Store
 
 T = TypeVar("T")
 MAX_WAITING = 1000
+CLOSE_SECONDS = 5.0
+"""How long the end of the daemon waits for a disk that does not answer."""
 
 
 class CannotKeep(ModelwardError):
@@ -31,39 +33,51 @@ class Ledger:
     def __init__(self, store: Store, told: Callable[[Entry], None]) -> None:
         self._store, self._told = store, told
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._waiting = 0
+        self._waiting, self._closed = 0, False
         self._log = structlog.get_logger("store")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def do(self, what: Callable[[Store], T]) -> T:
         """Runs `what` with the store and gives its answer. Raises CannotKeep."""
+        if self._closed:
+            raise CannotKeep("cannot keep state: the daemon ends")
+        return await self._answer(self._hand_in(what))
+
+    def _hand_in(self, what: Callable[[Store], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, what, self._store)
+
+    async def _answer(self, coming: asyncio.Future[T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, what, self._store)
+            return await coming
         except (sqlite3.Error, OSError) as e:
             self._log.error("cannot keep state", because=str(e))
             raise CannotKeep(f"cannot keep state: {e}; what is served is not affected") from e
 
     def note(self, kind: str, version: str = "", because: str = "", **detail: Any) -> None:
-        """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind."""
-        if self._waiting >= MAX_WAITING:
+        """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind, or this closed."""
+        if self._waiting >= MAX_WAITING or self._closed:
             self._log.error("history line dropped", kind=kind, version=version, because=because)
             return
         self._waiting += 1
-        task = asyncio.get_running_loop().create_task(self._note(kind, version, because, detail))
+        # Handed in here and not in the task: a `do` that follows must not overtake it.
+        coming = self._hand_in(lambda store: store.record(kind, version, because, **detail))
+        task = asyncio.get_running_loop().create_task(self._tell(coming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _note(self, kind: str, version: str, because: str, detail: dict[str, Any]) -> None:
+    async def _tell(self, coming: asyncio.Future[Entry]) -> None:
         try:
-            self._told(await self.do(lambda store: store.record(kind, version, because, **detail)))
+            self._told(await self._answer(coming))
         except CannotKeep:
             return  # logged where it happened
         finally:
             self._waiting -= 1
 
     async def close(self) -> None:
-        """Waits for what is on its way, then closes the store."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5.0)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+        """Waits for what is on its way, then closes the store; a disk that does not answer is left behind."""
+        self._closed = True
+        closing = asyncio.ensure_future(self._answer(self._hand_in(lambda store: store.close())))
+        await asyncio.wait({closing, *self._tasks}, timeout=CLOSE_SECONDS)
+        if closing.done():
+            closing.exception()  # logged where it happened
         self._thread.shutdown(wait=False)

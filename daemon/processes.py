@@ -12,14 +12,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
 MAX_STDIN_BYTES = 64 * 1024
-"""What a pipe takes without a reader, so that handing over a child's input can't block the daemon."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,17 @@ def identity(pid: int) -> Identity | None:
 class Child:
     """A process we watch: one we started, or one a former daemon started and we took back."""
 
-    def __init__(self, name: str, pid: int, pidfd: int, *, ours: bool, stdout: IO[bytes] | None = None) -> None:
+    def __init__(self, name: str, pid: int, *, ours: bool, stdout: IO[bytes] | None = None) -> None:
         self.name, self.pid, self.ours = name, pid, ours
-        self._pidfd, self._stdout = pidfd, stdout
-        self._ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().add_reader(pidfd, self._exited)
+        self._stdout = stdout
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int | None] = self._loop.create_future()
+        self._pidfd = os.pidfd_open(pid)
+        try:
+            self._loop.add_reader(self._pidfd, self._exited)
+        except OSError:
+            os.close(self._pidfd)
+            raise
 
     @property
     def stdout_fd(self) -> int:
@@ -64,35 +69,54 @@ class Child:
         """The exit status once it ended: negative for a signal, None when a former daemon was its parent."""
         return await asyncio.shield(self._ended)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to this very process; nothing happens when it has ended."""
-        if self.running:
-            with suppress(ProcessLookupError):  # it ended; its pidfd is about to say so
-                signal.pidfd_send_signal(self._pidfd, number)
+    def signal(self, number: signal.Signals) -> bool:
+        """Sends a signal to this very process; False when it has ended, or is not ours to signal."""
+        if not self.running:
+            return False
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
     def kill_group(self) -> None:
         """SIGKILL to the child and everything it started that stayed in its group."""
-        if self.running:
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                self.signal(signal.SIGKILL)  # it has left its group
+        # The process first: a number that was reaped by somebody else must not be taken for its group.
+        if self.signal(signal.SIGKILL):
+            _kill_group(self.pid)
 
     def _exited(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self._loop.remove_reader(self._pidfd)
+        status = self._reap() if self.ours else None
         os.close(self._pidfd)
-        status: int | None = None
-        if self.ours:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)  # what it left behind; the zombie still owns the number
-            status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._ended.set_result(status)
+
+    def _reap(self) -> int | None:
+        """Kills what the child left behind, then reaps it; None when its status went to somebody else."""
+        try:
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
+            _kill_group(self.pid)  # the zombie still owns the number
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:  # SIGCHLD is ignored in this process: the kernel reaps by itself
+            return None
+
+    def forget(self) -> None:
+        """Stops watching a process that is not the one that was meant."""
+        if self.running:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._ended.set_result(None)
 
     def close(self) -> None:
         """Gives back the output pipe."""
         if self._stdout is not None:
             self._stdout.close()
             self._stdout = None
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # nobody is left, or nobody of ours
+        os.killpg(group, signal.SIGKILL)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -132,27 +156,30 @@ def spawn(
 ) -> Child:
     """Starts a program and watches it. To be called on the event loop's thread.
 
-    `stdin` is at most MAX_STDIN_BYTES and closed behind it. Raises OSError when the system has no process to give,
-    ValueError when `stdin` is too long.
+    `stdin` is at most MAX_STDIN_BYTES. Raises OSError when the system has no process or descriptor to give, ValueError
+    when `stdin` is too long, RuntimeError without a running loop; nothing was started then.
     """
-    if stdin is not None and len(stdin) > MAX_STDIN_BYTES:
-        raise ValueError(f"cannot start {name}: {len(stdin)} bytes of input, at most {MAX_STDIN_BYTES}")
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE if stdout == "pipe" else subprocess.DEVNULL,
-        env=dict(environment() if env is None else env),
-        cwd="/",
-        pass_fds=tuple(pass_fds),
-        start_new_session=True,
-    )
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):  # it died at once; its exit will be seen
-            process.stdin.write(stdin or b"")
-            process.stdin.close()
-    if process.stdout is not None:
-        os.set_blocking(process.stdout.fileno(), False)
-    child = Child(name, process.pid, os.pidfd_open(process.pid), ours=True, stdout=process.stdout)
+    asyncio.get_running_loop()
+    with _input(name, stdin) as given:
+        process = subprocess.Popen(
+            argv,
+            stdin=given,
+            stdout=subprocess.PIPE if stdout == "pipe" else subprocess.DEVNULL,
+            env=dict(environment() if env is None else env),
+            cwd="/",
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+        )
+    try:
+        if process.stdout is not None:
+            os.set_blocking(process.stdout.fileno(), False)
+        child = Child(name, process.pid, ours=True, stdout=process.stdout)
+    except OSError:  # it can't be watched, so it must not live
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        raise
     process.returncode = 0  # reaped by Child alone: keeps Popen's finalizer from waiting for a pid that is gone
     return child
 
@@ -176,13 +203,27 @@ def finish(argv: Sequence[str], *, seconds: float) -> tuple[int, str]:
     return done.returncode, done.stdout[-MAX_STDIN_BYTES:].decode(errors="replace")
 
 
+@contextmanager
+def _input(name: str, content: bytes | None) -> Iterator[int]:
+    """A descriptor that yields `content` to a child: a file in memory, for a full pipe would block the daemon."""
+    if content is None:
+        yield subprocess.DEVNULL
+        return
+    if len(content) > MAX_STDIN_BYTES:
+        raise ValueError(f"cannot start {name}: {len(content)} bytes of input, at most {MAX_STDIN_BYTES}")
+    with os.fdopen(os.memfd_create("stdin"), "w+b", buffering=0) as f:
+        f.write(content)
+        f.seek(0)
+        yield f.fileno()
+
+
 def take_back(name: str, who: Identity) -> Child | None:
     """Watches a process that a former daemon started; None when it is gone or the number is somebody else's now."""
     try:
-        pidfd = os.pidfd_open(who.pid)
+        child = Child(name, who.pid, ours=False)
     except OSError:
         return None
     if identity(who.pid) != who:  # asked after the pidfd is held: no later process can take its place
-        os.close(pidfd)
+        child.forget()
         return None
-    return Child(name, who.pid, pidfd, ours=False)
+    return child

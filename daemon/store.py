@@ -1,8 +1,8 @@
 """The daemon's memory: what happened, verdicts by digest, held versions, and a few facts.
 
 One SQLite file in WAL mode with full syncs: what was acknowledged survives a power cut. What is served never depends on
-it: the link and the directories say that, so a lost file costs history and a new look at each version. Used from one
-thread at a time.
+it: the link and the directories say that, so a lost file costs history and a new look at each version. Bounded in rows
+and bytes. Used from one thread at a time.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from .clock import Clock, rfc3339
+from .errors import ModelwardError
 
 MAX_HISTORY_ROWS: Final = 10_000
+MAX_HISTORY_BYTES: Final = 32 << 20
+MAX_DETAIL_BYTES: Final = 128 << 10
+MAX_DAMAGED: Final = 3
 PRUNE_EVERY: Final = 100
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
@@ -55,8 +60,16 @@ class Sighting:
     arrived: float
 
 
+class CannotOpen(ModelwardError):
+    """The state can't be used, and must not be replaced either: the text says why."""
+
+
 class Store:
-    """See the module. Raises sqlite3.Error and OSError; a damaged file is put aside and replaced at open."""
+    """See the module. Raises CannotOpen; later sqlite3.Error and OSError.
+
+    A damaged file is put aside (`damaged` says where) and replaced. One that a newer modelward wrote is not: versions
+    held in it would be chosen again without a word.
+    """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path, self._clock = path, clock
@@ -65,17 +78,29 @@ class Store:
         self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return self._connect()
-        except sqlite3.DatabaseError as e:
-            if isinstance(e, sqlite3.OperationalError) and "malformed" not in str(e):
-                raise  # no space, no right: the file itself may be whole
-            self.damaged = self._path.with_name(f"{self._path.name}.damaged-{int(self._clock.wall())}")
-            os.replace(self._path, self.damaged)
-            for suffix in ("-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-            return self._connect()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                db = self._connect()
+            except sqlite3.DatabaseError as e:
+                if isinstance(e, sqlite3.OperationalError) and "malformed" not in str(e):
+                    raise  # no space, no right: the file itself may be whole
+                self._put_aside()
+                db = self._connect()
+            self._prune_history(db)
+        except (sqlite3.Error, OSError) as e:
+            raise CannotOpen(f"cannot use {self._path}: {e}") from e
+        return db
+
+    def _put_aside(self) -> None:
+        prefix = f"{self._path.name}.damaged-"
+        earlier = sorted(self._path.parent.glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
+        for path in earlier[: max(0, len(earlier) + 1 - MAX_DAMAGED)]:
+            path.unlink()
+        self.damaged = self._path.with_name(f"{prefix}{int(self._clock.wall())}")
+        os.replace(self._path, self.damaged)
+        for suffix in ("-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0, check_same_thread=False)
@@ -84,12 +109,15 @@ class Store:
             db.execute("PRAGMA synchronous=FULL")
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version not in (0, SCHEMA_VERSION):
-                raise sqlite3.DatabaseError(f"schema {version}, this daemon knows {SCHEMA_VERSION}")
+                raise CannotOpen(
+                    f"cannot use {self._path}: another modelward wrote it (schema {version}, this one knows "
+                    f"{SCHEMA_VERSION}); run that one, or move the file away and lose history and held versions"
+                )
             if version == 0:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("it fails its own check")
-        except sqlite3.Error:
+        except (sqlite3.Error, CannotOpen):
             db.close()
             raise
         return db
@@ -100,13 +128,19 @@ class Store:
     # history
 
     def record(self, kind: str, version: str = "", because: str = "", **detail: Any) -> Entry:
-        """Adds a line of history; it is on the disk when this returns."""
-        now = self._clock.wall()
+        """Adds a line of history; it is on the disk when this returns. A detail beyond MAX_DETAIL_BYTES is left out."""
+        now, kept = self._clock.wall(), _json(detail)
+        if len(kept) > MAX_DETAIL_BYTES:
+            detail = {"left_out": f"{len(kept)} bytes"}
+            kept = _json(detail)
         cursor = self._db.execute(
             "INSERT INTO history (time, kind, version, because, detail) VALUES (?, ?, ?, ?, ?)",
-            (now, kind, version, because, json.dumps(detail)),
+            (now, kind, _text(version), _text(because[:MAX_DETAIL_BYTES]), kept),
         )
-        self._prune_history()
+        self._written += 1
+        if self._written % PRUNE_EVERY == 0:
+            with suppress(sqlite3.OperationalError):  # no space to make space: the line itself is kept
+                self._prune_history(self._db)
         return Entry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
 
     def history(self, count: int, kind: str = "") -> list[Entry]:
@@ -118,13 +152,14 @@ class Store:
         )
         return [Entry(i, rfc3339(t), k, v, b, json.loads(d)) for i, t, k, v, b, d in rows]
 
-    def _prune_history(self) -> None:
-        self._written += 1
-        if self._written % PRUNE_EVERY == 0:
-            self._db.execute(
-                "DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?",
-                (MAX_HISTORY_ROWS,),
-            )
+    @staticmethod
+    def _prune_history(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (MAX_HISTORY_ROWS,))
+        db.execute(
+            "DELETE FROM history WHERE id <= (SELECT id FROM (SELECT id, SUM(length(because) + length(detail))"
+            " OVER (ORDER BY id DESC) AS bytes FROM history) WHERE bytes > ? ORDER BY id DESC LIMIT 1)",
+            (MAX_HISTORY_BYTES,),
+        )
 
     # verdicts and sightings
 
@@ -134,7 +169,7 @@ class Store:
             self._db.execute("BEGIN")
             self._db.execute(
                 "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
-                (sighting.digest, version, conditions, json.dumps(verdict), self._clock.wall()),
+                (sighting.digest, version, conditions, _json(verdict), self._clock.wall()),
             )
             self._db.execute(
                 "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?, ?)",
@@ -176,7 +211,8 @@ class Store:
         with self._db:
             self._db.execute("BEGIN")
             self._db.executemany(
-                "INSERT OR REPLACE INTO held VALUES (?, ?, ?)", [(v, because, self._clock.wall()) for v in versions]
+                "INSERT OR REPLACE INTO held VALUES (?, ?, ?)",
+                [(v, _text(because), self._clock.wall()) for v in versions],
             )
 
     def release(self, version: str) -> bool:
@@ -194,9 +230,18 @@ class Store:
         with self._db:
             self._db.execute("BEGIN")
             self._db.executemany(
-                "INSERT OR REPLACE INTO facts VALUES (?, ?)", [(n, json.dumps(v)) for n, v in facts.items()]
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", [(n, _json(v)) for n, v in facts.items()]
             )
 
     def fact(self, name: str, default: Any = None) -> Any:
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return default if row is None else json.loads(row[0])
+
+
+def _text(text: str) -> str:
+    """As SQLite takes it: a file name that is no UTF-8 may be quoted in a reason."""
+    return text.encode(errors="replace").decode()
+
+
+def _json(value: Any) -> str:
+    return _text(json.dumps(value, ensure_ascii=False))

@@ -116,6 +116,7 @@ class Supervisor:
         for directory in (control.runtime_dir, control.state_dir, control.cache_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self.crew.expected = self.pool.remembered()
+        self._awaited = set(self.crew.expected)
         await self.judging.start()
         await self.judging.look()
         await self.rolling.start()
@@ -123,7 +124,6 @@ class Supervisor:
         await self.rolling.decide()
         self.channel.open()
         await self._listen()
-        self._take_back()
         await self.api.open()
         self.vigil.start()
 
@@ -185,7 +185,9 @@ class Supervisor:
         await self.judging.stop()
         if self._listener is not None:
             self._listener.close()
-        if not self._leave_workers:
+        if self._leave_workers:
+            self.pool.leave()
+        else:
             await self.pool.close(drain)
         self.channel.close()
         await self.api.close()
@@ -216,12 +218,6 @@ class Supervisor:
                 self.pool.replace(peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {RELEASE}")
         self._replace_lost()
         self.pool.step()
-
-    def _take_back(self) -> None:
-        """Workers of a former daemon count as ours from now on, also those that have not joined again yet."""
-        for name, who in self.crew.expected.items():
-            self.pool.take_back(name, who)
-        self._awaited, self.crew.expected = set(self.crew.expected), {}
 
     def _replace_lost(self) -> None:
         if self._awaited and self.clock.monotonic() - self._began > LOST_SECONDS:

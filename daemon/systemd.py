@@ -19,7 +19,7 @@ MAX_STATUS_CHARS = 400
 def notify(environ: Mapping[str, str], *assignments: str) -> bool:
     """Sends state such as "READY=1" in one datagram; False when nobody listens or the manager is behind.
 
-    An assignment is one line whatever is in it: a line break in a reason must not become an assignment of its own.
+    An assignment is one line: a newline within would begin another.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
@@ -56,7 +56,10 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
 
 
 def listen_sockets(environ: Mapping[str, str], pid: int) -> dict[str, socket.socket]:
-    """The sockets that systemd opened for this process, by FileDescriptorName; none when it said nothing."""
+    """The sockets that systemd opened for this process, by FileDescriptorName; none when it said nothing.
+
+    A second one of the same name gets its number appended.
+    """
     if environ.get("LISTEN_PID") != str(pid):
         return {}
     try:
@@ -64,9 +67,10 @@ def listen_sockets(environ: Mapping[str, str], pid: int) -> dict[str, socket.soc
     except ValueError:
         return {}
     names = environ.get("LISTEN_FDNAMES", "").split(":")
-    found = {}
+    found: dict[str, socket.socket] = {}
     for i in range(count):
-        with suppress(OSError):
+        name = names[i] if i < len(names) and names[i] else f"fd{i}"
+        with suppress(OSError):  # a number that stands for no open socket
             os.set_inheritable(FIRST_FD + i, False)
-            found[names[i] if i < len(names) and names[i] else f"fd{i}"] = socket.socket(fileno=FIRST_FD + i)
+            found[name if name not in found else f"{name}.{i}"] = socket.socket(fileno=FIRST_FD + i)
     return found

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from .memory import trim
@@ -53,6 +54,7 @@ class _Preparing:
     version: str
     artifact: str
     done: asyncio.Future[Loaded]
+    started: bool = False
 
 
 class Engine:
@@ -118,6 +120,7 @@ class Engine:
         """Loads and warms `version` aside; the newest call replaces an older one. Raises CannotLoad with the reason.
 
         An older call that is still waiting ends with CannotLoad; its load goes on alone and its result is dropped.
+        While ABANDONED_LOADS of those run, the newest waits: what is slow about them is no fault of its own.
         """
         self._forget("replaced by a newer one")
         if (ready := self._at_hand(version, artifact)) is not None:
@@ -149,8 +152,8 @@ class Engine:
         if self._preparing is not None:
             if not self._preparing.done.done():
                 self._preparing.done.set_exception(CannotLoad(because))
+            self.abandoned += self._preparing.started
             self._preparing = None
-            self.abandoned += 1
         if self._prepared is not None:
             dropped, self._prepared = self._prepared[1], None
             if dropped is not self.current:
@@ -161,22 +164,29 @@ class Engine:
         return self.current if same else None
 
     async def _load_aside(self, rollout: str, version: str, artifact: str) -> Loaded:
-        if self.abandoned >= ABANDONED_LOADS:
-            raise CannotLoad(f"{self.abandoned} earlier loads that were given up are still running")
-        loop = asyncio.get_running_loop()
-        preparing = self._preparing = _Preparing(rollout, version, artifact, loop.create_future())
+        preparing = self._preparing = _Preparing(rollout, version, artifact, asyncio.get_running_loop().create_future())
+        self._start()
+        return await preparing.done
+
+    def _start(self) -> None:
+        """Starts the load that is due; while too many run that were given up, the first of them to end does it."""
+        preparing, loop = self._preparing, asyncio.get_running_loop()
+        if preparing is None or preparing.started or self.abandoned >= ABANDONED_LOADS:
+            return
+        preparing.started = True
         gentle = self._gentle and self.current is not None
+        deliver = partial(self._arrived, preparing)
         threading.Thread(
             target=_load_and_warm,
-            args=(self._load, version, artifact, gentle, loop, lambda r: self._arrived(preparing, r)),
-            name=f"load {version}",
+            args=(self._load, preparing.version, preparing.artifact, gentle, loop, deliver),
+            name=f"load {preparing.version}",
             daemon=True,
         ).start()
-        return await preparing.done
 
     def _arrived(self, preparing: _Preparing, result: Loaded | CannotLoad) -> None:
         if self._preparing is not preparing:
             self.abandoned -= 1
+            self._start()
             self._trim_soon(asyncio.get_running_loop())
             return
         self._preparing = None

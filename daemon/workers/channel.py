@@ -1,13 +1,14 @@
 """The worker socket: accepts workers, checks who they are, carries messages and the listening socket.
 
 It knows connections and lines, not what they mean. A peer that writes what can't be read, or reads too slowly, loses
-its connection with a logged reason and harms nobody else. Everything is bounded: connections, line length, what waits
-to be sent, what is read in one turn.
+its connection with a logged reason and harms nobody else. Everything is bounded: connections, line length, how many
+messages in a while, what waits to be sent, what is read in one turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -22,19 +23,34 @@ import structlog
 from ...worker import protocol as p
 
 MAX_CONNECTIONS = 256
+MAX_STRANGERS = 128
+"""Of these, connections of other users than root and the daemon's own: they must not keep its workers out."""
 MAX_UNSENT_BYTES = 1 << 20
-MAX_FDS = 4
+MAX_FDS = 1
+"""A worker has one listening socket to hand over."""
 READ_BYTES = 64 * 1024
 HELLO_SECONDS = 10.0
+MAX_MESSAGES = 1000
+MESSAGES_SECONDS = 10.0
+"""More than MAX_MESSAGES in this time are no worker's signs of life."""
+BREATH_SECONDS = 1.0
+"""Between two attempts to accept while no descriptor is to be had."""
+SO_PEERGROUPS = 59
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who is at the other end, by the kernel's word."""
+    """Who is at the other end, by the kernel's word. `groups` are the supplementary ones."""
 
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
+
+    @property
+    def stranger(self) -> bool:
+        return self.uid not in (0, os.geteuid())
 
 
 class Listener(Protocol):
@@ -47,7 +63,10 @@ class Listener(Protocol):
 
 @dataclass(eq=False)
 class Line:
-    """One connection. `fds` are descriptors that came before the hello did; whoever takes them closes them."""
+    """One connection. `fds` are descriptors that came before the hello did; whoever takes them closes them.
+
+    `heard` counts messages since `counted_from`, loop seconds.
+    """
 
     sock: socket.socket
     who: Credentials
@@ -57,6 +76,8 @@ class Line:
     greeted: bool = False
     unsent: bytearray = field(default_factory=bytearray)
     deadline: asyncio.TimerHandle | None = None
+    heard: int = 0
+    counted_from: float = 0.0
 
     def send(self, message: p.Message) -> None:
         """Queues a message; a peer that does not read what it is told loses the connection."""
@@ -83,8 +104,12 @@ class Line:
 
 
 def credentials(sock: socket.socket) -> Credentials:
-    """SO_PEERCRED of a Unix socket."""
-    return Credentials(*struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+    """SO_PEERCRED and SO_PEERGROUPS of a Unix socket."""
+    pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    groups = b""
+    with suppress(OSError):  # an old kernel, or somebody with a thousand groups
+        groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4096)
+    return Credentials(pid, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
 
 
 def bind(path: Path, mode: int = 0o660) -> socket.socket:
@@ -93,11 +118,9 @@ def bind(path: Path, mode: int = 0o660) -> socket.socket:
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        mask = os.umask(0o777 & ~mode)
-        try:
-            sock.bind(str(path))
-        finally:
-            os.umask(mask)
+        os.fchmod(sock.fileno(), 0o600)  # the file gets this mode; the umask belongs to all threads
+        sock.bind(str(path))
+        os.chmod(path, mode)
         sock.listen(128)
     except OSError:
         sock.close()
@@ -108,26 +131,31 @@ def bind(path: Path, mode: int = 0o660) -> socket.socket:
 class Channel:
     """The listening end of the worker socket and all its connections."""
 
-    def __init__(self, path: Path, listener: Listener, allowed: Callable[[Credentials], bool]) -> None:
-        self._path, self._listener, self._allowed = path, listener, allowed
+    def __init__(
+        self,
+        path: Path,
+        listener: Listener,
+        allowed: Callable[[Credentials], bool],
+        *,
+        hello_seconds: float = HELLO_SECONDS,
+    ) -> None:
+        self._path, self._listener, self._allowed, self._hello_seconds = path, listener, allowed, hello_seconds
         self._log = structlog.get_logger("channel")
         self._sock: socket.socket | None = None
-        self._inode = 0
+        self._file = (0, 0)
         self._lines: set[Line] = set()
+        self._breath: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Starts listening. Raises OSError."""
         self._sock = bind(self._path)
-        self._inode = os.stat(self._path).st_ino
-        asyncio.get_running_loop().add_reader(self._sock, self._accept)
+        self._file = _file(self._path)
+        self._watch()
 
     def heal(self) -> bool:
-        """Binds anew when somebody removed or replaced the socket file; True when it had to."""
-        try:
-            if os.stat(self._path).st_ino == self._inode:
-                return False
-        except OSError:
-            pass
+        """Binds anew when somebody removed or replaced the socket file; True when it had to. Raises OSError."""
+        if self._sock is not None and _file(self._path) == self._file:
+            return False
         self._stop_listening()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self.open()
@@ -147,13 +175,20 @@ class Channel:
             return False
 
     def close(self) -> None:
+        ours = self._sock is not None and _file(self._path) == self._file
         self._stop_listening()
         for line in list(self._lines):
             self._close(line, "the daemon stops", tell=False)
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        if ours:
+            self._path.unlink(missing_ok=True)
+
+    def _watch(self) -> None:
+        if self._sock is not None:
+            asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
     def _stop_listening(self) -> None:
+        if self._breath is not None:
+            self._breath.cancel()
         if self._sock is not None:
             asyncio.get_running_loop().remove_reader(self._sock)
             self._sock.close()
@@ -161,36 +196,47 @@ class Channel:
 
     def _accept(self) -> None:
         assert self._sock is not None
+        loop = asyncio.get_running_loop()
         try:
             sock, _ = self._sock.accept()
-        except OSError:  # the peer left again, or no descriptor is to be had now
+        except OSError as e:
+            if e.errno in _EXHAUSTED:  # the peer still waits and would wake us without a pause
+                self._log.error("cannot accept a worker; trying again", because=e.strerror)
+                loop.remove_reader(self._sock)
+                self._breath = loop.call_later(BREATH_SECONDS, self._watch)
             return
         sock.setblocking(False)
         who = credentials(sock)
-        if len(self._lines) >= MAX_CONNECTIONS or not self._allowed(who):
-            self._log.warning("worker refused", pid=who.pid, uid=who.uid, connections=len(self._lines))
+        if refusal := self._refusal(who):
+            self._log.warning("worker refused", pid=who.pid, uid=who.uid, because=refusal)
             sock.close()
             return
         line = Line(sock, who)
         line.close = lambda because: self._close(line, because)
         self._lines.add(line)
-        loop = asyncio.get_running_loop()
-        line.deadline = loop.call_later(HELLO_SECONDS, line.close, "it did not say hello")
+        line.deadline = loop.call_later(self._hello_seconds, line.close, "it did not say hello")
         loop.add_reader(sock, self._read, line)
+
+    def _refusal(self, who: Credentials) -> str:
+        if not self._allowed(who):
+            return "this user may not join"
+        if len(self._lines) >= MAX_CONNECTIONS:
+            return f"{MAX_CONNECTIONS} connections already"
+        if who.stranger and sum(line.who.stranger for line in self._lines) >= MAX_STRANGERS:
+            return f"{MAX_STRANGERS} connections of other users already"
+        return ""
 
     def _read(self, line: Line) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(line.sock, READ_BYTES, MAX_FDS)
+            data, fds, _, _ = socket.recv_fds(line.sock, READ_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError as e:
             self._close(line, e.strerror or "it is gone")
             return
-        if line.greeted:
-            _close_all(fds)
-        else:
-            _close_all(line.fds[MAX_FDS:])
-            line.fds += fds
+        wanted = 0 if line.greeted else MAX_FDS - len(line.fds)
+        line.fds += fds[:wanted]
+        _close_all(fds[wanted:])
         if not data:
             self._close(line, "it is gone")
             return
@@ -200,15 +246,20 @@ class Channel:
                 if line not in self._lines:
                     return
         except p.Refused as e:
-            self._log.warning("worker disconnected", pid=line.who.pid, because=str(e))
             self._close(line, str(e))
 
     def _hear(self, line: Line, message: p.FromWorker) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - line.counted_from > MESSAGES_SECONDS:
+            line.counted_from, line.heard = now, 0
+        line.heard += 1
+        if line.heard > MAX_MESSAGES:
+            raise p.Refused(f"cannot listen to more than {MAX_MESSAGES} messages in {MESSAGES_SECONDS:g} s")
         if line.greeted:
             self._listener.said(line, message)
             return
         if not isinstance(message, p.Hello):
-            raise p.Refused(f"cannot take {type(message).__name__.lower()} before hello")
+            raise p.Refused(f"cannot take {message.__struct_config__.tag} before hello")
         if message.protocol != p.PROTOCOL:
             raise p.Refused(f"cannot speak protocol {message.protocol}: this daemon speaks {p.PROTOCOL}")
         line.greeted = True
@@ -228,8 +279,20 @@ class Channel:
             line.deadline.cancel()
         _close_all(line.fds)
         line.sock.close()
-        if tell and line.greeted:
+        if not tell:
+            return
+        self._log.info("disconnected", pid=line.who.pid, uid=line.who.uid, because=because)
+        if line.greeted:
             self._listener.left(line, because)
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """Device and inode: no other file has them while a socket bound to it is open. Zeros when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _close_all(fds: list[int]) -> None:

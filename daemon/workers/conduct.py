@@ -1,7 +1,8 @@
 """Carries a rollout through: asks `rollout.next_action`, does that one thing, looks again.
 
 Holds no decision of its own. Whatever happens, when `run` returns every worker serves the new version and the link
-names it, or every worker that could be reached serves the old one and the link was not moved.
+names it; or every worker that could be brought back serves the old one, the others are being replaced, and the link
+was not moved or was put back. What could not be done is said in the outcome.
 """
 
 from __future__ import annotations
@@ -14,28 +15,18 @@ import structlog
 
 from ...worker.protocol import Beat
 from ..clock import Clock, rfc3339
+from ..errors import ModelwardError
 from . import roster
-from .crew import Crew, on_target
+from .crew import Crew
 from .pool import Ended
-from .rollout import (
-    Commit,
-    Done,
-    Fail,
-    Figures,
-    Policy,
-    Prepare,
-    Stage,
-    SwitchLink,
-    View,
-    Wait,
-    WorkerView,
-    next_action,
-)
+from .rollout import Commit, Done, Fail, Figures, Policy, Prepare, Stage, SwitchLink, View, Wait, next_action
 
 MAX_STEPS = 200
 """Progress lines kept of one rollout."""
 OUTSIDE_DEATHS = 3
-"""Workers killed from outside (SIGKILL, SIGTERM) that a rollout bears with before it gives up."""
+"""Deaths that need not be the version's doing, which a rollout bears with before it gives up."""
+OUTSIDE = (-9, -15, 0, None)
+"""Killed or told to leave by somebody, or not known: the exit status of a former daemon's worker is not told to us."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +58,17 @@ class Rollout:
     succeeded: bool = False
     blame: bool = False  # the version is to blame for the failure
     cancelled: str = ""
-    first_moved: float | None = None
     all_moved: float | None = None
     link_moved: bool = False
+    returning: bool = False
     deaths: list[str] = field(default_factory=list)
     outside_deaths: int = 0
     before: Figures = Figures()
+
+    @property
+    def wire_id(self) -> str:
+        """What the workers know it by: the way back is another rollout to them."""
+        return f"{self.id}-back" if self.returning else self.id
 
     @property
     def decided(self) -> bool:
@@ -99,7 +95,7 @@ class Conductor:
     """Conducts one rollout at a time; `progress` hears of every step.
 
     `commit_point` is called with True once every worker proved the target, and with False when that is taken back
-    after all: it moves the link and writes down what is served.
+    after all: it moves the link and writes down what is served. It raises ModelwardError when it can't.
     """
 
     def __init__(
@@ -117,6 +113,7 @@ class Conductor:
     async def run(self, rollout: Rollout, policy: Policy) -> Rollout:
         """Returns the rollout, decided."""
         self.current = rollout
+        self._crew.moving_to = (rollout.target.version, rollout.target.artifact)
         rollout.before = self._since_start()
         if rollout.old is None:
             policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
@@ -127,61 +124,66 @@ class Conductor:
             else:
                 self._decide(rollout, True, f"serving {rollout.target.version}")
         finally:
-            self.current = None
+            self.current = self._crew.moving_to = None
         return rollout
 
     def cancel(self, because: str) -> None:
         """The rollout under way is no longer wanted: it goes back, or ends its last watch early."""
-        if self.current is not None:
+        if self.current is not None and not self.current.returning:
             self.current.cancelled = self.current.cancelled or because
             self._crew.wake()
 
     def worker_ended(self, ended: Ended) -> None:
         """A worker process is gone: counted when it had to do with the version being rolled out."""
         rollout, peer = self.current, self._crew.last_seen(ended.name)
-        if rollout is None or peer is None or ended.retired:
+        if rollout is None or rollout.returning or peer is None or ended.retired:
             return
-        stage = on_target(peer, rollout.id, rollout.target.version, rollout.target.artifact)
-        if stage in (Stage.OLD, Stage.REFUSED):
+        stage = roster.on_target(peer, rollout.wire_id, rollout.target.version, rollout.target.artifact)
+        if stage in (Stage.OLD, Stage.JOINING, Stage.REFUSED):
             return
-        if ended.status in (-9, -15):
+        if ended.status in OUTSIDE:
             rollout.outside_deaths += 1
-            if rollout.outside_deaths < OUTSIDE_DEATHS:
-                return
-        rollout.deaths.append(f"{ended.name} ({ended.because})")
+        if ended.status not in OUTSIDE or rollout.outside_deaths >= OUTSIDE_DEATHS:
+            rollout.deaths.append(f"{ended.name} ({ended.because})")
+        self._crew.wake()
 
-    async def _drive(self, rollout: Rollout, target: Target, policy: Policy, *, back: bool = False) -> str:
+    async def _drive(self, rollout: Rollout, target: Target, policy: Policy) -> str:
         """Follows the planner to its end. The reason when it gave up, "" when it is done."""
         while True:
-            view = self._view(rollout, target, back)
+            view = self._view(rollout, target)
             match next_action(view, policy):
                 case Prepare(worker, because):
                     self._prepare(rollout, target, worker, because)
                 case Commit(workers, because):
                     self._commit(rollout, workers, because)
                 case SwitchLink(because):
-                    await self._link(rollout, because)
+                    if trouble := await self._link(rollout, because):
+                        return trouble
                 case Wait(until, because):
-                    self._state(rollout, because, back)
+                    self._state(rollout, because)
                     await self._crew.changed(until - self._clock.monotonic())
                 case Fail(because):
-                    rollout.blame = not view.cancelled and bool(view.workers)
+                    if not rollout.returning:
+                        rollout.blame = not view.cancelled and bool(view.workers)
                     return because
                 case Done():
                     return ""
 
-    async def _link(self, rollout: Rollout, because: str) -> None:
+    async def _link(self, rollout: Rollout, because: str) -> str:
+        try:
+            await self._commit_point(rollout, True)
+        except ModelwardError as e:
+            return str(e)
         rollout.link_moved = True
-        await self._commit_point(rollout, True)
         if rollout.moves_link:
             self._step(rollout, "link", f"current -> {rollout.target.version}: {because}")
+        return ""
 
     def _prepare(self, rollout: Rollout, target: Target, worker: str, because: str) -> None:
         peer = self._crew.peer(worker)
         if peer is None:
             return
-        peer.at_move = peer.beat
-        message = roster.offer(peer, rollout.id, target.version, target.artifact, self._clock.monotonic())
+        message = roster.offer(peer, rollout.wire_id, target.version, target.artifact, self._clock.monotonic())
         self._crew.tell(worker, message)
         self._step(rollout, "prepare", f"{worker} loads {target.version} ({because})", worker)
 
@@ -193,60 +195,53 @@ class Conductor:
 
     async def _go_back(self, rollout: Rollout, because: str, policy: Policy) -> None:
         now = self._clock.monotonic()
+        self._crew.moving_to = None
         self._step(rollout, "back", because)
         for peer in self._crew.peers():
-            if peer.rollout == rollout.id and peer.stage in (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED):
+            if peer.rollout == rollout.wire_id and peer.stage in (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED):
                 self._crew.tell(peer.name, roster.abort(peer, now))
         if rollout.old is None:
             self._decide(rollout, False, f"{because}; nothing else is there to serve")
             return
-        rollout.first_moved = rollout.all_moved = None
-        rollout.deaths, rollout.cancelled, rollout.started = [], "", now
-        rollout.id += "-back"
+        rollout.returning, rollout.all_moved, rollout.started = True, None, now
+        rollout.deaths = []
         policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
-        trouble = await self._drive(rollout, rollout.old, policy, back=True)
-        rollout.id = rollout.id.removesuffix("-back")
-        if trouble and self._crew.pool is not None:
-            for peer in self._crew.peers():
-                if not peer.on(rollout.old.version, rollout.old.artifact):
-                    self._crew.pool.replace(peer.name, f"it did not go back: {trouble}")
+        trouble = [await self._drive(rollout, rollout.old, policy)]
         if rollout.link_moved:
-            await self._commit_point(rollout, False)
-        self._decide(rollout, False, f"{because}; still serving {rollout.old.version}")
+            try:
+                await self._commit_point(rollout, False)
+            except ModelwardError as e:
+                trouble.append(str(e))
+        old = rollout.old
+        astray = [
+            p.name
+            for p in self._crew.peers()
+            if not (p.draining or p.loading) and (p.unsure or not p.on(old.version, old.artifact))
+        ]
+        for name in astray:
+            if self._crew.pool is not None:
+                self._crew.pool.replace(name, f"it did not go back to {rollout.old.version}: {trouble[0]}")
+        if astray:
+            trouble.append(f"{', '.join(astray)} did not go back")
+        self._decide(
+            rollout, False, "; ".join([because, *filter(None, trouble), f"still serving {rollout.old.version}"])
+        )
 
-    def _view(self, rollout: Rollout, target: Target, back: bool) -> View:
-        now = self._clock.monotonic()
-        workers = []
-        for peer in self._crew.peers():
-            if peer.draining:
-                continue
-            stage = on_target(peer, rollout.id, target.version, target.artifact)
-            workers.append(
-                WorkerView(
-                    name=peer.name,
-                    stage=stage,
-                    since=peer.stage_since,
-                    because=peer.because,
-                    figures=Figures() if back else peer.figures(),
-                    empty=not peer.serving,
-                )
-            )
+    def _view(self, rollout: Rollout, target: Target) -> View:
+        now, peers = self._clock.monotonic(), [p for p in self._crew.peers() if not p.draining]
+        workers = tuple(roster.view(peer, rollout.wire_id, target.version, target.artifact) for peer in peers)
         rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
-        moved = sum(w.stage is Stage.MOVED for w in workers)
-        if moved and rollout.first_moved is None:
-            rollout.first_moved = now
-        if workers and moved == len(workers) and rollout.all_moved is None:
+        if workers and rollout.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
             rollout.all_moved = now
         return View(
-            workers=tuple(workers),
+            workers=workers,
             now=now,
             started=rollout.started,
-            first_moved=rollout.first_moved,
             all_moved=rollout.all_moved,
-            link_moved=rollout.link_moved or back,
+            link_moved=rollout.link_moved or rollout.returning,
             before=rollout.before,
             deaths=tuple(rollout.deaths),
-            cancelled=rollout.cancelled,
+            cancelled="" if rollout.returning else rollout.cancelled,
         )
 
     def _since_start(self) -> Figures:
@@ -261,8 +256,9 @@ class Conductor:
             max((b.p95_seconds for b in beats), default=0.0),
         )
 
-    def _state(self, rollout: Rollout, because: str, back: bool) -> None:
-        state = "returning" if back else "baking" if because in ("baking", "watching") else "preparing"
+    def _state(self, rollout: Rollout, because: str) -> None:
+        watched = because in ("baking", "watching")
+        state = "returning" if rollout.returning else "baking" if watched else "preparing"
         if state != rollout.state:
             rollout.state = state
             self._step(rollout, state, because)

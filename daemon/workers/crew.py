@@ -20,8 +20,8 @@ from ..processes import Identity
 from . import roster
 from .channel import Line
 from .pool import Ended, Pool
-from .rollout import Stage
 from .roster import Event, Peer
+from .staffing import Phase
 
 MAX_NAME = 64
 MAX_GONE = 64
@@ -37,7 +37,11 @@ class Welcome:
 
 
 class Crew:
-    """See the module. `happened` is called for each event, `offered` with a listening socket that a worker kept."""
+    """See the module. `happened` is called for each event, `offered` with a listening socket that a worker kept.
+
+    `expected` are a former daemon's workers that have not joined yet; `moving_to` is the version and artifact that a
+    rollout is bringing in: a worker that comes back with it is not told to give it up.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Crew:
         self._gone: dict[str, Peer] = {}
         self._changed = asyncio.Event()
         self.expected: dict[str, Identity] = {}
+        self.moving_to: tuple[str, str] | None = None
         self.pool: Pool | None = None
 
     # what is known
@@ -87,11 +92,11 @@ class Crew:
     # telling
 
     def tell(self, name: str, message: p.Message) -> bool:
-        """Sends a message to one worker; False when it is not connected."""
+        """Sends a message to one worker; False when it is not connected, or no longer after this."""
         for line, peer in self._peers.items():
             if peer.name == name:
                 line.send(message)
-                return True
+                return line in self._peers
         return False
 
     def drain(self, name: str) -> bool:
@@ -112,23 +117,34 @@ class Crew:
 
     def joined(self, line: Line, hello: p.Hello, fds: list[int]) -> None:
         name, attached = self._recognise(line, hello)
+        for older in [other for other, peer in self._peers.items() if peer.name == name]:
+            older.close("it joined anew")  # a process of ours has one connection
+        self._take_listener(fds, attached)
         now = self._clock.monotonic()
         peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
-        peer.serving, peer.artifact = hello.serving, hello.artifact if hello.serving else ""
+        peer.serving, peer.artifact, peer.serving_since = hello.serving, hello.artifact if hello.serving else "", now
         peer.release = hello.release
         self._peers[line] = peer
-        self._take_listener(fds)
-        welcome = self._welcome()
-        if welcome.version and not peer.on(welcome.version, welcome.artifact):
-            peer.loading = welcome.version
-            peer.offered = ("", "") if attached else (welcome.version, welcome.artifact)
-        line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
+        welcome = self._welcome_for(peer)
+        roster.welcome(peer, welcome.version, welcome.artifact)
         self._log.info("worker joined", worker=name, pid=peer.pid, attached=attached, serving=peer.serving)
         self._tell_pool(peer)
         self._notify(Event(name, "joined", peer.serving))
+        line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
+        hand = self.pool.hand(name) if self.pool is not None and not attached else None
+        if hand is not None and hand.phase is Phase.RETIRING:
+            self.drain(name)  # it was told on a connection that is gone
+
+    def _welcome_for(self, peer: Peer) -> Welcome:
+        welcome = self._welcome()
+        if peer.serving and self.moving_to is not None and peer.on(*self.moving_to):
+            return Welcome(*self.moving_to, welcome.beat_seconds)
+        return welcome
 
     def said(self, line: Line, message: p.FromWorker) -> None:
-        peer = self._peers[line]
+        peer = self._peers.get(line)
+        if peer is None:
+            return
         event = roster.hear(peer, message, self._clock.monotonic())
         self._tell_pool(peer)
         if event is not None:
@@ -152,7 +168,7 @@ class Crew:
 
     def _tell_pool(self, peer: Peer) -> None:
         if self.pool is not None and not peer.attached:
-            self.pool.heard(peer.name, ready=bool(peer.serving) or not peer.loading)
+            self.pool.heard(peer.name, ready=peer.settled)
 
     def _notify(self, event: Event) -> None:
         self._changed.set()
@@ -162,7 +178,8 @@ class Crew:
         pool = self.pool
         if pool is not None and not hello.attached:
             for hand in pool.hands():
-                if hand.child.pid == line.who.pid:
+                if hand.child.pid == line.who.pid and hand.child.running:
+                    self.expected.pop(hand.name, None)
                     return hand.name, False
             who = self.expected.get(hello.name)
             if who is not None and who.pid == line.who.pid and pool.take_back(hello.name, who):
@@ -176,21 +193,12 @@ class Crew:
             name += "'"
         return name, True
 
-    def _take_listener(self, fds: list[int]) -> None:
+    def _take_listener(self, fds: list[int], attached: bool) -> None:
         for i, fd in enumerate(fds):
-            if i == 0:
+            if i == 0 and not attached:  # a stranger's socket would be handed to every worker
                 self._offered(fd)
             else:
                 os.close(fd)
-
-
-def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
-    """Where a worker stands in a rollout to `version`."""
-    if peer.on(version, artifact):
-        return Stage.MOVED
-    if peer.loading:
-        return Stage.PREPARING
-    return peer.stage if peer.rollout == rollout else Stage.OLD
 
 
 def _like_ours(name: str) -> bool:

@@ -6,6 +6,7 @@ socket on the same address while a worker still holds the first.
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 
@@ -23,10 +24,9 @@ class CannotListen(ModelwardError):
 def address(listen: str) -> tuple[str, int]:
     """Host and port of "127.0.0.1:7860" or "[::1]:7860". Raises CannotListen."""
     host, _, port = listen.rpartition(":")
-    try:
-        return host.strip("[]"), int(port)
-    except ValueError as e:
-        raise CannotListen(f"cannot listen on {listen!r}: not host:port") from e
+    if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
+        raise CannotListen(f"cannot listen on {listen!r}: not host:port")
+    return host.strip("[]"), int(port)
 
 
 def bind(listen: str) -> socket.socket:
@@ -46,12 +46,18 @@ def bind(listen: str) -> socket.socket:
             raise
     except OSError as e:
         raise CannotListen(f"cannot listen on {listen}: {e.strerror or e}") from e
+    except UnicodeError as e:  # what the resolver says to a label that is too long
+        raise CannotListen(f"cannot listen on {listen}: no such host") from e
     return sock
 
 
 def adopt(fd: int, listen: str) -> socket.socket | None:
     """The listening socket behind a descriptor that a worker handed over; None, and closed, when it is none."""
-    sock = socket.socket(fileno=fd)
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:  # some other kind of file
+        os.close(fd)
+        return None
     with suppress(OSError, CannotListen):
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         port = address(listen)[1]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from ..clock import Clock
 from ..files import replace_file
 from ..processes import Child, Identity, identity, python, spawn, take_back
 from . import backoff
-from .staffing import Kill, Limits, Member, Order, Phase, Retire, Start, Vacancy, next_look, orders
+from .staffing import Doubt, Kill, Limits, Member, Order, Phase, Retire, Start, Vacancy, next_look, orders, places
 
 NEVER_BOOTS = 3
 """The exit status by which a worker says that starting it again is no use before something changes."""
@@ -53,13 +54,18 @@ class Hand:
     since: float
     heard: float
     outdated: str = ""
+    doubted: float | None = None
     killed: str = ""
     ready_at: float | None = None
     watch: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 class Pool:
-    """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave."""
+    """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave.
+
+    `settings` gives what a new worker of that name is told, and the listening socket; `chance` spreads the back-off.
+    In charge from its first `step` on: a daemon that fails before that leaves a former one's workers alone.
+    """
 
     def __init__(
         self,
@@ -69,14 +75,17 @@ class Pool:
         ended: Callable[[Ended], None],
         drain: Callable[[str], bool],
         settings: Callable[[str], tuple[WorkerSettings, int]],
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._record, self._clock, self._ended, self._drain = runtime_dir / "workers.json", clock, ended, drain
-        self._settings = settings
+        self._settings, self._chance = settings, chance
         self._log = structlog.get_logger("pool")
         self._hands: dict[str, Hand] = {}
-        self._vacancies: list[Vacancy] = []
+        self._former: dict[str, Identity] = {}
+        self._vacancies: tuple[Vacancy, ...] = ()
         self._number = 0
-        self._chance = random.Random()
+        self._in_charge = False
+        self._starting = max(2, len(os.sched_getaffinity(0)))
         self.wanted = 0
         self.limits = Limits()
 
@@ -87,10 +96,10 @@ class Pool:
         return tuple(self._hands.values())
 
     def vacancies(self) -> tuple[Vacancy, ...]:
-        return tuple(self._vacancies)
+        return self._vacancies
 
     def next_look(self) -> float | None:
-        return next_look(self._members(), tuple(self._vacancies), self.limits)
+        return next_look(self._members(), self._vacancies, self._bounds())
 
     # what others tell it
 
@@ -100,6 +109,8 @@ class Pool:
             hand.heard = self._clock.monotonic()
             if ready and hand.phase is Phase.STARTING:
                 hand.phase, hand.since, hand.ready_at = Phase.READY, hand.heard, hand.heard
+            if hand.phase is Phase.READY:
+                hand.doubted = None
 
     def replace(self, name: str, because: str) -> bool:
         """The worker is to be replaced, its successor first. False when there is none of that name."""
@@ -112,17 +123,23 @@ class Pool:
     def unblock(self) -> None:
         """Something changed: every empty place may be filled at once."""
         now = self._clock.monotonic()
-        self._vacancies = [Vacancy(0, now) for _ in self._vacancies]
+        self._vacancies = tuple(Vacancy(0, now) for _ in self._vacancies)
 
     # what it does
 
     def step(self) -> None:
-        """Carries out what `staffing.orders` says now."""
-        for order in orders(self._members(), tuple(self._vacancies), self.wanted, self._clock.monotonic(), self.limits):
+        """Carries out what `staffing.orders` says now. The first one takes a former daemon's workers back."""
+        if not self._in_charge:
+            self._in_charge = True
+            for name, who in tuple(self._former.items()):
+                self.take_back(name, who)
+        members, now = self._members(), self._clock.monotonic()
+        self._vacancies, _ = places(members, self._vacancies, self.wanted)
+        for order in orders(members, self._vacancies, self.wanted, now, self._bounds()):
             self._carry_out(order)
-        spare = len(self._vacancies) - max(0, self.wanted - len(self._hands))
-        if spare > 0:  # fewer are wanted now
-            del self._vacancies[:spare]
+
+    def _bounds(self) -> Limits:
+        return replace(self.limits, starting=min(self.limits.starting, self._starting))
 
     def _carry_out(self, order: Order) -> None:
         match order:
@@ -130,14 +147,17 @@ class Pool:
                 self._start(order)
             case Retire():
                 self.retire(order.name, order.because)
+            case Doubt():
+                self._hands[order.name].doubted = self._clock.monotonic()
             case Kill():
                 self.kill(order.name, order.because)
 
     def _start(self, order: Start) -> None:
-        for vacancy in sorted(self._vacancies, key=lambda v: v.due):
-            if not vacancy.blocked and vacancy.failures == order.failures:
-                self._vacancies.remove(vacancy)
-                break
+        failures = 0
+        if order.vacancy is not None:
+            i = self._vacancies.index(order.vacancy)
+            self._vacancies = self._vacancies[:i] + self._vacancies[i + 1 :]
+            failures = order.vacancy.failures
         name = self._next_name()
         settings, listen_fd = self._settings(name)
         argv = python("modelward.worker", "--settings", msgspec.json.encode(settings).decode())
@@ -145,13 +165,16 @@ class Pool:
             child = spawn(argv, name=name, pass_fds=(listen_fd,))
         except OSError as e:
             self._log.error("cannot start a worker", worker=name, because=str(e))
-            self._vacate(order.failures + 1)
+            self._vacate(failures + 1)
             return
-        self._take(name, child, order.failures)
+        self._take(name, child, failures)
         self._log.info("worker started", worker=name, pid=child.pid, because=order.because)
 
     def take_back(self, name: str, who: Identity) -> bool:
         """Takes a worker of a former daemon into the pool. False when it is not that process any more."""
+        self._former.pop(name, None)
+        if name in self._hands:
+            return False
         child = take_back(name, who)
         if child is None:
             return False
@@ -174,8 +197,8 @@ class Pool:
         if not retired:
             served = now - hand.ready_at if hand.ready_at is not None else 0.0
             if status == NEVER_BOOTS:
-                self._vacancies.append(Vacancy(hand.failures, now, "it can never boot (exit status 3)"))
-            elif len(self._hands) + len(self._vacancies) < self.wanted:
+                self._vacancies += (Vacancy(hand.failures, now, "it can never boot (exit status 3)"),)
+            else:
                 self._vacate(backoff.failures_after(hand.failures, served))
         self._write_down()
         self._log.log(
@@ -184,15 +207,15 @@ class Pool:
         self._ended(Ended(hand.name, hand.child.pid, status, retired, because))
 
     def _vacate(self, failures: int) -> None:
-        delay = backoff.delay_seconds(failures, self._chance.random())
-        self._vacancies.append(Vacancy(failures, self._clock.monotonic() + delay))
+        delay = backoff.delay_seconds(failures, self._chance())
+        self._vacancies += (Vacancy(failures, self._clock.monotonic() + delay),)
 
     def retire(self, name: str, because: str) -> None:
         """Tells a worker to finish what it has and leave; killed when it takes too long."""
         hand = self._hands.get(name)
         if hand is None or hand.phase is Phase.RETIRING:
             return
-        hand.phase, hand.since = Phase.RETIRING, self._clock.monotonic()
+        hand.phase, hand.since, hand.doubted = Phase.RETIRING, self._clock.monotonic(), None
         self._log.info("worker retires", worker=name, because=because)
         if not self._drain(name):
             hand.child.signal(signal.SIGTERM)
@@ -209,6 +232,9 @@ class Pool:
 
     async def close(self, drain_seconds: float) -> None:
         """Retires every worker and waits; whoever is left after `drain_seconds` is killed."""
+        if not self._in_charge:
+            self.leave()
+            return
         self.wanted = 0
         for hand in self.hands():
             self.retire(hand.name, "the daemon stops")
@@ -221,6 +247,13 @@ class Pool:
             await asyncio.wait(watches, timeout=5.0)
         self._record.unlink(missing_ok=True)
 
+    def leave(self) -> None:
+        """Lets every worker serve on, for the next daemon to take back: who they are stays written down."""
+        for hand in self.hands():
+            if hand.watch is not None:
+                hand.watch.cancel()
+            hand.child.forget()
+
     # what is written down
 
     def remembered(self) -> dict[str, Identity]:
@@ -232,9 +265,10 @@ class Pool:
                 return {}
             them = {str(w["name"]): Identity(int(w["pid"]), int(w["started_ticks"])) for w in known["workers"]}
             self._number = max(self._number, int(known["number"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
-        return {name: who for name, who in them.items() if identity(who.pid) == who}
+        self._former = {name: who for name, who in them.items() if identity(who.pid) == who}
+        return dict(self._former)
 
     def _write_down(self) -> None:
         workers = [
@@ -242,8 +276,9 @@ class Pool:
             for h in self.hands()
             if h.identity
         ]
-        content = {"boot": _boot_id(), "number": self._number, "workers": workers}
+        former = [{"name": n, "pid": w.pid, "started_ticks": w.started_ticks} for n, w in self._former.items()]
         try:
+            content = {"boot": _boot_id(), "number": self._number, "workers": workers + former}
             replace_file(self._record, json.dumps(content).encode())
         except OSError as e:
             self._log.warning("cannot write down who the workers are", because=str(e))
@@ -253,7 +288,10 @@ class Pool:
         return f"w{self._number}"
 
     def _members(self) -> tuple[Member, ...]:
-        return tuple(Member(h.name, h.phase, h.since, h.heard, h.outdated) for h in self._hands.values())
+        return tuple(
+            Member(h.name, h.phase, h.since, h.heard, h.outdated, h.doubted, bool(h.killed))
+            for h in self._hands.values()
+        )
 
 
 def _sentence(status: int | None) -> str:

@@ -15,6 +15,7 @@ class Stage(StrEnum):
     """Where one worker stands, seen from the version it is to serve."""
 
     OLD = "old"  # serves something else, or nothing
+    JOINING = "joining"  # just came, and loads what it was welcomed with
     PREPARING = "preparing"
     PREPARED = "prepared"
     REFUSED = "refused"
@@ -33,7 +34,8 @@ class Figures:
 
 @dataclass(frozen=True)
 class WorkerView:
-    """One worker. `since` is when its stage began; `because` is what it said when it refused."""
+    """One worker. `since` is when its stage began (MOVED: when it served the target first); `because` is what it said
+    when it refused."""
 
     name: str
     stage: Stage
@@ -59,16 +61,16 @@ class Policy:
 
 @dataclass(frozen=True)
 class View:
-    """A rollout at one instant. Times are monotonic seconds; None: not yet.
+    """A rollout at one instant. Times are monotonic seconds.
 
-    `before` is what the old version did until the rollout began; `deaths` are the workers that died while they served
-    the target; `cancelled` says why it is no longer wanted.
+    `all_moved` is when all served the target for the first time, None before; `before` is what the old version did
+    until the rollout began; `deaths` are the workers that died of the target; `cancelled` says why it is no longer
+    wanted.
     """
 
     workers: tuple[WorkerView, ...]
     now: float
     started: float
-    first_moved: float | None = None
     all_moved: float | None = None
     link_moved: bool = False
     before: Figures = Figures()
@@ -126,7 +128,7 @@ def next_action(view: View, policy: Policy) -> Action:
     if because := _broken(view, policy):
         return Fail(because)
     if not view.workers:
-        return Wait(view.now + policy.reload_timeout_seconds, "no worker is there yet")
+        return Wait(view.started + policy.reload_timeout_seconds, "no worker is there yet")
     if action := _next_to_move(view, policy):
         return action
     if not view.link_moved:
@@ -138,31 +140,32 @@ def _next_to_move(view: View, policy: Policy) -> Action | None:
     waiting = [w for w in view.workers if w.stage is not Stage.MOVED]
     if not waiting:
         return None
-    if (until := _bake_ends(view, policy)) is not None and view.now < until:
+    # A newcomer is moved in its turn, once it serves; or as it is, when that takes too long.
+    patient = [w for w in waiting if w.stage is Stage.JOINING and view.now < w.since + policy.reload_timeout_seconds]
+    here = [w for w in waiting if w not in patient]
+    empty = [w for w in here if w.empty]
+    if (until := _bake_ends(view, policy)) is not None and view.now < until and not empty:
         return Wait(until, "baking")
-    moved = len(view.workers) - len(waiting)
-    first = waiting[: max(0, policy.canary - moved)]
-    group = first or waiting
-    together = policy.canary > 0
-    empty = [w for w in group if w.empty and w.stage is Stage.PREPARED]
-    if empty:
-        return Commit(tuple(w.name for w in empty), "it serves nothing meanwhile")
-    ready = [w for w in group if w.stage is Stage.PREPARED]
-    if ready and (not together or len(ready) == len(group)):
-        return Commit(tuple(w.name for w in ready), "prepared" if not first else "canary prepared")
-    if busy := [w for w in group if w.stage in (Stage.PREPARING, Stage.COMMITTING)]:
+    if not here:
+        return Wait(min(w.since for w in patient) + policy.reload_timeout_seconds, f"{patient[0].name} is joining")
+    first = here[: max(0, policy.canary - (len(view.workers) - len(waiting)))]
+    # Whoever serves nothing waits for nobody: a young version is better than none.
+    group = empty or first or here
+    ready = [w.name for w in group if w.stage is Stage.PREPARED]
+    if ready and (empty or not policy.canary or len(ready) == len(group)):
+        why = "it serves nothing meanwhile" if empty else "canary prepared" if first else "prepared"
+        return Commit(tuple(ready), why)
+    if busy := [w for w in here if w.stage in (Stage.PREPARING, Stage.COMMITTING)]:
         return Wait(min(w.since for w in busy) + policy.reload_timeout_seconds, f"{busy[0].name} is {busy[0].stage}")
-    return Prepare(next(w.name for w in group if w.stage is Stage.OLD), "canary" if first else "next in turn")
+    chosen = next(w for w in group if w.stage in (Stage.OLD, Stage.JOINING))
+    return Prepare(chosen.name, "it serves nothing" if empty else "canary" if first else "next in turn")
 
 
 def _bake_ends(view: View, policy: Policy) -> float | None:
-    """When the canaries were watched long enough; None when there is nothing to watch them against."""
-    moved = sum(w.stage is Stage.MOVED for w in view.workers)
-    if view.first_moved is None or not policy.canary or moved < min(policy.canary, len(view.workers)):
-        return None
-    if any(w.empty for w in view.workers):
-        return None  # a worker that serves nothing is worse off than one that serves a young version
-    return view.first_moved + policy.bake_seconds
+    """When the canaries will have been watched long enough; None while there are too few, or none are wanted."""
+    moved = sorted(w.since for w in view.workers if w.stage is Stage.MOVED)
+    canaries = min(policy.canary, len(view.workers))
+    return moved[canaries - 1] + policy.bake_seconds if canaries and len(moved) >= canaries else None
 
 
 def _last_watch(view: View, policy: Policy) -> Action:
@@ -182,9 +185,9 @@ def _broken(view: View, policy: Policy) -> str:
         if worker.stage is Stage.REFUSED:
             return f"worker {worker.name} refused it: {worker.because}"
         slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
-        if slow and view.now - worker.since >= policy.reload_timeout_seconds:
+        if slow and view.now >= worker.since + policy.reload_timeout_seconds:
             return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
-    if not view.workers and view.now - view.started >= policy.reload_timeout_seconds:
+    if not view.workers and view.now >= view.started + policy.reload_timeout_seconds:
         return f"no worker came up in {policy.reload_timeout_seconds:g} s"
     return worse(view.workers, view.before, policy) if policy.bake_seconds > 0 else ""
 

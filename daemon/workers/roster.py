@@ -9,15 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...worker import protocol as p
-from .rollout import Figures, Stage
+from .rollout import Figures, Stage, WorkerView
 
 MAX_REASON = 2000
 """Characters kept of what a worker says."""
+MAX_OFFERS = 8
+"""Offers remembered of each worker: a late answer is understood by what was offered then."""
 
 
 @dataclass
 class Peer:
-    """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version."""
+    """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version.
+
+    `offers` are version and artifact by rollout, "" being the welcome; `unsure` is a rollout whose commit was sent and
+    not answered: until then nobody knows what it serves.
+    """
 
     name: str
     pid: int
@@ -26,12 +32,15 @@ class Peer:
     serving: str = ""
     artifact: str = ""
     release: str = ""
+    serving_since: float = 0.0
     rollout: str = ""
-    offered: tuple[str, str] = ("", "")  # version and artifact of the rollout it takes part in
+    offers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unsure: str = ""
     stage: Stage = Stage.OLD
     stage_since: float = 0.0
     because: str = ""
     beat: p.Beat = field(default_factory=p.Beat)
+    beats: bool = False  # one came; what it counted before we knew it is none of our rollouts'
     heard: float = 0.0
     draining: bool = False
     at_move: p.Beat = field(default_factory=p.Beat)  # the counters when the last rollout began or it moved
@@ -41,6 +50,11 @@ class Peer:
     def ready(self) -> bool:
         """It answers requests."""
         return bool(self.serving) and not self.draining
+
+    @property
+    def settled(self) -> bool:
+        """It serves, or was never told of anything to serve."""
+        return bool(self.serving) or not self.offers
 
     def on(self, version: str, artifact: str) -> bool:
         """Whether it serves exactly this: by artifact where it knows one, else by name."""
@@ -70,6 +84,8 @@ def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
         case p.Hello():
             raise p.Refused("cannot take a second hello")
         case p.Beat():
+            if not peer.beats:
+                peer.beats, peer.at_move = True, message
             peer.beat = message
             return None
         case p.Reopened():
@@ -94,6 +110,8 @@ def _prepared(peer: Peer, message: p.Prepared, now: float) -> Event | None:
 
 def _refused(peer: Peer, message: p.CannotPrepare, now: float) -> Event | None:
     because = message.reason[:MAX_REASON] or "no reason given"
+    if message.rollout == peer.unsure:
+        peer.unsure = ""
     if message.rollout == "":  # the version of the welcome
         peer.loading = ""
         return Event(peer.name, "refused", message.version, because)
@@ -104,32 +122,60 @@ def _refused(peer: Peer, message: p.CannotPrepare, now: float) -> Event | None:
 
 
 def _serving(peer: Peer, message: p.Serving, now: float) -> Event:
+    version, artifact = peer.offers.get(message.rollout, (message.version, ""))
+    if version != message.version:
+        if message.rollout:
+            raise p.Refused(f"cannot serve {message.version!r} under this rollout: it offered {version!r}")
+        artifact = ""
+    peer.serving, peer.artifact, peer.serving_since = message.version, artifact, now
+    peer.loading = peer.unsure = ""
     if message.rollout and message.rollout == peer.rollout:
-        peer.serving, peer.artifact = peer.offered
-        peer.stage, peer.stage_since = Stage.MOVED, now
-        peer.at_move = peer.beat
-    else:
-        known = peer.loading == message.version and peer.offered[0] == message.version
-        peer.serving, peer.artifact = message.version, peer.offered[1] if known else ""
-    peer.loading = ""
+        peer.stage, peer.stage_since, peer.at_move = Stage.MOVED, now, peer.beat
     return Event(peer.name, "serving", message.version)
+
+
+def welcome(peer: Peer, version: str, artifact: str) -> None:
+    """The worker was told what to serve; it loads that unless it serves it already."""
+    if version and not peer.on(version, artifact):
+        peer.loading = version
+        peer.offers[""] = (version, artifact)
 
 
 def offer(peer: Peer, rollout: str, version: str, artifact: str, now: float) -> p.Prepare:
     """The worker is asked to prepare: the message to send."""
-    peer.rollout, peer.offered, peer.because = rollout, (version, artifact), ""
-    peer.stage, peer.stage_since = Stage.PREPARING, now
+    while len(peer.offers) >= MAX_OFFERS:
+        del peer.offers[next(iter(peer.offers))]
+    peer.offers[rollout] = (version, artifact)
+    peer.rollout, peer.because = rollout, ""
+    peer.loading = ""  # it lets go of the welcome for this
+    peer.stage, peer.stage_since, peer.at_move = Stage.PREPARING, now, peer.beat
     return p.Prepare(rollout=rollout, version=version, artifact=artifact)
 
 
 def commit(peer: Peer, now: float) -> p.Commit:
     """The worker is asked to swap: the message to send."""
-    peer.stage, peer.stage_since = Stage.COMMITTING, now
+    peer.stage, peer.stage_since, peer.unsure = Stage.COMMITTING, now, peer.rollout
     return p.Commit(rollout=peer.rollout)
 
 
 def abort(peer: Peer, now: float) -> p.Abort:
     """The worker is asked to forget what it holds aside: the message to send."""
     rollout, peer.rollout = peer.rollout, ""
-    peer.stage, peer.stage_since, peer.offered = Stage.OLD, now, ("", "")
+    peer.stage, peer.stage_since = Stage.OLD, now
     return p.Abort(rollout=rollout)
+
+
+def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
+    """Where a worker stands in a rollout to `version`."""
+    if peer.on(version, artifact) and not peer.unsure:
+        return Stage.MOVED
+    if peer.loading:
+        return Stage.JOINING
+    return peer.stage if peer.rollout == rollout and peer.stage is not Stage.MOVED else Stage.OLD
+
+
+def view(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView:
+    """A worker as the planner of that rollout sees it."""
+    stage = on_target(peer, rollout, version, artifact)
+    since = {Stage.MOVED: peer.serving_since, Stage.JOINING: peer.joined}.get(stage, peer.stage_since)
+    return WorkerView(peer.name, stage, since, peer.because, peer.figures(), empty=not peer.serving)

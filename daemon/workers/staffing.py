@@ -1,7 +1,8 @@
 """Which worker processes to start, retire or kill. Pure: a snapshot in, orders out, each with its reason.
 
-Replacement first: a worker that has to go leaves only after its successor is ready. One leaves at a time. Invariant: as
-long as starting is possible, orders lead to `wanted` ready workers, and no order takes the last ready one away.
+Replacement first: a worker that has to go leaves only after its successor is ready. One leaves at a time, and nobody is
+killed before a second look: the daemon itself may have been stopped and not have heard. Invariant: as long as starting
+is possible, orders lead to `wanted` ready workers, and no order takes the last ready one away.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class Phase(StrEnum):
 class Member:
     """One worker process. `since` is when its phase began, `heard` when it last said something, monotonic seconds.
 
-    `outdated` says why it must be replaced; "" when it need not.
+    `outdated` says why it must be replaced; "" when it need not. `doubted` is when it was first seen to be overdue and
+    has said nothing since; `doomed`: it is being killed.
     """
 
     name: str
@@ -28,11 +30,13 @@ class Member:
     since: float
     heard: float
     outdated: str = ""
+    doubted: float | None = None
+    doomed: bool = False
 
 
 @dataclass(frozen=True)
 class Vacancy:
-    """A place that a dead worker left: its count of deaths in a row and when the next start is due."""
+    """A place that a dead worker left: its deaths in a row and when the next start is due, monotonic seconds."""
 
     failures: int
     due: float
@@ -41,16 +45,20 @@ class Vacancy:
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds. A starting worker loads a model: that takes as long as a reload may."""
+    """A starting worker loads a model: that takes as long as a reload may. `starting`: so many at once."""
 
     start_seconds: float = 60.0
     drain_seconds: float = 30.0
     silence_seconds: float = 40.0
+    second_look_seconds: float = 2.0
+    starting: int = 64
 
 
 @dataclass(frozen=True)
 class Start:
-    failures: int
+    """`vacancy` is the place that is filled; None for a new one."""
+
+    vacancy: Vacancy | None
     because: str
 
 
@@ -61,67 +69,102 @@ class Retire:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """It is overdue: look again after `second_look_seconds`."""
+
+    name: str
+    because: str
+
+
+@dataclass(frozen=True)
 class Kill:
     name: str
     because: str
 
 
-Order = Start | Retire | Kill
+Order = Start | Retire | Doubt | Kill
 
 
 def orders(
     members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: Limits
 ) -> tuple[Order, ...]:
-    """What to do now, in this order. Asked again after each is done."""
-    staying = [m for m in members if m.phase is not Phase.RETIRING]
-    return (*_kills(members, now, limits), *_starts(staying, vacancies, wanted, now), *_retirements(staying, wanted))
+    """What to do now, in this order. Asked again after all is done; `vacancies` are those that `places` left."""
+    return (
+        *_overdue(members, now, limits),
+        *_starts(members, vacancies, wanted, now, limits),
+        *_retirements(members, wanted),
+    )
 
 
-def _kills(members: tuple[Member, ...], now: float, limits: Limits) -> list[Order]:
+def places(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int) -> tuple[tuple[Vacancy, ...], int]:
+    """The vacancies that are worth keeping, soonest first, and how many workers are missing, these places included.
+
+    Fewer may be wanted than have died; who is being replaced makes room for one more.
+    """
+    staying = sum(m.phase is not Phase.RETIRING for m in members)
+    surge = any(m.outdated and m.phase is not Phase.RETIRING and not m.doomed for m in members)
+    missing = max(0, wanted + surge - staying)
+    return tuple(sorted(vacancies, key=lambda v: (bool(v.blocked), v.due))[:missing]), missing
+
+
+def _due(m: Member, limits: Limits) -> tuple[float, str]:
+    """When this member has been in its phase too long, and what to say then."""
+    match m.phase:
+        case Phase.RETIRING:
+            return m.since + limits.drain_seconds, f"it did not drain in {limits.drain_seconds:g} s"
+        case Phase.STARTING:
+            return m.since + limits.start_seconds, f"it was not ready in {limits.start_seconds:g} s"
+        case Phase.READY:
+            return m.heard + limits.silence_seconds, f"it said nothing for {limits.silence_seconds:g} s"
+
+
+def _overdue(members: tuple[Member, ...], now: float, limits: Limits) -> list[Order]:
     found: list[Order] = []
     for m in members:
-        if m.phase is Phase.RETIRING and now - m.since > limits.drain_seconds:
-            found.append(Kill(m.name, f"it did not drain in {limits.drain_seconds:g} s"))
-        elif m.phase is Phase.STARTING and now - m.since > limits.start_seconds:
-            found.append(Kill(m.name, f"it was not ready in {limits.start_seconds:g} s"))
-        elif m.phase is Phase.READY and now - m.heard > limits.silence_seconds:
-            found.append(Kill(m.name, f"it said nothing for {limits.silence_seconds:g} s"))
+        due, because = _due(m, limits)
+        if m.doomed or now < due:
+            continue
+        if m.doubted is None:
+            found.append(Doubt(m.name, because))
+        elif now >= m.doubted + limits.second_look_seconds:
+            found.append(Kill(m.name, because))
     return found
 
 
-def _starts(staying: list[Member], vacancies: tuple[Vacancy, ...], wanted: int, now: float) -> list[Order]:
-    surge = 1 if any(m.outdated for m in staying) else 0
-    missing = wanted + surge - len(staying)
-    open_places = sorted((v for v in vacancies if not v.blocked), key=lambda v: v.due)
-    blocked = len(vacancies) - len(open_places)
+def _starts(
+    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: Limits
+) -> list[Order]:
+    kept, missing = places(members, vacancies, wanted)
     found: list[Order] = []
-    for i in range(missing):
-        if i < len(open_places):
-            place = open_places[i]
-            if now >= place.due:
-                found.append(Start(place.failures, "a worker died" if place.failures else "a worker is missing"))
-        elif i >= len(open_places) + blocked:
-            found.append(Start(0, "replacement" if surge and i == missing - 1 else f"{wanted} workers are wanted"))
-    return found
+    for vacancy in kept:
+        if not vacancy.blocked and now >= vacancy.due:
+            found.append(Start(vacancy, "a worker died" if vacancy.failures else "a worker is missing"))
+    replacing = sum(m.phase is not Phase.RETIRING for m in members) >= wanted
+    because = "replacement" if replacing else f"{wanted} workers are wanted"
+    found += [Start(None, because) for _ in range(missing - len(kept))]
+    starting = sum(m.phase is Phase.STARTING for m in members)
+    return found[: max(0, limits.starting - starting)]
 
 
-def _retirements(staying: list[Member], wanted: int) -> list[Order]:
-    ready = [m for m in staying if m.phase is Phase.READY]
-    if len(ready) <= wanted or len(ready) <= 1 and wanted:
-        outdated_starting = [m for m in staying if m.outdated and m.phase is Phase.STARTING]
-        return [Retire(m.name, m.outdated) for m in outdated_starting[:1] if len(staying) > wanted]
-    leaving = min(ready, key=lambda m: (not m.outdated, -m.since))
-    return [Retire(leaving.name, leaving.outdated or f"{wanted} workers are wanted")]
+def _retirements(members: tuple[Member, ...], wanted: int) -> list[Order]:
+    if any(m.phase is Phase.RETIRING for m in members):
+        return []
+    alive = [m for m in members if not m.doomed]
+    ready = [m for m in alive if m.phase is Phase.READY]
+    if len(ready) > wanted:
+        leaving = min(ready, key=lambda m: (not m.outdated, -m.since))
+        return [Retire(leaving.name, leaving.outdated or f"{wanted} workers are wanted")]
+    unready = [m for m in alive if m.outdated and m.phase is Phase.STARTING]
+    if unready and len(ready) == wanted:
+        return [Retire(unready[0].name, unready[0].outdated)]
+    return []
 
 
 def next_look(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], limits: Limits) -> float | None:
     """When time alone will change the orders, monotonic seconds; None when it won't."""
-    due = [v.due for v in vacancies if not v.blocked]
+    full = sum(m.phase is Phase.STARTING for m in members) >= limits.starting
+    due = [v.due for v in vacancies if not v.blocked and not full]
     for m in members:
-        if m.phase is Phase.RETIRING:
-            due.append(m.since + limits.drain_seconds)
-        elif m.phase is Phase.STARTING:
-            due.append(m.since + limits.start_seconds)
-        else:
-            due.append(m.heard + limits.silence_seconds)
+        if not m.doomed:
+            due.append(_due(m, limits)[0] if m.doubted is None else m.doubted + limits.second_look_seconds)
     return min(due, default=None)
