@@ -24,6 +24,7 @@ FILES: Final = {
     "systemd/modelward.socket": "etc/systemd/system/modelward.socket",
     "systemd/modelward@.service": "etc/systemd/system/modelward@.service",
     "systemd/modelward@.socket": "etc/systemd/system/modelward@.socket",
+    "systemd/handover": "usr/local/lib/modelward/handover",
     "systemd/sysusers.d/modelward.conf": "etc/sysusers.d/modelward.conf",
     "systemd/tmpfiles.d/modelward.conf": "etc/tmpfiles.d/modelward.conf",
 }
