@@ -281,6 +281,8 @@ class Channel:
         line.sock.close()
         if not tell:
             return
+        if not line.greeted and line.who.pid == os.getpid():
+            return  # we asked ourselves whether we answer
         self._log.info("disconnected", pid=line.who.pid, uid=line.who.uid, because=because)
         if line.greeted:
             self._listener.left(line, because)

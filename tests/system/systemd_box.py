@@ -16,12 +16,12 @@ import sys
 import sysconfig
 import tempfile
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.house import Load, clip, free_port
+from tests.house import Load, clip
 from tests.support import eventually
 
 from modelward.daemon.cli.client import Client
@@ -41,10 +41,15 @@ mount --rbind /dev "$r/dev"
 for d in run tmp; do mount -t tmpfs tmpfs "$r/$d"; done
 for d in multi-user sockets timers; do rm -rf "$r/etc/systemd/system/$d.target.wants"; done
 mkdir -p "$r/etc/systemd/system/service.d"
-printf "[Service]\nStandardOutput=append:/services.log\nStandardError=append:/services.log\n" > "$r/etc/systemd/system/service.d/output.conf"
+cat > "$r/etc/systemd/system/service.d/output.conf" <<U
+[Service]
+StandardOutput=append:/services.log
+StandardError=append:/services.log
+U
 rm -rf "$r"/opt/*; mkdir -p "$r/opt/python" "$r/opt/deps"
 mount --bind "$python" "$r/opt/python"; mount --bind "$packages" "$r/opt/deps"
-echo /opt/python/lib > "$r/etc/ld.so.conf.d/00-box.conf"; chroot "$r" ldconfig  # a shared libpython is looked up by name
+echo /opt/python/lib > "$r/etc/ld.so.conf.d/00-box.conf"  # a shared libpython is looked up by name
+chroot "$r" ldconfig
 exec unshare --pid --ipc --uts --cgroup --net --fork --kill-child bash -c "
   mount -t proc proc '$r/proc'; mount -t sysfs sysfs '$r/sys'
   mkdir -p '$r/sys/fs/cgroup'; mount -t cgroup2 cgroup2 '$r/sys/fs/cgroup'
@@ -127,7 +132,9 @@ class Box:
         """A file of the box, seen from here."""
         return self.root / inside.lstrip("/")
 
-    def call(self, command: Sequence[str], *, seconds: float = 60, **environ: str) -> tuple[int, str]:
+    def call(
+        self, command: Sequence[str], *, seconds: float = 60, stdin: bytes = b"", **environ: str
+    ) -> tuple[int, str]:
         """Runs a program in the box: status, and what it printed, errors included."""
         into = ["nsenter", f"--target={self.init}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root"]
         path = f"{PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -135,13 +142,12 @@ class Box:
         done = subprocess.run(
             [*into, "--wd", *command],
             env=env,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             timeout=seconds,
         )
-        return done.returncode, done.stdout
+        return done.returncode, done.stdout.decode(errors="replace")
 
     def run(self, command: Sequence[str], *, seconds: float = 60, **environ: str) -> str:
         """The same for what must not fail; what it printed."""
@@ -164,7 +170,16 @@ class Box:
         self.run(["/opt/python/bin/python3", "-m", "venv", "--without-pip", PREFIX])
         site = next(self.path(f"{PREFIX}/lib").glob("python*")) / "site-packages"
         (site / "dependencies.pth").write_text("/opt/deps\n")
-        pip = [f"{PREFIX}/bin/python", "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--root-user-action=ignore"]
+        pip = [
+            f"{PREFIX}/bin/python",
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--root-user-action=ignore",
+        ]
         self.run([*pip, "--ignore-installed", f"/opt/{package.name}"], PYTHONPATH="/opt/deps")
 
     def close(self) -> None:
@@ -198,7 +213,9 @@ def _own_group() -> Path | None:
     """A control group of the box's own: two systemds must not meet in one. None where none can be made."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if " - cgroup2 " in line:
-            ours = next(x.partition("::")[2] for x in Path("/proc/self/cgroup").read_text().splitlines() if x[:3] == "0::")
+            ours = next(
+                x.partition("::")[2] for x in Path("/proc/self/cgroup").read_text().splitlines() if x[:3] == "0::"
+            )
             group = Path(line.split()[4] + ours.rstrip("/")) / f"modelward-box-{uuid.uuid4().hex[:8]}"
             with contextlib.suppress(OSError):
                 group.mkdir()
@@ -211,7 +228,6 @@ class BoxedLoad(Load):
     """Clients in the box's network."""
 
     init: int = 0
-    _unused: Any = field(default=None, repr=False)
 
     def _run(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -228,6 +244,7 @@ class Service:
 
     box: Box
     unit: str = "modelward.service"
+    port: int = 7860
 
     @property
     def api(self) -> Client:
@@ -255,11 +272,27 @@ class Service:
         """To the main process."""
         self.box.run(["kill", f"-{number}", str(self.main_pid)])
 
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, str]:
+        """One request from within the box: status and body; status 0 when nobody answers."""
+        address = f"http://127.0.0.1:{self.port}{path}"
+        script = (
+            "import sys, urllib.request, urllib.error\n"
+            "data = sys.stdin.buffer.read() or None\n"
+            "request = urllib.request.Request(sys.argv[1], data, {'Content-Type': 'audio/wav'})\n"
+            "try:\n    answer = urllib.request.urlopen(request, timeout=20)\n"
+            "except urllib.error.HTTPError as e:\n    answer = e\n"
+            "except OSError as e:\n    sys.exit('0 ' + str(e))\n"
+            "print(answer.status, answer.read().decode())\n"
+        )
+        _, said = self.box.call(["/opt/python/bin/python3", "-c", script, address], stdin=body or b"")
+        status, _, text = said.partition(" ")
+        return int(status), text
+
     def pids(self) -> set[int]:
         """Everything in its control group, in the box's numbers."""
-        group = self.show("ControlGroup")["ControlGroup"] or "/system.slice/modelward.service"
-        status, text = self.box.call(["cat", f"/sys/fs/cgroup{group}/cgroup.procs"])
-        return set(map(int, text.split())) if status == 0 else set()
+        groups = "/sys/fs/cgroup/system.slice"
+        text = self.box.run(["find", groups, "-path", f"*/{self.unit}/cgroup.procs", "-exec", "cat", "{}", "+"])
+        return set(map(int, text.split()))
 
     def workers(self) -> list[dict[str, Any]]:
         with contextlib.suppress(ModelwardError):
@@ -282,19 +315,27 @@ class Service:
         self.box.run(["chmod", "-R", "a+rX", f"/var/lib/modelward/models/.{version.name}"])
         beside.rename(self.models / version.name)
 
-    def configure(self, text: str) -> None:
-        self.box.path("/etc/modelward/modelward.toml").write_text(text)
+    def configure(self, text: str = "") -> None:
+        """Writes the configuration: `text` after what makes a test quick."""
+        usual = '[models]\nsettle = 0.3\nrescan = 1\n[rollout]\nbake = 0\n[panel]\nlisten = ""\n'
+        self.box.path("/etc/modelward/modelward.toml").write_text(usual + (text or "[workers]\ncount = 2\ndrain = 5\n"))
+
+    def ready(self, version: str = "dtmf-v1.0") -> None:
+        """As every test wants it: configured, running, two workers that serve the version."""
+        self.configure()
+        if self.state != "active":
+            self.box.run(["systemctl", "start", self.unit])
+        self.box.run(["modelward", "reload"])
+        eventually(lambda: self.serves(version), 30)
 
     @contextlib.contextmanager
-    def load(self, clients: int = 3) -> Any:
-        """Constant clients, each request on a connection of its own."""
+    def load(self, clients: int = 3, *, keep_alive: bool = False) -> Iterator[Load]:
+        """Constant clients for as long as the block runs, at least one answer each before and after."""
         clip()
-        load = BoxedLoad(7860, clients, False, init=self.box.init)
+        load = BoxedLoad(self.port, clients, keep_alive, init=self.box.init)
         load.begin()
         try:
+            eventually(lambda: len(load.seconds) >= clients, 20)
             yield load
         finally:
             load.end()
-
-
-__all__ = ["Box", "Service", "free_port", "wheel", "why_not"]
