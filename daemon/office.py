@@ -158,6 +158,10 @@ class Office:
         serving = self._s.rolling.position.word
         if serving is None:
             raise Refused("cannot roll back: nothing is served yet")
+        rollout = self._s.rolling.conductor.current
+        if rollout is not None and rollout.origin != "converge" and not rollout.link_moved:
+            # The version to leave is the one on its way in: what the operator sees coming, not what still serves.
+            return await self._command(Asked("activate", serving.name), wait)
         return await self._command(Asked("rollback", serving.name), wait)
 
     async def _command(self, asked: Asked, wait: bool) -> Json:

@@ -20,6 +20,7 @@ from .config import Config
 from .errors import ModelwardError, Refused
 from .judging import Judging
 from .ledger import CannotKeep, Ledger
+from .memory import available_bytes
 from .models import decisions as d
 from .models import link
 from .models.choose import Asked, Facts, Named, Policy, Standing, wish
@@ -28,6 +29,7 @@ from .models.sight import Missing, Names, RootSeen
 from .workers.conduct import Conductor, Rollout, Target
 from .workers.crew import Crew
 from .workers.rollout import Policy as RolloutPolicy
+from .workers.room import Way, way
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 MAX_REMEMBERED = 50
@@ -67,7 +69,7 @@ class Rolling:
         self._config, self._clock, self._ledger, self._judging = config, clock, ledger, judging
         self._crew, self._happened = crew, happened
         self._log = structlog.get_logger("models")
-        self.conductor = Conductor(crew, clock, commit_point=self._commit_point, progress=progress)
+        self.conductor = Conductor(crew, clock, commit_point=self._commit_point, progress=progress, room=self._room)
         self.position = self._before = pos.Position()
         self.held: dict[str, str] = {}
         self.command: Command | None = None
@@ -321,9 +323,12 @@ class Rolling:
         """Where these bytes can be loaded from; None when there is no usable copy."""
         entry = self._judging.catalog.get(version)
         if entry is not None and entry.state is State.ACCEPTED and entry.digest == digest:
-            return Target(version, digest, entry.artifact)
+            return Target(version, digest, entry.artifact, entry.verdict.load_bytes if entry.verdict else 0)
         good = self.position.usable_good()
         return good if good and good.digest == digest else None
+
+    def _room(self, target: Target) -> tuple[Way, str]:
+        return way(target.load_bytes, available_bytes(), self._config().rollout.overlap)
 
     # the link
 

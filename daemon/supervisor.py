@@ -138,7 +138,7 @@ class Supervisor:
         self._staff()
         serving = self.rolling.position.serving
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
-        if self.channel.heal() or await self.api.heal():
+        if any((self.channel.heal(), await self.api.heal())):
             self.log.warning("socket file was gone; made again")
         self.vigil.tell()
 
@@ -348,7 +348,8 @@ def main(config_path: Path | None) -> int:
     if remark:
         logs.events.info(remark)
     control = config.control
-    with instance.alone(control.runtime_dir):
+    # The second lock holds when somebody removed the runtime directory, and the first with it.
+    with instance.alone(control.runtime_dir), instance.alone(control.state_dir):
         asyncio.run(_serve(config, origin, logs))
     return 0
 

@@ -20,6 +20,7 @@ from . import roster
 from .crew import Crew
 from .pool import Ended
 from .rollout import Commit, Done, Fail, Figures, Policy, Prepare, Stage, SwitchLink, View, Wait, next_action
+from .room import Way
 
 MAX_STEPS = 200
 """Progress lines kept of one rollout."""
@@ -31,11 +32,12 @@ OUTSIDE = (-9, -15, 0, None)
 
 @dataclass(frozen=True)
 class Target:
-    """A version that workers can be told to load."""
+    """A version that workers can be told to load, and the memory that loading took when it was judged (0: unknown)."""
 
     version: str
     digest: str
     artifact: str
+    load_bytes: int = 0
 
 
 @dataclass
@@ -95,7 +97,8 @@ class Conductor:
     """Conducts one rollout at a time; `progress` hears of every step.
 
     `commit_point` is called with True once every worker proved the target, and with False when that is taken back
-    after all: it moves the link and writes down what is served. It raises ModelwardError when it can't.
+    after all: it moves the link and writes down what is served. It raises ModelwardError when it can't. `room` says
+    how a worker is to load a version now, and why.
     """
 
     def __init__(
@@ -105,8 +108,10 @@ class Conductor:
         *,
         commit_point: Callable[[Rollout, bool], Awaitable[None]],
         progress: Callable[[Rollout], None],
+        room: Callable[[Target], tuple[Way, str]] = lambda target: (Way.BESIDE, ""),
     ) -> None:
         self._crew, self._clock, self._commit_point, self._progress = crew, clock, commit_point, progress
+        self._room = room
         self._log = structlog.get_logger("rollout")
         self.current: Rollout | None = None
 
@@ -183,8 +188,14 @@ class Conductor:
         peer = self._crew.peer(worker)
         if peer is None:
             return
-        message = roster.offer(peer, rollout.wire_id, target.version, target.artifact, self._clock.monotonic())
-        self._crew.tell(worker, message)
+        way, tight = self._room(target) if peer.serving else (Way.BESIDE, "")
+        if way is Way.REFUSE and not rollout.returning:
+            rollout.cancelled = f"no room for two versions: {tight}"
+            return
+        unload_first = way is not Way.BESIDE
+        now, because = self._clock.monotonic(), f"{because}; unloads first: {tight}" if unload_first else because
+        offer = roster.offer(peer, rollout.wire_id, target.version, target.artifact, now, unload_first=unload_first)
+        self._crew.tell(worker, offer)
         self._step(rollout, "prepare", f"{worker} loads {target.version} ({because})", worker)
 
     def _commit(self, rollout: Rollout, workers: tuple[str, ...], because: str) -> None:

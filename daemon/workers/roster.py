@@ -141,15 +141,19 @@ def welcome(peer: Peer, version: str, artifact: str) -> None:
         peer.offers[""] = (version, artifact)
 
 
-def offer(peer: Peer, rollout: str, version: str, artifact: str, now: float) -> p.Prepare:
-    """The worker is asked to prepare: the message to send."""
+def offer(
+    peer: Peer, rollout: str, version: str, artifact: str, now: float, *, unload_first: bool = False
+) -> p.Prepare:
+    """The worker is asked to prepare: the message to send. With `unload_first` it serves nothing until its commit."""
     while len(peer.offers) >= MAX_OFFERS:
         del peer.offers[next(iter(peer.offers))]
     peer.offers[rollout] = (version, artifact)
     peer.rollout, peer.because = rollout, ""
     peer.loading = ""  # it lets go of the welcome for this
     peer.stage, peer.stage_since, peer.at_move = Stage.PREPARING, now, peer.beat
-    return p.Prepare(rollout=rollout, version=version, artifact=artifact)
+    if unload_first:
+        peer.serving = peer.artifact = ""
+    return p.Prepare(rollout=rollout, version=version, artifact=artifact, unload_first=unload_first)
 
 
 def commit(peer: Peer, now: float) -> p.Commit:
@@ -167,10 +171,10 @@ def abort(peer: Peer, now: float) -> p.Abort:
 
 def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
     """Where a worker stands in a rollout to `version`."""
+    if peer.loading:  # also when it serves the target still: it was told to load something else
+        return Stage.JOINING
     if peer.on(version, artifact) and not peer.unsure:
         return Stage.MOVED
-    if peer.loading:
-        return Stage.JOINING
     return peer.stage if peer.rollout == rollout and peer.stage is not Stage.MOVED else Stage.OLD
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.manager import Manager
+from modelward.daemon.systemd import watchdog_seconds
 
 
 class Ear:
@@ -106,3 +107,18 @@ def test_without_a_watchdog_nobody_is_asked(ear: Ear) -> None:
 
     asyncio.run(Manager(ear.environ, SystemClock()).keep_alive(wrong))
     assert ear.heard() == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_a_watchdog_counts_only_for_the_process_it_names(environ: dict[str, str], seconds: float | None) -> None:
+    assert watchdog_seconds(environ, 7) == seconds

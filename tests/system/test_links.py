@@ -258,6 +258,29 @@ def test_a_hundred_moves_in_a_second_end_at_the_last_one_without_a_queue_of_load
     assert before.loads() == loads
 
 
+def test_a_link_moved_back_while_its_rollout_is_under_way_is_the_last_word_and_costs_no_delay(build: Build) -> None:
+    house = build(rollout={"bake": 60})
+    good_version(house.models, NEW, words=True)
+    house.start()
+    house.await_serving(NEW)
+    good_version(house.models, OLD)
+    house.await_state(OLD, "accepted")
+    canary_moved = lambda: any(w["serving"] == OLD for w in house.workers())  # noqa: E731
+    with house.load(clients=2) as load:
+        for _ in range(4):
+            before, moved = mark(house), time.time()
+            _replace(house, OLD)
+            eventually(canary_moved)  # and is watched for a minute
+            _replace(house, NEW)
+            house.await_serving(NEW)
+            assert _names(house, NEW)
+            first = at(before.events("serving")[0])
+            assert first - moved <= 1.0 + 3 * before.events("prepared")[0]["seconds"]
+    assert load.failures == []
+    assert load.mixed == []
+    assert house.version(OLD)["state"] == "accepted"
+
+
 def test_a_link_to_a_rejected_version_is_put_back_with_the_reason(town: House) -> None:
     broken_version(town.models, "empty", "dtmf-v1.4")
     town.await_state("dtmf-v1.4", "rejected")
