@@ -76,13 +76,13 @@ def launcher(*, check: bool = True) -> str:
 
 
 def _unseen(path: Path) -> str:
-    real = path.resolve()
-    for hidden in HIDDEN:
-        if real.is_relative_to(hidden):
-            return f"{hidden} is out of its sight"
-    for directory in (real, *real.parents):
-        if directory.is_dir() and not stat.S_IMODE(directory.stat().st_mode) & stat.S_IXOTH:
-            return f"{directory} is closed to others"
+    for place in (path, path.resolve()):
+        for hidden in HIDDEN:
+            if place.is_relative_to(hidden):
+                return f"{hidden} is out of its sight"
+        for directory in (place, *place.parents):
+            if directory.is_dir() and not stat.S_IMODE(directory.stat().st_mode) & stat.S_IXOTH:
+                return f"{directory} is closed to others"
     return ""
 
 

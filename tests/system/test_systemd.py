@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +80,17 @@ def test_install_can_be_run_again_and_keeps_what_is_the_operators(service: Servi
     assert service.serves("dtmf-v1.0")
 
 
+def test_install_refuses_a_place_that_the_service_cannot_read(service: Service) -> None:
+    box = service.box
+    box.run(["/opt/python/bin/python3", "-m", "venv", "--without-pip", "/root/private"])
+    there = box.path("/root/private")
+    site = next((there / "lib").glob("python*")) / "site-packages"
+    (site / "all.pth").write_text(f"{PREFIX}/lib/{site.parent.name}/site-packages\n/opt/deps\n")
+    shutil.copy(box.path(f"{PREFIX}/bin/modelward"), there / "bin")
+    status, said = box.call(["/root/private/bin/python", "-m", "modelward.daemon", "install"])
+    assert (status, "can't read /root/private/bin/modelward" in said) == (1, True), said
+
+
 def test_a_model_is_judged_under_the_sandbox_with_nothing_missing(service: Service, tmp_path: Path) -> None:
     assert service.ask("/api/predict", clip())[0] == 200
     service.drop(broken_version(tmp_path, "nan_weights", "dtmf-v0.9"))
@@ -89,9 +102,9 @@ def test_a_model_is_judged_under_the_sandbox_with_nothing_missing(service: Servi
     eventually(rejected, 30)
     for version in service.api.get("/v1/versions").data["versions"]:
         sandbox = next(g for g in version["verdict"]["gates"] if g["gate"] == "sandbox")
-        assert "network" in sandbox["because"]
         assert "not taken away" not in sandbox["because"]
         assert "not given up" not in sandbox["because"]
+        assert "Operation not permitted" not in sandbox["because"]
     assert service.serves("dtmf-v1.0")
 
 
@@ -156,7 +169,9 @@ def test_a_crash_loop_never_ends_for_good_and_workers_serve_meanwhile(service: S
         service.box.path("/etc/modelward/modelward.toml").write_text("this is no configuration")
         service.signal(signal.SIGKILL)
         # by default systemd gives up at the fifth start within ten seconds
-        eventually(lambda: int(service.show("NRestarts")["NRestarts"]) >= restarts + 8, 60)
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began > 20, 25)
+        assert int(service.show("NRestarts")["NRestarts"]) >= restarts + 5
         assert service.state != "failed"
         service.configure()
         eventually(lambda: service.state == "active", 20)
