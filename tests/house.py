@@ -238,7 +238,8 @@ class House:
 class Load:
     """Clients that ask without a pause. `answers` counts (version, text), `failures` whatever was no 200.
 
-    `broken` are the clients' own ports of the connections that ended in the middle of a request.
+    `broken` are the clients' own ports of the connections that ended in the middle of a request; `longest` is the
+    longest that an answer took, by the version that gave it.
     """
 
     port: int
@@ -247,6 +248,7 @@ class Load:
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
+    longest: dict[str, float] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -279,6 +281,8 @@ class Load:
                     status, answer, version = _ask(connection, audio)
                     if status == 200:
                         self.answers[version, answer["result"]] += 1
+                        took = time.monotonic() - began
+                        self.longest[version] = max(self.longest.get(version, 0.0), took)
                     else:
                         self.failures.append(f"{status} {answer}")
                     if not self.keep_alive:
