@@ -18,6 +18,7 @@ from .api.desk import NotKnown
 from .clock import Clock
 from .config import Change, Config, differences
 from .errors import BadConfig, Refused
+from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .manager import Manager
@@ -26,6 +27,7 @@ from .models.lifecycle import State
 from .models.sight import Names, RootSeen
 from .models.watch import Watch
 from .rolling import Command, Rolling
+from .vigil import Vigil
 from .workers.crew import Crew
 from .workers.pool import Pool
 
@@ -46,14 +48,16 @@ class Daemon(Protocol):
     rolling: Rolling
     judging: Judging
     ledger: Ledger
+    housekeeping: Housekeeping
     watch: Watch
     manager: Manager
+    vigil: Vigil
     log: Any
 
     def read_config(self) -> Config: ...
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
-    def reopen_logs(self) -> None: ...
+    def reopen_logs(self) -> list[str]: ...
 
 
 class Office:
@@ -79,7 +83,7 @@ class Office:
         peers = s.crew.peers()
         rollout = s.rolling.conductor.current
         shapes = report.workers(s.pool, peers)
-        alerts = self._alerts()
+        alerts = s.vigil.active()
         serving = s.rolling.position.serving
         return {
             "live": self._live(),
@@ -88,7 +92,7 @@ class Office:
             "state": "ready" if self.ready() else "nothing is served" if serving is None else "loading",
             "workers": {"ready": sum(w["state"] == "ready" for w in shapes), "total": len(shapes)},
             "rollout": rollout.as_json() if rollout else None,
-            "disk": {},
+            "disk": s.vigil.disk(),
             "alerts": alerts,
             "watch": {"state": s.watch.state, "because": s.watch.because},
             "version": RELEASE,
@@ -106,7 +110,9 @@ class Office:
         serving, peers = self._s.rolling.position.serving, self._s.crew.peers()
         ready = sum(peer.ready for peer in peers)
         what = f"serving {serving.version}" if serving else "nothing is served yet"
-        return "; ".join([what, f"{ready} of {len(peers)} workers ready", *(a["message"] for a in self._alerts())])
+        return "; ".join(
+            [what, f"{ready} of {len(peers)} workers ready", *(a["message"] for a in self._s.vigil.active())]
+        )
 
     def _live(self) -> str:
         sight = self._s.judging.sight
@@ -122,16 +128,21 @@ class Office:
         return {"workers": report.workers(self._s.pool, self._s.crew.peers())}
 
     def alerts(self) -> Json:
-        return {"alerts": self._alerts()}
+        return self._s.vigil.alerts()
 
-    def _alerts(self) -> list[Json]:
-        sentences = [self._s.rolling.complaint, self._refused]
-        sight = self._s.judging.sight
-        if not isinstance(sight, RootSeen):
-            sentences.append(f"the model root is absent: {sight.because}")
-        if self._s.watch.state == "polling":
-            sentences.append(f"the model root is not watched: {self._s.watch.because}; looking by the timer alone")
-        return [{"message": text} for text in sentences if text]
+    def series(self) -> Json:
+        return self._s.vigil.series()
+
+    def metrics(self) -> str:
+        return self._s.vigil.metrics()
+
+    async def test_alerts(self) -> Json:
+        return await self._s.vigil.test()
+
+    @property
+    def refused(self) -> str:
+        """Why the configuration on the disk is not the one in force; "" when it is."""
+        return self._refused
 
     def rollout(self, rollout: str) -> Json:
         found = self._s.rolling.rollouts.get(rollout)
@@ -147,6 +158,23 @@ class Office:
                 for e in entries
             ]
         }
+
+    # disk and logs
+
+    async def disk(self, progress: bool) -> Json:
+        return await self._s.housekeeping.disk(progress=progress)
+
+    async def sweep(self, dry_run: bool) -> Json:
+        return await self._s.housekeeping.sweep(dry_run=dry_run)
+
+    async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
+        return await self._s.housekeeping.rotate(force=force, dry_run=dry_run, file=file)
+
+    async def logs(self) -> Json:
+        return await self._s.housekeeping.logs()
+
+    async def log(self, name: str, lines: int) -> Json:
+        return await self._s.housekeeping.tail(name, lines)
 
     # wishes about versions
 
@@ -307,11 +335,13 @@ class Office:
             self._refused = f"configuration refused: {'; '.join(e.mistakes)}"
             s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
             s.ledger.note("config-refused", "", str(e))
+            s.vigil.look(at_once=True)
             message = f"{e}; the old configuration stays in force"
             return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
         changes = differences(s.config, new)
         s.config = effective(s.config, new, changes)
         self._refused = ""
+        s.vigil.look(at_once=True)
         if changes:
             self._generation += 1
             s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))

@@ -29,26 +29,27 @@ from .api.server import AdminServer
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
 from .credentials import with_credentials
+from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
 from .manager import Manager
 from .models.watch import Watch
 from .office import Office
+from .pulse import Pulse
 from .rolling import Rolling
 from .store import Entry, Store
 from .vigil import Vigil
 from .workers import listening
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
+from .workers.outdated import LOST_SECONDS, lost, outdated
 from .workers.pool import Ended, Pool
 from .workers.roster import Event
 from .workers.staffing import Limits
 
 RETURN_SECONDS = 5.0
 """How long a starting daemon waits for the workers of a former one to come back with the listening socket."""
-LOST_SECONDS = 10.0
-"""A worker of a former daemon that has not come back by then is replaced: it hangs, or speaks another protocol."""
 SLOWEST_BEAT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSING_SECONDS = 20.0
@@ -98,13 +99,29 @@ class Supervisor:
             happened=self.wake,
             progress=lambda rollout: self.hub.tell("rollout", rollout.as_json()),
         )
-        self.office = Office(self)
+        self.housekeeping = Housekeeping(
+            lambda: self.config,
+            clock,
+            judging=self.judging,
+            rolling=self.rolling,
+            crew=self.crew,
+            ledger=self.ledger,
+            reopen=self.reopen_logs,
+        )
+        self.vigil = Vigil(
+            self,
+            host=socket.gethostname(),
+            version=RELEASE,
+            refused=lambda: self.office.refused,
+            tell=self.hub.tell,
+        )
+        self.office: Office = Office(self)
         sockets = control.runtime_dir
         self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
         self.api = AdminServer(
             sockets / "api.sock", application(self.office, self.hub), lambda who: self._allowed(who, "api.sock")
         )
-        self.vigil = Vigil(self)
+        self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()
         self.watch = Watch(config.models.root, partial(_wake_from_thread, loop, self.wake))
 
@@ -120,12 +137,16 @@ class Supervisor:
         await self.judging.start()
         await self.judging.look()
         await self.rolling.start()
+        await self.vigil.recall()
+        self.vigil.begin()
         self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
         await self.rolling.decide()
         self.channel.open()
         await self._listen()
+        self.vigil.look()
         await self.api.open()
-        self.vigil.start()
+        self.pulse.start()
+        self.housekeeping.start()
 
     async def step(self) -> None:
         """One round."""
@@ -140,18 +161,19 @@ class Supervisor:
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
         if any((self.channel.heal(), await self.api.heal())):
             self.log.warning("socket file was gone; made again")
-        self.vigil.tell()
+        self.pulse.tell()
+        self.vigil.look()
 
     async def run(self) -> None:
         """Rounds until `stop`. A round that fails is said and tried again at the next."""
         while not self._stop.is_set():
             self._wake.clear()
-            self.vigil.round_began = self.clock.monotonic()
+            self.pulse.round_began = self.clock.monotonic()
             try:
                 await self.step()
             except Exception:
                 self.log.exception("a round failed; everything goes on as it was")
-            self.vigil.round_began = None
+            self.pulse.round_began = None
             self._round.set()
             self._round = asyncio.Event()
             with suppress(TimeoutError):
@@ -180,7 +202,9 @@ class Supervisor:
         sentence = "leaving the workers to the next daemon" if self._leave_workers else "draining"
         self.manager.stop(sentence, drain + CLOSING_SECONDS)
         self.hub.close()
+        await self.vigil.stop()
         await asyncio.to_thread(self.watch.stop)
+        await self.housekeeping.stop()
         await self.rolling.stop()
         await self.judging.stop()
         if self._listener is not None:
@@ -193,7 +217,7 @@ class Supervisor:
         await self.api.close()
         self.ledger.note("daemon-stopped", "", "told to leave its workers" if self._leave_workers else "told to stop")
         await self.ledger.close()
-        await self.vigil.stop()
+        await self.pulse.stop()
 
     def _until_next(self) -> float:
         due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look()]
@@ -208,22 +232,14 @@ class Supervisor:
         self.pool.limits = Limits(self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0)
         if self._listener is not None:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
-        if workers.memory:
-            for peer in self.crew.peers():
-                if not peer.attached and peer.beat.rss_bytes > workers.memory:
-                    used = f"{peer.beat.rss_bytes >> 20} MiB used, at most {workers.memory >> 20}"
-                    self.pool.replace(peer.name, used)
-        for peer in self.crew.peers():
-            if not peer.attached and peer.release != RELEASE:
-                self.pool.replace(peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {RELEASE}")
-        self._replace_lost()
-        self.pool.step()
-
-    def _replace_lost(self) -> None:
+        peers = self.crew.peers()
+        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE)]
         if self._awaited and self.clock.monotonic() - self._began > LOST_SECONDS:
-            for name in self._awaited - {peer.name for peer in self.crew.peers()}:
-                self.pool.replace(name, f"it did not come back in {LOST_SECONDS:g} s")
+            leaving += lost(self._awaited, peers)
             self._awaited = set()
+        for name, because in leaving:
+            self.pool.replace(name, because)
+        self.pool.step()
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
         assert self._listener is not None
@@ -260,6 +276,7 @@ class Supervisor:
         return Welcome(serving.version, serving.artifact, beat)
 
     def _worker_ended(self, ended: Ended) -> None:
+        self.vigil.worker_ended(ended)
         self.rolling.conductor.worker_ended(ended)
         self.crew.ended(ended)
         if not ended.retired:
@@ -267,6 +284,8 @@ class Supervisor:
         self.wake()
 
     def _happened(self, event: Event) -> None:
+        if event.kind == "reopened":
+            self.housekeeping.reopened(event.worker)
         if event.kind == "refused":
             self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
         self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
@@ -305,16 +324,17 @@ class Supervisor:
     # others, who are told
 
     def _told(self, entry: Entry) -> None:
+        self.vigil.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 
     def read_config(self) -> Config:
         """The configuration as it is on disk now, credentials included. Raises BadConfig."""
         return with_credentials(load_or_default(self.origin)[0], self.environ)
 
-    def reopen_logs(self) -> None:
-        """Our own log files and every worker's are opened anew by name."""
+    def reopen_logs(self) -> list[str]:
+        """Our own log files and every worker's are opened anew by name; the workers that will say `reopened`."""
         self.office.reopen_own_logs()
-        self.crew.tell_all(ReopenLogs())
+        return self.crew.tell_all(ReopenLogs())
 
     def restart_workers(self, because: str) -> None:
         """Every worker is replaced, one after another, each successor first."""

@@ -16,12 +16,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ...worker.exposition import CONTENT_TYPE
 from ..errors import BadConfig, ModelwardError
 from .desk import Desk, NotKnown
 from .events import Hub
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
+MAX_LINES: Final = 5000
 
 Handler = Callable[[Desk, Request], Awaitable[Response]]
 
@@ -42,15 +44,37 @@ async def alerts(desk: Desk, request: Request) -> Response:
     return JSONResponse(desk.alerts())
 
 
+async def series(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.series())
+
+
+async def metrics(desk: Desk, request: Request) -> Response:
+    return Response(desk.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def test_alerts(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.test_alerts())
+
+
 async def history(desk: Desk, request: Request) -> Response:
-    text = request.query_params.get("n", "50")
-    if not text.isascii() or not text.isdigit() or len(text) > 6:
-        raise HTTPException(400, f"cannot use n={text[:40]!r}: a number from 0 to {MAX_ROWS}")
-    return JSONResponse(await desk.history(min(int(text), MAX_ROWS), request.query_params.get("kind", "")))
+    count = number(request, "n", 50, MAX_ROWS)
+    return JSONResponse(await desk.history(count, request.query_params.get("kind", "")))
 
 
 async def rollout(desk: Desk, request: Request) -> Response:
     return JSONResponse(desk.rollout(request.path_params["rollout"]))
+
+
+async def disk(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.disk(request.query_params.get("progress", "") not in ("", "0")))
+
+
+async def logs(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.logs())
+
+
+async def log(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES)))
 
 
 async def health(desk: Desk, request: Request) -> Response:
@@ -89,6 +113,18 @@ async def reload(desk: Desk, request: Request) -> Response:
     return JSONResponse(await desk.reload())
 
 
+async def sweep(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.sweep(bool((await fields(request)).get("dry_run"))))
+
+
+async def rotate(desk: Desk, request: Request) -> Response:
+    given = await fields(request)
+    file = given.get("file") or ""
+    if not isinstance(file, str):
+        raise HTTPException(400, "cannot do that: 'file' must be a text")
+    return JSONResponse(await desk.rotate(bool(given.get("force")), bool(given.get("dry_run")), file))
+
+
 async def rescan(desk: Desk, request: Request) -> Response:
     return decided(request, await desk.rescan(waits(request)))
 
@@ -101,7 +137,12 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/v1/status", status, READ),
     ("GET", "/v1/versions", versions, READ),
     ("GET", "/v1/workers", workers, READ),
+    ("GET", "/metrics", metrics, READ),
     ("GET", "/v1/alerts", alerts, READ),
+    ("GET", "/v1/series", series, READ),
+    ("GET", "/v1/disk", disk, READ),
+    ("GET", "/v1/logs", logs, READ),
+    ("GET", "/v1/logs/{name}", log, READ),
     ("GET", "/v1/history", history, READ),
     ("GET", "/v1/rollouts/{rollout}", rollout, READ),
     ("POST", "/v1/activate", activate, CHANGE),
@@ -112,6 +153,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("POST", "/v1/restart", restart, CHANGE),
     ("POST", "/v1/reload", reload, CHANGE),
     ("POST", "/v1/rescan", rescan, CHANGE),
+    ("POST", "/v1/alerts/test", test_alerts, CHANGE),
+    ("POST", "/v1/sweep", sweep, CHANGE),
+    ("POST", "/v1/rotate", rotate, CHANGE),
 )
 
 
@@ -141,8 +185,16 @@ def decided(request: Request, answer: dict[str, Any]) -> Response:
     return JSONResponse(answer, 200 if waits(request) or "success" in answer else 202)
 
 
-async def name(request: Request, key: str, *, optional: bool = False) -> str:
-    """The name under `key` in a small JSON object. Raises HTTPException 4xx."""
+def number(request: Request, key: str, usual: int, most: int) -> int:
+    """A count from the query, at most `most`. Raises HTTPException 400."""
+    text = request.query_params.get(key, str(usual))
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        raise HTTPException(400, f"cannot use {key}={text[:40]!r}: a number from 0 to {most}")
+    return min(int(text), most)
+
+
+async def fields(request: Request) -> dict[str, Any]:
+    """The small JSON object in the body; none is an empty one. Raises HTTPException 4xx."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -152,7 +204,14 @@ async def name(request: Request, key: str, *, optional: bool = False) -> str:
         data = json.loads(body or b"{}")
     except (ValueError, RecursionError) as e:
         raise HTTPException(400, "cannot read the body: no JSON") from e
-    value = data.get(key, "") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise HTTPException(400, "cannot read the body: no JSON object")
+    return data
+
+
+async def name(request: Request, key: str, *, optional: bool = False) -> str:
+    """The name under `key` in the body. Raises HTTPException 4xx."""
+    value = (await fields(request)).get(key, "")
     if not isinstance(value, str) or not (value or optional):
         raise HTTPException(400, f"cannot do that: the body must be a JSON object with a text {key!r}")
     return value

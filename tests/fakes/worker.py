@@ -1,9 +1,10 @@
 """A worker that speaks the protocol and serves nobody: a program, for a worker is known by its process.
 
 `python worker.py SOCKET NAME SCRIPT`: SCRIPT is JSON, by version what it does with it ("refuse", "hang", "hang at
-commit", "no commit", "fails" every other request), and under "*" how it behaves: "deaf" joins and never answers,
-"slow" loads its welcome for ever, "ignores drain", "loses drain" leaves its connection at the first word to leave; a
-number takes so many seconds for its welcome. SIGUSR1 makes it join anew. Standard library only.
+commit", "no commit", "fails" every other request), and under "*" how it behaves: "slow" loads its welcome for ever,
+"ignores drain", "loses drain" leaves its connection at the first word to leave; a number takes so many seconds for its
+welcome. SIGUSR1 makes it join anew; SIGUSR2 makes it leave its connection and die of SIGABRT a little later. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ class Worker:
 
     def join_anew(self, *_: object) -> None:
         self.again = True
+
+    def die_slowly(self, *_: object) -> None:
+        self.connection.close()
+        time.sleep(0.4)
+        os.abort()
 
     def run(self) -> None:
         while True:
@@ -84,12 +90,12 @@ class Worker:
 
     def hear(self, message: dict[str, str]) -> None:
         kind, how = message["type"], self.script.get(message.get("version", ""))
-        if self.script.get("*") == "deaf":
-            return
         if kind == "welcome":
             self.welcomed(message)
         elif kind == "prepare":
             self.load_until = None
+            if message["unload_first"]:
+                self.serving = self.artifact = ""
             if how == "refuse":
                 self.say(type="refused", rollout=message["rollout"], version=message["version"], reason="bad graph")
             elif how != "hang":
@@ -134,6 +140,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     worker = Worker(path, name, script)
     signal.signal(signal.SIGUSR1, worker.join_anew)
+    signal.signal(signal.SIGUSR2, worker.die_slowly)
     worker.run()
 
 

@@ -7,6 +7,7 @@ business. Whatever fails, the answer is a plainer form, at worst the original, w
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -79,6 +80,13 @@ class _Bench:
     measure: Measure
     wanted: list[Answer] = field(default_factory=list)
     number: int = 0
+    until: float = math.inf
+    grace: float = 0.0
+
+    def check_time(self) -> None:
+        """Raises CannotOptimise when not even what was begun can be finished."""
+        if time.perf_counter() > self.until + self.grace:
+            raise CannotOptimise("no time was left to finish")
 
     def fresh(self) -> Path:
         self.number += 1
@@ -106,13 +114,15 @@ def compile_model(
     one_clip: bool = True,
     rewrites: Sequence[Step] = STEPS,
     measure: Measure = prove.cpu_seconds,
+    patience_seconds: float = math.inf,
 ) -> Compiled:
     """Compile the model at `source` into the empty directory `out_dir`.
 
     `probe_inputs`: one feed a clip, of one clip at its full length: features f32 [1,T,F], lengths i32 [1], the rest.
     `one_clip`: the model is always run so, and its caller wants best ids, not logits (SenseVoice); otherwise only
-    rewrites that hold for every input are tried. `flags`: see `key.flags_in`. Raises ValueError
-    without clips; everything that goes wrong with the model or the disk comes back as a plainer form.
+    rewrites that hold for every input are tried. `flags`: see `key.flags_in`. `patience_seconds`: after that no further
+    rewrite is tried. Raises ValueError without clips; everything that goes wrong with the model or the disk comes back
+    as a plainer form.
     """
     if not probe_inputs:
         raise ValueError("cannot compile without probe clips: nothing could be proved")
@@ -121,7 +131,8 @@ def compile_model(
     flags = frozenset(flags)
     try:
         with tempfile.TemporaryDirectory(prefix=".work-", dir=out_dir, ignore_cleanup_errors=True) as work:
-            bench = _bench(source, Path(work), threads, probe_inputs, one_clip, measure)
+            until = time.perf_counter() + patience_seconds
+            bench = _bench(source, Path(work), threads, probe_inputs, one_clip, measure, until)
             compiled = _compile(bench, out_dir, *plan(rewrites, level, one_clip=one_clip, flags=flags))
             if compiled.form == "plain" and level == "fast":
                 refused = StepDone("the fast form", False, compiled.because)
@@ -132,7 +143,15 @@ def compile_model(
         return Compiled("plain", because=f"cannot compile: {e or type(e).__name__}; the version is served as it came")
 
 
-def _bench(source: Path, work: Path, threads: int, probes: Sequence[Feeds], one_clip: bool, measure: Measure) -> _Bench:
+def _bench(
+    source: Path,
+    work: Path,
+    threads: int,
+    probes: Sequence[Feeds],
+    one_clip: bool,
+    measure: Measure,
+    until: float,
+) -> _Bench:
     """Clips to prove on and to time: the caller's, and for models run one clip at a time those at other lengths."""
     clips: list[Feeds] = list(probes)
     timed: list[tuple[float, Feeds]] = []
@@ -143,8 +162,9 @@ def _bench(source: Path, work: Path, threads: int, probes: Sequence[Feeds], one_
     else:
         timed = [(0.0, probes[0])]
     bench = _Bench(source, work, threads, clips, len(probes), timed, measure)
+    bench.until, bench.grace = until, (until - time.perf_counter()) / 2
     session = optimise.open_model(source, threads)
-    bench.wanted = [prove.answer(_run(session, clip)) for clip in clips]
+    bench.wanted = _answers(bench, session)
     return bench
 
 
@@ -154,6 +174,9 @@ def _compile(
     done = [StepDone(step.name, False, because) for step, because in passed]
     best = _start(bench)
     for group in groups:
+        if time.perf_counter() > bench.until:
+            done += [StepDone(step.name, False, "no time was left to try it") for step in group]
+            continue
         best = _best_of(bench, best, group, done)
     graph, proved = best.graph, best.level
     del best
@@ -258,7 +281,11 @@ def _difference(bench: _Bench, got: Sequence[Answer], level: Level) -> int | Non
 
 
 def _answers(bench: _Bench, session: ort.InferenceSession) -> list[Answer]:
-    return [prove.answer(_run(session, clip)) for clip in bench.clips]
+    found = []
+    for clip in bench.clips:
+        bench.check_time()
+        found.append(prove.answer(_run(session, clip)))
+    return found
 
 
 def _weighed(bench: _Bench, step: Step, before: _Form, after: _Form) -> tuple[bool, str]:
@@ -275,6 +302,7 @@ def _weigh(bench: _Bench, before: ort.InferenceSession, after: ort.InferenceSess
     """CPU time of `after` over that of `before`, one number a timed length; finding the best ids counts for both."""
     ratios = []
     for _, clip in bench.timed:
+        bench.check_time()
         one, other = bench.measure([lambda c=clip: _read(before, c), lambda c=clip: _read(after, c)], ROUNDS)  # type: ignore[misc]
         ratios.append(other / one if one else 1.0)
     return ratios

@@ -17,6 +17,7 @@ from ..service import Service
 from .edge import CLIENT_GONE, Edge, Gone
 from .errors import ApiError, error_response
 from .health import health, ready
+from .metrics import metrics
 from .predict import predict
 from .reload import Reload
 
@@ -32,6 +33,7 @@ def build_app(service: Service) -> ASGIApp:
         routes=[
             Route("/health", health, methods=["GET"]),
             Route("/ready", ready, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
             Route("/api/predict", predict, methods=["POST"]),
             Route("/api/reload-model", reload_model, methods=["POST"]),
         ],

@@ -80,6 +80,7 @@ async def _answer(
                 max_audio_seconds=service.settings.max_audio_seconds,
             )
             answer = await _within(request, service, job, deadline)
+            service.counters.heard(float(answer.get("duration", 0.0)))
     finally:
         trace.seconds = time.perf_counter() - start
     return {**answer, "version": loaded.version}

@@ -21,6 +21,7 @@ from modelward.daemon.workers.channel import Channel
 from modelward.daemon.workers.conduct import Conductor, Rollout, Target
 from modelward.daemon.workers.crew import Crew, Welcome
 from modelward.daemon.workers.pool import Ended, Pool
+from modelward.daemon.workers.room import Way
 from modelward.daemon.workers.roster import Event
 from modelward.worker.protocol import WorkerSettings
 
@@ -43,6 +44,7 @@ class Room:
     links: list[str] = field(default_factory=list)
     before_link: Callable[[Rollout, bool], None] = lambda rollout, forward: None
     progress: list[str] = field(default_factory=list)
+    way: tuple[Way, str] = (Way.BESIDE, "")
 
     def __post_init__(self) -> None:
         self.crew = Crew(
@@ -60,7 +62,11 @@ class Room:
         self.crew.pool = self.pool
         self.channel = Channel(self.socket, self.crew, lambda who: True)
         self.conductor = Conductor(
-            self.crew, self.clock, commit_point=self._commit_point, progress=lambda r: self.progress.append(r.state)
+            self.crew,
+            self.clock,
+            commit_point=self._commit_point,
+            progress=lambda rollout: self.progress.append(rollout.state),
+            room=lambda target: self.way,
         )
         self.wake = asyncio.Event()
 

@@ -88,6 +88,21 @@ def test_a_canary_that_crashes_ends_it_and_one_that_was_killed_does_not(
     run(work)
 
 
+def test_a_crash_whose_hangup_is_seen_long_before_its_death_lets_nothing_happen_in_between(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with room(tmp_path, wanted=3, serve=V1) as it:
+            going = under_way(it, it.rollout(V2), LONG)
+            name = await canary(it)
+            os.kill(it.pid(name), signal.SIGUSR2)
+            rollout = await going
+            assert rollout.blame
+            assert [step["worker"] for step in rollout.steps if step["step"] == "prepare"] == [name]
+            assert it.links == []
+            await it.all_serve(V1, 3)
+
+    run(work)
+
+
 def test_killed_again_and_again_it_may_be_the_version_after_all(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=3, serve=V1) as it:
@@ -245,6 +260,34 @@ def test_an_attached_worker_that_lies_about_what_it_serves_is_cut_off_and_the_ro
                 liar.send(p.encode(p.Serving("r1", "v7")))
                 assert (await going).succeeded
                 assert it.serving() == {"w1": V2}
+
+    run(work)
+
+
+@pytest.mark.parametrize("serving", [V1, ""])
+def test_an_attached_worker_that_never_answers_is_left_out_and_the_version_not_blamed(
+    tmp_path: Path, serving: str
+) -> None:
+    async def deaf(path: Path) -> None:
+        while True:
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            try:
+                writer.write(p.encode(p.Hello(pid=1, name="deaf", serving=serving)))
+                while await reader.read(65536):
+                    pass
+            finally:
+                writer.close()
+
+    async def work() -> None:
+        async with room(tmp_path, wanted=1, serve=V1) as it:
+            mine = asyncio.create_task(deaf(it.socket))
+            await soon(lambda: len(it.crew.peers()) == 2)
+            rollout = await it.conductor.run(it.rollout(V2), IMPATIENT)
+            assert rollout.succeeded, rollout.outcome
+            assert ("left out" in steps(rollout)) is bool(serving)
+            assert it.serving()["w1"] == V2
+            mine.cancel()
+            await asyncio.wait({mine})
 
     run(work)
 

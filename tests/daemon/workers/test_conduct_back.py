@@ -8,13 +8,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.daemon.workers.rollouts import LONG, QUICK, V1, V2, canary, run, under_way
+from tests.daemon.workers.rollouts import LONG, QUICK, V1, V2, canary, run, steps, under_way
 from tests.daemon.workers.room import room, target
 from tests.support import soon
 
 from modelward.daemon.errors import ModelwardError
 from modelward.daemon.workers.conduct import Rollout
 from modelward.daemon.workers.rollout import Policy
+from modelward.daemon.workers.room import Way
 
 
 def test_figures_worse_than_the_old_versions_bring_all_back(tmp_path: Path) -> None:
@@ -125,5 +126,52 @@ def test_a_link_that_can_not_be_put_back_is_said(tmp_path: Path) -> None:
             rollout = await going
             assert "; cannot move current: Read-only file system; " in rollout.outcome
             assert rollout.decided
+
+    run(work)
+
+
+def test_without_room_for_two_versions_it_is_refused_before_anything_is_given_up(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with room(tmp_path, wanted=2, serve=V1) as it:
+            it.way = Way.REFUSE, "loading takes 900 MiB, 100 MiB are available"
+            rollout = await it.conductor.run(it.rollout(V2), QUICK)
+            assert rollout.outcome == (
+                "no room for two versions: loading takes 900 MiB, 100 MiB are available; still serving v1"
+            )
+            assert not rollout.blame
+            assert "prepare" not in steps(rollout)
+            assert it.serving() == {"w1": V1, "w2": V1}
+
+    run(work)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_unloading_first_the_workers_take_turns_and_all_come_back_when_one_refuses(
+    tmp_path: Path, refused: bool
+) -> None:
+    async def work() -> None:
+        scripts: dict[str, dict[str, object]] = {"w2": {V2: "refuse"}} if refused else {}
+        async with room(tmp_path, wanted=3, serve=V1, scripts=scripts) as it:
+            it.way = Way.UNLOAD_FIRST, "tight"
+            going = under_way(it, it.rollout(V2), Policy(canary=3, bake_seconds=0.1, reload_timeout_seconds=20))
+            fewest = 3
+            while not going.done():
+                fewest = min(fewest, len(it.crew.serving()))
+                await asyncio.sleep(0.001)
+            assert fewest == 2
+            assert (await going).succeeded is not refused
+            version = V1 if refused else V2
+            assert it.serving() == {"w1": version, "w2": version, "w3": version}
+
+    run(work)
+
+
+def test_a_worker_astray_is_brought_in_line_also_where_there_is_no_room(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with room(tmp_path, wanted=1, serve=V1) as it:
+            it.way = Way.REFUSE, "tight"
+            rollout = await it.conductor.run(it.rollout(V2, old=""), QUICK)
+            assert rollout.succeeded, rollout.outcome
+            assert it.serving() == {"w1": V2}
 
     run(work)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +76,17 @@ def test_a_clip_at_another_length_is_whole() -> None:
     assert prove.at_length(feeds, 2)["speech"].shape == (1, 2, 4)
 
 
-def test_runs_take_turns() -> None:
+def test_long_runs_take_turns_and_short_ones_are_run_several_times_a_turn() -> None:
     order: list[str] = []
-    prove.cpu_seconds([lambda: order.append("a"), lambda: order.append("b")], 3)
-    assert order == ["a", "b"] * 3
+
+    def long(name: str) -> None:
+        order.append(name)
+        until = time.perf_counter() + prove.TURN_SECONDS
+        while time.perf_counter() < until:
+            pass
+
+    prove.cpu_seconds([lambda: long("a"), lambda: long("b")], 3)
+    assert order == ["a", "b"] * 4  # once to see how long it takes
+    short: list[str] = []
+    prove.cpu_seconds([lambda: short.append("a")], 2)
+    assert len(short) == 1 + 2 * prove.MOST_TIMES
