@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..worker.release import RELEASE
 from . import report
 from .api.desk import NotKnown
 from .clock import Clock
-from .config import Change, Config, differences, load_or_default
+from .config import Change, Config, differences
 from .errors import BadConfig, Refused
 from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
+from .manager import Manager
 from .models.choose import Asked
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
@@ -50,9 +50,11 @@ class Daemon(Protocol):
     ledger: Ledger
     housekeeping: Housekeeping
     watch: Watch
+    manager: Manager
     vigil: Vigil
     log: Any
 
+    def read_config(self) -> Config: ...
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
     def reopen_logs(self) -> list[str]: ...
@@ -93,7 +95,7 @@ class Office:
             "disk": s.vigil.disk(),
             "alerts": alerts,
             "watch": {"state": s.watch.state, "because": s.watch.because},
-            "version": own_version(),
+            "version": RELEASE,
             "pid": os.getpid(),
             "uptime_seconds": round(s.clock.monotonic() - self._began, 1),
             "config": {
@@ -102,6 +104,15 @@ class Office:
                 "rejected": self._refused,
             },
         }
+
+    def sentence(self) -> str:
+        """How things are, for one line."""
+        serving, peers = self._s.rolling.position.serving, self._s.crew.peers()
+        ready = sum(peer.ready for peer in peers)
+        what = f"serving {serving.version}" if serving else "nothing is served yet"
+        return "; ".join(
+            [what, f"{ready} of {len(peers)} workers ready", *(a["message"] for a in self._s.vigil.active())]
+        )
 
     def _live(self) -> str:
         sight = self._s.judging.sight
@@ -309,9 +320,17 @@ class Office:
             self._s.reopen_logs()
 
     async def reload(self) -> Json:
+        """Takes the configuration up whole or not at all; the service manager is told when it is over either way."""
+        self._s.manager.reloading()
+        try:
+            return await self._reload()
+        finally:
+            self._s.manager.reloaded(self.sentence())
+
+    async def _reload(self) -> Json:
         s = self._s
         try:
-            new, _ = await asyncio.to_thread(load_or_default, s.origin)
+            new = await asyncio.to_thread(s.read_config)
         except BadConfig as e:
             self._refused = f"configuration refused: {'; '.join(e.mistakes)}"
             s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
@@ -353,11 +372,3 @@ def _summary(changes: tuple[Change, ...]) -> str:
     later = sorted({c.applies for c in changes if c.applies != "live"})
     count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} taken up"
     return f"{count}; some need a {' or a '.join(later)}" if later else count
-
-
-def own_version() -> str:
-    """modelward's version, as it was installed."""
-    try:
-        return package_version("modelward")
-    except PackageNotFoundError:
-        return "unknown"

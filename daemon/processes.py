@@ -184,6 +184,25 @@ def spawn(
     return child
 
 
+def finish(argv: Sequence[str], *, seconds: float) -> tuple[int, str]:
+    """Runs a short program to its end, for a command line: its status and what it printed, errors included.
+
+    Not for the daemon: it waits. Status 124: it took too long and was killed. Raises OSError when it can't be started.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"not done in {seconds:g} s"
+    return done.returncode, done.stdout[-MAX_STDIN_BYTES:].decode(errors="replace")
+
+
 @contextmanager
 def _input(name: str, content: bytes | None) -> Iterator[int]:
     """A descriptor that yields `content` to a child: a file in memory, for a full pipe would block the daemon."""

@@ -20,6 +20,7 @@ import structlog
 
 from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
+from ..worker.release import RELEASE
 from . import instance, systemd
 from .access import allowed
 from .api.app import application
@@ -27,27 +28,32 @@ from .api.events import Hub
 from .api.server import AdminServer
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
+from .credentials import with_credentials
 from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
+from .manager import Manager
 from .models.watch import Watch
-from .office import Office, own_version
+from .office import Office
+from .pulse import Pulse
 from .rolling import Rolling
 from .store import Entry, Store
 from .vigil import Vigil
 from .workers import listening
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
+from .workers.outdated import LOST_SECONDS, lost, outdated
 from .workers.pool import Ended, Pool
 from .workers.roster import Event
 from .workers.staffing import Limits
 
-RETURN_SECONDS = 1.0
+RETURN_SECONDS = 5.0
 """How long a starting daemon waits for the workers of a former one to come back with the listening socket."""
 SLOWEST_BEAT_SECONDS = 5.0
-MEMORY_REST_SECONDS = 60.0
-"""A worker is replaced for its memory no sooner than this after it joined."""
+LONGEST_PAUSE_SECONDS = 30.0
+CLOSING_SECONDS = 20.0
+"""What the end takes at most besides draining."""
 
 
 class Supervisor:
@@ -63,6 +69,10 @@ class Supervisor:
         self._round = asyncio.Event()
         self._listener: socket.socket | None = None
         self._offered = asyncio.Event()
+        self._leave_workers = False
+        self._awaited: set[str] = set()
+        self._began = clock.monotonic()
+        self.manager = Manager(environ, clock)
         self.ledger = Ledger(Store(control.state_dir / "state.db", clock), self._told)
         self.crew = Crew(clock=clock, welcome=self._welcome, happened=self._happened, offered=self._take_listener)
         self.pool = Pool(
@@ -101,7 +111,7 @@ class Supervisor:
         self.vigil = Vigil(
             self,
             host=socket.gethostname(),
-            version=own_version(),
+            version=RELEASE,
             refused=lambda: self.office.refused,
             tell=self.hub.tell,
         )
@@ -111,6 +121,7 @@ class Supervisor:
         self.api = AdminServer(
             sockets / "api.sock", application(self.office, self.hub), lambda who: self._allowed(who, "api.sock")
         )
+        self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()
         self.watch = Watch(config.models.root, partial(_wake_from_thread, loop, self.wake))
 
@@ -122,6 +133,7 @@ class Supervisor:
         for directory in (control.runtime_dir, control.state_dir, control.cache_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self.crew.expected = self.pool.remembered()
+        self._awaited = set(self.crew.expected)
         await self.judging.start()
         await self.judging.look()
         await self.rolling.start()
@@ -133,6 +145,7 @@ class Supervisor:
         await self._listen()
         self.vigil.look()
         await self.api.open()
+        self.pulse.start()
         self.housekeeping.start()
 
     async def step(self) -> None:
@@ -148,17 +161,19 @@ class Supervisor:
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
         if any((self.channel.heal(), await self.api.heal())):
             self.log.warning("socket file was gone; made again")
-        self._tell_systemd()
+        self.pulse.tell()
         self.vigil.look()
 
     async def run(self) -> None:
         """Rounds until `stop`. A round that fails is said and tried again at the next."""
         while not self._stop.is_set():
             self._wake.clear()
+            self.pulse.round_began = self.clock.monotonic()
             try:
                 await self.step()
             except Exception:
                 self.log.exception("a round failed; everything goes on as it was")
+            self.pulse.round_began = None
             self._round.set()
             self._round = asyncio.Event()
             with suppress(TimeoutError):
@@ -175,14 +190,17 @@ class Supervisor:
             async with asyncio.timeout(seconds):
                 await self._round.wait()
 
-    def stop(self) -> None:
-        """`run` returns after the round under way."""
+    def stop(self, *, leave_workers: bool = False) -> None:
+        """`run` returns after the round under way. `leave_workers`: they serve on, for the next daemon to take back."""
+        self._leave_workers = self._leave_workers or leave_workers
         self._stop.set()
         self.wake()
 
     async def close(self) -> None:
-        """Ends everything: nobody new, workers drained, state written."""
-        systemd.notify(self.environ, "STOPPING=1", "STATUS=draining")
+        """Ends everything: nobody new, workers drained unless they are to be left, state written."""
+        drain = 0.0 if self._leave_workers else self.config.workers.drain + 2.0
+        sentence = "leaving the workers to the next daemon" if self._leave_workers else "draining"
+        self.manager.stop(sentence, drain + CLOSING_SECONDS)
         self.hub.close()
         await self.vigil.stop()
         await asyncio.to_thread(self.watch.stop)
@@ -191,17 +209,21 @@ class Supervisor:
         await self.judging.stop()
         if self._listener is not None:
             self._listener.close()
-        await self.pool.close(self.config.workers.drain + 2.0)
+        if self._leave_workers:
+            self.pool.leave()
+        else:
+            await self.pool.close(drain)
         self.channel.close()
         await self.api.close()
-        self.ledger.note("daemon-stopped", "", "told to stop")
+        self.ledger.note("daemon-stopped", "", "told to leave its workers" if self._leave_workers else "told to stop")
         await self.ledger.close()
+        await self.pulse.stop()
 
     def _until_next(self) -> float:
         due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look()]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
-        return min([self.config.models.rescan, *times])
+        return min([self.config.models.rescan, LONGEST_PAUSE_SECONDS, *times])
 
     # workers
 
@@ -210,13 +232,13 @@ class Supervisor:
         self.pool.limits = Limits(self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0)
         if self._listener is not None:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
-        if workers.memory:
-            now = self.clock.monotonic()
-            for peer in self.crew.peers():
-                grown = now - peer.joined > MEMORY_REST_SECONDS  # else the model itself takes that much: no loop
-                if grown and not peer.attached and peer.beat.rss_bytes > workers.memory:
-                    used = f"{peer.beat.rss_bytes >> 20} MiB used, at most {workers.memory >> 20}"
-                    self.pool.replace(peer.name, used)
+        peers = self.crew.peers()
+        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=self.clock.monotonic())]
+        if self._awaited and self.clock.monotonic() - self._began > LOST_SECONDS:
+            leaving += lost(self._awaited, peers)
+            self._awaited = set()
+        for name, because in leaving:
+            self.pool.replace(name, because)
         self.pool.step()
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
@@ -277,6 +299,7 @@ class Supervisor:
         if given:
             self._listener = given.get("http") or next(iter(given.values()))
             self._listener.setblocking(False)
+            self.log.info("listening on the service manager's socket", address=str(self._listener.getsockname()))
             return
         if self.crew.expected:
             with suppress(TimeoutError):
@@ -304,10 +327,9 @@ class Supervisor:
         self.vigil.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 
-    def _tell_systemd(self) -> None:
-        if self.office.ready():
-            serving = self.rolling.position.serving
-            systemd.notify(self.environ, "READY=1", f"STATUS=serving {serving.version if serving else 'nothing'}")
+    def read_config(self) -> Config:
+        """The configuration as it is on disk now, credentials included. Raises BadConfig."""
+        return with_credentials(load_or_default(self.origin)[0], self.environ)
 
     def reopen_logs(self) -> list[str]:
         """Our own log files and every worker's are opened anew by name; the workers that will say `reopened`."""
@@ -321,11 +343,13 @@ class Supervisor:
         self.wake()
 
     def handle_signals(self) -> None:
-        """SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR1 reopens logs, SIGUSR2 restarts the workers."""
+        """SIGTERM and SIGINT stop, SIGQUIT stops and leaves the workers, SIGHUP reloads, SIGUSR1 reopens logs, SIGUSR2
+        restarts the workers."""
         loop = asyncio.get_running_loop()
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGQUIT, partial(self.stop, leave_workers=True))
         loop.add_signal_handler(signal.SIGHUP, self.office.hang_up)
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
         loop.add_signal_handler(signal.SIGUSR2, self.restart_workers, "SIGUSR2")
@@ -339,6 +363,7 @@ def main(config_path: Path | None) -> int:
     """Runs the daemon until it is told to stop; its exit status. Raises BadConfig, and ModelwardError at start."""
     origin = (config_path or DEFAULT_PATH).resolve()
     config, remark = load_or_default(config_path)
+    config = with_credentials(config, os.environ)
     logs = open_logs(config.logs.dir, config.logs.level)
     if remark:
         logs.events.info(remark)

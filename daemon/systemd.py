@@ -1,7 +1,7 @@
-"""What systemd and the daemon say to each other: readiness, status, and sockets handed over.
+"""What systemd and the daemon say to each other: readiness, status, signs of life, and sockets handed over.
 
 Never blocks: a manager that does not read loses a message, not the event loop (the libraries for this all block).
-See sd_notify(3) and sd_listen_fds(3).
+See sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import suppress
 
 FIRST_FD = 3
 MAX_FDS = 16
+MAX_STATUS_CHARS = 400
 
 
 def notify(environ: Mapping[str, str], *assignments: str) -> bool:
@@ -25,11 +26,33 @@ def notify(environ: Mapping[str, str], *assignments: str) -> bool:
         return False
     if address[0] == "@":
         address = "\0" + address[1:]
+    state = "\n".join(" ".join(text.split("\n")) for text in assignments)
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
         s.setblocking(False)
-        s.sendto("\n".join(a.replace("\n", " ") for a in assignments).encode(errors="replace"), address)
+        s.sendto(state.encode("utf-8", "replace"), address)
         return True
     return False
+
+
+def status(sentence: str) -> str:
+    """The assignment that `systemctl status` shows."""
+    return f"STATUS={sentence[:MAX_STATUS_CHARS]}"
+
+
+def extend_timeout(seconds: float) -> str:
+    """The assignment that asks for this much more time, counted from now, to start or stop."""
+    return f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}"
+
+
+def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
+    """Within how many seconds of each other this process must give signs of life; None when nobody waits for any."""
+    if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
+        return None
+    try:
+        seconds = int(environ.get("WATCHDOG_USEC", "0")) / 1e6
+    except ValueError:
+        return None
+    return seconds if seconds > 0 else None
 
 
 def listen_sockets(environ: Mapping[str, str], pid: int) -> dict[str, socket.socket]:

@@ -20,6 +20,7 @@ import structlog
 from . import protocol as p
 from .counters import Counters
 from .engine import CannotLoad, Engine, Loaded
+from .release import RELEASE
 
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that returns wants its workers back within a second
@@ -126,6 +127,7 @@ class Control:
             pid=os.getpid(),
             name=self._name,
             attached=False,
+            release=RELEASE,
             serving=current.version if current else "",
             artifact=current.artifact if current else "",
         )

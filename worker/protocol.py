@@ -34,6 +34,7 @@ class Hello(Message, frozen=True):
     attached: bool = True
     serving: str = ""
     artifact: str = ""
+    release: str = ""  # of the package; told by our own workers
 
 
 class Prepared(Message, frozen=True):

@@ -88,6 +88,19 @@ class AdminServer:
         await self.open()
         return True
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether the API says over its socket that it is alive, asked from the outside."""
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_unix_connection(str(self._path))
+                try:
+                    writer.write(b"GET /health HTTP/1.1\r\nHost: modelward\r\nConnection: close\r\n\r\n")
+                    return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, ValueError):
+            return False
+
     async def close(self) -> None:
         if self._server is None or self._task is None:
             return

@@ -37,6 +37,8 @@ VERBS: Final = {
     "logs": "show a log file, and follow it",
     "history": "what happened: verdicts, rollouts, restarts",
     "reload": "read the configuration again, wait, and show what was refused",
+    "install": "put units, user and directories in place from the installed package",
+    "uninstall": "take the units away; models, state, logs and configuration stay",
     "transcribe": "send audio to the service and print the text",
 }
 

@@ -161,6 +161,19 @@ class Channel:
         self.open()
         return True
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether somebody who connects is taken and let go again, asked from the outside."""
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_unix_connection(str(self._path))
+                try:
+                    writer.write_eof()
+                    return await reader.read(1) == b""
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
     def close(self) -> None:
         ours = self._sock is not None and _file(self._path) == self._file
         self._stop_listening()
@@ -268,6 +281,8 @@ class Channel:
         line.sock.close()
         if not tell:
             return
+        if not line.greeted and line.who.pid == os.getpid():
+            return  # we asked ourselves whether we answer
         self._log.info("disconnected", pid=line.who.pid, uid=line.who.uid, because=because)
         if line.greeted:
             self._listener.left(line, because)

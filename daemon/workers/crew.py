@@ -133,6 +133,7 @@ class Crew:
         now = self._clock.monotonic()
         peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
         peer.serving, peer.artifact, peer.serving_since = hello.serving, hello.artifact if hello.serving else "", now
+        peer.release = hello.release
         self._peers[line] = peer
         welcome = self._welcome_for(peer)
         roster.welcome(peer, welcome.version, welcome.artifact)

@@ -241,10 +241,7 @@ class Pool:
     async def close(self, drain_seconds: float) -> None:
         """Retires every worker and waits; whoever is left after `drain_seconds` is killed."""
         if not self._in_charge:
-            for hand in self.hands():
-                if hand.watch is not None:
-                    hand.watch.cancel()
-                hand.child.forget()
+            self.leave()
             return
         self.wanted = 0
         for hand in self.hands():
@@ -257,6 +254,13 @@ class Pool:
         if watches := [h.watch for h in self.hands() if h.watch]:
             await asyncio.wait(watches, timeout=5.0)
         self._record.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Lets every worker serve on, for the next daemon to take back: who they are stays written down."""
+        for hand in self.hands():
+            if hand.watch is not None:
+                hand.watch.cancel()
+            hand.child.forget()
 
     # what is written down
 

@@ -32,6 +32,7 @@ class Peer:
     left: float = 0.0
     serving: str = ""
     artifact: str = ""
+    release: str = ""
     serving_since: float = 0.0
     rollout: str = ""
     offers: dict[str, tuple[str, str]] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from .confine import (
 )
 from .patience import Patience, Say
 from .private import discard, private_directory
+from .sockets import refuse_sockets
 
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
@@ -95,10 +96,18 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path) -> GateDone:
     addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
     limits = Limits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
     views = _views(candidate, root, directory)
-    steps = (*apply_limits(limits), leave_network(), drop_capabilities(), restrict_view(views))
+    steps = (*apply_limits(limits), _no_network(candidate), drop_capabilities(), restrict_view(views))
     missing = [problem for problem in steps if problem]
     because = "; ".join(missing) or "limits, no network, read-only view"
     return GateDone("sandbox", True, round(perf_counter() - start, 4), because, warning=bool(missing))
+
+
+def _no_network(candidate: Candidate) -> str:
+    """Takes the network away in either of two ways, or both; "" when it is gone, else why not."""
+    left = leave_network()
+    # other providers talk to their drivers' services over sockets
+    refused = refuse_sockets() if _only_cpu(candidate) else "sockets are needed"
+    return "" if not refused and left.startswith("network not taken away") else left
 
 
 def _views(candidate: Candidate, root: Path, directory: Path) -> list[View]:

@@ -83,6 +83,9 @@ def drop_capabilities() -> str:
     As root it would otherwise keep them all, and in a user namespace it has just been given them.
     """
     header = struct.pack("=II", _CAPABILITY_VERSION_3, 0)
+    held = ctypes.create_string_buffer(24)
+    if libc.capget(header, held) == 0 and held.raw == bytes(24):
+        return ""  # nothing to give up; in a service even that may be refused
     kept = struct.pack("=6I", _KEPT_CAPABILITIES, _KEPT_CAPABILITIES, 0, 0, 0, 0)
     if os.geteuid() != 0:
         kept = bytes(24)

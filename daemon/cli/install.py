@@ -1,0 +1,53 @@
+"""`modelward install`: puts units, user, directories and a first configuration in place from the installed package.
+
+May be run again at any time: what is there already is left, a configuration is never written over. The units are ours
+and are written anew; what an operator changes belongs in drop-ins (`systemctl edit`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from . import places
+from .places import UNITS, Step
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """--prefix, --now."""
+    parser.add_argument("--prefix", metavar="DIR", type=Path, help="write below DIR and leave this machine alone")
+    parser.add_argument("--now", action="store_true", help="enable and start the service as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 done. Raises Refused when this machine or this installation of the package can't have it."""
+    if args.prefix is None:
+        places.need_root("install")
+        launcher = places.launcher()
+    else:
+        if args.now:
+            places.refuse("cannot install: --now starts what is on this machine, --prefix leaves it alone; give one")
+        launcher = places.launcher(check=False)
+    for step in places.write_all(args.prefix or Path("/"), launcher):
+        print(step)
+    if args.prefix is not None:
+        print("not done: user, directories and systemctl daemon-reload are up to the machine that gets these files")
+        return 0
+    for step in _on_this_machine(args.now):
+        print(step)
+    return 0
+
+
+def _on_this_machine(now: bool) -> list[Step]:
+    steps = [
+        places.do("user modelward", "systemd-sysusers", "/etc/sysusers.d/modelward.conf"),
+        places.do("directories", "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/modelward.conf"),
+    ]
+    if not places.systemd_runs():
+        return [*steps, Step("not done", "systemctl: systemd is not what runs this machine now")]
+    steps.append(places.do("units known to systemd", "systemctl", "daemon-reload"))
+    if now:
+        steps.append(places.do("enabled", "systemctl", "enable", *UNITS))
+        steps.append(places.do("started", "systemctl", "start", *UNITS, seconds=600))
+        return steps
+    return [*steps, Step("next", "systemctl enable --now modelward")]

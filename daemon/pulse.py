@@ -1,0 +1,89 @@
+"""Watches over the daemon itself: whether it is alive, and whether its workers answer; and tells the service manager.
+
+Alive are the loop (which runs this), a round that ends (in which the watch on the model root is looked after), and both
+control sockets, asked from the outside. It must not mend anything: that is the rounds' part, and the watchdog's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Protocol
+
+from .api.server import AdminServer
+from .clock import Clock
+from .config import Config
+from .judging import Judging
+from .manager import Manager
+from .models.lifecycle import State
+from .office import Office
+from .rolling import Rolling
+from .workers.channel import Channel
+from .workers.crew import Crew
+
+ROUND_SECONDS = 120.0
+"""A round that takes longer hangs, whatever it waits for."""
+PROBE_SECONDS = 3.0
+FIRST_LOOK_SECONDS = 10.0
+"""How long after `models.settle` a version that was there at the start may still be on its way to its verdict."""
+
+
+class Daemon(Protocol):
+    """The parts that are watched over."""
+
+    config: Config
+    clock: Clock
+    crew: Crew
+    judging: Judging
+    rolling: Rolling
+    office: Office
+    manager: Manager
+    channel: Channel
+    api: AdminServer
+
+
+class Pulse:
+    """One daemon's. `round_began` is when the round under way began, monotonic seconds; None between rounds."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._s = daemon
+        self._began = daemon.clock.monotonic()
+        self.round_began: float | None = None
+        self._heart: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """To be called when the sockets are open."""
+        self._heart = asyncio.get_running_loop().create_task(self._s.manager.keep_alive(self.wrong), name="heart")
+
+    async def stop(self) -> None:
+        if self._heart is not None:
+            self._heart.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._heart
+
+    async def wrong(self) -> str:
+        """What keeps this daemon from being called alive; "" for nothing."""
+        s, began = self._s, self.round_began
+        if s.manager.stopping:
+            return ""  # the sockets go now; the manager has a limit of its own for the end
+        if began is not None and s.clock.monotonic() - began > ROUND_SECONDS:
+            return f"a round has taken more than {ROUND_SECONDS:g} s"
+        if not await s.channel.answers(PROBE_SECONDS):
+            return "workers.sock does not answer"
+        if not await s.api.answers(PROBE_SECONDS):
+            return "api.sock does not answer"
+        return ""
+
+    def tell(self) -> None:
+        """Says how things are; ready once workers answer, be it that there is nothing to serve."""
+        s = self._s
+        peers = s.crew.peers()
+        busy = s.judging.busy or s.rolling.busy or any(peer.loading for peer in peers) or self._undecided()
+        answers = s.office.ready() or (bool(peers) and not busy)
+        s.manager.tell(s.office.sentence(), ready=answers, busy=busy)
+
+    def _undecided(self) -> bool:
+        """A version that was there at the start is on its way to its verdict, and has not had the time for it."""
+        if self._s.clock.monotonic() - self._began > self._s.config.models.settle + FIRST_LOOK_SECONDS:
+            return False
+        return any(e.state in (State.SEEN, State.SETTLING) for e in self._s.judging.catalog.entries())

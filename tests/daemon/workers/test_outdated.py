@@ -1,0 +1,30 @@
+"""Who has to be replaced."""
+
+from __future__ import annotations
+
+from modelward.daemon.workers.outdated import lost, outdated
+from modelward.daemon.workers.roster import Peer
+from modelward.worker.protocol import Beat
+
+MIB = 1 << 20
+
+
+def _peer(name: str, release: str = "2.0", *, mib: int = 100, attached: bool = False) -> Peer:
+    return Peer(name=name, pid=1, attached=attached, joined=0.0, release=release, beat=Beat(rss_bytes=mib * MIB))
+
+
+def test_another_release_or_too_much_memory_is_a_reason_and_a_limit_of_zero_is_none() -> None:
+    peers = [_peer("w1"), _peer("w2", "1.9"), _peer("w3", ""), _peer("w4", mib=300)]
+    assert dict(outdated(peers, most_bytes=0, release="2.0", now=100.0)) == {
+        "w2": "it runs modelward 1.9, the daemon 2.0",
+        "w3": "it runs modelward of old, the daemon 2.0",
+    }
+    assert dict(outdated(peers, most_bytes=200 * MIB, release="2.0", now=100.0))["w4"] == "300 MiB used, at most 200"
+
+
+def test_a_worker_of_another_program_is_left_alone() -> None:
+    assert not list(outdated([_peer("app", "", mib=900, attached=True)], most_bytes=MIB, release="2.0", now=100.0))
+
+
+def test_who_has_not_come_back_is_lost() -> None:
+    assert [name for name, _ in lost({"w1", "w2"}, [_peer("w2"), _peer("w5")])] == ["w1"]

@@ -1,0 +1,249 @@
+"""The service under a real systemd: started, reloaded, restarted, killed, hung, broken, upgraded, stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.house import clip
+from tests.support import eventually
+from tests.system.systemd_box import PREFIX, Box, Service, wheel, why_not
+from tests.versions import broken_version, good_version
+
+REASON = why_not()
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(200),
+    pytest.mark.skipif(bool(REASON), reason=REASON),
+]
+QUICK = "[Service]\nWatchdogSec=6\nTimeoutAbortSec=1\n"
+"""A watchdog that a test can wait for."""
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    package = wheel(tmp_path_factory.mktemp("wheel"))
+    box = Box.boot()
+    try:
+        box.install_package(package)
+        yield box
+    finally:
+        box.close()
+
+
+@pytest.fixture(scope="module")
+def installed(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """Installed, started on an empty model root, given the demo's model."""
+    said = box.run(["modelward", "install"])
+    assert "wrote: /etc/systemd/system/modelward.service" in said
+    service = Service(box)
+    drop_in = box.path("/etc/systemd/system/modelward.service.d/quick.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text(QUICK)
+    box.run(["systemctl", "daemon-reload"])
+    service.configure()
+    box.run(["systemctl", "start", "modelward"])
+    assert service.state == "active"
+    status, text = service.ask("/health")  # a worker answers as soon as the service counts as started
+    assert (status, service.show("StatusText")["StatusText"][:21]) == (503, "nothing is served yet"), text
+    service.drop(good_version(tmp_path_factory.mktemp("models"), "dtmf-v1.0"))
+    eventually(lambda: service.serves("dtmf-v1.0"), 30)
+    return service
+
+
+@pytest.fixture
+def service(installed: Service) -> Service:
+    installed.ready()
+    return installed
+
+
+def test_the_units_are_faultless_and_tight(installed: Service) -> None:
+    units = ["modelward.service", "modelward.socket", "modelward@7861.service", "modelward@7861.socket"]
+    assert installed.box.call(["systemd-analyze", "verify", *units]) == (0, "")
+    for unit in ("modelward.service", "modelward@.service"):
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", f"/etc/systemd/system/{unit}"]
+        status, text = installed.box.call(command)
+        assert status == 0, text.splitlines()[-1]
+
+
+def test_install_can_be_run_again_and_keeps_what_is_the_operators(service: Service) -> None:
+    config = service.box.path("/etc/modelward/modelward.toml").read_bytes()
+    said = service.box.run(["modelward", "install", "--now"])
+    assert "wrote" not in said
+    assert "kept: /etc/modelward/modelward.toml is yours" in said
+    assert service.box.path("/etc/modelward/modelward.toml").read_bytes() == config
+    assert service.serves("dtmf-v1.0")
+
+
+def test_install_refuses_a_place_that_the_service_cannot_read(service: Service) -> None:
+    box = service.box
+    box.run(["/opt/python/bin/python3", "-m", "venv", "--without-pip", "/root/private"])
+    there = box.path("/root/private")
+    site = next((there / "lib").glob("python*")) / "site-packages"
+    (site / "all.pth").write_text(f"{PREFIX}/lib/{site.parent.name}/site-packages\n/opt/deps\n")
+    shutil.copy(box.path(f"{PREFIX}/bin/modelward"), there / "bin")
+    status, said = box.call(["/root/private/bin/python", "-m", "modelward.daemon", "install"])
+    assert (status, "can't read /root/private/bin/modelward" in said) == (1, True), said
+
+
+def test_a_model_is_judged_under_the_sandbox_with_nothing_missing(service: Service, tmp_path: Path) -> None:
+    assert service.ask("/api/predict", clip())[0] == 200
+    service.drop(broken_version(tmp_path, "nan_weights", "dtmf-v0.9"))
+
+    def rejected() -> bool:
+        versions = service.api.get("/v1/versions").data["versions"]
+        return [v["state"] for v in versions if v["version"] == "dtmf-v0.9"] == ["rejected"]
+
+    eventually(rejected, 30)
+    for version in service.api.get("/v1/versions").data["versions"]:
+        sandbox = next(g for g in version["verdict"]["gates"] if g["gate"] == "sandbox")
+        assert "not taken away" not in sandbox["because"]
+        assert "not given up" not in sandbox["because"]
+        assert "Operation not permitted" not in sandbox["because"]
+    assert service.serves("dtmf-v1.0")
+
+
+def test_a_start_counts_only_when_workers_answer_with_the_model(service: Service) -> None:
+    service.box.run(["systemctl", "stop", "modelward"])
+    service.box.run(["systemctl", "start", "modelward"])
+    assert service.ask("/ready")[0] == 200
+    assert service.show("StatusText")["StatusText"].startswith("serving dtmf-v1.0")
+
+
+def test_reload_waits_for_the_outcome_and_fails_with_it(service: Service) -> None:
+    before = service.show("MainPID", "NRestarts"), service.worker_pids()
+    service.configure("[workers]\ncount = 2\ndrain = 4\n")
+    assert service.box.systemctl("reload", "modelward")[0] == 0
+    config = service.box.path("/etc/modelward/modelward.toml")
+    for text, mode, reason in (("[models]\nsettel = 1\n", 0o644, "settel"), ("", 0o600, "cannot be read")):
+        config.write_text(text)
+        config.chmod(mode)
+        assert service.box.systemctl("reload", "modelward")[0] != 0
+        assert reason in service.show("StatusText")["StatusText"]
+        assert reason in service.box.said().splitlines()[-1]
+        assert service.state == "active"
+    config.chmod(0o644)
+    service.signal(signal.SIGHUP)
+    eventually(lambda: "refused" not in service.show("StatusText")["StatusText"])
+    assert (service.show("MainPID", "NRestarts"), service.worker_pids()) == before
+
+
+def test_restart_under_load_refuses_no_connection_and_keeps_the_workers(service: Service) -> None:
+    main, workers = service.main_pid, service.worker_pids()
+    with service.load(keep_alive=True) as load:
+        service.box.run(["systemctl", "restart", "modelward"])
+        assert service.main_pid != main
+        eventually(lambda: service.serves("dtmf-v1.0"))
+    assert load.failures == []
+    assert service.worker_pids() == workers
+
+
+def test_a_killed_daemon_comes_back_to_the_same_workers_and_no_request_fails(service: Service) -> None:
+    main, workers = service.main_pid, service.worker_pids()
+    with service.load() as load:
+        service.signal(signal.SIGKILL)
+        eventually(lambda: service.main_pid not in (0, main) and service.state == "active", 30)
+        eventually(lambda: service.serves("dtmf-v1.0"))
+    assert load.failures == []
+    assert service.worker_pids() == workers
+
+
+def test_a_hung_daemon_is_replaced_by_the_watchdog_while_workers_serve(service: Service) -> None:
+    main, workers = service.main_pid, service.worker_pids()
+    with service.load(clients=1) as load:
+        service.signal(signal.SIGSTOP)
+        eventually(lambda: service.main_pid not in (0, main) and service.state == "active", 40)
+        eventually(lambda: service.serves("dtmf-v1.0"))
+    assert load.failures == []
+    assert service.worker_pids() == workers
+
+
+def test_a_crash_loop_never_ends_for_good_and_workers_serve_meanwhile(service: Service) -> None:
+    workers, restarts = service.worker_pids(), int(service.show("NRestarts")["NRestarts"])
+    with service.load(clients=1) as load:
+        service.box.path("/etc/modelward/modelward.toml").write_text("this is no configuration")
+        service.signal(signal.SIGKILL)
+        # by default systemd gives up at the fifth start within ten seconds
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began > 20, 25)
+        assert int(service.show("NRestarts")["NRestarts"]) >= restarts + 5
+        assert service.state != "failed"
+        service.configure()
+        eventually(lambda: service.state == "active", 20)
+        eventually(lambda: service.serves("dtmf-v1.0"))
+    assert load.failures == []
+    assert service.worker_pids() == workers
+
+
+def test_an_upgrade_replaces_the_workers_one_at_a_time_and_no_request_fails(service: Service) -> None:
+    main, workers = service.main_pid, service.worker_pids()
+    metadata = next(service.box.path(f"{PREFIX}/lib").glob("python*/site-packages/modelward-*.dist-info/METADATA"))
+    text = metadata.read_text()
+    with service.load() as load:
+        metadata.write_text(text.replace("\nVersion: ", "\nVersion: 99.", 1))
+        assert service.api.get("/v1/status").data["version"][:3] != "99."  # it still is what it was when it started
+        service.box.run(["systemctl", "restart", "modelward"])
+        assert service.main_pid != main
+        eventually(lambda: not workers & service.worker_pids() and service.serves("dtmf-v1.0"), 30)
+    assert load.failures == []
+    assert service.api.get("/v1/status").data["version"].startswith("99.")
+    assert _one_at_a_time(service, workers)
+
+
+def _one_at_a_time(service: Service, former: set[int]) -> bool:
+    """Whether a second worker of the former ones was sent away only when a successor of the first was at work."""
+    text = service.box.path("/var/log/modelward/modelward.log").read_text()
+    events = [json.loads(line) for line in text.splitlines()]
+    last_start = max(i for i, e in enumerate(events) if e["event"].startswith("listening on"))
+    story = [e["event"] for e in events[last_start:] if e["event"] in ("serving", "worker retires")]
+    return len(former) == 2 and story[:4] == ["serving", "worker retires", "serving", "worker retires"]
+
+
+def test_a_second_model_runs_beside_the_first(service: Service, tmp_path: Path) -> None:
+    box = service.box
+    there = "/var/lib/modelward-7861"
+    box.path("/etc/modelward/7861.toml").write_text(
+        f'[models]\nroot = "{there}/models"\nsettle = 0.3\n[workers]\ncount = 1\n[panel]\nlisten = ""\n'
+        f'[control]\nruntime_dir = "/run/modelward-7861"\nstate_dir = "{there}"\n'
+        'cache_dir = "/var/cache/modelward-7861"\n'
+        '[logs]\ndir = "/var/log/modelward-7861"\n'
+    )
+    second = Service(box, "modelward@7861.service", 7861)
+    box.run(["systemctl", "start", second.unit])
+    assert second.ask("/health")[0] == 503
+    assert service.ask("/health")[0] == 200
+    box.run(["systemctl", "stop", second.unit])
+    assert second.pids() == set()
+    assert service.serves("dtmf-v1.0")
+
+
+def test_stop_ends_everything_and_the_next_connection_starts_nothing(service: Service) -> None:
+    service.box.run(["systemctl", "stop", "modelward"], seconds=20)
+    assert service.pids() == set()
+    eventually(lambda: Service(service.box, "modelward.socket").state == "inactive")
+    assert service.ask("/health")[0] == 0
+    assert service.state == "inactive"
+
+
+def test_a_stop_that_meets_a_dead_daemon_ends_its_workers_too(service: Service) -> None:
+    service.signal(signal.SIGKILL)
+    service.box.run(["systemctl", "stop", "modelward"], seconds=20)
+    assert service.pids() == set()
+    assert service.state in ("inactive", "failed")
+    eventually(lambda: Service(service.box, "modelward.socket").state == "inactive")
+
+
+def test_uninstall_takes_the_units_away_and_leaves_the_data(service: Service) -> None:
+    said = service.box.run(["modelward", "uninstall"])
+    assert "removed: /etc/systemd/system/modelward.service" in said
+    assert service.show("LoadState", "ActiveState") == {"LoadState": "not-found", "ActiveState": "inactive"}
+    assert (service.models / "dtmf-v1.0").is_dir()
+    assert service.box.path("/etc/modelward/modelward.toml").exists()
+    assert "removed" not in service.box.run(["modelward", "uninstall"])
+    service.box.run(["modelward", "install", "--now"])
+    eventually(lambda: service.serves("dtmf-v1.0"), 30)
