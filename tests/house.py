@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,11 @@ class House:
     def status(self) -> dict[str, Any]:
         return self.api.get("/v1/status").data
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """What is wrong now, without what stays an alert for a while because it is news, and without the machine's."""
+        now = ("needs_operator", "root_absent", "watch_lost", "config_refused")
+        return [alert for alert in self.status()["alerts"] if alert["metric"] in now]
+
     def versions(self) -> dict[str, dict[str, Any]]:
         return {v["version"]: v for v in self.api.get("/v1/versions").data["versions"]}
 
@@ -224,9 +229,11 @@ class House:
             connection.close()
 
     @contextlib.contextmanager
-    def load(self, clients: int = 4, *, keep_alive: bool = True) -> Iterator[Load]:
-        """Constant clients for as long as the block runs, at least one answer each."""
-        load = Load(self.port, clients, keep_alive)
+    def load(
+        self, clients: int = 4, *, keep_alive: bool = True, audio: Callable[[], bytes] | None = None
+    ) -> Iterator[Load]:
+        """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks."""
+        load = Load(self.port, clients, keep_alive, audio or clip)
         load.begin()
         try:
             yield load
@@ -239,14 +246,16 @@ class Load:
     """Clients that ask without a pause. `answers` counts (version, text), `failures` whatever was no 200.
 
     `broken` are the clients' own ports of the connections that ended in the middle of a request; `longest` is the
-    longest that an answer took, by the version that gave it.
+    longest that an answer took, by the version that gave it. `refused` counts (status, version) that was no 200.
     """
 
     port: int
     clients: int
     keep_alive: bool
+    audio: Callable[[], bytes]
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    refused: Counter[tuple[int, str]] = field(default_factory=Counter)
     broken: list[int] = field(default_factory=list)
     longest: dict[str, float] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
@@ -270,10 +279,9 @@ class Load:
         return [key for key in self.answers if key[0] in DIGITS and DIGITS[key[0]] != key[1]]
 
     def _run(self) -> None:
-        audio = clip()
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             while not self._over.is_set():
-                began, port = time.monotonic(), 0
+                audio, began, port = self.audio(), time.monotonic(), 0
                 try:
                     if connection.sock is None:
                         connection.connect()
@@ -285,6 +293,7 @@ class Load:
                         self.longest[version] = max(self.longest.get(version, 0.0), took)
                     else:
                         self.failures.append(f"{status} {answer}")
+                        self.refused[status, version] += 1
                     if not self.keep_alive:
                         connection.close()
                 except (OSError, http.client.HTTPException, ValueError) as e:

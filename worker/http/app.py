@@ -23,6 +23,7 @@ from .daemon import Daemon
 from .edge import CLIENT_GONE, Edge, Gone
 from .errors import ApiError, error_response
 from .health import health, ready
+from .metrics import metrics
 from .predict import predict
 from .reload import reload_model
 
@@ -31,6 +32,7 @@ ROUTES: Final = (
     *page.routes(),
     Route("/health", health, methods=["GET"]),
     Route("/ready", ready, methods=["GET"]),
+    Route("/metrics", metrics, methods=["GET"]),
     Route("/api/predict", predict, methods=["POST"]),
     Route("/api/reload-model", reload_model, methods=["POST"]),
     Route("/v1/audio/transcriptions", openai.Transcriptions(), methods=["POST"]),
