@@ -66,10 +66,7 @@ async def _answer(
         with service.work.admitted():
             loaded = service.engine.take()
             trace.took(loaded)
-            answer = await _within(request, service, verb, job(loaded), deadline)
-            if isinstance(answer, dict):
-                service.counters.heard(float(answer.get("duration", 0.0)))
-            return loaded, answer
+            return loaded, await _within(request, service, verb, job(loaded), deadline)
     finally:
         trace.seconds = time.perf_counter() - start
 

@@ -76,6 +76,7 @@ async def transcribe_upload(request: Request, *, part: str, wish: Callable[[Clip
         kind = service.settings.kind
         raise ApiError(404, f"cannot transcribe: a model of kind {kind} is served here; ask under /v2", "wrong_kind")
     loaded, answer = await run_model(request, verb="transcribe", read=read, job=job)
+    service.counters.heard(float(answer.get("duration", 0.0)))
     return {**answer, "version": loaded.version}
 
 
