@@ -127,8 +127,13 @@ class Office:
             raise NotKnown(f"cannot show rollout {rollout[:40]!r}: there is none of that name, or it is long over")
         return found.as_json()
 
-    async def history(self, count: int, kind: str) -> Json:
-        entries = await self._s.ledger.do(lambda store: store.history(count, kind))
+    def newest_rollout(self) -> Json:
+        """The rollout under way, or the last one; {} when there was none since the daemon began."""
+        rollouts = self._s.rolling.rollouts
+        return rollouts[next(reversed(rollouts))].as_json() if rollouts else {}
+
+    async def history(self, count: int, kind: str, before: int = 0) -> Json:
+        entries = await self._s.ledger.do(lambda store: store.history(count, kind, before))
         return {
             "history": [
                 {"id": e.id, "time": e.time, "kind": e.kind, "version": e.version, "because": e.because} | e.detail

@@ -32,6 +32,9 @@ from .ledger import Ledger
 from .logs import open_logs
 from .models.watch import Watch
 from .office import Office
+from .panel import parts_of
+from .panel.feed import Feed
+from .panel.server import PanelServer
 from .rolling import Rolling
 from .store import Entry, Store
 from .workers import listening
@@ -91,6 +94,8 @@ class Supervisor:
         self.api = AdminServer(
             sockets / "api.sock", application(self.office, self.hub), lambda who: self._allowed(who, "api.sock")
         )
+        api = application(self.office, self.hub)
+        self.panel = PanelServer(config.panel, api, Feed(parts_of(self.office, self.hub)), clock)
         loop = asyncio.get_running_loop()
         self.watch = Watch(config.models.root, partial(_wake_from_thread, loop, self.wake))
 
@@ -110,6 +115,7 @@ class Supervisor:
         self.channel.open()
         await self._listen()
         await self.api.open()
+        await self.panel.open()
 
     async def step(self) -> None:
         """One round."""
@@ -124,6 +130,7 @@ class Supervisor:
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
         if self.channel.heal() or await self.api.heal():
             self.log.warning("socket file was gone; made again")
+        await self.panel.keep()
         self._tell_systemd()
 
     async def run(self) -> None:
@@ -166,6 +173,7 @@ class Supervisor:
             self._listener.close()
         await self.pool.close(self.config.workers.drain + 2.0)
         self.channel.close()
+        await self.panel.close()
         await self.api.close()
         self.ledger.note("daemon-stopped", "", "told to stop")
         await self.ledger.close()

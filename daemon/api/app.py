@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..errors import BadConfig, ModelwardError
+from .describe import document
 from .desk import Desk, NotKnown
 from .events import Hub
 
@@ -43,10 +44,16 @@ async def alerts(desk: Desk, request: Request) -> Response:
 
 
 async def history(desk: Desk, request: Request) -> Response:
-    text = request.query_params.get("n", "50")
-    if not text.isascii() or not text.isdigit() or len(text) > 6:
-        raise HTTPException(400, f"cannot use n={text[:40]!r}: a number from 0 to {MAX_ROWS}")
-    return JSONResponse(await desk.history(min(int(text), MAX_ROWS), request.query_params.get("kind", "")))
+    count, before = _number(request, "n", 50), _number(request, "before", 0)
+    return JSONResponse(await desk.history(min(count, MAX_ROWS), request.query_params.get("kind", ""), before))
+
+
+def _number(request: Request, key: str, default: int) -> int:
+    """A small number of the query. Raises HTTPException 400."""
+    text = request.query_params.get(key, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise HTTPException(400, f"cannot use {key}={text[:40]!r}: a number from 0 up")
+    return int(text)
 
 
 async def rollout(desk: Desk, request: Request) -> Response:
@@ -59,6 +66,10 @@ async def health(desk: Desk, request: Request) -> Response:
 
 async def ready(desk: Desk, request: Request) -> Response:
     return JSONResponse({"ready": desk.ready()}, 200 if desk.ready() else 503)
+
+
+async def openapi(desk: Desk, request: Request) -> Response:
+    return JSONResponse(document(ROUTES))
 
 
 async def activate(desk: Desk, request: Request) -> Response:
@@ -104,6 +115,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/v1/alerts", alerts, READ),
     ("GET", "/v1/history", history, READ),
     ("GET", "/v1/rollouts/{rollout}", rollout, READ),
+    ("GET", "/v1/openapi.json", openapi, READ),
     ("POST", "/v1/activate", activate, CHANGE),
     ("POST", "/v1/rollback", rollback, CHANGE),
     ("POST", "/v1/hold", hold, CHANGE),
