@@ -9,6 +9,7 @@ from ..api.events import Hub
 from .feed import Part
 
 HISTORY_ROWS = 50
+_LINE = ("id", "time", "kind", "version", "because")
 
 
 def parts_of(desk: Desk, hub: Hub) -> Mapping[str, Part]:
@@ -25,8 +26,14 @@ def parts_of(desk: Desk, hub: Hub) -> Mapping[str, Part]:
         "rollout": Part(desk.newest_rollout),
         "gate": Part(lambda: hub.last.get("gate", {}), lambda: count("gate")),
         "sample": Part(lambda: hub.last.get("sample", {}), lambda: count("sample")),
-        "history": Part(lambda: desk.history(HISTORY_ROWS, "", 0), lambda: count("history")),
+        "history": Part(lambda: _newest_lines(desk), lambda: count("history")),
     }
+
+
+async def _newest_lines(desk: Desk) -> Json:
+    """The newest history, without the verdicts and rollouts that its lines may carry."""
+    lines = (await desk.history(HISTORY_ROWS, "", 0))["history"]
+    return {"history": [{key: line[key] for key in _LINE} for line in lines]}
 
 
 def _to_the_minute(status: Json) -> Json:

@@ -27,10 +27,10 @@ class Asset(NamedTuple):
 
 
 def load() -> dict[str, Asset]:
-    """URL path → file: "/" is the page, the rest is below PREFIX. Raises OSError."""
+    """URL path → file: "/" is the page, /favicon.ico its sign, the rest is below PREFIX. Raises OSError."""
     root = files(__package__) / "static"
     found = {PREFIX + name: asset for name, asset in _walk(root, "")}
-    found["/"] = found.pop(PREFIX + "index.html")
+    found["/"], found["/favicon.ico"] = found.pop(PREFIX + "index.html"), found[PREFIX + "icon.svg"]
     return found
 
 

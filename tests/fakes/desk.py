@@ -11,7 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelward.daemon.api.app import application
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from modelward.daemon.api.app import ROUTES, application
 from modelward.daemon.api.events import Hub
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import Panel
@@ -38,6 +43,8 @@ class FakeDesk:
         self.hour: Json = {"interval_seconds": 10, "times": [], "series": {}}
         self.space: Json = {"classes": [], "disks": [], "deleted_open": []}
         self.log_lines: dict[str, list[str]] = {}
+        self.swept: Json = {"removed": {"files": 0, "bytes": 0}, "classes": [], "listed": [], "trouble": []}
+        self.rotated: Json = {"steps": [], "trouble": []}
 
     def status(self) -> Json:
         return dict(self.state)
@@ -82,7 +89,15 @@ class FakeDesk:
         return {"logs": found}
 
     async def log(self, name: str, lines: int) -> Json:
-        return {"name": name, "path": f"/var/log/{name}", "lines": self.log_lines[name][-lines:]}
+        return {"name": name, "path": f"/var/log/{name}", "lines": self.log_lines.get(name, [])[-lines:]}
+
+    async def sweep(self, dry_run: bool) -> Json:
+        self.wishes.append(("sweep", dry_run))
+        return self.swept | {"dry_run": dry_run, "success": True, "message": "swept"}
+
+    async def rotate(self, dry_run: bool, force: bool, file: str) -> Json:
+        self.wishes.append(("rotate", (dry_run, force)))
+        return self.rotated | {"dry_run": dry_run, "success": True, "message": "rotated"}
 
     def _wish(self, verb: str, about: object) -> Json:
         self.wishes.append((verb, about))
@@ -184,7 +199,7 @@ def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[Running
     thread.start()
     try:
         feed = Feed(parts_of(desk, hub), look_seconds=0.1)
-        server = PanelServer(config, application(desk, hub), feed, SystemClock())
+        server = PanelServer(config, _with_upkeep(desk, application(desk, hub)), feed, SystemClock())
         _wait(loop, server.open())
         yield RunningPanel(desk, hub, server, feed, loop)
     finally:
@@ -193,6 +208,37 @@ def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[Running
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+def _with_upkeep(desk: FakeDesk, app: Starlette) -> Starlette:
+    """The API with the routes of upkeep and of the monitor where it has none of its own yet."""
+
+    async def log(request: Request) -> Response:
+        count = int(request.query_params.get("lines", "50"))
+        return JSONResponse(await desk.log(request.path_params["name"], count))
+
+    async def posted(request: Request) -> Response:
+        body = await request.json()
+        if request.url.path == "/v1/sweep":
+            return JSONResponse(await desk.sweep(body.get("dry_run", False)))
+        return JSONResponse(await desk.rotate(body.get("dry_run", False), body.get("force", False), ""))
+
+    async def got(request: Request) -> Response:
+        path = request.url.path
+        if path == "/v1/series":
+            return JSONResponse(desk.series())
+        return JSONResponse(await (desk.disk() if path == "/v1/disk" else desk.logs()))
+
+    async def tested(request: Request) -> Response:
+        return JSONResponse(await desk.test_alerts())
+
+    missing = [
+        ("GET", "/v1/disk", got), ("GET", "/v1/logs", got), ("GET", "/v1/logs/{name}", log), ("GET", "/v1/series", got),
+        ("POST", "/v1/sweep", posted), ("POST", "/v1/rotate", posted), ("POST", "/v1/alerts/test", tested),
+    ]  # fmt: skip
+    known = {(method, path) for method, path, _, _ in ROUTES}
+    own = [Route(path, run, methods=[method]) for method, path, run in missing if (method, path) not in known]
+    return Starlette(routes=[*own, Mount("/", app)])
 
 
 def _wait(loop: asyncio.AbstractEventLoop, work: Any) -> None:
