@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -22,6 +22,9 @@ check: .venv/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=.imports $(BIN)/lint-imports
+
+bench: .venv/stamp  ## sweeps against find and systemd-tmpfiles, on a tmpfs
+	PYTHONPATH=.imports $(BIN)/python -m tests.bench.sweep_bench
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

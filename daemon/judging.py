@@ -23,6 +23,7 @@ from .config import Config
 from .ledger import CannotKeep, Ledger
 from .models import verdict as v
 from .models.catalog import Catalog, Entry
+from .models.copies import is_whole
 from .models.lifecycle import Event, State
 from .models.scan import look
 from .models.sight import RootAbsent, RootSeen, Sight
@@ -85,7 +86,20 @@ class Judging:
                 self._log.info("version " + note.kind, version=note.version)
             if note.kind == "vanished":
                 self._ledger.note("vanished", note.version, "its directory is gone")
+        await self._miss_copies()
         await self._recall(self.sight)
+
+    async def _miss_copies(self) -> None:
+        """Accepted versions whose copy somebody removed or damaged are judged again, which makes it anew."""
+        accepted = [e for e in self.catalog.entries() if e.state is State.ACCEPTED]
+        whole = await asyncio.to_thread(lambda: [is_whole(e.artifact) for e in accepted])
+        for entry in (e for e, there in zip(accepted, whole, strict=True) if not there):
+            self._lost(entry)
+
+    def _lost(self, entry: Entry) -> None:
+        self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
+        self._ledger.note("copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again")
+        self.catalog.lost(entry)
 
     async def _recall(self, sight: RootSeen) -> None:
         """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
@@ -177,6 +191,9 @@ class Judging:
         entry = self.catalog.get(name)
         if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not State.ACCEPTED:
             return
+        if not await asyncio.to_thread(is_whole, entry.artifact):
+            self._lost(entry)  # no worker could have loaded that
+            return
         gates = (*entry.verdict.gates, v.Gate("rollout", False, 0.0, because))
         verdict = v.Verdict(False, because, gates, digest, judged_at=entry.verdict.judged_at)
         entry.verdict = verdict
@@ -220,4 +237,4 @@ def _look(root: Path, link: str, before: Sight, settled: frozenset[str]) -> Sigh
 
 def _usable(verdict: v.Verdict) -> bool:
     """A rejection stands by itself; an acceptance needs its artifact."""
-    return not verdict.accepted or os.path.isfile(os.path.join(verdict.artifact, "artifact.json"))
+    return not verdict.accepted or is_whole(verdict.artifact)

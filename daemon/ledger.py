@@ -30,8 +30,8 @@ class CannotKeep(ModelwardError):
 class Ledger:
     """See the module. `told` hears of each line of history once it is kept."""
 
-    def __init__(self, store: Store, told: Callable[[Entry], None]) -> None:
-        self._store, self._told = store, told
+    def __init__(self, store: Store, told: Callable[[Entry], None], *, most_waiting: int = MAX_WAITING) -> None:
+        self._store, self._told, self._most_waiting = store, told, most_waiting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._waiting, self._closed = 0, False
         self._log = structlog.get_logger("store")
@@ -55,7 +55,7 @@ class Ledger:
 
     def note(self, kind: str, version: str = "", because: str = "", **detail: Any) -> None:
         """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind, or this closed."""
-        if self._waiting >= MAX_WAITING or self._closed:
+        if self._waiting >= self._most_waiting or self._closed:
             self._log.error("history line dropped", kind=kind, version=version, because=because)
             return
         self._waiting += 1

@@ -19,6 +19,7 @@ from .api.desk import NotKnown
 from .clock import Clock
 from .config import Change, Config, differences, load_or_default
 from .errors import BadConfig, Refused
+from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .models.choose import Asked
@@ -46,12 +47,13 @@ class Daemon(Protocol):
     rolling: Rolling
     judging: Judging
     ledger: Ledger
+    housekeeping: Housekeeping
     watch: Watch
     log: Any
 
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
-    def reopen_logs(self) -> None: ...
+    def reopen_logs(self) -> list[str]: ...
 
 
 class Office:
@@ -113,7 +115,7 @@ class Office:
         return {"workers": report.workers(self._s.pool, self._s.crew.peers())}
 
     def alerts(self) -> Json:
-        sentences = [self._s.rolling.complaint, self._refused]
+        sentences = [self._s.rolling.complaint, self._refused, *self._s.housekeeping.trouble]
         sight = self._s.judging.sight
         if not isinstance(sight, RootSeen):
             sentences.append(f"the model root is absent: {sight.because}")
@@ -141,6 +143,23 @@ class Office:
             ]
         }
 
+    # disk and logs
+
+    async def disk(self, progress: bool) -> Json:
+        return await self._s.housekeeping.disk(progress=progress)
+
+    async def sweep(self, dry_run: bool) -> Json:
+        return await self._s.housekeeping.sweep(dry_run=dry_run)
+
+    async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
+        return await self._s.housekeeping.rotate(force=force, dry_run=dry_run, file=file)
+
+    async def logs(self) -> Json:
+        return await self._s.housekeeping.logs()
+
+    async def log(self, name: str, lines: int) -> Json:
+        return await self._s.housekeeping.tail(name, lines)
+
     # wishes about versions
 
     async def activate(self, version: str, wait: bool) -> Json:
@@ -151,6 +170,10 @@ class Office:
         serving = self._s.rolling.position.word
         if serving is None:
             raise Refused("cannot roll back: nothing is served yet")
+        rollout = self._s.rolling.conductor.current
+        if rollout is not None and rollout.origin != "converge" and not rollout.link_moved:
+            # The version to leave is the one on its way in: what the operator sees coming, not what still serves.
+            return await self._command(Asked("activate", serving.name), wait)
         return await self._command(Asked("rollback", serving.name), wait)
 
     async def _command(self, asked: Asked, wait: bool) -> Json:

@@ -6,11 +6,11 @@ was about to do: a crash between the move and the note about it is no operator's
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from .models.choose import Named
+from .models.copies import is_whole
 from .models.sight import LinkState, Names
 from .workers.conduct import Target
 
@@ -45,9 +45,9 @@ class Position:
         return Named(serving.version, serving.digest)
 
     def usable_good(self) -> Target | None:
-        """What served last, while its private copy is there."""
+        """What served last, while its private copy is there and whole."""
         good = self.good
-        return good if good and os.path.isfile(os.path.join(good.artifact, "artifact.json")) else None
+        return good if good and is_whole(good.artifact) else None
 
 
 def load(store: Facts, link: LinkState | None) -> Position:

@@ -111,6 +111,7 @@ class LogsExtra(_Rotation):
 
     path: Annotated[str, checks.path_pattern]
     method: Literal["reopen", "collapse", "rename"] = "collapse"
+    copytruncate: bool = False  # where the file system cannot collapse: copy and truncate, which may lose lines
 
 
 class Logs(_Rotation):

@@ -27,6 +27,7 @@ from .api.events import Hub
 from .api.server import AdminServer
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
+from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
@@ -88,6 +89,15 @@ class Supervisor:
             happened=self.wake,
             progress=lambda rollout: self.hub.tell("rollout", rollout.as_json()),
         )
+        self.housekeeping = Housekeeping(
+            lambda: self.config,
+            clock,
+            judging=self.judging,
+            rolling=self.rolling,
+            crew=self.crew,
+            ledger=self.ledger,
+            reopen=self.reopen_logs,
+        )
         self.office = Office(self)
         sockets = control.runtime_dir
         self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
@@ -116,6 +126,7 @@ class Supervisor:
         await self._listen()
         await self.api.open()
         await self.panel.open()
+        self.housekeeping.start()
 
     async def step(self) -> None:
         """One round."""
@@ -128,7 +139,7 @@ class Supervisor:
         self._staff()
         serving = self.rolling.position.serving
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
-        if self.channel.heal() or await self.api.heal():
+        if any((self.channel.heal(), await self.api.heal())):
             self.log.warning("socket file was gone; made again")
         await self.panel.keep()
         self._tell_systemd()
@@ -167,6 +178,7 @@ class Supervisor:
         systemd.notify(self.environ, "STOPPING=1", "STATUS=draining")
         self.hub.close()
         await asyncio.to_thread(self.watch.stop)
+        await self.housekeeping.stop()
         await self.rolling.stop()
         await self.judging.stop()
         if self._listener is not None:
@@ -240,6 +252,8 @@ class Supervisor:
         self.wake()
 
     def _happened(self, event: Event) -> None:
+        if event.kind == "reopened":
+            self.housekeeping.reopened(event.worker)
         if event.kind == "refused":
             self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
         self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
@@ -284,10 +298,10 @@ class Supervisor:
             serving = self.rolling.position.serving
             systemd.notify(self.environ, "READY=1", f"STATUS=serving {serving.version if serving else 'nothing'}")
 
-    def reopen_logs(self) -> None:
-        """Our own log files and every worker's are opened anew by name."""
+    def reopen_logs(self) -> list[str]:
+        """Our own log files and every worker's are opened anew by name; the workers that will say `reopened`."""
         self.office.reopen_own_logs()
-        self.crew.tell_all(ReopenLogs())
+        return self.crew.tell_all(ReopenLogs())
 
     def restart_workers(self, because: str) -> None:
         """Every worker is replaced, one after another, each successor first."""
@@ -318,7 +332,8 @@ def main(config_path: Path | None) -> int:
     if remark:
         logs.events.info(remark)
     control = config.control
-    with instance.alone(control.runtime_dir):
+    # The second lock holds when somebody removed the runtime directory, and the first with it.
+    with instance.alone(control.runtime_dir), instance.alone(control.state_dir):
         asyncio.run(_serve(config, origin, logs))
     return 0
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,18 @@ def free_port() -> int:
 
 @dataclass
 class House:
-    """One daemon's world below `root`; `settings` are configuration sections laid over the usual ones."""
+    """One daemon's world below `root`; `settings` are configuration sections laid over the usual ones.
+
+    `prefix` goes before the daemon's command line: a program that sets something up and becomes the daemon.
+    `import_from` are directories that daemon and workers look for modules in before all others.
+    """
 
     root: Path
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    prefix: tuple[str, ...] = ()
+    import_from: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         self.models.mkdir(parents=True, exist_ok=True)
@@ -102,8 +108,8 @@ class House:
         """Starts the daemon; with `wait` returns when its API answers."""
         with open(self.root / "daemon.out", "ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "modelward.daemon", "run", "--config", str(self.config)],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                [*self.prefix, sys.executable, "-m", "modelward.daemon", "run", "--config", str(self.config)],
+                env=_environment(*self.import_from),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -178,6 +184,17 @@ class House:
         """A wish, answered when it is decided. Raises Refused."""
         return self.api.post_and_wait(f"/v1/{path}", body, lambda: None, seconds=90).data
 
+    def cli(self, *words: object, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """The `modelward` command with these words, told of this house's socket as a shell would."""
+        return subprocess.run(
+            [sys.executable, "-m", "modelward.daemon", *map(str, words)],
+            env={**_environment(), "MODELWARD_SOCKET": str(self.root / "run" / "api.sock")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+
     def serves(self, version: str) -> bool:
         """Whether every worker that is there answers with it, and there are as many as wanted."""
         workers = self.workers()
@@ -207,9 +224,11 @@ class House:
             connection.close()
 
     @contextlib.contextmanager
-    def load(self, clients: int = 4, *, keep_alive: bool = True) -> Iterator[Load]:
-        """Constant clients for as long as the block runs, at least one answer each."""
-        load = Load(self.port, clients, keep_alive)
+    def load(
+        self, clients: int = 4, *, keep_alive: bool = True, audio: Callable[[], bytes] | None = None
+    ) -> Iterator[Load]:
+        """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks."""
+        load = Load(self.port, clients, keep_alive, audio or clip)
         load.begin()
         try:
             yield load
@@ -219,13 +238,21 @@ class House:
 
 @dataclass
 class Load:
-    """Clients that ask without a pause. `answers` counts (version, text), `failures` whatever was no 200."""
+    """Clients that ask without a pause. `answers` counts (version, text), `failures` whatever was no 200.
+
+    `broken` are the clients' own ports of the connections that ended in the middle of a request; `longest` is the
+    longest that an answer took, by the version that gave it. `refused` counts (status, version) that was no 200.
+    """
 
     port: int
     clients: int
     keep_alive: bool
+    audio: Callable[[], bytes]
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    refused: Counter[tuple[int, str]] = field(default_factory=Counter)
+    broken: list[int] = field(default_factory=list)
+    longest: dict[str, float] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -247,20 +274,26 @@ class Load:
         return [key for key in self.answers if key[0] in DIGITS and DIGITS[key[0]] != key[1]]
 
     def _run(self) -> None:
-        audio = clip()
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             while not self._over.is_set():
-                began = time.monotonic()
+                audio, began, port = self.audio(), time.monotonic(), 0
                 try:
+                    if connection.sock is None:
+                        connection.connect()
+                    port = connection.sock.getsockname()[1]
                     status, answer, version = _ask(connection, audio)
                     if status == 200:
                         self.answers[version, answer["result"]] += 1
+                        took = time.monotonic() - began
+                        self.longest[version] = max(self.longest.get(version, 0.0), took)
                     else:
                         self.failures.append(f"{status} {answer}")
+                        self.refused[status, version] += 1
                     if not self.keep_alive:
                         connection.close()
                 except (OSError, http.client.HTTPException, ValueError) as e:
                     self.failures.append(repr(e))
+                    self.broken.append(port)
                     connection.close()  # it connects anew by itself
                 self.seconds.append(time.monotonic() - began)
 
@@ -268,6 +301,11 @@ class Load:
 def clip(name: str = "5551234") -> bytes:
     """One of the demo's clips."""
     return clips()[name].read_bytes()
+
+
+def _environment(*first: Path) -> dict[str, str]:
+    """Ours, and modules are found where we find them, after `first`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, first), *filter(None, sys.path)])}
 
 
 def _ask(connection: http.client.HTTPConnection, audio: bytes) -> tuple[int, dict[str, Any], str]:

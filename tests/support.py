@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,3 +20,15 @@ def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
         time.sleep(0.01)
+
+
+async def soon(condition: Callable[[], T], seconds: float = 10.0) -> T:
+    """As `eventually`, on the event loop, which goes on meanwhile."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
+        await asyncio.sleep(0.005)

@@ -97,12 +97,12 @@ def run(settings: WorkerSettings, listener: socket.socket) -> int:
         from .process import Process
         from .session import missing_providers
 
-        load = loader(settings)
+        logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level)
+        load = loader(settings, logs.events.warning)
     except (ImportError, OSError) as e:
         raise CannotBoot(f"a library can't be loaded: {e}") from e
     except UnknownKind as e:
         raise CannotBoot(str(e)) from e
-    logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level)
     logs.adopt_logging()
     if missing := missing_providers(settings.providers):
         logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=", ".join(missing))

@@ -46,8 +46,9 @@ class ArtifactFile:
 class Artifact:
     """What `artifact.json` says. `model` is the ONNX file to load, relative; `load_bytes` the memory that loading took.
 
-    `form` is "plain" for the version's files as they came, else the compiled form's name; a compiled form is only good
-    for the ONNX Runtime of `onnxruntime`.
+    `form` is "plain" when there are only the version's files as they came, else the level of the compiled form, whose
+    file is `compiled_model`; it is only good on a machine of the same `key`, which has in it the
+    `level` that was wanted.
     """
 
     version: str
@@ -57,6 +58,9 @@ class Artifact:
     files: dict[str, ArtifactFile]
     onnxruntime: str
     form: str = "plain"
+    compiled_model: str = ""
+    level: str = ""
+    key: str = ""
     load_bytes: int = 0
     gates: tuple[GateDone, ...] = ()
     format: int = FORMAT
@@ -132,6 +136,8 @@ def _parse(data: bytes, directory: Path) -> Artifact:
             raise BadArtifact(f"cannot use artifact {directory}: {name!r} is no name of a file inside it")
     if artifact.model not in artifact.files:
         raise BadArtifact(f"cannot use artifact {directory}: its model {artifact.model!r} is not among its files")
+    if artifact.compiled_model and artifact.compiled_model not in artifact.files:
+        raise BadArtifact(f"cannot use artifact {directory}: {artifact.compiled_model!r} is not among its files")
     hashes = [artifact.digest, *(entry.sha256 for entry in artifact.files.values())]
     if not all(_SHA256.fullmatch(text) for text in hashes):
         raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: a digest that is none")

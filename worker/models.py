@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .artifact import read_artifact
+from .artifact import Artifact, read_artifact
+from .machine import form_key
 from .protocol import WorkerSettings
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ class UnknownKind(ValueError):
 KINDS = {"sensevoice": ".speech"}
 
 
-def loader(settings: WorkerSettings) -> Callable[[str, str], Loaded]:
+def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: None) -> Callable[[str, str], Loaded]:
     """A function (version, artifact directory) -> Loaded for the settings' kind.
 
+    `say` hears when a compiled form can't be used and the version is served as it came.
     Raises UnknownKind, or ImportError when a library is missing. What it returns raises BadArtifact, BadModel, OSError
     and whatever the runtime raises on a model it can't take.
     """
@@ -74,9 +76,31 @@ def loader(settings: WorkerSettings) -> Callable[[str, str], Loaded]:
             raise ValueError(
                 f"cannot load {version}: it is of kind {artifact.kind}, this worker serves {settings.kind}"
             )
-        model = module.load(
+        model = _compiled(module, artifact, Path(directory), settings, say) or module.load(
             Path(directory), model=artifact.model, threads=settings.threads, providers=settings.providers
         )
         return Loaded(version=version, digest=artifact.digest, artifact=directory, model=model)
 
     return load
+
+
+def _compiled(
+    module: Any, artifact: Artifact, directory: Path, settings: WorkerSettings, say: Callable[[str], None]
+) -> Any | None:
+    """The compiled form, open; None when there is none, or none that is good on this machine, or it doesn't open."""
+    if not artifact.compiled_model:
+        return None
+    if artifact.key != form_key(artifact.digest, artifact.level):
+        say(f"{artifact.version} was compiled for another ONNX Runtime or processor; served as it came")
+        return None
+    try:
+        return module.load(
+            directory,
+            model=artifact.compiled_model,
+            threads=settings.threads,
+            providers=settings.providers,
+            mapped=True,
+        )
+    except (ValueError, RuntimeError, OSError) as e:
+        say(f"the compiled form of {artifact.version} can't be used: {e}; served as it came")
+        return None

@@ -67,9 +67,12 @@ def session_options(threads: int) -> Any:
     return options
 
 
-def open_session(path: Path, *, threads: int, providers: Sequence[str] = (CPU,)) -> ort.InferenceSession:
+def open_session(
+    path: Path, *, threads: int, providers: Sequence[str] = (CPU,), mapped: bool = False
+) -> ort.InferenceSession:
     """A session on `path` with those of `providers` that exist, in order, and the CPU last.
 
+    `mapped`: the file is a compiled form, optimised when it was made; its weights are mapped as they lie.
     Raises SessionError when the file is missing, torn, no ONNX model, or not runnable here.
     """
     missing = missing_providers(providers)
@@ -79,7 +82,10 @@ def open_session(path: Path, *, threads: int, providers: Sequence[str] = (CPU,))
     if not path.is_file():
         raise SessionError(f"cannot open {path.name}: no such file")
     try:
-        return ort.InferenceSession(str(path), sess_options=session_options(threads), providers=wanted)
+        options = session_options(threads)
+        if mapped:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return ort.InferenceSession(str(path), sess_options=options, providers=wanted)
     except ORT_ERRORS as e:
         raise SessionError(f"cannot open {path.name}: {brief(e, path.parent)}") from e
 

@@ -54,6 +54,6 @@ class SenseVoice:
         return ort.RunOptions()
 
 
-def load(directory: Path, *, model: str, threads: int, providers: Sequence[str]) -> SenseVoice:
-    """The version in `directory`. Raises BadModel, OSError."""
-    return SenseVoice(Recognizer.load(directory, model=model, threads=threads, providers=providers))
+def load(directory: Path, *, model: str, threads: int, providers: Sequence[str], mapped: bool = False) -> SenseVoice:
+    """The version in `directory`; `mapped` for a compiled form of it. Raises BadModel, OSError."""
+    return SenseVoice(Recognizer.load(directory, model=model, threads=threads, providers=providers, mapped=mapped))

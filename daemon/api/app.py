@@ -23,6 +23,8 @@ from .events import Hub
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
+MAX_LINES: Final = 5000
+MAX_ROW: Final = 2**53  # as far as JSON's readers count
 
 Handler = Callable[[Desk, Request], Awaitable[Response]]
 
@@ -44,20 +46,24 @@ async def alerts(desk: Desk, request: Request) -> Response:
 
 
 async def history(desk: Desk, request: Request) -> Response:
-    count, before = _number(request, "n", 50), _number(request, "before", 0)
-    return JSONResponse(await desk.history(min(count, MAX_ROWS), request.query_params.get("kind", ""), before))
-
-
-def _number(request: Request, key: str, default: int) -> int:
-    """A small number of the query. Raises HTTPException 400."""
-    text = request.query_params.get(key, str(default))
-    if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise HTTPException(400, f"cannot use {key}={text[:40]!r}: a number from 0 up")
-    return int(text)
+    count, before = number(request, "n", 50, MAX_ROWS), number(request, "before", 0, MAX_ROW)
+    return JSONResponse(await desk.history(count, request.query_params.get("kind", ""), before))
 
 
 async def rollout(desk: Desk, request: Request) -> Response:
     return JSONResponse(desk.rollout(request.path_params["rollout"]))
+
+
+async def disk(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.disk(request.query_params.get("progress", "") not in ("", "0")))
+
+
+async def logs(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.logs())
+
+
+async def log(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES)))
 
 
 async def health(desk: Desk, request: Request) -> Response:
@@ -100,6 +106,18 @@ async def reload(desk: Desk, request: Request) -> Response:
     return JSONResponse(await desk.reload())
 
 
+async def sweep(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.sweep(bool((await fields(request)).get("dry_run"))))
+
+
+async def rotate(desk: Desk, request: Request) -> Response:
+    given = await fields(request)
+    file = given.get("file") or ""
+    if not isinstance(file, str):
+        raise HTTPException(400, "cannot do that: 'file' must be a text")
+    return JSONResponse(await desk.rotate(bool(given.get("force")), bool(given.get("dry_run")), file))
+
+
 async def rescan(desk: Desk, request: Request) -> Response:
     return decided(request, await desk.rescan(waits(request)))
 
@@ -113,6 +131,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/v1/versions", versions, READ),
     ("GET", "/v1/workers", workers, READ),
     ("GET", "/v1/alerts", alerts, READ),
+    ("GET", "/v1/disk", disk, READ),
+    ("GET", "/v1/logs", logs, READ),
+    ("GET", "/v1/logs/{name}", log, READ),
     ("GET", "/v1/history", history, READ),
     ("GET", "/v1/rollouts/{rollout}", rollout, READ),
     ("GET", "/v1/openapi.json", openapi, READ),
@@ -124,6 +145,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("POST", "/v1/restart", restart, CHANGE),
     ("POST", "/v1/reload", reload, CHANGE),
     ("POST", "/v1/rescan", rescan, CHANGE),
+    ("POST", "/v1/sweep", sweep, CHANGE),
+    ("POST", "/v1/rotate", rotate, CHANGE),
 )
 
 
@@ -153,8 +176,16 @@ def decided(request: Request, answer: dict[str, Any]) -> Response:
     return JSONResponse(answer, 200 if waits(request) or "success" in answer else 202)
 
 
-async def name(request: Request, key: str, *, optional: bool = False) -> str:
-    """The name under `key` in a small JSON object. Raises HTTPException 4xx."""
+def number(request: Request, key: str, usual: int, most: int) -> int:
+    """A count from the query, at most `most`. Raises HTTPException 400."""
+    text = request.query_params.get(key, str(usual))
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise HTTPException(400, f"cannot use {key}={text[:40]!r}: a number from 0 to {most}")
+    return min(int(text), most)
+
+
+async def fields(request: Request) -> dict[str, Any]:
+    """The small JSON object in the body; none is an empty one. Raises HTTPException 4xx."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -164,7 +195,14 @@ async def name(request: Request, key: str, *, optional: bool = False) -> str:
         data = json.loads(body or b"{}")
     except (ValueError, RecursionError) as e:
         raise HTTPException(400, "cannot read the body: no JSON") from e
-    value = data.get(key, "") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise HTTPException(400, "cannot read the body: no JSON object")
+    return data
+
+
+async def name(request: Request, key: str, *, optional: bool = False) -> str:
+    """The name under `key` in the body. Raises HTTPException 4xx."""
+    value = (await fields(request)).get(key, "")
     if not isinstance(value, str) or not (value or optional):
         raise HTTPException(400, f"cannot do that: the body must be a JSON object with a text {key!r}")
     return value

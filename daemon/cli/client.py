@@ -64,6 +64,10 @@ class Client:
         """GET; raises Unreachable, and RefusedAnswer for an answer of 400 and above."""
         return self._ask("GET", _with_query(path, query), None, ANSWER_SECONDS, None)
 
+    def get_and_wait(self, path: str, on_tick: Callable[[], None], *, seconds: float = WAIT_SECONDS) -> Answer:
+        """GET of something that takes its time to find out. Until then `on_tick` is called again and again."""
+        return self._ask("GET", path, None, seconds, on_tick)
+
     def post(self, path: str, body: dict[str, object] | None = None, **query: object) -> Answer:
         """POST with a short answer, as `get`."""
         return self._ask("POST", _with_query(path, query), body or {}, ANSWER_SECONDS, None)

@@ -89,6 +89,11 @@ class Catalog:
         entry.digest, entry.verdict, entry.arrived = digest, verdict, arrived
         entry.take(Event.PASSED if verdict.accepted else Event.FAILED)
 
+    def lost(self, entry: Entry) -> None:
+        """Its accepted form is gone: the same files have to be judged again."""
+        entry.digest, entry.verdict, entry.due = "", None, 0.0
+        entry.take(Event.CHANGED)
+
     def candidates(self, now: float, settle_seconds: float) -> list[Entry]:
         """Versions that are ready to be judged now, those waiting longest first; notes why the others wait."""
         ready = []

@@ -210,7 +210,7 @@ def _go_to(
     name, digest = version.name, version.digest
     if facts.serving is not None and digest == facts.serving.digest:
         linked = facts.link == Names(name)
-        if linked and facts.committed == Named(name, digest):
+        if linked and facts.committed == Named(name, digest) and not hold:
             return Already(name, f"{name} is live already")
         if linked:
             return Acknowledge(name, digest, because, hold)

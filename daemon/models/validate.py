@@ -74,8 +74,8 @@ async def validate(
 ) -> v.Verdict | v.Changing:
     """Judges one version. `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin.
 
-    `candidate.timeout_seconds` limits the whole of it (0: no limit). Raises CannotStart when no child could be
-    started. When cancelled, the child is killed with its group before the cancellation goes on.
+    `candidate.timeout_seconds` limits the gates, and once more compiling (0: no limit). Raises CannotStart when no
+    child could be started. When cancelled, the child is killed with its group before the cancellation goes on.
     """
     try:
         told = msgspec.json.encode(candidate) + b"\n"
@@ -83,7 +83,8 @@ async def validate(
     except (OSError, ValueError) as e:
         raise CannotStart(f"cannot start a validator: {e}") from e
     heard = _Heard(opened=clock.monotonic())
-    limit = candidate.timeout_seconds + GRACE_SECONDS if candidate.timeout_seconds > 0 else None
+    times = 1 if candidate.compile == "off" else 2  # the child compiles for as long again
+    limit = times * candidate.timeout_seconds + GRACE_SECONDS if candidate.timeout_seconds > 0 else None
     listening = asyncio.create_task(_listen(child, heard, clock, progress))
     late = False
     try:

@@ -73,12 +73,12 @@ class Watch:
             finally:
                 os.close(fd)
             if (found.st_dev, found.st_ino) != self._watched or not self._alive():
-                self.stop()
+                self._disarm()
                 self._arm()
                 self._watched = (found.st_dev, found.st_ino)
             self.state, self.because = "watching", ""
         except OSError as e:
-            self.stop()
+            self._disarm()
             self.state, self.because = "polling", _cause(e)
         if (state, because) == (self.state, self.because):
             return ""
@@ -88,8 +88,11 @@ class Watch:
 
     def stop(self) -> None:
         """Ends the watch and its threads; gives up waiting for them after STOP_SECONDS."""
-        observer, self._observer, self._watched = self._observer, None, None
+        self._disarm()
         self.state, self.because = "polling", "stopped"
+
+    def _disarm(self) -> None:
+        observer, self._observer, self._watched = self._observer, None, None
         if observer is not None:
             _end(observer)
 

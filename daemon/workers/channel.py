@@ -107,8 +107,8 @@ def credentials(sock: socket.socket) -> Credentials:
     """SO_PEERCRED and SO_PEERGROUPS of a Unix socket."""
     pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     groups = b""
-    with suppress(OSError):  # an old kernel, or somebody with a thousand groups
-        groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4096)
+    with suppress(OSError):  # an old kernel, or somebody with hundreds of groups
+        groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
     return Credentials(pid, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
 
 
@@ -215,7 +215,7 @@ class Channel:
 
     def _read(self, line: Line) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(line.sock, READ_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            data, fds = _receive(line.sock)
         except BlockingIOError:
             return
         except OSError as e:
@@ -271,6 +271,16 @@ class Channel:
         self._log.info("disconnected", pid=line.who.pid, uid=line.who.uid, because=because)
         if line.greeted:
             self._listener.left(line, because)
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Bytes and descriptors, these closed in children: socket.recv_fds passes its flags over."""
+    data, ancillary, _, _ = sock.recvmsg(READ_BYTES, socket.CMSG_LEN(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds += struct.unpack(f"{len(content) // 4}i", content[: len(content) // 4 * 4])
+    return data, fds
 
 
 def _file(path: Path) -> tuple[int, int]:

@@ -19,8 +19,9 @@ from ..errors import ModelwardError
 from . import roster
 from .crew import Crew
 from .pool import Ended
-from .rollout import Commit, Done, Fail, Figures, Policy, Prepare, Stage, SwitchLink, View, Wait, next_action
+from .rollout import Commit, Done, Fail, Figures, LeaveOut, Policy, Prepare, Stage, SwitchLink, View, Wait, next_action
 from .room import Way
+from .roster import Peer
 
 MAX_STEPS = 200
 """Progress lines kept of one rollout."""
@@ -42,7 +43,10 @@ class Target:
 
 @dataclass
 class Rollout:
-    """One rollout, from its wish to its outcome. Times: `started` monotonic seconds, `began` RFC 3339."""
+    """One rollout, from its wish to its outcome. Times: `started` monotonic seconds, `began` RFC 3339.
+
+    `left_out` are the pids of attached workers that did not answer.
+    """
 
     id: str
     target: Target
@@ -65,6 +69,7 @@ class Rollout:
     returning: bool = False
     deaths: list[str] = field(default_factory=list)
     outside_deaths: int = 0
+    left_out: set[int] = field(default_factory=set)
     before: Figures = Figures()
 
     @property
@@ -164,6 +169,8 @@ class Conductor:
                 case SwitchLink(because):
                     if trouble := await self._link(rollout, because):
                         return trouble
+                case LeaveOut(worker, because):
+                    self._leave_out(rollout, worker, because)
                 case Wait(until, because):
                     self._state(rollout, because)
                     await self._crew.changed(until - self._clock.monotonic())
@@ -189,7 +196,9 @@ class Conductor:
         if peer is None:
             return
         way, tight = self._room(target) if peer.serving else (Way.BESIDE, "")
-        if way is Way.REFUSE and not rollout.returning:
+        # Where there is nothing to go back to, or it was decided already, a refusal would only be asked again for ever.
+        undecided = rollout.old is not None and not rollout.returning and not rollout.link_moved
+        if way is Way.REFUSE and undecided:
             rollout.cancelled = f"no room for two versions: {tight}"
             return
         unload_first = way is not Way.BESIDE
@@ -203,6 +212,20 @@ class Conductor:
             if (peer := self._crew.peer(worker)) is not None:
                 self._crew.tell(worker, roster.commit(peer, self._clock.monotonic()))
         self._step(rollout, "commit", f"{', '.join(workers)} swap ({because})", ", ".join(workers))
+
+    def _leave_out(self, rollout: Rollout, worker: str, because: str) -> None:
+        if (peer := self._crew.peer(worker)) is not None:
+            rollout.left_out.add(peer.pid)
+            self._step(rollout, "left out", because, worker)
+            self._crew.dismiss(worker, because)
+
+    def _part(self, rollout: Rollout) -> list[Peer]:
+        """Who takes part. An attached worker does once it answered its welcome: nobody else would make it."""
+        return [
+            peer
+            for peer in self._crew.peers()
+            if not peer.draining and not (peer.attached and (peer.loading or peer.pid in rollout.left_out))
+        ]
 
     async def _go_back(self, rollout: Rollout, because: str, policy: Policy) -> None:
         now = self._clock.monotonic()
@@ -225,9 +248,7 @@ class Conductor:
                 trouble.append(str(e))
         old = rollout.old
         astray = [
-            p.name
-            for p in self._crew.peers()
-            if not (p.draining or p.loading) and (p.unsure or not p.on(old.version, old.artifact))
+            p.name for p in self._part(rollout) if not p.loading and (p.unsure or not p.on(old.version, old.artifact))
         ]
         for name in astray:
             if self._crew.pool is not None:
@@ -239,8 +260,11 @@ class Conductor:
         )
 
     def _view(self, rollout: Rollout, target: Target) -> View:
-        now, peers = self._clock.monotonic(), [p for p in self._crew.peers() if not p.draining]
-        workers = tuple(roster.view(peer, rollout.wire_id, target.version, target.artifact) for peer in peers)
+        now, part = self._clock.monotonic(), self._part(rollout)
+        what = rollout.wire_id, target.version, target.artifact
+        workers = tuple(roster.view(peer, *what) for peer in part)
+        if not rollout.returning:
+            workers += tuple(view for peer in self._crew.missing() if (view := roster.away(peer, *what)))
         rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
         if workers and rollout.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
             rollout.all_moved = now

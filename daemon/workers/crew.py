@@ -73,6 +73,11 @@ class Crew:
         """A worker as it is, or as it was when its connection ended."""
         return self.peer(name) or self._gone.get(name)
 
+    def missing(self) -> tuple[Peer, ...]:
+        """Workers of ours that live as far as is known and whose connection ended, as they were then."""
+        hands = self.pool.hands() if self.pool is not None else ()
+        return tuple(self._gone[h.name] for h in hands if h.name in self._gone and self.peer(h.name) is None)
+
     def serving(self) -> tuple[Peer, ...]:
         return tuple(peer for peer in self.peers() if peer.ready)
 
@@ -106,6 +111,11 @@ class Crew:
             return False
         peer.draining = True
         return self.tell(name, p.Drain())
+
+    def dismiss(self, name: str, because: str) -> None:
+        """Ends the connection of a worker that does not answer; it may join again."""
+        for line in [line for line, peer in self._peers.items() if peer.name == name]:
+            line.close(because)
 
     def tell_all(self, message: p.Message) -> list[str]:
         """Sends a message to every worker; their names."""
@@ -155,6 +165,7 @@ class Crew:
         if peer := self._peers.pop(line, None):
             while len(self._gone) >= MAX_GONE:
                 del self._gone[next(iter(self._gone))]
+            peer.left = self._clock.monotonic()
             self._gone[peer.name] = peer
             self._log.info("worker left", worker=peer.name, because=because)
             self._notify(Event(peer.name, "left", peer.serving, because))

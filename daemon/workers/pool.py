@@ -60,11 +60,17 @@ class Hand:
     watch: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
+def command_line(settings: WorkerSettings) -> list[str]:
+    """How a worker is started."""
+    return python("modelward.worker", "--settings", msgspec.json.encode(settings).decode())
+
+
 class Pool:
     """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave.
 
-    `settings` gives what a new worker of that name is told, and the listening socket; `chance` spreads the back-off.
-    In charge from its first `step` on: a daemon that fails before that leaves a former one's workers alone.
+    `settings` gives what a new worker of that name is told, and the listening socket; `command` makes a command line of
+    it; `chance` spreads the back-off. In charge from its first `step` on: a daemon that fails before that leaves a
+    former one's workers alone.
     """
 
     def __init__(
@@ -75,10 +81,11 @@ class Pool:
         ended: Callable[[Ended], None],
         drain: Callable[[str], bool],
         settings: Callable[[str], tuple[WorkerSettings, int]],
+        command: Callable[[WorkerSettings], list[str]] = command_line,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._record, self._clock, self._ended, self._drain = runtime_dir / "workers.json", clock, ended, drain
-        self._settings, self._chance = settings, chance
+        self._settings, self._command, self._chance = settings, command, chance
         self._log = structlog.get_logger("pool")
         self._hands: dict[str, Hand] = {}
         self._former: dict[str, Identity] = {}
@@ -133,6 +140,8 @@ class Pool:
             self._in_charge = True
             for name, who in tuple(self._former.items()):
                 self.take_back(name, who)
+        if self._hands and not self._record.exists():  # somebody removed it, perhaps with the whole runtime directory
+            self._write_down()
         members, now = self._members(), self._clock.monotonic()
         self._vacancies, _ = places(members, self._vacancies, self.wanted)
         for order in orders(members, self._vacancies, self.wanted, now, self._bounds()):
@@ -160,9 +169,8 @@ class Pool:
             failures = order.vacancy.failures
         name = self._next_name()
         settings, listen_fd = self._settings(name)
-        argv = python("modelward.worker", "--settings", msgspec.json.encode(settings).decode())
         try:
-            child = spawn(argv, name=name, pass_fds=(listen_fd,))
+            child = spawn(self._command(settings), name=name, pass_fds=(listen_fd,))
         except OSError as e:
             self._log.error("cannot start a worker", worker=name, because=str(e))
             self._vacate(failures + 1)

@@ -7,7 +7,7 @@ one ready; the link moves only when every worker proved the version; a failure e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -21,6 +21,7 @@ class Stage(StrEnum):
     REFUSED = "refused"
     COMMITTING = "committing"
     MOVED = "moved"  # serves the target
+    AWAY = "away"  # it had to do with the target when its connection ended: it comes back, or its death is told
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class WorkerView:
     because: str = ""
     figures: Figures = Figures()
     empty: bool = False  # serves nothing at all
+    attached: bool = False  # some other program's
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,14 @@ class SwitchLink:
 
 
 @dataclass(frozen=True)
+class LeaveOut:
+    """A worker that some other program started does not answer: it must not hold up all others."""
+
+    worker: str
+    because: str
+
+
+@dataclass(frozen=True)
 class Wait:
     """Nothing to do before `until`, unless a worker says something."""
 
@@ -115,8 +125,10 @@ class Done:
     because: str
 
 
-Action = Prepare | Commit | SwitchLink | Wait | Fail | Done
+Action = Prepare | Commit | SwitchLink | LeaveOut | Wait | Fail | Done
 
+AWAY_SECONDS = 5.0
+"""A living worker joins again sooner."""
 LEAST_REQUESTS = 20
 """Fewer requests than this say nothing about a version's latency."""
 LEAST_LATENCY_SECONDS = 0.010
@@ -125,8 +137,16 @@ LEAST_LATENCY_SECONDS = 0.010
 
 def next_action(view: View, policy: Policy) -> Action:
     """What to do now. See the module for what always holds."""
+    for worker in view.workers:
+        if worker.attached and (because := _late(worker, view.now, policy)):
+            return LeaveOut(worker.name, because)
     if because := _broken(view, policy):
         return Fail(because)
+    if away := [w for w in view.workers if w.stage is Stage.AWAY]:
+        until = max(w.since for w in away) + AWAY_SECONDS
+        if view.now < until:
+            return Wait(until, f"{away[0].name} is away")
+        view = replace(view, workers=tuple(w for w in view.workers if w.stage is not Stage.AWAY))
     if not view.workers:
         return Wait(view.started + policy.reload_timeout_seconds, "no worker is there yet")
     if action := _next_to_move(view, policy):
@@ -184,12 +204,18 @@ def _broken(view: View, policy: Policy) -> str:
     for worker in view.workers:
         if worker.stage is Stage.REFUSED:
             return f"worker {worker.name} refused it: {worker.because}"
-        slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
-        if slow and view.now >= worker.since + policy.reload_timeout_seconds:
-            return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
+        if because := _late(worker, view.now, policy):
+            return because
     if not view.workers and view.now >= view.started + policy.reload_timeout_seconds:
         return f"no worker came up in {policy.reload_timeout_seconds:g} s"
     return worse(view.workers, view.before, policy) if policy.bake_seconds > 0 else ""
+
+
+def _late(worker: WorkerView, now: float, policy: Policy) -> str:
+    slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
+    if slow and now >= worker.since + policy.reload_timeout_seconds:
+        return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
+    return ""
 
 
 def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -> str:
@@ -198,7 +224,7 @@ def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -
     Measured against the workers still on the old version, or against `before_it` when they answered too little.
     """
     new = [w.figures for w in workers if w.stage is Stage.MOVED]
-    old = [w.figures for w in workers if w.stage is not Stage.MOVED]
+    old = [w.figures for w in workers if w.stage not in (Stage.MOVED, Stage.AWAY)]
     if sum(f.requests for f in old) < LEAST_REQUESTS:
         old = [before_it]
     requests, errors = sum(f.requests for f in new), sum(f.errors for f in new)

@@ -29,6 +29,7 @@ class Peer:
     pid: int
     attached: bool
     joined: float
+    left: float = 0.0
     serving: str = ""
     artifact: str = ""
     serving_since: float = 0.0
@@ -177,8 +178,15 @@ def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
     return peer.stage if peer.rollout == rollout and peer.stage is not Stage.MOVED else Stage.OLD
 
 
+def away(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView | None:
+    """A worker of ours whose connection ended, as the planner sees it; None when it had nothing to do with it."""
+    if on_target(peer, rollout, version, artifact) in (Stage.OLD, Stage.JOINING, Stage.REFUSED):
+        return None
+    return WorkerView(peer.name, Stage.AWAY, peer.left)
+
+
 def view(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView:
     """A worker as the planner of that rollout sees it."""
     stage = on_target(peer, rollout, version, artifact)
     since = {Stage.MOVED: peer.serving_since, Stage.JOINING: peer.joined}.get(stage, peer.stage_since)
-    return WorkerView(peer.name, stage, since, peer.because, peer.figures(), empty=not peer.serving)
+    return WorkerView(peer.name, stage, since, peer.because, peer.figures(), not peer.serving, peer.attached)

@@ -95,7 +95,7 @@ class FakeDesk:
         self.wishes.append(("sweep", dry_run))
         return self.swept | {"dry_run": dry_run, "success": True, "message": "swept"}
 
-    async def rotate(self, dry_run: bool, force: bool, file: str) -> Json:
+    async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
         self.wishes.append(("rotate", (dry_run, force)))
         return self.rotated | {"dry_run": dry_run, "success": True, "message": "rotated"}
 
@@ -199,7 +199,7 @@ def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[Running
     thread.start()
     try:
         feed = Feed(parts_of(desk, hub), look_seconds=0.1)
-        server = PanelServer(config, _with_upkeep(desk, application(desk, hub)), feed, SystemClock())
+        server = PanelServer(config, _with_monitor(desk, application(desk, hub)), feed, SystemClock())
         _wait(loop, server.open())
         yield RunningPanel(desk, hub, server, feed, loop)
     finally:
@@ -210,32 +210,16 @@ def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[Running
         loop.close()
 
 
-def _with_upkeep(desk: FakeDesk, app: Starlette) -> Starlette:
-    """The API with the routes of upkeep and of the monitor where it has none of its own yet."""
-
-    async def log(request: Request) -> Response:
-        count = int(request.query_params.get("lines", "50"))
-        return JSONResponse(await desk.log(request.path_params["name"], count))
-
-    async def posted(request: Request) -> Response:
-        body = await request.json()
-        if request.url.path == "/v1/sweep":
-            return JSONResponse(await desk.sweep(body.get("dry_run", False)))
-        return JSONResponse(await desk.rotate(body.get("dry_run", False), body.get("force", False), ""))
+def _with_monitor(desk: FakeDesk, app: Starlette) -> Starlette:
+    """The API with the monitor's routes where it has none of its own yet."""
 
     async def got(request: Request) -> Response:
-        path = request.url.path
-        if path == "/v1/series":
-            return JSONResponse(desk.series())
-        return JSONResponse(await (desk.disk() if path == "/v1/disk" else desk.logs()))
+        return JSONResponse(desk.series())
 
     async def tested(request: Request) -> Response:
         return JSONResponse(await desk.test_alerts())
 
-    missing = [
-        ("GET", "/v1/disk", got), ("GET", "/v1/logs", got), ("GET", "/v1/logs/{name}", log), ("GET", "/v1/series", got),
-        ("POST", "/v1/sweep", posted), ("POST", "/v1/rotate", posted), ("POST", "/v1/alerts/test", tested),
-    ]  # fmt: skip
+    missing = [("GET", "/v1/series", got), ("POST", "/v1/alerts/test", tested)]
     known = {(method, path) for method, path, _, _ in ROUTES}
     own = [Route(path, run, methods=[method]) for method, path, run in missing if (method, path) not in known]
     return Starlette(routes=[*own, Mount("/", app)])

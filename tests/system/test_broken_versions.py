@@ -100,12 +100,23 @@ def test_nothing_of_a_refused_version_is_kept(aftermath: Aftermath) -> None:
 
 
 def test_an_operator_can_tell_one_fault_from_another_by_the_reason(aftermath: Aftermath) -> None:
-    faults = (
-        "truncated garbage empty wrong_signature feature_size nan_weights tokens_missing tokens_short cmvn_missing "
-        "endless_loop gigabytes link_to_system_file tokens_permuted"
-    ).split()
-    reasons = {aftermath.versions[VERSIONS[fault]]["verdict"]["because"] for fault in faults}
-    assert len(reasons) == len(faults), sorted(reasons)
+    plain = {
+        "truncated",
+        "garbage",
+        "empty",
+        "wrong_signature",
+        "feature_size",
+        "nan_weights",
+        "tokens_missing",
+        "tokens_short",
+        "cmvn_missing",
+        "endless_loop",
+        "gigabytes",
+        "link_to_system_file",
+        "tokens_permuted",
+    }
+    reasons = {aftermath.versions[VERSIONS[fault]]["verdict"]["because"] for fault in plain}
+    assert len(reasons) == len(plain), sorted(reasons)
 
 
 def test_a_version_is_not_judged_while_it_is_being_copied_and_goes_live_when_it_is_whole(aftermath: Aftermath) -> None:

@@ -36,24 +36,27 @@ class ModelFiles:
 
 
 def find(directory: Path, model: str = "") -> ModelFiles:
-    """The files in `directory`; `model` names the ONNX file and wins over every preference. Raises BadModel."""
+    """The files in `directory`; `model` names the ONNX file, perhaps in a directory below, and wins over every
+    preference. Raises BadModel."""
     try:
         names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
     except OSError as e:
         raise BadModel(f"cannot read {directory.name}: {e.strerror}") from e
     tokens = next((name for name in TOKENS if name in names), None)
-    chosen = _choose(names, model)
+    chosen = _named(directory, model) if model else _choose(names)
     if tokens is None:
         raise BadModel(f"cannot find the tokens: neither {' nor '.join(TOKENS)} is there")
     cmvn = directory / CMVN if CMVN in names else None
     return ModelFiles(directory / chosen, directory / tokens, cmvn)
 
 
-def _choose(names: list[str], model: str) -> str:
-    if model:
-        if model not in names:
-            raise BadModel(f"cannot find {model}: no such file in the version")
-        return model
+def _named(directory: Path, model: str) -> str:
+    if ".." in Path(model).parts or not (directory / model).is_file():
+        raise BadModel(f"cannot find {model}: no such file in the version")
+    return model
+
+
+def _choose(names: list[str]) -> str:
     for name in PREFERRED:
         if name in names:
             return name

@@ -53,14 +53,17 @@ class Recognizer:
         model: str = "",
         threads: int = 1,
         providers: Sequence[str] = (ort_session.CPU,),
+        mapped: bool = False,
     ) -> Recognizer:
         """The version in `directory`; `model` names the ONNX file when the usual choice is not meant.
+
+        `mapped`: that file is a compiled form (see session.open_session).
 
         Raises BadModel when a file is missing, unreadable, foreign, or does not match the others.
         """
         files = find(directory, model)
         try:
-            session = ort_session.open_session(files.model, threads=threads, providers=providers)
+            session = ort_session.open_session(files.model, threads=threads, providers=providers, mapped=mapped)
         except ort_session.SessionError as e:
             raise BadModel(str(e)) from e
         return cls(session, describe(session, files))

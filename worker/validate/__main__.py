@@ -86,7 +86,8 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path) -> GateDone:
     """Applies every limit that the kernel knows; the answer says which it did not."""
     start = perf_counter()
     return_freed_memory()
-    cpu_seconds = int(candidate.timeout_seconds * max(1, candidate.threads)) + _CPU_MARGIN_SECONDS
+    times = 1 if candidate.compile == "off" else 2  # compiling has as long again (see patience)
+    cpu_seconds = int(times * candidate.timeout_seconds * max(1, candidate.threads)) + _CPU_MARGIN_SECONDS
     if candidate.timeout_seconds <= 0:
         cpu_seconds = 0
     memory = candidate.memory_bytes

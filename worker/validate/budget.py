@@ -1,4 +1,4 @@
-"""Gate 7: the version is not much slower than the one that serves now.
+"""Gate 8: the version is not much slower than the one that serves now.
 
 Both answer the same clips in turn in this process. So that a busy machine decides nothing, a version is too slow only
 when the fastest of several runs says so and, where the CPU alone computes, CPU time over all runs says so too;
@@ -65,7 +65,8 @@ def check(context: Context) -> Answer:
         artifact = read_artifact(directory)
         if artifact.kind != candidate.kind:
             return Answer(True, f"the live version is of kind {artifact.kind}, not compared")
-        live = KINDS[artifact.kind].load(directory, artifact.model, candidate.threads, candidate.providers)
+        model, mapped = artifact.compiled_model or artifact.model, bool(artifact.compiled_model)
+        live = KINDS[artifact.kind].load(directory, model, candidate.threads, candidate.providers, mapped=mapped)
         patience_seconds = SHARE_OF_TIMEOUT * candidate.timeout_seconds or float("inf")
         ours, theirs = paces(_work(context.loaded(), context), _work(live, context), patience_seconds)
     except (BadArtifact, BadSubject, OutOfMemory, MemoryError) as e:

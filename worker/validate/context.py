@@ -18,6 +18,8 @@ from ..protocol import Candidate
 from .subject import Subject
 
 MAX_BECAUSE_CHARACTERS: Final = 600
+COMPILED: Final = "compiled"
+"""The directory of the compiled form inside an artifact."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,12 @@ class NoVerdict(Exception):
 
 @dataclass
 class Context:
-    """One judgement under way. The layout gate fills `files` and `digest`, the load gate `subject`,
-    `baseline_bytes` (resident before it) and `load_bytes` (taken by loading and one run), the golden gate `clips`."""
+    """One judgement under way.
+
+    The layout gate fills `files` and `digest`, the load gate `subject`, `baseline_bytes` (resident before it) and
+    `load_bytes` (taken by loading and one run), the golden gate `clips`, the compile gate `compiled_model`, `form` and
+    `compiled`.
+    """
 
     candidate: Candidate
     directory: Path
@@ -47,11 +53,14 @@ class Context:
     baseline_bytes: int = 0
     load_bytes: int = 0
     clips: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    compiled_model: str = ""
+    form: str = "plain"
+    compiled: dict[str, str | float | bool] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
-        """Size of the version: the sum over its files."""
-        return sum(file.bytes for file in self.files.values())
+        """Size of the version as it came: the sum over its files."""
+        return sum(file.bytes for name, file in self.files.items() if not name.startswith(f"{COMPILED}/"))
 
     def loaded(self) -> Subject:
         """The loaded model. Raises RuntimeError when the load gate has not run."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from ..artifact import Artifact, BadArtifact, artifact_name, read_artifact, write_artifact
+from ..machine import form_key
 from ..protocol import GateDone
 from .context import Context
 from .private import discard
@@ -31,8 +32,13 @@ def publish(context: Context, gates: tuple[GateDone, ...]) -> Path:
         model=context.model,
         files=context.files,
         onnxruntime=ort.__version__,
+        form=context.form,
+        compiled_model=context.compiled_model,
+        level=candidate.compile,
+        key=form_key(context.digest, candidate.compile),
         load_bytes=context.load_bytes,
         gates=gates,
+        compiled=context.compiled,
     )
     target = context.directory.parent / artifact_name(candidate.version, context.digest)
     if _is_there(target, artifact):
@@ -51,7 +57,12 @@ def _is_there(target: Path, wanted: Artifact) -> bool:
         found = read_artifact(target)
     except BadArtifact:
         return False
-    return (found.version, found.digest, found.kind) == (wanted.version, wanted.digest, wanted.kind)
+    return (found.version, found.digest, found.kind, found.key) == (
+        wanted.version,
+        wanted.digest,
+        wanted.kind,
+        wanted.key,
+    )
 
 
 def _sync(directory: Path) -> None:

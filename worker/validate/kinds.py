@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from ..sensevoice.model import BadModel, describe, find
 from .graph import Signature
@@ -16,6 +16,14 @@ from .tensors import Tensors
 TENSOR_MODEL: Final = "model.onnx"
 
 
+class Load(Protocol):
+    """Opens a model as workers do; `mapped` for a compiled form. Raises BadSubject, OutOfMemory."""
+
+    def __call__(
+        self, directory: Path, model: str, threads: int, providers: Sequence[str], *, mapped: bool = False
+    ) -> Subject: ...
+
+
 @dataclass(frozen=True)
 class Kind:
     """`model_file` finds the ONNX file in a directory and `signature` says what the graph is, both raising BadSubject;
@@ -23,7 +31,7 @@ class Kind:
 
     model_file: Callable[[Path], str]
     signature: Callable[[Path, str, Signature], str]
-    load: Callable[[Path, str, int, Sequence[str]], Subject]
+    load: Load
 
 
 def _speech_file(directory: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+_PRIVATE: Final = re.compile(r"^RssAnon:\s+(\d+) kB$", re.MULTILINE)
 _RESIDENT: Final = re.compile(r"^VmRSS:\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -30,6 +31,11 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return
+
+
+def private_bytes() -> int:
+    """Memory of this process that is its own: what is mapped from files can be dropped and read again."""
+    return _figure(_PRIVATE)
 
 
 def timed(action: Callable[[], T]) -> tuple[T, float]:

@@ -10,12 +10,18 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
+from typing import Final
 
 from .. import protocol
-from ..protocol import GateStarted, Judged
+from ..protocol import GateDone, GateStarted, Judged
 from .private import discard
 
 Say = Callable[[protocol.FromValidator], None]
+
+
+APART: Final = "compile"
+"""The one gate with a time of its own, as long again: making a version faster takes nothing from judging it."""
 
 
 class Patience:
@@ -27,6 +33,9 @@ class Patience:
         self._gate = "sandbox"
         self._ended = False
         self._lock = threading.Lock()
+        self._directory = Path()
+        self._timer: threading.Timer | None = None
+        self._left, self._since = seconds, 0.0
 
     def say(self, message: protocol.FromValidator) -> None:
         """One message, unless a verdict was given already."""
@@ -37,24 +46,39 @@ class Patience:
                 self._gate = message.gate
             self._ended = isinstance(message, Judged)
             self._say(message)
+        if self._timer is not None and isinstance(message, GateStarted | GateDone) and message.gate == APART:
+            self._switch(begins=isinstance(message, GateStarted))
 
     def start(self, directory: Path) -> None:
         """Begins to count; giving up removes `directory`. Starts a thread: what needs a single one comes before."""
-        if self._seconds <= 0:
-            return
-        timer = threading.Timer(self._seconds, self._give_up, (directory,))
-        timer.daemon = True
-        timer.start()
+        self._directory = directory
+        if self._seconds > 0:
+            self._count(self._seconds)
 
-    def _give_up(self, directory: Path) -> None:
+    def _switch(self, *, begins: bool) -> None:
+        """The gate that has a time of its own begins or ends."""
+        if begins:
+            self._left -= perf_counter() - self._since
+        self._count(self._seconds if begins else max(0.0, self._left))
+
+    def _count(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._since = perf_counter()
+        self._timer = threading.Timer(seconds, self._give_up)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _give_up(self) -> None:
         with self._lock:
             if self._ended:
                 return
             self._ended = True
-            self._say(protocol.GateDone(self._gate, False, self._seconds, because := self._because()))
-            discard(directory)
+            self._say(GateDone(self._gate, False, self._seconds, because := self._because()))
+            discard(self._directory)
             self._say(Judged(False, because))
             os._exit(0)
 
     def _because(self) -> str:
-        return f"{self._gate} took longer than the {self._seconds:g} s allowed for all gates"
+        what = "it" if self._gate == APART else "all gates"
+        return f"{self._gate} took longer than the {self._seconds:g} s allowed for {what}"

@@ -12,7 +12,7 @@ from typing import Final
 
 from .. import protocol
 from ..protocol import GateDone, GateStarted, Judged
-from . import budget, golden, integrity, layout, load, probe, signature
+from . import budget, compiled, golden, integrity, layout, load, probe, signature
 from .context import Answer, Context, NoVerdict, count, printable, size
 from .finish import publish
 from .kinds import KINDS
@@ -28,6 +28,7 @@ GATES: Final[tuple[tuple[str, Gate], ...]] = (
     ("load", load.check),
     ("probe", probe.check),
     ("golden", golden.check),
+    ("compile", compiled.check),
     ("budget", budget.check),
 )
 
@@ -67,7 +68,7 @@ def _timed(name: str, gate: Gate, context: Context) -> GateDone:
 
 
 def _accepted(context: Context, done: tuple[GateDone, ...]) -> Judged:
-    """What follows acceptance, in order: steps that improve the form of the copy come before it is published."""
+    """What follows acceptance: the copy is published."""
     artifact = ""
     if context.candidate.artifact_root:
         try:
@@ -88,4 +89,5 @@ def _verdict(context: Context, *, accepted: bool, because: str, artifact: str = 
         bytes=context.bytes,
         load_bytes=context.load_bytes,
         changing=changing,
+        compiled=context.compiled,
     )

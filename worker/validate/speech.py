@@ -29,11 +29,13 @@ class Speech:
         self._features = recognizer.features(speech_like_clip())
 
     @classmethod
-    def load(cls, directory: Path, model: str, threads: int, providers: Sequence[str]) -> Speech:
+    def load(
+        cls, directory: Path, model: str, threads: int, providers: Sequence[str], *, mapped: bool = False
+    ) -> Speech:
         """The version in `directory`, opened as workers open it. Raises BadSubject, OutOfMemory."""
         try:
             files = find(directory, model)
-            session = open_session(files.model, threads=threads, providers=providers)
+            session = open_session(files.model, threads=threads, providers=providers, mapped=mapped)
             return cls(Recognizer(session, describe(session, files)), session)
         except SessionError as e:
             raise explained(e) from e
@@ -87,6 +89,17 @@ class Speech:
             raise BadSubject(str(e)) from e
         odd = [] if decoded.text else ["no text"]
         return " and ".join(odd if decoded.language else [*odd, "no language tag"])
+
+    def feeds(self, clips: Sequence[npt.NDArray[np.float32]]) -> list[dict[str, Array]]:
+        """The graph's inputs for the built-in clip under several prompts, and for each piece of `clips`."""
+        known = self._recognizer
+        pieces = [piece for clip in clips for piece in self._pieces(clip)]
+        languages = ("auto", "zh", "en")
+        built_in = [known.feeds(self._features, language=name, itn=itn) for name in languages for itn in (False, True)]
+        return built_in + [known.feeds(features) for features in pieces if len(features)]
+
+    def _pieces(self, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        return [self._recognizer.features(samples[s.start : s.end]) for s in self._recognizer.cut(samples)]
 
     def hear(self, samples: npt.NDArray[np.float32]) -> str:
         """The text as a worker would answer it. Raises BadSubject, OutOfMemory."""

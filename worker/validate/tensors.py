@@ -45,10 +45,12 @@ class Tensors:
         self._remark = remark
 
     @classmethod
-    def load(cls, directory: Path, model: str, threads: int, providers: Sequence[str]) -> Tensors:
+    def load(
+        cls, directory: Path, model: str, threads: int, providers: Sequence[str], *, mapped: bool = False
+    ) -> Tensors:
         """The model in `directory`, with an input it answers. Raises BadSubject, OutOfMemory."""
         try:
-            session = open_session(directory / model, threads=threads, providers=providers)
+            session = open_session(directory / model, threads=threads, providers=providers, mapped=mapped)
         except SessionError as e:
             raise explained(e) from e
         return cls(session, *_working_feeds(session))
@@ -64,6 +66,10 @@ class Tensors:
     def remark(self) -> str:
         """Which inputs were refused or gave numbers that are not finite."""
         return self._remark
+
+    def feeds(self, clips: Sequence[npt.NDArray[np.float32]]) -> list[dict[str, Array]]:
+        """The one input that the graph was found to answer."""
+        return [self._feeds]
 
     def hear(self, samples: npt.NDArray[np.float32]) -> str:
         """Raises BadSubject: tensors say nothing."""

@@ -12,11 +12,12 @@ const charts = new Set();
 const colour = (name) => window.getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /**
- * A chart of these lines: [{name, label, colour (a CSS variable)}]. `format` writes a value, `top` is the least top of
+ * A chart of these lines: [{name, label, colour (a CSS variable)}]. `format` writes a value, `axis` one at
+ * the scale, `top` is the least top of
  * the scale. Returns {element, draw(times, columns)}; a column is an array with null where nothing is known.
  */
-export function chart({ label, lines, format, top = 0 }) {
-  const place = h('div', { class: 'chart', role: 'img', 'aria-label': label });
+export function chart({ label, lines, format, axis: axisFormat = format, top = 0, height = HEIGHT }) {
+  const place = h('div', { class: height > HEIGHT ? 'chart tall' : 'chart', role: 'img', 'aria-label': label });
   const empty = h('p', { class: 'empty quiet' }, t('chart.empty'));
   let plot = null;
   let data = [[], ...lines.map(() => [])];
@@ -25,8 +26,8 @@ export function chart({ label, lines, format, top = 0 }) {
     const axis = { stroke: colour('--quiet'), font: '11px system-ui, sans-serif', ticks: { show: false } };
     return {
       width: Math.max(120, place.clientWidth),
-      height: HEIGHT,
-      padding: [6, 4, 0, 0],
+      height,
+      padding: [6, 16, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { size: 5 }, drag: { x: false, y: false } },
       scales: {
@@ -35,7 +36,7 @@ export function chart({ label, lines, format, top = 0 }) {
       },
       axes: [
         { ...axis, size: 22, space: 80, grid: { show: false }, values: (_plot, splits) => splits.map((s) => f.clock(s * 1000).slice(-8, -3)) },
-        { ...axis, size: 52, space: 30, grid: { stroke: colour('--line'), width: 1 }, values: (_plot, splits) => splits.map((v) => format(v)) },
+        { ...axis, size: 52, space: 30, grid: { stroke: colour('--line'), width: 1 }, values: (_plot, splits) => splits.map((v) => axisFormat(v)) },
       ],
       series: [
         {},
@@ -75,7 +76,7 @@ export function chart({ label, lines, format, top = 0 }) {
       place.setAttribute('aria-label', `${label}: ${newest}`);
     },
     resize() {
-      if (plot && place.clientWidth > 0) plot.setSize({ width: place.clientWidth, height: HEIGHT });
+      if (plot && place.clientWidth > 0) plot.setSize({ width: place.clientWidth, height });
       else if (data[0].length) build();
     },
     build,

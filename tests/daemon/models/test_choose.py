@@ -333,6 +333,12 @@ def test_activating_the_same_files_under_another_name_moves_the_link_only() -> N
     assert brief(wish(facts, MANUAL)) == ("MakeLink", "v2", ())
 
 
+def test_activating_what_is_live_holds_what_auto_would_go_to_instead() -> None:
+    facts = live("v1", v("v1"), v("v2"), v("v3", State.SEEN), asked=Asked("activate", "v1"))
+    assert brief(wish(facts, AUTO)) == ("Acknowledge", "v1", ("v2",))
+    assert brief(wish(facts, MANUAL)) == ("Already", "v1")
+
+
 def test_rollback_goes_to_what_served_before_and_holds_what_it_left() -> None:
     facts = live("v3", v("v1"), v("v2"), v("v3"), previous=n("v1"), asked=Asked("rollback", "v3"))
     assert brief(wish(facts, MANUAL))[:2] == ("Activate", "v1")

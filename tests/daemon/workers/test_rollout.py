@@ -12,6 +12,7 @@ from modelward.daemon.workers.rollout import (
     Done,
     Fail,
     Figures,
+    LeaveOut,
     Policy,
     Prepare,
     Stage,
@@ -36,6 +37,7 @@ STAGES = {
     "no": Stage.REFUSED,
     "swap": Stage.COMMITTING,
     "new": Stage.MOVED,
+    "away": Stage.AWAY,
 }
 
 
@@ -63,6 +65,8 @@ def short(action: Action) -> str:
             return f"commit {' '.join(workers)}"
         case SwitchLink():
             return "link"
+        case LeaveOut(worker):
+            return f"leave out {worker}"
         case Wait(until, because):
             return f"wait {until - NOW:g}: {because}"
         case Fail(because):
@@ -193,12 +197,43 @@ def test_a_refusal_or_a_worker_that_takes_too_long_ends_it(stages: str, expected
     assert told(stages, policy) == expected
 
 
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ("away old", "wait 4: w1 is away"),
+        ("away@2 new@20 away@3", "wait 3: w1 is away"),
+        ("away new@20 ready", "wait 4: w1 is away"),
+        ("away@5 new@20", "link"),
+        ("away@5 old", "prepare w2"),
+        ("away no", "fail: worker w2 refused it: bad graph"),
+        ("away@5", "wait 40: no worker is there yet"),
+    ],
+)
+def test_nothing_goes_on_before_it_is_known_what_became_of_a_worker_that_vanished(stages: str, expected: str) -> None:
+    assert told(stages) == expected
+
+
 @pytest.mark.parametrize("stages", ["old", "new@4 old", "new@20 new", "ready"])
 @pytest.mark.parametrize("link_moved", [False, True])
 def test_a_death_while_serving_it_ends_it_at_any_time(stages: str, link_moved: bool) -> None:
     deaths = ("w9 (died of SIGSEGV)",)
     expected = "fail: worker w9 (died of SIGSEGV) died while it served it"
     assert told(stages, deaths=deaths, link_moved=link_moved) == expected
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ("prep@60 new@20", "leave out w1"),
+        ("swap@60 new@20", "leave out w1"),
+        ("prep@59 new@20", "wait 1: w1 is preparing"),
+        ("no new@20", "fail: worker w1 refused it: bad graph"),
+    ],
+)
+def test_another_programs_worker_may_refuse_but_not_hold_up_the_others(stages: str, expected: str) -> None:
+    first, *others = crew(stages)
+    workers = (replace(first, attached=True), *others)
+    assert short(next_action(View(workers, now=NOW, started=NOW - 99), POLICY)) == expected
 
 
 def test_with_no_worker_it_waits_for_one_and_then_gives_up() -> None:

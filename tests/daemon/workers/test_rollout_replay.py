@@ -29,7 +29,7 @@ OLD, NEW = "old", "new"
 RELOAD_SECONDS = 60.0
 MOST_ACTIONS = 500
 HELD = (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED)
-simulated = settings(deadline=None, max_examples=150)
+simulated = settings(deadline=None, max_examples=80)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class World:
         self.workers[fresh.name] = fresh
 
     def after_a_crash(self, *, commits_land: bool) -> World:
-        """A new daemon: only what each worker serves and the link are left. Swaps under way end one or the other way."""
+        """A new daemon: only what each worker serves and the link are left. Swaps under way end either way."""
         world = World(self.fates, self.policy, self.link)
         world.workers, world.gone, world.born = {}, set(self.gone), self.born
         for w in self.workers.values():

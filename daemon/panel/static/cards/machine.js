@@ -35,12 +35,12 @@ function shares(label) {
   };
 }
 
-function figure(id, title, lines, { format = f.percent, top = 100, extra = () => '', parts = null } = {}) {
+function figure(id, title, lines, { format = f.percent, top = 100, extra = () => '', parts = null, height } = {}) {
   const big = h('span', { class: 'big' }, f.NONE);
   const beside = h('span', { class: 'quiet' });
   const legend = lines.length < 2 ? null : h('ul', { class: 'legend' },
     lines.map((line) => h('li', { 'data-colour': line.colour }, line.label)));
-  const drawing = chart({ label: title, lines, format, top });
+  const drawing = chart({ label: title, lines, format, top, height, axis: (value) => `${value} %` });
   onHour((hour) => {
     say(big, format(newest(lines[0].name) ?? undefined));
     say(beside, extra());
@@ -70,5 +70,5 @@ export function memory() {
 export function cpu() {
   return figure('cpu', t('cpu.title'), [
     { name: 'cpu_used_percent', label: t('figure.cpu'), colour: '--blue' },
-  ]);
+  ], { height: 152 });
 }

@@ -22,7 +22,7 @@ function row(first) {
   }), { kind: 'small', describe: t('workers.restart_title', { name: first.name }) });
   return {
     element: h('tr', {},
-      cell(label('name'), '', name), cell(label('state'), '', state, because), cell(label('serving'), '', serving),
+      cell(label('name'), '', name), cell(label('state'), '', state, because), cell(label('serving'), 'whole', serving),
       ...Object.entries(figures).map(([key, element]) => cell(label(key), 'number', element)), cell('', 'number', restart)),
     update(worker) {
       say(name, worker.attached ? `${worker.name} (${t('workers.attached')})` : worker.name || f.NONE);

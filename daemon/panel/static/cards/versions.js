@@ -32,7 +32,7 @@ function actions(name, held) {
   const make = (key, path, kind = 'small') => button(t(`versions.${key}`), () => ({ ...about(key), path, body: { version: name } }), { kind, describe: t(`versions.${key}_title`, { version: name }) });
   const hold = make('hold', '/v1/hold');
   const release = make('release', '/v1/release');
-  const activate = make('activate', '/v1/activate?wait=1', 'small primary');
+  const activate = make('activate', '/v1/activate?wait=1', 'small accent');
   const validate = make('validate', '/v1/validate?wait=1');
   return {
     element: h('div', { class: 'row end nowrap' }, activate, hold, release, validate),
@@ -61,7 +61,7 @@ function row(first) {
   const gates = h('ol', { class: 'lines gates' });
   const more = h('div', { class: 'more' });
   const main = h('tr', {},
-    cell('', 'narrow', open), cell(label('name'), '', h('span', { class: 'mono strong' }, first.version), ' ', marks),
+    cell('', 'narrow', open), cell(label('name'), 'whole', h('span', { class: 'mono strong' }, first.version), ' ', marks),
     cell(label('state'), '', state), cell(label('because'), 'grow', because), cell(label('size'), 'number', size),
     cell(label('age'), 'number', age), cell('', '', doing.element));
   const detail = h('tr', { class: 'detail', hidden: true }, h('td', { colspan: 7 }, more, gates));

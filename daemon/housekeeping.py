@@ -1,0 +1,221 @@
+"""Runs upkeep on its timer and for the operator: logs rotated, disk swept, what retention lets go removed.
+
+Decides only what must stay: everything that is live, previous, held, serving or wanted, by the plan in
+models.retention. Invariant: when the model root can't be read, nothing of a version is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from .clock import Clock
+from .config import Config
+from .errors import ModelwardError
+from .judging import Judging
+from .ledger import Ledger
+from .models.lifecycle import State
+from .models.retention import Kept, plan
+from .models.sight import Names, RootSeen
+from .rolling import Rolling
+from .upkeep.room import Upkeep, retention_decides
+from .upkeep.units import Keep
+from .workers.crew import Crew
+
+Json = dict[str, Any]
+REOPEN_SECONDS = 10.0
+"""How long writers get to open their logs anew before what they wrote to is compressed all the same."""
+SOON_SECONDS = 1.0
+
+
+class Housekeeping:
+    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        judging: Judging,
+        rolling: Rolling,
+        crew: Crew,
+        ledger: Ledger,
+        reopen: Callable[[], list[str]],
+    ) -> None:
+        self._config, self._clock, self._ledger, self._reopen = config, clock, ledger, reopen
+        self._judging, self._rolling, self._crew = judging, rolling, crew
+        self._log = structlog.get_logger("upkeep")
+        self._owed: set[str] = set()
+        self._answered = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
+        self.trouble: tuple[str, ...] = ()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="upkeep")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=2.0)
+        await asyncio.to_thread(self._upkeep.close)
+
+    async def _run(self) -> None:
+        await self._upkeep.aside(self._upkeep.tidy)
+        soon = False
+        while True:
+            await asyncio.sleep(SOON_SECONDS if soon else self._config().disk.check)
+            try:
+                soon = await self._tick()
+            except ModelwardError as e:
+                soon = False
+                self._complain((str(e),))
+            except OSError as e:
+                soon = False
+                self._complain((f"cannot keep the disk in order: {e.strerror or e}",))
+
+    async def _tick(self) -> bool:
+        """One pass over logs and disk; True when another should follow soon."""
+        await self.rotate()
+        done = await self._upkeep.sweep()
+        self._swept(done)
+        return bool(done.get("more"))
+
+    # what the operator asks
+
+    async def disk(self, *, progress: bool = False) -> Json:
+        return self._upkeep.progress() if progress else await self._upkeep.disk()
+
+    async def sweep(self, *, dry_run: bool) -> Json:
+        done = await self._upkeep.sweep(dry_run=dry_run, by_hand=True)
+        if not dry_run:
+            self._swept(done)
+        return done
+
+    async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
+        """Rotates what is due; archives of ours are compressed once every writer has let go of them."""
+        rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
+        done = await self._upkeep.aside(rotate)
+        if dry_run:
+            return done
+        if done.get("tell_writers"):
+            await self._writers_reopened()
+            await self._upkeep.aside(partial(self._upkeep.compress, own=True))
+        await self._upkeep.aside(partial(self._upkeep.compress, own=False))
+        if done.get("tell_writers"):
+            self._ledger.note("rotated", "", "log files rotated", rotation=done)
+        return done
+
+    async def logs(self) -> Json:
+        return await self._upkeep.aside(self._upkeep.logs)
+
+    async def tail(self, name: str, lines: int) -> Json:
+        return await self._upkeep.aside(partial(self._upkeep.tail, name, lines))
+
+    # writers
+
+    async def _writers_reopened(self) -> None:
+        self._owed, self._answered = set(self._reopen()), asyncio.Event()
+        deadline = self._clock.monotonic() + REOPEN_SECONDS
+        while self._owed and self._clock.monotonic() < deadline:
+            self._owed &= {peer.name for peer in self._crew.peers()}
+            if self._owed:
+                self._answered.clear()
+                try:
+                    async with asyncio.timeout(1.0):
+                        await self._answered.wait()
+                except TimeoutError:
+                    continue
+        if self._owed:
+            self._log.warning("writers did not open their logs anew", workers=", ".join(sorted(self._owed)))
+
+    def reopened(self, worker: str) -> None:
+        """A worker said that it writes to the new files."""
+        self._owed.discard(worker)
+        self._answered.set()
+
+    # what must stay
+
+    def _keep(self, rule: str) -> Keep:
+        if rule == "versions":
+            return self._keep_version
+        if rule == "compiled":
+            return self._keep_compiled
+        return retention_decides(rule)
+
+    def _keep_version(self, name: str) -> str:
+        sight, models = self._judging.sight, self._config().models
+        if not isinstance(sight, RootSeen):
+            return "the model root can't be read"
+        if self._judging.catalog.get(name) is None:
+            return "it is no version that was looked at"
+        protected = self._protected()
+        if name in protected:
+            return protected[name]
+        versions = [
+            Kept(
+                e.name,
+                e.seen.bytes,
+                e.seen.newest_ns / 1e9,
+                e.arrived,
+                busy=e.state not in (State.ACCEPTED, State.REJECTED),
+            )
+            for e in self._judging.catalog.entries()
+        ]
+        removals = plan(versions, models.keep, frozenset(protected), self._clock.wall())
+        return "" if any(r.name == name for r in removals) else f"among the {models.keep} that are kept, or too young"
+
+    def _protected(self) -> dict[str, str]:
+        """Names that stay whatever their age, each with its reason."""
+        rolling, position, sight = self._rolling, self._rolling.position, self._judging.sight
+        found = dict.fromkeys(rolling.held, "held")
+        if position.previous:
+            found[position.previous.name] = "it served before"
+        if position.committed:
+            found[position.committed.name] = "live"
+        if rolling.wanted:
+            found[rolling.wanted] = "wanted"
+        if (rollout := rolling.conductor.current) is not None:
+            found[rollout.target.version] = "being rolled out"
+        for peer in self._crew.peers():
+            if peer.serving:
+                found[peer.serving] = f"{peer.name} serves it"
+        if position.serving:
+            found[position.serving.version] = "serving"
+        if isinstance(sight, RootSeen) and isinstance(sight.link, Names):
+            found[sight.link.version] = "live"
+        return found
+
+    def _keep_compiled(self, name: str) -> str:
+        if not isinstance(self._judging.sight, RootSeen):
+            return "the model root can't be read"
+        if name.startswith(".tmp-"):
+            return "a validator is at work" if self._judging.busy else ""
+        position = self._rolling.position
+        in_use = {Path(peer.artifact).name for peer in self._crew.peers() if peer.artifact}
+        in_use |= {Path(t.artifact).name for t in (position.serving, position.good) if t}
+        if name in in_use:
+            return "a worker maps it, or would"
+        wanted = {Path(e.verdict.artifact).name for e in self._judging.catalog.entries() if e.verdict}
+        return "its version is there" if name in wanted else ""
+
+    def _pids(self) -> list[int]:
+        return [os.getpid(), *(peer.pid for peer in self._crew.peers() if not peer.attached)]
+
+    def _swept(self, done: Json) -> None:
+        self._complain(tuple(done.get("trouble", ())))
+        if any(row.get("removed") for row in done.get("classes", ())):
+            self._ledger.note("sweep", "", "disk swept", classes=done["classes"])
+
+    def _complain(self, trouble: tuple[str, ...]) -> None:
+        for sentence in trouble:
+            if sentence not in self.trouble:
+                self._log.error("upkeep in trouble", because=sentence)
+                self._ledger.note("upkeep-trouble", "", sentence)
+        self.trouble = trouble

@@ -1,0 +1,31 @@
+"""Whether the private copy of an accepted version is still there, as its own description says.
+
+Looks at names and sizes, never into a file: a look costs a few stat calls. A cache may be emptied by anybody who is
+short of disk, so this is asked again and again; what is lost is made again from the version's files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import Final
+
+MAX_DESCRIPTION_BYTES: Final = 16 << 20
+DESCRIPTION: Final = "artifact.json"
+
+
+def is_whole(directory: str) -> bool:
+    """True when every file that its description lists is there in full size."""
+    try:
+        with open(os.path.join(directory, DESCRIPTION), "rb") as file:
+            described = json.loads(file.read(MAX_DESCRIPTION_BYTES))
+        files = described["files"].items()
+        return bool(files) and all(_is_there(os.path.join(directory, name), entry["bytes"]) for name, entry in files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _is_there(path: str, size: int) -> bool:
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_size == size

@@ -1,0 +1,145 @@
+"""Reads the end of a log file and follows it through every way of rotation, each line once.
+
+Renamed: the old file is read to its end, and past it until its writers have left, then the new one from its beginning.
+Collapsed: the mark at the head says how many bytes went, so reading goes on where it was. Truncated: from the
+beginning. Reads only; holds at most MAX_LINE_BYTES of an unfinished line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from . import marks
+
+MAX_LINE_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 64 * 1024
+MAX_TAIL_LINES: Final = 100_000
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LINGER_LOOKS: Final = 20  # looks at a renamed file after its end, for writers that have not reopened yet
+
+
+def tail(path: str, lines: int) -> list[str]:
+    """The last `lines` lines (at most MAX_TAIL_LINES), undecodable bytes replaced. Raises OSError."""
+    fd = os.open(path, _READ)
+    try:
+        offset = _start_of_tail(fd, min(lines, MAX_TAIL_LINES))
+        data = bytearray()
+        while chunk := os.pread(fd, CHUNK_BYTES, offset):
+            data += chunk
+            offset += len(chunk)
+    finally:
+        os.close(fd)
+    return _texts(bytes(data))[-lines:] if lines > 0 else []
+
+
+def _texts(data: bytes) -> list[str]:
+    return [
+        line.decode("utf-8", "replace")
+        for line in data.removesuffix(b"\n").split(b"\n")
+        if line and marks.read_mark(line) is None
+    ]
+
+
+def _start_of_tail(fd: int, lines: int) -> int:
+    """The offset from which at least `lines` whole lines follow, looking back no further than 64 MiB."""
+    size = os.fstat(fd).st_size
+    floor = max(0, size - (64 << 20))
+    offset, found = size, 0
+    while offset > floor:
+        start = max(floor, offset - CHUNK_BYTES)
+        found += os.pread(fd, offset - start, start).count(b"\n")
+        offset = start
+        if found > lines + 1:
+            break
+    return offset
+
+
+class Follower:
+    """Follows one path. `first` holds the lines to begin with; `poll()` gives the whole lines since the last call.
+
+    Poll every fraction of a second: of several rotations between two polls only the last file is read.
+    """
+
+    def __init__(self, path: str, *, lines: int = 0) -> None:
+        """Begins `lines` lines before the end of what is there; raises OSError when that cannot be read."""
+        self._path, self._fd, self._offset = path, -1, 0
+        self._mark: tuple[int, int] | None = None
+        self._held = b""
+        self._lingered = 0
+        self.first: list[bytes] = []
+        if self._open():
+            self._offset = _start_of_tail(self._fd, min(lines, MAX_TAIL_LINES))
+            found = list(self._read())
+            self.first = found[-lines:] if lines else []
+
+    def close(self) -> None:
+        """Lets the file go."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def poll(self) -> list[bytes]:
+        """New whole lines without their newlines. A missing file is waited for."""
+        if self._fd < 0 and not self._open():
+            return []
+        lines = list(self._read())
+        if self._renamed():
+            self._lingered = 0 if lines else self._lingered + 1
+            if self._lingered >= _LINGER_LOOKS:
+                if self._held:
+                    lines.append(self._held)
+                self.close()
+                self._held, self._lingered = b"", 0
+                if self._open():
+                    lines += self._read()
+        return lines
+
+    def _open(self) -> bool:
+        try:
+            self._fd = os.open(self._path, _READ)
+        except FileNotFoundError:
+            return False
+        self._offset = 0
+        self._mark = self._read_mark()
+        return True
+
+    def _read_mark(self) -> tuple[int, int] | None:
+        return marks.read_mark(os.pread(self._fd, marks.LENGTH, 0))
+
+    def _renamed(self) -> bool:
+        try:
+            there = os.stat(self._path)
+        except OSError:
+            return False
+        here = os.fstat(self._fd)
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+    def _shift(self) -> None:
+        """Moves back with the file when its head was taken, or to its start when it was truncated."""
+        mark = self._read_mark()
+        if mark is not None and mark != self._mark:
+            self._mark = mark
+            self._offset = max(0, self._offset - mark[1])
+        elif os.fstat(self._fd).st_size < self._offset:
+            self._offset, self._held = 0, b""
+
+    def _read(self) -> Iterator[bytes]:
+        self._shift()
+        while True:
+            chunk = os.pread(self._fd, CHUNK_BYTES, self._offset)
+            if not chunk:
+                return
+            before = self._mark
+            if self._read_mark() != before:
+                self._shift()
+                continue
+            self._offset += len(chunk)
+            *lines, self._held = (self._held + chunk).split(b"\n")
+            for line in lines:
+                if line and marks.read_mark(line) is None:
+                    yield line
+            if len(self._held) > MAX_LINE_BYTES:
+                yield self._held
+                self._held = b""

@@ -1,0 +1,109 @@
+"""Removes one file, or says why not: opens it, asks the kernel whether anyone uses it, compares, and unlinks.
+
+The order is the safety: through no link, of the same inode and time as planned, one name only, nobody has it open or
+mapped, and all of that on the descriptor whose name goes next. What can still be exchanged in between is a name inside
+the directory that is held open, so nothing outside it can be lost. Keeps the budget of one sweep.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from ..clock import Clock
+from . import because
+from .files import Files
+from .inuse import held_by_nobody, lease_signals_are_ignored, quiet_lease
+
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_CODES: Final = {
+    errno.ENOENT: because.GONE,
+    errno.ELOOP: because.CHANGED,
+    errno.ENXIO: because.CHANGED,
+    errno.EISDIR: because.CHANGED,
+    errno.EAGAIN: because.IN_USE,
+    errno.ETXTBSY: because.IN_USE,
+    errno.EBUSY: because.IN_USE,
+    errno.EACCES: because.FORBIDDEN,
+    errno.EPERM: because.FORBIDDEN,
+    errno.EROFS: because.FORBIDDEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one class may use in one sweep. Zero means no limit."""
+
+    files: int = 20_000
+    bytes: int = 0
+    seconds: float = 10.0
+
+
+class Remover:
+    """Removes within a budget; with `dry_run` does everything but the removal itself."""
+
+    def __init__(self, files: Files, clock: Clock, budget: Budget, stop: threading.Event, *, dry_run: bool) -> None:
+        self.files, self.dry_run, self.stop = files, dry_run, stop
+        self._clock, self._budget = clock, budget
+        self._deadline = float("inf")
+        self._quiet = lease_signals_are_ignored()
+        self.most_files = budget.files or sys.maxsize
+        self.removed = 0
+        self.freed_bytes = 0
+        self.exhausted = False
+
+    def restart(self) -> None:
+        """Starts the clock of the budget."""
+        if self._budget.seconds:
+            self._deadline = self._clock.monotonic() + self._budget.seconds
+
+    def may_go_on(self) -> bool:
+        """Whether budget is left; asked before each removal and each chunk."""
+        budget = self._budget
+        spent = self.removed >= self.most_files or (budget.bytes and self.freed_bytes >= budget.bytes)
+        if spent or self._clock.monotonic() >= self._deadline or self.stop.is_set():
+            self.exhausted = True
+        return not self.exhausted
+
+    def remove(self, dir_fd: int, name: str, device: int, inode: int, stamp: float, used_bytes: int) -> int:
+        """0 when the planned file is gone (or would be), else the code of what spares it. Never raises OSError."""
+        files = self.files
+        try:
+            fd = files.open(name, _OPEN, dir_fd=dir_fd)
+        except OSError as e:
+            return _CODES.get(e.errno or 0, because.FAILED)
+        try:
+            try:
+                if not self._quiet:
+                    quiet_lease(fd, files)
+                files.control(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            except OSError:
+                busy = held_by_nobody(fd, files)
+                if busy:
+                    return busy
+            found = files.fstat(fd)
+            later = found.st_mtime if found.st_mtime > found.st_ctime else found.st_ctime
+            if found.st_ino != inode or later != stamp or found.st_dev != device or found.st_nlink != 1:
+                return because.CHANGED
+            if not stat.S_ISREG(found.st_mode):
+                return because.CHANGED
+            if not self.dry_run:
+                files.unlink(name, dir_fd=dir_fd)
+        except OSError as e:
+            return _CODES.get(e.errno or 0, because.FAILED)
+        finally:
+            files.close(fd)
+        self.removed += 1
+        self.freed_bytes += used_bytes
+        return 0
+
+    def count(self, entries: int, used_bytes: int) -> None:
+        """Charges a removal done elsewhere (a whole directory) to the budget."""
+        self.removed += entries
+        self.freed_bytes += used_bytes

@@ -1,0 +1,214 @@
+"""The one door to upkeep: measure, sweep, rotate, show logs; each answer ready for JSON.
+
+Counting and sweeping are a process of their own (sweeper.py), rotation and compression a thread, one thing after
+another; nothing of it is done on the event loop. Holds what little must last from one pass to the next: which time to
+trust, and how long not to try a full disk again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from .. import processes
+from ..clock import Clock
+from ..config import Config
+from ..errors import Refused
+from . import errand, follow, kernel
+from .files import Files
+from .logdir import live_names, look, open_log_directory
+from .orders import Counted, Counting, CountRequest, SweepRequest, Swept
+from .outcome import SweepOutcome
+from .quota import Margin
+from .rotate import LogSet, RotationOutcome, Rotator
+from .settings import KEPT_BY_RETENTION, OWN_LOGS, log_sets, margin, rules
+from .sweep import Orders
+from .trusted import Trust
+from .trusted import look as look_at_clocks
+from .units import Keep
+from .words import shown
+
+Json = dict[str, Any]
+T = TypeVar("T")
+BACK_OFF_SECONDS: Final = 600.0
+MAX_LINES: Final = 5_000
+
+
+def retention_decides(rule: str) -> Keep:
+    """Versions and compiled versions go by retention alone, unless the caller knows better."""
+    return (lambda name: "only retention removes versions") if rule in KEPT_BY_RETENTION else (lambda name: "")
+
+
+@dataclass(slots=True)
+class _Memory:
+    trust: Trust
+    disk_quiet_until: float = 0.0
+    progress: dict[str, Json] = field(default_factory=dict)
+
+
+SWEEP_SECONDS: Final = 600.0
+
+
+class Upkeep:
+    """Disk and logs of one daemon. `keep(class)(unit)` says why a unit must stay; `pids` are our processes."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        keep: Callable[[str], Keep] = retention_decides,
+        pids: Callable[[], Sequence[int]] = tuple,
+        files: Files | None = None,
+        spawn: errand.Spawn = processes.spawn,
+        argv: Sequence[str] = tuple(processes.python(errand.MODULE)),
+    ) -> None:
+        self._spawn, self._argv, self._one_errand = spawn, argv, asyncio.Lock()
+        self._config, self._clock, self._keep, self._pids = config, clock, keep, pids
+        self._files = files or Files()
+        self._stop = threading.Event()
+        self._memory = _Memory(Trust.begin(clock.wall(), clock.monotonic()))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep", initializer=kernel.lower_io_priority)
+        self._rotator = Rotator(self._files, clock, self._stop)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Runs one of the synchronous methods below on upkeep's thread: `await upkeep.aside(upkeep.rotate)`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """Ends what runs, soon, and waits for it."""
+        self._stop.set()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def disk(self) -> Json:
+        """Where the space went: classes, disks, deleted files that are still open. Raises Refused."""
+        request = CountRequest(rules(self._config()), list(self._pids()))
+        try:
+            found = await self._errand(request)
+        finally:
+            self._memory.progress.clear()
+        assert isinstance(found, Counted)
+        return found.usage.as_json()
+
+    def progress(self) -> Json:
+        """How far a count under way is, by class."""
+        return {"classes": list(self._memory.progress.values())}
+
+    def _note_progress(self, counting: Counting) -> None:
+        shape = {"class": counting.rule, "files": counting.files, "bytes": counting.bytes}
+        self._memory.progress.pop(counting.rule, None)
+        self._memory.progress[counting.rule] = shape
+
+    async def _errand(self, request: SweepRequest | CountRequest) -> Swept | Counted:
+        async with self._one_errand:
+            return await errand.run(
+                request,
+                self._spawn,
+                self._argv,
+                seconds=SWEEP_SECONDS,
+                why_keep=lambda rule, unit: self._keep(rule)(unit),
+                progress=self._note_progress,
+            )
+
+    async def sweep(self, *, dry_run: bool = False, by_hand: bool = False) -> Json:
+        """One pass. A dry run lists each path with its because. Raises Refused when it could not be done at all.
+
+        After a pass that could not free what it must, the disk's margin rests for ten minutes unless asked by hand.
+        """
+        config, memory = self._config(), self._memory
+        memory.trust, now, trouble = look_at_clocks(memory.trust, self._clock.wall(), self._clock.monotonic())
+        resting = self._clock.monotonic() < memory.disk_quiet_until and not by_hand and not dry_run
+        given = Orders(
+            rules(config),
+            now,
+            min_age_seconds=config.disk.min_age,
+            min_free=Margin() if resting else margin(config.disk.min_free),
+            target_free=Margin() if resting else margin(config.disk.target_free),
+            dry_run=dry_run,
+            clock_trouble=trouble,
+        )
+        done = await self._errand(SweepRequest(given, listing=dry_run))
+        assert isinstance(done, Swept)
+        if self._short(done.outcome):
+            memory.disk_quiet_until = self._clock.monotonic() + BACK_OFF_SECONDS
+        answer = done.outcome.as_json()
+        answer["resting"] = resting
+        if dry_run:
+            answer["listed"] = [
+                {"path": e.path, "bytes": e.bytes, "class": e.rule, "because": e.because} for e in done.listed
+            ]
+        return answer
+
+    @staticmethod
+    def _short(outcome: SweepOutcome) -> bool:
+        return any("cannot bring the disk" in sentence for sentence in outcome.trouble)
+
+    def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
+        """Rotates what is due. With `tell_writers` in the answer: ask all to reopen, then `compress(own=True)`."""
+        sets = log_sets(self._config())
+        return self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run).as_json()
+
+    def compress(self, *, own: bool) -> Json:
+        """Compresses what was rotated; `own` when every writer of ours has answered `reopened`."""
+        return self._rotator.compress(log_sets(self._config()), own=own).as_json()
+
+    def tidy(self) -> Json:
+        """Once at start: what a crash left half done."""
+        return self._rotator.tidy(log_sets(self._config())).as_json()
+
+    def make_room(self) -> Json:
+        """Gives up the oldest archive, for writers that find the disk full."""
+        outcome: RotationOutcome = self._rotator.make_room(log_sets(self._config()))
+        return outcome.as_json()
+
+    def logs(self) -> Json:
+        """The log files there are, ours first."""
+        found = []
+        for log_set in log_sets(self._config()):
+            for name, path in self._live(log_set):
+                try:
+                    facts = self._files.stat(path, follow_symlinks=False)
+                except OSError:
+                    continue
+                found.append({"name": shown(name), "path": shown(path), "bytes": facts.st_size, "own": log_set.own})
+        return {"logs": found}
+
+    def tail(self, name: str, lines: int) -> Json:
+        """The last lines of a log by its name (`access.log`, `access`) or path. Raises Refused for any other."""
+        wanted = name or OWN_LOGS[0]
+        for log_set in log_sets(self._config()):
+            for known, path in self._live(log_set):
+                if wanted in (known, known.removesuffix(".log"), path):
+                    try:
+                        return {"name": known, "path": path, "lines": follow.tail(path, min(lines, MAX_LINES))}
+                    except FileNotFoundError:
+                        return {"name": known, "path": path, "lines": []}
+                    except OSError as e:
+                        raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
+        raise Refused(f"cannot show {name}: no log of that name; see modelward logs --list")
+
+    def _live(self, log_set: LogSet) -> list[tuple[str, str]]:
+        try:
+            fd = open_log_directory(log_set.directory, self._files)
+        except (OSError, Refused):
+            return []
+        try:
+            listing = look(fd, self._files)
+        except OSError:
+            return []
+        finally:
+            self._files.close(fd)
+        return [(name, f"{log_set.directory}/{name}") for name in live_names(listing, log_set.patterns)]
+
+    def _path_of(self, sets: Sequence[LogSet], file: str) -> str:
+        if not file or "/" in file:
+            return file
+        for log_set in sets:
+            for name, path in self._live(log_set):
+                if file in (name, name.removesuffix(".log")):
+                    return path
+        return file

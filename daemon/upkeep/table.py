@@ -1,0 +1,82 @@
+"""What a walk found, in columns: about a hundred bytes an entry, so that a million entries can be planned in memory.
+
+Pure storage. A row is a file (or a whole directory where that is the unit); a place is a directory that holds rows.
+Row and place numbers stay valid for the life of the table. The table remembers identity (inode and later of the
+change and modification times), so that an executor can tell that an entry is still the one that was planned.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory below the root; `parent` is -1 for the root itself, whose name is ""."""
+
+    parent: int
+    name: str
+    inode: int
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows of one root. `codes` says what is known of each row (see quota.py)."""
+
+    root: str
+    device: int = 0
+    places: list[Place] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    where: array[int] = field(default_factory=lambda: array("i"))
+    inodes: array[int] = field(default_factory=lambda: array("Q"))
+    bytes: array[int] = field(default_factory=lambda: array("q"))
+    stamps: array[float] = field(default_factory=lambda: array("d"))
+    codes: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add_place(self, parent: int, name: str, inode: int) -> int:
+        """The number of a new place."""
+        self.places.append(Place(parent, name, inode))
+        return len(self.places) - 1
+
+    def add(self, place: int, name: str, inode: int, used_bytes: int, stamp: float, code: int) -> int:
+        """The number of a new row. `stamp` is in seconds since 1970."""
+        self.names.append(name)
+        self.where.append(place)
+        self.inodes.append(inode)
+        self.bytes.append(used_bytes)
+        self.stamps.append(stamp)
+        self.codes.append(code)
+        return len(self.names) - 1
+
+    def extend(
+        self,
+        place: int,
+        names: list[str],
+        inodes: list[int],
+        used_bytes: list[int],
+        stamps: list[float],
+        codes: list[int],
+    ) -> None:
+        """Many rows of one place at once; all lists of one length."""
+        self.names.extend(names)
+        self.where.extend([place] * len(names))
+        self.inodes.extend(inodes)
+        self.bytes.extend(used_bytes)
+        self.stamps.extend(stamps)
+        self.codes.extend(codes)
+
+    def parts(self, place: int) -> list[str]:
+        """The names from below the root down to a place; empty for the root."""
+        names: list[str] = []
+        while place >= 0 and self.places[place].parent >= 0:
+            names.append(self.places[place].name)
+            place = self.places[place].parent
+        return names[::-1]
+
+    def path(self, row: int) -> str:
+        """The row's path, for people: the root's path in front, never to be opened."""
+        return "/".join([self.root.rstrip("/"), *self.parts(self.where[row]), self.names[row]])

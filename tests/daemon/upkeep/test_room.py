@@ -1,0 +1,196 @@
+"""Upkeep as the daemon uses it: from a configuration to answers ready for JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.daemon.upkeep.clocks import HandClock
+
+from modelward.daemon.config import Config, parse
+from modelward.daemon.errors import Refused
+from modelward.daemon.upkeep.room import BACK_OFF_SECONDS, Upkeep
+from modelward.daemon.upkeep.settings import log_sets, rules
+
+MONTH = 30 * 86400.0
+
+
+def configuration(base: Path, extra: str = "") -> Config:
+    text = f"""
+[models]
+root = "{base}/models"
+[control]
+runtime_dir = "{base}/run"
+state_dir = "{base}/state"
+cache_dir = "{base}/cache"
+[logs]
+dir = "{base}/logs"
+max_size = "4KiB"
+[[logs.extra]]
+path = "{base}/webui/*.log"
+method = "collapse"
+[disk]
+min_free = "0"
+target_free = "0"
+[[disk.class]]
+name = "uploads"
+path = "{base}/state/uploads"
+max_age = "1d"
+max_bytes = 0
+{extra}
+"""
+    return parse(text, "test")
+
+
+class House:
+    """A configured daemon's directories, and upkeep that believes to run a month from now."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        for name in ("models", "state/uploads", "state/tmp", "cache/compiled", "logs", "webui"):
+            (base / name).mkdir(parents=True, mode=0o750)
+        self.config = configuration(base)
+        self.clock = HandClock(wall=base.stat().st_ctime + MONTH)
+        self.upkeep = Upkeep(lambda: self.config, self.clock, pids=lambda: [os.getpid()])
+
+    def sweep(self, **kwargs: bool) -> dict[str, Any]:
+        return asyncio.run(self.upkeep.sweep(**kwargs))
+
+    def disk(self) -> dict[str, Any]:
+        return asyncio.run(self.upkeep.disk())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    found = House(tmp_path / "house")
+    yield found
+    found.upkeep.close()
+
+
+def test_classes_come_cheapest_first_and_an_operators_class_takes_a_built_in_ones_place(tmp_path: Path) -> None:
+    order = [rule.name for rule in rules(configuration(tmp_path))]
+    assert order == ["tmp", "cache", "logs", "uploads", "compiled", "versions"]
+    added = (
+        f'[[disk.class]]\nname = "tmp"\npath = "{tmp_path}/scratch"\n[[disk.class]]\nname = "more"\npath = "/srv/more"'
+    )
+    again = rules(configuration(tmp_path, added))
+    assert [rule.name for rule in again] == ["tmp", "cache", "logs", "uploads", "more", "compiled", "versions"]
+    assert again[0].path == f"{tmp_path}/scratch"
+
+
+def test_our_logs_are_reopened_and_others_rotated_as_configured(tmp_path: Path) -> None:
+    own, extra = log_sets(configuration(tmp_path))
+    assert (own.own, own.policy.method, own.policy.max_size_bytes) == (True, "reopen", 4096)
+    assert (extra.directory, extra.patterns, extra.policy.method) == (f"{tmp_path}/webui", ("*.log",), "collapse")
+
+
+def test_every_answer_is_ready_for_json(house: House) -> None:
+    (house.base / "logs/access.log").write_text("line\n" * 2000)
+    (house.base / "state/uploads/old\udcff").write_bytes(b"x")
+    answers = [
+        house.disk(),
+        house.upkeep.progress(),
+        house.sweep(dry_run=True),
+        house.sweep(),
+        house.upkeep.rotate(),
+        house.upkeep.compress(own=True),
+        house.upkeep.tidy(),
+        house.upkeep.make_room(),
+        house.upkeep.logs(),
+        house.upkeep.tail("access", 5),
+    ]
+    for answer in answers:
+        json.dumps(answer).encode()
+
+
+def test_a_dry_run_lists_what_would_go_and_why(house: House) -> None:
+    (house.base / "state/uploads/a.wav").write_bytes(b"x" * 100)
+    (house.base / "state/tmp/b").write_bytes(b"x" * 100)
+    listed = house.sweep(dry_run=True)["listed"]
+    assert [(Path(entry["path"]).name, entry["class"], entry["because"]) for entry in listed] == [
+        ("b", "tmp", "older than 1d"),
+        ("a.wav", "uploads", "older than 1d"),
+    ]
+    assert (house.base / "state/uploads/a.wav").exists()
+
+
+def test_versions_and_compiled_ones_are_left_to_retention(house: House) -> None:
+    for name in ("models/v1", "cache/compiled/v1-abc"):
+        (house.base / name).mkdir()
+        (house.base / name / "model.onnx").write_bytes(b"x")
+    house.config = house.config.model_copy(update={"disk": configuration(house.base).disk.model_copy(update=_all())})
+    house.sweep(by_hand=True)
+    assert (house.base / "models/v1/model.onnx").exists()
+    assert (house.base / "cache/compiled/v1-abc/model.onnx").exists()
+
+
+def _all() -> dict[str, object]:
+    from modelward.daemon.units import Share
+
+    return {"min_free": Share(percent=100), "target_free": Share(percent=100)}
+
+
+def test_a_full_disk_that_cannot_be_helped_is_said_once_and_left_for_ten_minutes(house: House) -> None:
+    house.config = house.config.model_copy(update={"disk": house.config.disk.model_copy(update=_all())})
+    first = house.sweep()
+    assert any("cannot bring the disk" in sentence for sentence in first["trouble"])
+    house.clock.advance(60)
+    second = house.sweep()
+    assert second["resting"] and not second["trouble"]
+    assert house.sweep(by_hand=True)["trouble"]
+    house.clock.advance(BACK_OFF_SECONDS + 60)
+    assert house.sweep()["trouble"]
+
+
+def test_a_jump_of_the_wall_clock_removes_nothing(house: House) -> None:
+    path = house.base / "state/uploads/mine"
+    path.write_bytes(b"x")
+    house.clock.step(-MONTH + 700)
+    house.sweep()
+    house.clock.advance(60)
+    house.clock.step(70 * 365 * 86400.0)
+    assert "jumped" in house.sweep()["trouble"][0]
+    house.clock.advance(60)
+    house.sweep()
+    assert path.exists()
+
+
+def test_rotates_tells_and_compresses_in_turn(house: House) -> None:
+    log = house.base / "logs/access.log"
+    log.write_text("line\n" * 2000)
+    assert house.upkeep.rotate()["tell_writers"]
+    assert not house.upkeep.rotate()["tell_writers"]
+    house.upkeep.compress(own=True)
+    assert len(list(log.parent.glob("access.log.*.gz"))) == 1
+
+
+def test_one_log_can_be_rotated_by_its_short_name(house: House) -> None:
+    for name in ("access.log", "error.log"):
+        (house.base / "logs" / name).write_text("line\n")
+    house.upkeep.rotate(force=True, file="error")
+    assert len(list((house.base / "logs").glob("error.log.*"))) == 1
+    assert not list((house.base / "logs").glob("access.log.*"))
+
+
+def test_shows_logs_by_name_and_nothing_else(house: House) -> None:
+    (house.base / "logs/access.log").write_text("one\ntwo\nthree\n")
+    (house.base / "webui/app.log").write_text("theirs\n")
+    assert house.upkeep.tail("access.log", 2)["lines"] == ["two", "three"]
+    assert house.upkeep.tail("app", 2)["lines"] == ["theirs"]
+    assert [entry["name"] for entry in house.upkeep.logs()["logs"]] == ["access.log", "app.log"]
+    for name in ("../../../etc/passwd", "/etc/passwd", "..", "access.log/../../secret", "\x00"):
+        with pytest.raises(Refused, match="no log of that name"):
+            house.upkeep.tail(name, 5)
+
+
+def test_work_runs_on_a_thread_of_its_own_one_thing_after_another(house: House) -> None:
+    async def ask() -> list[str]:
+        return await asyncio.gather(*(house.upkeep.aside(lambda: threading.current_thread().name) for _ in range(3)))
+
+    assert set(asyncio.run(ask())) == {"upkeep_0"}

@@ -1,0 +1,40 @@
+"""What tests of rollouts share: policies, and a rollout under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tests.daemon.workers.room import Room
+from tests.support import soon
+
+from modelward.daemon.workers.conduct import Rollout
+from modelward.daemon.workers.rollout import Policy
+
+QUICK = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=20)
+BAKED = Policy(canary=1, bake_seconds=0.6, reload_timeout_seconds=20)
+LONG = Policy(canary=1, bake_seconds=30, reload_timeout_seconds=20)
+IMPATIENT = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=0.5)
+V1, V2 = "v1", "v2"
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), 60))  # type: ignore[arg-type]
+
+
+def steps(rollout: Rollout) -> list[str]:
+    return [step["step"] for step in rollout.steps]
+
+
+def under_way(it: Room, rollout: Rollout, policy: Policy) -> asyncio.Task[Rollout]:
+    return asyncio.get_running_loop().create_task(it.conductor.run(rollout, policy))
+
+
+def moved(it: Room, version: str = V2) -> list[str]:
+    return [name for name, serving in it.serving().items() if serving == version]
+
+
+async def canary(it: Room) -> str:
+    """The name of the first worker moved, once it is."""
+    await soon(lambda: moved(it))
+    return moved(it)[0]

@@ -1,0 +1,187 @@
+"""How a pool ends, and what it leaves to the next daemon: real children, a real file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.children import HANG, IGNORES_SIGTERM, program
+from tests.daemon.workers.shop import Shop, run
+from tests.support import soon
+
+from modelward.daemon.clock import SystemClock
+from modelward.daemon.processes import identity
+from modelward.daemon.workers.pool import Pool
+from modelward.worker.protocol import WorkerSettings
+
+
+def test_closing_lets_them_leave_and_kills_who_does_not(tmp_path: Path) -> None:
+    async def work(shop: Shop) -> None:
+        shop.pool.wanted = 2
+        shop.pool.step()
+        await soon(lambda: (tmp_path / "w1").exists() and (tmp_path / "w2").exists())
+        shop.code = HANG
+        shop.pool.wanted = 3
+        shop.pool.step()
+        await asyncio.wait_for(shop.pool.close(0.3), 10)
+        assert shop.names() == []
+        assert {e.name: e.status for e in shop.ended}["w1"] == -signal.SIGKILL
+        assert all(e.retired for e in shop.ended)
+        assert not (tmp_path / "workers.json").exists()
+
+    run(tmp_path, IGNORES_SIGTERM, work)
+
+
+def test_closing_while_they_die_by_themselves_ends_too(tmp_path: Path) -> None:
+    async def work(shop: Shop) -> None:
+        shop.pool.wanted = 4
+        shop.pool.step()
+        for hand in shop.pool.hands():
+            os.kill(hand.child.pid, signal.SIGKILL)
+        await asyncio.wait_for(shop.pool.close(5.0), 5)
+        assert shop.names() == []
+
+    run(tmp_path, HANG, work)
+
+
+# what is written down
+
+
+def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_path: Path) -> None:
+    async def first() -> list[int]:
+        shop = Shop(tmp_path, HANG)
+        shop.pool.wanted = 2
+        shop.pool.step()
+        return [hand.child.pid for hand in shop.pool.hands()]
+
+    async def second(pids: list[int]) -> None:
+        shop = Shop(tmp_path, HANG)
+        shop.pool.wanted = 3
+        assert [who.pid for who in shop.pool.remembered().values()] == pids
+        shop.pool.step()
+        for name in ("w1", "w2"):
+            shop.pool.heard(name, ready=True)
+        shop.pool.step()
+        assert shop.names() == ["w1", "w2", "w3"]
+        assert [hand.child.pid for hand in shop.pool.hands()][:2] == pids
+        os.kill(pids[0], signal.SIGKILL)
+        os.waitpid(pids[0], 0)  # the test is their parent
+        await shop.all_ended(1)
+        assert (shop.ended[0].status, shop.ended[0].because) == (None, "it ended")
+        written = json.loads((tmp_path / "workers.json").read_text())
+        assert [w["name"] for w in written["workers"]] == ["w2", "w3"]
+        await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pids[1], 0))
+
+    pids = asyncio.run(first())
+    asyncio.run(asyncio.wait_for(second(pids), 30))
+
+
+def test_a_number_that_is_somebody_elses_now_is_neither_taken_nor_touched(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(program(HANG))
+    try:
+        who = identity(stranger.pid)
+        assert who is not None
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        record = {"name": "w7", "pid": who.pid, "started_ticks": who.started_ticks - 1}
+        (tmp_path / "workers.json").write_text(json.dumps({"boot": boot, "number": 7, "workers": [record]}))
+
+        async def work(shop: Shop) -> None:
+            assert shop.pool.remembered() == {}
+            shop.pool.step()
+            assert shop.names() == ["w8"]
+
+        run(tmp_path, HANG, work)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_numbers_of_another_boot_mean_nobody(tmp_path: Path) -> None:
+    me = identity(os.getpid())
+    assert me is not None
+    record = {"name": "w1", "pid": me.pid, "started_ticks": me.started_ticks}
+    (tmp_path / "workers.json").write_text(json.dumps({"boot": "another", "number": 1, "workers": [record]}))
+
+    async def work(shop: Shop) -> None:
+        assert shop.pool.remembered() == {}
+
+    run(tmp_path, HANG, work)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"boot": 1, "workers": 3, "number": null}']
+)
+def test_a_record_that_is_no_record_is_nobody(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "workers.json").write_bytes(content)
+
+    async def work(shop: Shop) -> None:
+        assert shop.pool.remembered() == {}
+        shop.pool.step()
+        assert shop.names() == ["w1"]
+
+    run(tmp_path, HANG, work)
+
+
+def test_a_record_that_can_not_be_written_stops_no_worker(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+
+    async def work(shop: Shop) -> None:
+        shop.pool.step()
+        assert shop.names() == ["w1"]
+
+    run(gone, HANG, work)
+    assert not gone.exists()
+
+
+def test_a_daemon_that_fails_while_starting_leaves_former_workers_alone(tmp_path: Path) -> None:
+    async def first() -> int:
+        shop = Shop(tmp_path, HANG)
+        shop.pool.step()
+        return shop.pid("w1")
+
+    async def second() -> None:
+        shop = Shop(tmp_path, HANG)
+        ((name, who),) = shop.pool.remembered().items()
+        assert shop.pool.take_back(name, who), "it had joined already"
+        await shop.pool.close(5.0)
+
+    async def third(pid: int) -> None:
+        shop = Shop(tmp_path, HANG)
+        shop.pool.remembered()
+        shop.pool.step()
+        assert shop.pid("w1") == pid
+        await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pid, 0))
+
+    pid = asyncio.run(first())
+    try:
+        asyncio.run(second())
+        assert identity(pid)
+        asyncio.run(asyncio.wait_for(third(pid), 20))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_of_ours_is_started_with_its_settings_and_the_listening_socket(tmp_path: Path) -> None:
+    async def work() -> None:
+        pool = Pool(
+            runtime_dir=tmp_path,
+            clock=SystemClock(),
+            ended=lambda ended: ends.append(ended.status),
+            drain=lambda name: False,
+            settings=lambda name: (WorkerSettings(name, "/w.sock", "/a.sock", 99, kind="no such kind"), 2),
+        )
+        ends: list[int | None] = []
+        pool.wanted = 1
+        pool.step()
+        await soon(lambda: ends, 30)
+        assert ends == [3], "descriptor 99 is no listening socket: it can never boot"
+
+    asyncio.run(work())

@@ -1,0 +1,41 @@
+"""One small SenseVoice-shaped version for all of the compiler's tests: built once, read by all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.bench import shape, tones
+
+from modelward.worker.compile.compiler import Compiled, compile_model
+
+from .graphs import VNNI
+
+
+@pytest.fixture(scope="session")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shape.write_version(tmp_path_factory.mktemp("shaped"), shape.SMALL, fp32=True)
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[dict[str, Any]]:
+    return [tones.feeds(tones.features(tones.clip(seconds, 50 + i)[0])) for i, seconds in enumerate((2.0, 4.0))]
+
+
+def always_better(runs: Any, rounds: int) -> list[float]:
+    """A clock on which the second is twice as fast: for tests that are not about time."""
+    return [2.0, 1.0]
+
+
+@pytest.fixture
+def compile_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Compiled]:
+    def compile_it(**more: Any) -> Compiled:
+        arguments = {"level": "exact", "probe_inputs": clips, "flags": VNNI, "measure": always_better} | more
+        source = arguments.pop("source", version / "model_quant.onnx")
+        out = arguments.pop("out_dir", tmp_path / "out")
+        out.mkdir(exist_ok=True)
+        return compile_model(source, out, **arguments)
+
+    return compile_it

@@ -1,0 +1,102 @@
+"""ONNX Runtime's part: tidying a graph, opening it, and writing the form that workers map.
+
+What `write_mapped` leaves is the graph after every optimisation and one data file with all weights, also in the layout
+the kernels want, so that a session maps it and copies next to nothing. Such a file is right only for the ONNX Runtime
+and the CPU that wrote it. Errors of ONNX Runtime come out as CannotOptimise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+CPU = "CPUExecutionProvider"
+MODEL, DATA = "model.onnx", "model.weights"
+INLINE_BYTES = 1024  # smaller tensors stay in the graph
+
+ORT_ERRORS = tuple(
+    {e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)}
+    | {RuntimeError, ValueError, OSError}
+)
+
+
+class CannotOptimise(RuntimeError):
+    """ONNX Runtime would not load or write a graph; the text has its reason."""
+
+
+def options(threads: int, level: Any) -> ort.SessionOptions:
+    """Options every session of ours has: sequential, no spinning, quiet."""
+    made = ort.SessionOptions()
+    made.intra_op_num_threads, made.inter_op_num_threads = max(1, threads), 1
+    made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    made.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    made.log_severity_level = 3
+    made.graph_optimization_level = level
+    return made
+
+
+def open_model(path: Path, threads: int) -> ort.InferenceSession:
+    """A session as a worker opens a version as it came: every optimisation."""
+    return _session(path, options(threads, ort.GraphOptimizationLevel.ORT_ENABLE_ALL))
+
+
+def open_mapped(path: Path, threads: int) -> ort.InferenceSession:
+    """A session as a worker opens a compiled form: nothing is optimised again, weights are mapped as they lie."""
+    return _session(path, options(threads, ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
+
+
+def tidied(source: Path, work: Path, threads: int) -> onnx.ModelProto:
+    """The model after ONNX Runtime's basic, meaning-preserving clean-up, weights in memory.
+
+    Exporters spell the same network in different ways; behind this the spellings differ less.
+    """
+    wanted = options(threads, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    wanted.optimized_model_filepath = str(work / "tidy.onnx")
+    wanted.add_session_config_entry("session.optimized_model_external_initializers_file_name", "tidy.weights")
+    wanted.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(INLINE_BYTES)
+    )
+    wanted.add_session_config_entry("session.disable_prepacking", "1")
+    _session(source, wanted)
+    return onnx.load(work / "tidy.onnx")
+
+
+def save(model: onnx.ModelProto, directory: Path) -> Path:
+    """The graph as it is, weights beside it, for a session to read. The weights in `model` are gone afterwards."""
+    directory.mkdir()
+    path = directory / "graph.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="graph.weights", size_threshold=INLINE_BYTES)
+    return path
+
+
+def write_mapped(source: Path, directory: Path, threads: int) -> Path:
+    """Writes `directory`/model.onnx and model.weights from the graph at `source`; returns the former."""
+    wanted = options(threads, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    wanted.optimized_model_filepath = str(directory / MODEL)
+    wanted.add_session_config_entry("session.optimized_model_external_initializers_file_name", DATA)
+    wanted.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(INLINE_BYTES)
+    )
+    wanted.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
+    _session(source, wanted)
+    return directory / MODEL
+
+
+def digest_of(path: Path) -> tuple[int, str]:
+    """(bytes, SHA-256 hex) of a file."""
+    with path.open("rb") as f:
+        sha256 = hashlib.file_digest(f, "sha256").hexdigest()
+    return path.stat().st_size, sha256
+
+
+def _session(path: Path, wanted: ort.SessionOptions, providers: Sequence[str] = (CPU,)) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(str(path), wanted, providers=list(providers))
+    except ORT_ERRORS as e:
+        raise CannotOptimise(f"cannot open {path.name}: {' '.join(str(e).split())[:500]}") from e

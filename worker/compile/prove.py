@@ -1,0 +1,110 @@
+"""Whether two forms of a model answer the same, and which of them is cheaper.
+
+Answers are kept as a hash of the logits and the best id of each frame. `exact` asks for every bit of the logits; `fast`
+for what a client can see: tags, tokens and their times. Times are CPU time, taken turn by turn in one process; a busy
+machine only ever adds to them, so the least of several rounds is what is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Feeds = Mapping[str, Array]
+Run = Callable[[Feeds], Sequence[Array]]
+
+PROMPT_FRAMES = 4
+BLANK = 0
+
+TURN_SECONDS = 0.02
+MOST_TIMES = 50
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One clip's answer: SHA-256 of the logits' bytes ("" when only ids are known), best ids i64 [T+4], the rest."""
+
+    bits: str
+    ids: tuple[int, ...]
+    rest: str
+
+
+def answer(outputs: Sequence[Array]) -> Answer:
+    """From a run's outputs: logits [1,T,V] or ids [1,T] first. Anything else counts by its bytes alone."""
+    first = np.ascontiguousarray(outputs[0])
+    rest = hashlib.sha256()
+    for other in outputs[1:]:
+        rest.update(np.ascontiguousarray(other).tobytes())
+    if np.issubdtype(first.dtype, np.integer):
+        return Answer("", tuple(int(i) for i in first.reshape(-1)), rest.hexdigest())
+    bits = hashlib.sha256(f"{first.dtype.str}{first.shape}".encode())
+    bits.update(first.tobytes())
+    ids = tuple(int(i) for i in first.argmax(-1).reshape(-1)) if first.ndim == 3 else ()
+    return Answer(bits.hexdigest(), ids, rest.hexdigest())
+
+
+def same_bits(one: Answer, other: Answer) -> bool:
+    """Logits and everything else bit for bit; where one side has only ids, those of every frame."""
+    if one.rest != other.rest:
+        return False
+    return one.bits == other.bits if one.bits and other.bits else one.ids == other.ids
+
+
+def same_reading(one: Answer, other: Answer) -> bool:
+    """What a client can see: the tags of the prompt frames, the tokens and the frame each begins at."""
+    return one.rest == other.rest and reading(one.ids) == reading(other.ids)
+
+
+def much_alike(one: Answer, other: Answer) -> bool:
+    """As many frames, and nine in ten the same: for clips cut anywhere, whose edges hold what nobody would say."""
+    equal = sum(a == b for a, b in zip(one.ids, other.ids, strict=False))
+    return one.rest == other.rest and len(one.ids) == len(other.ids) and 10 * equal >= 9 * len(one.ids)
+
+
+def reading(ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """(tags, (token, first frame) …) by greedy CTC decoding: equal neighbours merged, blanks dropped."""
+    frames = ids[PROMPT_FRAMES:]
+    starts = [(t, i) for i, t in enumerate(frames) if t != BLANK and (i == 0 or frames[i - 1] != t)]
+    return tuple(ids[:PROMPT_FRAMES]), tuple(starts)
+
+
+def cpu_seconds(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Least CPU seconds of each over `rounds` turns; the caller has run each once before.
+
+    Some kernels count CPU time in ticks of milliseconds: what is shorter than TURN_SECONDS is run several times a turn
+    and timed by the wall, of which the least is as telling for so short a time.
+    """
+    times = [_times(run) for run in runs]
+    least = [math.inf] * len(runs)
+    for _ in range(rounds):
+        for place, run in enumerate(runs):
+            cpu, wall = time.process_time(), time.perf_counter()
+            for _ in range(times[place]):
+                run()
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            least[place] = min(least[place], (cpu if cpu > TURN_SECONDS else wall) / times[place])
+    return least
+
+
+def _times(run: Callable[[], object]) -> int:
+    before = time.perf_counter()
+    run()
+    return max(1, min(MOST_TIMES, math.ceil(TURN_SECONDS / max(1e-6, time.perf_counter() - before))))
+
+
+def at_length(feeds: Feeds, frames: int) -> dict[str, Array]:
+    """The same clip cut or repeated to `frames` feature frames: f32 [1,T,F] first, i32 [1] lengths second."""
+    speech, lengths, *others = feeds
+    source = feeds[speech]
+    repeats = -(-frames // source.shape[1])
+    made = {speech: np.ascontiguousarray(np.tile(source, (1, repeats, 1))[:, :frames])}
+    made[lengths] = np.full_like(feeds[lengths], frames)
+    return made | {name: feeds[name] for name in others}
