@@ -110,7 +110,7 @@ def test_a_sweep_shows_what_it_would_remove_before_it_may(panel: RunningPanel, b
     page.click("Cancel", "dialog")
     page.click("Sweep…", "#upkeep")
     page.click("Remove these", "dialog")
-    page.reads(".notices", "swept")
+    page.reads(".notices .good", "2 files removed, 3.0 MiB")
     assert panel.desk.wishes == [("sweep", True), ("sweep", True), ("sweep", False)]
 
 
@@ -128,7 +128,7 @@ def test_a_rotation_shows_its_steps_first(panel: RunningPanel, browser: Open, la
     page.click(label, "#upkeep")
     page.reads("dialog", "rotate", "access.log.20261122", "larger than 100 MiB", "1 left as they are")
     page.click("Rotate these", "dialog")
-    page.reads(".notices", "rotated")
+    page.reads(".notices .good", "Steps done: 1")
     assert panel.desk.wishes == [("rotate", (True, force)), ("rotate", (False, force))]
 
 

@@ -93,11 +93,11 @@ class FakeDesk:
 
     async def sweep(self, dry_run: bool) -> Json:
         self.wishes.append(("sweep", dry_run))
-        return self.swept | {"dry_run": dry_run, "success": True, "message": "swept"}
+        return self.swept | {"dry_run": dry_run}
 
     async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
         self.wishes.append(("rotate", (dry_run, force)))
-        return self.rotated | {"dry_run": dry_run, "success": True, "message": "rotated"}
+        return self.rotated | {"dry_run": dry_run}
 
     def _wish(self, verb: str, about: object) -> Json:
         self.wishes.append((verb, about))

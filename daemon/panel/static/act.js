@@ -54,12 +54,15 @@ export async function mayChange() {
   return session.now().may_change || session.logIn();
 }
 
-/** Does it and shows how it ended; resolves to the answer. */
-export async function carryOut({ title, path, body = {} }) {
+/** Does it and shows how it ended, in the words of `outcome(data)` where the daemon has none; resolves to the answer. */
+export async function carryOut({ title, path, body = {}, outcome = () => '' }) {
   const update = notice('busy', title, t('notice.busy'));
   let answer = await post(path, body);
   if (answer.status === 401 && (await session.logIn())) answer = await post(path, body);
-  update(answer.ok ? 'good' : 'bad', answer.message || t(answer.ok ? 'notice.done' : 'notice.failed'));
+  const trouble = answer.data.trouble ?? [];
+  const good = answer.ok && trouble.length === 0;
+  const said = answer.message || (answer.ok && outcome(answer.data)) || t(good ? 'notice.done' : 'notice.failed');
+  update(good ? 'good' : 'bad', [said, ...trouble].join('; '));
   return answer;
 }
 

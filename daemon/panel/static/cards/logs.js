@@ -7,6 +7,7 @@ import * as f from '../format.js';
 import { t } from '../i18n.js';
 
 const FOLLOW_SECONDS = 2;
+const FIRST = 'modelward.log';
 const COUNTS = [200, 1000, 5000];
 const LEVELS = ['debug', 'info', 'warning', 'error', 'critical'];
 
@@ -77,7 +78,7 @@ export function logs() {
       say(problem, answer.message);
       return;
     }
-    const before = choice.value;
+    const before = choice.value || FIRST;
     choice.replaceChildren(...(answer.data.logs ?? []).map((log) => h('option', { value: log.name, title: log.path }, `${log.name} (${f.bytes(log.bytes)})`)));
     if ([...choice.options].some((option) => option.value === before)) choice.value = before;
     await load();

@@ -61,7 +61,7 @@ function rotatePlan(data) {
 }
 
 /** A button that shows the dry run first and only then offers to do it. */
-function planned(kind, { plan, isEmpty, body = {} , after = () => {} , label = t(`${kind}.button`) }) {
+function planned(kind, { plan, isEmpty, outcome, body = {}, after = () => {}, label = t(`${kind}.button`) }) {
   const element = h('button', { type: 'button', class: 'small' }, label);
   element.addEventListener('click', async () => {
     if (!(await mayChange())) return;
@@ -75,7 +75,7 @@ function planned(kind, { plan, isEmpty, body = {} , after = () => {} , label = t
       const nothing = isEmpty(dry.data);
       const agreed = await confirm({ title: label, content: plan(dry.data), yes: nothing ? '' : t(`${kind}.yes`), danger: kind === 'sweep', wide: true });
       if (!agreed) return;
-      await carryOut({ title: label, path: `/v1/${kind}?wait=1`, body: { ...body, dry_run: false } });
+      await carryOut({ title: label, path: `/v1/${kind}?wait=1`, body: { ...body, dry_run: false }, outcome });
       after();
     } finally {
       element.disabled = false;
@@ -111,11 +111,17 @@ export function upkeep() {
     await count();
     recount.disabled = false;
   } }, t('disk.count'));
+  const rotation = {
+    plan: rotatePlan,
+    isEmpty: (data) => !(data.steps ?? []).some((step) => step.action !== 'spared'),
+    outcome: (data) => t('rotate.did', { count: f.count((data.steps ?? []).filter((step) => step.action !== 'spared').length) }),
+    after: count,
+  };
   const tools = [
     recount,
-    planned('rotate', { plan: rotatePlan, isEmpty: (data) => !(data.steps ?? []).some((step) => step.action !== 'spared'), after: count }),
-    planned('rotate', { plan: rotatePlan, isEmpty: (data) => !(data.steps ?? []).some((step) => step.action !== 'spared'), after: count, body: { force: true }, label: t('rotate.force') }),
-    planned('sweep', { plan: sweepPlan, isEmpty: (data) => !data.removed?.files, after: count }),
+    planned('rotate', rotation),
+    planned('rotate', { ...rotation, body: { force: true }, label: t('rotate.force') }),
+    planned('sweep', { plan: sweepPlan, isEmpty: (data) => !data.removed?.files, outcome: (data) => t('sweep.did', { files: f.count(data.removed?.files), bytes: f.bytes(data.removed?.bytes) }), after: count }),
   ];
   return card('upkeep', t('upkeep.title'), { wide: 'half', tools }, problem, disks, classes.element, largestBox);
 }
