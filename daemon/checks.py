@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import ipaddress
 import math
 import re
@@ -17,10 +18,10 @@ from typing import Final
 
 from pydantic import BeforeValidator
 
+from .figures import FIGURES
 from .units import MAX_BYTES, YEAR, Share, describe, parse_duration, parse_share, parse_size, show_duration, show_size
 
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
-_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _CLASS_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _PROVIDER: Final = re.compile(r"[A-Za-z0-9]{1,64}ExecutionProvider", re.ASCII)
 _ALERT_URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://\S{1,4096}", re.ASCII | re.IGNORECASE)
@@ -192,6 +193,13 @@ def _matching(pattern: re.Pattern[str], right: str) -> Callable[[str], str]:
     return check
 
 
+def _figure(text: str) -> str:
+    if text not in FIGURES:
+        near = difflib.get_close_matches(text, FIGURES, 1, 0.4) or ["disk_used_percent"]
+        raise ValueError(f'{describe(text)} is no figure; one of {len(FIGURES)} (docs/metrics.md), like "{near[0]}"')
+    return text
+
+
 def _alert_url(text: str) -> str:
     if not _ALERT_URL.fullmatch(text):
         # Such an address often holds a password: it is not repeated.
@@ -206,7 +214,7 @@ plain_name = text_check(_plain_name)
 address = text_check(_address)
 address_or_none = text_check(_address_or_none)
 minisign_key = text_check(_minisign_key)
-metric_name = text_check(_matching(_WORD, 'a name like "disk_used_percent"'))
+metric_name = text_check(_figure)
 class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, like "uploads"'))
 provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
 alert_url = text_check(_alert_url)

@@ -35,7 +35,10 @@ SOON_SECONDS = 1.0
 
 
 class Housekeeping:
-    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer."""
+    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer.
+
+    `trouble` are sentences that are worth an alert; `last` is what the last sweep said; the counts only grow.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class Housekeeping:
         self._task: asyncio.Task[None] | None = None
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
         self.trouble: tuple[str, ...] = ()
+        self.last: Json = {}
+        self.sweeps = self.removed_files = self.removed_bytes = 0
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="upkeep")
@@ -210,6 +215,10 @@ class Housekeeping:
 
     def _swept(self, done: Json) -> None:
         self._complain(tuple(done.get("trouble", ())))
+        self.last = done
+        self.sweeps += 1
+        self.removed_files += done.get("removed", {}).get("files", 0)
+        self.removed_bytes += done.get("removed", {}).get("bytes", 0)
         if any(row.get("removed") for row in done.get("classes", ())):
             self._ledger.note("sweep", "", "disk swept", classes=done["classes"])
 

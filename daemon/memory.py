@@ -22,19 +22,24 @@ def _machine(proc: Path) -> int | None:
     return None
 
 
-def _groups(proc: Path, groups: Path) -> int | None:
-    """The tightest limit of version 2 groups from ours up to the root."""
-    with suppress(OSError, ValueError):
+def group_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] | None:
+    """Limit and free bytes of the version 2 group, from ours up to the root, that has least left; None for no limit."""
+    with suppress(OSError, ValueError, StopIteration):
         path = next(
             line.partition("::")[2] for line in (proc / "self/cgroup").read_text().splitlines() if line[:3] == "0::"
         )
         place = groups / path.strip("/")
-        left = [free for group in (place, *place.parents) if (free := _left(group)) is not None]
-        return min(left, default=None)
+        limits = [found for group in (place, *place.parents) if (found := _left(group)) is not None]
+        return min(limits, key=lambda found: found[1], default=None)
     return None
 
 
-def _left(group: Path) -> int | None:
+def _groups(proc: Path, groups: Path) -> int | None:
+    found = group_limit(proc, groups)
+    return None if found is None else found[1]
+
+
+def _left(group: Path) -> tuple[int, int] | None:
     try:
         limit = (group / "memory.max").read_text().strip()
         if limit == "max":
@@ -44,6 +49,6 @@ def _left(group: Path) -> int | None:
             name, _, value = line.partition(" ")
             if name in _RECLAIMABLE:
                 used -= int(value)
-        return max(0, int(limit) - used)
+        return int(limit), max(0, int(limit) - used)
     except (OSError, ValueError):
         return None

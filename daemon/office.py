@@ -27,6 +27,7 @@ from .models.lifecycle import State
 from .models.sight import Names, RootSeen
 from .models.watch import Watch
 from .rolling import Command, Rolling
+from .vigil import Vigil
 from .workers.crew import Crew
 from .workers.pool import Pool
 
@@ -34,6 +35,13 @@ Json = dict[str, Any]
 WAIT_SECONDS = 3600.0
 """The longest that a client is kept waiting for a decision."""
 PENDING = (State.SEEN, State.SETTLING, State.VALIDATING)
+
+
+class HasProblem(Protocol):
+    """A part that may be missing: `problem` says why, "" while all is well."""
+
+    @property
+    def problem(self) -> str: ...
 
 
 class Daemon(Protocol):
@@ -49,7 +57,11 @@ class Daemon(Protocol):
     ledger: Ledger
     housekeeping: Housekeeping
     watch: Watch
+    vigil: Vigil
     log: Any
+
+    @property
+    def panel(self) -> HasProblem: ...
 
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
@@ -79,7 +91,7 @@ class Office:
         peers = s.crew.peers()
         rollout = s.rolling.conductor.current
         shapes = report.workers(s.pool, peers)
-        alerts = self.alerts()["alerts"]
+        alerts = s.vigil.active()
         serving = s.rolling.position.serving
         return {
             "live": self._live(),
@@ -88,10 +100,11 @@ class Office:
             "state": "ready" if self.ready() else "nothing is served" if serving is None else "loading",
             "workers": {"ready": sum(w["state"] == "ready" for w in shapes), "total": len(shapes)},
             "rollout": rollout.as_json() if rollout else None,
-            "disk": {},
+            "disk": s.vigil.disk(),
             "alerts": alerts,
             "watch": {"state": s.watch.state, "because": s.watch.because},
-            "version": _own_version(),
+            "panel": {"listen": s.config.panel.listen, "problem": s.panel.problem},
+            "version": own_version(),
             "pid": os.getpid(),
             "uptime_seconds": round(s.clock.monotonic() - self._began, 1),
             "config": {
@@ -115,13 +128,21 @@ class Office:
         return {"workers": report.workers(self._s.pool, self._s.crew.peers())}
 
     def alerts(self) -> Json:
-        sentences = [self._s.rolling.complaint, self._refused, *self._s.housekeeping.trouble]
-        sight = self._s.judging.sight
-        if not isinstance(sight, RootSeen):
-            sentences.append(f"the model root is absent: {sight.because}")
-        if self._s.watch.state == "polling":
-            sentences.append(f"the model root is not watched: {self._s.watch.because}; looking by the timer alone")
-        return {"alerts": [{"message": text} for text in sentences if text]}
+        return self._s.vigil.alerts()
+
+    def series(self) -> Json:
+        return self._s.vigil.series()
+
+    def metrics(self) -> str:
+        return self._s.vigil.metrics()
+
+    async def test_alerts(self) -> Json:
+        return await self._s.vigil.test()
+
+    @property
+    def refused(self) -> str:
+        """Why the configuration on the disk is not the one in force; "" when it is."""
+        return self._refused
 
     def rollout(self, rollout: str) -> Json:
         found = self._s.rolling.rollouts.get(rollout)
@@ -311,11 +332,13 @@ class Office:
             self._refused = f"configuration refused: {'; '.join(e.mistakes)}"
             s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
             s.ledger.note("config-refused", "", str(e))
+            s.vigil.look(at_once=True)
             message = f"{e}; the old configuration stays in force"
             return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
         changes = differences(s.config, new)
         s.config = effective(s.config, new, changes)
         self._refused = ""
+        s.vigil.look(at_once=True)
         if changes:
             self._generation += 1
             s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
@@ -348,7 +371,8 @@ def _summary(changes: tuple[Change, ...]) -> str:
     return f"{count}; some need a {' or a '.join(later)}" if later else count
 
 
-def _own_version() -> str:
+def own_version() -> str:
+    """modelward's version, as it was installed."""
     try:
         return package_version("modelward")
     except PackageNotFoundError:

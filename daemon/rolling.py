@@ -53,7 +53,10 @@ class Command:
 
 
 class Rolling:
-    """See the module. `happened` is called when the supervisor should look at everything again."""
+    """See the module. `happened` is called when the supervisor should look at everything again.
+
+    `files` are the calls that move the link, so that tests can let any of them fail.
+    """
 
     def __init__(
         self,
@@ -65,9 +68,10 @@ class Rolling:
         crew: Crew,
         happened: Callable[[], None],
         progress: Callable[[Rollout], None],
+        files: link.Files | None = None,
     ) -> None:
         self._config, self._clock, self._ledger, self._judging = config, clock, ledger, judging
-        self._crew, self._happened = crew, happened
+        self._crew, self._happened, self._files = crew, happened, files
         self._log = structlog.get_logger("models")
         self.conductor = Conductor(crew, clock, commit_point=self._commit_point, progress=progress, room=self._room)
         self.position = self._before = pos.Position()
@@ -78,6 +82,7 @@ class Rolling:
         self.complaint = ""
         self.wanted = ""
         self._link_bad_since: float | None = None
+        self._committing = False
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[int, float]] = {}
 
@@ -153,8 +158,8 @@ class Rolling:
     def _give_up_unless(self, decision: d.Decision) -> None:
         """Ends a rollout before its commit point when it is not what is wanted any more."""
         rollout = self.conductor.current
-        if rollout is None or rollout.origin == "converge" or rollout.link_moved:
-            return
+        if rollout is None or rollout.origin == "converge" or rollout.link_moved or self._committing:
+            return  # past its commit point it is what serves: no wish any more, and still to be watched
         if not isinstance(decision, d.Activate):
             self.conductor.cancel(f"it is no longer wanted: {decision.because}")
 
@@ -338,20 +343,24 @@ class Rolling:
             return
         target = rollout.target if forward else rollout.old
         assert target is not None  # nothing goes back that had nothing before
-        if rollout.moves_link:
-            await self._put_link(target.version, target.digest)
-        if forward:
-            self._before = self.position
-            hold, because = rollout.hold, f"newer than {target.version}, which was chosen by hand"
-            await self._keep(pos.served(self.position, target, linked=rollout.moves_link), hold, because)
-        else:
-            await self._keep(self._before)
+        self._committing = True
+        try:
+            if rollout.moves_link:
+                await self._put_link(target.version, target.digest)
+            if forward:
+                self._before = self.position
+                hold, because = rollout.hold, f"newer than {target.version}, which was chosen by hand"
+                await self._keep(pos.served(self.position, target, linked=rollout.moves_link), hold, because)
+            else:
+                await self._keep(self._before)
+        finally:
+            self._committing = False
 
     async def _put_link(self, version: str, digest: str) -> None:
         """Moves the link, the intent written down first. Raises ModelwardError with the link as it was."""
         models = self._config().models
         await self._ledger.do(lambda store: pos.intend(store, version, digest))
-        await asyncio.to_thread(link.switch, models.root, models.link, version)
+        await asyncio.to_thread(link.switch, models.root, models.link, version, files=self._files)
 
     async def _move_link(self, version: str, digest: str, because: str) -> bool:
         try:

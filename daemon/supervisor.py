@@ -32,12 +32,13 @@ from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
 from .models.watch import Watch
-from .office import Office
+from .office import Office, own_version
 from .panel import parts_of
 from .panel.feed import Feed
 from .panel.server import PanelServer
 from .rolling import Rolling
 from .store import Entry, Store
+from .vigil import Vigil
 from .workers import listening
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
@@ -98,7 +99,14 @@ class Supervisor:
             ledger=self.ledger,
             reopen=self.reopen_logs,
         )
-        self.office = Office(self)
+        self.vigil = Vigil(
+            self,
+            host=socket.gethostname(),
+            version=own_version(),
+            refused=lambda: self.office.refused,
+            tell=self.hub.tell,
+        )
+        self.office: Office = Office(self)
         sockets = control.runtime_dir
         self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
         self.api = AdminServer(
@@ -120,10 +128,13 @@ class Supervisor:
         await self.judging.start()
         await self.judging.look()
         await self.rolling.start()
+        await self.vigil.recall()
+        self.vigil.begin()
         self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
         await self.rolling.decide()
         self.channel.open()
         await self._listen()
+        self.vigil.look()
         await self.api.open()
         await self.panel.open()
         self.housekeeping.start()
@@ -143,6 +154,7 @@ class Supervisor:
             self.log.warning("socket file was gone; made again")
         await self.panel.keep()
         self._tell_systemd()
+        self.vigil.look()
 
     async def run(self) -> None:
         """Rounds until `stop`. A round that fails is said and tried again at the next."""
@@ -177,6 +189,7 @@ class Supervisor:
         """Ends everything: nobody new, workers drained, state written."""
         systemd.notify(self.environ, "STOPPING=1", "STATUS=draining")
         self.hub.close()
+        await self.vigil.stop()
         await asyncio.to_thread(self.watch.stop)
         await self.housekeeping.stop()
         await self.rolling.stop()
@@ -245,6 +258,7 @@ class Supervisor:
         return Welcome(serving.version, serving.artifact, beat)
 
     def _worker_ended(self, ended: Ended) -> None:
+        self.vigil.worker_ended(ended)
         self.rolling.conductor.worker_ended(ended)
         self.crew.ended(ended)
         if not ended.retired:
@@ -291,6 +305,7 @@ class Supervisor:
     # others, who are told
 
     def _told(self, entry: Entry) -> None:
+        self.vigil.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 
     def _tell_systemd(self) -> None:

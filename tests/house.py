@@ -164,6 +164,11 @@ class House:
     def status(self) -> dict[str, Any]:
         return self.api.get("/v1/status").data
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """What is wrong now, without what stays an alert for a while because it is news, and without the machine's."""
+        now = ("needs_operator", "root_absent", "watch_lost", "config_refused")
+        return [alert for alert in self.status()["alerts"] if alert["metric"] in now]
+
     def versions(self) -> dict[str, dict[str, Any]]:
         return {v["version"]: v for v in self.api.get("/v1/versions").data["versions"]}
 

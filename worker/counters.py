@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from math import ceil
@@ -19,10 +20,15 @@ from .protocol import Beat
 
 WINDOW: Final = 512
 WINDOW_SECONDS: Final = 60.0
+BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Counters:
-    """Numbers of the beats. `requests` and `errors` only grow; `errors` counts answers of 500 and above."""
+    """Numbers of the beats. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
+
+    For /metrics: `answers` by class, `audio_seconds`, and of the answers that a model worked on how many fell into each
+    of BUCKETS_SECONDS and their sum. They outlive a swap.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.inflight = 0
@@ -31,6 +37,10 @@ class Counters:
         self.changed = asyncio.Event()
         self._monotonic = monotonic
         self._durations: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self.answers = {"2xx": 0, "4xx": 0, "5xx": 0}
+        self.audio_seconds = 0.0
+        self.work_seconds = 0.0
+        self.buckets = [0] * (len(BUCKETS_SECONDS) + 1)  # the last: longer than every bound
 
     def begin(self) -> None:
         """A request for inference came in."""
@@ -42,9 +52,17 @@ class Counters:
         self.inflight -= 1
         self.requests += 1
         self.errors += status >= 500
+        self.answers["5xx" if status >= 500 else "4xx" if status >= 400 else "2xx"] += 1
+        if seconds is not None:
+            self.buckets[bisect_left(BUCKETS_SECONDS, seconds)] += 1
+            self.work_seconds += seconds
         if seconds is not None and status < 500:
             self._durations.append((self._monotonic(), seconds))
         self.changed.set()
+
+    def heard(self, audio_seconds: float) -> None:
+        """So much audio was turned into text."""
+        self.audio_seconds += audio_seconds
 
     def swapped(self) -> None:
         """Another version answers from now on: durations of the old one are forgotten."""

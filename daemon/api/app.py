@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ...worker.exposition import CONTENT_TYPE
 from ..errors import BadConfig, ModelwardError
 from .describe import document
 from .desk import Desk, NotKnown
@@ -43,6 +44,18 @@ async def workers(desk: Desk, request: Request) -> Response:
 
 async def alerts(desk: Desk, request: Request) -> Response:
     return JSONResponse(desk.alerts())
+
+
+async def series(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.series())
+
+
+async def metrics(desk: Desk, request: Request) -> Response:
+    return Response(desk.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def test_alerts(desk: Desk, request: Request) -> Response:
+    return JSONResponse(await desk.test_alerts())
 
 
 async def history(desk: Desk, request: Request) -> Response:
@@ -130,7 +143,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/v1/status", status, READ),
     ("GET", "/v1/versions", versions, READ),
     ("GET", "/v1/workers", workers, READ),
+    ("GET", "/metrics", metrics, READ),
     ("GET", "/v1/alerts", alerts, READ),
+    ("GET", "/v1/series", series, READ),
     ("GET", "/v1/disk", disk, READ),
     ("GET", "/v1/logs", logs, READ),
     ("GET", "/v1/logs/{name}", log, READ),
@@ -145,6 +160,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("POST", "/v1/restart", restart, CHANGE),
     ("POST", "/v1/reload", reload, CHANGE),
     ("POST", "/v1/rescan", rescan, CHANGE),
+    ("POST", "/v1/alerts/test", test_alerts, CHANGE),
     ("POST", "/v1/sweep", sweep, CHANGE),
     ("POST", "/v1/rotate", rotate, CHANGE),
 )

@@ -30,6 +30,7 @@ VERBS: Final = {
     "release": "allow a held version again",
     "workers": "list the workers",
     "restart": "replace one worker or all, one at a time, replacement first",
+    "alerts": "what is alarming; `alerts test` sends everybody a test message",
     "disk": "where the space went, by class and by largest entry",
     "sweep": "run disk upkeep now; a dry run prints each path, its size and because",
     "rotate": "run log rotation now",

@@ -34,7 +34,7 @@ class PanelServer:
     def __init__(self, config: Panel, api: ASGIApp, feed: Feed, clock: Clock) -> None:
         self._config, self._feed, self._clock = config, feed, clock
         self._log = structlog.get_logger("panel")
-        self.problem = ""
+        self.problem: str = ""
         self._retry_at = 0.0
         self._server: Embedded | None = None
         self.port = 0

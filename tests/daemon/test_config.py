@@ -168,6 +168,13 @@ def test_compares_keys_even_while_others_are_wrong_but_never_a_wrong_one() -> No
     assert set(mistakes("disk = 3")) == {"disk"}
 
 
+@pytest.mark.parametrize("name", ["disc_used_percent", "Disk", "", "modelward_disk_used_ratio"])
+def test_an_alert_on_a_figure_that_nobody_measures_is_a_mistake(name: str) -> None:
+    ((where, said),) = mistakes(f'monitor.alert = [{{metric = "{name}"}}]').items()
+    assert where == "monitor.alert[0].metric"
+    assert 'like "disk_used_percent"' in said
+
+
 def test_an_alert_clears_five_below_unless_said_otherwise() -> None:
     rule = parse("monitor.alert = [{above = 40}]", "test").monitor.alert[0]
     assert (rule.above, rule.clear, rule.for_) == (40.0, 35.0, 60.0)

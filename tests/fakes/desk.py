@@ -11,12 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-
-from modelward.daemon.api.app import ROUTES, application
+from modelward.daemon.api.app import application
 from modelward.daemon.api.events import Hub
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import Panel
@@ -199,7 +194,7 @@ def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[Running
     thread.start()
     try:
         feed = Feed(parts_of(desk, hub), look_seconds=0.1)
-        server = PanelServer(config, _with_monitor(desk, application(desk, hub)), feed, SystemClock())
+        server = PanelServer(config, application(desk, hub), feed, SystemClock())
         _wait(loop, server.open())
         yield RunningPanel(desk, hub, server, feed, loop)
     finally:
@@ -208,21 +203,6 @@ def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[Running
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
-
-
-def _with_monitor(desk: FakeDesk, app: Starlette) -> Starlette:
-    """The API with the monitor's routes where it has none of its own yet."""
-
-    async def got(request: Request) -> Response:
-        return JSONResponse(desk.series())
-
-    async def tested(request: Request) -> Response:
-        return JSONResponse(await desk.test_alerts())
-
-    missing = [("GET", "/v1/series", got), ("POST", "/v1/alerts/test", tested)]
-    known = {(method, path) for method, path, _, _ in ROUTES}
-    own = [Route(path, run, methods=[method]) for method, path, run in missing if (method, path) not in known]
-    return Starlette(routes=[*own, Mount("/", app)])
 
 
 def _wait(loop: asyncio.AbstractEventLoop, work: Any) -> None:

@@ -59,7 +59,7 @@ def town(shared: House) -> House:
         with contextlib.suppress(Refused):
             shared.command("release", version=name)
     shared.await_serving(FIRST)
-    eventually(lambda: not shared.status()["alerts"])
+    eventually(lambda: not shared.alerts())
     return shared
 
 
@@ -184,8 +184,8 @@ def test_overwriting_the_served_version_changes_no_answer_and_makes_it_another_c
         _by_another_process("import sys; open(sys.argv[1], 'r+b').write(bytes(200_000))", model)
         refused = town.await_state(FIRST, "rejected")
         assert not refused["verdict"]["accepted"]
-        eventually(lambda: town.status()["alerts"])
-        assert "cannot put it back: the files of dtmf-v1.0 are gone or others" in str(town.status()["alerts"])
+        eventually(lambda: town.alerts())
+        assert "cannot put it back: the files of dtmf-v1.0 are gone or others" in str(town.alerts())
         for worker in town.workers():  # even a worker that starts now serves what served before
             os.kill(worker["pid"], signal.SIGTERM)
         pids = {w["pid"] for w in town.workers()}
@@ -193,7 +193,7 @@ def test_overwriting_the_served_version_changes_no_answer_and_makes_it_another_c
         assert town.transcribe()[1]["result"] == "5551234"
         model.write_bytes(whole)
         town.await_state(FIRST, "accepted")
-        eventually(lambda: not town.status()["alerts"])
+        eventually(lambda: not town.alerts())
     assert load.failures == []
     assert set(load.answers) == {(FIRST, "5551234")}
     assert before.history("activated") == []
@@ -210,7 +210,7 @@ def test_truncating_the_served_version_harms_nobody(town: House) -> None:
             town.await_state(FIRST, "rejected")
         model.write_bytes(whole)
         town.await_state(FIRST, "accepted")
-        eventually(lambda: not town.status()["alerts"])
+        eventually(lambda: not town.alerts())
     assert load.failures == []
     assert set(load.answers) == {(FIRST, "5551234")}
     assert before.history("worker-ended") == []
@@ -310,7 +310,7 @@ def test_the_loaded_version_serves_on_whatever_becomes_of_the_root_and_the_next_
     with town.load(clients=2) as load:
         FAULTS[fault](town)
         said = (f"still serving {FIRST}", "the model root is absent")
-        eventually(lambda: any(words in str(town.status()["alerts"]) for words in said))
+        eventually(lambda: any(words in str(town.alerts()) for words in said))
         assert town.status()["ready"]
         os.kill(town.workers()[0]["pid"], signal.SIGTERM)  # and whoever starts now serves it too
         eventually(lambda: len(before.history("worker-ended")) == 1)
@@ -318,7 +318,7 @@ def test_the_loaded_version_serves_on_whatever_becomes_of_the_root_and_the_next_
 
         _put_root_back(town)
         back = time.time()
-        eventually(lambda: not town.status()["alerts"])
+        eventually(lambda: not town.alerts())
         good_version(town.models, "dtmf-v1.1", words=True)
         town.await_serving("dtmf-v1.1")
     print(
@@ -371,14 +371,14 @@ def test_a_root_that_is_missing_at_start_is_served_from_when_it_comes(build: Bui
     house = build()
     house.models.rmdir()
     house.start()
-    assert "model root is absent" in str(house.status()["alerts"])
+    assert "model root is absent" in str(house.alerts())
     status, answer, _ = eventually(lambda: house.transcribe() if house.workers()[0]["state"] == "idle" else None, 20)
     assert status == 503, answer
     good_version(house.root / "coming", FIRST)
     os.rename(house.root / "coming", house.models)
     house.await_serving(FIRST)
     assert house.transcribe()[1]["result"] == "5551234"
-    assert house.status()["alerts"] == []
+    assert house.alerts() == []
 
 
 def test_a_root_that_is_mounted_over_unloads_nothing_and_is_followed_again_afterwards(build: Build) -> None:
@@ -400,11 +400,11 @@ def test_a_root_that_is_mounted_over_unloads_nothing_and_is_followed_again_after
     before = mark(house)
     with house.load(clients=1) as load:
         in_its_place("mount", "-t", "tmpfs", "tmpfs", str(house.models))
-        alert = eventually(lambda: house.status()["alerts"])
+        alert = eventually(lambda: house.alerts())
         assert f"still serving {FIRST}" in str(alert)
         assert list(house.versions()) == []
         in_its_place("umount", str(house.models))
-        eventually(lambda: not house.status()["alerts"])
+        eventually(lambda: not house.alerts())
         assert before.loads() == 0
         good_version(house.models, "dtmf-v1.1", words=True)
         house.await_serving("dtmf-v1.1")
@@ -431,7 +431,7 @@ def test_without_a_watch_to_be_had_it_looks_by_the_timer_and_says_so(build: Buil
     house.start()
     house.await_serving(FIRST)
     assert house.status()["watch"]["state"] == "polling"
-    assert "looking by the timer alone" in str(house.status()["alerts"])
+    assert "looking by the timer alone" in str(house.alerts())
     before, dropped = mark(house), time.time()
     good_version(house.models, "dtmf-v1.1", words=True)
     house.await_serving("dtmf-v1.1")

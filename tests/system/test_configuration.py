@@ -89,7 +89,7 @@ def test_a_configuration_with_a_mistake_changes_nothing_and_is_said(town: House,
         _signal(town, signal.SIGHUP)
         rejected = eventually(lambda: town.status()["config"]["rejected"])
         assert words in rejected
-        assert rejected in [alert["message"] for alert in town.status()["alerts"]]
+        assert rejected in [alert["message"] for alert in town.alerts()]
         assert town.status()["config"]["generation"] == generation
 
         asked = town.cli("reload")
@@ -107,7 +107,7 @@ def test_a_configuration_with_a_mistake_changes_nothing_and_is_said(town: House,
         town.config.unlink(missing_ok=True)
     town.configure()
     _signal(town, signal.SIGHUP)
-    eventually(lambda: town.status()["config"]["rejected"] == "" and town.status()["alerts"] == [])
+    eventually(lambda: town.status()["config"]["rejected"] == "" and town.alerts() == [])
 
 
 def test_a_good_change_is_taken_up_and_each_key_says_when_it_holds(town: House) -> None:

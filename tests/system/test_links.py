@@ -210,14 +210,14 @@ def test_a_directory_in_the_links_place_is_not_touched_and_raises_an_alert_until
     with town.load(clients=1) as load:
         town.link.unlink()
         good_version(town.models, "current")
-        alert = eventually(lambda: town.status()["alerts"])
+        alert = eventually(lambda: town.alerts())
         assert "it is a directory, not a symbolic link" in alert[0]["message"]
         assert f"still serving {NEW}" in alert[0]["message"]
         assert sorted(p.name for p in town.link.iterdir()) == sorted(p.name for p in (town.models / OLD).iterdir())
         assert "current" not in town.versions()
         shutil.rmtree(town.link)
         eventually(lambda: _names(town, NEW))
-        eventually(lambda: not town.status()["alerts"])
+        eventually(lambda: not town.alerts())
     assert before.loads() == 0
     assert load.failures == []
 
@@ -343,7 +343,7 @@ def test_a_link_to_a_rejected_version_is_left_with_an_alert_when_so_configured(b
     house.await_state("dtmf-v0.9", "rejected")
     with house.load(clients=1) as load:
         MOVES["ln -sfn"](house, "dtmf-v0.9")
-        alert = eventually(lambda: house.status()["alerts"])
+        alert = eventually(lambda: house.alerts())
         assert "the link names dtmf-v0.9, which is rejected" in alert[0]["message"]
         assert f"it was left; still serving {OLD}" in alert[0]["message"]
         house.command("reload")
@@ -351,4 +351,4 @@ def test_a_link_to_a_rejected_version_is_left_with_an_alert_when_so_configured(b
     assert load.failures == []
     assert set(load.answers) == {(OLD, "5551234")}
     MOVES["ln -sfn"](house, OLD)
-    eventually(lambda: not house.status()["alerts"])
+    eventually(lambda: not house.alerts())

@@ -138,3 +138,13 @@ def test_many_viewers_and_a_long_history_cost_little(build: Build) -> None:
     assert used < CORE_SHARE * SLACK
     status, body = panel.get("/v1/history?n=1000&before=5000")
     assert status == 200 and [e["id"] for e in json.loads(body)["history"]] == list(range(4999, 3999, -1))
+
+
+def test_a_panel_that_cannot_be_opened_is_said_and_costs_the_service_nothing(build: Build) -> None:
+    panel = Panel(build)
+    with socket.create_server(("127.0.0.1", panel.port)):
+        panel.start()
+        assert "in use" in panel.house.status()["panel"]["problem"]
+        assert panel.house.transcribe()[0] == 200
+    eventually(lambda: not panel.house.status()["panel"]["problem"], 15)
+    assert panel.get("/")[0] == 200

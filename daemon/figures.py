@@ -1,0 +1,43 @@
+"""The figures that can raise an alert: one table of names, for the configuration and for whoever measures.
+
+Pure. A figure has a subject where there are several of a kind: a mount, a worker, a version, a channel. Units are last
+in the names; a figure without one is a count, or 1 while something is so.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIGURES: Final[dict[str, str]] = {
+    # the machine
+    "disk_used_percent": "of each mount that holds a directory of ours, as ordinary users see it",
+    "inode_used_percent": "of the same mounts; absent where the file system has no fixed number of inodes",
+    "memory_used_percent": "of the machine, or of our control group when that is closer to its limit",
+    "swap_used_percent": "absent without swap",
+    "cpu_used_percent": "of all processors together, since the measurement before",
+    "cpu_pressure_percent": "time in which some task waited for a processor, over the last minute",
+    "memory_pressure_percent": "time in which some task waited for memory, over the last minute",
+    "io_pressure_percent": "time in which every task waited for input or output, over the last minute",
+    "mount_stuck": "1 while a mount does not answer",
+    "oom_kills": "processes that the kernel killed for lack of memory in the last ten minutes",
+    "daemon_resident_bytes": "memory of the daemon itself",
+    # the service
+    "workers_ready": "workers that answer requests",
+    "workers_missing": "workers that should answer requests and do not",
+    "worker_restarts": "workers that ended without being told to in the last ten minutes",
+    "worker_resident_bytes": "memory of each worker",
+    "worker_p95_seconds": "95th percentile of each worker's recent answers",
+    "requests_failed_percent": "of the answers since the measurement before that were 500 and above",
+    # versions
+    "version_rejected": "1 for each rejected version that is wanted, or was judged in the last hour",
+    "rollout_failed": "1 for the version of the last rollout while that failed, for a day at most",
+    "needs_operator": "1 while the daemon cannot go on by itself",
+    "root_absent": "1 while the model root cannot be read",
+    "watch_lost": "1 while the model root is looked at by the timer alone",
+    # upkeep
+    "class_used_percent": "of each disk class's quota in bytes, as the last sweep left it",
+    "sweep_shortfall": "reasons why the last sweep could not do all of its work",
+    # the daemon
+    "config_refused": "1 while the configuration on the disk is not the one in force because it is wrong",
+    "alert_channel_failures": "messages in a row that each channel did not take",
+}

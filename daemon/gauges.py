@@ -1,0 +1,125 @@
+"""`GET /metrics` of the daemon: its parts and each worker's own word, in Prometheus' text format.
+
+Pure reading, like `report`: nothing is measured or asked for a scrape, so that scraping costs a millisecond and can't
+be used to keep the daemon busy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..worker.exposition import Exposition
+from . import report
+from .health.alerts import Alert
+from .health.metrics import METRICS, add_alerts, add_sample
+from .health.monitor import Sample
+from .health.notify import Channel
+from .models.lifecycle import State
+from .models.sight import Names, RootSeen
+from .store import Entry
+from .symptoms import Parts, class_usage
+
+MAX_KINDS = 100
+
+
+@dataclass
+class Tally:
+    """What happened since the daemon began; only grows. `began` is wall seconds."""
+
+    began: float
+    events: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    judged: Counter[str] = field(default_factory=Counter)
+    judged_seconds: dict[str, float] = field(default_factory=dict)
+
+    def heard(self, entry: Entry) -> None:
+        """A line of history was kept."""
+        if entry.kind in self.events or len(self.events) < MAX_KINDS:
+            self.events[entry.kind] += 1
+        if entry.kind in ("accepted", "rejected"):
+            gates = entry.detail.get("verdict", {}).get("gates", [])
+            seconds = sum(float(gate.get("seconds", 0.0)) for gate in gates)
+            self.judged[entry.kind] += 1
+            self.judged_seconds[entry.kind] = self.judged_seconds.get(entry.kind, 0.0) + seconds
+
+
+def exposition(
+    parts: Parts,
+    tally: Tally,
+    *,
+    version: str,
+    refused: str,
+    measured: tuple[Sample, float] | None,
+    alerts: Mapping[str, Alert],
+    channels: Iterable[Channel],
+    more: Iterable[Callable[[Exposition], None]] = (),
+) -> str:
+    """All of it. `measured` is the last sample and when that was (wall seconds); `more` add what other parts know."""
+    out = Exposition(METRICS)
+    out.add("modelward_build_info", 1, version=version)
+    out.add("modelward_start_time_seconds", tally.began)
+    out.add("modelward_config_last_reload_successful", float(not refused))
+    _workers(out, parts)
+    _versions(out, parts)
+    _upkeep(out, parts)
+    for kind, count in tally.events.items():
+        out.add("modelward_events_total", count, kind=kind)
+    for told in ("yes", "no"):
+        out.add("modelward_worker_ends_total", tally.ends[told], told=told)
+    for verdict in ("accepted", "rejected"):
+        out.add("modelward_validation_duration_seconds", tally.judged[verdict], suffix="_count", verdict=verdict)
+        seconds = tally.judged_seconds.get(verdict, 0.0)
+        out.add("modelward_validation_duration_seconds", seconds, suffix="_sum", verdict=verdict)
+    if measured is not None:
+        add_sample(out, *measured)
+    add_alerts(out, alerts, channels)
+    for add in more:
+        add(out)
+    return out.text()
+
+
+def _workers(out: Exposition, parts: Parts) -> None:
+    peers = parts.crew.peers()
+    out.add("modelward_ready", float(any(peer.ready for peer in peers)))
+    out.add("modelward_workers_wanted", parts.pool.wanted)
+    states = Counter(shape["state"] for shape in report.workers(parts.pool, peers))
+    for state in ("ready", "loading", "idle", "retiring", "starting", "waiting", "blocked"):
+        out.add("modelward_workers", states[state], state=state)
+    for peer in peers:
+        beat = peer.beat
+        labels = {"worker": peer.name, "version": peer.serving, "attached": str(peer.attached).lower()}
+        out.add("modelward_worker_info", 1, **labels)
+        out.add("modelward_worker_requests_total", beat.requests, worker=peer.name)
+        out.add("modelward_worker_request_errors_total", beat.errors, worker=peer.name)
+        out.add("modelward_worker_requests_inflight", beat.inflight, worker=peer.name)
+        out.add("modelward_worker_request_duration_p95_seconds", beat.p95_seconds, worker=peer.name)
+        out.add("modelward_worker_resident_memory_bytes", beat.rss_bytes or None, worker=peer.name)
+
+
+def _upkeep(out: Exposition, parts: Parts) -> None:
+    keeping = parts.housekeeping
+    out.add("modelward_sweeps_total", keeping.sweeps)
+    out.add("modelward_sweep_removed_files_total", keeping.removed_files)
+    out.add("modelward_sweep_removed_bytes_total", keeping.removed_bytes)
+    out.add("modelward_sweep_shortfalls", len(keeping.trouble))
+    for name, used, quota in class_usage(parts):
+        out.add("modelward_class_used_bytes", used, **{"class": name})
+        out.add("modelward_class_quota_bytes", quota or None, **{"class": name})
+
+
+def _versions(out: Exposition, parts: Parts) -> None:
+    sight, position = parts.judging.sight, parts.rolling.position
+    states = Counter(entry.state for entry in parts.judging.catalog.entries())
+    for state in State:
+        out.add("modelward_versions", states[state], state=state.value)
+    out.add("modelward_versions_held", len(parts.rolling.held))
+    out.add("modelward_model_root_present", float(isinstance(sight, RootSeen)))
+    out.add("modelward_watch_active", float(parts.watch.state == "watching"))
+    out.add("modelward_rollout_in_progress", float(parts.rolling.conductor.current is not None))
+    if isinstance(sight, RootSeen) and isinstance(sight.link, Names):
+        out.add("modelward_live_version_info", 1, version=sight.link.version)
+    if (serving := position.serving) is not None:
+        labels = {"version": serving.version, "digest": serving.digest}
+        out.add("modelward_serving_version_info", 1, **labels)

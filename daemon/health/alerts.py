@@ -1,0 +1,188 @@
+"""From figures to alerts: ok, pending, firing, resolved, and "no data", which is none of the others.
+
+Pure. `for` means that every evaluation in that time was alarming; one that was not begins it anew. An alert that fired
+ends only by a figure that is back at `clear`, never by one that is missing. Times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from .rules import Rule
+
+MAX_ALERTS: Final = 1000
+SHOWN_RESOLVED_SECONDS: Final = 900.0
+NO_DATA_SECONDS: Final = 300.0
+"""So long without a figure is worth telling by itself."""
+
+
+class State(StrEnum):
+    """Where an alert stands."""
+
+    OK = "ok"
+    PENDING = "pending"
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    NO_DATA = "no data"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value. None: it could not be measured, and `because` says why; otherwise `because` may explain it."""
+
+    metric: str
+    value: float | None
+    subject: str = ""
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One rule on one subject. `since`: when its state began; `fired`: when it began to fire, None once it ended.
+
+    `calm`: since when its figure has been back; `restored`: it fired before the daemon began and was not seen since.
+    """
+
+    rule: Rule
+    subject: str
+    state: State
+    since: float
+    value: float | None = None
+    because: str = ""
+    fired: float | None = None
+    calm: float | None = None
+    restored: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.rule.name}:{self.subject}"
+
+    def active(self, now: float) -> bool:
+        """Worth telling: it fires, or fired and is out of sight, or nothing is known for too long."""
+        if self.state is State.NO_DATA:
+            return self.fired is not None or now - self.since >= max(NO_DATA_SECONDS, self.rule.for_seconds)
+        return self.state is State.FIRING
+
+
+Alerts = Mapping[str, Alert]
+
+
+def evaluate(
+    alerts: Alerts,
+    rules: Iterable[Rule],
+    figures: Iterable[Figure],
+    looked: Iterable[str],
+    now: float,
+    *,
+    hold: bool = False,
+) -> dict[str, Alert]:
+    """The alerts after a look. `looked` are the metrics that `figures` tells all about; others stay as they are.
+
+    `hold`: what was restored does not end yet, because the daemon has just begun and may not know everything.
+    """
+    rules, looked = tuple(rules), frozenset(looked)
+    known: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        known.setdefault(figure.metric, {})[figure.subject] = figure
+    after: dict[str, Alert] = {}
+    for rule in rules:
+        mine = {a.subject: a for a in alerts.values() if a.rule.name == rule.name}
+        if rule.metric not in looked:
+            after |= {a.fingerprint: replace(a, rule=rule) for a in mine.values()}
+            continue
+        for subject, figure in _subjects(rule, mine, known.get(rule.metric, {})).items():
+            before = mine.get(subject) or Alert(rule, subject, State.OK, now)
+            alert = step(replace(before, rule=rule), figure, now, hold=hold)
+            gone = subject not in known.get(rule.metric, {}) and alert.state is State.OK
+            if not gone and (before.fingerprint in alerts or len(after) < MAX_ALERTS):
+                after[alert.fingerprint] = alert
+    names = {rule.name for rule in rules}
+    for alert in alerts.values():
+        if alert.rule.name not in names and alert.fired is not None:
+            after[alert.fingerprint] = _resolved(alert, now, "its rule was removed")
+        elif alert.rule.name not in names and alert.state is State.RESOLVED and not _over(alert, now):
+            after[alert.fingerprint] = alert
+    return after
+
+
+def _subjects(rule: Rule, mine: Mapping[str, Alert], known: Mapping[str, Figure]) -> dict[str, Figure]:
+    """A figure for each subject that is known now or was before."""
+    shown = dict(known)
+    for subject in mine:
+        if subject not in known:
+            unknown = not rule.standing and not known
+            value, because = (None, "not measured") if unknown else (rule.clear, "it is gone")
+            shown[subject] = Figure(rule.metric, value, subject, because)
+    if not shown and not rule.standing:
+        shown[""] = Figure(rule.metric, None, "", "not measured")
+    return shown
+
+
+def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Alert:
+    """One alert after one figure."""
+    rule, value = alert.rule, figure.value
+    if value is None:
+        since = alert.since if alert.state is State.NO_DATA else now
+        return replace(alert, state=State.NO_DATA, since=since, value=None, because=figure.because, calm=None)
+    alert = replace(alert, value=value, because=figure.because)
+    if alert.fired is not None:
+        return _fired(alert, value, now, hold)
+    if not rule.alarming(value):
+        if alert.state is State.OK or (alert.state is State.RESOLVED and not _over(alert, now)):
+            return alert
+        return replace(alert, state=State.OK, since=now)
+    if alert.state is not State.PENDING:
+        alert = replace(alert, state=State.PENDING, since=now)
+    if now - alert.since >= rule.for_seconds:
+        return replace(alert, state=State.FIRING, since=now, fired=now, calm=None)
+    return alert
+
+
+def _fired(alert: Alert, value: float, now: float, hold: bool) -> Alert:
+    """An alert that fired, with a figure: it fires on unless that has been back for long enough."""
+    assert alert.fired is not None
+    firing = replace(alert, state=State.FIRING, since=alert.fired, calm=None)
+    if alert.rule.alarming(value):
+        return replace(firing, restored=False)
+    if not alert.rule.cleared(value):
+        return firing
+    calm = now if alert.calm is None else alert.calm
+    if (hold and alert.restored) or now - calm < alert.rule.keep_seconds:
+        return replace(firing, calm=calm)
+    return _resolved(alert, now, alert.because)
+
+
+def _resolved(alert: Alert, now: float, because: str) -> Alert:
+    return replace(alert, state=State.RESOLVED, since=now, because=because, fired=None, calm=None, restored=False)
+
+
+def _over(alert: Alert, now: float) -> bool:
+    return now - alert.since >= SHOWN_RESOLVED_SECONDS
+
+
+def restore(fired: Mapping[str, float], rules: Iterable[Rule]) -> dict[str, Alert]:
+    """Alerts that fired when a former daemon ended, from fingerprint and begin; those of unknown rules are dropped."""
+    by_name = {rule.name: rule for rule in rules}
+    alerts = {}
+    for fingerprint, since in fired.items():
+        name, _, subject = fingerprint.partition(":")
+        if rule := by_name.get(name):
+            unsure = "not measured yet"
+            alerts[fingerprint] = Alert(rule, subject, State.FIRING, since, None, unsure, fired=since, restored=True)
+    return alerts
+
+
+def turned(before: Alerts, after: Alerts) -> list[Alert]:
+    """Alerts that began to fire, and those that ended, from one look to the next."""
+    fired = {f for f, alert in before.items() if alert.fired is not None}
+    return [alert for f, alert in after.items() if (alert.fired is not None) != (f in fired)]
+
+
+def due(alerts: Alerts, now: float) -> float | None:
+    """When time alone may change a state."""
+    times = [a.since + a.rule.for_seconds for a in alerts.values() if a.state is State.PENDING]
+    times += [a.calm + a.rule.keep_seconds for a in alerts.values() if a.calm is not None]
+    return min(times, default=None)

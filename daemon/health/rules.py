@@ -1,0 +1,105 @@
+"""Which figure raises an alert, when, and how grave that is: the operator's rules and the ones that are always there.
+
+Pure. A rule of the operator's takes the place of the one that is built in for the same figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..sections import AlertRule
+from ..units import MINUTE
+
+Severity = Literal["critical", "warning"]
+SETTLED_SECONDS: Final = MINUTE
+"""How long a measured figure has to be back before its alert ends, at least."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`metric` is over (or under) `threshold` for `for_seconds`: it fires; back at `clear` for `keep_seconds`: it ends.
+
+    `name` is unique among the rules. `standing`: nothing said about the figure means that all is well; otherwise it
+    means that nobody knows.
+    """
+
+    name: str
+    metric: str
+    threshold: float
+    clear: float
+    for_seconds: float = 0.0
+    keep_seconds: float = 0.0
+    over: bool = True
+    severity: Severity = "warning"
+    standing: bool = False
+
+    def alarming(self, value: float) -> bool:
+        return value > self.threshold if self.over else value < self.threshold
+
+    def cleared(self, value: float) -> bool:
+        return value <= self.clear if self.over else value >= self.clear
+
+
+def _gauge(metric: str, threshold: float, clear: float, for_seconds: float, severity: Severity = "warning") -> Rule:
+    keep = max(for_seconds, SETTLED_SECONDS)
+    return Rule(metric, metric, threshold, clear, for_seconds, keep, severity=severity)
+
+
+def _condition(metric: str, severity: Severity = "warning", *, above: float = 0.0, for_seconds: float = 0.0) -> Rule:
+    return Rule(metric, metric, above, above, for_seconds, severity=severity, standing=True)
+
+
+BUILT_IN: Final = (
+    _gauge("disk_used_percent", 90, 85, 5 * MINUTE, "critical"),
+    _gauge("inode_used_percent", 90, 85, 5 * MINUTE, "critical"),
+    _gauge("memory_used_percent", 90, 85, 5 * MINUTE),
+    _gauge("cpu_used_percent", 90, 80, 15 * MINUTE),
+    _condition("mount_stuck", "critical"),
+    _condition("oom_kills", "critical"),
+    Rule("workers_ready", "workers_ready", 1, 1, 15.0, over=False, severity="critical"),
+    _condition("workers_missing", for_seconds=2 * MINUTE),
+    _condition("worker_restarts", above=2),
+    _condition("version_rejected"),
+    _condition("rollout_failed"),
+    _condition("needs_operator", "critical"),
+    _condition("root_absent", "critical"),
+    _condition("watch_lost"),
+    _condition("sweep_shortfall"),
+    _condition("config_refused"),
+    _condition("alert_channel_failures", above=2),
+)
+TOO_LITTLE: Final = frozenset(rule.metric for rule in BUILT_IN if not rule.over)
+STANDING: Final = frozenset(rule.metric for rule in BUILT_IN if rule.standing)
+CRITICAL: Final = frozenset(rule.metric for rule in BUILT_IN if rule.severity == "critical")
+
+
+def rules(given: Iterable[AlertRule]) -> tuple[Rule, ...]:
+    """The operator's rules, then each built-in one whose figure has none. Several on one are named by threshold.
+
+    The operator's look for too much; a built-in one that looks for too little stays beside them.
+    """
+    given = tuple(given)
+    count: dict[str, int] = {}
+    for rule in given:
+        count[rule.metric] = count.get(rule.metric, 0) + 1
+    made: dict[str, Rule] = {}
+    for rule in given:
+        alone = count[rule.metric] == 1 and rule.metric not in TOO_LITTLE
+        name = rule.metric if alone else f"{rule.metric}>{rule.above:g}"
+        standing = rule.metric in STANDING
+        made.setdefault(
+            name,
+            Rule(
+                name=name,
+                metric=rule.metric,
+                threshold=rule.above,
+                clear=rule.clear,
+                for_seconds=rule.for_,
+                keep_seconds=0.0 if standing else max(rule.for_, SETTLED_SECONDS),
+                severity="critical" if rule.metric in CRITICAL else "warning",
+                standing=standing,
+            ),
+        )
+    return (*made.values(), *(r for r in BUILT_IN if r.metric not in count or r.metric in TOO_LITTLE))

@@ -1,0 +1,113 @@
+"""One HTTP POST with a limit on everything, for the child that sends an alert. Follows no redirect.
+
+Runs in the main thread of that child: an alarm ends what does not end by itself, a server that sends a byte a second
+included.
+"""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+LONGEST_RETRY_SECONDS: Final = 3600.0
+
+
+class Failed(Exception):
+    """The message did not arrive; the text says why and holds no part of the address."""
+
+    def __init__(self, because: str, retry_after: float = 0.0) -> None:
+        super().__init__(because)
+        self.retry_after = retry_after
+
+
+class Answer(NamedTuple):
+    """What came back with a 2xx."""
+
+    status: int
+    body: bytes
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """The block raises Failed when it takes longer. Only for a main thread."""
+
+    def ring(number: int, frame: object) -> None:
+        raise Failed(f"no answer within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def post(url: str, body: bytes, content_type: str, *, wall: float, headers: dict[str, str] | None = None) -> Answer:
+    """POSTs and reads the answer. `wall` is the time, for a Retry-After that names a date. Raises Failed."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise Failed("the address is no web address") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise Failed("the address is no web address")
+    target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/:=&?~#+!$,;'@()*[]")
+    sent = {"Content-Type": content_type, "User-Agent": "modelward", "Connection": "close", **(headers or {})}
+    connection = _connect(parts.scheme, host, port)
+    try:
+        if connection.__class__ is http.client.HTTPConnection and _proxy("http", host):
+            target = f"http://{host}:{port or 80}{target}"
+        connection.request("POST", target, body, sent)
+        response = connection.getresponse()
+        answer = response.read(MAX_ANSWER_BYTES)
+        retry = _retry_after(response.getheader("Retry-After", ""), wall)
+    except ssl.SSLError as e:
+        raise Failed(f"no trusted connection: {e.reason or type(e).__name__}") from None
+    except OSError as e:
+        raise Failed(f"no connection: {e.strerror or type(e).__name__}") from None
+    except (http.client.HTTPException, ValueError) as e:
+        raise Failed(f"its answer is no HTTP: {type(e).__name__}") from None
+    finally:
+        connection.close()
+    if not 200 <= response.status < 300:
+        raise Failed(f"it answered {response.status}", retry)
+    return Answer(response.status, answer)
+
+
+def _connect(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    proxy = _proxy(scheme, host)
+    through = urlsplit(proxy) if proxy else None
+    if through is not None and through.hostname:
+        if scheme == "http":
+            return http.client.HTTPConnection(through.hostname, through.port or 80)
+        connection = http.client.HTTPSConnection(through.hostname, through.port or 80)
+        connection.set_tunnel(host, port or 443)
+        return connection
+    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    return kind(host, port)
+
+
+def _proxy(scheme: str, host: str) -> str:
+    """The proxy that the environment names for this host; "" for none."""
+    proxies = getproxies_environment()
+    return "" if proxy_bypass(host) else str(proxies.get(scheme, ""))
+
+
+def _retry_after(text: str, wall: float) -> float:
+    """Seconds of a Retry-After header (RFC 9110, 10.2.3): a number or a date; 0 for none that can be read."""
+    text = text.strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return min(float(text), LONGEST_RETRY_SECONDS)
+    try:
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - wall), LONGEST_RETRY_SECONDS)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0

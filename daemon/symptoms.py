@@ -1,0 +1,128 @@
+"""What is wrong with the service itself, as figures for alerts. Pure reading of the daemon's parts; changes nothing.
+
+Only what is so now, or has just happened: an old rejected version that nobody asks for any more is history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final, Protocol
+
+from .config import Config
+from .health.alerts import Figure
+from .health.notify import Channel
+from .housekeeping import Housekeeping
+from .judging import Judging
+from .models.lifecycle import State
+from .models.sight import Names, RootSeen
+from .models.watch import Watch
+from .names import is_higher
+from .rolling import Rolling
+from .workers.conduct import Rollout
+from .workers.crew import Crew
+from .workers.pool import Pool
+
+SYMPTOMS: Final = (
+    "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "rollout_failed", "needs_operator",
+    "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall", "class_used_percent",
+)  # fmt: skip
+REJECTED_SECONDS: Final = 3600.0
+ROLLOUT_SECONDS: Final = 86400.0
+MAX_VERSIONS: Final = 50
+
+
+class Parts(Protocol):
+    """The parts that can be ill."""
+
+    config: Config
+    crew: Crew
+    pool: Pool
+    rolling: Rolling
+    judging: Judging
+    watch: Watch
+    housekeeping: Housekeeping
+
+
+def symptoms(
+    parts: Parts, *, now: float, wall: float, restarts: int, refused: str, channels: Iterable[Channel]
+) -> list[Figure]:
+    """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes; `refused`: the config."""
+    figures = [*_workers(parts), *_versions(parts, now, wall), *_upkeep(parts)]
+    figures.append(Figure("worker_restarts", float(restarts)))
+    if complaint := parts.rolling.complaint:
+        figures.append(Figure("needs_operator", 1.0, "", complaint))
+    sight = parts.judging.sight
+    if not isinstance(sight, RootSeen):
+        figures.append(Figure("root_absent", 1.0, "", sight.because))
+    elif parts.watch.state == "polling":  # without a root there is nothing to watch
+        figures.append(Figure("watch_lost", 1.0, "", parts.watch.because))
+    if refused:
+        figures.append(Figure("config_refused", 1.0, "", refused))
+    for channel in channels:
+        failures = float(channel.failures)
+        figures.append(Figure("alert_channel_failures", failures, channel.address.label, channel.because))
+    return figures
+
+
+def _workers(parts: Parts) -> Iterator[Figure]:
+    peers, serving = parts.crew.peers(), parts.rolling.position.serving
+    ready = sum(peer.ready for peer in peers)
+    own = sum(peer.ready and not peer.attached for peer in peers)
+    because = "" if ready else "nothing is served yet" if serving is None else f"{serving.version} is not loaded"
+    yield Figure("workers_ready", float(ready), "", because)
+    blocked = next((vacancy.blocked for vacancy in parts.pool.vacancies() if vacancy.blocked), "")
+    missing = max(0, parts.pool.wanted - own) if serving is not None else 0
+    yield Figure("workers_missing", float(missing), "", blocked)
+
+
+def _versions(parts: Parts, now: float, wall: float) -> Iterator[Figure]:
+    failed = _failed_rollout(parts.rolling, now)
+    if failed is not None:
+        yield Figure("rollout_failed", 1.0, failed.target.version, failed.outcome)
+    sight, rolling, catalog = parts.judging.sight, parts.rolling, parts.judging.catalog
+    linked = sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
+    live = catalog.get(linked)
+    auto = parts.config.models.activation == "auto"
+    count = 0
+    for entry in catalog.entries():
+        if entry.state is not State.REJECTED or entry.verdict is None:
+            continue
+        if failed is not None and failed.target.version == entry.name:
+            continue  # one thing is said once
+        higher = live is None or is_higher(entry.name, entry.arrived, live.name, live.arrived)
+        wanted = entry.name == linked or (auto and higher and entry.name not in rolling.held)
+        if (wanted or _just_judged(entry.verdict.judged_at, wall)) and count < MAX_VERSIONS:
+            count += 1
+            yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because)
+
+
+def _upkeep(parts: Parts) -> Iterator[Figure]:
+    if trouble := parts.housekeeping.trouble:
+        yield Figure("sweep_shortfall", float(len(trouble)), "", "; ".join(trouble))
+    for name, used, quota in class_usage(parts):
+        if quota:
+            yield Figure("class_used_percent", 100.0 * used / quota, name)
+
+
+def class_usage(parts: Parts) -> Iterator[tuple[str, int, int]]:
+    """Name, bytes and quota (0: none) of each of the operator's disk classes, as the last sweep left it."""
+    after = {row["class"]: row["after"]["bytes"] for row in parts.housekeeping.last.get("classes", ())}
+    for entry in parts.config.disk.class_:
+        if entry.name in after:
+            yield entry.name, after[entry.name], entry.max_bytes
+
+
+def _failed_rollout(rolling: Rolling, now: float) -> Rollout | None:
+    """The last rollout that the operator would hear of, if it failed by itself and not long ago."""
+    last = next((r for r in reversed(rolling.rollouts.values()) if r.origin != "converge" and r.decided), None)
+    if last is None or last.succeeded or last.cancelled or now - last.started > ROLLOUT_SECONDS:
+        return None
+    return last
+
+
+def _just_judged(judged_at: str, wall: float) -> bool:
+    try:
+        return wall - datetime.fromisoformat(judged_at).timestamp() <= REJECTED_SECONDS
+    except ValueError:
+        return False

@@ -1,0 +1,312 @@
+"""A rollout's commit point, every one of its calls failing in turn: link, workers and what is written down agree."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.daemon.workers.rollouts import run
+from tests.daemon.workers.room import Room, room
+from tests.support import soon
+
+from modelward.daemon import position as pos
+from modelward.daemon.clock import SystemClock
+from modelward.daemon.config import Config, parse
+from modelward.daemon.errors import Refused
+from modelward.daemon.judging import Judging
+from modelward.daemon.ledger import Ledger
+from modelward.daemon.models import link
+from modelward.daemon.models.choose import Asked
+from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.sight import Names, RootSeen
+from modelward.daemon.models.verdict import Verdict
+from modelward.daemon.rolling import Command, Rolling
+from modelward.daemon.store import Store
+from modelward.daemon.workers.crew import Welcome
+
+OLD, NEW = "v1.0", "v1.1"
+
+
+@dataclass
+class Trap:
+    """Counts calls and fails at number `at` (0: never); all of them from there on when `lasting`."""
+
+    at: int = 0
+    error: Exception = field(default_factory=lambda: OSError(errno.EIO, "Input/output error"))
+    lasting: bool = False
+    calls: int = 0
+
+    def set(self, at: int, error: Exception, *, lasting: bool = False) -> None:
+        self.at, self.error, self.lasting, self.calls = at, error, lasting, 0
+
+    def step(self) -> None:
+        self.calls += 1
+        if self.at and (self.calls == self.at or (self.lasting and self.calls > self.at)):
+            raise self.error
+
+
+class Links(link.SystemFiles):
+    """The system's calls behind a trap."""
+
+    def __init__(self, trap: Trap) -> None:
+        self.trap = trap
+
+    def symlink(self, target: str, path: Path) -> None:
+        self.trap.step()
+        super().symlink(target, path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.trap.step()
+        super().rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        self.trap.step()
+        super().unlink(path)
+
+    def sync_directory(self, path: Path) -> None:
+        self.trap.step()
+        super().sync_directory(path)
+
+
+class TrappedStore(Store):
+    """A store whose writes of facts go through a trap; `before_put` is run first, on the store's own thread."""
+
+    trap = Trap()
+    before_put: Callable[[], None] = staticmethod(lambda: None)
+
+    def put(self, **facts: Any) -> None:
+        self.before_put()
+        self.trap.step()
+        super().put(**facts)
+
+
+@dataclass
+class Hall:
+    """A Rolling with a real store, a real model root and real processes that load nothing."""
+
+    path: Path
+    it: Room
+    rolling: Rolling
+    judging: Judging
+    links: Trap
+    store: Trap
+    kept: TrappedStore
+    state: Path
+
+    @property
+    def link(self) -> str:
+        return os.readlink(self.path / "models" / "current")
+
+    def written(self) -> pos.Position:
+        """The position that a daemon would find now."""
+        with closing(Store(self.state, SystemClock())) as store:
+            return pos.load(store, link.read(self.path / "models", "current"))
+
+    async def ask(self, version: str) -> str:
+        """What became of the wish to activate it; "" when it was refused."""
+        await self.judging.look()
+        command = self.rolling.command = Command(Asked("activate", version))
+        await self.rolling.decide()
+        await soon(lambda: command.result.done() and not self.rolling.busy, 30)
+        try:
+            return command.result.result()
+        except Refused:
+            return ""
+
+
+def _config(path: Path) -> Config:
+    def quoted(name: str) -> str:
+        return json.dumps(str(path / name))
+
+    return parse(
+        f"""
+        [models]
+        root = {quoted("models")}
+        activation = "manual"
+        settle = 0
+        [rollout]
+        bake = 0
+        reload_timeout = 20
+        [control]
+        runtime_dir = {quoted("run")}
+        state_dir = {quoted("state")}
+        cache_dir = {quoted("cache")}
+        """,
+        "test",
+    )
+
+
+def _version(path: Path, name: str) -> Path:
+    """The version's directory and its artifact, which is given back."""
+    (path / "models" / name).mkdir(parents=True)
+    (path / "models" / name / "model.onnx").write_text(name)
+    artifact = path / "cache" / "compiled" / name
+    artifact.mkdir(parents=True)
+    (artifact / "model.onnx").write_text(name)
+    (artifact / "artifact.json").write_text(json.dumps({"files": {"model.onnx": {"bytes": len(name)}}}))
+    return artifact
+
+
+@asynccontextmanager
+async def _hall(path: Path, *, bake_seconds: float = 0.0) -> AsyncIterator[Hall]:
+    config = _config(path)
+    if bake_seconds:
+        rollout = config.rollout.model_copy(update={"bake": bake_seconds})
+        config = config.model_copy(update={"rollout": rollout})
+    artifacts = {name: _version(path, name) for name in (OLD, NEW)}
+    (path / "models" / "current").symlink_to(OLD)
+    (path / "run").mkdir()
+    (path / "state").mkdir()
+    clock, state = SystemClock(), path / "state" / "state.db"
+    store = TrappedStore(state, clock)
+    store.trap, files = Trap(), Links(Trap())
+    ledger = Ledger(store, lambda entry: None)
+    judging = Judging(
+        lambda: config, clock=clock, ledger=ledger, happened=lambda: None, progress=lambda version, message: None
+    )
+    async with room(path / "run") as it:
+        rolling = Rolling(
+            lambda: config,
+            clock=clock,
+            ledger=ledger,
+            judging=judging,
+            crew=it.crew,
+            happened=lambda: None,
+            progress=lambda rollout: None,
+            files=files,
+        )
+        it.conductor = rolling.conductor
+        await judging.start()
+        await judging.look()
+        for name, artifact in artifacts.items():
+            verdict = Verdict(True, "all gates passed", digest=f"digest of {name}", artifact=str(artifact))
+            judging.catalog.recall(name, verdict.digest, verdict, 0.0)
+        await rolling.start()
+        await rolling.decide()
+        it.welcome = Welcome(OLD, str(artifacts[OLD]), 0.5)
+        it.pool.wanted = 2
+        it.wake.set()
+        await it.all_serve(OLD, 2)
+        try:
+            yield Hall(path, it, rolling, judging, files.trap, store.trap, store, state)
+        finally:
+            await rolling.stop()
+            await ledger.close()
+
+
+def _agrees(hall: Hall, version: str) -> None:
+    """Link, workers, the daemon and the disk name the same version."""
+    assert hall.link == version
+    assert set(hall.it.serving().values()) == {version}
+    for position in (hall.rolling.position, hall.written()):
+        assert position.committed is not None
+        assert position.committed.name == version
+    assert hall.rolling.position.serving is not None
+    assert hall.rolling.position.serving.version == version
+    assert isinstance(sight := hall.judging.sight, RootSeen)
+    assert isinstance(sight.link, Names)
+
+
+def _blameless(hall: Hall, version: str) -> None:
+    entry = hall.judging.catalog.get(version)
+    assert entry is not None
+    assert entry.state is State.ACCEPTED
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_link_that_cannot_be_moved_sends_the_workers_back_and_blames_nobody(tmp_path: Path, number: int) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path) as hall:
+            reached = 0
+            for n in range(1, 10):
+                hall.links.set(n, OSError(number, os.strerror(number)))
+                answer = await hall.ask(NEW)
+                if hall.links.calls < n:
+                    break
+                reached += 1
+                assert answer == ""
+                _agrees(hall, OLD)
+                _blameless(hall, NEW)
+                assert [p.name for p in (tmp_path / "models").glob(".current.*")] == []
+            assert reached == 3  # the link beside, the rename, the sync
+            assert answer == f"serving {NEW}"  # the same wish, with nothing in its way
+            _agrees(hall, NEW)
+
+    run(work)
+
+
+def test_a_link_that_can_be_moved_neither_forth_nor_back_is_told_as_it_is(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path) as hall:
+            hall.links.set(3, OSError(errno.EIO, "Input/output error"), lasting=True)  # from the sync on
+            assert await hall.ask(NEW) == ""
+            assert "nor could it be put back" in list(hall.rolling.rollouts.values())[-1].outcome
+            _blameless(hall, NEW)
+            assert set(hall.it.serving().values()) == {OLD}
+            hall.links.set(0, OSError())
+            assert hall.link == NEW  # as it said
+            assert await hall.ask(NEW) == f"serving {NEW}"
+            _agrees(hall, NEW)
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [sqlite3.OperationalError("database or disk is full"), OSError(errno.EIO, "Input/output error")],
+    ids=["full", "broken"],
+)
+def test_a_store_that_fails_at_any_write_of_a_rollout_leaves_link_and_workers_in_agreement(
+    tmp_path: Path, error: Exception
+) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path) as hall:
+            outcomes = []
+            target, other = NEW, OLD
+            for n in range(1, 10):
+                hall.store.set(n, error)
+                answer = await hall.ask(target)
+                outcomes.append(bool(answer))
+                reached = hall.store.calls >= n
+                hall.store.set(0, error)
+                _blameless(hall, NEW)
+                _agrees(hall, target if answer else other)
+                if not answer:
+                    assert await hall.ask(target) == f"serving {target}"
+                    _agrees(hall, target)
+                target, other = other, target
+                if not reached:
+                    break
+            assert outcomes == [False, True, True]  # the intent; the position, which the link tells too; none
+
+    run(work)
+
+
+def test_a_look_in_the_middle_of_the_commit_point_does_not_end_the_last_watch(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, bake_seconds=0.3) as hall:
+            loop = asyncio.get_running_loop()
+
+            def look() -> None:
+                async def again() -> None:
+                    await hall.judging.look()  # the link names the new version by now
+                    await hall.rolling.decide()
+
+                asyncio.run_coroutine_threadsafe(again(), loop).result(10)
+
+            hall.kept.before_put = look  # type: ignore[method-assign]
+            assert await hall.ask(NEW) == f"serving {NEW}"
+            _agrees(hall, NEW)
+            [rollout] = [r for r in hall.rolling.rollouts.values() if r.target.version == NEW]
+            assert "watching" in [step["because"] for step in rollout.steps]
+
+    run(work)

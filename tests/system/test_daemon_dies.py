@@ -1,0 +1,243 @@
+"""The daemon, the validator or a worker is killed at every step of what they do: all come back to one proved version."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.house import House
+from tests.support import eventually
+from tests.system.conftest import Build
+from tests.system.marks import mark
+from tests.versions import good_version
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+
+OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
+BAKE_SECONDS = 0.4
+TAKEN_BACK_SECONDS = 1.0
+# What the daemon is heard to say when it is killed: its word, and the how manieth time.
+MOMENTS = [
+    ("prepare", 1),
+    ("prepared", 1),
+    ("commit", 1),
+    ("serving", 1),
+    ("baking", 1),
+    ("prepare", 2),
+    ("prepared", 2),
+    ("commit", 2),
+    ("serving", 2),
+    ("link", 1),
+    ("baking", 2),
+    ("done", 1),
+]
+AFTER_THE_LINK = MOMENTS[MOMENTS.index(("link", 1)) :]
+
+
+@pytest.fixture(scope="module")
+def shared(build_shared: Build) -> House:
+    house = build_shared(rollout={"bake": BAKE_SECONDS}, validation={"compile": "off", "timeout": 60, "golden": ""})
+    good_version(house.models, OLD)
+    good_version(house.models, NEW, words=True)
+    house.start()
+    house.await_serving(NEW)
+    house.command("hold", version=NEW)
+    return house
+
+
+@pytest.fixture
+def town(shared: House) -> House:
+    """Two workers serve dtmf-v1.0; dtmf-v1.1 is there, accepted and held."""
+    for version in (OLD, NEW):
+        shared.await_state(version, "accepted")
+    if shared.status()["live"] != OLD:
+        shared.command("activate", version=OLD)
+    shared.await_serving(OLD)
+    eventually(lambda: len(shared.workers()) == 2)
+    return shared
+
+
+def _pids(house: House) -> set[int]:
+    return {w["pid"] for w in house.workers()}
+
+
+@contextmanager
+def _overheard(house: House) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
+    """The daemon's events from now on, each with its word: a rollout's step, or what a worker said."""
+    with closing(socket.socket(socket.AF_UNIX)) as s:
+        s.settimeout(60)
+        s.connect(str(house.root / "run" / "api.sock"))
+        s.sendall(b"GET /v1/events HTTP/1.1\r\nHost: modelward\r\n\r\n")
+        with s.makefile("rb") as lines:
+            for line in lines:
+                if line.startswith(b": hello"):
+                    break
+
+            def words() -> Iterator[tuple[str, dict[str, Any]]]:
+                name = ""
+                for line in lines:
+                    if line.startswith(b"event: "):
+                        name = line[7:].decode().strip()
+                    elif line.startswith(b"data: "):
+                        data = json.loads(line[6:])
+                        word = {"rollout": lambda d: d["steps"][-1]["step"], "worker": lambda d: d["kind"]}.get(name)
+                        yield (word(data) if word else name), data
+
+            yield words()
+
+
+def _hear(words: Iterator[tuple[str, dict[str, Any]]], word: str, times: int = 1) -> dict[str, Any]:
+    heard = []
+    for said, data in words:
+        heard.append(said)
+        if said == word and heard.count(word) == times:
+            return data
+    raise AssertionError(f"{word} was not said {times} times: {heard}")
+
+
+@pytest.mark.parametrize(("word", "times"), MOMENTS, ids=lambda value: str(value))
+def test_a_daemon_killed_at_a_step_of_a_rollout_finds_all_workers_again_and_one_proved_version(
+    town: House, word: str, times: int
+) -> None:
+    pids, before = _pids(town), town.history()[0]["id"]
+    with town.load(clients=4) as load:
+        with _overheard(town) as words:
+            town.api.post("/v1/activate", {"version": NEW})
+            _hear(words, word, times)
+            town.kill()
+        linked, lines = os.readlink(town.link), len(town.events())
+        assert linked == (NEW if (word, times) in AFTER_THE_LINK else OLD) or (word, times) == ("serving", 2)
+        town.start()
+        answered = time.monotonic()
+        eventually(lambda: _pids(town) == pids)
+        back_seconds = time.monotonic() - answered
+        town.await_serving(linked)
+        seen = len(load.seconds)
+        eventually(lambda: len(load.seconds) > seen + 20, 30)
+    print(f"{word} {times}: {linked}, back after {back_seconds:.3f} s, {len(load.seconds)} requests")
+    assert back_seconds <= TAKEN_BACK_SECONDS
+    assert load.failures == []
+    assert load.mixed == []
+    assert os.readlink(town.link) == town.status()["live"] == linked
+    assert _pids(town) == pids
+    assert not any(w["attached"] for w in town.workers())
+    after = town.events()[lines:]
+    joined = {e["worker"]: e["serving"] for e in after if e["event"] == "worker joined"}
+    assert len(joined) == 2
+    loaded = {e["worker"] for e in after if e["event"] in ("preparing", "serving")}
+    assert not loaded & {name for name, serving in joined.items() if serving == linked}  # those stayed as they were
+    new = [e["kind"] for e in town.history() if e["id"] > before]
+    assert new.count("daemon-started") == 1
+    assert "rejected" not in new
+    assert "worker-ended" not in new
+    assert town.version(NEW)["state"] == "accepted"
+
+
+# the validator
+
+
+def _validator(house: House) -> int:
+    """Its pid, 0 when none runs."""
+    assert house.process is not None
+    for entry in Path("/proc").iterdir():
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == house.process.pid and b"modelward.worker.validate" in (entry / "cmdline").read_bytes():
+                return int(entry.name)
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+def _leftovers(house: House) -> list[str]:
+    return sorted(p.name for p in (house.root / "cache" / "compiled").iterdir() if p.name.startswith(".tmp-"))
+
+
+GATES = ["sandbox", "layout", "load", "probe", "golden", "budget"]
+
+
+def _hear_gate(words: Iterator[tuple[str, dict[str, Any]]], gate: str) -> None:
+    while _hear(words, "gate")["gate"] != gate:
+        pass
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_daemon_killed_at_a_gate_has_the_version_judged_again(town: House, gate: str) -> None:
+    name = f"dtmf-v0.1-{gate}"  # lower than what serves, so that nothing is rolled out
+    good_version(town.models, f".{name}")
+    with town.load(clients=2) as load:
+        with _overheard(town) as words:
+            os.rename(town.models / f".{name}", town.models / name)
+            _hear_gate(words, gate)
+            town.kill()
+        assert not [p for p in (town.root / "cache" / "compiled").iterdir() if p.name.startswith(f"{name}-")]
+        town.start()
+        shown = town.await_state(name, "accepted", 90)
+    assert load.failures == []
+    assert shown["verdict"]["accepted"]
+    assert town.status()["live"] == OLD
+    assert [e["kind"] for e in town.history() if e["version"] == name][:1] == ["accepted"]
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_validator_killed_at_a_gate_leaves_nothing_that_is_used(town: House, gate: str) -> None:
+    name = f"dtmf-v0.2-{gate}"
+    good_version(town.models, f".{name}")
+    with town.load(clients=2) as load:
+        with _overheard(town) as words:
+            os.rename(town.models / f".{name}", town.models / name)
+            _hear_gate(words, gate)
+            if victim := _validator(town):
+                os.kill(victim, signal.SIGKILL)
+        shown = eventually(lambda: v if (v := town.version(name)).get("state") in ("accepted", "rejected") else {}, 60)
+        if shown["state"] == "rejected":
+            assert "the validator died of SIGKILL" in shown["verdict"]["because"]
+            assert not [p for p in (town.root / "cache" / "compiled").iterdir() if p.name.startswith(f"{name}-")]
+            town.command("validate", version=name)
+        shown = town.await_state(name, "accepted", 90)
+    assert load.failures == []
+    assert town.status()["live"] == OLD
+
+
+def test_no_private_copy_of_a_killed_validator_is_kept(town: House) -> None:
+    eventually(lambda: not _validator(town), 30)
+    town.kill()
+    (town.root / "cache" / "compiled" / ".tmp-4711-dead").mkdir(exist_ok=True)
+    town.start()
+    town.await_serving(OLD)
+    swept = town.command("sweep")
+    print(swept)
+    assert _leftovers(town) == []
+
+
+# a worker
+
+
+@pytest.mark.parametrize(("word", "times"), [("prepare", 1), ("commit", 1), ("prepare", 2), ("commit", 2)])
+def test_a_worker_killed_as_it_is_told_something_costs_its_own_requests_and_no_rollout(
+    town: House, word: str, times: int
+) -> None:
+    before, pids = mark(town), _pids(town)
+    with town.load(clients=4, keep_alive=False) as load:
+        with _overheard(town) as words:
+            town.api.post("/v1/activate", {"version": NEW})
+            name = _hear(words, word, times)["steps"][-1]["worker"]
+            victim = next(w["pid"] for w in town.workers() if w["name"] == name)
+            os.kill(victim, signal.SIGKILL)
+        eventually(lambda: len(_pids(town)) == 2 and victim not in _pids(town), 30)
+        town.await_serving(NEW, 60)
+    print(f"{word} {times}: {len(load.seconds)} requests, {len(load.failures)} were in work")
+    assert len(load.failures) == len(load.broken) <= 4
+    assert load.mixed == []
+    assert os.readlink(town.link) == town.status()["live"] == NEW
+    assert len(_pids(town) & pids) == 1
+    assert town.version(NEW)["state"] == "accepted"
+    assert [e["version"] for e in before.history("activated")] == [NEW]

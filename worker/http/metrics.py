@@ -1,0 +1,71 @@
+"""`GET /metrics`: this worker's numbers in Prometheus' text format.
+
+Behind one listening socket each scrape meets some worker: the label says which. Who wants all of them asks the daemon,
+whose metrics of the same names mean the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..counters import BUCKETS_SECONDS, Counters, rss_bytes
+from ..exposition import CONTENT_TYPE, Exposition, Metric
+from ..service import Service
+
+_WORKER: Final = ("worker",)
+METRICS: Final = (
+    Metric("modelward_worker_requests_total", "counter", "Requests for inference answered by a worker.", _WORKER),
+    Metric("modelward_worker_request_errors_total", "counter", "Of these, answers of 500 and above.", _WORKER),
+    Metric("modelward_worker_requests_inflight", "gauge", "Requests in work or waiting in a worker.", _WORKER),
+    Metric("modelward_worker_resident_memory_bytes", "gauge", "Memory of a worker.", _WORKER),
+    Metric("modelward_worker_responses_total", "counter", "The same answers by class.", ("worker", "code")),
+    Metric(
+        "modelward_worker_request_duration_seconds",
+        "histogram",
+        "From the last byte of a request to its answer, of those that a model worked on.",
+        _WORKER,
+    ),
+    Metric("modelward_worker_audio_seconds_total", "counter", "Audio that was turned into text.", _WORKER),
+    Metric("modelward_worker_queue_length", "gauge", "Requests admitted and not answered yet.", _WORKER),
+    Metric("modelward_worker_queue_limit", "gauge", "Requests that may wait; beyond, 503.", _WORKER),
+    Metric("modelward_worker_model_info", "gauge", "Always 1; what it serves.", ("worker", "version", "digest")),
+    Metric("modelward_worker_draining", "gauge", "1 while it takes no new connections.", _WORKER),
+)
+
+
+async def metrics(request: Request) -> Response:
+    """The text. Asks the model nothing and waits for nobody."""
+    service: Service = request.app.state.service
+    return Response(exposition(service), headers={"content-type": CONTENT_TYPE})
+
+
+def exposition(service: Service) -> str:
+    """This worker's numbers now."""
+    out, counters, name = Exposition(METRICS), service.counters, service.settings.name
+    out.add("modelward_worker_requests_total", counters.requests, worker=name)
+    out.add("modelward_worker_request_errors_total", counters.errors, worker=name)
+    out.add("modelward_worker_requests_inflight", counters.inflight, worker=name)
+    out.add("modelward_worker_resident_memory_bytes", rss_bytes(), worker=name)
+    out.add("modelward_worker_audio_seconds_total", counters.audio_seconds, worker=name)
+    out.add("modelward_worker_queue_length", service.work.load, worker=name)
+    out.add("modelward_worker_queue_limit", service.settings.queue, worker=name)
+    out.add("modelward_worker_draining", float(service.draining()), worker=name)
+    for code, count in counters.answers.items():
+        out.add("modelward_worker_responses_total", count, worker=name, code=code)
+    if (current := service.engine.current) is not None:
+        labels = {"version": current.version, "digest": current.digest}
+        out.add("modelward_worker_model_info", 1, worker=name, **labels)
+    _histogram(out, counters, name)
+    return out.text()
+
+
+def _histogram(out: Exposition, counters: Counters, name: str) -> None:
+    metric, below = "modelward_worker_request_duration_seconds", 0
+    for bound, count in zip((*map(str, BUCKETS_SECONDS), "+Inf"), counters.buckets, strict=True):
+        below += count
+        out.add(metric, below, suffix="_bucket", worker=name, le=bound)
+    out.add(metric, counters.work_seconds, suffix="_sum", worker=name)
+    out.add(metric, below, suffix="_count", worker=name)
