@@ -6,6 +6,7 @@ expects there it takes away first with `Page.expect_console`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -53,7 +54,11 @@ class Page:
 
     def reads(self, css: str, *words: str, seconds: float = 15.0) -> str:
         """The text of the first of these, once it holds all the words."""
-        return eventually(lambda: text if all(w in (text := self.text(css)) for w in words) else "", seconds)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: all(w in self.text(css) for w in words), seconds)
+        text = self.text(css)
+        assert [word for word in words if word not in text] == [], f"{css} reads {text!r}"
+        return text
 
     def button(self, label: str, within: str = "body", seconds: float = 10.0) -> WebElement:
         """The visible button with this text or accessible name."""
@@ -90,6 +95,13 @@ class Page:
     def expect_console(self, *words: str) -> None:
         """A severe entry of the console that holds one of these is no failure."""
         self._expected += words
+
+    def leave(self) -> None:
+        """An empty page, no cookies, no storage, an empty console."""
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.driver.execute_script("try { localStorage.clear(); sessionStorage.clear() } catch {}")
+        self.driver.get("about:blank")
+        self.driver.get_log("browser")
 
     def severe(self) -> list[str]:
         """What the console said that a user of the page should never cause."""
@@ -133,9 +145,21 @@ def _start(lang: str, dark: bool, size: tuple[int, int], more: tuple[str, ...]) 
     return driver
 
 
+@pytest.fixture(scope="session")
+def drivers() -> Iterator[dict[tuple[Any, ...], Any]]:
+    """The browsers of this run, one for each way to start one: starting takes longer than most tests."""
+    running: dict[tuple[Any, ...], Any] = {}
+    yield running
+    for driver in running.values():
+        driver.quit()
+
+
 @pytest.fixture
-def browser() -> Iterator[Open]:
-    """Opens a window: browser(lang="en", dark=False, size=(1280, 900), arguments=())."""
+def browser(drivers: dict[tuple[Any, ...], Any]) -> Iterator[Open]:
+    """Gives a clean window: browser(lang="en", dark=False, size=(1280, 900), arguments=()).
+
+    Ask for it after whatever serves the page, so that the page is left before its server ends.
+    """
     if not (CHROMIUM and DRIVER):
         pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
     pages: list[Page] = []
@@ -143,11 +167,14 @@ def browser() -> Iterator[Open]:
     def opened(
         lang: str = "en", dark: bool = False, size: tuple[int, int] = (1280, 900), arguments: tuple[str, ...] = ()
     ) -> Page:
-        pages.append(Page(_start(lang, dark, size, arguments)))
+        way = (lang, dark, size, arguments)
+        if way not in drivers:
+            drivers[way] = _start(*way)
+        pages.append(Page(drivers[way]))
         return pages[-1]
 
     yield opened
     severe = [text for page in pages for text in page.severe()]
     for page in pages:
-        page.driver.quit()
+        page.leave()
     assert severe == []
