@@ -23,8 +23,13 @@ check: .venv/stamp
 	$(BIN)/mypy
 	PYTHONPATH=.imports $(BIN)/lint-imports
 
-bench: .venv/stamp  ## sweeps against find and systemd-tmpfiles, on a tmpfs
-	PYTHONPATH=.imports $(BIN)/python -m tests.bench.sweep_bench
+BENCH := /var/tmp/modelward-bench
+RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
+
+bench: .venv/stamp  ## a full-size model compiled and swapped under load; sweeps against find; takes a quarter of an hour
+	$(RUN) tests/bench/compile_bench.py $(BENCH)
+	$(RUN) -m tests.bench.swap_bench $(BENCH)
+	$(RUN) -m tests.bench.sweep_bench
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
