@@ -1,4 +1,4 @@
-"""The daemon, the validator or a worker is killed at every step of what they do: all come back to one proved version."""
+"""Daemon, validator or a worker is killed at every step of what they do: all come back to one proved version."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ AFTER_THE_LINK = MOMENTS[MOMENTS.index(("link", 1)) :]
 
 @pytest.fixture(scope="module")
 def shared(build_shared: Build) -> House:
-    house = build_shared(rollout={"bake": BAKE_SECONDS}, validation={"compile": "off", "timeout": 60, "golden": ""})
+    house = build_shared(
+        rollout={"bake": BAKE_SECONDS},
+        validation={"compile": "off", "timeout": 60, "golden": ""},
+    )
     good_version(house.models, OLD)
     good_version(house.models, NEW, words=True)
     house.start()
@@ -157,11 +160,7 @@ def _validator(house: House) -> int:
     return 0
 
 
-def _leftovers(house: House) -> list[str]:
-    return sorted(p.name for p in (house.root / "cache" / "compiled").iterdir() if p.name.startswith(".tmp-"))
-
-
-GATES = ["sandbox", "layout", "load", "probe", "golden", "budget"]
+GATES = ["sandbox", "load", "golden", "budget"]
 
 
 def _hear_gate(words: Iterator[tuple[str, dict[str, Any]]], gate: str) -> None:
@@ -202,20 +201,9 @@ def test_a_validator_killed_at_a_gate_leaves_nothing_that_is_used(town: House, g
             assert "the validator died of SIGKILL" in shown["verdict"]["because"]
             assert not [p for p in (town.root / "cache" / "compiled").iterdir() if p.name.startswith(f"{name}-")]
             town.command("validate", version=name)
-        shown = town.await_state(name, "accepted", 90)
+        town.await_state(name, "accepted", 90)
     assert load.failures == []
     assert town.status()["live"] == OLD
-
-
-def test_no_private_copy_of_a_killed_validator_is_kept(town: House) -> None:
-    eventually(lambda: not _validator(town), 30)
-    town.kill()
-    (town.root / "cache" / "compiled" / ".tmp-4711-dead").mkdir(exist_ok=True)
-    town.start()
-    town.await_serving(OLD)
-    swept = town.command("sweep")
-    print(swept)
-    assert _leftovers(town) == []
 
 
 # a worker
