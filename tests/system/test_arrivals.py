@@ -80,6 +80,11 @@ def _at_rest(house: House) -> None:
     eventually(lambda: not house.status()["rollout"] and not any(v["state"] in busy for v in house.versions().values()))
 
 
+def _idle(house: House) -> bool:
+    """Whether a worker is there that has nothing to serve."""
+    return "idle" in {w["state"] for w in house.workers()}
+
+
 def _by_another_process(program: str, *arguments: object) -> None:
     subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True, timeout=20)
 
@@ -266,6 +271,39 @@ def test_what_lies_beside_the_versions_is_passed_over(town: House) -> None:
     assert [e["version"] for e in before.history("activated")] == ["dtmf-v1.1"]
 
 
+def test_a_version_deleted_while_it_is_judged_is_forgotten(town: House) -> None:
+    before = mark(town)
+    with town.load(clients=1) as load:
+        version = good_version(town.models, "dtmf-v1.1", words=True)
+        eventually(lambda: town.version("dtmf-v1.1").get("state") == "validating", 30)
+        shutil.rmtree(version)
+        eventually(lambda: before.history("vanished"))
+        _at_rest(town)
+        assert town.serves(FIRST)
+        good_version(town.models, "dtmf-v1.1", words=True)  # and comes back
+        town.await_serving("dtmf-v1.1")
+    assert load.failures == []
+    assert load.mixed == []
+    assert before.history("rejected") == []
+
+
+def test_deleting_the_served_version_unloads_nothing(town: House) -> None:
+    before = mark(town)
+    with town.load(clients=2) as load:
+        shutil.rmtree(town.models / FIRST)
+        eventually(lambda: f"still serving {FIRST}" in str(town.status()["alerts"]))
+        pid = town.workers()[0]["pid"]
+        os.kill(pid, signal.SIGTERM)  # its successor finds the private copy
+        eventually(lambda: pid not in {w["pid"] for w in town.workers()} and len(town.workers()) == 2, 20)
+        town.await_serving(FIRST)
+        good_version(town.models, FIRST)
+        town.await_state(FIRST, "accepted")
+        eventually(lambda: not town.status()["alerts"])
+    assert load.failures == []
+    assert set(load.answers) == {(FIRST, "5551234")}
+    assert before.history("activated") == []
+
+
 # what happens to the root
 
 
@@ -372,7 +410,7 @@ def test_a_root_that_is_missing_at_start_is_served_from_when_it_comes(build: Bui
     house.models.rmdir()
     house.start()
     assert "model root is absent" in str(house.alerts())
-    status, answer, _ = eventually(lambda: house.transcribe() if house.workers()[0]["state"] == "idle" else None, 20)
+    status, answer, _ = eventually(lambda: house.transcribe() if _idle(house) else None, 20)
     assert status == 503, answer
     good_version(house.root / "coming", FIRST)
     os.rename(house.root / "coming", house.models)

@@ -201,10 +201,12 @@ def test_no_request_waits_for_a_version_that_is_being_loaded(build: Build) -> No
 
 
 def test_health_and_readiness_stay_what_they_are_while_candidates_fail(build: Build) -> None:
-    house = build(validation={"timeout": 3, "golden": ""})
+    house = build()
     good_version(house.models, FIRST)
     house.start()
     house.await_serving(FIRST)
+    house.configure(validation={"timeout": 3, "golden": ""})
+    assert house.command("reload")["success"]
     for i, fault in enumerate(("endless_loop", "garbage", "nan_weights")):
         assert fault in BROKEN
         broken_version(house.models, fault, f"dtmf-v2.{i}")

@@ -15,7 +15,7 @@ from tests.versions import BROKEN, CopyUnderway, broken_version, good_version
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
-TIMEOUT_SECONDS = 6
+TIMEOUT_SECONDS = 8
 NOT_HERE = {
     "latency": "it takes a quiet machine to measure",
     "serving": "no validator can see it",

@@ -125,7 +125,8 @@ def test_state_that_cannot_be_had_is_said_at_once(town: House) -> None:
 def test_with_nothing_to_serve_it_waits_with_503_until_something_arrives(build: Build) -> None:
     house = build()
     house.start()
-    status, answer, _ = eventually(lambda: house.transcribe() if house.workers()[0]["state"] == "idle" else None, 20)
+    eventually(lambda: "idle" in {w["state"] for w in house.workers()}, 20)
+    status, answer, _ = house.transcribe()
     assert status == 503
     assert answer["error"]["message"].startswith("cannot ")
     assert not house.status()["ready"]

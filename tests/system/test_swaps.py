@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 from tests.house import House
 from tests.support import eventually
+from tests.system.conftest import Build
+from tests.system.marks import mark
 from tests.versions import good_version
 
 pytestmark = pytest.mark.system
@@ -40,3 +43,29 @@ def test_two_hundred_swaps_under_four_clients_fail_no_request_and_mix_no_answer(
     assert at_last < at_first * 1.15
     eventually(lambda: house.status()["rollout"] is None)
     assert house.serves("dtmf-v1.1")
+
+
+def test_the_newest_version_wins_whatever_the_one_before_it_is_at(build: Build) -> None:
+    house = build(rollout={"bake": 1.5})
+    good_version(house.models, "dtmf-v1.0")
+    house.start()
+    house.await_serving("dtmf-v1.0")
+    before = mark(house)
+    with house.load(clients=2) as load:
+        good_version(house.models, "dtmf-v1.1", words=True)
+        eventually(lambda: house.version("dtmf-v1.1").get("state") == "validating", 30)
+        (good_version(house.models, "dtmf-v1.2") / "note.txt").write_text("while another is judged")
+        eventually(lambda: any(w["serving"] == "dtmf-v1.2" for w in house.workers()), 60)
+        (good_version(house.models, "dtmf-v1.3", words=True) / "note.txt").write_text("while another is watched")
+        house.await_serving("dtmf-v1.3", 60)
+    assert house.status()["live"] == "dtmf-v1.3"
+    assert load.failures == []
+    assert load.mixed == []
+    activated = [e["version"] for e in before.history("activated")]
+    assert activated == sorted(activated)
+    assert activated[-1] == "dtmf-v1.3"
+    assert all(v["state"] == "accepted" for v in house.versions().values())
+    spans = [
+        (e["rollout"]["began"], e["time"]) for e in before.history() if e["kind"] in ("activated", "rollout-failed")
+    ]
+    assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(spans))  # one at a time

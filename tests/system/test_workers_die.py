@@ -302,6 +302,20 @@ def mark_of_log(house: House) -> int:
     return len(house.events())
 
 
+def test_a_worker_that_does_not_hear_the_end_is_killed_when_its_time_is_over(build: Build) -> None:
+    house = build(workers={"drain": 1})
+    good_version(house.models, OLD)
+    house.start()
+    house.await_serving(OLD)
+    deaf, _ = sorted(_pids(house))
+    os.kill(deaf, signal.SIGSTOP)
+    began = time.monotonic()
+    assert house.stop(seconds=20) == 0
+    print(f"the daemon ended {time.monotonic() - began:.2f} s after it was told to")
+    assert time.monotonic() - began < 1 + 2 + 5 + 5  # draining, its grace, the kill, and a slow machine
+    assert house.worker_pids() == []
+
+
 def test_a_second_daemon_is_refused_at_once_and_the_first_does_not_notice(town: House) -> None:
     pids = _pids(town)
     began = time.monotonic()
