@@ -51,6 +51,7 @@ class Judging:
         self._log = structlog.get_logger("models")
         self._task: asyncio.Task[None] | None = None
         self._sightings: dict[str, Sighting] = {}
+        self._one_look = asyncio.Lock()
         self.catalog = Catalog()
         self.sight: Sight = RootAbsent("not looked at yet")
         self.judged = 0
@@ -71,7 +72,14 @@ class Judging:
     # looking
 
     async def look(self) -> None:
-        """One look at the model root; the catalog is as it is when this returns."""
+        """One look at the model root; the catalog is as it is when this returns.
+
+        One after another: what an older look saw never takes the place of what a newer one did.
+        """
+        async with self._one_look:
+            await self._look()
+
+    async def _look(self) -> None:
         models = self._config().models
         settled = frozenset(e.name for e in self.catalog.entries() if e.state in (State.ACCEPTED, State.REJECTED))
         before = self.sight

@@ -37,6 +37,13 @@ WAIT_SECONDS = 3600.0
 PENDING = (State.SEEN, State.SETTLING, State.VALIDATING)
 
 
+class HasProblem(Protocol):
+    """A part that may be missing: `problem` says why, "" while all is well."""
+
+    @property
+    def problem(self) -> str: ...
+
+
 class Daemon(Protocol):
     """The parts that a wish may need, and the two ways to reach the loop."""
 
@@ -53,6 +60,9 @@ class Daemon(Protocol):
     manager: Manager
     vigil: Vigil
     log: Any
+
+    @property
+    def panel(self) -> HasProblem: ...
 
     def read_config(self) -> Config: ...
     def wake(self) -> None: ...
@@ -95,6 +105,7 @@ class Office:
             "disk": s.vigil.disk(),
             "alerts": alerts,
             "watch": {"state": s.watch.state, "because": s.watch.because},
+            "panel": {"listen": s.config.panel.listen, "problem": s.panel.problem},
             "version": RELEASE,
             "pid": os.getpid(),
             "uptime_seconds": round(s.clock.monotonic() - self._began, 1),
@@ -150,8 +161,13 @@ class Office:
             raise NotKnown(f"cannot show rollout {rollout[:40]!r}: there is none of that name, or it is long over")
         return found.as_json()
 
-    async def history(self, count: int, kind: str) -> Json:
-        entries = await self._s.ledger.do(lambda store: store.history(count, kind))
+    def newest_rollout(self) -> Json:
+        """The rollout under way, or the last one; {} when there was none since the daemon began."""
+        rollouts = self._s.rolling.rollouts
+        return rollouts[next(reversed(rollouts))].as_json() if rollouts else {}
+
+    async def history(self, count: int, kind: str, before: int = 0) -> Json:
+        entries = await self._s.ledger.do(lambda store: store.history(count, kind, before))
         return {
             "history": [
                 {"id": e.id, "time": e.time, "kind": e.kind, "version": e.version, "because": e.because} | e.detail

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -143,7 +144,12 @@ class Rolling:
         return None
 
     async def decide(self) -> None:
-        """Decides once and begins to act on it. Quick: what takes long goes on by itself."""
+        """Decides once and begins to act on it. Quick: what takes long goes on by itself.
+
+        Not in the middle of a commit point: link and position are being moved, and only one of them may have been yet.
+        """
+        if self._committing:
+            return
         models = self._config().models
         policy = Policy(models.activation, models.rejected_link, models.settle)
         for _ in range(4):  # a link put right may show what to do next
@@ -158,8 +164,8 @@ class Rolling:
     def _give_up_unless(self, decision: d.Decision) -> None:
         """Ends a rollout before its commit point when it is not what is wanted any more."""
         rollout = self.conductor.current
-        if rollout is None or rollout.origin == "converge" or rollout.link_moved or self._committing:
-            return  # past its commit point it is what serves: no wish any more, and still to be watched
+        if rollout is None or rollout.origin == "converge" or rollout.link_moved:
+            return
         if not isinstance(decision, d.Activate):
             self.conductor.cancel(f"it is no longer wanted: {decision.because}")
 
@@ -345,6 +351,8 @@ class Rolling:
         assert target is not None  # nothing goes back that had nothing before
         self._committing = True
         try:
+            if not forward:  # whatever becomes of the link: the workers are back, and are not to be led forward again
+                self.position = self._before
             if rollout.moves_link:
                 await self._put_link(target.version, target.digest)
             if forward:
@@ -353,8 +361,11 @@ class Rolling:
                 await self._keep(pos.served(self.position, target, linked=rollout.moves_link), hold, because)
             else:
                 await self._keep(self._before)
+            with suppress(CannotKeep):  # done is done
+                await self._judging.look()  # what was seen before would pass for somebody's link to the old version
         finally:
             self._committing = False
+            self._happened()
 
     async def _put_link(self, version: str, digest: str) -> None:
         """Moves the link, the intent written down first. Raises ModelwardError with the link as it was."""

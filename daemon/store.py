@@ -20,6 +20,7 @@ from .clock import Clock, rfc3339
 from .errors import ModelwardError
 
 MAX_HISTORY_ROWS: Final = 10_000
+MAX_ID: Final = 2**63 - 1
 MAX_HISTORY_BYTES: Final = 32 << 20
 MAX_DETAIL_BYTES: Final = 128 << 10
 MAX_DAMAGED: Final = 3
@@ -143,12 +144,12 @@ class Store:
                 self._prune_history(self._db)
         return Entry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
 
-    def history(self, count: int, kind: str = "") -> list[Entry]:
-        """The newest lines, newest first, at most `count`; of one kind when given."""
+    def history(self, count: int, kind: str = "", before: int = 0) -> list[Entry]:
+        """The newest lines, newest first, at most `count`; where given of one kind, and older than line `before`."""
         rows = self._db.execute(
             "SELECT id, time, kind, version, because, detail FROM history"
-            " WHERE ? IN ('', kind) ORDER BY id DESC LIMIT ?",
-            (kind, max(0, min(count, MAX_HISTORY_ROWS))),
+            " WHERE ? IN ('', kind) AND id < ? ORDER BY id DESC LIMIT ?",
+            (kind, before or MAX_ID, max(0, min(count, MAX_HISTORY_ROWS))),
         )
         return [Entry(i, rfc3339(t), k, v, b, json.loads(d)) for i, t, k, v, b, d in rows]
 

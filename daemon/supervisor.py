@@ -36,6 +36,9 @@ from .logs import open_logs
 from .manager import Manager
 from .models.watch import Watch
 from .office import Office
+from .panel import parts_of
+from .panel.feed import Feed
+from .panel.server import PanelServer
 from .pulse import Pulse
 from .rolling import Rolling
 from .store import Entry, Store
@@ -121,6 +124,8 @@ class Supervisor:
         self.api = AdminServer(
             sockets / "api.sock", application(self.office, self.hub), lambda who: self._allowed(who, "api.sock")
         )
+        api = application(self.office, self.hub)
+        self.panel = PanelServer(config.panel, api, Feed(parts_of(self.office, self.hub)), clock)
         self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()
         self.watch = Watch(config.models.root, partial(_wake_from_thread, loop, self.wake))
@@ -145,6 +150,7 @@ class Supervisor:
         await self._listen()
         self.vigil.look()
         await self.api.open()
+        await self.panel.open()
         self.pulse.start()
         self.housekeeping.start()
 
@@ -161,6 +167,7 @@ class Supervisor:
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
         if any((self.channel.heal(), await self.api.heal())):
             self.log.warning("socket file was gone; made again")
+        await self.panel.keep()
         self.pulse.tell()
         self.vigil.look()
 
@@ -214,6 +221,7 @@ class Supervisor:
         else:
             await self.pool.close(drain)
         self.channel.close()
+        await self.panel.close()
         await self.api.close()
         self.ledger.note("daemon-stopped", "", "told to leave its workers" if self._leave_workers else "told to stop")
         await self.ledger.close()
@@ -233,7 +241,7 @@ class Supervisor:
         if self._listener is not None:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
         peers = self.crew.peers()
-        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE)]
+        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=self.clock.monotonic())]
         if self._awaited and self.clock.monotonic() - self._began > LOST_SECONDS:
             leaving += lost(self._awaited, peers)
             self._awaited = set()
@@ -319,7 +327,7 @@ class Supervisor:
             self._offered.set()
 
     def _allowed(self, who: Credentials, name: str) -> bool:
-        return allowed(who.uid, who.gid, self.config.control.runtime_dir / name)
+        return allowed(who.uid, who.gid, self.config.control.runtime_dir / name, who.groups)
 
     # others, who are told
 

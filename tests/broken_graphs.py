@@ -174,6 +174,29 @@ def crashes_on_longer_audio(directory: Path) -> None:
     edit(directory, change)
 
 
+def kills_on_longer_audio(directory: Path) -> None:
+    """Ends the whole process with SIGFPE at a clip longer than CRASH_SECONDS: the least integer over minus one."""
+
+    def change(model: onnx.ModelProto) -> None:
+        least = np.iinfo(np.int64).min
+        for name, value in (("limit", _CRASH_FRAMES), ("axis", 1), ("one", 1), ("minus_one", -1), ("least", least)):
+            _constant(model, f"broken.{name}", np.array(value))
+        _constant(model, "broken.unit", np.array([1.0], dtype=np.float32))
+        nodes = [
+            helper.make_node("Shape", ["speech"], ["trap_shape"]),
+            helper.make_node("Gather", ["trap_shape", "broken.axis"], ["trap_frames"]),
+            helper.make_node("Greater", ["trap_frames", "broken.limit"], ["trap_sprung"]),
+            helper.make_node("Where", ["trap_sprung", "broken.minus_one", "broken.one"], ["trap_divisor"]),
+            helper.make_node("Div", ["broken.least", "trap_divisor"], ["trap_quotient"]),
+            helper.make_node("Sub", ["trap_quotient", "broken.least"], ["trap_index"]),
+            helper.make_node("Gather", ["broken.unit", "trap_index"], ["trap"]),
+            helper.make_node("Mul", ["speech", "trap"], ["trapped"]),
+        ]
+        _feed_instead(model, "speech", "trapped", nodes)
+
+    edit(directory, change)
+
+
 def fails_one_in_ten(directory: Path) -> None:
     """Fails for about every tenth clip: by a digit of the features' mean, far behind the point."""
 

@@ -223,5 +223,6 @@ BROKEN: Final[dict[str, Broken]] = {
     "gigabytes": Broken(graphs.gigabytes, "memory", ("memory", "allocate")),
     "slow": Broken(graphs.slow_down, "latency", ("slow", "latency", "times")),
     "crashes_on_longer_audio": Broken(graphs.crashes_on_longer_audio, "serving"),
+    "kills_on_longer_audio": Broken(graphs.kills_on_longer_audio, "serving"),
     "fails_one_in_ten": Broken(graphs.fails_one_in_ten, "serving"),
 }

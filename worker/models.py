@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,8 @@ class UnknownKind(ValueError):
     """No module serves this kind of model."""
 
 
-KINDS = {"sensevoice": ".speech"}
+KINDS: Final = {"sensevoice": ".speech", "tensor": ".tensor"}
+SPEECH_KINDS: Final = frozenset({"sensevoice"})
 
 
 def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: None) -> Callable[[str, str], Loaded]:

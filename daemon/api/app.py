@@ -18,12 +18,14 @@ from starlette.routing import Route
 
 from ...worker.exposition import CONTENT_TYPE
 from ..errors import BadConfig, ModelwardError
+from .describe import document
 from .desk import Desk, NotKnown
 from .events import Hub
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
 MAX_LINES: Final = 5000
+MAX_ROW: Final = 2**53  # as far as JSON's readers count
 
 Handler = Callable[[Desk, Request], Awaitable[Response]]
 
@@ -57,8 +59,8 @@ async def test_alerts(desk: Desk, request: Request) -> Response:
 
 
 async def history(desk: Desk, request: Request) -> Response:
-    count = number(request, "n", 50, MAX_ROWS)
-    return JSONResponse(await desk.history(count, request.query_params.get("kind", "")))
+    count, before = number(request, "n", 50, MAX_ROWS), number(request, "before", 0, MAX_ROW)
+    return JSONResponse(await desk.history(count, request.query_params.get("kind", ""), before))
 
 
 async def rollout(desk: Desk, request: Request) -> Response:
@@ -83,6 +85,10 @@ async def health(desk: Desk, request: Request) -> Response:
 
 async def ready(desk: Desk, request: Request) -> Response:
     return JSONResponse({"ready": desk.ready()}, 200 if desk.ready() else 503)
+
+
+async def openapi(desk: Desk, request: Request) -> Response:
+    return JSONResponse(document(ROUTES))
 
 
 async def activate(desk: Desk, request: Request) -> Response:
@@ -145,6 +151,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/v1/logs/{name}", log, READ),
     ("GET", "/v1/history", history, READ),
     ("GET", "/v1/rollouts/{rollout}", rollout, READ),
+    ("GET", "/v1/openapi.json", openapi, READ),
     ("POST", "/v1/activate", activate, CHANGE),
     ("POST", "/v1/rollback", rollback, CHANGE),
     ("POST", "/v1/hold", hold, CHANGE),
@@ -188,7 +195,7 @@ def decided(request: Request, answer: dict[str, Any]) -> Response:
 def number(request: Request, key: str, usual: int, most: int) -> int:
     """A count from the query, at most `most`. Raises HTTPException 400."""
     text = request.query_params.get(key, str(usual))
-    if not text.isascii() or not text.isdigit() or len(text) > 6:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise HTTPException(400, f"cannot use {key}={text[:40]!r}: a number from 0 to {most}")
     return min(int(text), most)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,9 +25,15 @@ class Hub:
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[bytes | None]] = set()
         self._closed = False
+        self.told: Counter[str] = Counter()
+        """How often each kind of event was told, listeners or not."""
+        self.last: dict[str, dict[str, Any]] = {}
+        """The newest event of each kind."""
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Every listener hears of it; never blocks."""
+        self.told[event] += 1
+        self.last[event] = data
         if not self._listeners:
             return
         line = f"event: {event}\ndata: {json.dumps(data)}\n\n".encode()

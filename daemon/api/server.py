@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..workers.channel import Credentials, bind, credentials
 
 SHUTDOWN_SECONDS = 3
+MAX_CONNECTIONS = 256
 
 
 class _Server(uvicorn.Server):
@@ -35,6 +36,46 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await self.stopping.wait()
+
+
+class Embedded:
+    """One uvicorn in this loop, over an open socket; `concurrency` None leaves that limit to the protocol."""
+
+    def __init__(self, app: ASGIApp, protocol: type[HttpToolsProtocol], concurrency: int | None) -> None:
+        self._config = uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            proxy_headers=False,
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            limit_concurrency=concurrency,
+        )
+        self._server = _Server(self._config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, sock: socket.socket) -> None:
+        """Starts serving; requests are answered when this returns."""
+        serving = self._server.serve(sockets=[sock])
+        self._task = asyncio.get_running_loop().create_task(serving, name="HTTP")
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Ends it: open requests have SHUTDOWN_SECONDS to finish."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        self._server.stopping.set()
+        await asyncio.wait([self._task], timeout=SHUTDOWN_SECONDS + 2)
+        self._task.cancel()
+        self._task = None
 
 
 def _protocol(allowed: Callable[[Credentials], bool]) -> type[HttpToolsProtocol]:
@@ -53,30 +94,15 @@ class AdminServer:
 
     def __init__(self, path: Path, app: ASGIApp, allowed: Callable[[Credentials], bool]) -> None:
         self._path, self._app, self._allowed = path, app, allowed
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._server: Embedded | None = None
         self._inode = 0
 
     async def open(self) -> None:
         """Starts serving; requests are answered when this returns. Raises OSError."""
         sock = bind(self._path)
         self._inode = os.stat(self._path).st_ino
-        config = uvicorn.Config(
-            self._app,
-            http=_protocol(self._allowed),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            date_header=False,
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            limit_concurrency=256,
-        )
-        self._server = _Server(config)
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[sock]), name="admin API")
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0)
+        self._server = Embedded(self._app, _protocol(self._allowed), MAX_CONNECTIONS)
+        await self._server.open(sock)
 
     async def heal(self) -> bool:
         """Binds anew when somebody removed or replaced the socket file; True when it had to."""
@@ -102,13 +128,10 @@ class AdminServer:
             return False
 
     async def close(self) -> None:
-        if self._server is None or self._task is None:
+        if self._server is None:
             return
-        self._server.should_exit = True
-        self._server.stopping.set()
-        await asyncio.wait([self._task], timeout=SHUTDOWN_SECONDS + 2)
-        self._task.cancel()
-        self._server = self._task = None
+        await self._server.close()
+        self._server = None
         with suppress(FileNotFoundError):
             if os.stat(self._path).st_ino == self._inode:
                 self._path.unlink()

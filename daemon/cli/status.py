@@ -86,6 +86,9 @@ def lines(data: dict[str, Any], colour: bool = False) -> list[str]:
     facts.append(("rollout", describe(rollout) if isinstance(rollout, dict) else "none"))
     facts += [("disk", line) for line in _disk(data.get("disk"))]
     facts += [("alert", paint(line, "red", colour)) for line in _alerts(data.get("alerts"))] or [("alerts", "none")]
+    panel = data.get("panel")
+    if isinstance(panel, dict) and panel.get("problem"):
+        facts.append(("panel", paint(clean(panel["problem"]), "red", colour)))
     config = data.get("config")
     if isinstance(config, dict):
         facts.append(("config", clean(config.get("path")) or "defaults"))

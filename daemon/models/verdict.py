@@ -85,9 +85,10 @@ def broken(gate: str, because: str, gates: Sequence[Gate], seconds: float, judge
 
 
 def to_json(verdict: Verdict) -> dict[str, Any]:
-    """The shape of the API: accepted, because, gates of gate, passed, seconds, because."""
+    """The shape of the API: accepted, because, gates of gate, passed, seconds, because, warning where there is one."""
     gates = [
         {"gate": g.gate, "passed": g.passed, "seconds": round(g.seconds, 3), "because": g.because}
+        | ({"warning": True} if g.warning else {})
         for g in verdict.gates
     ]
     return {"accepted": verdict.accepted, "because": verdict.because, "gates": gates}

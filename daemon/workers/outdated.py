@@ -9,16 +9,20 @@ from collections.abc import Iterable, Iterator
 
 from .roster import Peer
 
+MEMORY_REST_SECONDS = 60.0
 LOST_SECONDS = 10.0
 """A worker of a former daemon that has not come back by then hangs, or speaks another protocol."""
 
 
-def outdated(peers: Iterable[Peer], *, most_bytes: int, release: str) -> Iterator[tuple[str, str]]:
-    """Name and reason of each worker that uses more than `most_bytes` (0: no limit) or runs another release."""
+def outdated(peers: Iterable[Peer], *, most_bytes: int, release: str, now: float) -> Iterator[tuple[str, str]]:
+    """Name and reason of each worker that uses more than `most_bytes` (0: no limit) or runs another release.
+
+    Memory counts from MEMORY_REST_SECONDS after it joined: a model that takes too much by itself makes no endless loop.
+    """
     for peer in peers:
         if peer.attached:
             continue
-        if most_bytes and peer.beat.rss_bytes > most_bytes:
+        if most_bytes and now - peer.joined > MEMORY_REST_SECONDS and peer.beat.rss_bytes > most_bytes:
             yield peer.name, f"{peer.beat.rss_bytes >> 20} MiB used, at most {most_bytes >> 20}"
         if peer.release != release:
             yield peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {release}"

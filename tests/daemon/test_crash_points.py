@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.daemon.workers.room import Room, room
 from tests.daemon.workers.rollouts import run
+from tests.daemon.workers.room import Room, room
 from tests.support import soon
 
 from modelward.daemon import position as pos
@@ -291,14 +291,16 @@ def test_a_store_that_fails_at_any_write_of_a_rollout_leaves_link_and_workers_in
     run(work)
 
 
-def test_a_look_in_the_middle_of_the_commit_point_does_not_end_the_last_watch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fresh", [True, False], ids=["looks", "looked before"])
+def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watch(tmp_path: Path, fresh: bool) -> None:
     async def work() -> None:
         async with _hall(tmp_path, bake_seconds=0.3) as hall:
             loop = asyncio.get_running_loop()
 
             def look() -> None:
                 async def again() -> None:
-                    await hall.judging.look()  # the link names the new version by now
+                    if fresh:
+                        await hall.judging.look()  # the link names the new version by now
                     await hall.rolling.decide()
 
                 asyncio.run_coroutine_threadsafe(again(), loop).result(10)

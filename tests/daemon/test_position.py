@@ -89,7 +89,9 @@ def test_another_name_for_the_served_bytes_keeps_their_copy() -> None:
 def test_what_served_last_is_of_use_only_while_its_copy_is_whole(tmp_path: Path) -> None:
     position = Position(good=Target("v1", "d1", str(tmp_path)))
     assert position.usable_good() is None
-    (tmp_path / "artifact.json").write_text("{}")
+    (tmp_path / "artifact.json").write_text('{"files": {"model.onnx": {"bytes": 2}}}')
+    assert position.usable_good() is None
+    (tmp_path / "model.onnx").write_text("ab")
     assert position.usable_good() == position.good
     assert Position().usable_good() is None
 

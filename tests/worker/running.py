@@ -35,15 +35,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def make_artifact(root: Path, name: str, *, words: bool = False) -> Path:
     """An artifact of the demo recogniser under `root`, as validation leaves it."""
-    aside = good_version(root, f".tmp-{name}", words=words, golden=False)
+    return sealed(good_version(root, f".tmp-{name}", words=words, golden=False), name)
+
+
+def sealed(aside: Path, name: str, kind: str = "sensevoice") -> Path:
+    """The artifact of the version's files in `aside`, moved into its place beside."""
     files = {}
     for path in sorted(aside.rglob("*")):
         if path.is_file():
             data = path.read_bytes()
             files[path.relative_to(aside).as_posix()] = ArtifactFile(len(data), sha256(data).hexdigest())
     digest = sha256("".join(f"{f.sha256}  {n}\n" for n, f in sorted(files.items())).encode()).hexdigest()
-    write_artifact(aside, Artifact(name, digest, "sensevoice", MODEL, files, "1.32.0"))
-    return aside.rename(root / artifact_name(name, digest))
+    write_artifact(aside, Artifact(name, digest, kind, MODEL, files, "1.32.0"))
+    return aside.rename(aside.parent / artifact_name(name, digest))
 
 
 @functools.cache

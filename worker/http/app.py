@@ -1,10 +1,12 @@
 """The worker's table of routes.
 
-Every answer passes the edge (identity, tokens, access log); every error has one shape. A new surface is a file beside
-this one and a line in the table.
+Every answer passes the edge (identity, tokens, access log); errors look as `errors` says. A new surface is a file
+beside this one and its lines in the table.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,40 +15,63 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ..engine import NoModel
 from ..service import Service
+from . import inference_protocol as v2
+from . import openai, page, repository
+from .daemon import Daemon
 from .edge import CLIENT_GONE, Edge, Gone
 from .errors import ApiError, error_response
 from .health import health, ready
 from .metrics import metrics
 from .predict import predict
-from .reload import Reload
+from .reload import reload_model
+
+_MODEL: Final = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+ROUTES: Final = (
+    *page.routes(),
+    Route("/health", health, methods=["GET"]),
+    Route("/ready", ready, methods=["GET"]),
+    Route("/metrics", metrics, methods=["GET"]),
+    Route("/api/predict", predict, methods=["POST"]),
+    Route("/api/reload-model", reload_model, methods=["POST"]),
+    Route("/v1/audio/transcriptions", openai.Transcriptions(), methods=["POST"]),
+    Route("/v1/models", openai.models, methods=["GET"]),
+    Route("/v1/models/{model}", openai.model, methods=["GET"]),
+    Route("/v2", v2.server, methods=["GET"]),
+    Route("/v2/health/live", v2.live, methods=["GET"]),
+    Route("/v2/health/ready", v2.ready, methods=["GET"]),
+    Route("/v2/models/stats", v2.stats, methods=["GET"]),
+    *(Route(path, v2.metadata, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/ready", v2.model_ready, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/config", v2.config, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/stats", v2.stats, methods=["GET"]) for path in _MODEL),
+    *(Route(path + "/infer", v2.infer, methods=["POST"]) for path in _MODEL),
+    Route("/v2/repository/index", repository.index, methods=["POST"]),
+    Route("/v2/repository/models/{model}/load", repository.load, methods=["POST"]),
+    Route("/v2/repository/models/{model}/unload", repository.unload, methods=["POST"]),
+)
 
 
 def build_app(service: Service) -> ASGIApp:
     """The application of one worker."""
-    reload = Reload()
-
-    async def reload_model(request: Request) -> Response:
-        return await reload(request)
-
     app = Starlette(
-        routes=[
-            Route("/health", health, methods=["GET"]),
-            Route("/ready", ready, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-            Route("/api/predict", predict, methods=["POST"]),
-            Route("/api/reload-model", reload_model, methods=["POST"]),
-        ],
-        exception_handlers={ApiError: _api_error, HTTPException: _http_error, Gone: _gone},
+        routes=list(ROUTES),
+        exception_handlers={ApiError: _api_error, NoModel: _no_model, HTTPException: _http_error, Gone: _gone},
     )
     app.router.redirect_slashes = False
     app.state.service = service
+    app.state.daemon = Daemon(service.settings.api_socket)
     return Edge(app, service)
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
+async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return error_response(error)
+    return error_response(error, request.url.path)
+
+
+async def _no_model(request: Request, error: Exception) -> Response:
+    return error_response(ApiError(503, str(error), "no_model"), request.url.path)
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -60,4 +85,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: (f"cannot answer: {request.method} is not for this route", "wrong_method"),
     }
     message, code = known.get(error.status_code, (str(error.detail), "bad_request"))
-    return error_response(ApiError(error.status_code, message, code, dict(error.headers or {})))
+    return error_response(ApiError(error.status_code, message, code, dict(error.headers or {})), request.url.path)

@@ -19,6 +19,8 @@ from .errors import ApiError
 
 TOKEN_FILE_BYTES: Final = 64 * 1024
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
+COOKIE: Final = "modelward_token"
+SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class Gate:
@@ -29,16 +31,21 @@ class Gate:
         self._seen: tuple[int, ...] = ()
         self._tokens: tuple[bytes, ...] = ()
 
-    def check(self, path: str, headers: Mapping[str, str]) -> None:
-        """Raises ApiError 401 when the request needs a token and brings none that is good."""
-        if not self._path or path in OPEN_PATHS:
+    def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Raises ApiError 401 when the request needs a token and brings none that is good.
+
+        A browser brings it in a cookie, which counts for what its own page sends. `POST /` has it in its body.
+        """
+        if not self._path or path in OPEN_PATHS or (method, path) == ("POST", "/"):
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self._good(token.strip()):
+        if not scheme and (method in SAFE or _same_origin(headers)):
+            scheme, token = "bearer", _cookie(headers.get("cookie", ""))
+        if scheme.lower() != "bearer" or not self.knows(token.strip()):
             raise ApiError(
                 401,
                 "cannot answer: this service asks for a bearer token in the header Authorization",
-                "bad_token" if scheme else "token_missing",
+                "bad_token" if token else "token_missing",
                 {"www-authenticate": "Bearer"},
             )
 
@@ -54,7 +61,10 @@ class Gate:
         if forwarded or not is_loopback(client) or not _own_page(headers):
             raise ApiError(403, "cannot change anything for a client elsewhere: no token file is set", "loopback_only")
 
-    def _good(self, token: str) -> bool:
+    def knows(self, token: str) -> bool:
+        """Whether the token is one of the file's; any is when there is no file."""
+        if not self._path:
+            return True
         given = token.encode("utf-8", "replace")
         good = False
         for known in self._read():
@@ -87,6 +97,21 @@ def is_loopback(client: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def _cookie(header: str) -> str:
+    """The token in a Cookie header; "" when there is none."""
+    for pair in header.split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value.strip('"')
+    return ""
+
+
+def _same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that the page which sends this came from here; other clients send no Origin."""
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
 def _own_page(headers: Mapping[str, str]) -> bool:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine import Loaded
 from ..service import Service
 from .errors import ApiError, error_response
+from .sign_in import asks_for_token, wants_form
 
 TRACE: Final = "modelward.trace"
 CLIENT_GONE: Final = 499  # as nginx writes it: nobody was there to answer
@@ -73,15 +75,17 @@ class Edge:
         inward, outward = self._receiving(trace, receive), self._sending(trace, send)
         try:
             try:
-                self._service.gate.check(scope["path"], headers)
+                self._service.gate.check(scope["method"], scope["path"], headers)
                 await self._app(scope, inward, outward)
             except ApiError as e:
-                await error_response(e)(scope, inward, outward)
+                await _refusal(e, scope, headers)(scope, inward, outward)
         except Exception:  # noqa: BLE001 - one request's fault must not end the worker; it is logged with its trace
             self._service.logs.events.exception("a request failed", request=trace.request_id, path=scope["path"])
-            if not trace.started:
+            if trace.started:
+                trace.status = 500  # what the client saw begin did not end well
+            else:
                 problem = ApiError(500, "cannot answer: the service failed; it goes on serving", "internal_error")
-                await error_response(problem)(scope, inward, outward)
+                await error_response(problem, scope["path"])(scope, inward, outward)
         finally:
             self._finish(scope, headers, trace)
 
@@ -100,7 +104,7 @@ class Edge:
                 trace.started, trace.status = True, message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = trace.request_id
-                if trace.inference:
+                if trace.inference or trace.version:
                     self._name_version(trace, headers)
                 # An answer before the body's end: closing now would reset the connection under the answer.
                 if self._service.draining() and trace.received:
@@ -133,6 +137,12 @@ class Edge:
             client=scope["client"][0] if scope.get("client") else "",
             agent=headers.get("user-agent", "")[:AGENT_CHARS],
         )
+
+
+def _refusal(error: ApiError, scope: Scope, headers: Headers) -> Response:
+    if wants_form(scope["method"], scope["path"], headers.get("accept", ""), error):
+        return asks_for_token(headers.get("accept-language", ""))
+    return error_response(error, scope["path"])
 
 
 def _request_id(headers: Headers) -> str:

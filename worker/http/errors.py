@@ -1,6 +1,7 @@
 """What can go wrong with a request, as answers: a status, a sentence for the client, a type and a code.
 
-Decides nothing about when; only how it looks. Every error of the service has this one shape.
+Decides nothing about when; only how it looks: `{"error": {"message", "type", "code"}}`, on OpenAI's routes with the
+`param` their clients read, on those of the Open Inference Protocol `{"error": text}`, as that protocol has it.
 """
 
 from __future__ import annotations
@@ -14,26 +15,36 @@ TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_
 
 
 class ApiError(Exception):
-    """Ends a request with an answer. `code` is for programs, the message for people."""
+    """Ends a request with an answer. `code` is for programs, the message for people, `param` the field at fault."""
 
-    def __init__(self, status: int, message: str, code: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, code: str, headers: dict[str, str] | None = None, *, param: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.code = status, message, code
+        self.status, self.message, self.code, self.param = status, message, code, param
         self.headers = dict(headers or {})
         if status == 503:
             self.headers.setdefault("retry-after", "1")
 
 
-def error_body(message: str, kind: str, code: str) -> bytes:
+def error_body(message: str, kind: str, code: str, **more: str | None) -> bytes:
     """The JSON of an error."""
-    return json.dumps({"error": {"message": message, "type": kind, "code": code}}, ensure_ascii=False).encode(
-        "utf-8", "replace"
-    )
+    return _json({"error": {"message": message, "type": kind, "code": code, **more}})
 
 
-def error_response(error: ApiError) -> Response:
-    """The answer for an error."""
+def error_of(error: ApiError, path: str) -> bytes:
+    """The JSON of an error on the route `path`."""
+    if path == "/v2" or path.startswith("/v2/"):
+        return _json({"error": error.message})
     kind = TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
-    return Response(
-        error_body(error.message, kind, error.code), error.status, error.headers, media_type="application/json"
-    )
+    more = {"param": error.param} if path.startswith("/v1/") else {}
+    return error_body(error.message, kind, error.code, **more)
+
+
+def error_response(error: ApiError, path: str) -> Response:
+    """The answer for an error on the route `path`."""
+    return Response(error_of(error, path), error.status, error.headers, media_type="application/json")
+
+
+def _json(body: object) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")

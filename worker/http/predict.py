@@ -5,11 +5,19 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .inference import transcribe_upload
+from ..engine import Loaded
 from .json import as_json
+from .transcription import Wish, language_of, transcribe_upload, truth
+from .upload import Clip
 
 
 async def predict(request: Request) -> Response:
     """The text of the clip in the form's part `audio` (or of the body itself), with its pieces and their times."""
-    answer = await transcribe_upload(request, part="audio")
+
+    def wish(clip: Clip, loaded: Loaded) -> Wish:
+        fields = {**request.query_params, **clip.fields}
+        itn = truth(fields.get("itn", fields.get("use_itn", "")))
+        return Wish(language_of(fields.get("language", ""), loaded.model), itn)
+
+    answer = await transcribe_upload(request, part="audio", wish=wish)
     return as_json({"result": answer.pop("text", ""), **answer})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,10 +28,14 @@ SILENT_SECONDS: Final = 30.0
 
 @dataclass(eq=False)
 class Clip:
-    """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all."""
+    """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all.
+
+    `fields` keeps the last of those with the same name, `repeated` all of them in order.
+    """
 
     data: bytearray | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, list[str]] = field(default_factory=dict)
 
 
 async def read_clip(
@@ -52,18 +57,35 @@ async def read_clip(
             "Content-Type of audio/*",
             "unsupported_type",
         )
-    limit = max_bytes + (OVERHEAD_BYTES if is_form else 0)
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise _too_large(max_bytes)
-    chunks = _chunks(request, limit, max_bytes)
+    chunks = _announced(request, max_bytes, OVERHEAD_BYTES if is_form else 0)
+    async with _in_time(seconds):
+        if is_form:
+            return await _read_form(chunks, options.get(b"boundary", b""), part, max_bytes, count)
+        return Clip(await _read_raw(chunks, count))
+
+
+async def read_body(
+    request: Request, *, max_bytes: int, seconds: float, count: Callable[[int], None] = lambda amount: None
+) -> bytearray:
+    """The whole body as it is, whatever its type and encoding; `count` and the errors as in `read_clip`."""
+    async with _in_time(seconds):
+        return await _read_raw(_announced(request, max_bytes, 0), count)
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
-            if is_form:
-                return await _read_form(chunks, options.get(b"boundary", b""), part, max_bytes, count)
-            return await _read_raw(chunks, count)
+            yield
     except TimeoutError:
         raise ApiError(408, "cannot read the upload: it did not come in time", "upload_too_slow") from None
+
+
+def _announced(request: Request, max_bytes: int, overhead_bytes: int) -> AsyncIterator[bytes]:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes + overhead_bytes:
+        raise _too_large(max_bytes)
+    return _chunks(request, max_bytes + overhead_bytes, max_bytes)
 
 
 def _is_audio(kind: bytes) -> bool:
@@ -91,12 +113,12 @@ async def _chunks(request: Request, limit: int, max_bytes: int) -> AsyncIterator
             yield body
 
 
-async def _read_raw(chunks: AsyncIterator[bytes], count: Callable[[int], None]) -> Clip:
+async def _read_raw(chunks: AsyncIterator[bytes], count: Callable[[int], None]) -> bytearray:
     data = bytearray()
     async for chunk in chunks:
         count(len(chunk))
         data += chunk
-    return Clip(data)
+    return data
 
 
 async def _read_form(
@@ -190,7 +212,9 @@ class _Form:
 
     def _part_end(self) -> None:
         if self._name and self._name != self._part and not self._is_file:
-            self.clip.fields[self._name] = self._text.decode("utf-8", "replace")
+            text = self._text.decode("utf-8", "replace")
+            self.clip.fields[self._name] = text
+            self.clip.repeated.setdefault(self._name, []).append(text)
 
     def _end(self) -> None:
         self.ended = True

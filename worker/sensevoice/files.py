@@ -51,7 +51,7 @@ def find(directory: Path, model: str = "") -> ModelFiles:
 
 
 def _named(directory: Path, model: str) -> str:
-    if ".." in Path(model).parts or not (directory / model).is_file():
+    if Path(model).is_absolute() or ".." in Path(model).parts or not (directory / model).is_file():
         raise BadModel(f"cannot find {model}: no such file in the version")
     return model
 

@@ -88,11 +88,11 @@ def join_texts(before: str, after: str) -> str:
     """Two texts one after the other, with a space unless the script at the seam is written without."""
     if not before or not after:
         return before or after
-    seam = before[-1] in _CLOSING or (_is_unspaced(before[-1]) and _is_unspaced(after[0]))
+    seam = before[-1] in _CLOSING or (is_unspaced(before[-1]) and is_unspaced(after[0]))
     return before + after if seam else f"{before} {after}"
 
 
-def _is_unspaced(character: str) -> bool:
+def is_unspaced(character: str) -> bool:
     return any(first <= ord(character) <= last for first, last in _UNSPACED)
 
 

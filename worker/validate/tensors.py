@@ -6,41 +6,23 @@ answers any of them is taken to work.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..session import RunFailed, SessionError, open_session, run
+from .. import tensor
+from ..session import RunFailed, SessionError
+from ..tensor import TensorModel, made_up
 from .subject import Array, BadSubject, explained
-
-_FREE_SIZES: Final = (1, 16, 128)
-_MAX_ELEMENTS: Final = 1 << 28
-_TYPES: Final = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int8)": np.int8,
-    "tensor(int16)": np.int16,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(uint8)": np.uint8,
-    "tensor(uint16)": np.uint16,
-    "tensor(uint32)": np.uint32,
-    "tensor(uint64)": np.uint64,
-    "tensor(bool)": np.bool_,
-    "tensor(string)": np.object_,
-}
 
 
 class Tensors:
     """One loaded version of kind `tensor`."""
 
-    def __init__(self, session: Any, feeds: dict[str, Array], remark: str) -> None:
-        self._session = session
+    def __init__(self, model: TensorModel, feeds: dict[str, Array], remark: str) -> None:
+        self._model = model
         self._feeds = feeds
         self._remark = remark
 
@@ -50,14 +32,14 @@ class Tensors:
     ) -> Tensors:
         """The model in `directory`, with an input it answers. Raises BadSubject, OutOfMemory."""
         try:
-            session = open_session(directory / model, threads=threads, providers=providers, mapped=mapped)
+            loaded = tensor.load(directory, model=model, threads=threads, providers=providers, mapped=mapped)
+            return cls(loaded, *_working_feeds(loaded))
         except SessionError as e:
             raise explained(e) from e
-        return cls(session, *_working_feeds(session))
 
     def probe(self) -> list[Array]:
         """All outputs for the built-in input. Raises BadSubject, OutOfMemory."""
-        return _answers(self._session, self._feeds)
+        return _answers(self._model, self._feeds)
 
     def batch_remark(self) -> tuple[bool, str]:
         """Nothing: which dimension is the batch, if any, is not written in a graph."""
@@ -82,13 +64,13 @@ def not_finite(outputs: Sequence[Array]) -> tuple[int, int]:
     return sum(int(np.count_nonzero(~np.isfinite(o))) for o in floats), sum(o.size for o in floats)
 
 
-def _working_feeds(session: Any) -> tuple[dict[str, Array], str]:
+def _working_feeds(model: TensorModel) -> tuple[dict[str, Array], str]:
     """An input with finite answers, else one with any answer; a remark on what did not work before it."""
     trouble: list[str] = []
     answered: dict[str, Array] | None = None
-    for name, feeds in _candidates(session):
+    for name, feeds in made_up(model.inputs):
         try:
-            bad, total = not_finite(_answers(session, feeds))
+            bad, total = not_finite(_answers(model, feeds))
         except BadSubject as e:
             trouble.append(f"{name}: {e}")
             continue
@@ -101,29 +83,8 @@ def _working_feeds(session: Any) -> tuple[dict[str, Array], str]:
     return answered, "; ".join(trouble[:1])
 
 
-def _candidates(session: Any) -> Iterator[tuple[str, dict[str, Array]]]:
-    inputs = session.get_inputs()
-    sizes = _FREE_SIZES if any(not isinstance(d, int) for entry in inputs for d in entry.shape) else _FREE_SIZES[:1]
-    for size in sizes:
-        for value in (0, 1):
-            yield (
-                f"{'ones' if value else 'zeros'}, free sizes {size}",
-                {e.name: _filled(e, size, value) for e in inputs},
-            )
-
-
-def _filled(entry: Any, size: int, value: int) -> Array:
-    if entry.type not in _TYPES:
-        raise BadSubject(f"input '{entry.name}' is {entry.type}, which is not served")
-    shape = [d if isinstance(d, int) and d >= 0 else size for d in entry.shape]
-    if math.prod(shape) > _MAX_ELEMENTS:
-        raise BadSubject(f"input '{entry.name}' has {math.prod(shape)} elements, at most {_MAX_ELEMENTS}")
-    filler = "" if entry.type == "tensor(string)" else value
-    return np.full(shape, filler, dtype=_TYPES[entry.type])
-
-
-def _answers(session: Any, feeds: dict[str, Array]) -> list[Array]:
+def _answers(model: TensorModel, feeds: dict[str, Array]) -> list[Array]:
     try:
-        return run(session, [output.name for output in session.get_outputs()], feeds)
+        return model.run(feeds)
     except RunFailed as e:
         raise explained(e) from e

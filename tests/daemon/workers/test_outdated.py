@@ -15,15 +15,15 @@ def _peer(name: str, release: str = "2.0", *, mib: int = 100, attached: bool = F
 
 def test_another_release_or_too_much_memory_is_a_reason_and_a_limit_of_zero_is_none() -> None:
     peers = [_peer("w1"), _peer("w2", "1.9"), _peer("w3", ""), _peer("w4", mib=300)]
-    assert dict(outdated(peers, most_bytes=0, release="2.0")) == {
+    assert dict(outdated(peers, most_bytes=0, release="2.0", now=100.0)) == {
         "w2": "it runs modelward 1.9, the daemon 2.0",
         "w3": "it runs modelward of old, the daemon 2.0",
     }
-    assert dict(outdated(peers, most_bytes=200 * MIB, release="2.0"))["w4"] == "300 MiB used, at most 200"
+    assert dict(outdated(peers, most_bytes=200 * MIB, release="2.0", now=100.0))["w4"] == "300 MiB used, at most 200"
 
 
 def test_a_worker_of_another_program_is_left_alone() -> None:
-    assert not list(outdated([_peer("app", "", mib=900, attached=True)], most_bytes=MIB, release="2.0"))
+    assert not list(outdated([_peer("app", "", mib=900, attached=True)], most_bytes=MIB, release="2.0", now=100.0))
 
 
 def test_who_has_not_come_back_is_lost() -> None:

@@ -1,0 +1,140 @@
+"""The admin API described: an OpenAPI document made from the table of routes, so that the two cannot differ.
+
+Pure. What the table does not say of a route (its body, its query, one line about it) stands in ABOUT; a route without
+an entry there is described by its path alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Json = dict[str, Any]
+Row = tuple[str, str, Callable[..., Any], str]
+_TEXT: Final[Json] = {"type": "string", "maxLength": 255}
+_FLAG: Final[Json] = {"type": "boolean", "default": False}
+_NUMBER: Final[Json] = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
+_PLACE: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
+
+
+@dataclass(frozen=True)
+class About:
+    """`needed` and `optional` are the members of the body; `query` the parameters besides `wait`."""
+
+    summary: str
+    needed: Mapping[str, Json] = field(default_factory=dict)
+    optional: Mapping[str, Json] = field(default_factory=dict)
+    query: Mapping[str, Json] = field(default_factory=dict)
+    waits: bool = False
+    media_type: str = "application/json"
+
+
+_VERSION: Final = {"version": _TEXT | {"minLength": 1, "description": "a directory directly under the model root"}}
+ABOUT: Final[Mapping[tuple[str, str], About]] = {
+    ("GET", "/health"): About("Whether the daemon lives"),
+    ("GET", "/ready"): About("Whether some worker takes traffic"),
+    ("GET", "/metrics"): About("Figures of the daemon and of every worker, for Prometheus", media_type="text/plain"),
+    ("GET", "/v1/status"): About("The whole at a glance"),
+    ("GET", "/v1/versions"): About("Every version with its state and verdict"),
+    ("GET", "/v1/workers"): About("Every worker with what it serves"),
+    ("GET", "/v1/alerts"): About("Every alert that is not simply ok, and how the channels do"),
+    ("GET", "/v1/series"): About("The last hour of a few figures"),
+    ("GET", "/v1/disk"): About("Where the space went", query={"progress": _NUMBER}),
+    ("GET", "/v1/logs"): About("The log files there are"),
+    ("GET", "/v1/logs/{name}"): About("The last lines of a log", query={"lines": _NUMBER}),
+    ("GET", "/v1/history"): About(
+        "What happened, newest first", query={"n": _NUMBER, "kind": _TEXT, "before": _NUMBER}
+    ),
+    ("GET", "/v1/rollouts/{rollout}"): About("One rollout, step by step"),
+    ("GET", "/v1/openapi.json"): About("This description"),
+    ("POST", "/v1/activate"): About("Make a version live", needed=_VERSION, waits=True),
+    ("POST", "/v1/rollback"): About("Back to the version that served before", waits=True),
+    ("POST", "/v1/hold"): About("Keep a version from being chosen automatically", needed=_VERSION),
+    ("POST", "/v1/release"): About("Let a held version be chosen again", needed=_VERSION),
+    ("POST", "/v1/validate"): About("Judge a version anew", needed=_VERSION, waits=True),
+    ("POST", "/v1/restart"): About("Replace one worker, or all", optional={"worker": _TEXT}, waits=True),
+    ("POST", "/v1/reload"): About("Read the configuration again"),
+    ("POST", "/v1/rescan"): About("Look at the model root again", waits=True),
+    ("POST", "/v1/sweep"): About("Run disk upkeep", optional={"dry_run": _FLAG}, waits=True),
+    ("POST", "/v1/rotate"): About(
+        "Rotate logs", optional={"dry_run": _FLAG, "force": _FLAG, "file": _TEXT}, waits=True
+    ),
+    ("POST", "/v1/alerts/test"): About("Send a test message to every channel"),
+}
+
+
+def document(routes: Iterable[Row]) -> Json:
+    """The OpenAPI 3.1 document of these routes."""
+    paths: dict[str, Json] = {}
+    for method, path, handler, access in routes:
+        place = paths.setdefault(_PLACE.sub(r"{\1}", path), {})
+        place[method.lower()] = _operation(method, path, handler.__name__, access)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "modelward admin API",
+            "version": "1",
+            "description": "Behind api.sock no token is asked for; over TCP a change carries X-Modelward.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": _ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+_ERROR: Final[Json] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code"],
+            "properties": {key: {"type": "string"} for key in ("message", "type", "code")},
+        }
+    },
+}
+
+
+def _operation(method: str, path: str, name: str, access: str) -> Json:
+    about = ABOUT.get((method, path), About(path))
+    schema: Json = {"type": "object"} if about.media_type == "application/json" else {"type": "string"}
+    good = {"description": "the answer", "content": {about.media_type: {"schema": schema}}}
+    bad = {
+        "description": "refused",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+    operation: Json = {
+        "operationId": f"{method.lower()}_{name}",
+        "summary": about.summary,
+        "x-access": access,
+        "parameters": _parameters(path, about),
+        "responses": {"200": good, "4XX": bad, "503": bad},
+    }
+    if about.waits:
+        operation["responses"]["202"] = {"description": "taken up", "content": good["content"]}
+    if method == "POST":
+        operation["requestBody"] = _body(about)
+    return operation
+
+
+def _parameters(path: str, about: About) -> list[Json]:
+    places: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": _TEXT | {"minLength": 1}}
+        for name in _PLACE.findall(path)
+    ]
+    queries = dict(about.query)
+    if about.waits:
+        queries["wait"] = {"type": "integer", "enum": [0, 1], "description": "1: answer when it is decided"}
+    return places + [{"name": name, "in": "query", "schema": schema} for name, schema in queries.items()]
+
+
+def _body(about: About) -> Json:
+    schema: Json = {"type": "object", "properties": {**about.needed, **about.optional}}
+    if about.needed:
+        schema["required"] = sorted(about.needed)
+    return {"required": bool(about.needed), "content": {"application/json": {"schema": schema}}}

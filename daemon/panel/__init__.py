@@ -1,0 +1,41 @@
+"""The operators' page and the admin API over TCP: who may ask, one live stream for all, the files of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..api.desk import Desk, Json
+from ..api.events import Hub
+from .feed import Part
+
+HISTORY_ROWS = 50
+_LINE = ("id", "time", "kind", "version", "because")
+
+
+def parts_of(desk: Desk, hub: Hub) -> Mapping[str, Part]:
+    """The state that viewers see, part by part; what takes long to read is read again only after news of it."""
+
+    def count(event: str) -> object:
+        return hub.told[event]
+
+    return {
+        "status": Part(lambda: _to_the_minute(desk.status())),
+        "workers": Part(desk.workers),
+        "versions": Part(desk.versions),
+        "alerts": Part(desk.alerts),
+        "rollout": Part(desk.newest_rollout),
+        "gate": Part(lambda: hub.last.get("gate", {}), lambda: count("gate")),
+        "sample": Part(lambda: hub.last.get("sample", {}), lambda: count("sample")),
+        "history": Part(lambda: _newest_lines(desk), lambda: count("history")),
+    }
+
+
+async def _newest_lines(desk: Desk) -> Json:
+    """The newest history, without the verdicts and rollouts that its lines may carry."""
+    lines = (await desk.history(HISTORY_ROWS, "", 0))["history"]
+    return {"history": [{key: line[key] for key in _LINE} for line in lines]}
+
+
+def _to_the_minute(status: Json) -> Json:
+    """Without what differs at every look, so that a state that stays is not sent again."""
+    return status | {"uptime_seconds": int(status.get("uptime_seconds", 0)) // 60 * 60}

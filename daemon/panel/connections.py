@@ -1,0 +1,83 @@
+"""How many connections there may be, and how long one may dawdle.
+
+A connection that asks for nothing is let go, the oldest such one first when there are too many; a request's head has to
+come whole, small and soon. uvicorn itself bounds none of these. Invariant: a request under way is never cut off here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Any, ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS: Final = 15.0
+MAX_HEAD_BYTES: Final = 64 * 1024
+
+
+class Limited(HttpToolsProtocol):
+    """One connection. `room` and `most` belong to the server: see `limited`."""
+
+    room: ClassVar[dict[Limited, None]]
+    most: ClassVar[int]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        with suppress(OSError):
+            _keep_alive(transport.get_extra_info("socket"))
+        self.room[self] = None
+        if len(self.room) > self.most:
+            victim = next((other for other in self.room if not other.busy()), self)
+            self.room.pop(victim, None)
+            victim.transport.abort()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.room.pop(self, None)
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.busy() or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.transport.abort()
+        self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        super().on_headers_complete()
+
+    def busy(self) -> bool:
+        """A request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _expect_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _head_came(self) -> None:
+        self._head_bytes = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def limited(most: int) -> type[Limited]:
+    """The protocol of one server with at most `most` connections."""
+    return type("Limited", (Limited,), {"room": {}, "most": most})
+
+
+def _keep_alive(sock: Any) -> None:
+    """Lets the kernel find out that a viewer's machine is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)

@@ -1,0 +1,140 @@
+"""One live stream for all viewers: the daemon's state in parts, looked at once a second while somebody watches.
+
+What changed is encoded once and sent to everybody; a viewer that reads slowly skips what is outdated and never grows a
+queue. Nothing is computed while nobody watches. Invariant: what a viewer received last of a part is at most one look
+behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from ..errors import ModelwardError
+
+Json = dict[str, Any]
+LOOK_SECONDS: Final = 1.0
+PING_SECONDS: Final = 15.0
+MAX_VIEWERS: Final = 100
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the state. Where `stamp` is given, `read` is asked again only when the stamp differs."""
+
+    read: Callable[[], Json | Awaitable[Json]]
+    stamp: Callable[[], object] | None = None
+
+
+@dataclass(eq=False)
+class _Viewer:
+    stale: set[str] = field(default_factory=set)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Feed:
+    """See the module."""
+
+    def __init__(self, parts: Mapping[str, Part], look_seconds: float = LOOK_SECONDS) -> None:
+        self._parts, self._look_seconds = parts, look_seconds
+        self._state: dict[str, str] = {}
+        self._stamps: dict[str, object] = {}
+        self._viewers: set[_Viewer] = set()
+        self._encoded: dict[frozenset[str], bytes] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+        self._log = structlog.get_logger("panel")
+
+    @property
+    def full(self) -> bool:
+        """No more viewers are taken."""
+        return len(self._viewers) >= MAX_VIEWERS
+
+    @property
+    def viewers(self) -> int:
+        return len(self._viewers)
+
+    async def stream(self, still: Callable[[], bool] = lambda: True) -> AsyncIterator[bytes]:
+        """What one viewer receives: everything first, then what changed, until it leaves or may not see it any more."""
+        viewer = _Viewer(stale=set(self._state))
+        self._viewers.add(viewer)
+        if self._looking is None and not self._closed:
+            self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again(), name="panel feed")
+        if viewer.stale:
+            viewer.news.set()
+        try:
+            yield b"retry: 2000\n\n"
+            while not self._closed:
+                try:
+                    async with asyncio.timeout(PING_SECONDS):
+                        await viewer.news.wait()
+                except TimeoutError:
+                    yield b": ping\n\n"
+                    continue
+                viewer.news.clear()
+                if not still():
+                    return
+                stale, viewer.stale = frozenset(viewer.stale), set()
+                if stale:
+                    yield self._event(stale)
+        finally:
+            self._viewers.discard(viewer)
+
+    def close(self) -> None:
+        """Ends every stream, so that a viewer can't hold up the daemon's end."""
+        self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
+        for viewer in self._viewers:
+            viewer.news.set()
+
+    async def _look_again_and_again(self) -> None:
+        try:
+            while self._viewers:
+                await self.look()
+                await asyncio.sleep(self._look_seconds)
+        finally:
+            self._looking = None
+            self._state.clear()  # whoever comes next shall not be shown an old state
+            self._stamps.clear()
+            self._encoded.clear()
+
+    async def look(self) -> None:
+        """Looks once and tells every viewer what is new."""
+        changed = {name for name, part in self._parts.items() if await self._differs(name, part)}
+        if not changed:
+            return
+        self._encoded.clear()
+        for viewer in self._viewers:
+            viewer.stale |= changed
+            viewer.news.set()
+
+    async def _differs(self, name: str, part: Part) -> bool:
+        if part.stamp is not None:
+            stamp = part.stamp()
+            if name in self._state and self._stamps.get(name) == stamp:
+                return False
+            self._stamps[name] = stamp
+        try:
+            value = part.read()
+            text = json.dumps(await value if inspect.isawaitable(value) else value, separators=(",", ":"))
+        except (ModelwardError, ValueError) as e:
+            self._log.warning("cannot show a part of the panel", part=name, because=str(e))
+            text = json.dumps({"unavailable": str(e)})
+        if self._state.get(name) == text:
+            return False
+        self._state[name] = text
+        return True
+
+    def _event(self, names: frozenset[str]) -> bytes:
+        known = self._encoded.get(names)
+        if known is None:
+            body = ",".join(f"{json.dumps(name)}:{self._state[name]}" for name in sorted(names) if name in self._state)
+            known = self._encoded[names] = f"event: snapshot\ndata: {{{body}}}\n\n".encode()
+        return known

@@ -1,0 +1,46 @@
+// Begins: words, who is here, then the cards over one stream.
+
+import { noticePlace } from './act.js';
+import { alerts } from './cards/alerts.js';
+import { head } from './cards/head.js';
+import { history } from './cards/history.js';
+import { logs } from './cards/logs.js';
+import { cpu, disk, memory } from './cards/machine.js';
+import { rollout } from './cards/rollout.js';
+import { service } from './cards/service.js';
+import { upkeep } from './cards/upkeep.js';
+import { versions } from './cards/versions.js';
+import { h } from './dom.js';
+import { load, t } from './i18n.js';
+import * as live from './live.js';
+import * as series from './series.js';
+import * as session from './session.js';
+
+function showLogin() {
+  document.body.replaceChildren(
+    h('main', { class: 'entrance' },
+      h('h1', {}, 'modelward'), h('h2', {}, t('login.title')), session.form(() => window.location.reload())),
+  );
+  document.getElementById('token').focus();
+}
+
+function showPanel() {
+  const top = head();
+  document.body.replaceChildren(
+    h('a', { class: 'skip', href: '#main' }, t('skip')),
+    top.element,
+    h('main', { id: 'main', tabindex: '-1' },
+      alerts(), disk(), memory(), cpu(), service(), rollout(), versions(), upkeep(), history(), logs()),
+    noticePlace(),
+  );
+  series.begin();
+  live.begin(async (how) => {
+    top.connection(how);
+    if (how === 'closed' && !(await session.ask()).may_read) showLogin();
+  });
+}
+
+await load();
+document.title = 'modelward';
+if ((await session.ask()).may_read) showPanel();
+else showLogin();

@@ -1,0 +1,51 @@
+// The head of the page: what is live, whether it is served, and whether this page is.
+
+import { badge, setBadge } from '../card.js';
+import { h, mark, say } from '../dom.js';
+import * as f from '../format.js';
+import { t } from '../i18n.js';
+import { watch } from '../live.js';
+import * as session from '../session.js';
+
+const SECTIONS = ['service', 'rollout', 'versions', 'upkeep', 'history', 'logs'];
+
+/** The element, and `connection(how)` for what the stream says of itself. */
+export function head() {
+  const live = h('strong', { class: 'live-version' });
+  const state = badge('status', 'loading');
+  const workers = h('span');
+  const daemon = h('span', { class: 'quiet' });
+  const link = h('span', { class: 'connection', role: 'status' });
+  const who = h('span');
+
+  watch(['status'], ({ status }) => {
+    say(live, status.live || t('status.no_version'));
+    setBadge(state, 'status', status.ready ? 'ready' : status.serving ? 'loading' : 'failed');
+    say(state, status.ready ? t('status.ready') : status.state);
+    say(workers, t('status.workers', { ready: f.count(status.workers?.ready), total: f.count(status.workers?.total) }));
+    say(daemon, t('status.daemon', { version: status.version ?? '', pid: status.pid ?? '', span: f.span(status.uptime_seconds) }));
+    document.title = `${status.ready ? '' : '✕ '}${status.live || '–'} · modelward`;
+  });
+
+  function standing() {
+    const { tokens, logged_in: inside } = session.now();
+    who.replaceChildren();
+    if (tokens && inside) who.append(h('button', { type: 'button', class: 'small', onclick: session.logOut }, t('logout')));
+    if (tokens && !inside) {
+      who.append(h('button', { type: 'button', class: 'small', onclick: async () => (await session.logIn()) && standing() }, t('login.button')));
+    }
+  }
+  standing();
+
+  return {
+    element: h('header', { class: 'top' },
+      h('div', { class: 'row' }, h('h1', {}, 'modelward'), live, state, workers),
+      h('nav', { 'aria-label': t('nav') }, SECTIONS.map((name) => h('a', { href: `#${name}` }, t(`${name}.title`)))),
+      h('div', { class: 'row' }, daemon, link, who)),
+    connection(how) {
+      say(link, t(`connection.${how}`));
+      mark(link, 'data-state', how);
+      if (how === 'live') standing();
+    },
+  };
+}

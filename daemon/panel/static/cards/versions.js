@@ -1,0 +1,128 @@
+// Every version: where it stands, why, and what can be done with it.
+
+import { button } from '../act.js';
+import { badge, card, cell, setBadge, table } from '../card.js';
+import { h, keyed, mark, say } from '../dom.js';
+import * as f from '../format.js';
+import { t } from '../i18n.js';
+import { now, watch } from '../live.js';
+
+function gate() {
+  const name = h('span', { class: 'kind' });
+  const passed = h('span');
+  const seconds = h('span', { class: 'quiet mono' });
+  const because = h('span', { class: 'grow' });
+  return {
+    element: h('li', {}, passed, name, seconds, because),
+    update(entry) {
+      say(name, entry.gate);
+      const how = entry.passed ? (entry.warning ? 'warned' : 'passed') : 'not_passed';
+      say(passed, { passed: '✓', warned: '!', not_passed: '✕' }[how]);
+      mark(passed, 'class', { passed: 'good-text', warned: 'warn-text', not_passed: 'bad-text' }[how]);
+      mark(passed, 'aria-label', t(`versions.${how}`));
+      mark(passed, 'role', 'img');
+      say(seconds, f.seconds(entry.seconds));
+      say(because, entry.because);
+    },
+  };
+}
+
+function actions(name, held) {
+  const about = (key) => ({ title: t(`versions.${key}_title`, { version: name }), text: t(`versions.${key}_text`, { version: name }), yes: t(`versions.${key}`) });
+  const make = (key, path, kind = 'small') => button(t(`versions.${key}`), () => ({ ...about(key), path, body: { version: name } }), { kind, describe: t(`versions.${key}_title`, { version: name }) });
+  const hold = make('hold', '/v1/hold');
+  const release = make('release', '/v1/release');
+  const activate = make('activate', '/v1/activate?wait=1', 'small accent');
+  const validate = make('validate', '/v1/validate?wait=1');
+  return {
+    element: h('div', { class: 'row end nowrap' }, activate, hold, release, validate),
+    update(version) {
+      hold.hidden = version.held;
+      release.hidden = !version.held;
+      activate.hidden = version.live && version.serving?.length > 0;
+    },
+  };
+}
+
+function compiled(entry) {
+  const pairs = Object.entries(entry ?? {});
+  return pairs.length ? h('p', {}, h('span', { class: 'kind' }, t('versions.compiled')), ' ', pairs.map(([k, v]) => `${k.replaceAll('_', ' ')} ${v}`).join(' · ')) : null;
+}
+
+function row(first) {
+  const label = (key) => t(`versions.${key}`);
+  const open = h('button', { type: 'button', class: 'plain expander', 'aria-expanded': 'false', 'aria-label': t('versions.details', { version: first.version }) }, '▸');
+  const marks = h('span', { class: 'marks' });
+  const state = badge('version', 'seen');
+  const because = h('span', { class: 'because' });
+  const size = h('span');
+  const age = h('time');
+  const doing = actions(first.version, first.held);
+  const gates = h('ol', { class: 'lines gates' });
+  const more = h('div', { class: 'more' });
+  const main = h('tr', {},
+    cell('', 'narrow', open), cell(label('name'), 'whole', h('span', { class: 'mono strong' }, first.version), ' ', marks),
+    cell(label('state'), '', state), cell(label('because'), 'grow', because), cell(label('size'), 'number', size),
+    cell(label('age'), 'number', age), cell('', '', doing.element));
+  const detail = h('tr', { class: 'detail', hidden: true }, h('td', { colspan: 7 }, more, gates));
+  open.addEventListener('click', () => {
+    detail.hidden = !detail.hidden;
+    mark(open, 'aria-expanded', String(!detail.hidden));
+    say(open, detail.hidden ? '▸' : '▾');
+  });
+  const element = document.createElement('tbody');
+  element.append(main, detail);
+  return {
+    element,
+    update(version) {
+      const shown = [];
+      if (version.live) shown.push(['live', t('versions.live')]);
+      if (version.serving?.length) shown.push(['serving', t('versions.serving', { count: version.serving.length })]);
+      if (version.held) shown.push(['held', t('versions.held')]);
+      marks.replaceChildren(...shown.map(([kind, text]) => h('span', { class: `mark ${kind}` }, text)));
+      setBadge(state, 'version', version.state);
+      const judging = version.state === 'validating' && now('gate')?.version === version.version;
+      say(because, judging ? t('versions.at_gate', { gate: now('gate').gate }) : (version.verdict?.because ?? version.waiting ?? ''));
+      say(size, f.bytes(version.bytes));
+      say(age, f.ago(version.arrived));
+      mark(age, 'datetime', version.arrived);
+      mark(main, 'data-version', version.version);
+      doing.update(version);
+      more.replaceChildren(
+        h('p', {}, h('span', { class: 'kind' }, t('versions.digest')), ' ', h('span', { class: 'mono' }, version.digest || f.NONE)),
+        ...(version.serving?.length ? [h('p', {}, h('span', { class: 'kind' }, t('versions.served_by')), ' ', version.serving.join(', '))] : []),
+        ...(version.held_because ? [h('p', {}, h('span', { class: 'kind' }, t('versions.held')), ' ', version.held_because)] : []),
+        ...[compiled(version.compiled)].filter(Boolean),
+      );
+      keyed(gates, version.verdict?.gates ?? [], (each) => each.gate, gate);
+    },
+  };
+}
+
+/** Newest names first, numbers by value; live before all. */
+function order(a, b) {
+  if (a.live !== b.live) return a.live ? -1 : 1;
+  return b.version.localeCompare(a.version, 'en', { numeric: true });
+}
+
+export function versions() {
+  const found = table(t('versions.title'), [
+    [h('span', { class: 'unseen' }, t('versions.show')), ''], [t('versions.name'), ''], [t('versions.state'), ''], [t('versions.because'), ''],
+    [t('versions.size'), 'number'], [t('versions.age'), 'number'], [h('span', { class: 'unseen' }, t('versions.actions')), ''],
+  ]);
+  const list = found.body.parentNode;
+  found.body.remove();
+  const place = { insertBefore: (child, before) => list.insertBefore(child, before), get firstChild() { return list.tBodies[0] ?? null; } };
+  const none = h('p', { class: 'quiet' }, t('versions.none'));
+  watch(['versions', 'gate'], ({ versions: known }) => {
+    const all = [...(known?.versions ?? [])].sort(order);
+    none.hidden = all.length > 0;
+    found.element.hidden = all.length === 0;
+    keyed(place, all, (each) => each.version, row);
+  });
+  const back = button(t('versions.rollback'), () => ({
+    title: t('versions.rollback'), text: t('versions.rollback_text', { version: now('status')?.serving || f.NONE }), yes: t('versions.rollback'),
+    path: '/v1/rollback?wait=1', danger: true,
+  }), { kind: 'small danger' });
+  return card('versions', t('versions.title'), { wide: 'full', tools: [back] }, found.element, none);
+}

@@ -1,0 +1,285 @@
+"""The panel in a real browser: what an operator sees, and what each button does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+from tests.browser.conftest import Open, Page
+from tests.browser.states import EVIL, busy_desk, moment, rollout
+from tests.fakes.desk import RunningPanel, running_panel
+from tests.support import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def panel() -> Iterator[RunningPanel]:
+    with running_panel(busy_desk()) as running:
+        yield running
+
+
+def opened(browser: Open, panel: RunningPanel, **how: object) -> Page:
+    page = browser(**how).go(f"http://127.0.0.1:{panel.port}/")
+    page.reads(".connection", "live" if how.get("lang", "en") == "en" else "实时")
+    return page
+
+
+def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.reads("header", "sensevoice-v1.0", "ready", "3 of 3 workers ready", "up 1 d 2 h")
+    page.reads("#alerts", "warning", "disk /var is 91.2 % full", "resolved", "mail to ops", "4 delivered")
+    page.reads("#disk", "63.9 %", "versions 960 MiB", "compiled 480 MiB")
+    page.reads("#memory", "%", "workers 868 MiB", "w1 288 MiB")
+    page.reads("#cpu", "%")
+    page.reads("#service", "w1", "18,234", "214 ms", "288 MiB", "w3 (attached)", "/s")
+    page.reads("#rollout", "sensevoice-v1.0 → sensevoice-v1.1", "baking", "w2 canary", "moved", "w2 swap (canary)")
+    page.reads("#versions", "sensevoice-v1.1", "serving on 1", "held", "rejected", "error rate 0.42")
+    page.reads("#versions", "240 MiB", "1 d ago")
+    page.reads("#upkeep", "versions", "960 MiB", "free 6.0 GiB of 64.0 GiB", "does not exist yet")
+    page.reads("#history", "activated", "because 900")
+    page.reads("#logs", "request failed", "status=500", EVIL)
+    assert len(page.all("canvas")) == 5
+    assert page.driver.title == "sensevoice-v1.0 · modelward"
+
+
+def test_shows_the_canary_before_the_other_workers(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.reads("#rollout .stages", "w2 canary")
+    assert [e.text.split()[0] for e in page.all("#rollout .stage")] == ["w2", "w1", "w3"]
+
+
+def test_shows_why_a_version_is_where_it_is(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.click("Details of sensevoice-v1.1", "#versions")
+    text = page.reads("#versions .detail:not([hidden])", "golden", "2.31 s", "no Landlock here", "ab" * 32)
+    assert "form exact · speedup 3.1" in text and "!" in text
+    panel.desk.crew["workers"][0]["requests"] = 20_000  # a change elsewhere leaves it open
+    page.reads("#service", "20,000")
+    page.reads("#versions .detail:not([hidden])", "golden")
+
+
+@pytest.mark.parametrize(
+    ("within", "label", "sure", "wish"),
+    [
+        ("#versions", "Activate sensevoice-v1.1", "Activate", ("activate", "sensevoice-v1.1")),
+        ("#versions", "Validate sensevoice-v1.2", "Validate", ("validate", "sensevoice-v1.2")),
+        ("#versions", "Hold sensevoice-v1.1", "Hold", ("hold", "sensevoice-v1.1")),
+        ("#versions", "Release sensevoice-v0.9", "Release", ("release", "sensevoice-v0.9")),
+        ("#versions", "Roll back", "Roll back", ("rollback", "")),
+        ("#service", "Restart w1", "Restart", ("restart", "w1")),
+        ("#service", "Restart workers", "Restart workers", ("restart", "")),
+        ("#service", "Reload configuration", "Reload configuration", ("reload", "")),
+        ("#service", "Look again", "Look again", ("rescan", "")),
+        ("#alerts", "Test alerts", "Send", ("test alerts", "")),
+    ],
+)  # fmt: skip
+def test_each_button_asks_then_does_then_says_how_it_ended(
+    panel: RunningPanel, browser: Open, within: str, label: str, sure: str, wish: tuple[str, str]
+) -> None:
+    page = opened(browser, panel)
+    page.click(label, within)
+    page.click("Cancel", "dialog")
+    eventually(lambda: not page.all("dialog"))
+    assert panel.desk.wishes == []
+    page.click(label, within)
+    page.click(sure, "dialog")
+    page.reads(".notices", f"{wish[0]} done")
+    assert panel.desk.wishes == [wish]
+    page.click("Put this away", ".notices")
+    eventually(lambda: not page.text(".notices"))
+
+
+def test_a_refusal_is_shown_in_the_daemons_words(panel: RunningPanel, browser: Open) -> None:
+    panel.desk.shown["versions"][1]["version"] = "no-such"
+    page = opened(browser, panel)
+    page.expect_console("409")
+    page.click("Activate no-such", "#versions")
+    page.click("Activate", "dialog")
+    page.reads(".notices .bad", "cannot activate no-such: there is none")
+
+
+def test_a_sweep_shows_what_it_would_remove_before_it_may(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.click("Sweep…", "#upkeep")
+    page.reads("dialog", "2 files, 3.0 MiB", "/var/lib/modelward/uploads/a.wav", "older than 24 h", EVIL)
+    assert panel.desk.wishes == [("sweep", True)]
+    page.click("Cancel", "dialog")
+    page.click("Sweep…", "#upkeep")
+    page.click("Remove these", "dialog")
+    page.reads(".notices .good", "2 files removed, 3.0 MiB")
+    assert panel.desk.wishes == [("sweep", True), ("sweep", True), ("sweep", False)]
+
+
+def test_a_sweep_with_nothing_to_remove_cannot_be_agreed_to(panel: RunningPanel, browser: Open) -> None:
+    panel.desk.swept = {"removed": {"files": 0, "bytes": 0}, "classes": [], "listed": [], "trouble": []}
+    page = opened(browser, panel)
+    page.click("Sweep…", "#upkeep")
+    page.reads("dialog", "0 files")
+    assert [b.text for b in page.all("dialog button")] == ["Close"]
+
+
+@pytest.mark.parametrize(("label", "force"), [("Rotate logs…", False), ("Rotate now…", True)])
+def test_a_rotation_shows_its_steps_first(panel: RunningPanel, browser: Open, label: str, force: bool) -> None:
+    page = opened(browser, panel)
+    page.click(label, "#upkeep")
+    page.reads("dialog", "rotate", "access.log.20261122", "larger than 100 MiB", "1 left as they are")
+    page.click("Rotate these", "dialog")
+    page.reads(".notices .good", "Steps done: 1")
+    assert panel.desk.wishes == [("rotate", (True, force)), ("rotate", (False, force))]
+
+
+def test_what_changes_is_shown_without_a_click(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.reads("#rollout", "baking")
+    panel.desk.newest = rollout(
+        state="done", decided=True, succeeded=True, because="serving sensevoice-v1.1",
+        workers=[{"name": n, "state": "moved"} for n in ("w1", "w2", "w3")],
+    )  # fmt: skip
+    panel.desk.state["live"] = "sensevoice-v1.1"
+    page.reads("#rollout", "done", "serving sensevoice-v1.1")
+    page.reads("header", "sensevoice-v1.1")
+    panel.desk.lines.insert(0, panel.desk.lines[0] | {"id": 901, "because": "because 901", "time": moment(0)})
+    panel.tell("history", {})
+    page.reads("#history li", "because 901")
+    panel.tell("sample", {"time": panel.desk.hour["times"][-1] + 10, "row": {"cpu_used_percent": 77.7}})
+    page.reads("#cpu", "77.7 %")
+    panel.desk.shown["versions"][1] |= {"state": "validating", "verdict": None}
+    panel.tell("gate", {"version": "sensevoice-v1.1", "gate": "probe"})
+    page.reads("#versions", "being judged: probe")
+
+
+def test_says_when_the_daemon_is_gone_and_comes_back_with_it(browser: Open) -> None:
+    with running_panel(busy_desk()) as first:
+        port = first.port
+        page = opened(browser, first)
+    page.expect_console("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
+    page.reads(".connection", "connection lost")
+    desk = busy_desk()
+    desk.state["live"] = "after-the-restart"
+    with running_panel(desk, listen=f"127.0.0.1:{port}"):
+        page.reads("header", "after-the-restart", "live", seconds=30)
+        page.go("about:blank")
+
+
+def test_log_text_is_text_and_searched_as_it_is_typed(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.reads("#logs .log", EVIL)
+    assert "owned" not in page.driver.title
+    assert not page.all("#logs img") and not page.all("#logs .log script")
+    search = page.one("#logs input[type=search]")
+    search.send_keys("REQUEST FAILED")
+    page.reads("#logs", "1 of 3 lines")
+    assert page.text("#logs mark") == "request failed"
+    search.send_keys(Keys.ESCAPE)
+    eventually(lambda: len(page.all("#logs .log li")) == 3)
+
+
+def test_a_log_is_followed_and_another_chosen(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.reads("#logs .log", "request failed")
+    page.run("document.getElementById('logs').scrollIntoView({behavior: 'instant'})")
+    panel.desk.log_lines["modelward.log"].append("a new line")
+    page.reads("#logs .log", "a new line")
+    page.one("#logs select").send_keys("access")
+    page.reads("#logs .log", "GET / 200")
+
+
+def test_older_history_is_fetched_and_filtered(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.reads("#history", "because 900")
+    assert len(page.all("#history li")) == 50
+    page.click("Older", "#history")
+    eventually(lambda: len(page.all("#history li")) == 150)
+    page.one("#history input").send_keys("because 791")
+    eventually(lambda: len(page.all("#history li")) == 1)
+
+
+def test_asks_for_the_token_before_it_shows_anything(browser: Open, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("good-token\n", encoding="utf-8")
+    with running_panel(busy_desk(), listen="0.0.0.0:0", token_file=str(tokens)) as guarded:
+        page = browser().go(f"http://127.0.0.1:{guarded.port}/")
+        page.expect_console("401")
+        page.one("#token").send_keys("wrong" + Keys.ENTER)
+        page.reads(".problem", "this token is not known")
+        assert not page.all("#versions") and page.accessibility() == []
+        page.one("#token").send_keys("good-token" + Keys.ENTER)
+        page.reads("#versions", "sensevoice-v1.1")
+        page.click("Log out")
+        page.one("#token")
+        assert not page.all("#versions")
+
+
+def test_on_this_machine_asks_for_the_token_when_something_is_to_change(browser: Open, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("good-token\n", encoding="utf-8")
+    with running_panel(busy_desk(), token_file=str(tokens)) as local:
+        page = opened(browser, local)
+        page.click("Hold sensevoice-v1.1", "#versions")
+        page.one("dialog #token").send_keys("good-token" + Keys.ENTER)
+        page.click("Hold", "dialog")
+        page.reads(".notices", "hold done")
+        assert local.desk.wishes == [("hold", "sensevoice-v1.1")]
+
+
+def test_speaks_chinese_to_a_chinese_browser(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel, lang="zh-CN")
+    page.reads("#service", "工作进程", "就绪", "重启")
+    page.reads("#versions", "通过", "被拒", "激活", "回滚")
+    page.reads("#rollout", "金丝雀")
+    assert page.run("return document.documentElement.lang") == "zh-CN"
+    english = re.findall(r"\b(?:[a-z]+\.)+[a-z_]+\b", page.text("main"))
+    assert [w for w in english if w.split(".")[0] in ("versions", "workers", "service", "logs", "history")] == []
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"dark": True}, {"size": (390, 844)}, {"lang": "zh-CN"}],
+    ids=["light", "dark", "narrow", "chinese"],
+)
+def test_is_accessible(panel: RunningPanel, browser: Open, how: dict[str, object]) -> None:
+    page = opened(browser, panel, **how)
+    page.one("#history li")
+    page.one("#logs .log li")
+    for button in page.all("#versions .expander")[:2]:
+        page.run("arguments[0].click()", button)
+    assert page.accessibility() == []
+    page.run("document.querySelector('#versions .tools button').click()")
+    page.one("dialog")
+    assert page.accessibility() == []
+
+
+def test_nothing_needs_more_than_a_narrow_screen(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel, size=(360, 780))
+    page.one("#logs .log li")
+    assert page.run("return document.documentElement.scrollWidth") <= 360
+
+
+def test_everything_can_be_done_with_the_keyboard(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.button("Roll back", "#versions")
+    body = page.one("body")
+    body.send_keys(Keys.TAB)
+    assert page.run("return document.activeElement.className") == "skip"
+    for _ in range(200):
+        page.driver.switch_to.active_element.send_keys(Keys.TAB)
+        if page.run("return document.activeElement.textContent") == "Roll back":
+            break
+    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    page.one("dialog")
+    assert page.run("return document.activeElement.closest('dialog') !== null")
+    page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    eventually(lambda: not page.all("dialog"))
+    assert panel.desk.wishes == []
+    assert page.run("return document.activeElement.textContent") == "Roll back"
+
+
+def test_asks_nobody_but_the_daemon(panel: RunningPanel, browser: Open) -> None:
+    page = opened(browser, panel)
+    page.one("#logs .log li")
+    asked = page.run("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert asked and all(url.startswith(f"http://127.0.0.1:{panel.port}/") for url in asked)

@@ -1,0 +1,112 @@
+"""The panel of a whole daemon in a real browser: what an operator does there really happens, and is seen to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.browser.conftest import Open, Page
+from tests.house import House, free_port
+from tests.support import eventually
+from tests.versions import good_version
+
+pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[House, str]]:
+    """A house with two workers on dtmf-v1.0, and the address of its panel."""
+    port = free_port()
+    house = House(tmp_path, {"panel": {"listen": f"127.0.0.1:{port}"}, "rollout": {"bake": 2}})
+    try:
+        good_version(house.models, "dtmf-v1.0")
+        house.start()
+        house.await_serving("dtmf-v1.0")
+        yield house, f"http://127.0.0.1:{port}/"
+    finally:
+        house.close()
+
+
+def stages(page: Page) -> list[str]:
+    return [line for e in page.all("#rollout .stage") if (line := " ".join(e.text.split()))]
+
+
+def test_a_rollout_is_seen_as_it_happens_and_taken_back_from_the_page(
+    running: tuple[House, str], browser: Open
+) -> None:
+    house, url = running
+    page = browser().go(url)
+    page.reads("header", "dtmf-v1.0", "2 of 2 workers ready", "live")
+    with house.load(2) as load:
+        good_version(house.models, "dtmf-v1.1", words=True)
+        page.reads("#versions", "dtmf-v1.1", seconds=20)
+        page.reads("#rollout .headline", "dtmf-v1.0 → dtmf-v1.1", seconds=40)
+        # The canary has moved and is watched, the other has not.
+        eventually(lambda: sorted(s.split()[-1] for s in stages(page)) == ["moved", "old"], 20)
+        assert "canary moved" in stages(page)[0]
+        page.reads("#rollout", "done", "serving dtmf-v1.1", "current -> dtmf-v1.1", seconds=30)
+        page.reads("header", "dtmf-v1.1")
+        page.reads("#history", "activated", "dtmf-v1.1")
+        house.await_serving("dtmf-v1.1")
+
+        page.click("Roll back", "#versions")
+        page.reads("dialog", "dtmf-v1.1 is held")
+        page.click("Roll back", "dialog")
+        page.reads(".notices .good", "dtmf-v1.0", seconds=40)
+        house.await_serving("dtmf-v1.0")
+        page.reads("#versions", "held")
+        page.click("Release dtmf-v1.1", "#versions")
+        page.click("Release", "dialog")
+        page.reads("header", "dtmf-v1.1", seconds=40)
+    assert load.failures == [] and load.mixed == []
+
+
+def test_workers_versions_logs_and_upkeep_answer_to_their_buttons(running: tuple[House, str], browser: Open) -> None:
+    house, url = running
+    page = browser().go(url)
+    pids = {w["pid"] for w in house.workers()}
+    page.reads("#service", *(str(pid) for pid in pids))
+    page.click("Restart workers", "#service")
+    page.click("Restart workers", "dialog")
+    page.reads(".notices .good", "replaced", seconds=60)
+    assert not pids & {w["pid"] for w in house.workers()}
+
+    page.click("Validate dtmf-v1.0", "#versions")
+    page.click("Validate", "dialog")
+    page.reads(".notices", "dtmf-v1.0 is accepted", seconds=60)
+    page.click("Details of dtmf-v1.0", "#versions")
+    page.reads("#versions .detail", "golden", "layout", "error rate 0.00")
+
+    page.click("Reload configuration", "#service")
+    page.click("Reload configuration", "dialog")
+    page.reads(".notices", "nothing changed")
+    page.click("Look again", "#service")
+    page.click("Look again", "dialog")
+    page.reads(".notices", "serving dtmf-v1.0")
+
+    page.reads("#logs .log", "activated" if "activated" in page.text("#logs .log") else "dtmf-v1.0")
+    page.reads("#upkeep", "versions", "logs")
+    page.click("Sweep…", "#upkeep")
+    page.reads("dialog", "This would remove 0 files")
+    page.click("Close", "dialog")
+    page.click("Rotate now…", "#upkeep")
+    page.reads("dialog", "modelward.log")
+    page.click("Rotate these", "dialog")
+    page.reads(".notices", "Steps done", seconds=30)
+    eventually(lambda: len(list(house.log_dir.glob("modelward.log?*"))) > 0 or len(list(house.log_dir.iterdir())) > 4)
+
+
+def test_a_refused_version_is_shown_with_its_reason(running: tuple[House, str], browser: Open) -> None:
+    house, url = running
+    page = browser().go(url)
+    broken = house.models / "dtmf-v1.2"
+    broken.mkdir()
+    (broken / "model.onnx").write_bytes(b"no model at all")
+    page.reads("#versions", "dtmf-v1.2", "rejected", seconds=40)
+    page.reads("#history", "rejected", "dtmf-v1.2")
+    page.expect_console("409")
+    page.click("Activate dtmf-v1.2", "#versions")
+    page.click("Activate", "dialog")
+    page.reads(".notices .bad", "cannot activate dtmf-v1.2", "still serving dtmf-v1.0", seconds=60)
+    page.reads("header", "dtmf-v1.0")

@@ -1,0 +1,356 @@
+"""The panel as any program on the network meets it: real requests on a real port."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fakes.desk import FakeDesk, RunningPanel, running_panel
+from tests.support import eventually
+
+from modelward.daemon.config import Panel, parse
+from modelward.daemon.errors import BadConfig
+from modelward.daemon.panel.attempts import TRIES
+
+MARK = {"X_Modelward": "1"}
+TOKEN = "a-long-enough-token"
+
+
+@pytest.fixture
+def panel() -> Iterator[RunningPanel]:
+    with running_panel() as running:
+        yield running
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text(f"{TOKEN}\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def guarded(token_file: Path) -> Iterator[RunningPanel]:
+    """A panel that other machines reach."""
+    with running_panel(listen="0.0.0.0:0", token_file=str(token_file)) as running:
+        yield running
+
+
+def test_a_configuration_that_opens_the_panel_to_everybody_is_refused() -> None:
+    with pytest.raises(BadConfig, match=r"panel.token_file"):
+        parse('[panel]\nlisten = "0.0.0.0:5000"\n', "here")
+
+
+def test_even_an_unchecked_configuration_does_not_open_it_without_a_token() -> None:
+    with running_panel(listen="0.0.0.0:0") as running:
+        assert running.port == 0
+        assert "no token" in running.server.problem
+
+
+def test_an_address_that_is_taken_is_said_and_had_later() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with running_panel(listen=address) as running:
+            assert "in use" in running.server.problem
+    with running_panel(listen=address) as running:
+        assert not running.server.problem and running.ask("GET", "/health").status == 200
+
+
+def test_serves_the_page_and_forbids_it_everything_from_outside(panel: RunningPanel) -> None:
+    answer = panel.ask("GET", "/")
+    assert answer.status == 200 and answer.headers["content-type"].startswith("text/html")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert answer.headers["x-frame-options"] == "DENY" and answer.headers["x-content-type-options"] == "nosniff"
+    again = panel.ask("GET", "/", If_None_Match=answer.headers["etag"])
+    assert again.status == 304 and not again.body
+    assert panel.ask("HEAD", "/").status == 200
+
+
+def test_answers_as_the_unix_socket_does(panel: RunningPanel) -> None:
+    answer = panel.ask("GET", "/v1/status")
+    assert answer.json["live"] == "v1" and answer.headers["cache-control"] == "no-store"
+    assert panel.ask("GET", "/v1/nothing").kind == "not_found"
+    assert panel.ask("PUT", "/v1/status", **MARK).status == 405
+    done = panel.ask("POST", "/v1/activate?wait=1", {"version": "v2"}, **MARK)
+    assert done.json == {"success": True, "message": "activate done"}
+    refused = panel.ask("POST", "/v1/activate?wait=1", {"version": "no-such"}, **MARK)
+    assert refused.status == 409 and refused.json["error"]["message"].startswith("cannot activate")
+    assert panel.desk.wishes == [("activate", "v2"), ("activate", "no-such")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "kind"),
+    [
+        ({**MARK, "Host": "evil.example"}, 421, "wrong_host"),
+        ({**MARK, "Host": ""}, 421, "wrong_host"),
+        ({}, 403, "header_missing"),
+        ({**MARK, "Origin": "http://evil.example"}, 403, "cross_site"),
+        ({**MARK, "Origin": "null"}, 403, "cross_site"),
+        ({**MARK, "Sec_Fetch_Site": "cross-site"}, 403, "cross_site"),
+        ({"Content_Type": "text/plain", "Origin": "http://evil.example"}, 403, "cross_site"),
+    ],
+)
+def test_refuses_what_another_site_may_have_started(
+    panel: RunningPanel, headers: dict[str, str], status: int, kind: str
+) -> None:
+    answer = panel.ask("POST", "/v1/rollback", {}, **headers)
+    assert (answer.status, answer.kind) == (status, kind)
+    assert panel.desk.wishes == []
+
+
+def test_a_page_elsewhere_may_link_to_the_panel_but_not_read_it(panel: RunningPanel) -> None:
+    assert panel.ask("GET", "/", Sec_Fetch_Site="cross-site").status == 200
+    for path in ("/v1/status", "/v1/events", "/live", "/metrics"):
+        assert panel.ask("GET", path, Sec_Fetch_Site="cross-site").kind == "cross_site"
+    assert "access-control-allow-origin" not in panel.ask("GET", "/v1/status", Origin="http://127.0.0.1:9").headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/../gate.py", "/static/..%2fgate.py", "/static/%2e%2e/edge.py", "/static//etc/passwd", "/static/",
+     "/..", "/static/index.html", "/static/__init__.py", "/%00", "/v1/logs/..%2f..%2fetc%2fpasswd",
+     "/v1/logs/../../etc/passwd",
+     "/v1/rollouts/../status", "/v1/__class__", "/v1/status.__class__", "/__init__", "/v1/supervisor.stop"],
+)  # fmt: skip
+def test_a_path_is_looked_up_in_a_table_and_leads_nowhere_else(panel: RunningPanel, path: str) -> None:
+    answer = panel.ask("GET", path)
+    assert answer.status == 404, answer.body[:200]
+    assert b"root:" not in answer.body
+
+
+@pytest.mark.parametrize("name", ["__class__", "_s", "office.reload", "../etc", "a\u0000b", "💥" * 50, "x" * 60_000])
+def test_a_name_is_a_name_and_never_a_method(panel: RunningPanel, name: str) -> None:
+    assert panel.ask("POST", f"/v1/{name[:9].encode().hex()}", {}, **MARK).status == 404
+    panel.ask("POST", "/v1/hold", {"version": name}, **MARK)
+    assert panel.desk.wishes == [("hold", name)]
+
+
+def test_drops_a_body_that_is_too_large_and_goes_on(panel: RunningPanel) -> None:
+    for large in (b"x" * (10 << 20), json.dumps({"version": "y" * 70_000}).encode()):
+        answer = panel.ask("POST", "/v1/hold", large, **MARK)
+        assert (answer.status, answer.kind) == (413, "too_large")
+        assert answer.headers["connection"] == "close"
+    assert panel.desk.wishes == []
+    assert panel.ask("GET", "/health").status == 200
+
+
+def test_a_chunked_body_is_bounded_too(panel: RunningPanel) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", panel.port, timeout=15)
+    with contextlib.closing(connection):
+        chunks = (b"z" * 10_000 for _ in range(100))
+        connection.request("POST", "/v1/hold", chunks, {"X-Modelward": "1"}, encode_chunked=True)
+        assert connection.getresponse().status == 413
+
+
+def test_hangs_up_on_an_endless_head(panel: RunningPanel) -> None:
+    with socket.create_connection(("127.0.0.1", panel.port), timeout=10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        with pytest.raises(OSError):
+            for _ in range(100):
+                client.sendall(b"a" * 65_536)
+            if not client.recv(1):
+                raise ConnectionResetError
+    assert panel.ask("GET", "/health").status == 200
+
+
+def test_a_thousand_idle_connections_neither_stay_nor_keep_anybody_out(panel: RunningPanel) -> None:
+    with contextlib.ExitStack() as stack:
+        for number in range(1000):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", panel.port), timeout=10))
+            if number % 3 == 0:
+                idle.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+            if number % 100 == 0:
+                began = time.perf_counter()
+                assert panel.ask("GET", "/v1/status").status == 200
+                assert time.perf_counter() - began < 2
+        assert panel.ask("GET", "/v1/status").status == 200
+
+
+def test_a_request_under_way_outlasts_a_flood_of_idle_connections(panel: RunningPanel) -> None:
+    with contextlib.ExitStack() as stack:
+        viewer = http.client.HTTPConnection("127.0.0.1", panel.port, timeout=15)
+        stack.callback(viewer.close)
+        viewer.request("GET", "/live")
+        stream = viewer.getresponse()
+        assert stream.readline() == b"retry: 2000\n"
+        for _ in range(600):
+            stack.enter_context(socket.create_connection(("127.0.0.1", panel.port), timeout=10))
+        panel.desk.state["live"] = "v7"
+        assert eventually(lambda: b'"live":"v7"' in stream.readline())
+
+
+# tokens
+
+
+def test_other_machines_see_nothing_but_the_page_without_a_token(guarded: RunningPanel) -> None:
+    for path in ("/", "/health", "/ready", "/session"):
+        assert guarded.ask("GET", path).status == 200
+    for path in ("/v1/status", "/v1/events", "/live", "/metrics", "/v1/openapi.json", "/v1/logs/x"):
+        answer = guarded.ask("GET", path)
+        assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
+    assert guarded.ask("POST", "/v1/rollback", {}, **MARK).status == 401
+    assert guarded.ask("GET", "/session").json["may_read"] is False
+    assert guarded.desk.wishes == []
+
+
+def test_a_bearer_token_is_enough_for_everything(guarded: RunningPanel) -> None:
+    good = {"Authorization": f"Bearer {TOKEN}"}
+    assert guarded.ask("GET", "/v1/status", **good).status == 200
+    assert guarded.ask("POST", "/v1/rollback", {}, **good).status == 200
+    bad = guarded.ask("GET", "/v1/status", Authorization="Bearer wrong")
+    assert (bad.status, bad.kind) == (401, "bad_token")
+    assert guarded.ask("GET", "/v1/status", Authorization=f"Basic {TOKEN}").status == 401
+
+
+def log_in(panel: RunningPanel, token: str = TOKEN) -> str:
+    """The cookie as a browser sends it back."""
+    answer = panel.ask("POST", "/login", {"token": token}, **MARK)
+    assert answer.status == 204, answer.body
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Path=/" in cookie
+    return cookie.partition(";")[0]
+
+
+def test_a_login_opens_a_session_that_a_logout_ends(guarded: RunningPanel) -> None:
+    cookie = log_in(guarded)
+    assert TOKEN not in cookie
+    assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 200
+    assert guarded.ask("GET", "/session", Cookie=cookie).json["may_change"] is True
+    assert guarded.ask("POST", "/v1/rollback", {}, Cookie=cookie).kind == "header_missing"
+    assert guarded.ask("POST", "/v1/rollback", {}, Cookie=cookie, **MARK).status == 200
+    assert guarded.ask("POST", "/v1/rollback", {}, Cookie=cookie, Origin="http://evil", **MARK).kind == "cross_site"
+    assert guarded.ask("DELETE", "/session", Cookie=cookie, **MARK).status == 204
+    assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 401
+
+
+def test_a_token_that_is_taken_away_ends_its_sessions_and_streams(guarded: RunningPanel, token_file: Path) -> None:
+    cookie = log_in(guarded)
+    viewer = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=15)
+    with contextlib.closing(viewer):
+        viewer.request("GET", "/live", headers={"Cookie": cookie})
+        stream = viewer.getresponse()
+        assert b"retry" in stream.readline()
+        token_file.write_text("another\n", encoding="utf-8")
+        assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 401
+        guarded.desk.state["live"] = "v9"
+        assert b"v9" not in stream.read()  # it ends
+
+
+def test_guessing_is_slowed_down_but_nobody_logged_in_notices(guarded: RunningPanel) -> None:
+    cookie = log_in(guarded)
+    answers = [guarded.ask("POST", "/login", {"token": f"guess {n}"}, **MARK).status for n in range(TRIES + 2)]
+    assert answers == [401] * TRIES + [429] * 2
+    last = guarded.ask("POST", "/login", {"token": TOKEN}, **MARK)
+    assert last.status == 429 and 0 < int(last.headers["retry-after"]) <= 12
+    assert guarded.ask("GET", "/v1/status", Authorization=f"Bearer {TOKEN}").status == 429
+    assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 200
+
+
+@pytest.mark.parametrize("body", [None, b"", b"[]", b'{"token": 5}', b"{", b"[" * 50_000, {"token": None}])
+def test_a_login_that_is_none_is_refused(guarded: RunningPanel, body: object) -> None:
+    assert guarded.ask("POST", "/login", body, **MARK).status == 400
+
+
+def test_nobody_can_be_logged_in_by_another_site(guarded: RunningPanel) -> None:
+    assert guarded.ask("POST", "/login", {"token": TOKEN}).kind == "header_missing"
+    answer = guarded.ask("POST", "/login", {"token": TOKEN}, Origin="http://evil.example", **MARK)
+    assert answer.kind == "cross_site" and "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("cookie", ["modelward-1=x", "a=b; =; ;;", '"', "x" * 20_000, "modelward-%d="])
+def test_a_cookie_that_is_none_is_no_session(guarded: RunningPanel, cookie: str) -> None:
+    cookie = cookie.replace("%d", str(guarded.port))
+    assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 401
+
+
+def test_on_this_machine_a_token_is_asked_for_changes_alone(token_file: Path) -> None:
+    with running_panel(token_file=str(token_file)) as local:
+        assert local.ask("GET", "/v1/status").status == 200
+        assert local.ask("POST", "/v1/rollback", {}, **MARK).status == 401
+        standing = local.ask("GET", "/session").json
+        assert standing == {"tokens": True, "logged_in": False, "may_read": True, "may_change": False}
+        assert local.ask("POST", "/v1/rollback", {}, Cookie=log_in(local), **MARK).status == 200
+
+
+def test_without_tokens_there_is_nothing_to_log_in_to(panel: RunningPanel) -> None:
+    assert panel.ask("POST", "/login", {"token": "x"}, **MARK).kind == "no_login"
+    assert panel.ask("GET", "/session").json["may_change"] is True
+
+
+# the stream
+
+
+def events(panel: RunningPanel, count: int) -> list[dict[str, object]]:
+    viewer = http.client.HTTPConnection("127.0.0.1", panel.port, timeout=15)
+    with contextlib.closing(viewer):
+        viewer.request("GET", "/live")
+        stream, found = viewer.getresponse(), []
+        while len(found) < count:
+            line = stream.readline()
+            if line.startswith(b"data: "):
+                found.append(json.loads(line[6:]))
+            if len(found) == count - 1:
+                panel.desk.state["live"] += "+"
+        return found
+
+
+def test_a_viewer_receives_everything_once_and_then_what_changed(panel: RunningPanel) -> None:
+    whole, change = events(panel, 2)
+    assert set(whole) >= {"status", "workers", "versions", "alerts", "rollout", "history"}
+    assert list(change) == ["status"]
+
+
+def test_history_is_read_again_only_when_there_is_more(panel: RunningPanel) -> None:
+    events(panel, 2)
+    asked = panel.desk.asked_history
+    events(panel, 2)
+    assert panel.desk.asked_history <= asked + 1
+
+
+def test_the_end_of_the_daemon_does_not_wait_for_viewers() -> None:
+    with running_panel() as running:
+        viewer = http.client.HTTPConnection("127.0.0.1", running.port, timeout=15)
+        viewer.request("GET", "/live")
+        stream = viewer.getresponse()
+        stream.readline()
+        began = time.perf_counter()
+    assert time.perf_counter() - began < 2
+    stream.read()
+    viewer.close()
+
+
+def test_there_is_a_limit_to_viewers(panel: RunningPanel) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            viewer = socket.create_connection(("127.0.0.1", panel.port), timeout=10)
+            stack.callback(viewer.close)
+            viewer.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        eventually(lambda: panel.feed.full)
+        assert panel.ask("GET", "/live").status == 503
+        assert panel.ask("GET", "/v1/status").status == 200
+    eventually(lambda: panel.feed.viewers == 0)
+
+
+def test_a_desk_that_cannot_answer_is_shown_as_such() -> None:
+    class Broken(FakeDesk):
+        async def history(self, count: int, kind: str, before: int = 0) -> dict[str, object]:
+            from modelward.daemon.ledger import CannotKeep
+
+            raise CannotKeep("cannot keep state: disk I/O error")
+
+    with running_panel(Broken()) as running:
+        whole, _ = events(running, 2)
+        assert whole["history"] == {"unavailable": "cannot keep state: disk I/O error"}
+
+
+def test_is_off_when_told_so() -> None:
+    with running_panel(listen="") as running:
+        assert running.port == 0 and not running.server.problem
+    assert Panel().listen == "127.0.0.1:5000"

@@ -1,0 +1,209 @@
+"""A desk with answers from a script, and the real panel over it on a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelward.daemon.api.app import application
+from modelward.daemon.api.events import Hub
+from modelward.daemon.clock import SystemClock
+from modelward.daemon.config import Panel
+from modelward.daemon.errors import Refused
+from modelward.daemon.panel import parts_of
+from modelward.daemon.panel.feed import Feed
+from modelward.daemon.panel.server import PanelServer
+
+Json = dict[str, Any]
+
+
+class FakeDesk:
+    """Answers what stands in its attributes; `wishes` is what it was asked to do. A wish for "no-such" is refused."""
+
+    def __init__(self) -> None:
+        self.wishes: list[tuple[str, object]] = []
+        self.state: Json = {"live": "v1", "serving": "v1", "ready": True, "uptime_seconds": 12.5, "alerts": []}
+        self.shown: Json = {"versions": []}
+        self.crew: Json = {"workers": []}
+        self.alarms: Json = {"alerts": [], "channels": []}
+        self.newest: Json = {}
+        self.lines: list[Json] = []
+        self.asked_history = 0
+        self.hour: Json = {"interval_seconds": 10, "times": [], "series": {}}
+        self.space: Json = {"classes": [], "disks": [], "deleted_open": []}
+        self.log_lines: dict[str, list[str]] = {}
+        self.swept: Json = {"removed": {"files": 0, "bytes": 0}, "classes": [], "listed": [], "trouble": []}
+        self.rotated: Json = {"steps": [], "trouble": []}
+
+    def status(self) -> Json:
+        return dict(self.state)
+
+    def versions(self) -> Json:
+        return self.shown
+
+    def workers(self) -> Json:
+        return self.crew
+
+    def alerts(self) -> Json:
+        return self.alarms
+
+    def series(self) -> Json:
+        return self.hour
+
+    def metrics(self) -> str:
+        return "# EOF\n"
+
+    def rollout(self, rollout: str) -> Json:
+        return self.newest
+
+    def newest_rollout(self) -> Json:
+        return self.newest
+
+    def alive(self) -> bool:
+        return True
+
+    def ready(self) -> bool:
+        return bool(self.state["ready"])
+
+    async def history(self, count: int, kind: str, before: int = 0) -> Json:
+        self.asked_history += 1
+        found = [e for e in self.lines if kind in ("", e["kind"]) and (not before or e["id"] < before)]
+        return {"history": found[:count]}
+
+    async def disk(self, progress: bool = False) -> Json:
+        return self.space
+
+    async def logs(self) -> Json:
+        found = [{"name": n, "path": f"/var/log/{n}", "bytes": 9, "own": True} for n in self.log_lines]
+        return {"logs": found}
+
+    async def log(self, name: str, lines: int) -> Json:
+        return {"name": name, "path": f"/var/log/{name}", "lines": self.log_lines.get(name, [])[-lines:]}
+
+    async def sweep(self, dry_run: bool) -> Json:
+        self.wishes.append(("sweep", dry_run))
+        return self.swept | {"dry_run": dry_run}
+
+    async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
+        self.wishes.append(("rotate", (dry_run, force)))
+        return self.rotated | {"dry_run": dry_run}
+
+    def _wish(self, verb: str, about: object) -> Json:
+        self.wishes.append((verb, about))
+        if about == "no-such":
+            raise Refused(f"cannot {verb} no-such: there is none")
+        return {"success": True, "message": f"{verb} done"}
+
+    async def activate(self, version: str, wait: bool) -> Json:
+        return self._wish("activate", version)
+
+    async def rollback(self, wait: bool) -> Json:
+        return self._wish("rollback", "")
+
+    async def hold(self, version: str) -> Json:
+        return self._wish("hold", version)
+
+    async def release(self, version: str) -> Json:
+        return self._wish("release", version)
+
+    async def validate(self, version: str, wait: bool) -> Json:
+        return self._wish("validate", version)
+
+    async def restart(self, worker: str, wait: bool) -> Json:
+        return self._wish("restart", worker)
+
+    async def reload(self) -> Json:
+        return self._wish("reload", "")
+
+    async def rescan(self, wait: bool) -> Json:
+        return self._wish("rescan", "")
+
+    async def test_alerts(self) -> Json:
+        return self._wish("test alerts", "")
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def kind(self) -> str:
+        """The error's type, "" without one."""
+        return str(self.json["error"]["type"]) if self.status >= 400 and self.body else ""
+
+
+@dataclass
+class RunningPanel:
+    """A panel that answers on `port` until its block ends."""
+
+    desk: FakeDesk
+    hub: Hub
+    server: PanelServer
+    feed: Feed
+    loop: asyncio.AbstractEventLoop
+    host: str = "127.0.0.1"
+    default_headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    def ask(self, method: str, path: str, body: Any = None, /, **headers: str) -> Answer:
+        """One request on a connection of its own; header names with _ for -. "" leaves a default header out."""
+        sent = {"Host": f"{self.host}:{self.port}", **self.default_headers}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=15)
+        with contextlib.closing(connection):
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            if data is not None:
+                sent.setdefault("Content-Length", str(len(data)))
+            for name, value in sent.items():
+                if value:
+                    connection.putheader(name, value)
+            connection.endheaders(data)
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+    def tell(self, event: str, data: Json) -> None:
+        """The daemon tells an event."""
+        self.loop.call_soon_threadsafe(self.hub.tell, event, data)
+
+
+@contextlib.contextmanager
+def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[RunningPanel]:
+    """The panel with these keys of [panel] over a fake desk, in a thread of its own."""
+    config = Panel(**{"listen": "127.0.0.1:0", **keys})
+    desk, hub = desk or FakeDesk(), Hub()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        feed = Feed(parts_of(desk, hub), look_seconds=0.1)
+        server = PanelServer(config, application(desk, hub), feed, SystemClock())
+        _wait(loop, server.open())
+        yield RunningPanel(desk, hub, server, feed, loop)
+    finally:
+        hub.close()
+        _wait(loop, server.close())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def _wait(loop: asyncio.AbstractEventLoop, work: Any) -> None:
+    asyncio.run_coroutine_threadsafe(work, loop).result(20)

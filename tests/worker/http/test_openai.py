@@ -1,0 +1,225 @@
+"""OpenAI's own Python client against a real worker, and the surface's edges against a model under control."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from tests.support import eventually
+from tests.worker.http.serving import Asking, Served, serving, wav
+from tests.worker.running import Worker, clip, words, worker
+
+DIGITS = "5551234"
+PAUSES = "long-with-pauses"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with worker(tmp_path_factory.mktemp("openai"), words()) as running:
+        yield running
+
+
+@pytest.fixture
+def client(running: Worker) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=running.url + "/v1", api_key="none", max_retries=0, timeout=30) as client:
+        yield client
+
+
+def transcribe(client: openai.OpenAI, name: str = DIGITS, **options: Any) -> Any:
+    return client.audio.transcriptions.create(**{"model": "whisper-1", "file": ("a.wav", clip(name)), **options})
+
+
+SAID = "five five five one two three four."
+
+
+def test_json_is_the_default(client: openai.OpenAI) -> None:
+    answer = transcribe(client)
+    assert answer.text == SAID
+    assert answer.usage.type == "duration" and answer.usage.seconds > 1
+
+
+def test_text_is_the_bare_text(client: openai.OpenAI) -> None:
+    assert transcribe(client, response_format="text") == SAID + "\n"
+
+
+def test_verbose_json_has_segments_and_words(client: openai.OpenAI) -> None:
+    answer = transcribe(client, response_format="verbose_json", timestamp_granularities=["word", "segment"])
+    assert answer.text == SAID and answer.duration > 1 and isinstance(answer.language, str)
+    assert [s.text for s in answer.segments] == [SAID] and answer.segments[0].end > answer.segments[0].start
+    assert [w.word for w in answer.words] == SAID.split()
+    starts = [w.start for w in answer.words]
+    assert starts == sorted(starts) and all(w.end >= w.start for w in answer.words)
+
+
+def test_granularities_choose_what_comes(client: openai.OpenAI) -> None:
+    only_words = transcribe(client, response_format="verbose_json", timestamp_granularities=["word"])
+    assert only_words.words and not only_words.segments
+    plain = transcribe(client, response_format="verbose_json")
+    assert plain.segments and not plain.words
+
+
+def test_subtitles_come_as_srt_and_vtt(client: openai.OpenAI) -> None:
+    srt, vtt = (transcribe(client, response_format=form) for form in ("srt", "vtt"))
+    assert srt.startswith("1\n00:00:0") and " --> " in srt and SAID in srt
+    assert vtt.startswith("WEBVTT\n\n00:00:0") and SAID in vtt
+
+
+def test_a_stream_brings_the_text_piece_by_piece(client: openai.OpenAI) -> None:
+    events = list(transcribe(client, PAUSES, stream=True))
+    deltas = [e.delta for e in events if e.type == "transcript.text.delta"]
+    done = events[-1]
+    assert len(deltas) > 1 and done.type == "transcript.text.done"
+    assert "".join(deltas) == done.text == transcribe(client, PAUSES).text
+
+
+@pytest.mark.parametrize(
+    "model", ["dtmf-v1.1", "dtmf", "whisper-1", "sensevoice", "SenseVoiceSmall", "sensevoice-small-v9"]
+)
+def test_takes_the_names_its_users_know(client: openai.OpenAI, model: str) -> None:
+    assert transcribe(client, model=model).text == SAID
+
+
+def test_a_model_that_is_not_here_is_not_found(client: openai.OpenAI) -> None:
+    for ask in (
+        lambda: transcribe(client, model="gpt-4o-transcribe"),
+        lambda: transcribe(client, model="dtmf-v1.0"),
+        lambda: client.models.retrieve("nothing"),
+    ):
+        with pytest.raises(openai.NotFoundError) as caught:
+            ask()
+        assert caught.value.code == "model_not_found" and caught.value.param == "model"
+        assert "dtmf-v1.1" in caught.value.message
+
+
+def test_the_one_model_is_the_version(client: openai.OpenAI) -> None:
+    models = list(client.models.list())
+    assert [(m.id, m.object, m.owned_by) for m in models] == [("dtmf-v1.1", "model", "modelward")]
+    assert models[0].created > 1_700_000_000
+    assert client.models.retrieve("dtmf-v1.1") == models[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"response_format": "diarized_json"}, "response_format"),
+        ({"response_format": "srt", "stream": True}, "response_format"),
+        ({"timestamp_granularities": ["word"]}, "response_format"),
+        ({"response_format": "verbose_json", "timestamp_granularities": ["letter"]}, "timestamp_granularities"),
+        ({"language": "klingon"}, "language"),
+        ({"extra_body": {"temperature": "hot"}}, "temperature"),
+        ({"extra_body": {"stream": "perhaps"}}, "stream"),
+        ({"file": ("a.wav", b"")}, "file"),
+        ({"file": ("a.wav", clip(DIGITS)[:30_000])}, "file"),
+    ],
+)
+def test_what_cannot_be_had_is_a_bad_request(client: openai.OpenAI, options: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        transcribe(client, **options)
+    assert caught.value.param == param and caught.value.code
+    assert caught.value.type == "invalid_request_error"
+    assert str(caught.value.body["message"]).startswith("cannot")  # type: ignore[index]
+
+
+def test_says_which_response_formats_there_are(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="json, text, srt, verbose_json, vtt"):
+        transcribe(client, response_format="xml")
+
+
+def test_marks_and_figures_are_written_unless_refused(client: openai.OpenAI) -> None:
+    assert transcribe(client, extra_body={"itn": "false"}).text == SAID.rstrip(".")
+
+
+def test_prompt_temperature_and_other_words_for_a_language_are_taken(client: openai.OpenAI) -> None:
+    for language in ("zh", "en", "ja", "ko", "yue", "chinese", "English", "Cantonese", "zh-CN", "auto"):
+        assert transcribe(client, language=language, prompt="numbers", temperature=0.2).text
+
+
+def test_every_answer_says_which_version_gave_it(running: Worker) -> None:
+    http = running.client()
+    asked = http.post("/v1/audio/transcriptions", files={"file": ("a.wav", clip(DIGITS))}, data={"model": "whisper-1"})
+    listed = http.get("/v1/models")
+    streamed = http.post("/v1/audio/transcriptions", files={"file": ("a.wav", clip(DIGITS))}, data={"stream": "true"})
+    for answer in (asked, listed, streamed):
+        assert answer.headers["x-model-version"] == "dtmf-v1.1" and len(answer.headers["x-model-digest"]) == 64
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    assert streamed.text.endswith("data: [DONE]\n\n")
+
+
+def test_a_worker_without_a_model_is_asked_again(tmp_path: Path) -> None:
+    with serving(tmp_path, version="") as served, openai.OpenAI(base_url=served.url + "/v1", api_key="none") as client:
+        assert list(client.models.list()) == []
+        asked = Asking(lambda: client.audio.transcriptions.create(model="whisper-1", file=("a.wav", wav(1))).text)
+        eventually(lambda: served.counters.errors == 1)
+        served.swap("v1")
+        assert asked.answer() == "v1+itn"
+        assert served.counters.errors == 1
+
+
+def test_a_token_is_asked_for_as_openai_does(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("secret\n")
+    with (
+        serving(tmp_path, token_file=str(tmp_path / "tokens")) as served,
+        openai.OpenAI(base_url=served.url + "/v1", api_key="wrong", max_retries=0) as client,
+    ):
+        with pytest.raises(openai.AuthenticationError):
+            client.models.list()
+        assert [m.id for m in client.with_options(api_key="secret").models.list()] == ["v1"]
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+
+
+def stream(served: Served, seconds: float, **options: Any) -> httpx.Response:
+    url = served.url + "/v1/audio/transcriptions"
+    return httpx.post(url, files={"file": ("a.wav", wav(seconds))}, data={"stream": "true"}, timeout=20, **options)
+
+
+def test_bad_audio_in_a_stream_has_a_status_of_its_own(tmp_path: Path) -> None:
+    with serving(tmp_path, max_audio_seconds=2.0) as served:
+        answer = stream(served, 3)
+        assert answer.status_code == 413 and answer.json()["error"]["code"] == "audio_too_long"
+
+
+def test_a_stream_that_fails_on_its_way_says_so_and_counts_as_failed(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        model = served.models["v1"]
+        recognize = model.recognize
+
+        def once(samples: Any, **options: Any) -> str:
+            model.fails = len(model.said) == 1
+            return recognize(samples, **options)
+
+        model.recognize = once  # type: ignore[method-assign]
+        answer = stream(served, 3)
+        events = events_of(answer.text)
+        assert answer.status_code == 200 and events[0]["delta"] == "v1+itn"
+        assert events[-1]["error"]["code"] == "model_failed"
+        eventually(lambda: served.counters.errors == 1)
+        with openai.OpenAI(base_url=served.url + "/v1", api_key="none", max_retries=0) as client:
+            model.said.clear()
+            events_seen = []
+            with pytest.raises(openai.APIError, match="the model failed"):
+                for event in client.audio.transcriptions.create(model="v1", file=("a.wav", wav(3)), stream=True):
+                    events_seen.append(event)
+            assert len(events_seen) == 1
+
+
+def test_a_stream_nobody_reads_any_more_is_not_worked_on(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        model = served.models["v1"]
+        model.go.clear()
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(
+                served.url + "/v1/audio/transcriptions",
+                files={"file": ("a.wav", wav(5))},
+                data={"stream": "true"},
+                timeout=0.3,
+            )
+        eventually(lambda: model.terminated == 1)
+        eventually(lambda: served.work.load == 0)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.worker.http.serving import Served, serving, wav
+
+from modelward.worker.http.page import assets
+from modelward.worker.http.sign_in import asks_for_token
+
+STATIC = Path(__file__).resolve().parents[3] / "worker" / "http" / "static"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path) as running:
+        yield running
+
+
+def test_every_file_of_the_page_is_served_under_a_strict_policy(served: Served) -> None:
+    assert len(assets()) == len(list(STATIC.iterdir()))
+    for path, asset in assets().items():
+        answer = httpx.get(served.url + path)
+        assert answer.status_code == 200 and answer.content == asset.body
+        assert answer.headers["content-type"] == asset.content_type
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'self'; ") and "unsafe" not in policy and "http" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert httpx.head(served.url + path).status_code == 200
+        again = httpx.get(served.url + path, headers={"if-none-match": asset.tag})
+        assert again.status_code == 304 and again.content == b""
+
+
+def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+    for path, asset in assets().items():
+        text = asset.body.decode("utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|//[a-z0-9.-]+\.[a-z]{2,}/", text), path
+        for mention in re.findall(r"/static/[A-Za-z0-9._-]+", text):
+            assert mention in assets(), f"{path} names {mention}"
+        for mention in re.findall(r'from "\./([^"]+)"', text):
+            assert f"/static/{mention}" in assets(), f"{path} imports {mention}"
+    page = assets()["/"].body.decode()
+    assert " style=" not in page and not re.search(r"\son[a-z]+=", page) and page.count("<script") == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/", "/static", "/static/index.html", "/static/../page.py", "/static/%2e%2e/page.py", "//etc/passwd"],
+)
+def test_nothing_else_is_served(served: Served, path: str) -> None:
+    assert httpx.get(served.url + path).status_code == 404
+
+
+def test_programs_are_told_that_a_token_is_missing_and_people_are_asked(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("secret-1\n")
+    with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
+        program = httpx.get(served.url)
+        assert program.status_code == 401 and program.json()["error"]["code"] == "token_missing"
+        person = httpx.get(served.url, headers={"accept": "text/html,*/*"})
+        assert person.status_code == 401 and "<form" in person.text
+        assert "default-src 'none'" in person.headers["content-security-policy"]
+        assert httpx.get(served.url + "/static/app.js", headers={"accept": "text/html"}).json()["error"]
+
+
+@pytest.mark.parametrize("body", ["", "token=", "token=wrong", "other=secret-1", "token=%ff", "x" * 3000, "é"])
+def test_a_wrong_token_is_asked_for_again(tmp_path: Path, body: str) -> None:
+    (tmp_path / "tokens").write_text("secret-1\n")
+    with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
+        answer = httpx.post(served.url, content=body.encode())
+        assert answer.status_code == 401 and "set-cookie" not in answer.headers
+        assert httpx.post(served.url, content=b"x" * 5000).status_code == 413
+
+
+def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("secret-1\n")
+    with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
+        signed_in = httpx.post(served.url, content=b"token=secret-1")
+        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/")
+        cookie = signed_in.headers["set-cookie"]
+        assert cookie == "modelward_token=secret-1; HttpOnly; Path=/; SameSite=strict"
+        headers = {"cookie": "a=b; modelward_token=secret-1"}
+        assert httpx.get(served.url, headers=headers).status_code == 200
+
+        def post(path: str, **more: str) -> int:
+            files = {"audio": ("a.wav", wav(1))}
+            return httpx.post(served.url + path, files=files, headers={**headers, **more}).status_code
+
+        assert post("/api/predict", origin=served.url) == 200
+        for path in ("/api/predict", "/api/reload-model", "/v2/repository/index"):
+            assert post(path, origin="http://evil.example") == 401
+            assert post(path, origin="null") == 401
+            assert post(path, origin=served.url.replace("127.0.0.1", "localhost")) == 401
+        assert httpx.get(served.url, headers={"cookie": "modelward_token=secret-2"}).status_code == 401
+
+
+def test_asks_in_the_browsers_language() -> None:
+    assert "令牌" in bytes(asks_for_token("zh-CN,zh;q=0.9").body).decode()
+    assert "Token" in bytes(asks_for_token("").body).decode()

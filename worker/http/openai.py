@@ -1,0 +1,241 @@
+"""OpenAI's surface: `POST /v1/audio/transcriptions` and `GET /v1/models`, as its clients expect them.
+
+Shapes and words only: what is recognised is everybody's. Must accept what such clients send without being asked (a
+prompt, a temperature) and refuse what would silently give something else than was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from ..artifact import DESCRIPTION
+from ..captions import captions_of, srt, vtt, words_of
+from ..engine import Loaded
+from ..naming import answers_to
+from ..sensevoice.transcript import NO_SPEECH, Segment
+from ..service import Service
+from .edge import trace_of
+from .errors import ApiError, error_of
+from .json import as_json
+from .transcription import Wish, language_of, transcribe_upload, truth
+from .upload import Clip
+
+FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")
+GRANULARITIES: Final = ("segment", "word")
+NAMES: Final = {"zh": "chinese", "en": "english", "yue": "cantonese", "ja": "japanese", "ko": "korean"}
+ALIASES: Final = {
+    **{name: code for code, name in NAMES.items()},
+    **{name: "zh" for name in ("mandarin", "cmn", "zho", "chi", "zh-cn", "zh-tw", "zh-sg", "zh-hans", "zh-hant")},
+    **{name: "yue" for name in ("zh-hk", "zh-yue", "yue-hk")},
+    **{name: "en" for name in ("eng", "en-us", "en-gb", "en-au", "en-ca", "en-in")},
+    **{name: "ja" for name in ("jpn", "ja-jp")},
+    **{name: "ko" for name in ("kor", "ko-kr")},
+}
+STAND_INS: Final = ("whisper-1",)
+FAMILY: Final = "sensevoice"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the form says besides the clip."""
+
+    format: str
+    words: bool
+    segments: bool
+    stream: bool
+
+
+class Transcriptions:
+    """The route; an ASGI application, because a streamed answer begins before the clip is through."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers in one of FORMATS, or with one event for each piece. Raises ApiError before the answer has begun."""
+        request = Request(scope, receive)
+        asked = Asked("json", False, False, False)
+        stream = _Stream(scope, send)
+
+        def wish(clip: Clip, loaded: Loaded) -> Wish:
+            nonlocal asked
+            _check_model(clip.fields.get("model", ""), loaded.version)
+            asked = _asked(clip)
+            language = language_of(clip.fields.get("language", ""), loaded.model, ALIASES)
+            # Whisper writes marks and figures unasked, so its clients expect them.
+            itn = truth(clip.fields.get("itn", "true"))
+            return Wish(language, itn, stream.delta if asked.stream else None)
+
+        try:
+            answer = await transcribe_upload(request, part="file", wish=wish)
+        except ApiError as e:
+            if not stream.begun:
+                raise
+            await stream.failed(e)
+            return
+        if asked.stream:
+            await stream.done(answer)
+        else:
+            await _shaped(answer, asked)(scope, receive, send)
+
+
+class _Stream:
+    """A streamed answer. The status goes out with the first bit of text: what fails before has one of its own."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.begun = False
+        self._scope, self._send = scope, send
+
+    async def delta(self, text: str) -> None:
+        await self._event({"type": "transcript.text.delta", "delta": text})
+
+    async def done(self, answer: dict[str, Any]) -> None:
+        await self._event({"type": "transcript.text.done", "text": answer["text"], "usage": _usage(answer)})
+        await self._write(b"data: [DONE]\n\n", last=True)
+
+    async def failed(self, error: ApiError) -> None:
+        trace_of(self._scope).status = error.status
+        await self._write(b"data: " + error_of(error, self._scope["path"]) + b"\n\n", last=True)
+
+    async def _event(self, event: dict[str, Any]) -> None:
+        await self._write(b"data: " + msgspec.json.encode(event) + b"\n\n")
+
+    async def _write(self, data: bytes, *, last: bool = False) -> None:
+        if not self.begun:
+            self.begun = True
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+
+async def models(request: Request) -> Response:
+    """The one model there is: the version that answers."""
+    service: Service = request.app.state.service
+    current = service.engine.current
+    if current is not None:
+        trace_of(request.scope).took(current)
+    return as_json({"object": "list", "data": [_model(current)] if current is not None else []})
+
+
+async def model(request: Request) -> Response:
+    """One model by name. Raises ApiError 404 for a name that is not answered."""
+    service: Service = request.app.state.service
+    current = service.engine.take()
+    trace_of(request.scope).took(current)
+    _check_model(request.path_params["model"], current.version)
+    return as_json(_model(current))
+
+
+def _model(loaded: Loaded) -> dict[str, Any]:
+    try:
+        created = int((Path(loaded.artifact) / DESCRIPTION).stat().st_mtime)
+    except OSError:
+        created = 0  # swept meanwhile; what is loaded serves on
+    return {"id": loaded.version, "object": "model", "created": created, "owned_by": "modelward"}
+
+
+def _check_model(asked: str, version: str) -> None:
+    """Raises ApiError 404, as OpenAI does, for a model that is not the one served."""
+    name = asked.strip()
+    if not name or name in STAND_INS or answers_to(name, version) or name.lower().startswith(FAMILY):
+        return
+    raise ApiError(
+        404,
+        f"cannot use the model {name[:100]!r}: {version} is served here; ask for that, or for {STAND_INS[0]}",
+        "model_not_found",
+        param="model",
+    )
+
+
+def _asked(clip: Clip) -> Asked:
+    """Raises ApiError 400 for what can't be had."""
+    fields = clip.fields
+    form = fields.get("response_format", "").strip() or "json"
+    if form not in FORMATS:
+        raise _wrong("response_format", form, FORMATS)
+    stream = _truth("stream", fields)
+    if stream and form not in ("json", "text"):
+        raise _wrong("response_format of a stream", form, ("json", "text"), "response_format")
+    try:
+        float(fields.get("temperature", "") or 0)
+    except ValueError:
+        raise ApiError(
+            400,
+            f"cannot use the temperature {fields['temperature'][:40]!r}: no number",
+            "bad_value",
+            param="temperature",
+        ) from None
+    wanted = [*clip.repeated.get("timestamp_granularities[]", ()), *clip.repeated.get("timestamp_granularities", ())]
+    for granularity in wanted:
+        if granularity not in GRANULARITIES:
+            raise _wrong("timestamp_granularities", granularity, GRANULARITIES)
+    if wanted and form != "verbose_json":
+        raise _wrong("response_format with timestamp_granularities", form, ("verbose_json",), "response_format")
+    return Asked(form, "word" in wanted, "segment" in wanted or not wanted, stream)
+
+
+def _truth(name: str, fields: dict[str, str]) -> bool:
+    try:
+        return truth(fields.get(name, ""))
+    except ApiError as e:
+        e.param = name
+        raise
+
+
+def _wrong(what: str, value: str, known: tuple[str, ...], param: str = "") -> ApiError:
+    text = f"cannot answer with the {what} {value[:40]!r}; known: {', '.join(known)}"
+    return ApiError(400, text, "bad_value", param=param or what)
+
+
+def _shaped(answer: dict[str, Any], asked: Asked) -> Response:
+    segments: tuple[Segment, ...] = tuple(answer["segments"])
+    shapes: dict[str, Callable[[], Response]] = {
+        "json": lambda: as_json({"text": answer["text"], "usage": _usage(answer)}),
+        "text": lambda: PlainTextResponse(answer["text"] + "\n"),
+        "srt": lambda: PlainTextResponse(srt(captions_of(segments))),
+        "vtt": lambda: PlainTextResponse(vtt(captions_of(segments))),
+        "verbose_json": lambda: as_json(_verbose(answer, segments, asked)),
+    }
+    return shapes[asked.format]()
+
+
+def _usage(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "duration", "seconds": answer["duration"]}
+
+
+def _verbose(answer: dict[str, Any], segments: tuple[Segment, ...], asked: Asked) -> dict[str, Any]:
+    language = answer.get("language", NO_SPEECH)
+    body: dict[str, Any] = {
+        "task": "transcribe",
+        "language": NAMES.get(language, language),
+        "duration": answer["duration"],
+        "text": answer["text"],
+        "usage": _usage(answer),
+    }
+    if asked.segments:
+        body["segments"] = [_segment(number, segment) for number, segment in enumerate(segments)]
+    if asked.words:
+        words = [word for segment in segments for word in words_of(segment)]
+        body["words"] = [{"word": w.text, "start": w.start, "end": w.end} for w in words]
+    return body
+
+
+def _segment(number: int, segment: Segment) -> dict[str, Any]:
+    """OpenAI's fields; those that only Whisper has figures for carry values that pass its clients' filters."""
+    return {
+        "id": number,
+        "seek": int(segment.start * 100),
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text,
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": 0.0,
+        "compression_ratio": 1.0,
+        "no_speech_prob": 0.0,
+    }

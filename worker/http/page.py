@@ -1,0 +1,100 @@
+"""`GET /`: a page to drop or record audio and read the text, from files of the package alone.
+
+A request names a key of a table read at start, never a path. The page may load nothing from elsewhere, run nothing
+inline and be framed by nobody. Where tokens are asked for, a browser without one gets a form for it instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from ..service import Service
+from .auth import COOKIE
+from .sign_in import HTML, PROTECTED, asks_for_token
+from .upload import read_body
+
+PREFIX: Final = "/static/"
+TYPES: Final = {
+    "html": HTML,
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+FORM_BYTES: Final = 4096
+FORM_SECONDS: Final = 10.0
+_POLICY: Final = (
+    "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+
+
+class Asset(NamedTuple):
+    """One file as it is sent; `tag` is its ETag."""
+
+    body: bytes
+    content_type: str
+    tag: str
+
+
+def assets() -> dict[str, Asset]:
+    """URL path to file: "/" is the page, everything else lies under PREFIX. Raises OSError."""
+    return dict(_read())
+
+
+def _read() -> Iterator[tuple[str, Asset]]:
+    for entry in (files(__package__) / "static").iterdir():
+        content_type = TYPES.get(entry.name.rpartition(".")[2])
+        if content_type is None:
+            continue
+        body = entry.read_bytes()
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        yield ("/" if entry.name == "index.html" else PREFIX + entry.name), Asset(body, content_type, tag)
+
+
+def routes() -> list[Route]:
+    """A route for each file, and the one that takes the form's token."""
+    return [
+        *(Route(path, _Sender(asset), methods=["GET"]) for path, asset in assets().items()),
+        Route("/", sign_in, methods=["POST"]),
+    ]
+
+
+class _Sender:
+    """Answers with one file, or with 304 when the browser has it."""
+
+    def __init__(self, asset: Asset) -> None:
+        headers = {**PROTECTED, "content-security-policy": _POLICY, "etag": asset.tag}
+        self._tag = asset.tag
+        self._whole = Response(asset.body, 200, headers, asset.content_type)
+        self._same = Response(None, 304, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        known = Headers(scope=scope).get("if-none-match", "")
+        response = self._same if self._tag in known else self._whole
+        await response(scope, receive, send)
+
+
+async def sign_in(request: Request) -> Response:
+    """Takes the form's token into a cookie that only this page's own requests carry."""
+    service: Service = request.app.state.service
+    data = bytes(await read_body(request, max_bytes=FORM_BYTES, seconds=FORM_SECONDS))
+    try:
+        token = parse_qs(data.decode("ascii"), max_num_fields=4).get("token", [""])[0].strip()
+    except (UnicodeDecodeError, ValueError):
+        token = ""
+    if not service.gate.knows(token):
+        return asks_for_token(request.headers.get("accept-language", ""))
+    answer = Response(status_code=303, headers={"location": "/", "cache-control": "no-store"})
+    secure = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, token, path="/", httponly=True, samesite="strict", secure=secure)
+    return answer

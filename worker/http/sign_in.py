@@ -1,0 +1,64 @@
+"""What a browser without a token gets where tokens are asked for: a form for it, and the protection every page has.
+
+Pure. The form needs no file of ours, as those ask for a token too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Final
+
+from starlette.responses import Response
+
+from .errors import ApiError
+
+HTML: Final = "text/html; charset=utf-8"
+PROTECTED: Final = {
+    "cache-control": "no-cache",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+}
+_STYLE: Final = (
+    ":root{color-scheme:light dark;font-family:system-ui,sans-serif}"
+    "body{min-height:90vh;display:grid;place-content:center;gap:1rem;text-align:center;padding:1rem}"
+    "form{display:flex;flex-wrap:wrap;gap:.6rem;justify-content:center;align-items:center}"
+    "input,button{font:inherit;padding:.6rem .9rem;border-radius:10px;border:1px solid #767d83}"
+    "button{background:#0f6b62;color:#fff;border-color:#0f6b62;cursor:pointer}"
+    ":focus-visible{outline:3px solid #2a9d8f;outline-offset:2px}"
+)
+_SIGN_IN: Final = (
+    '<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>'
+    '<meta name="viewport" content="width=device-width,initial-scale=1"><style>{style}</style></head><body><main>'
+    '<h1>{title}</h1><form method="post" action="/"><label for="token">{token}</label>'
+    '<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>'
+    "<button>{enter}</button></form></main></body></html>"
+)
+_WORDS: Final = {
+    "en": {"lang": "en", "title": "This service asks for a token", "token": "Token", "enter": "Continue"},
+    "zh": {"lang": "zh-CN", "title": "此服务需要访问令牌", "token": "令牌", "enter": "继续"},
+}
+
+
+def wants_form(method: str, path: str, accept: str, error: ApiError) -> bool:
+    """Whether a refusal goes to a person who opened the page and can be asked."""
+    return error.status == 401 and path == "/" and method == "GET" and "text/html" in accept
+
+
+def asks_for_token(accept_language: str) -> Response:
+    """401 with the form, in the browser's language."""
+    words = _WORDS["zh" if accept_language.strip().lower().startswith("zh") else "en"]
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    headers = {
+        **PROTECTED,
+        "cache-control": "no-store",
+        "content-security-policy": policy,
+        "www-authenticate": "Bearer",
+    }
+    return Response(_SIGN_IN.format(style=_STYLE, **words), 401, headers, HTML)

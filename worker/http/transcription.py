@@ -1,0 +1,108 @@
+"""What the routes that turn a clip into text share: the upload, its wishes, and audio's mistakes as answers.
+
+Must not shape the result: that is each route's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from starlette.requests import Request
+
+from ..audio import BadAudio
+from ..engine import Loaded
+from ..models import SPEECH_KINDS, Speech
+from ..service import Service
+from ..transcribe import transcribe
+from .errors import ApiError
+from .inference import Count, run_model
+from .upload import Clip, read_clip
+
+AUDIO_STATUS: Final = {"audio_too_long": 413, "unsupported_audio": 415}
+TRUE: Final = frozenset({"1", "true", "yes", "on", "y", "t"})
+FALSE: Final = frozenset({"0", "false", "no", "off", "n", "f", ""})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a clip is to be transcribed. `said`, when given, is called with each new bit of text as it is recognised;
+    the bits one after the other are the answer's text."""
+
+    language: str = "auto"
+    itn: bool = False
+    said: Callable[[str], Awaitable[None]] | None = None
+
+
+async def transcribe_upload(request: Request, *, part: str, wish: Callable[[Clip, Loaded], Wish]) -> dict[str, Any]:
+    """The answer for the clip in the request, with `version`; `wish` reads what else the client sent.
+
+    Raises ApiError for whatever prevents an answer; Gone.
+    """
+    service: Service = request.app.state.service
+
+    async def read(count: Count) -> Clip:
+        clip = await read_clip(
+            request,
+            part=part,
+            max_bytes=service.settings.max_upload_bytes,
+            count=count,
+            seconds=service.settings.request_timeout_seconds,
+        )
+        if clip.data is None:
+            raise ApiError(400, f"cannot transcribe: the form has no part {part!r}", "missing_audio", param=part)
+        if not clip.data:
+            raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param=part)
+        return clip
+
+    async def job(clip: Clip, loaded: Loaded) -> dict[str, Any]:
+        asked = wish(clip, loaded)
+        assert clip.data is not None
+        try:
+            return await transcribe(
+                loaded,
+                clip.data,
+                language=asked.language,
+                itn=asked.itn,
+                work=service.work,
+                max_audio_seconds=service.settings.max_audio_seconds,
+                said=asked.said,
+            )
+        except BadAudio as e:
+            raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param=part) from e
+
+    if service.settings.kind not in SPEECH_KINDS:
+        kind = service.settings.kind
+        raise ApiError(404, f"cannot transcribe: a model of kind {kind} is served here; ask under /v2", "wrong_kind")
+    loaded, answer = await run_model(request, verb="transcribe", read=read, job=job)
+    service.counters.heard(float(answer.get("duration", 0.0)))
+    return {**answer, "version": loaded.version}
+
+
+def language_of(text: str, model: Any, names: Mapping[str, str] | None = None) -> str:
+    """The language asked for; "auto" when none. `names` gives other words for languages.
+
+    Raises ApiError 400 for one the model does not know.
+    """
+    asked = text.strip().lower() or "auto"
+    language = (names or {}).get(asked, asked)
+    if language not in cast(Speech, model).languages:
+        known = ", ".join(sorted(cast(Speech, model).languages))
+        raise ApiError(
+            400,
+            f"cannot transcribe language {asked[:40]!r}; known: {known}",
+            "unknown_language",
+            param="language",
+        )
+    return language
+
+
+def truth(text: str) -> bool:
+    """What a form means by a word for yes or no. Raises ApiError 400 for another."""
+    word = text.strip().lower()
+    if word in TRUE:
+        return True
+    if word in FALSE:
+        return False
+    raise ApiError(400, f"cannot read {text[:40]!r} as yes or no", "bad_boolean")
