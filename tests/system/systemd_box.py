@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import http.server
 import os
 import shutil
 import signal
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,12 +233,46 @@ class BoxedLoad(Load):
     init: int = 0
 
     def _run(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/proc/{self.init}/ns/net", "rb") as network:
-            if libc.setns(network.fileno(), CLONE_NEWNET) != 0:  # of this thread alone
-                self.failures.append(f"cannot enter the box's network: {os.strerror(ctypes.get_errno())}")
-                return
+        enter_network(self.init)
         super()._run()
+
+
+def enter_network(init: int) -> None:
+    """Moves this thread, and no other, to the network of the box whose first process this is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/proc/{init}/ns/net", "rb") as network:
+        if libc.setns(network.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "cannot enter the box's network")
+
+
+@contextlib.contextmanager
+def hook(init: int, port: int) -> Iterator[list[bytes]]:
+    """Listens for POST in the box's network; the bodies that came."""
+    bodies: list[bytes] = []
+
+    class Taker(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    def open_there() -> http.server.HTTPServer:
+        enter_network(init)
+        return http.server.HTTPServer(("127.0.0.1", port), Taker)
+
+    with ThreadPoolExecutor(1) as there:
+        server = there.submit(open_there).result(10)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    try:
+        yield bodies
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join(10)
 
 
 @dataclass
@@ -331,8 +368,8 @@ class Service:
     @contextlib.contextmanager
     def load(self, clients: int = 3, *, keep_alive: bool = False) -> Iterator[Load]:
         """Constant clients for as long as the block runs, at least one answer each before and after."""
-        clip()
-        load = BoxedLoad(self.port, clients, keep_alive, init=self.box.init)
+        audio = clip()
+        load = BoxedLoad(self.port, clients, keep_alive, lambda: audio, init=self.box.init)
         load.begin()
         try:
             eventually(lambda: len(load.seconds) >= clients, 20)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.house import clip
 from tests.support import eventually
-from tests.system.systemd_box import PREFIX, Box, Service, wheel, why_not
+from tests.system.systemd_box import PREFIX, Box, Service, hook, wheel, why_not
 from tests.versions import broken_version, good_version
 
 REASON = why_not()
@@ -131,6 +131,19 @@ def test_reload_waits_for_the_outcome_and_fails_with_it(service: Service) -> Non
     service.signal(signal.SIGHUP)
     eventually(lambda: "refused" not in service.show("StatusText")["StatusText"])
     assert (service.show("MainPID", "NRestarts"), service.worker_pids()) == before
+
+
+def test_alerts_reach_an_address_that_was_handed_over_as_a_credential(service: Service) -> None:
+    credentials = service.box.path("/etc/credstore")
+    credentials.mkdir(mode=0o700, exist_ok=True)
+    (credentials / "modelward.alerts").write_text("json://127.0.0.1:9099/hook\n")
+    service.box.run(["systemctl", "restart", "modelward"])
+    with hook(service.box.init, 9099) as bodies:
+        assert "arrived" in service.box.run(["modelward", "alerts", "test"])
+        eventually(lambda: bodies)
+    (credentials / "modelward.alerts").unlink()
+    service.box.run(["systemctl", "restart", "modelward"])
+    eventually(lambda: service.serves("dtmf-v1.0"))
 
 
 def test_restart_under_load_refuses_no_connection_and_keeps_the_workers(service: Service) -> None:
