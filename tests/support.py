@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import psutil
+
 T = TypeVar("T")
 
 
@@ -32,3 +34,8 @@ async def soon(condition: Callable[[], T], seconds: float = 10.0) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
         await asyncio.sleep(0.005)
+
+
+def children() -> set[int]:
+    """This process's children, those that ended and were not waited for included."""
+    return {child.pid for child in psutil.Process().children()}
