@@ -99,10 +99,12 @@ class Judging:
 
     async def _miss_copies(self) -> None:
         """Accepted versions whose copy somebody removed or damaged are judged again, which makes it anew."""
-        accepted = [e for e in self.catalog.entries() if e.state is State.ACCEPTED]
-        whole = await asyncio.to_thread(lambda: [is_whole(e.artifact) for e in accepted])
-        for entry in (e for e, there in zip(accepted, whole, strict=True) if not there):
-            self._lost(entry)
+        copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is State.ACCEPTED}
+        gone = await asyncio.to_thread(lambda: [name for name, copy in copies.items() if not is_whole(copy)])
+        for name in gone:
+            entry = self.catalog.get(name)
+            if entry is not None and entry.artifact == copies[name]:  # not rejected meanwhile
+                self._lost(entry)
 
     def _lost(self, entry: Entry) -> None:
         self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
@@ -199,11 +201,15 @@ class Judging:
         entry = self.catalog.get(name)
         if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not State.ACCEPTED:
             return
-        if not await asyncio.to_thread(is_whole, entry.artifact):
+        artifact, verdict = entry.artifact, entry.verdict
+        whole = await asyncio.to_thread(is_whole, artifact)
+        if entry.artifact != artifact or self.catalog.get(name) is not entry:
+            return  # other bytes by now, or gone
+        if not whole:
             self._lost(entry)  # no worker could have loaded that
             return
-        gates = (*entry.verdict.gates, v.Gate("rollout", False, 0.0, because))
-        verdict = v.Verdict(False, because, gates, digest, judged_at=entry.verdict.judged_at)
+        gates = (*verdict.gates, v.Gate("rollout", False, 0.0, because))
+        verdict = v.Verdict(False, because, gates, digest, judged_at=verdict.judged_at)
         entry.verdict = verdict
         entry.take(Event.FAILED)
         sighting, conditions = Sighting(entry.seen.fingerprint, digest, entry.arrived), self.conditions()

@@ -312,3 +312,19 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
             assert "watching" in [step["because"] for step in rollout.steps]
 
     run(work)
+
+
+def test_a_version_rejected_while_copies_are_looked_at_is_not_judged_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path) as hall:
+            for _ in range(20):
+                entry = hall.judging.catalog.get(NEW)
+                assert entry is not None
+                verdict = entry.verdict
+                assert verdict is not None
+                rejecting = hall.judging.reject(NEW, entry.digest, "it failed every second request")
+                await asyncio.gather(*(hall.judging.look() for _ in range(3)), rejecting, hall.judging.look())
+                assert entry.state is State.REJECTED
+                entry.state, entry.verdict = State.ACCEPTED, verdict
+
+    run(work)
