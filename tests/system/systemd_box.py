@@ -301,6 +301,11 @@ class Service:
         return self.show("ActiveState")["ActiveState"]
 
     @property
+    def restarts(self) -> int:
+        """How often systemd started it again by itself."""
+        return int(self.show("NRestarts")["NRestarts"])
+
+    @property
     def main_pid(self) -> int:
         """In the box's numbers."""
         return int(self.show("MainPID")["MainPID"])
