@@ -6,6 +6,7 @@ import * as f from './format.js';
 import { t } from './i18n.js';
 
 const HOUR_SECONDS = 3600;
+const LEAST_SECONDS = 300;
 const HEIGHT = 96;
 const charts = new Set();
 
@@ -22,6 +23,12 @@ export function chart({ label, lines, format, axis: axisFormat = format, top = 0
   let plot = null;
   let data = [[], ...lines.map(() => [])];
 
+  /** An hour back, or as far as there is anything, but some minutes at least. */
+  function start() {
+    const now = Date.now() / 1000;
+    return Math.max(now - HOUR_SECONDS, Math.min(data[0][0] ?? now, now - LEAST_SECONDS));
+  }
+
   function options() {
     const axis = { stroke: colour('--quiet'), font: '11px system-ui, sans-serif', ticks: { show: false } };
     return {
@@ -31,7 +38,7 @@ export function chart({ label, lines, format, axis: axisFormat = format, top = 0
       legend: { show: false },
       cursor: { y: false, points: { size: 5 }, drag: { x: false, y: false } },
       scales: {
-        x: { range: () => [Date.now() / 1000 - HOUR_SECONDS, Date.now() / 1000] },
+        x: { range: () => [start(), Date.now() / 1000] },
         y: { range: (_plot, _low, high) => [0, Math.max(top, (high ?? 0) * 1.1, 1e-9)] },
       },
       axes: [

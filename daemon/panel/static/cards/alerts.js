@@ -48,8 +48,8 @@ export function alerts() {
   const section = card('alerts', t('alerts.title'), { wide: 'full', tools: [test] }, none, list, channels);
   watch(['alerts'], ({ alerts: found }) => {
     const known = found.alerts ?? [];
-    const grave = known.filter((a) => (a.state ?? 'firing') === 'firing' || a.state === 'no data').length;
-    mark(section, 'data-grave', grave > 0 ? '' : null);
+    const grave = known.filter((a) => ['firing', 'no data'].includes(a.state ?? 'firing'));
+    mark(section, 'data-grave', grave.length ? (grave.some((a) => a.severity === 'critical') ? 'critical' : 'warning') : null);
     none.hidden = known.length > 0;
     keyed(list, known, (a) => `${a.name ?? a.message}|${a.subject ?? ''}`, line);
     keyed(channels, found.channels ?? [], (c) => c.channel, channel);

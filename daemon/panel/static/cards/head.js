@@ -23,7 +23,7 @@ export function head() {
     setBadge(state, 'status', status.ready ? 'ready' : status.serving ? 'loading' : 'failed');
     say(state, status.ready ? t('status.ready') : status.state);
     say(workers, t('status.workers', { ready: f.count(status.workers?.ready), total: f.count(status.workers?.total) }));
-    say(daemon, t('status.daemon', { version: status.version ?? '', pid: status.pid ?? '', span: f.span(status.uptime_seconds) }));
+    say(daemon, t('status.daemon', { version: status.version ?? '', pid: status.pid ?? '', span: status.uptime_seconds < 60 ? t('time.under_a_minute') : f.span(status.uptime_seconds) }));
     document.title = `${status.ready ? '' : '✕ '}${status.live || '–'} · modelward`;
   });
 
