@@ -291,14 +291,14 @@ def test_deleting_the_served_version_unloads_nothing(town: House) -> None:
     before = mark(town)
     with town.load(clients=2) as load:
         shutil.rmtree(town.models / FIRST)
-        eventually(lambda: f"still serving {FIRST}" in str(town.status()["alerts"]))
+        eventually(lambda: f"still serving {FIRST}" in str(town.alerts()))
         pid = town.workers()[0]["pid"]
         os.kill(pid, signal.SIGTERM)  # its successor finds the private copy
         eventually(lambda: pid not in {w["pid"] for w in town.workers()} and len(town.workers()) == 2, 20)
         town.await_serving(FIRST)
         good_version(town.models, FIRST)
         town.await_state(FIRST, "accepted")
-        eventually(lambda: not town.status()["alerts"])
+        eventually(lambda: not town.alerts())
     assert load.failures == []
     assert set(load.answers) == {(FIRST, "5551234")}
     assert before.history("activated") == []
