@@ -46,7 +46,7 @@ def test_two_hundred_swaps_under_four_clients_fail_no_request_and_mix_no_answer(
 
 
 def test_the_newest_version_wins_whatever_the_one_before_it_is_at(build: Build) -> None:
-    house = build(rollout={"bake": 1.5})
+    house = build(rollout={"bake": 1.5, "max_latency_ratio": 100})
     good_version(house.models, "dtmf-v1.0")
     house.start()
     house.await_serving("dtmf-v1.0")
