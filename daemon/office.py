@@ -361,6 +361,7 @@ class Office:
         if changes:
             self._generation += 1
             s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
+            s.judging.catalog.reconsider()
         s.pool.unblock()
         s.wake()
         return {

@@ -162,14 +162,21 @@ class Supervisor:
         await self.rolling.decide()
         if not self.rolling.busy:
             self.rolling.converge()
+        await self._heal()
         self._staff()
         serving = self.rolling.position.serving
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
-        if any((self.channel.heal(), await self.api.heal())):
-            self.log.warning("socket file was gone; made again")
         await self.panel.keep()
         self.pulse.tell()
         self.vigil.look()
+
+    async def _heal(self) -> None:
+        """Socket files that somebody removed, before the workers' record is looked for beside them."""
+        try:
+            if any((self.channel.heal(), await self.api.heal())):
+                self.log.warning("socket file was gone; made again")
+        except OSError as e:
+            self.log.error("cannot make a socket file again", because=e.strerror or str(e), path=e.filename)
 
     async def run(self) -> None:
         """Rounds until `stop`. A round that fails is said and tried again at the next."""

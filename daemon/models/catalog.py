@@ -94,6 +94,11 @@ class Catalog:
         entry.digest, entry.verdict, entry.due = "", None, 0.0
         entry.take(Event.CHANGED)
 
+    def reconsider(self) -> None:
+        """The rules changed: whoever waits is looked at anew, not when the old rules said."""
+        for entry in self._entries.values():
+            entry.due = 0.0
+
     def candidates(self, now: float, settle_seconds: float) -> list[Entry]:
         """Versions that are ready to be judged now, those waiting longest first; notes why the others wait."""
         ready = []
