@@ -208,7 +208,7 @@ def test_a_rolling_restart_by_signal_replaces_every_worker_without_a_failed_requ
 
 
 def test_reload_and_end_in_the_middle_of_a_rollout_leave_a_defined_state(build: Build) -> None:
-    house = build(rollout={"bake": 30})
+    house = build(rollout={"bake": 30, "max_latency_ratio": 1000.0})
     good_version(house.models, OLD)
     house.start()
     house.await_serving(OLD)

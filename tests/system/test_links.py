@@ -259,7 +259,7 @@ def test_a_hundred_moves_in_a_second_end_at_the_last_one_without_a_queue_of_load
 
 
 def test_a_link_moved_back_while_its_rollout_is_under_way_is_the_last_word_and_costs_no_delay(build: Build) -> None:
-    house = build(rollout={"bake": 60})
+    house = build(rollout={"bake": 60, "max_latency_ratio": 1000.0})
     good_version(house.models, NEW, words=True)
     house.start()
     house.await_serving(NEW)
