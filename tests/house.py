@@ -230,10 +230,18 @@ class House:
 
     @contextlib.contextmanager
     def load(
-        self, clients: int = 4, *, keep_alive: bool = True, audio: Callable[[], bytes] | None = None
+        self,
+        clients: int = 4,
+        *,
+        keep_alive: bool = True,
+        audio: Callable[[], bytes] | None = None,
+        pause_seconds: float = 0.005,
     ) -> Iterator[Load]:
-        """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks."""
-        load = Load(self.port, clients, keep_alive, audio or clip)
+        """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks.
+
+        Each takes a short breath between two requests, or it would keep the machine from what is being tested.
+        """
+        load = Load(self.port, clients, keep_alive, audio or clip, pause_seconds)
         load.begin()
         try:
             yield load
@@ -243,7 +251,7 @@ class House:
 
 @dataclass
 class Load:
-    """Clients that ask without a pause. `answers` counts (version, text), `failures` whatever was no 200.
+    """Clients that ask again and again. `answers` counts (version, text), `failures` whatever was no 200.
 
     `broken` are the clients' own ports of the connections that ended in the middle of a request; `longest` is the
     longest that an answer took, by the version that gave it. `refused` counts (status, version) that was no 200.
@@ -253,6 +261,7 @@ class Load:
     clients: int
     keep_alive: bool
     audio: Callable[[], bytes]
+    pause_seconds: float = 0.0
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     refused: Counter[tuple[int, str]] = field(default_factory=Counter)
@@ -301,6 +310,7 @@ class Load:
                     self.broken.append(port)
                     connection.close()  # it connects anew by itself
                 self.seconds.append(time.monotonic() - began)
+                self._over.wait(self.pause_seconds)
 
 
 def clip(name: str = "5551234") -> bytes:

@@ -14,14 +14,15 @@ T = TypeVar("T")
 
 def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
     """The first true answer of `condition`; fails the test when none comes within `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
     while True:
         answer = condition()
         if answer:
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(0.05, pause * 1.25)  # what takes long is asked for less often
 
 
 async def soon(condition: Callable[[], T], seconds: float = 10.0) -> T:
