@@ -129,7 +129,6 @@ def test_every_alert_that_is_shipped_has_its_section() -> None:
     assert all(len(body.split()) > 15 for body in sections.values())
 
 
-def test_every_refusal_of_a_block_gives_its_reason_once() -> None:
-    assert any(block.not_run for block in ALL)
-    ran = [block for block in ALL if block.language in TYPED and not block.not_run]
-    assert len(ran) > 10
+def test_more_blocks_are_run_than_are_not() -> None:
+    typed = [block for block in ALL if block.language in TYPED]
+    assert sum(not block.not_run for block in typed) > sum(bool(block.not_run) for block in typed)

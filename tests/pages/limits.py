@@ -17,10 +17,10 @@ from modelward.daemon.sections import Config
 from modelward.daemon.units import show_duration, show_size
 from modelward.daemon.upkeep import collapse, follow, logdir, rotate, sweeper, walk
 from modelward.daemon.workers import backoff, channel, listening, staffing
-from modelward.worker import audio, connection, logs, protocol
+from modelward.worker import audio, connection, logs, process, protocol
 from modelward.worker.http import tensors, upload
 from modelward.worker.sensevoice import segments
-from modelward.worker.validate import golden, graph, layout, sums, tree
+from modelward.worker.validate import golden, graph, layout, sums
 
 Row = tuple[str, str, str]
 
@@ -42,6 +42,8 @@ def _requests() -> Iterable[Row]:
     yield "body of a request", f"{_bytes(w.max_upload)} (`workers.max_upload`)", "413"
     yield "a form around the clip", f"{_bytes(upload.OVERHEAD_BYTES)} more, {upload.PARTS} parts", "413, 400"
     yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
+    yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
+    yield "decoded audio in a worker", f"{process.CLIPS_AT_ONCE} times `workers.max_audio`", "further clips wait"
     yield "silence of a client while it uploads", _time(upload.SILENT_SECONDS), "408"
     yield "length of a clip", f"{_time(w.max_audio)} (`workers.max_audio`)", "413"
     yield "sample rate, channels", f"{audio.MAX_RATE} Hz, {audio.MAX_CHANNELS}", "400, 415"
@@ -67,7 +69,7 @@ def _versions() -> Iterable[Row]:
         f"{scan.MAX_VERSIONS:,}",
         "the root counts as unreadable: an alert, nothing changes",
     )
-    yield "files of a version", f"{tree.MAX_FILES:,}, {tree.MAX_DEPTH} levels deep", "rejected"
+    yield "files of a version", f"{scan.MAX_ENTRIES:,}, {scan.MAX_DEPTH} levels deep", "not judged, and that is said"
     yield "size of a version", _bytes(layout.MAX_VERSION_BYTES), "rejected"
     yield "ONNX graph without external weights", _bytes(graph.MAX_GRAPH_BYTES + 1), "rejected"
     yield "SHA256SUMS", _bytes(sums.MAX_SUMS_BYTES), "rejected"
@@ -106,7 +108,7 @@ def _upkeep() -> Iterable[Row]:
     yield "paths listed by a dry run", f"{sweeper.MAX_LISTED:,}", "counted, not listed"
     yield "entries of a log directory", f"{logdir.MAX_ENTRIES:,}", "the others are not looked at"
     yield "line of our own logs", _bytes(logs.LINE_BYTES), "shortened"
-    yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "cut"
+    yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
     yield "free space below which the disk counts as full for logs", _bytes(rotate.FULL_BYTES), "oldest archive dropped"
     yield "step of a collapse", _bytes(collapse.CHUNK_BYTES), "copied piece by piece"
 
@@ -117,7 +119,11 @@ def _daemon() -> Iterable[Row]:
     yield "history", f"{store.MAX_HISTORY_ROWS:,} rows, {_bytes(store.MAX_HISTORY_BYTES)}", "the oldest go"
     yield "body of an admin request", _bytes(api.MAX_BODY_BYTES), "413"
     yield "rows, log lines of one admin answer", f"{api.MAX_ROWS:,}, {api.MAX_LINES:,}", "no more are sent"
-    yield "connections to `api.sock`, to the panel", f"{admin.MAX_CONNECTIONS}, {panel.MAX_CONNECTIONS}", "refused"
+    yield (
+        "connections to `api.sock`, to the panel",
+        f"{admin.MAX_CONNECTIONS}, {panel.MAX_CONNECTIONS}",
+        "503; an idle one is closed",
+    )
     yield "listeners of `/v1/events`, viewers of the panel", f"{events.MAX_LISTENERS}, {feed.MAX_VIEWERS}", "503"
     yield (
         "panel: sessions",
