@@ -104,16 +104,16 @@ class Housekeeping:
         return done
 
     async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
-        """Rotates what is due; archives of ours are compressed once every writer has let go of them."""
+        """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
         rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
         done = await self._upkeep.aside(rotate)
         if dry_run:
             return done
-        if done.get("tell_writers"):
+        told = bool(done.get("tell_writers"))
+        if told:
             await self._writers_reopened()
-            await self._upkeep.aside(partial(self._upkeep.compress, own=True))
-        await self._upkeep.aside(partial(self._upkeep.compress, own=False))
-        if done.get("tell_writers"):
+        await self._upkeep.aside(partial(self._upkeep.compress, reopened=told))
+        if told:
             self._ledger.note("rotated", "", "log files rotated", rotation=done)
         return done
 

@@ -202,7 +202,7 @@ class LogsExtra(_Rotation):
     method: Literal["reopen", "collapse", "rename"] = Field(
         default="collapse",
         description="What the writer does. `collapse`: it only appends; `rename`: it opens the file for each line; "
-        "`reopen`: it opens a new one by itself, the old one is compressed once it has.",
+        "`reopen`: it opens a new one, told to if it is attached; the old one is compressed once it has.",
     )
     copytruncate: bool = Field(
         default=False, description="Where the file system cannot collapse: copy and truncate, which may lose lines."
