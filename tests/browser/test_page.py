@@ -82,7 +82,7 @@ def test_the_wishes_are_sent_and_remembered(browser: Open, running: Worker, soun
     choose(page, sounds / f"{DIGITS}.wav")
     assert page.reads(".card .text", "five") == SAID.rstrip(".")
     page.go(running.url)
-    assert page.run("return [language.value, itn.checked, signs.checked]") == ["ja", False, False]
+    eventually(lambda: page.run("return [language.value, itn.checked, signs.checked]") == ["ja", False, False], 20)
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt", "txt"])
