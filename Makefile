@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench soak clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,6 +30,12 @@ bench: .venv/stamp  ## a full-size model compiled and swapped under load; sweeps
 	$(RUN) tests/bench/compile_bench.py $(BENCH)
 	$(RUN) -m tests.bench.swap_bench $(BENCH)
 	$(RUN) -m tests.bench.sweep_bench
+
+SECONDS ?= 600
+SOAK_SEED := $(if $(SEED),--seed $(SEED))
+
+soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a shorter one, SEED=7 for the same again
+	PYTHONPATH=.imports:. $(BIN)/python -m tests.soak --seconds $(SECONDS) $(SOAK_SEED)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
