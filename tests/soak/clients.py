@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import select
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -62,6 +64,8 @@ class Clients:
     def _ask(self, connection: http.client.HTTPConnection, name: str, keep: bool) -> Request:
         began, port, status, version, text = time.monotonic(), 0, 0, "", ""
         try:
+            if connection.sock is not None and _gone(connection.sock):
+                connection.close()  # as every client that keeps connections has to
             if connection.sock is None:
                 connection.connect()
             port = connection.sock.getsockname()[1]
@@ -74,3 +78,8 @@ class Clients:
         except (OSError, http.client.HTTPException, ValueError) as e:
             status, text = 0, repr(e)
         return Request(name, began, time.monotonic(), port, keep, status, version, text)
+
+
+def _gone(connection: socket.socket) -> bool:
+    """Whether the other side closed a connection on which nothing is due."""
+    return bool(select.select([connection], [], [], 0)[0])

@@ -80,11 +80,14 @@ class Watcher:
         self._thread.join(30)
 
     def _run(self) -> None:
-        held = 0.0
+        held, known = 0.0, dict[int, str]()
         while not self._over.wait(SERVING_SECONDS):
             with contextlib.suppress(ModelwardError):  # the daemon is away: workers stay as they are
                 workers = self._house.workers()
-                self.serving.add(time.monotonic(), frozenset(w["serving"] for w in workers if w["serving"]))
+                # So does one that has not come back to a new daemon yet.
+                known = {pid: version for pid, version in known.items() if psutil.pid_exists(pid)}
+                known |= {w["pid"]: w["serving"] for w in workers if w["serving"]}
+                self.serving.add(time.monotonic(), frozenset(known.values()))
                 if time.monotonic() - held >= HOLDING_SECONDS:
                     held = time.monotonic()
                     self._hold([w["pid"] for w in workers if w["state"] == "ready"])
