@@ -1,4 +1,4 @@
-"""Half a minute of the soak (tests/soak): everything that may happen, side by side, under load. `make soak` is longer."""
+"""Half a minute of the soak (tests/soak): all that may happen, side by side, under load. `make soak` is longer."""
 
 from __future__ import annotations
 
