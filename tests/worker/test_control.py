@@ -91,6 +91,26 @@ def test_a_request_that_comes_before_the_first_version_waits_for_it_or_for_the_w
     assert answer.status_code == (200 if known else 503)
 
 
+def test_whoever_waits_for_the_daemons_decision_is_answered_when_the_worker_leaves(tmp_path: Path) -> None:
+    with (
+        worker(tmp_path, digits(), drain_seconds=1.0) as running,
+        socket.socket(socket.AF_UNIX) as api,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        api.bind(running.settings.api_socket)
+        api.listen()
+        asked = aside.submit(running.client().post, "/api/reload-model")
+        connection, _ = api.accept()
+        with connection:  # and it never decides
+            assert connection.recv(4096).startswith(b"POST /v1/rescan")
+            assert running.end() == 0
+            answer = asked.result(10)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "draining")
+        assert running.lines("error.log") == [
+            line for line in running.lines("error.log") if line["event"].startswith("cannot wait for all requests")
+        ]
+
+
 def test_refuses_a_welcome_it_cannot_load_and_stays(tmp_path: Path) -> None:
     with worker(tmp_path, tmp_path / "gone", version="v1", wait=False) as running:
         refused = running.daemon.wait_for(p.CannotPrepare)
