@@ -44,7 +44,7 @@ def main() -> int:
         kept = given.keep or Path(tempfile.mkdtemp(prefix=f"modelward-soak-{seed}-logs-"))
         report.keep(kept)
         print(f"the logs are in {kept}")
-    shutil.rmtree(base, ignore_errors=True)
+    report.town.clear()
     return 1 if report.broken else 0
 
 

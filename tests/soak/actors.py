@@ -260,7 +260,7 @@ def _kill(town: Town, pid: int) -> str:
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     town.kills.append(Kill(pid, ports, began, time.monotonic()))
-    return f"pid {pid} with {len(ports)} connections"
+    return f"pid {pid} with connections from {sorted(ports)} at {began - town.began:.2f}"
 
 
 def _victim(town: Town, action: Action) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import shutil
 import time
@@ -15,7 +17,7 @@ import psutil
 from tests.house import clip
 from tests.soak import judge
 from tests.soak.actors import Cast
-from tests.soak.clients import Clients
+from tests.soak.clients import Clients, Request
 from tests.soak.lines import Gatherer
 from tests.soak.plan import FIRST_VERSION, Action, plan
 from tests.soak.town import Town, build
@@ -41,6 +43,8 @@ class Report:
     figures: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     gathered: Gatherer | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[Request] = field(default_factory=list)
 
     def text(self) -> str:
         head = f"soak of {self.seconds:g} s, seed {self.seed}"
@@ -50,7 +54,10 @@ class Report:
     def keep(self, place: Path) -> None:
         """Copies what explains it to `place`: the soak's own log, the daemon's output, the logs."""
         place.mkdir(parents=True, exist_ok=True)
-        (place / "soak.log").write_text("\n".join([self.text(), "", *self.town.log]) + "\n", encoding="utf-8")
+        failed = [f"{r.began - self.town.began:8.2f} {r.ended - self.town.began:8.2f} {r}" for r in self.failed]
+        text = "\n".join([self.text(), "", *self.town.log, "", "requests that failed:", *failed])
+        (place / "soak.log").write_text(text + "\n", encoding="utf-8")
+        (place / "history.json").write_text(json.dumps(self.history, indent=1), encoding="utf-8")
         with contextlib.suppress(OSError):
             shutil.copy(self.town.house.root / "daemon.out", place)
         for name in ("access.log", "modelward.log"):
@@ -141,8 +148,6 @@ def _wrongly_served(town: Town) -> str:
 
 def _same_bytes(town: Town, digest: str) -> bool:
     """Whether what answers has these bytes, under whatever name it was loaded."""
-    import http.client
-
     for _ in range(8):
         connection = http.client.HTTPConnection("127.0.0.1", town.house.port, timeout=20)
         with contextlib.closing(connection):
@@ -255,15 +260,15 @@ def _judge(
         *said,
         *judge.troubles(events),
     ]
-    failed = sum(r.status != 200 for r in requests)
+    report.history, report.failed = state.history, [r for r in requests if r.status != 200]
     took = sorted(r.ended - r.began for r in requests if r.status == 200) or [0.0]
     kinds = Counter(e["kind"] for e in state.history)
     errors = Counter(e["event"] for e in events if e.get("level") == "error")
     report.figures += [
         f"actions: {sum(cast.done.values())} done ({_counts(cast.done)})",
         f"left: {_counts(cast.left) or 'none'}" + (f"; disks: {town.small_disks}" if town.small_disks else ""),
-        f"requests: {len(requests)} by {clients.count} clients, {failed} failed, all in flight in "
-        f"{len(town.kills)} killed workers; p50 {took[len(took) // 2] * 1000:.0f} ms, "
+        f"requests: {len(requests)} by {clients.count} clients, {len(report.failed)} failed, with "
+        f"{len(town.kills)} workers killed; p50 {took[len(took) // 2] * 1000:.0f} ms, "
         f"p99 {took[int(len(took) * 0.99)] * 1000:.0f} ms, longest {took[-1]:.2f} s",
         f"versions that answered: {len({r.version for r in requests if r.status == 200})}",
         f"access log: {len(lines.requests)} lines once each in {gatherer.archives} archives and the live files, "

@@ -21,6 +21,7 @@ from tests.versions import external_version, good_version, quantized_version, sh
 from modelward.daemon.errors import ModelwardError
 
 DATA_SIZE, LOG_SIZE = "512m", "64m"
+ON_DATA = ("models", "state", "cache")
 START_SECONDS = 60.0
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _FORMS = {
@@ -100,6 +101,13 @@ class Town:
                 if child.pid != daemon and child.status() == psutil.STATUS_ZOMBIE:
                     os.waitpid(child.pid, os.WNOHANG)
 
+    def clear(self) -> None:
+        """Takes everything away, small disks included."""
+        if not self.small_disks:
+            for place in (*(self.house.root / name for name in (*ON_DATA, "log")), self.base / "disk"):
+                subprocess.run(["umount", "-l", str(place)], capture_output=True, check=False)
+        shutil.rmtree(self.base, ignore_errors=True)
+
 
 def build(base: Path) -> Town:
     """A town with its first version in place; nothing runs yet. This process becomes the parent of all orphans."""
@@ -138,7 +146,7 @@ def _mount(base: Path, root: Path) -> str:
         ["mount", "-t", "tmpfs", "-o", f"size={DATA_SIZE},mode=755", "tmpfs", str(data)],
         ["mount", "-t", "tmpfs", "-o", f"size={LOG_SIZE},mode=755", "tmpfs", str(root / "log")],
     ]
-    for name in ("models", "state", "cache"):
+    for name in ON_DATA:
         (root / name).mkdir()
         commands += [["mkdir", str(data / name)], ["mount", "--bind", str(data / name), str(root / name)]]
     for command in commands:
