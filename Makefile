@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench soak clean
+.PHONY: demo test check bench soak docs clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ SOAK_SEED := $(if $(SEED),--seed $(SEED))
 
 soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a shorter one, SEED=7 for the same again
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.soak --seconds $(SECONDS) $(SOAK_SEED)
+
+docs: .venv/stamp  ## write the pages that are made from the code anew
+	PYTHONPATH=.imports $(BIN)/python -m tests.pages
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
