@@ -247,8 +247,11 @@ def _signal(town: Town, number: signal.Signals) -> None:
 
 
 def _client_ports(town: Town, pid: int) -> frozenset[int]:
-    """The clients' ports of all connections that this process holds."""
-    found = psutil.Process(pid).net_connections(kind="tcp")
+    """The clients' ports of all connections that this process holds.
+
+    Asked three times: the kernel's list is read in pieces while others change it, and may leave one out.
+    """
+    found = [c for _ in range(3) for c in psutil.Process(pid).net_connections(kind="tcp")]
     return frozenset(c.raddr.port for c in found if c.raddr and c.laddr.port == town.house.port)
 
 
