@@ -82,9 +82,10 @@ class Town:
                         raise AssertionError(f"the daemon did not answer within {START_SECONDS} s")
                     time.sleep(0.02)
                 self.failed_starts += 1
-                self.say(f"the daemon did not start: exit status {process.returncode}")
+                said = (self.house.root / "daemon.out").read_text(errors="replace")[-300:]
+                self.say(f"the daemon did not start: exit status {process.returncode}: {said}")
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"the daemon did not start within {START_SECONDS} s")
+                    raise AssertionError(f"the daemon did not start within {START_SECONDS} s: {said}")
                 time.sleep(0.5)
 
     def ready(self) -> list[int]:

@@ -19,7 +19,7 @@ def test_half_a_minute_of_everything_keeps_every_promise(tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, "-m", "tests.soak", "--seconds", str(SECONDS), "--seed", str(SEED), "--keep", tmp_path],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
         timeout=280,
