@@ -5,6 +5,7 @@ when a promise was broken. Given root it takes a mount namespace of its own, for
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import secrets
 import shutil
@@ -37,6 +38,7 @@ def main() -> int:
     given = parser.parse_args()
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     _in_private_mounts() if given.seed is not None else _with_seed(seed)
+    logging.disable(logging.WARNING)  # what libraries advise while they make versions
     base = Path(tempfile.mkdtemp(prefix="modelward-soak-"))
     report = soak(base, seed, given.seconds)
     print(report.text())
