@@ -29,6 +29,7 @@ from tests.support import eventually
 from tests.versions import CopyUnderway, broken_version
 
 from modelward.daemon.errors import ModelwardError
+from modelward.daemon.processes import identity
 
 LANES: Final = {
     "good version": "arrivals",
@@ -88,15 +89,15 @@ class Cast:
             lane.put(None)
         for thread in self._threads:
             thread.join(180)
-            if thread.is_alive():
-                self.wrong.append(f"the soak's own lane {thread.name} hangs")
+            if thread.is_alive() or not self._lanes[thread.name].empty():
+                self.wrong.append(f"the soak's own lane of {thread.name} did not come to its end")
 
     def _run(self, lane: queue.SimpleQueue[Action | None]) -> None:
         while (action := lane.get()) is not None:
             words = " ".join(w for w in (action.kind, action.what, action.name) if w)
             try:
                 said = ACTORS[action.kind](self.town, action)
-            except (Left, ModelwardError, OSError) as e:
+            except (Left, ModelwardError, OSError, psutil.Error) as e:
                 self.left[action.kind] += 1
                 self.town.say(f"{words}: left: {e}")
             except AssertionError as e:
@@ -261,7 +262,7 @@ def _kill(town: Town, pid: int) -> str:
     os.kill(pid, signal.SIGSTOP)
     ports = _client_ports(town, pid)
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: identity(pid) is None)
     town.kills.append(Kill(pid, ports, began, time.monotonic()))
     return f"pid {pid} with connections from {sorted(ports)} at {began - town.began:.2f}"
 
