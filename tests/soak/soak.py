@@ -16,7 +16,7 @@ from typing import Any, Final
 import psutil
 from tests.house import clip
 from tests.soak import judge
-from tests.soak.actors import Cast
+from tests.soak.cast import Cast
 from tests.soak.clients import Clients, Request
 from tests.soak.lines import Gatherer
 from tests.soak.plan import FIRST_VERSION, Action, plan
@@ -274,7 +274,7 @@ def _judge(
         f"access log: {len(lines.requests)} lines once each in {gatherer.archives} archives and the live files, "
         f"{lines.dropped} dropped and counted, {lines.torn} torn by a full disk, {lines.mended} behind them read",
         f"daemon: killed {len(town.daemon_kills)} times, {town.failed_starts} starts failed",
-        f"rollouts: {begun} begun, {unfinished} without an outcome: the daemon was killed, or the disk full and that logged",
+        f"rollouts: {begun} begun, {unfinished} without an outcome: daemon killed, or disk full and that logged",
         f"history: {_counts(kinds)}",
         f"errors said: {_counts(errors) or 'none'}",
     ]
