@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench soak docs clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,6 +30,12 @@ bench: .venv/stamp  ## a full-size model compiled and swapped under load; sweeps
 	$(RUN) tests/bench/compile_bench.py $(BENCH)
 	$(RUN) -m tests.bench.swap_bench $(BENCH)
 	$(RUN) -m tests.bench.sweep_bench
+
+SECONDS ?= 600
+SOAK_SEED := $(if $(SEED),--seed $(SEED))
+
+soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a shorter one, SEED=7 for the same again
+	PYTHONPATH=.imports:. $(BIN)/python -m tests.soak --seconds $(SECONDS) $(SOAK_SEED)
 
 docs: .venv/stamp  ## write the pages that are made from the code anew
 	PYTHONPATH=.imports $(BIN)/python -m tests.pages

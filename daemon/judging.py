@@ -27,6 +27,7 @@ from .models.copies import is_whole
 from .models.lifecycle import Event, State
 from .models.scan import look
 from .models.sight import RootAbsent, RootSeen, Sight
+from .models.unfinished import remove_unfinished
 from .models.validate import MODULE, CannotStart, validate
 from .processes import python, spawn
 from .store import Sighting
@@ -58,6 +59,7 @@ class Judging:
 
     async def start(self) -> None:
         self._sightings = await self._ledger.do(lambda store: store.sightings())
+        await self._remove_unfinished()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -163,6 +165,7 @@ class Judging:
         name, fingerprint = entry.name, entry.seen.fingerprint
         self._log.info("validating", version=name)
         try:
+            await self._remove_unfinished()
             answer = await validate(
                 self._candidate(entry, live_artifact),
                 spawn,
@@ -177,6 +180,11 @@ class Judging:
         finally:
             self._task = None
             self._happened()
+
+    async def _remove_unfinished(self) -> None:
+        """What a killed validator left; nobody is at work when this is called."""
+        if gone := await asyncio.to_thread(remove_unfinished, self.artifact_root):
+            self._log.info("unfinished copies removed", names=gone[:10], count=len(gone))
 
     async def _decided(self, entry: Entry, fingerprint: str, answer: v.Verdict | v.Changing) -> None:
         if isinstance(answer, v.Changing):

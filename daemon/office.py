@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,7 +78,7 @@ class Office:
         self._s = daemon
         self._began = daemon.clock.monotonic()
         self._generation, self._refused = 1, ""
-        self._reloading = False
+        self._reloading = self._hung_up = False
         self.reopen_own_logs: Callable[[], None] = lambda: None
 
     # questions
@@ -320,7 +321,11 @@ class Office:
         return {"success": True, "message": f"{', '.join(names) or 'no worker'} replaced"}
 
     def hang_up(self) -> None:
-        """SIGHUP: reload, rescan, reopen logs; what is refused is logged."""
+        """SIGHUP: reload, rescan, reopen logs; what is refused is logged.
+
+        One that comes during a reload is followed by another: the file may have been read before it was changed.
+        """
+        self._hung_up = True
         if not self._reloading:
             self._reloading = True
             task = asyncio.get_running_loop().create_task(self._hang_up(), name="SIGHUP")
@@ -328,9 +333,10 @@ class Office:
 
     async def _hang_up(self) -> None:
         try:
-            await self.reload()
-        except BadConfig:
-            return  # logged and kept as an alert where it was refused
+            while self._hung_up:
+                self._hung_up = False
+                with suppress(BadConfig):  # logged and kept as an alert where it was refused
+                    await self.reload()
         finally:
             self._reloading = False
             self._s.reopen_logs()

@@ -51,12 +51,10 @@ from .workers.pool import Ended, Pool
 from .workers.roster import Event
 from .workers.staffing import Limits
 
-RETURN_SECONDS = 5.0
-"""How long a starting daemon waits for the workers of a former one to come back with the listening socket."""
+RETURN_SECONDS = 5.0  # what a starting daemon gives the workers of a former one to come back with the listening socket
 SLOWEST_BEAT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 30.0
-CLOSING_SECONDS = 20.0
-"""What the end takes at most besides draining."""
+CLOSING_SECONDS = 20.0  # what the end takes at most besides draining
 
 
 class Supervisor:
@@ -121,9 +119,8 @@ class Supervisor:
         self.office: Office = Office(self)
         sockets = control.runtime_dir
         self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
-        self.api = AdminServer(
-            sockets / "api.sock", application(self.office, self.hub), lambda who: self._allowed(who, "api.sock")
-        )
+        api = application(self.office, self.hub)
+        self.api = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, "api.sock"))
         api = application(self.office, self.hub)
         self.panel = PanelServer(config.panel, api, Feed(parts_of(self.office, self.hub)), clock)
         self.pulse = Pulse(self)
@@ -140,7 +137,7 @@ class Supervisor:
         self.crew.expected = self.pool.remembered()
         self._awaited = set(self.crew.expected)
         await self.judging.start()
-        await self.judging.look()
+        await self._look()
         await self.rolling.start()
         await self.vigil.recall()
         self.vigil.begin()
@@ -157,9 +154,7 @@ class Supervisor:
 
     async def step(self) -> None:
         """One round."""
-        if said := await asyncio.to_thread(self.watch.check):
-            self.log.info(said)
-        await self.judging.look()
+        await self._look()
         await self.rolling.decide()
         if not self.rolling.busy:
             self.rolling.converge()
@@ -170,6 +165,12 @@ class Supervisor:
         await self.panel.keep()
         self.pulse.tell()
         self.vigil.look()
+
+    async def _look(self) -> None:
+        """The watch first: what comes while it looks wakes it again."""
+        if said := await asyncio.to_thread(self.watch.check):
+            self.log.info(said)
+        await self.judging.look()
 
     async def _heal(self) -> None:
         """Socket files that somebody removed, before the workers' record is looked for beside them."""
@@ -359,8 +360,7 @@ class Supervisor:
         self.wake()
 
     def handle_signals(self) -> None:
-        """SIGTERM and SIGINT stop, SIGQUIT stops and leaves the workers, SIGHUP reloads, SIGUSR1 reopens logs, SIGUSR2
-        restarts the workers."""
+        """SIGTERM, SIGINT stop; SIGQUIT leaves the workers; SIGHUP reloads; SIGUSR1 reopens logs; SIGUSR2 restarts."""
         loop = asyncio.get_running_loop()
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -369,6 +369,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self.office.hang_up)
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
         loop.add_signal_handler(signal.SIGUSR2, self.restart_workers, "SIGUSR2")
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program is heard now
 
 
 def _wake_from_thread(loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:

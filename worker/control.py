@@ -25,6 +25,7 @@ from .release import RELEASE
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that returns wants its workers back within a second
 CONNECT_SECONDS: Final = 5.0
+FIRST_WORD_SECONDS: Final = 5.0  # how long a new worker lets requests wait for a daemon to say what to serve
 QUIET_BEAT_SECONDS: Final = 10.0
 SHORTEST_BEAT_SECONDS: Final = 0.1
 REASON_CHARS: Final = 2000
@@ -57,11 +58,14 @@ class Control:
         self._writer: asyncio.StreamWriter | None = None
         self._beat_seconds = 5.0
         self._welcome: tuple[str, str] = ("", "")
+        self._welcome_heard = False
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Joins again and again until cancelled."""
         wait, said = FIRST_WAIT_SECONDS, ""
+        self._engine.expect()
+        asyncio.get_running_loop().call_later(FIRST_WORD_SECONDS, self._nobody_spoke)
         while True:
             joined = time.monotonic()
             because = await self._one_connection()
@@ -168,9 +172,12 @@ class Control:
 
     def _welcomed(self, message: p.Welcome) -> None:
         self._beat_seconds = max(SHORTEST_BEAT_SECONDS, message.beat_seconds)
+        self._welcome_heard = True
         self._log.info("daemon joined", version=message.version, serving=self._serving())
         current = self._engine.current
         wanted = (message.version, message.artifact)
+        if not message.version and current is None and self._welcome == ("", ""):
+            self._engine.give_up()
         # A daemon that knows of no version yet is no reason to stop answering with the one at hand.
         if not message.version or (current is not None and (current.version, current.artifact) == wanted):
             return
@@ -182,14 +189,21 @@ class Control:
     async def _load_welcome(self, message: p.Welcome) -> None:
         start = time.perf_counter()
         rollout = f"welcome {message.version}"
+        self._engine.expect()
         try:
             await self._engine.prepare(rollout, message.version, message.artifact)
             self._serves(self._engine.commit(rollout), "", start)
         except CannotLoad as e:
             self._refuses("", message.version, e, start)
+            if self._welcome == (message.version, message.artifact):  # else a newer one is being loaded
+                self._engine.give_up()
         finally:
             if self._welcome == (message.version, message.artifact):
                 self._welcome = ("", "")
+
+    def _nobody_spoke(self) -> None:
+        if not self._welcome_heard:
+            self._engine.give_up()
 
     async def _prepare(self, message: p.Prepare) -> None:
         start = time.perf_counter()

@@ -86,9 +86,14 @@ class Engine:
         return self.current
 
     async def available(self) -> None:
-        """Returns at once, but waits while a version is being replaced by one that there is no room for beside it."""
+        """Returns at once, but waits while nothing is served and a version is on its way."""
         if self._reloading is not None:
             await self._reloading.wait()
+
+    def expect(self) -> None:
+        """A version is on its way: requests wait for it in `available`, until it is there or `give_up`."""
+        if self.current is None and self._reloading is None:
+            self._reloading = asyncio.Event()
 
     async def unload(self) -> None:
         """Lets go of what is served, and waits until the last request that holds it ended or RELEASE_SECONDS passed.
@@ -96,8 +101,7 @@ class Engine:
         Requests that come meanwhile wait in `available` for the next commit, or until `give_up`.
         """
         old, self.current = self.current, None
-        if self._reloading is None:
-            self._reloading = asyncio.Event()
+        self.expect()
         if old is None:
             return
         loop, released = asyncio.get_running_loop(), asyncio.Event()
@@ -109,7 +113,7 @@ class Engine:
         await loop.run_in_executor(self._trimming, trim)
 
     def give_up(self) -> None:
-        """Nothing will replace what was unloaded: whoever waits for it is told so."""
+        """No version is on its way after all: whoever waits for one is told so."""
         if self._reloading is not None:
             self._reloading.set()
             self._reloading = None

@@ -139,6 +139,11 @@ def drops(archives: Sequence[Archive], policy: Policy, now: float, *, live_bytes
 
 
 def oldest_to_spare(archives: Sequence[Archive], *, leave: int = 2) -> Archive | None:
-    """The archive to give up when the disk is full; None when only the newest `leave` are left."""
+    """The archive to give up when the disk is full: never one of the newest `leave`, nor the newest of its file.
+
+    Several files are rotated in the same moment: the newest of each holds what was written last.
+    """
     order = sorted(archives, key=lambda a: a.stamp)
-    return order[0] if len(order) > leave else None
+    newest = {archive.live: archive for archive in order}
+    older = [archive for archive in order if newest[archive.live] is not archive]
+    return older[0] if older and len(order) > leave else None

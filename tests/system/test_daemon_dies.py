@@ -177,13 +177,15 @@ def test_a_daemon_killed_at_a_gate_has_the_version_judged_again(town: House, gat
             os.rename(town.models / f".{name}", town.models / name)
             _hear_gate(words, gate)
             town.kill()
-        assert not [p for p in (town.root / "cache" / "compiled").iterdir() if p.name.startswith(f"{name}-")]
+        compiled = town.root / "cache" / "compiled"
+        assert not [p for p in compiled.iterdir() if p.name.startswith(f"{name}-")]
         town.start()
         shown = town.await_state(name, "accepted", 90)
     assert load.failures == []
     assert shown["verdict"]["accepted"]
     assert town.status()["live"] == OLD
     assert [e["kind"] for e in town.history() if e["version"] == name][:1] == ["accepted"]
+    assert not [p for p in compiled.iterdir() if p.name.startswith(".tmp-")]
 
 
 @pytest.mark.parametrize("gate", GATES)

@@ -42,10 +42,10 @@ for i in range(20_000):          # some of it compresses badly on purpose
 archives = sorted(p.name for p in base.iterdir() if p.name.startswith("access.log."))
 assert len(archives) >= 2, archives
 ballast = base / "ballast"
-with open(ballast, "wb") as f:                       # now the disk is full to the last byte
+with open(ballast, "wb", buffering=0) as f:          # now the disk is full to the last byte
     try:
         while True:
-            f.write(bytes(65536)); f.flush()
+            f.write(bytes(65536))
     except OSError:
         pass
 for i in range(9000):

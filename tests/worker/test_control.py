@@ -4,9 +4,11 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from tests.fakes.daemon import FakeDaemon
 from tests.support import eventually
@@ -70,6 +72,43 @@ def test_serves_nothing_until_there_is_a_version(tmp_path: Path) -> None:
         assert running.predict(running.client(), clip("0123456789")).status_code == 503
         running.daemon.swap("r1", "dtmf-v1.0", digits())
         assert version(running) == "dtmf-v1.0"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_request_that_comes_before_the_first_version_waits_for_it_or_for_the_word_that_there_is_none(
+    tmp_path: Path, known: bool
+) -> None:
+    (tmp_path / "run").mkdir()
+    daemon = FakeDaemon(tmp_path / "run" / "workers.sock", None)
+    with worker(tmp_path, None, daemon=daemon, wait=False) as running, ThreadPoolExecutor(1) as aside:
+        daemon.wait_for(p.Hello)
+        asked = aside.submit(running.predict, running.client(), clip("5551234"))
+        taken = psutil.Process(running.process.pid)
+        eventually(lambda: [c for c in taken.net_connections(kind="tcp") if c.status == psutil.CONN_ESTABLISHED])
+        assert not asked.done()
+        daemon.say(p.Welcome("dtmf-v1.0", str(digits()), 0.2) if known else p.Welcome("", "", 0.2))
+        answer = asked.result(20)
+    assert answer.status_code == (200 if known else 503)
+
+
+def test_whoever_waits_for_the_daemons_decision_is_answered_when_the_worker_leaves(tmp_path: Path) -> None:
+    with (
+        worker(tmp_path, digits(), drain_seconds=1.0) as running,
+        socket.socket(socket.AF_UNIX) as api,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        api.bind(running.settings.api_socket)
+        api.listen()
+        asked = aside.submit(running.client().post, "/api/reload-model")
+        connection, _ = api.accept()
+        with connection:  # and it never decides
+            assert connection.recv(4096).startswith(b"POST /v1/rescan")
+            assert running.end() == 0
+            answer = asked.result(10)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "draining")
+        assert running.lines("error.log") == [
+            line for line in running.lines("error.log") if line["event"].startswith("cannot wait for all requests")
+        ]
 
 
 def test_refuses_a_welcome_it_cannot_load_and_stays(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def build_app(service: Service) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.service = service
-    app.state.daemon = Daemon(service.settings.api_socket)
+    app.state.daemon = Daemon(service.settings.api_socket, service.work.running)
     return Edge(app, service)
 
 

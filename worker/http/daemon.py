@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httptools
 
@@ -34,28 +34,43 @@ class Reply:
 
 
 class Daemon:
-    """The daemon behind `api_socket`."""
+    """The daemon behind `api_socket`. `running`: what a worker that leaves ends, so that whoever asked is answered."""
 
-    def __init__(self, api_socket: str) -> None:
-        self._api_socket = api_socket
+    def __init__(self, api_socket: str, running: set[asyncio.Task[Any]]) -> None:
+        self._api_socket, self._running = api_socket, running
         self._waiting = 0
 
     async def ask(self, method: str, path: str, body: bytes = b"", *, seconds: float = DECIDED_SECONDS) -> Reply:
-        """Its answer. Raises Unreachable when none comes within `seconds`, ApiError 503 when too many are waiting."""
+        """Its answer. Raises Unreachable when none comes within `seconds`.
+
+        ApiError 503 when too many are waiting, or when this worker leaves before the daemon decided.
+        """
         with self._place():
-            reader, writer = await self._connect()
+            task = asyncio.create_task(self._ask(method, path, body, seconds))
+            self._running.add(task)
             try:
-                async with asyncio.timeout(seconds):
-                    head = f"{method} {path} HTTP/1.1\r\nHost: modelward\r\nContent-Length: {len(body)}\r\n"
-                    kind = "Content-Type: application/json\r\n" if body else ""
-                    writer.write(f"{head}{kind}Connection: close\r\n\r\n".encode("ascii") + body)
-                    return await _read_answer(reader)
-            except TimeoutError:
-                raise Unreachable(f"it did not decide within {seconds:g} s") from None
-            except (OSError, httptools.HttpParserError) as e:
-                raise Unreachable(f"its answer can't be read ({e})") from e
+                await asyncio.wait({task})
             finally:
-                writer.close()
+                self._running.discard(task)
+                task.cancel()
+            if task.cancelled():
+                raise ApiError(503, "cannot wait for the daemon: the worker is leaving; ask again", "draining")
+            return task.result()
+
+    async def _ask(self, method: str, path: str, body: bytes, seconds: float) -> Reply:
+        reader, writer = await self._connect()
+        try:
+            async with asyncio.timeout(seconds):
+                head = f"{method} {path} HTTP/1.1\r\nHost: modelward\r\nContent-Length: {len(body)}\r\n"
+                kind = "Content-Type: application/json\r\n" if body else ""
+                writer.write(f"{head}{kind}Connection: close\r\n\r\n".encode("ascii") + body)
+                return await _read_answer(reader)
+        except TimeoutError:
+            raise Unreachable(f"it did not decide within {seconds:g} s") from None
+        except (OSError, httptools.HttpParserError) as e:
+            raise Unreachable(f"its answer can't be read ({e})") from e
+        finally:
+            writer.close()
 
     @contextmanager
     def _place(self) -> Iterator[None]:

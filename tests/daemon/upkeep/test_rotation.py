@@ -130,6 +130,12 @@ def test_for_a_full_disk_the_oldest_goes_but_never_the_newest_two() -> None:
     assert oldest_to_spare([archive(2), archive(1)]) is None
 
 
+def test_for_a_full_disk_no_file_gives_up_its_newest_archive() -> None:
+    just_rotated = [archive(7, live="access.log"), archive(8, live="error.log"), archive(9, live="modelward.log")]
+    assert oldest_to_spare(just_rotated) is None
+    assert oldest_to_spare([*just_rotated, archive(5, live="modelward.log")]) == archive(5, live="modelward.log")
+
+
 def test_only_what_we_leave_half_written_counts_as_left_over() -> None:
     assert is_leftover("a.log.20260102T120000.000000Z.gz.part")
     assert is_leftover("a.log.20260102T120000.000000Z.head", ".head")

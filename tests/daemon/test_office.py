@@ -1,0 +1,72 @@
+"""A hang-up is never lost: what is on the disk when the last one comes is what holds."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import structlog
+from tests.support import soon
+
+from modelward.daemon.config import Config, parse
+from modelward.daemon.office import Daemon, Office
+
+
+class Disk:
+    """The configuration file. A reading gets what is there when it begins, and ends when `slow` is set."""
+
+    def __init__(self) -> None:
+        self.text, self.readings, self.slow = "", 0, threading.Event()
+
+    def read(self) -> Config:
+        text = self.text
+        self.readings += 1
+        assert self.slow.wait(10)
+        return parse(text, "test")
+
+
+def _daemon(disk: Disk, reopened: list[str]) -> Any:
+    nothing: Any = lambda *_, **__: None  # noqa: E731
+    return SimpleNamespace(
+        config=Config(),
+        clock=SimpleNamespace(monotonic=lambda: 0.0),
+        manager=SimpleNamespace(reloading=nothing, reloaded=nothing),
+        rolling=SimpleNamespace(position=SimpleNamespace(serving=None)),
+        crew=SimpleNamespace(peers=tuple),
+        vigil=SimpleNamespace(look=nothing, active=tuple),
+        judging=SimpleNamespace(catalog=SimpleNamespace(reconsider=nothing)),
+        pool=SimpleNamespace(unblock=nothing),
+        ledger=SimpleNamespace(note=nothing),
+        log=structlog.get_logger("test"),
+        wake=nothing,
+        read_config=disk.read,
+        reopen_logs=lambda: reopened.append("again"),
+    )
+
+
+async def _hung_up(times_meanwhile: int) -> tuple[Disk, Any, list[str]]:
+    disk, reopened = Disk(), list[str]()
+    daemon = _daemon(disk, reopened)
+    office = Office(cast(Daemon, daemon))
+    office.hang_up()
+    await soon(lambda: disk.readings == 1)
+    disk.text = 'models.settle = "7s"'
+    for _ in range(times_meanwhile):
+        office.hang_up()
+    disk.slow.set()
+    await soon(lambda: bool(reopened))
+    return disk, daemon, reopened
+
+
+def test_a_hang_up_while_the_file_is_being_read_has_it_read_again() -> None:
+    disk, daemon, _ = asyncio.run(_hung_up(1))
+    assert disk.readings == 2
+    assert daemon.config.models.settle == 7.0
+
+
+def test_many_hang_ups_meanwhile_are_one() -> None:
+    disk, _, reopened = asyncio.run(_hung_up(50))
+    assert disk.readings == 2
+    assert reopened == ["again"]
