@@ -17,6 +17,7 @@ from ..worker.release import RELEASE
 from . import report
 from .api.desk import NotKnown
 from .clock import Clock
+from .command import Command
 from .config import Change, Config, differences
 from .errors import BadConfig, Refused
 from .housekeeping import Housekeeping
@@ -27,7 +28,7 @@ from .models.choose import Asked
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
 from .models.watch import Watch
-from .rolling import Command, Rolling
+from .rolling import Rolling
 from .vigil import Vigil
 from .workers.crew import Crew
 from .workers.pool import Pool

@@ -73,6 +73,44 @@ def intend(store: Facts, version: str, digest: str) -> None:
     store.put(intent=[version, digest])
 
 
+def resumed(position: Position) -> Position:
+    """What the workers that outlived a daemon serve: what served last; unknown when a link move was cut short.
+
+    Told by what they serve, a link that was moved meanwhile is a wish like any other, with a canary and a way back.
+    """
+    good, committed = position.usable_good(), position.committed
+    known = good is not None and committed is not None and committed.digest == good.digest
+    return replace(position, serving=good) if known else position
+
+
+def begun(store: Facts, rollout: dict[str, Any]) -> None:
+    """Before the first step of a rollout, as it is for history."""
+    store.put(rollout=rollout)
+
+
+def settled(store: Facts) -> None:
+    """When its outcome is in the history."""
+    store.put(rollout=None)
+
+
+def cut_short(store: Facts) -> dict[str, Any] | None:
+    """The rollout that was under way when the daemon died, with its outcome: done when its position was kept."""
+    good = _target(store.fact("good"))
+    match store.fact("rollout"):
+        case {"version": str(version), "digest": str(digest), "because": str(because), **rest}:
+            done = good is not None and good.digest == digest
+            ending = f"{because}; the daemon died " + ("as it was done" if done else "before it was")
+            return {
+                **rest,
+                "version": version,
+                "digest": digest,
+                "state": "done" if done else "failed",
+                "succeeded": done,
+                "because": ending,
+            }
+    return None
+
+
 def served(position: Position, target: Target, *, linked: bool) -> Position:
     """The workers serve `target` now; `linked` when the link names it too."""
     good = position.good

@@ -11,20 +11,21 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from . import position as pos
 from .clock import Clock, rfc3339
+from .command import Command
 from .config import Config
-from .errors import ModelwardError, Refused
+from .errors import ModelwardError
 from .judging import Judging
 from .ledger import CannotKeep, Ledger
 from .memory import available_bytes
 from .models import decisions as d
 from .models import link
-from .models.choose import Asked, Facts, Named, Policy, Standing, wish
+from .models.choose import Facts, Named, Policy, Standing, wish
 from .models.lifecycle import State
 from .models.sight import Missing, Names, RootSeen
 from .workers.conduct import Conductor, Rollout, Target
@@ -34,23 +35,6 @@ from .workers.room import Way, way
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 MAX_REMEMBERED = 50
-
-
-@dataclass
-class Command:
-    """A wish by command that waits for its outcome. `result` is the sentence, or the refusal."""
-
-    asked: Asked
-    result: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    def fulfil(self, sentence: str) -> None:
-        if not self.result.done():
-            self.result.set_result(sentence)
-
-    def refuse(self, sentence: str) -> None:
-        if not self.result.done():
-            self.result.set_exception(Refused(sentence))
-            self.result.exception()  # taken: nobody may be waiting for it
 
 
 class Rolling:
@@ -87,12 +71,17 @@ class Rolling:
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[int, float]] = {}
 
-    async def start(self) -> None:
-        """To be called after the first look."""
+    async def start(self, *, returning: bool) -> None:
+        """To be called after the first look; `returning` when workers outlived a former daemon. Raises CannotKeep."""
         sight = self._judging.sight
         state = sight.link if isinstance(sight, RootSeen) else None
         self.position = await self._ledger.do(lambda store: pos.load(store, state))
+        if returning:
+            self.position = pos.resumed(self.position)
         self.held = await self._ledger.do(lambda store: store.held())
+        if former := await self._ledger.do(pos.cut_short):
+            self._note_outcome(former, former["because"])
+            await self._ledger.do(pos.settled)
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -296,6 +285,9 @@ class Rolling:
         )
         refusal = f"cannot activate {rollout.target.version}: the rollout was interrupted"
         try:
+            if rollout.origin != "converge":
+                with suppress(CannotKeep):  # a full disk costs a line of history, not the rollout
+                    await self._ledger.do(lambda store: pos.begun(store, rollout.as_json()))
             await self.conductor.run(rollout, policy)
             await self._settle(rollout)
             refusal = "" if rollout.succeeded else f"cannot activate {rollout.target.version}: {rollout.outcome}"
@@ -313,17 +305,21 @@ class Rolling:
     async def _settle(self, rollout: Rollout) -> None:
         """Writes down how it ended."""
         target = rollout.target
+        if rollout.origin != "converge":
+            self._note_outcome(rollout.as_json(), rollout.because if rollout.succeeded else rollout.outcome)
+            with suppress(CannotKeep):
+                await self._ledger.do(pos.settled)
         if rollout.succeeded:
             self._failures.pop(target.digest, None)
-            if rollout.origin != "converge":
-                self._ledger.note("activated", target.version, rollout.because, rollout=rollout.as_json())
             return
-        if rollout.origin != "converge":
-            self._ledger.note("rollout-failed", target.version, rollout.outcome, rollout=rollout.as_json())
         if rollout.blame and rollout.old is not None:
             await self._judging.reject(target.version, target.digest, rollout.outcome)
         if not rollout.cancelled:
             self._back_off(target.digest)
+
+    def _note_outcome(self, rollout: dict[str, Any], because: str) -> None:
+        kind = "activated" if rollout["succeeded"] else "rollout-failed"
+        self._ledger.note(kind, rollout["version"], because, rollout=rollout)
 
     def _back_off(self, digest: str) -> None:
         count, _ = self._failures.get(digest, (0, 0.0))

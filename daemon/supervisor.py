@@ -138,11 +138,12 @@ class Supervisor:
         self._awaited = set(self.crew.expected)
         await self.judging.start()
         await self._look()
-        await self.rolling.start()
+        await self.rolling.start(returning=bool(self._awaited))
         await self.vigil.recall()
         self.vigil.begin()
         self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
-        await self.rolling.decide()
+        if self.rolling.position.serving is None:
+            await self.rolling.decide()
         self.channel.open()
         await self._listen()
         self.vigil.look()
@@ -154,9 +155,10 @@ class Supervisor:
     async def step(self) -> None:
         """One round."""
         await self._look()
-        await self.rolling.decide()
-        if not self.rolling.busy:
-            self.rolling.converge()
+        if not self._returning():
+            await self.rolling.decide()
+            if not self.rolling.busy:
+                self.rolling.converge()
         await self._heal()
         self._staff()
         serving = self.rolling.position.serving
@@ -170,6 +172,11 @@ class Supervisor:
         if said := await asyncio.to_thread(self.watch.check):
             self.log.info(said)
         await self.judging.look()
+
+    def _returning(self) -> bool:
+        """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
+        late = self.clock.monotonic() - self._began > LOST_SECONDS
+        return not late and any(hand.name in self.crew.expected for hand in self.pool.hands())
 
     async def _heal(self) -> None:
         """Socket files that somebody removed, before the workers' record is looked for beside them."""

@@ -20,6 +20,7 @@ from tests.support import soon
 
 from modelward.daemon import position as pos
 from modelward.daemon.clock import SystemClock
+from modelward.daemon.command import Command
 from modelward.daemon.config import Config, parse
 from modelward.daemon.errors import Refused
 from modelward.daemon.judging import Judging
@@ -29,7 +30,7 @@ from modelward.daemon.models.choose import Asked
 from modelward.daemon.models.lifecycle import State
 from modelward.daemon.models.sight import Names, RootSeen
 from modelward.daemon.models.verdict import Verdict
-from modelward.daemon.rolling import Command, Rolling
+from modelward.daemon.rolling import Rolling
 from modelward.daemon.store import Store
 from modelward.daemon.workers.crew import Welcome
 
@@ -190,7 +191,7 @@ async def _hall(path: Path, *, bake_seconds: float = 0.0) -> AsyncIterator[Hall]
         for name, artifact in artifacts.items():
             verdict = Verdict(True, "all gates passed", digest=f"digest of {name}", artifact=str(artifact))
             judging.catalog.recall(name, verdict.digest, verdict, 0.0)
-        await rolling.start()
+        await rolling.start(returning=False)
         await rolling.decide()
         it.welcome = Welcome(OLD, str(artifacts[OLD]), 0.5)
         it.pool.wanted = 2
@@ -286,7 +287,8 @@ def test_a_store_that_fails_at_any_write_of_a_rollout_leaves_link_and_workers_in
                 target, other = other, target
                 if not reached:
                     break
-            assert outcomes == [False, True, True]  # the intent; the position, which the link tells too; none
+            # that it began; the intent; the position, which the link tells too; that it ended; none
+            assert outcomes == [True, False, True, True, True]
 
     run(work)
 

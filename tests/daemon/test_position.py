@@ -101,3 +101,32 @@ def test_notes_that_make_no_sense_are_as_good_as_none(tmp_path: Path, junk: obje
     with closing(Store(tmp_path / "state.db", FakeClock())) as store:
         store.put(committed=junk, good=junk, previous=junk, intent=junk)
     assert reloaded(tmp_path, Names("v1")) == Position()
+
+
+def whole(path: Path, target: Target) -> Target:
+    """The same with a copy that can be loaded."""
+    artifact = path / target.version
+    artifact.mkdir()
+    (artifact / "model.onnx").write_bytes(b"model")
+    (artifact / "artifact.json").write_text('{"files": {"model.onnx": {"bytes": 5}}}')
+    return Target(target.version, target.digest, str(artifact))
+
+
+def test_workers_that_outlived_the_daemon_serve_what_served_last(tmp_path: Path) -> None:
+    good = whole(tmp_path, V1)
+    assert pos.resumed(Position(N1, None, good)).serving == good
+    assert pos.resumed(Position(N2, None, good)).serving is None  # a move cut short: the link leads
+    assert pos.resumed(Position(N1, None, V1)).serving is None  # its copy is gone
+
+
+@pytest.mark.parametrize(("good", "kept"), [(V1, False), (V2, True)])
+def test_a_rollout_cut_short_was_done_when_its_position_was_kept(tmp_path: Path, good: Target, kept: bool) -> None:
+    with closing(Store(tmp_path / "state.db", FakeClock())) as store:
+        pos.begun(store, {"id": "r", "version": "v2", "digest": "d2", "because": "newest"})
+        pos.save(store, pos.served(Position(), good, linked=True))
+        former = pos.cut_short(store)
+        assert former is not None
+        assert former["succeeded"] is kept
+        assert former["because"].startswith("newest; the daemon died")
+        pos.settled(store)
+        assert pos.cut_short(store) is None

@@ -141,7 +141,25 @@ def test_a_daemon_killed_at_a_step_of_a_rollout_finds_all_workers_again_and_one_
     assert new.count("daemon-started") == 1
     assert "rejected" not in new
     assert "worker-ended" not in new
+    assert ("activated" if linked == NEW else "rollout-failed") in new
     assert town.version(NEW)["state"] == "accepted"
+
+
+def test_a_link_moved_while_the_daemon_is_dead_takes_the_road_of_any_other(town: House) -> None:
+    pids, before = _pids(town), town.history()[0]["id"]
+    with town.load(clients=2) as load:
+        town.kill()
+        aside = town.models / ".link"
+        aside.symlink_to(NEW)
+        aside.rename(town.link)
+        town.start()
+        town.await_serving(NEW)
+        eventually(lambda: any(e["kind"] == "activated" and e["id"] > before for e in town.history()))
+    outcome = next(e for e in town.history() if e["kind"] == "activated")
+    assert (outcome["rollout"]["from"], outcome["rollout"]["origin"]) == (OLD, "operator")
+    assert [step["step"] for step in outcome["rollout"]["steps"]].count("prepare") == 2
+    assert load.failures == []
+    assert _pids(town) == pids
 
 
 # the validator
