@@ -96,18 +96,13 @@ def settled(store: Facts) -> None:
 def cut_short(store: Facts) -> dict[str, Any] | None:
     """The rollout that was under way when the daemon died, with its outcome: done when its position was kept."""
     good = _target(store.fact("good"))
-    match store.fact("rollout"):
-        case {"version": str(version), "digest": str(digest), "because": str(because), **rest}:
+    rollout: Any = store.fact("rollout")
+    match rollout:
+        case {"version": str(), "digest": str(digest), "because": str(because)}:
             done = good is not None and good.digest == digest
             ending = f"{because}; the daemon died " + ("as it was done" if done else "before it was")
-            return {
-                **rest,
-                "version": version,
-                "digest": digest,
-                "state": "done" if done else "failed",
-                "succeeded": done,
-                "because": ending,
-            }
+            ended = {"state": "done" if done else "failed", "succeeded": done, "because": ending}
+            return dict(rollout, **ended)
     return None
 
 

@@ -21,7 +21,7 @@ import structlog
 from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
-from . import instance, systemd
+from . import instance, processes, systemd
 from .access import allowed
 from .api.app import application
 from .api.events import Hub
@@ -176,7 +176,7 @@ class Supervisor:
     def _returning(self) -> bool:
         """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
         late = self.clock.monotonic() - self._began > LOST_SECONDS
-        return not late and any(hand.name in self.crew.expected for hand in self.pool.hands())
+        return not late and any(processes.identity(who.pid) == who for who in self.crew.expected.values())
 
     async def _heal(self) -> None:
         """Socket files that somebody removed, before the workers' record is looked for beside them."""
