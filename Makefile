@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench fuzz clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,6 +30,10 @@ bench: .venv/stamp  ## a full-size model compiled and swapped under load; sweeps
 	$(RUN) tests/bench/compile_bench.py $(BENCH)
 	$(RUN) -m tests.bench.swap_bench $(BENCH)
 	$(RUN) -m tests.bench.sweep_bench
+
+MINUTES ?= 15
+fuzz: .venv/stamp  ## inputs of strangers, others each time, for so many minutes; what is found stops it
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
