@@ -71,6 +71,13 @@ def _decoded(data: bytes) -> np.ndarray | None:
 @example(b"OggS" + bytes(60))
 @example(b"ID3" + b"\xff" * 60)
 @example(b"\xff\xfb" + bytes(600))
+@example(struct.pack(">4s5I", b".snd", 24, 8, 6, 16_000, 1) + struct.pack(">ff", np.inf, -np.inf))
+@example(
+    b"FORM\0\0%\xaeAIFFCOMM\0\0\0\x12\0\1\0\0\x12\xc0\0\x80\0\0\0\x10@\x0c\xfa"
+    + bytes(7)
+    + b"SSND\0\0%\x88"
+    + bytes(11)
+)
 def test_damaged_audio_is_samples_in_bounds_or_refused(data: bytes) -> None:
     _decoded(data)
 
