@@ -1,6 +1,6 @@
 """`python -m tests.fuzz MINUTES`: the deep run, round after round with other inputs, until the time is over.
 
-Stops at the first round that finds something; its seed and the input are printed, for an `@example` in the test.
+Stops after the first round that finds something; its seed and the input are printed, for an `@example` in the test.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def main(minutes: float) -> int:
         number += 1
         seed = secrets.randbits(32)
         print(f"round {number}, seed {seed}, {left / 60:.1f} minutes left", flush=True)
-        words = ["-m", "pytest", "tests/fuzz", "-q", "-x", "--timeout=900", f"--hypothesis-seed={seed}"]
+        words = ["-m", "pytest", "tests/fuzz", "-q", "--timeout=900", f"--hypothesis-seed={seed}"]
         status = subprocess.run([sys.executable, *words], env={**os.environ, "MODELWARD_FUZZ": "deep"}).returncode
         if status:
             return status
