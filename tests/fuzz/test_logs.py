@@ -55,8 +55,11 @@ def test_the_end_of_any_file_is_shown(data: bytes, lines: int) -> None:
 
 @fuzzed(100)
 @given(
-    st.lists(st.sampled_from(("append", "truncate", "rename", "mark", "remove")), max_size=12), st.binary(max_size=40)
+    st.lists(st.sampled_from(("append", "truncate", "rename", "mark", "rewrite", "remove")), max_size=12),
+    st.binary(max_size=40),
 )
+@example(["mark", "append", "truncate", "append"], b"x\n")
+@example(["mark", "rewrite", "append"], b"y" * 40)
 def test_following_survives_whatever_happens_to_the_file(events: list[str], data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "x.log"
@@ -74,6 +77,8 @@ def test_following_survives_whatever_happens_to_the_file(events: list[str], data
                     elif event == "rename":
                         path.rename(f"{path}.1")
                         path.write_bytes(data)
+                    elif event == "rewrite":
+                        path.write_bytes(b"-" * 2 * len(MARK) + b"\n")
                     elif event == "mark":
                         path.write_bytes(MARK + data)
                     else:
