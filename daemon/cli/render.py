@@ -30,7 +30,10 @@ def paint(text: str, colour: str, on: bool) -> str:
 
 def clean(value: object) -> str:
     """One line that cannot steer a terminal: what is not printable becomes a space or `?`."""
-    text = "" if value is None else str(value)
+    try:
+        text = "" if value is None else str(value)
+    except RecursionError:  # lists in lists without end
+        text = "?"
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
@@ -126,8 +129,10 @@ def span(value: object) -> str:
 def parse_time(value: object) -> datetime | None:
     """A time of the API (RFC 3339); None when it is none."""
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
+        return None
+    if moment is None:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
