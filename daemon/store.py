@@ -83,13 +83,13 @@ class Store:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 db = self._connect()
-            except sqlite3.DatabaseError as e:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as e:  # the second: SQLite quotes what is damaged
                 if isinstance(e, sqlite3.OperationalError) and "malformed" not in str(e):
                     raise  # no space, no right: the file itself may be whole
                 self._put_aside()
                 db = self._connect()
             self._prune_history(db)
-        except (sqlite3.Error, OSError) as e:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
             raise CannotOpen(f"cannot use {self._path}: {e}") from e
         return db
 
@@ -118,7 +118,7 @@ class Store:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("it fails its own check")
-        except (sqlite3.Error, CannotOpen):
+        except (sqlite3.Error, UnicodeDecodeError, CannotOpen):
             db.close()
             raise
         return db
