@@ -18,7 +18,7 @@ def _machine(proc: Path) -> int | None:
     with suppress(OSError, ValueError, IndexError):
         for line in (proc / "meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+                return max(0, int(line.split()[1])) * 1024
     return None
 
 

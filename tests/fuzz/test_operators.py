@@ -195,6 +195,7 @@ _NAMES = st.one_of(
 
 @fuzzed(300)
 @given(_NAMES, _NAMES, st.floats(0, 1e9))
+@example("v1\n", "v1", 0.0)
 def test_names_of_versions_have_one_order(one: str, other: str, arrived: float) -> None:
     if is_version_name(one):
         assert "/" not in one and not one.startswith(".") and 0 < len(one.encode()) <= 255
