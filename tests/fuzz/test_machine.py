@@ -43,6 +43,10 @@ def _with_huge(data: bytes, *numbers: bytes) -> st.SearchStrategy[bytes]:
     bytes_like(GROUP, b"0::/../../etc\n", b"1:cpu:/x\n"),
     st.tuples(_with_huge(LIMIT, b"1000000"), _with_huge(USED, b"500000"), _with_huge(PARTS, b"1000")),
 )
+@example(PRESSURE, VMSTAT, MEMINFO, GROUP, (b"-1", USED, PARTS))
+@example(
+    PRESSURE.replace(b"123456", b"9" * 400), b"oom_kill " + b"9" * 5000, b"MemAvailable: -1 kB", GROUP, (LIMIT,) * 3
+)
 def test_what_the_kernel_says_is_a_figure_or_absent(
     pressure: bytes, vmstat: bytes, meminfo: bytes, group: bytes, limits: tuple[bytes, bytes, bytes]
 ) -> None:
