@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench soak docs clean
+.PHONY: demo test check bench soak fuzz docs clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -39,6 +39,11 @@ soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a 
 
 docs: .venv/stamp  ## write the pages that are made from the code anew
 	PYTHONPATH=.imports $(BIN)/python -m tests.pages
+
+MINUTES ?= 15
+
+fuzz: .venv/stamp  ## inputs of strangers, others each time, for so many minutes; what is found stops it
+	$(BIN)/python -m tests.fuzz $(MINUTES)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -43,6 +43,8 @@ __all__ = [
 
 DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
 MAX_FILE_BYTES: Final = 1 << 20
+MAX_LINE_CHARS: Final = 16 * 1024  # a dotted key takes tomllib time with the square of its length
+MAX_LEVELS: Final = 16
 
 Applies = Literal["live", "worker restart", "daemon restart"]
 
@@ -64,8 +66,12 @@ def load(path: Path) -> Config:
 
 def parse(text: str, origin: str) -> Config:
     """The configuration in a text. Raises BadConfig, which names `origin` and holds every mistake."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > MAX_LINE_CHARS:
+            raise BadConfig(origin, (f"the file: line {number} is too long; at most {MAX_LINE_CHARS} characters",))
     try:
         data = tomllib.loads(text)
+        tables = {key: _frozen(value) for key, value in data.items()}
     except RecursionError:
         raise BadConfig(origin, ("the file: lists or tables nested too deeply; a handful of levels",)) from None
     except tomllib.TOMLDecodeError as e:
@@ -73,7 +79,6 @@ def parse(text: str, origin: str) -> Config:
         raise BadConfig(origin, (f"the file: no TOML: {str(e).replace('at end of document', end)}",)) from None
     except ValueError:
         raise BadConfig(origin, ("the file: a number with too many digits, or a date that does not exist",)) from None
-    tables = {key: _frozen(value) for key, value in data.items()}
     try:
         config, wrong = Config.model_validate(tables), dict[Location, str]()
     except ValidationError as e:
@@ -91,11 +96,14 @@ def parse(text: str, origin: str) -> Config:
     return config
 
 
-def _frozen(value: object) -> object:
+def _frozen(value: object, levels: int = MAX_LEVELS) -> object:
+    """The value with tuples for lists. Raises RecursionError for tables in tables without end, as dotted keys make."""
+    if levels == 0:
+        raise RecursionError
     if isinstance(value, list):
-        return tuple(_frozen(entry) for entry in value)
+        return tuple(_frozen(entry, levels - 1) for entry in value)
     if isinstance(value, dict):
-        return {key: _frozen(entry) for key, entry in value.items()}
+        return {key: _frozen(entry, levels - 1) for key, entry in value.items()}
     return value
 
 

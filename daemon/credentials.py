@@ -28,7 +28,10 @@ def with_credentials(config: Config, environ: Mapping[str, str]) -> Config:
     path = Path(directory) / ALERTS
     try:
         with open_regular(path) as file:
-            text = file.read(MAX_BYTES).decode()
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise BadConfig(str(path), (f"the credential: too big; at most {MAX_BYTES} bytes",))
+        text = data.decode()
     except FileNotFoundError:
         return config
     except OSError as e:

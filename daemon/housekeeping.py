@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ Json = dict[str, Any]
 REOPEN_SECONDS = 10.0
 """How long writers get to open their logs anew before what they wrote to is compressed all the same."""
 SOON_SECONDS = 1.0
+_FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
 
 
 class Housekeeping:
@@ -214,7 +216,10 @@ class Housekeeping:
         return [os.getpid(), *(peer.pid for peer in self._crew.peers() if not peer.attached)]
 
     def _swept(self, done: Json) -> None:
-        self._complain(tuple(done.get("trouble", ())))
+        trouble = tuple(done.get("trouble", ()))
+        if done.get("resting"):  # the disk was not looked at: what was wrong with it is
+            trouble += tuple(s for s in self.trouble if s not in trouble)
+        self._complain(trouble)
         self.last = done
         self.sweeps += 1
         self.removed_files += done.get("removed", {}).get("files", 0)
@@ -223,8 +228,14 @@ class Housekeeping:
             self._ledger.note("sweep", "", "disk swept", classes=done["classes"])
 
     def _complain(self, trouble: tuple[str, ...]) -> None:
+        known = set(map(_without_figures, self.trouble))
         for sentence in trouble:
-            if sentence not in self.trouble:
+            if _without_figures(sentence) not in known:
                 self._log.error("upkeep in trouble", because=sentence)
                 self._ledger.note("upkeep-trouble", "", sentence)
         self.trouble = trouble
+
+
+def _without_figures(sentence: str) -> str:
+    """What is said, whatever its numbers are by now."""
+    return _FIGURE.sub("#", sentence)

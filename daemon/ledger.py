@@ -49,7 +49,7 @@ class Ledger:
     async def _answer(self, coming: asyncio.Future[T]) -> T:
         try:
             return await coming
-        except (sqlite3.Error, OSError) as e:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
             self._log.error("cannot keep state", because=str(e))
             raise CannotKeep(f"cannot keep state: {e}; what is served is not affected") from e
 

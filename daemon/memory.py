@@ -18,7 +18,7 @@ def _machine(proc: Path) -> int | None:
     with suppress(OSError, ValueError, IndexError):
         for line in (proc / "meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+                return max(0, int(line.split()[1])) * 1024
     return None
 
 
@@ -42,7 +42,7 @@ def _groups(proc: Path, groups: Path) -> int | None:
 def _left(group: Path) -> tuple[int, int] | None:
     try:
         limit = (group / "memory.max").read_text().strip()
-        if limit == "max":
+        if not limit.isdigit():  # "max"
             return None
         used = int((group / "memory.current").read_text())
         for line in (group / "memory.stat").read_text().splitlines():

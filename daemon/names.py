@@ -19,7 +19,7 @@ _TRAILING: Final = re.compile(
         (?: v (?P<marked> [0-9]+ (?: [._][0-9]+ )* )    # v1, v1.10, v1_2
           | (?P<date> [0-9]{4} [-_] [0-9]{2} [-_] [0-9]{2} )
           | (?P<plain> [0-9]+ (?: \.[0-9]+ )* ) )       # 2, 1.2.3, 20240717
-        (?: [-_.]? (?P<stage> dev | alpha | beta | preview | pre | rc | a | b ) [-_.]? (?P<step> [0-9]* ) )? $""",
+        (?: [-_.]? (?P<stage> dev | alpha | beta | preview | pre | rc | a | b ) [-_.]? (?P<step> [0-9]* ) )? \Z""",
     re.VERBOSE | re.IGNORECASE,
 )
 

@@ -32,11 +32,18 @@ class Identity:
 def identity(pid: int) -> Identity | None:
     """Who `pid` is now, from field 22 of /proc/PID/stat; None when there is no such process or only its zombie."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return identity_in(pid, Path(f"/proc/{pid}/stat").read_bytes())
     except OSError:
         return None
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else Identity(pid, int(fields[19]))
+
+
+def identity_in(pid: int, stat: bytes) -> Identity | None:
+    """The same from the bytes of that file, which may be none while a process goes."""
+    try:
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        return None if fields[0] in (b"Z", b"X") else Identity(pid, int(fields[19]))
+    except (ValueError, IndexError):
+        return None
 
 
 class Child:

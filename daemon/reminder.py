@@ -43,6 +43,6 @@ def read(kept: object, rules: Iterable[Rule], now: float, wall: float) -> tuple[
             )
             for group, t in kept["told"].items()
         }
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return {}, {}
     return restore(firing, rules), told

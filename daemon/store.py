@@ -83,13 +83,13 @@ class Store:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 db = self._connect()
-            except sqlite3.DatabaseError as e:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as e:  # the second: SQLite quotes what is damaged
                 if isinstance(e, sqlite3.OperationalError) and "malformed" not in str(e):
                     raise  # no space, no right: the file itself may be whole
                 self._put_aside()
                 db = self._connect()
             self._prune_history(db)
-        except (sqlite3.Error, OSError) as e:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
             raise CannotOpen(f"cannot use {self._path}: {e}") from e
         return db
 
@@ -118,7 +118,7 @@ class Store:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("it fails its own check")
-        except (sqlite3.Error, CannotOpen):
+        except (sqlite3.Error, UnicodeDecodeError, CannotOpen):
             db.close()
             raise
         return db
@@ -136,7 +136,7 @@ class Store:
             kept = _json(detail)
         cursor = self._db.execute(
             "INSERT INTO history (time, kind, version, because, detail) VALUES (?, ?, ?, ?, ?)",
-            (now, kind, _text(version), _text(because[:MAX_DETAIL_BYTES]), kept),
+            (now, _text(kind), _text(version), _text(because[:MAX_DETAIL_BYTES]), kept),
         )
         self._written += 1
         if self._written % PRUNE_EVERY == 0:
@@ -149,9 +149,9 @@ class Store:
         rows = self._db.execute(
             "SELECT id, time, kind, version, because, detail FROM history"
             " WHERE ? IN ('', kind) AND id < ? ORDER BY id DESC LIMIT ?",
-            (kind, before or MAX_ID, max(0, min(count, MAX_HISTORY_ROWS))),
+            (_text(kind), before or MAX_ID, max(0, min(count, MAX_HISTORY_ROWS))),
         )
-        return [Entry(i, rfc3339(t), k, v, b, json.loads(d)) for i, t, k, v, b, d in rows]
+        return [Entry(i, _moment(t), k, v, b, _object(d)) for i, t, k, v, b, d in rows]
 
     @staticmethod
     def _prune_history(db: sqlite3.Connection) -> None:
@@ -181,16 +181,16 @@ class Store:
         """The verdict on these bytes under these conditions; None when it has to be judged (again)."""
         row = self._db.execute(
             "SELECT verdict FROM verdicts WHERE digest = ? AND version = ? AND conditions = ?",
-            (digest, version, conditions),
+            (digest, _text(version), conditions),
         ).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else _object(row[0]) or None
 
     def forget_verdict(self, version: str) -> None:
         """The version is judged anew at the next look."""
         with self._db:
             self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM verdicts WHERE version = ?", (version,))
-            self._db.execute("DELETE FROM sightings WHERE version = ?", (version,))
+            self._db.execute("DELETE FROM verdicts WHERE version = ?", (_text(version),))
+            self._db.execute("DELETE FROM sightings WHERE version = ?", (_text(version),))
 
     def sightings(self) -> dict[str, Sighting]:
         rows = self._db.execute("SELECT version, fingerprint, digest, arrived FROM sightings")
@@ -213,12 +213,12 @@ class Store:
             self._db.execute("BEGIN")
             self._db.executemany(
                 "INSERT OR REPLACE INTO held VALUES (?, ?, ?)",
-                [(v, _text(because), self._clock.wall()) for v in versions],
+                [(_text(v), _text(because), self._clock.wall()) for v in versions],
             )
 
     def release(self, version: str) -> bool:
         """Whether it was held."""
-        return self._db.execute("DELETE FROM held WHERE version = ?", (version,)).rowcount > 0
+        return self._db.execute("DELETE FROM held WHERE version = ?", (_text(version),)).rowcount > 0
 
     def held(self) -> dict[str, str]:
         """Held versions and why."""
@@ -236,7 +236,27 @@ class Store:
 
     def fact(self, name: str, default: Any = None) -> Any:
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return default if row is None else json.loads(row[0])
+        return default if row is None else _value(row[0], default)
+
+
+def _value(text: str, default: Any) -> Any:
+    """JSON of a row; what a damaged row holds is as good as nothing."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return default
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = _value(text, {})
+    return value if isinstance(value, dict) else {}
+
+
+def _moment(wall: float) -> str:
+    try:
+        return rfc3339(wall)
+    except (ValueError, OverflowError, OSError):
+        return rfc3339(0.0)
 
 
 def _text(text: str) -> str:

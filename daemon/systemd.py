@@ -50,7 +50,7 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
         return None
     try:
         seconds = int(environ.get("WATCHDOG_USEC", "0")) / 1e6
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return seconds if seconds > 0 else None
 

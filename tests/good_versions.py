@@ -24,6 +24,7 @@ from modelward.worker.demo import vocabulary
 
 MODEL: Final = "model.onnx"
 DATA: Final = "model.onnx.data"
+MASKS: Final = 200
 _SHERPA_NAMES: Final = {
     "speech": "x",
     "speech_lengths": "x_length",
@@ -93,6 +94,39 @@ def quantized_version(root: Path, name: str = "dtmf-v1.0", *, words: bool = Fals
         weight_type=QuantType.QUInt8,
     )
     (directory / MODEL).unlink()
+    return directory
+
+
+def masked_version(root: Path, name: str = "dtmf-v1.0", *, words: bool = False, golden: bool = True) -> Path:
+    """The same with eight-bit weights, and its frames multiplied by their padding mask again and again.
+
+    One clip has no padding: without these products it answers bit for bit the same in a fraction of the time, on any
+    processor and however busy that is.
+    """
+    directory = quantized_version(root, name, words=words, golden=golden)
+    model = onnx.load(directory / "model_quant.onnx")
+    for node in model.graph.node:
+        for place, value in enumerate(node.input):
+            if value == "speech":
+                node.input[place] = f"masked_{MASKS}"
+    constants = {"mask_0": np.array(0, np.int32), "mask_1": np.array(1, np.int32)}
+    axes = {f"mask_axis_{axis}": np.array([axis], np.int64) for axis in (0, 1, 2)}
+    model.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in {**constants, **axes}.items())
+    nodes = [
+        helper.make_node("ReduceMax", ["speech_lengths"], ["mask_longest"], keepdims=0),
+        helper.make_node("Range", ["mask_0", "mask_longest", "mask_1"], ["mask_positions"]),
+        helper.make_node("Unsqueeze", ["mask_positions", "mask_axis_0"], ["mask_row"]),
+        helper.make_node("Unsqueeze", ["speech_lengths", "mask_axis_1"], ["mask_column"]),
+        helper.make_node("Less", ["mask_row", "mask_column"], ["mask_inside"]),
+        helper.make_node("Cast", ["mask_inside"], ["mask_flat"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask_flat", "mask_axis_2"], ["mask"]),
+        helper.make_node("Identity", ["speech"], ["masked_0"]),
+        *(helper.make_node("Mul", [f"masked_{i}", "mask"], [f"masked_{i + 1}"]) for i in range(MASKS)),
+    ]
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    onnx.checker.check_model(model)
+    onnx.save(model, directory / "model_quant.onnx")
     return directory
 
 

@@ -126,7 +126,7 @@ def _parse(data: bytes, directory: Path) -> Artifact:
         raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION} has over {MAX_DESCRIPTION_BYTES} bytes")
     try:
         artifact = msgspec.json.decode(data, type=Artifact)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: {e}") from e
     if artifact.format != FORMAT:
         raise BadArtifact(f"cannot use artifact {directory}: format {artifact.format}, this program reads {FORMAT}")

@@ -116,7 +116,7 @@ class Attachment(Generic[Model]):
                     s.connect(self._path)
                     retry = SHORTEST_RETRY_SECONDS
                     self._talk(s)
-            except (OSError, ValueError):
+            except (OSError, ValueError, TypeError, OverflowError, RecursionError):
                 pass  # the daemon is away, restarts, or speaks another language: serve on and try again
             self._closed.wait(retry * (0.8 + 0.4 * random.random()))
             retry = min(LONGEST_RETRY_SECONDS, retry * 2)
@@ -139,16 +139,17 @@ class Attachment(Generic[Model]):
                 raise ValueError("a message without end")
             s.settimeout(5.0)
             for line in lines:
-                self._hear(s, json.loads(line))
+                if line.strip():
+                    self._hear(s, _message(line))
             self._beat(s)
 
     def _hear(self, s: socket.socket, message: Message) -> None:
-        kind, rollout = message.get("type"), message.get("rollout", "")
+        kind, rollout = message.get("type"), _text(message, "rollout")
         if kind == "welcome":
-            self._beat_seconds = max(0.2, float(message.get("beat_seconds", 5.0)))
-            self._welcome(s, message.get("version", ""), message.get("artifact", ""))
+            self._beat_seconds = min(3600.0, max(0.2, float(message.get("beat_seconds", 5.0))))
+            self._welcome(s, _text(message, "version"), _text(message, "artifact"))
         elif kind == "prepare":
-            self._prepare(s, rollout, message["version"], message["artifact"])
+            self._prepare(s, rollout, _text(message, "version"), _text(message, "artifact"))
         elif kind == "commit":
             self._commit(s, rollout)
         elif kind == "abort":
@@ -253,8 +254,24 @@ def attach(
     return attachment
 
 
+def _message(line: bytes) -> Message:
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("a line that is no object")
+    return message
+
+
+def _text(message: Message, key: str) -> str:
+    value = message.get(key, "")
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is no text")
+    return value
+
+
 def _send(s: socket.socket, kind: str, **fields: object) -> None:
-    s.sendall(json.dumps({"type": kind, **fields}).encode() + b"\n")
+    # A reason may name a file whose name is no UTF-8; the daemon ends the connection for such a line.
+    line = json.dumps({"type": kind, **fields}, ensure_ascii=False).encode("utf-8", "replace")
+    s.sendall(line + b"\n")
 
 
 def _resident_bytes() -> int:

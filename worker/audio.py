@@ -111,6 +111,17 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # the package ships 
         return False
 
 
+class _Memory(io.BytesIO):
+    """Bytes as a file. A damaged header may send the library before its beginning: there it stays where it is, which
+    the library notices; an exception would only be printed."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
 def _ogg_is_cut_off(data: bytes) -> bool:
     """Whether the file ends inside a page (RFC 3533). The library would read on silently to the page before.
 
@@ -127,7 +138,7 @@ def _ogg_is_cut_off(data: bytes) -> bool:
 
 def _read_others(data: bytes, collected: _Collector) -> None:
     try:
-        with _Forward(io.BytesIO(data)) as source:
+        with _Forward(_Memory(data)) as source:
             known = source.frames if 0 <= source.frames < _MAX_COUNT else None
             collected.begin(source.samplerate, source.channels, known or 0)
             for block in _blocks(source):
@@ -196,8 +207,11 @@ class _Collector:
         """Frames [n, channels]. Raises BadAudio when the clip becomes too long or holds NaN or infinity."""
         self.frames += len(block)
         self._check_length(self.frames)
-        mono: Floats = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
-        if not math.isfinite(float(mono.sum(dtype=np.float64))):
+        with np.errstate(invalid="ignore"):  # of infinities of both signs; found out just below
+            averaged = block[:, :1] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float64, keepdims=True)
+            mono: Floats = averaged[:, 0].astype(np.float32, copy=False)
+            total = float(mono.sum(dtype=np.float64))
+        if not math.isfinite(total):
             raise BadAudio("damaged_audio", "cannot read the audio: it holds samples that are not finite numbers")
         # before the resampler, which would spread one absurd value over its neighbours
         mono = np.ascontiguousarray(np.clip(mono, -1.0, 1.0))

@@ -255,7 +255,7 @@ class Control:
         self._send(p.Serving(rollout, loaded.version))
 
     def _refuses(self, rollout: str, version: str, error: CannotLoad, start: float) -> None:
-        reason = str(error)[:REASON_CHARS]
+        reason = str(error)[:REASON_CHARS].encode("utf-8", "replace").decode()
         seconds = round(time.perf_counter() - start, 3)
         self._log.warning("cannot serve", rollout=rollout, version=version, because=reason, serving=self._serving())
         self._send(p.CannotPrepare(rollout, version, reason, seconds))
@@ -284,7 +284,11 @@ class Control:
         if writer.transport.get_write_buffer_size() > UNSENT_BYTES:
             writer.transport.abort()  # it does not read: joining anew beats holding its letters for ever
             return
-        writer.write(p.encode(message))
+        try:
+            writer.write(p.encode(message))
+        except p.Refused as e:  # an answer that repeats what no answer can hold
+            self._log.error("daemon disconnected", because=str(e))
+            writer.transport.abort()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

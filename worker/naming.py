@@ -18,7 +18,7 @@ _TRAILING: Final = re.compile(
     + _STAGE
     + r"|[0-9]+(?:\.[0-9]+)*"
     + _STAGE
-    + ")$",
+    + r")\Z",
     re.IGNORECASE,
 )
 

@@ -6,12 +6,16 @@ the key "type"; unknown keys are passed over, so that either side may learn new 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 PROTOCOL: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024
+
+# JSON knows numbers without end: what is counted, added up and shown has to stay within what everybody can count.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Refused(ValueError):
@@ -43,7 +47,7 @@ class Prepared(Message, frozen=True):
     rollout: str
     version: str
     reason: str = ""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 class CannotPrepare(Message, frozen=True, tag="refused"):
@@ -52,7 +56,7 @@ class CannotPrepare(Message, frozen=True, tag="refused"):
     rollout: str
     version: str
     reason: str = ""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
 
 class Serving(Message, frozen=True):
@@ -65,11 +69,11 @@ class Serving(Message, frozen=True):
 class Beat(Message, frozen=True):
     """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above."""
 
-    inflight: int = 0
-    requests: int = 0
-    errors: int = 0
-    p95_seconds: float = 0.0
-    rss_bytes: int = 0
+    inflight: Count = 0
+    requests: Count = 0
+    errors: Count = 0
+    p95_seconds: Seconds = 0.0
+    rss_bytes: Count = 0
 
 
 class Reopened(Message, frozen=True):
@@ -90,7 +94,7 @@ class Welcome(Message, frozen=True):
 
     version: str = ""
     artifact: str = ""
-    beat_seconds: float = 5.0
+    beat_seconds: Seconds = 5.0
 
 
 class Prepare(Message, frozen=True):
@@ -186,7 +190,7 @@ class GateDone(Message, frozen=True, tag="gate_done"):
 
     gate: str
     passed: bool
-    seconds: float
+    seconds: Seconds
     because: str = ""
     warning: bool = False
 
@@ -202,8 +206,8 @@ class Judged(Message, frozen=True):
     because: str = ""
     digest: str = ""
     artifact: str = ""
-    bytes: int = 0
-    load_bytes: int = 0
+    bytes: Count = 0
+    load_bytes: Count = 0
     changing: bool = False
     compiled: dict[str, str | float | bool] = {}
 
@@ -217,8 +221,11 @@ _from_daemon: msgspec.json.Decoder[FromDaemon] = msgspec.json.Decoder(FromDaemon
 
 
 def encode(message: Message) -> bytes:
-    """One line, newline included. Raises Refused when it would be longer than MAX_MESSAGE_BYTES."""
-    line = _encoder.encode(message) + b"\n"
+    """One line, newline included. Raises Refused when it would be longer than MAX_MESSAGE_BYTES, or is no text."""
+    try:
+        line = _encoder.encode(message) + b"\n"
+    except UnicodeEncodeError as e:
+        raise Refused(f"cannot send {type(message).__name__.lower()}: it holds what is no Unicode") from e
     if len(line) > MAX_MESSAGE_BYTES:
         raise Refused(f"cannot send {type(message).__name__.lower()}: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
     return line

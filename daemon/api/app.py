@@ -213,7 +213,17 @@ async def fields(request: Request) -> dict[str, Any]:
         raise HTTPException(400, "cannot read the body: no JSON") from e
     if not isinstance(data, dict):
         raise HTTPException(400, "cannot read the body: no JSON object")
+    if not all(_is_text(value) for value in data.values() if isinstance(value, str)):
+        raise HTTPException(400, "cannot read the body: it holds a text that is no Unicode")
     return data
+
+
+def _is_text(value: str) -> bool:
+    """False for half of a surrogate pair, which JSON can spell and nobody can write, and for what holds a NUL."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 async def name(request: Request, key: str, *, optional: bool = False) -> str:

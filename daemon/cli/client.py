@@ -114,7 +114,7 @@ class Client:
         try:
             text = raw.decode()
             data = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             text, data = "", None
         if not isinstance(data, dict):
             raise Unreachable(f"cannot use the answer from {self.path}: no JSON object; is that the daemon's socket?")
@@ -165,7 +165,7 @@ def parse_events(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
             if data:
                 try:
                     value = json.loads("\n".join(data))
-                except ValueError:
+                except (ValueError, RecursionError):
                     value = None
                 if isinstance(value, dict):
                     yield {"event": name or "message", **value}

@@ -6,6 +6,7 @@ control characters in them.
 
 from __future__ import annotations
 
+import math
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -29,7 +30,10 @@ def paint(text: str, colour: str, on: bool) -> str:
 
 def clean(value: object) -> str:
     """One line that cannot steer a terminal: what is not printable becomes a space or `?`."""
-    text = "" if value is None else str(value)
+    try:
+        text = "" if value is None else str(value)
+    except RecursionError:  # lists in lists without end
+        text = "?"
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
@@ -84,9 +88,9 @@ def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], colour: bool)
 
 def size(value: object) -> str:
     """Bytes for people: 1536 -> "1.5 KiB"; "-" for no number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if (number := _number(value)) is None:
         return "-"
-    amount = float(value)
+    amount = number
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(amount) < 1024 or unit == "TiB":
             break
@@ -94,11 +98,22 @@ def size(value: object) -> str:
     return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 100 else f"{amount:.1f} {unit}"
 
 
+def _number(value: object) -> float | None:
+    """A finite number that a float can hold; JSON as Python reads it knows others."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def span(value: object) -> str:
     """Seconds for people, two units at most: 4000 -> "1h6m", 0.012 -> "12ms"; "-" for no number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if (number := _number(value)) is None:
         return "-"
-    seconds = max(0.0, float(value))
+    seconds = max(0.0, number)
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 10:
@@ -114,8 +129,10 @@ def span(value: object) -> str:
 def parse_time(value: object) -> datetime | None:
     """A time of the API (RFC 3339); None when it is none."""
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
+        return None
+    if moment is None:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -129,7 +146,12 @@ def age(value: object, now: datetime) -> str:
 def local(value: object) -> str:
     """A time of the API on the reader's own clock, to the second."""
     moment = parse_time(value)
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else clean(value)
+    if moment is None:
+        return clean(value)
+    try:
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError):  # the first and the last day that a calendar knows
+        return clean(value)
 
 
 def items(data: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ def _predict(service: _Service, name: str, fields: Mapping[str, str]) -> tuple[s
         status, raw = _post(service, file, Path(name).name, fields)
     try:
         data = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise Refused(f"cannot transcribe {clean(name)}: the service answered {status} and no JSON")

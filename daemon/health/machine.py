@@ -6,6 +6,7 @@ rate keeps the figure before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,14 +121,14 @@ def _pressure(proc: Path, resource: str) -> list[Pressure]:
         values = dict(part.split("=", 1) for part in fields if "=" in part)
         try:
             found.append(Pressure(resource, kind, float(values["avg60"]), int(values["total"]) / 1e6))
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             continue
-    return found
+    return [line for line in found if math.isfinite(line.avg60_percent)]
 
 
 def _oom_kills(proc: Path) -> int | None:
     for line in _read(proc / "vmstat").splitlines():
         name, _, value = line.partition(" ")
-        if name == "oom_kill" and value.isdigit():
+        if name == "oom_kill" and value.isdigit() and len(value) < 20:
             return int(value)
     return None

@@ -252,5 +252,5 @@ def _outcome(output: bytes, status: int | None, url: str) -> Outcome:
         if said["delivered"] is True:
             return Outcome()
         return Outcome(scrub(str(said["because"])[:300], url) or "no reason given", float(said["retry_after"]))
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
         return Outcome(f"the sender ended with status {status} and no outcome")

@@ -22,7 +22,7 @@ def is_whole(directory: str) -> bool:
             described = json.loads(file.read(MAX_DESCRIPTION_BYTES))
         files = described["files"].items()
         return bool(files) and all(_is_there(os.path.join(directory, name), entry["bytes"]) for name, entry in files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

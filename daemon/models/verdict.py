@@ -131,7 +131,7 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
             compiled=dict(record.get("compiled", {})),
             judged_at=str(record.get("judged_at", "")),
         )
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, AttributeError, OverflowError) as e:
         raise ValueError(f"cannot read a verdict: {type(e).__name__}: {e}") from e
 
 

@@ -11,8 +11,6 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-import msgspec
-
 from ..errors import Refused
 from . import orders
 from .orders import Counted, Counting, CountRequest, Question, SweepRequest, Swept
@@ -66,7 +64,7 @@ async def run(
             return await _converse(reader, writer, why_keep, progress)
     except TimeoutError as e:
         raise Refused(f"cannot finish the sweep: no end within {seconds:.0f} s; it was stopped") from e
-    except (ValueError, msgspec.DecodeError, ConnectionError) as e:
+    except (ValueError, ConnectionError) as e:
         raise Refused(f"cannot finish the sweep: its process broke off ({e or type(e).__name__})") from e
     finally:
         writer.close()
@@ -90,7 +88,7 @@ async def _converse(
         line = await reader.readline()
         if not line.endswith(b"\n"):
             raise ConnectionError("no result")
-        message: orders.Reply = orders.replies.decode(line)
+        message = orders.read_reply(line)
         if isinstance(message, Question):
             writer.write(orders.encode(why_keep(message.rule, message.unit)))
         elif isinstance(message, Counting):

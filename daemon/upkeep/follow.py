@@ -117,12 +117,12 @@ class Follower:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def _shift(self) -> None:
-        """Moves back with the file when its head was taken, or to its start when it was truncated."""
-        mark = self._read_mark()
-        if mark is not None and mark != self._mark:
-            self._mark = mark
+        """Moves back with the file when its head was taken, or to its start when it was truncated or written anew."""
+        mark, before = self._read_mark(), self._mark
+        self._mark = mark
+        if mark is not None and mark != before:
             self._offset = max(0, self._offset - mark[1])
-        elif os.fstat(self._fd).st_size < self._offset:
+        elif mark != before or os.fstat(self._fd).st_size < self._offset:
             self._offset, self._held = 0, b""
 
     def _read(self) -> Iterator[bytes]:

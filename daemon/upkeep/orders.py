@@ -77,6 +77,15 @@ replies: Final = msgspec.json.Decoder(Reply)
 answers: Final = msgspec.json.Decoder(str)
 
 
+def read_reply(line: bytes) -> Reply:
+    """The message in one line of the sweeper's. Raises ValueError when it is none."""
+    try:
+        reply: Reply = replies.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise ValueError(f"no message: {e}") from e
+    return reply
+
+
 def encode(message: Request | Reply | str) -> bytes:
     """One line, newline included. File names that are no UTF-8 are written with backslashes."""
     return _encoder.encode(message) + b"\n"

@@ -17,7 +17,10 @@ from .words import size, span
 PART: Final = ".part"  # being written; removed at start
 HEAD: Final = ".head"  # copied from the head of a file that is not collapsed yet
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
-_ARCHIVE: Final = re.compile(r"^(?P<live>.+)\.(?P<stamp>\d{8}T\d{6}\.\d{6}Z)(?P<packed>\.gz|\.zst|)$", re.DOTALL)
+_ARCHIVE: Final = re.compile(
+    r"^(?P<live>.+)\.(?P<stamp>[0-9]{8}T[0-9]{6}\.[0-9]{6}Z)(?P<packed>\.gz|\.zst|)$", re.DOTALL
+)
+_LAST_YEAR: Final = 9999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,7 +66,15 @@ class Archive:
 def parse_archive(name: str) -> tuple[str, str] | None:
     """The live file's name and the stamp in an archive's name; None for any other name."""
     found = _ARCHIVE.match(name)
-    return (found["live"], found["stamp"]) if found else None
+    return (found["live"], found["stamp"]) if found and _is_time(found["stamp"]) else None
+
+
+def _is_time(stamp: str) -> bool:
+    """Whether an archive may carry this stamp: a time of the calendar, and not the last there is."""
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).year < _LAST_YEAR
+    except ValueError:
+        return False
 
 
 def is_leftover(name: str, ending: str = PART) -> bool:

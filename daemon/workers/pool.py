@@ -276,7 +276,7 @@ class Pool:
                 return {}
             them = {str(w["name"]): Identity(int(w["pid"]), int(w["started_ticks"])) for w in known["workers"]}
             self._number = max(self._number, int(known["number"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return {}
         self._former = {name: who for name, who in them.items() if identity(who.pid) == who}
         return dict(self._former)

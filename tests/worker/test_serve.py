@@ -262,6 +262,17 @@ def test_serves_without_any_daemon_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+def test_what_it_logged_without_a_daemon_is_there_though_it_ended(tmp_path: Path) -> None:
+    with worker(tmp_path, digits()) as running:
+        running.daemon.close()
+        for _ in range(20):
+            assert running.predict(running.client(), clip("0123456789")).status_code == 200
+        running.end(signal.SIGKILL)
+        assert [line["status"] for line in running.lines("access.log") if line["path"] == "/api/predict"] == [200] * 20
+        assert any(line["event"] == "daemon away" for line in running.lines("modelward.log"))
+
+
+@pytest.mark.system
 def test_passes_over_a_provider_that_is_not_there_and_says_so(tmp_path: Path) -> None:
     with worker(tmp_path, digits(), providers=("NoSuchExecutionProvider", "CPUExecutionProvider")) as running:
         assert running.predict(running.client(), clip("0123456789")).status_code == 200

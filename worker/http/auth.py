@@ -111,16 +111,31 @@ def _cookie(header: str) -> str:
 def _same_origin(headers: Mapping[str, str]) -> bool:
     """Whether a browser says that the page which sends this came from here; other clients send no Origin."""
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    return origin is None or _place(origin) == headers.get("host")
 
 
 def _own_page(headers: Mapping[str, str]) -> bool:
     """False for what a browser sends on behalf of another site, DNS names bound to this machine included."""
-    host = urlsplit("//" + headers.get("host", "localhost")).hostname or ""
     origin = headers.get("origin")
     if origin is None:
         return True
-    return urlsplit(origin).netloc == headers.get("host") and (host == "localhost" or _is_address(host))
+    host = _host_of(headers.get("host", "localhost"))
+    return _place(origin) == headers.get("host") and (host == "localhost" or _is_address(host))
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None, which no Host header equals, for what is no address."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
+
+
+def _host_of(host: str) -> str:
+    try:
+        return urlsplit("//" + host).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_address(host: str) -> bool:

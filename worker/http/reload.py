@@ -40,5 +40,5 @@ async def look_again(daemon: Daemon) -> Decision:
     reply = await daemon.ask("POST", "/v1/rescan?wait=1")
     try:
         return msgspec.json.decode(reply.body, type=Decision)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Unreachable(f"its answer can't be read ({e})") from e

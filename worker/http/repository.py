@@ -130,7 +130,7 @@ async def _versions(daemon: Daemon) -> list[_Version]:
     reply = await daemon.ask("GET", "/v1/versions", seconds=LOOK_SECONDS)
     try:
         return msgspec.json.decode(reply.body, type=_Versions).versions
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Unreachable(f"its answer can't be read ({e})") from e
 
 
@@ -148,7 +148,7 @@ async def _choose(daemon: Daemon, model: str) -> None:
 def _check(reply: Reply, what: str) -> None:
     try:
         answer = msgspec.json.decode(reply.body, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Unreachable(f"its answer can't be read ({e})") from e
     if reply.status >= 400 or not answer.success:
         status = reply.status if 400 <= reply.status < 500 else 400

@@ -171,7 +171,7 @@ def _from_bytes(entry: Input, data: memoryview) -> Array:
     if entry.datatype == BYTES:
         strings: Array = np.empty(count, dtype=np.object_)
         strings[:] = _strings(entry.name, data, count)
-        return strings.reshape(entry.shape)
+        return _shaped(strings, entry)
     dtype = np.dtype(DTYPES[entry.datatype])
     if len(data) != count * dtype.itemsize:
         needed = count * dtype.itemsize
@@ -179,10 +179,18 @@ def _from_bytes(entry: Input, data: memoryview) -> Array:
     if entry.datatype == "BOOL":
         # any other byte would be a bool that is neither
         truth: Array = np.frombuffer(data, dtype=np.uint8) != 0
-        return truth.reshape(entry.shape)
+        return _shaped(truth, entry)
     # copied, for ONNX Runtime wants its inputs aligned
     array: Array = np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype)
-    return array.reshape(entry.shape)
+    return _shaped(array, entry)
+
+
+def _shaped(array: Array, entry: Input) -> Array:
+    """The elements in the shape sent, which is of any size beside a 0."""
+    try:
+        return array.reshape(entry.shape)
+    except (ValueError, OverflowError) as e:
+        raise _bad(f"the input {entry.name!r} has the shape {entry.shape}, which no memory holds") from e
 
 
 def _strings(name: str, data: memoryview, count: int) -> list[str]:
@@ -221,7 +229,8 @@ def _from_json(entry: Input) -> Array:
         nested = list[nested]
     # flat, or nested as the shape says: both are the protocol's
     values, reason = _as(raw, types.GenericAlias(list, element))
-    if values is None:
+    flat = values is not None
+    if not flat:
         values, reason = _as(raw, nested)
     if values is None:
         raise _bad(f"the data of {entry.name!r} is wrong: {reason}")
@@ -230,13 +239,14 @@ def _from_json(entry: Input) -> Array:
             array = np.array(values, dtype=DTYPES[entry.datatype])
     except (ValueError, OverflowError, TypeError) as e:
         raise _bad(f"the data of {entry.name!r} is no {entry.datatype}{entry.shape}: {e}") from e
-    if array.ndim != 1 and list(array.shape) != entry.shape:
+    # of texts numpy takes rows of different lengths as well: each is then one element
+    if not flat and list(array.shape) != entry.shape:
         raise _bad(f"the data of {entry.name!r} has the shape {list(array.shape)}, not {entry.shape}")
     if array.size != math.prod(entry.shape):
         raise _bad(
             f"the data of {entry.name!r} has {array.size} elements, its shape {entry.shape} takes another number"
         )
-    return array.reshape(entry.shape)
+    return _shaped(array, entry)
 
 
 def _as(raw: bytes, kind: Any) -> tuple[Any, str]:

@@ -83,7 +83,7 @@ async def _in_time(seconds: float) -> AsyncIterator[None]:
 
 def _announced(request: Request, max_bytes: int, overhead_bytes: int) -> AsyncIterator[bytes]:
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes + overhead_bytes:
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > max_bytes + overhead_bytes):
         raise _too_large(max_bytes)
     return _chunks(request, max_bytes + overhead_bytes, max_bytes)
 

@@ -91,7 +91,8 @@ def cmvn_from(words: list[str], file: str, key: str) -> Floats:
     if len(words) != FEATURE_SIZE:
         raise BadModel(f"cannot use {file}: {key} has {len(words)} numbers, expected {FEATURE_SIZE}")
     try:
-        values = np.array([float(word) for word in words], dtype=np.float32)
+        with np.errstate(over="ignore"):  # past the largest float is infinity, which is refused below
+            values = np.array([float(word) for word in words], dtype=np.float64).astype(np.float32)
     except ValueError as e:
         raise BadModel(f"cannot use {file}: {key}: {e}") from e
     if not np.isfinite(values).all():

@@ -34,6 +34,7 @@ _FLAVOURS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "sherpa": ("x", "x_length", "language", "text_norm"),
     }
 )
+_INT32: Final = 1 << 31
 _LENGTH_OUTPUT: Final = "encoder_out_lens"
 
 
@@ -181,9 +182,12 @@ def _integer(metadata: Mapping[str, str], key: str, default: int, name: str) -> 
     if text is None:
         return default
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise BadModel(f"cannot use {name}: metadata {key} is {text[:40]!r}, expected a whole number") from None
+    if not -_INT32 <= value < _INT32:  # graphs take their ids so
+        raise BadModel(f"cannot use {name}: metadata {key} is {text[:40]}, beyond what 32 bits hold")
+    return value
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -99,6 +99,8 @@ def read_graph(path: Path) -> Any:
             raise BadGraph(f"it is {cause}, and can't be parsed") from e
     if not model.graph.node or not model.graph.output:
         raise BadGraph("it holds no graph")
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise BadGraph("it holds a name that is no UTF-8")
     return model
 
 
@@ -164,6 +166,26 @@ def _graphs(model: Any) -> Iterator[Any]:
                 if attribute.HasField("g"):
                     waiting.append(attribute.g)
                 waiting.extend(attribute.graphs)
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """Every text that is looked at here: protobuf gives what is no UTF-8 as bytes, and does not mind."""
+    for imported in model.opset_import:
+        yield imported.domain
+    for function in model.functions:
+        yield from (function.domain, function.name)
+    for entry in model.metadata_props:
+        yield from (entry.key, entry.value)
+    for node in _nodes(model):
+        yield from (node.domain, node.op_type)
+    for value in (*model.graph.input, *model.graph.output):
+        yield value.name
+        if value.type.HasField("tensor_type"):
+            yield from (dimension.dim_param for dimension in value.type.tensor_type.shape.dim)
+    for tensor in _tensors(model):
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
 
 
 def _nodes(model: Any) -> Iterator[Any]:

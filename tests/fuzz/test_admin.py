@@ -1,0 +1,236 @@
+"""The admin API and the panel before hostile clients, and the command line before a hostile daemon."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.fakes.desk import RunningPanel, running_panel
+from tests.fuzz.strategies import JSON, altered_text, bytes_like, deep, fuzzed, twisted
+from tests.house import House
+
+from modelward.daemon.api.app import ROUTES
+from modelward.daemon.cli import render
+from modelward.daemon.cli.client import Client, parse_events
+from modelward.daemon.errors import ModelwardError
+from modelward.daemon.health.robots import refusal
+
+BODIES = ({"version": "v1"}, {"worker": "w1"}, {"dry_run": True, "force": True, "file": "access.log"}, {})
+PATHS = tuple(path.replace("{name}", "access.log").replace("{rollout}", "r1") for _, path, _, _ in ROUTES)
+LEFT_OUT = {"/v1/validate", "/v1/rescan", "/v1/sweep", "/v1/restart"}
+"""What waits or works; the names in their bodies are read as all others are."""
+HEAD = "Host: 127.0.0.1\r\nX-Modelward: 1\r\nConnection: close\r\n"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A daemon with nothing to serve and nobody to serve it."""
+    root = tmp_path_factory.mktemp("house")
+    house = House(root, {"workers": {"count": 1}, "validation": {"golden": "", "timeout": 60}})
+    try:
+        yield house.start()
+    finally:
+        house.close()
+
+
+def _asked(address: str | tuple[str, int], data: bytes, seconds: float) -> tuple[bytes, bytes]:
+    """The status and all of the answer, b"" when none came: to half a request nobody answers."""
+    kind = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    answer = b""
+    with socket.socket(kind) as connection:
+        connection.settimeout(seconds)
+        connection.connect(address)
+        try:
+            connection.sendall(data)
+            while more := connection.recv(65536):
+                answer += more
+        except (ConnectionError, TimeoutError):
+            pass
+    found = re.match(rb"HTTP/1\.1 (\d+)", answer)
+    return (found[1] if found else b""), answer
+
+
+def _request(method: str, path: str, body: bytes) -> bytes:
+    return f"{method} {path} HTTP/1.1\r\n{HEAD}Content-Length: {len(body)}\r\n\r\n".encode("latin-1", "replace") + body
+
+
+_BODIES = st.one_of(
+    twisted(*BODIES).map(lambda value: json.dumps(value).encode()),
+    JSON.map(lambda value: json.dumps(value).encode()),
+    bytes_like(*(json.dumps(body).encode() for body in BODIES)),
+    st.sampled_from((deep(30_000), b'{"version":' + b"9" * 5000 + b"}", b"\xff\xfe{\0}\0", b"x" * 70_000)),
+)
+_TARGETS = st.one_of(
+    st.sampled_from([path for path in PATHS if path not in LEFT_OUT]),
+    st.tuples(
+        st.sampled_from(
+            ("/v1/logs/", "/v1/rollouts/", "/v1/history?n=", "/v1/history?before=", "/v1/logs/access.log?lines=", "/")
+        ),
+        st.one_of(
+            st.sampled_from(
+                ("..%2f..%2fetc%2fpasswd", "%ed%a0%80", "%00", "-1", "9" * 16, "%d9%a3", "1e9", "a" * 3000)
+            ),
+            altered_text("access.log", "25").map(lambda text: re.sub(r"[^!-~]", "%ff", text)),
+        ),
+    ).map("".join),
+)
+
+
+@fuzzed(120)
+@given(method=st.sampled_from(("GET", "POST", "POST", "PUT", "OPTIONS")), path=_TARGETS, body=_BODIES)
+@example(method="POST", path="/v1/release", body=b'{"version":"\\ud800"}')
+@example(method="POST", path="/v1/hold", body=b'{"version":"\\ud800"}')
+@example(method="POST", path="/v1/rotate", body=b'{"dry_run":true,"file":"\\ud800"}')
+@example(method="POST", path="/v1/rotate", body=b'{"dry_run":true,"file":"/\\u0000"}')
+@example(method="GET", path="/v1/history?kind=%ed%a0%80", body=b"")
+def test_the_api_answers_every_request_and_never_fails(house: House, method: str, path: str, body: bytes) -> None:
+    status, answer = _asked(str(house.root / "run" / "api.sock"), _request(method, path, body), 20)
+    if path.startswith("/v1/events"):
+        return
+    assert status and (status < b"500" or (status == b"503" and path == "/ready")), answer[:600]
+    if status >= b"400" and method != "GET":
+        json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}")
+    assert house.process is not None and house.process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPanel]:
+    tokens = tmp_path_factory.mktemp("panel") / "tokens"
+    tokens.write_text("let-me-in\n")
+    with running_panel(token_file=str(tokens)) as running:
+        yield running
+
+
+WISHES = tuple(
+    f"{line} HTTP/1.1\r\n{HEAD}{more}\r\n{body}".encode()
+    for line, more, body in (
+        ("GET /", "", ""),
+        ("GET /static/panel.js", "If-None-Match: x\r\n", ""),
+        ("POST /login", "Content-Length: 21\r\n", '{"token":"let-me-in"}'),
+        ("GET /session", "Cookie: modelward-5000=abc; a=b\r\n", ""),
+        ("POST /v1/activate?wait=1", "Authorization: Bearer let-me-in\r\nContent-Length: 16\r\n", '{"version":"v1"}'),
+        ("GET /v1/status", "Origin: http://127.0.0.1:5000\r\nSec-Fetch-Site: same-origin\r\n", ""),
+        ("DELETE /session", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+    )
+)
+
+
+@fuzzed(120)
+@given(data=bytes_like(*WISHES, head=220))
+@example(data=b"GET /v1/status HTTP/1.1\r\nHost: [::1\r\nConnection: close\r\n\r\n")
+@example(data=b"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[\r\nConnection: close\r\n\r\n")
+@example(data=b"GET /session HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: \xff=\xfe;;=\r\nConnection: close\r\n\r\n")
+def test_the_panel_answers_every_request_and_never_fails(panel: RunningPanel, data: bytes) -> None:
+    status, answer = _asked(("127.0.0.1", panel.port), data, 0.1)
+    assert status < b"500", (data, answer[:600])
+    assert panel.ask("GET", "/health").status == 200
+
+
+STATUS: dict[str, Any] = {
+    "live": "v1", "serving": "v1", "ready": True, "state": "ready", "workers": {"ready": 1, "total": 2},
+    "rollout": None, "disk": {"mount": "/", "used_percent": 50.0, "free_bytes": 10}, "uptime_seconds": 12.5,
+    "alerts": [{"name": "a", "message": "m", "severity": "critical", "since": "2026-01-02T03:04:05Z"}],
+    "versions": [{"version": "v1", "state": "accepted", "verdict": {"accepted": True, "because": "", "gates": []}}],
+    "history": [{"id": 1, "time": "2026-01-02T03:04:05.000Z", "kind": "accepted", "because": "x"}],
+    "classes": [{"class": "logs", "path": "/x", "bytes": 1, "files": 2, "largest": []}],
+}  # fmt: skip
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(json.dumps(STATUS)) + json.dumps(STATUS).encode()
+
+
+@fuzzed(120)
+@given(
+    st.one_of(
+        twisted(STATUS).map(lambda value: b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(value).encode()),
+        bytes_like(ANSWER, b'HTTP/1.1 409 X\r\n\r\n{"error":{"message":"cannot","type":"t"}}'),
+        st.just(b"HTTP/1.1 200 OK\r\n\r\n" + deep(20_000)),
+        st.just(b'HTTP/1.1 200 OK\r\n\r\n{"a":' + b"9" * 5000 + b"}"),
+    )
+)
+def test_the_command_line_reads_any_answer_or_says_why_not(answer: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.shutdown(socket.SHUT_WR)
+        try:
+            found = _Given(ours).get("/v1/status")
+        except ModelwardError as e:
+            assert str(e).startswith("cannot ")
+            return
+    assert isinstance(found.data, dict)
+    _shown(found.data)
+
+
+class _Given(Client):
+    """A client whose connection is made already."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__("/nowhere")
+        self._connection = connection
+
+    def _ask(self, *words: Any) -> Any:
+        import http.client
+
+        from modelward.daemon.errors import Unreachable
+
+        connection = http.client.HTTPConnection("modelward", timeout=10)
+        connection.sock = self._connection
+        try:
+            connection.request("GET", "/v1/status")
+            response = connection.getresponse()
+            return self._answer(response.status, response.read(1 << 20))
+        except (OSError, http.client.HTTPException) as e:
+            raise Unreachable(self._why(e, True)) from e
+
+
+def _shown(value: Any, levels: int = 20) -> None:
+    """Every way in which a value of an answer is shown."""
+    if levels and isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _shown(inner, levels - 1)
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    for text in (
+        render.clean(value),
+        render.size(value),
+        render.span(value),
+        render.age(value, now),
+        render.local(value),
+    ):
+        assert text.isprintable() and "\n" not in text
+    if isinstance(value, dict):
+        render.table(("A", "B"), [(str(k), render.clean(v)) for k, v in value.items()], columns=40)
+
+
+@fuzzed(150)
+@given(
+    st.one_of(
+        JSON,
+        st.sampled_from((float("inf"), float("nan"), 10**400, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00")),
+    )
+)
+def test_nothing_that_is_shown_steers_a_terminal(value: Any) -> None:
+    _shown(value)
+
+
+@fuzzed(100)
+@given(
+    bytes_like(
+        b'event: rollout\ndata: {"a":1}\n\n: ping\n\ndata: {"b":\ndata: 2}\n\n', b"data: " + deep(20_000) + b"\n\n"
+    )
+)
+def test_events_are_objects_or_passed_over(data: bytes) -> None:
+    assert all(isinstance(event, dict) for event in parse_events(iter(io.BytesIO(data))))
+
+
+@fuzzed(80)
+@given(bytes_like(b'{"errcode":0,"errmsg":"ok"}', b'{"code":19001,"msg":"bad"}', deep(20_000)))
+def test_a_robots_answer_is_yes_or_a_short_reason(answer: bytes) -> None:
+    for way in ("dingtalk", "feishu", "wecom", "serverchan"):
+        assert len(refusal(way, answer)) < 400  # type: ignore[arg-type]
