@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -34,7 +34,15 @@ def _kind(message: Any) -> str:
 
 
 def _field(field: msgspec.structs.FieldInfo) -> str:
-    kind = _WORDS[field.type]
+    kind = _words(field.type)
     if field.default is msgspec.NODEFAULT:
         return f"`{field.name}`: {kind}, always"
     return f"`{field.name}`: {kind}, else `{msgspec.json.encode(field.default).decode()}`"
+
+
+def _words(kind: Any) -> str:
+    """A type, with its bounds where it has any."""
+    if get_origin(kind) is not Annotated:
+        return _WORDS[kind]
+    bare, meta = get_args(kind)
+    return f"{_WORDS[bare]} {meta.ge:g} to {meta.le:g}"
