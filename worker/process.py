@@ -23,7 +23,8 @@ from .logs import Logs
 from .protocol import WorkerSettings
 from .serve import Front
 from .service import Service
-from .work import Work
+from .slots import Slots
+from .work import Run, Work
 
 SPARE_DESCRIPTORS: Final = 64
 MOST_DESCRIPTORS: Final = 4096
@@ -46,6 +47,8 @@ class Process:
             queue=settings.queue,
             upload_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,
             audio_bytes=int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
+            slots=Slots(settings.slots, say=logs.events.warning),
+            ran=self._ran,
         )
         service = Service(
             settings=settings,
@@ -93,6 +96,7 @@ class Process:
         cut = self._front.cut()
         await self._control.drained()
         self._logs.events.info("worker ends", requests=self._counters.requests, cut=cut)
+        self._work.slots.close()
         control.cancel()
         leaving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -106,6 +110,12 @@ class Process:
             self._logs.events.warning("cannot wait for all requests: drain time is over", left=left)
             self._work.give_up()
             await self._front.drain(LAST_WORDS_SECONDS)
+
+    def _ran(self, run: Run) -> None:
+        self._counters.waited(run.began - run.asked)
+        self._logs.events.debug(
+            "ran", request=run.request, slot=run.slot, asked=run.asked, began=run.began, ended=run.ended
+        )
 
     def _stop(self) -> None:
         self._at_once = True

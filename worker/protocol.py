@@ -132,7 +132,10 @@ FromDaemon = Welcome | Prepare | Commit | Abort | ReopenLogs | Drain | Stop
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
-    """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`."""
+    """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`.
+
+    `slots` is the file through which the workers share the right to run the model ("": each for itself).
+    """
 
     name: str
     worker_socket: str
@@ -149,6 +152,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     token_file: str = ""
     log_dir: str = ""
     log_level: str = "info"
+    slots: str = ""
 
 
 class Candidate(msgspec.Struct, frozen=True):
