@@ -277,7 +277,7 @@ class Supervisor:
             token_file=workers.token_file,
             log_dir=str(self.config.logs.dir),
             log_level=self.config.logs.level,
-            slots=str(control.runtime_dir / slots.NAME),
+            slots=str(control.runtime_dir),
         )
         return settings, fd
 

@@ -35,15 +35,28 @@ class Lanes:
         self._busy = self._threads = 0
 
     def start(self, run: Callable[[], T], over: Callable[[], None]) -> asyncio.Future[T]:
-        """Runs it beside the event loop; the result. `over` is called when it has ended, before anyone sees that."""
+        """Runs it beside the event loop; the result. `over` is called when it has ended, before anyone sees that.
+
+        Raises RuntimeError when no thread can be had at all; then it has ended too.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._busy += 1
         if self._busy > self._threads:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"{self._name} {self._threads}", daemon=True).start()
+            self._add_thread(over)
         self._jobs.put(_Job(run, over, answer, loop))
         return answer
+
+    def _add_thread(self, over: Callable[[], None]) -> None:
+        try:
+            threading.Thread(target=self._work, name=f"{self._name} {self._threads + 1}", daemon=True).start()
+        except RuntimeError:
+            if not self._threads:
+                self._busy -= 1
+                over()
+                raise
+            return  # the system allows no more: those there are do it one after the other
+        self._threads += 1
 
     def _work(self) -> None:
         while True:

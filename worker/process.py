@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 import socket
@@ -20,7 +21,7 @@ from .engine import Engine, Load
 from .http.app import build_app
 from .http.auth import Gate
 from .logs import Logs
-from .protocol import WorkerSettings
+from .protocol import SLOT_FILES, WorkerSettings
 from .serve import Front
 from .service import Service
 from .slots import Slots
@@ -47,7 +48,7 @@ class Process:
             queue=settings.queue,
             upload_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,
             audio_bytes=int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
-            slots=Slots(settings.slots, say=logs.events.warning),
+            slots=_slots(settings.slots, logs),
             ran=self._ran,
         )
         service = Service(
@@ -96,7 +97,7 @@ class Process:
         cut = self._front.cut()
         await self._control.drained()
         self._logs.events.info("worker ends", requests=self._counters.requests, cut=cut)
-        self._work.slots.close()
+        self._work.close()
         control.cancel()
         leaving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -120,6 +121,11 @@ class Process:
     def _stop(self) -> None:
         self._at_once = True
         self._leaving.set()
+
+
+def _slots(directory: str, logs: Logs) -> tuple[Slots, Slots]:
+    running, decoding = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
+    return Slots(running, say=logs.events.warning), Slots(decoding, say=logs.events.warning)
 
 
 def _connections() -> int:

@@ -131,10 +131,14 @@ FromDaemon = Welcome | Prepare | Commit | Abort | ReopenLogs | Drain | Stop
 # what the daemon hands to the processes it starts, and what a validator says
 
 
+SLOT_FILES: Final = ("slots", "decode")
+"""For running the model and for decoding audio. The size of each is how many may do that at once."""
+
+
 class WorkerSettings(msgspec.Struct, frozen=True):
     """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`.
 
-    `slots` is the file through which the workers share the right to run the model ("": each for itself).
+    `slots` is the directory of SLOT_FILES, through which workers share what may be done at once ("": each for itself).
     """
 
     name: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +42,8 @@ class Work:
     """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
 
     `queue`: requests that may wait besides the one in work. `upload_bytes`: of all requests together.
-    `audio_bytes`: decoded samples above which no further clip is decoded. `ran` hears of each inference that ended.
+    `audio_bytes`: decoded samples above which no further clip is decoded. `slots`: for running the model and for
+    decoding, shared with other workers or not. `ran` hears of each inference that ended.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Work:
         queue: int,
         upload_bytes: int,
         audio_bytes: int,
-        slots: Slots | None = None,
+        slots: tuple[Slots, Slots] | None = None,
         ran: Callable[[Run], None] = lambda run: None,
     ) -> None:
         self.load = 0
@@ -61,11 +61,10 @@ class Work:
         self._upload_bytes, self._uploading = upload_bytes, 0
         self._audio_bytes, self._held = audio_bytes, 0
         self._less = asyncio.Event()
-        self.slots = slots or Slots()
+        self.slots, self._decoders = slots or (Slots(), Slots())
         self._ran = ran
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
-        self._inference = Lanes("inference")
-        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding")
+        self._inference, self._decoding = Lanes("inference"), Lanes("decoding")
 
     def check(self) -> None:
         """Raises Busy when a request that comes now could not be admitted."""
@@ -141,4 +140,10 @@ class Work:
 
     async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same beside inference."""
-        return await asyncio.wrap_future(self._decoding.submit(job, *args, **kwargs))
+        slot = await self._decoders.turn()
+        return await self._decoding.start(partial(job, *args, **kwargs), partial(self._decoders.free, slot))
+
+    def close(self) -> None:
+        """Takes no more part in what workers share."""
+        self.slots.close()
+        self._decoders.close()
