@@ -43,7 +43,7 @@ from .pulse import Pulse
 from .rolling import Rolling
 from .store import Entry, Store
 from .vigil import Vigil
-from .workers import listening
+from .workers import listening, slots
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
 from .workers.outdated import LOST_SECONDS, lost, outdated
@@ -255,6 +255,7 @@ class Supervisor:
         self.pool.limits = Limits(self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0)
         if self._listener is not None:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
+            slots.keep(self.config.control.runtime_dir, self.pool.wanted)
         peers = self.crew.peers()
         leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=self.clock.monotonic())]
         if self._awaited and self.clock.monotonic() - self._began > LOST_SECONDS:
@@ -284,6 +285,7 @@ class Supervisor:
             token_file=workers.token_file,
             log_dir=str(self.config.logs.dir),
             log_level=self.config.logs.level,
+            slots=str(control.runtime_dir),
         )
         return settings, fd
 
@@ -294,9 +296,7 @@ class Supervisor:
         """
         beat = min(SLOWEST_BEAT_SECONDS, max(0.5, self.config.rollout.bake / 5))
         serving = self.rolling.position.serving
-        if serving is None:
-            return Welcome(beat_seconds=beat)
-        return Welcome(serving.version, serving.artifact, beat)
+        return Welcome(serving.version, serving.artifact, beat) if serving else Welcome(beat_seconds=beat)
 
     def _worker_ended(self, ended: Ended) -> None:
         self.vigil.worker_ended(ended)

@@ -21,13 +21,28 @@ from .protocol import Beat
 WINDOW: Final = 512
 WINDOW_SECONDS: Final = 60.0
 BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WAIT_BUCKETS_SECONDS: Final = (0.001, 0.0025, *BUCKETS_SECONDS)
+
+
+class Histogram:
+    """Durations by length: `buckets` counts those up to each of `bounds`; the last those above all."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.buckets[bisect_left(self.bounds, seconds)] += 1
+        self.seconds += seconds
 
 
 class Counters:
     """Numbers of the beats. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
 
-    For /metrics: `answers` by class, `audio_seconds`, and of the answers that a model worked on how many fell into each
-    of BUCKETS_SECONDS and their sum. They outlive a swap.
+    For /metrics: `answers` by class, `audio_seconds`, and two histograms: of the answers that a model worked on, and of
+    the times that something ready for the model waited for it. They outlive a swap.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -39,8 +54,8 @@ class Counters:
         self._durations: deque[tuple[float, float]] = deque(maxlen=WINDOW)
         self.answers = {"2xx": 0, "4xx": 0, "5xx": 0}
         self.audio_seconds = 0.0
-        self.work_seconds = 0.0
-        self.buckets = [0] * (len(BUCKETS_SECONDS) + 1)  # the last: longer than every bound
+        self.work = Histogram(BUCKETS_SECONDS)
+        self.waits = Histogram(WAIT_BUCKETS_SECONDS)
 
     def begin(self) -> None:
         """A request for inference came in."""
@@ -54,11 +69,14 @@ class Counters:
         self.errors += status >= 500
         self.answers["5xx" if status >= 500 else "4xx" if status >= 400 else "2xx"] += 1
         if seconds is not None:
-            self.buckets[bisect_left(BUCKETS_SECONDS, seconds)] += 1
-            self.work_seconds += seconds
+            self.work.add(seconds)
         if seconds is not None and status < 500:
             self._durations.append((self._monotonic(), seconds))
         self.changed.set()
+
+    def waited(self, seconds: float) -> None:
+        """Something ready for the model waited so long for its turn."""
+        self.waits.add(seconds)
 
     def heard(self, audio_seconds: float) -> None:
         """So much audio was turned into text."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 import socket
@@ -20,10 +21,11 @@ from .engine import Engine, Load
 from .http.app import build_app
 from .http.auth import Gate
 from .logs import Logs
-from .protocol import WorkerSettings
+from .protocol import SLOT_FILES, WorkerSettings
 from .serve import Front
 from .service import Service
-from .work import Work
+from .slots import Slots
+from .work import Run, Work
 
 SPARE_DESCRIPTORS: Final = 64
 MOST_DESCRIPTORS: Final = 4096
@@ -46,6 +48,8 @@ class Process:
             queue=settings.queue,
             upload_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,
             audio_bytes=int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
+            slots=_slots(settings.slots, logs),
+            ran=self._ran,
         )
         service = Service(
             settings=settings,
@@ -93,6 +97,7 @@ class Process:
         cut = self._front.cut()
         await self._control.drained()
         self._logs.events.info("worker ends", requests=self._counters.requests, cut=cut)
+        self._work.close()
         control.cancel()
         leaving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -107,9 +112,20 @@ class Process:
             self._work.give_up()
             await self._front.drain(LAST_WORDS_SECONDS)
 
+    def _ran(self, run: Run) -> None:
+        self._counters.waited(run.began - run.asked)
+        self._logs.events.debug(
+            "ran", request=run.request, slot=run.slot, asked=run.asked, began=run.began, ended=run.ended
+        )
+
     def _stop(self) -> None:
         self._at_once = True
         self._leaving.set()
+
+
+def _slots(directory: str, logs: Logs) -> tuple[Slots, Slots]:
+    running, decoding = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
+    return Slots(running, say=logs.events.warning), Slots(decoding, say=logs.events.warning)
 
 
 def _connections() -> int:

@@ -135,8 +135,15 @@ FromDaemon = Welcome | Prepare | Commit | Abort | ReopenLogs | Drain | Stop
 # what the daemon hands to the processes it starts, and what a validator says
 
 
+SLOT_FILES: Final = ("slots", "decode")
+"""For running the model and for decoding audio. The size of each is how many may do that at once."""
+
+
 class WorkerSettings(msgspec.Struct, frozen=True):
-    """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`."""
+    """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`.
+
+    `slots` is the directory of SLOT_FILES, through which workers share what may be done at once ("": each for itself).
+    """
 
     name: str
     worker_socket: str
@@ -153,6 +160,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     token_file: str = ""
     log_dir: str = ""
     log_level: str = "info"
+    slots: str = ""
 
 
 class Candidate(msgspec.Struct, frozen=True):

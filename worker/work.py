@@ -1,6 +1,6 @@
-"""Runs models off the event loop, one inference at a time, first come first served piece by piece.
+"""Runs models off the event loop, first come first served piece by piece, as many at once as there are slots for.
 
-A request has one job in the lane at any time; a clip of many pieces queues anew for each, so short requests pass
+A request has one job in the line at any time; a clip of many pieces queues anew for each, so short requests pass
 between them. Decides who is let in. Invariant: requests admitted, bytes of uploads and bytes of decoded audio are all
 bounded.
 """
@@ -8,10 +8,15 @@ bounded.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
+
+from .lanes import Lanes
+from .slots import NO_SLOT, Slots
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,23 +26,45 @@ class Busy(Exception):
     """No room now; the text says which limit. The client may come again in a second."""
 
 
+@dataclass(eq=False)
+class Run:
+    """One job of inference: when it was asked for, when the model began and ended, seconds of the machine's monotonic
+    clock (the same for all processes). `request` is the name of the task that asked, `slot` -1 for none shared."""
+
+    request: str
+    slot: int
+    asked: float
+    began: float = 0.0
+    ended: float = 0.0
+
+
 class Work:
     """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
 
     `queue`: requests that may wait besides the one in work. `upload_bytes`: of all requests together.
-    `audio_bytes`: decoded samples above which no further clip is decoded.
+    `audio_bytes`: decoded samples above which no further clip is decoded. `slots`: for running the model and for
+    decoding, shared with other workers or not. `ran` hears of each inference that ended.
     """
 
-    def __init__(self, *, queue: int, upload_bytes: int, audio_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        queue: int,
+        upload_bytes: int,
+        audio_bytes: int,
+        slots: tuple[Slots, Slots] | None = None,
+        ran: Callable[[Run], None] = lambda run: None,
+    ) -> None:
         self.load = 0
         self.running: set[asyncio.Task[Any]] = set()
         self._queue = queue
         self._upload_bytes, self._uploading = upload_bytes, 0
         self._audio_bytes, self._held = audio_bytes, 0
         self._less = asyncio.Event()
-        # Two lanes, so that decoding an hour of audio does not stand before everybody's inference.
-        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
-        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding")
+        self.slots, self._decoders = slots or (Slots(), Slots())
+        self._ran = ran
+        # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
+        self._inference, self._decoding = Lanes("inference"), Lanes("decoding")
 
     def check(self) -> None:
         """Raises Busy when a request that comes now could not be admitted."""
@@ -94,8 +121,29 @@ class Work:
 
     async def infer(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `job` when its turn comes. Cancelled before its turn, it never runs; after it, its result is dropped."""
-        return await asyncio.wrap_future(self._inference.submit(job, *args, **kwargs))
+        task = asyncio.current_task()
+        run = Run(task.get_name() if task else "", NO_SLOT, time.monotonic())
+        run.slot = await self.slots.turn()
+
+        def timed() -> T:
+            run.began = time.monotonic()
+            try:
+                return job(*args, **kwargs)
+            finally:
+                run.ended = time.monotonic()
+
+        return await self._inference.start(timed, partial(self._over, run))
+
+    def _over(self, run: Run) -> None:
+        self.slots.free(run.slot)
+        self._ran(run)
 
     async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same beside inference."""
-        return await asyncio.wrap_future(self._decoding.submit(job, *args, **kwargs))
+        slot = await self._decoders.turn()
+        return await self._decoding.start(partial(job, *args, **kwargs), partial(self._decoders.free, slot))
+
+    def close(self) -> None:
+        """Takes no more part in what workers share."""
+        self.slots.close()
+        self._decoders.close()

@@ -126,6 +126,10 @@ class Edge:
     def _finish(self, scope: Scope, headers: Headers, trace: Trace) -> None:
         if trace.inference:
             self._service.counters.end(trace.status, trace.seconds)
+            answered, began = time.monotonic(), time.perf_counter() - trace.start
+            self._service.logs.events.debug(
+                "answered", request=trace.request_id, status=trace.status, came=answered - began, answered=answered
+            )
         self._service.logs.access(
             method=scope["method"],
             path=scope["path"][:PATH_CHARS],

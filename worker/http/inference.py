@@ -73,7 +73,7 @@ async def _answer(
 
 async def _within(request: Request, service: Service, verb: str, job: Coroutine[Any, Any, T], deadline: float) -> T:
     """Awaits `job` for as long as the client stays and the time allows."""
-    task = asyncio.create_task(job)
+    task = asyncio.create_task(job, name=trace_of(request.scope).request_id)
     gone = asyncio.create_task(_gone(request))
     service.work.running.add(task)
     try:

@@ -11,7 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..counters import BUCKETS_SECONDS, Counters, rss_bytes
+from ..counters import Histogram, rss_bytes
 from ..exposition import CONTENT_TYPE, Exposition, Metric
 from ..service import Service
 
@@ -26,6 +26,18 @@ METRICS: Final = (
         "modelward_worker_request_duration_seconds",
         "histogram",
         "From the last byte of a request to its answer, of those that a model worked on.",
+        _WORKER,
+    ),
+    Metric(
+        "modelward_worker_queue_wait_seconds",
+        "histogram",
+        "How long a clip's piece, or another request, that was ready for the model waited for its turn.",
+        _WORKER,
+    ),
+    Metric(
+        "modelward_worker_runs",
+        "gauge",
+        "Runs of the model in progress; more than one: slots of idle workers.",
         _WORKER,
     ),
     Metric("modelward_worker_audio_seconds_total", "counter", "Audio that was turned into text.", _WORKER),
@@ -50,6 +62,7 @@ def exposition(service: Service) -> str:
     out.add("modelward_worker_requests_inflight", counters.inflight, worker=name)
     out.add("modelward_worker_resident_memory_bytes", rss_bytes(), worker=name)
     out.add("modelward_worker_audio_seconds_total", counters.audio_seconds, worker=name)
+    out.add("modelward_worker_runs", service.work.slots.running, worker=name)
     out.add("modelward_worker_queue_length", service.work.load, worker=name)
     out.add("modelward_worker_queue_limit", service.settings.queue, worker=name)
     out.add("modelward_worker_draining", float(service.draining()), worker=name)
@@ -58,14 +71,15 @@ def exposition(service: Service) -> str:
     if (current := service.engine.current) is not None:
         labels = {"version": current.version, "digest": current.digest}
         out.add("modelward_worker_model_info", 1, worker=name, **labels)
-    _histogram(out, counters, name)
+    _histogram(out, "modelward_worker_request_duration_seconds", counters.work, name)
+    _histogram(out, "modelward_worker_queue_wait_seconds", counters.waits, name)
     return out.text()
 
 
-def _histogram(out: Exposition, counters: Counters, name: str) -> None:
-    metric, below = "modelward_worker_request_duration_seconds", 0
-    for bound, count in zip((*map(str, BUCKETS_SECONDS), "+Inf"), counters.buckets, strict=True):
+def _histogram(out: Exposition, metric: str, histogram: Histogram, worker: str) -> None:
+    below = 0
+    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.buckets, strict=True):
         below += count
-        out.add(metric, below, suffix="_bucket", worker=name, le=bound)
-    out.add(metric, counters.work_seconds, suffix="_sum", worker=name)
-    out.add(metric, below, suffix="_count", worker=name)
+        out.add(metric, below, suffix="_bucket", worker=worker, le=bound)
+    out.add(metric, histogram.seconds, suffix="_sum", worker=worker)
+    out.add(metric, below, suffix="_count", worker=worker)

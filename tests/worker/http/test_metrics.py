@@ -70,7 +70,7 @@ def test_a_duration_on_a_bound_falls_into_its_bucket() -> None:
     for seconds in (0.005, 0.0051, 61.0, None):
         counters.begin()
         counters.end(200, seconds)
-    assert counters.buckets[:2] == [1, 1]
-    assert counters.buckets[-1] == 1
-    assert len(counters.buckets) == len(BUCKETS_SECONDS) + 1
+    assert counters.work.buckets[:2] == [1, 1]
+    assert counters.work.buckets[-1] == 1
+    assert len(counters.work.buckets) == len(BUCKETS_SECONDS) + 1
     assert counters.answers == {"2xx": 4, "4xx": 0, "5xx": 0}
