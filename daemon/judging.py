@@ -11,13 +11,13 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from ..worker.protocol import Candidate, GateDone, GateStarted
+from ..worker.release import installed
 from .clock import Clock
 from .config import Config
 from .ledger import CannotKeep, Ledger
@@ -113,16 +113,17 @@ class Judging:
 
     async def _recall(self, sight: RootSeen) -> None:
         """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
-        conditions = self.conditions()
+        conditions = ""
         for seen in sight.versions:
             entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
             if entry is None or entry.state is not State.SEEN or known is None:
                 continue
+            conditions = conditions or self.conditions()
             entry.arrived = min(entry.arrived, known.arrived)
             if known.fingerprint != seen.fingerprint:
                 continue
             record = await self._ledger.do(
-                lambda store, name=entry.name, digest=known.digest: store.verdict(name, digest, conditions)  # type: ignore[misc]
+                lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(name, digest, under)  # type: ignore[misc]
             )
             with suppress(ValueError):
                 if record is not None and _usable(verdict := v.from_record(record)):
@@ -132,9 +133,7 @@ class Judging:
         """What a verdict depends on beside the version's bytes; under others it is judged anew."""
         config = self._config()
         parts: list[Any] = [config.validation, config.models.kind, config.workers.threads, config.workers.providers]
-        for package in ("onnxruntime", "modelward"):
-            with suppress(ModuleNotFoundError):
-                parts.append(package_version(package))
+        parts += [version for package in ("onnxruntime", "modelward") if (version := installed(package))]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     # judging

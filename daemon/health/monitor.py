@@ -136,7 +136,8 @@ class Monitor:
             figures.append(Figure("daemon_resident_bytes", float(own.resident_bytes)))
         if machine.oom_kills is not None:
             known = before.machine.oom_kills if before else machine.oom_kills
-            self._kills.append((now, max(0, machine.oom_kills - (known or 0))))
+            if machine.oom_kills > (known or 0):
+                self._kills.append((now, machine.oom_kills - (known or 0)))
             figures.append(Figure("oom_kills", float(sum(n for at, n in self._kills if now - at <= RECENT_SECONDS))))
         return figures
 
