@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,6 +30,9 @@ bench: .venv/stamp  ## a full-size model compiled and swapped under load; sweeps
 	$(RUN) tests/bench/compile_bench.py $(BENCH)
 	$(RUN) -m tests.bench.swap_bench $(BENCH)
 	$(RUN) -m tests.bench.sweep_bench
+
+docs: .venv/stamp  ## write the pages that are made from the code anew
+	PYTHONPATH=.imports $(BIN)/python -m tests.pages
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

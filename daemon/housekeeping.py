@@ -105,21 +105,20 @@ class Housekeeping:
         return done
 
     async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
-        """Rotates what is due; archives of ours are compressed once every writer has let go of them."""
+        """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
         rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
         done = await self._upkeep.aside(rotate)
         if not dry_run and not done.get("tell_writers"):
-            await self._upkeep.aside(partial(self._upkeep.compress, own=False))
+            await self._upkeep.aside(partial(self._upkeep.compress, reopened=False))
         elif not dry_run:
             await self._rotated(done)
         return done
 
     async def _rotated(self, done: Json) -> None:
-        """What follows when files of ours were rotated; nothing when none were."""
+        """What follows when files whose writers reopen were rotated; nothing when none were."""
         if done.get("tell_writers"):
             await self._writers_reopened()
-            await self._upkeep.aside(partial(self._upkeep.compress, own=True))
-            await self._upkeep.aside(partial(self._upkeep.compress, own=False))
+            await self._upkeep.aside(partial(self._upkeep.compress, reopened=True))
             self._ledger.note("rotated", "", "log files rotated", rotation=done)
 
     async def logs(self) -> Json:

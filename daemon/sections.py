@@ -1,7 +1,8 @@
-"""The configuration as frozen models: one class a TOML table, one attribute a key, every default.
+"""The configuration as frozen models: one class a TOML table, one attribute a key, every default, every meaning.
 
 Durations are float seconds, sizes int bytes; what zero means stands on the field. A path that may be left out is a text
-and "" then. The only attributes that differ from their keys are Python's own words: `class_` and `for_`.
+and "" then. The only attributes that differ from their keys are Python's own words: `class_` and `for_`. The
+descriptions are what docs/configuration.md and the manual page print.
 """
 
 from __future__ import annotations
@@ -27,117 +28,230 @@ class Section(Table):
 class Models(Section):
     """Where versions arrive and how one of them is chosen."""
 
-    root: AbsolutePath = Path("/var/lib/modelward/models")
-    link: Annotated[str, checks.plain_name] = "current"
-    kind: Literal["sensevoice", "tensor"] = "sensevoice"
-    activation: Literal["auto", "manual"] = "auto"
-    settle: Annotated[float, duration(0, HOUR)] = 2.0  # 0: an unmarked copy is judged at once
-    rescan: Annotated[float, duration(0.05, HOUR)] = 5.0
-    rejected_link: Literal["restore", "keep"] = "restore"
-    keep: Annotated[int, whole(0, 10_000)] = 3
+    root: AbsolutePath = Field(
+        default=Path("/var/lib/modelward/models"), description="Drop-in directory, one sub-directory a version."
+    )
+    link: Annotated[str, checks.plain_name] = Field(
+        default="current",
+        description="Symbolic link inside `root` that names the live version; `ln` and `mv` may move it.",
+    )
+    kind: Literal["sensevoice", "tensor"] = Field(
+        default="sensevoice",
+        description="What versions are: SenseVoice, or `tensor`: any ONNX model, tensors in and out.",
+    )
+    activation: Literal["auto", "manual"] = Field(
+        default="auto",
+        description="`auto`: the highest accepted version that is not held goes live; `manual`: only the link decides.",
+    )
+    settle: Annotated[float, duration(0, HOUR)] = Field(
+        default=2.0, description="Quiet time before an unmarked copy is judged; 0: at once."
+    )
+    rescan: Annotated[float, duration(0.05, HOUR)] = Field(
+        default=5.0, description="How often to look at the model root, in case an event was missed."
+    )
+    rejected_link: Literal["restore", "keep"] = Field(
+        default="restore",
+        description="`restore`: a link to a rejected version is put back; `keep`: it is left, with an alert.",
+    )
+    keep: Annotated[int, whole(0, 10_000)] = Field(
+        default=3, description="Versions kept besides those that are live, previous, held or serving."
+    )
 
 
 class Validation(Section):
     """How a candidate is judged."""
 
-    timeout: Annotated[float, duration(1, DAY)] = 120.0
-    memory: Annotated[int, size(64 * _MIB, zero=True)] = 4 * _GIB  # 0: no limit
-    checksums: Literal["if-present", "required"] = "if-present"
-    public_keys: tuple[Annotated[str, checks.minisign_key], ...] = ()
-    golden: OptionalPath = "/etc/modelward/golden"  # "": none
-    max_error_rate: Annotated[float, number(0, 1)] = 0.10
-    max_latency_ratio: Annotated[float, number(above=0, at_most=1000)] = 2.0
-    compile: Literal["exact", "fast", "off"] = "exact"
+    timeout: Annotated[float, duration(1, DAY)] = Field(default=120.0, description="Wall time for one judgement.")
+    memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
+        default=4 * _GIB, description="Memory that one judgement may take; 0: no limit."
+    )
+    checksums: Literal["if-present", "required"] = Field(
+        default="if-present",
+        description="Whether a version must bring `SHA256SUMS`; one that is there is always checked.",
+    )
+    public_keys: tuple[Annotated[str, checks.minisign_key], ...] = Field(
+        default=(), description="minisign public keys; not empty: `SHA256SUMS.minisig` must verify with one of them."
+    )
+    golden: OptionalPath = Field(
+        default="/etc/modelward/golden",
+        description='Clips and their texts, NAME.wav with NAME.txt; "": only what a version ships itself.',
+    )
+    max_error_rate: Annotated[float, number(0, 1)] = Field(
+        default=0.10, description="Character error rate over the golden set, at most."
+    )
+    max_latency_ratio: Annotated[float, number(above=0, at_most=1000)] = Field(
+        default=2.0, description="Time a clip against the live version's, same clips, same run, at most."
+    )
+    compile: Literal["exact", "fast", "off"] = Field(
+        default="exact",
+        description="What a compiled form must share with the original: `exact`: every bit of the logits; "
+        "`fast`: texts, tags and times on the clips; `off`: nothing is compiled.",
+    )
 
 
 class Rollout(Section):
     """How the workers move from one version to another."""
 
-    canary: Annotated[int, whole(0, 1024)] = 1  # 0: all one after another
-    bake: Annotated[float, duration(0, DAY)] = 10.0  # 0: no watching
-    max_error_ratio: Annotated[float, number(0, 1)] = 0.02
-    max_latency_ratio: Annotated[float, number(above=0, at_most=1000)] = 2.0
-    reload_timeout: Annotated[float, duration(1, DAY)] = 60.0
-    overlap: Literal["auto", "required"] = "auto"
+    canary: Annotated[int, whole(0, 1024)] = Field(
+        default=1,
+        description="Workers moved first; 0: all one after another.",
+    )
+    bake: Annotated[float, duration(0, DAY)] = Field(
+        default=10.0,
+        description="How long the first are watched before the others follow, and all of them afterwards; "
+        "0: not at all.",
+    )
+    max_error_ratio: Annotated[float, number(0, 1)] = Field(
+        default=0.02, description="Share of requests that may fail while watched, above the old version's."
+    )
+    max_latency_ratio: Annotated[float, number(above=0, at_most=1000)] = Field(
+        default=2.0, description="95th percentile of the answers while watched, against the old version's, at most."
+    )
+    reload_timeout: Annotated[float, duration(1, DAY)] = Field(
+        default=60.0, description="For one worker to load and warm the version."
+    )
+    overlap: Literal["auto", "required"] = Field(
+        default="auto",
+        description="`auto`: old and new side by side, or unload first when memory is short; "
+        "`required`: refuse instead.",
+    )
 
 
 class Workers(Section):
     """The processes that answer requests."""
 
-    count: Annotated[int, whole(0, 1024)] = 0  # 0: one for each CPU
-    threads: Annotated[int, whole(1, 1024)] = 1
-    providers: tuple[Annotated[str, checks.provider_name], ...] = ("CPUExecutionProvider",)
-    listen: Annotated[str, checks.address] = "127.0.0.1:7860"
-    token_file: OptionalPath = ""  # "": no token is asked for
-    drain: Annotated[float, duration(0, DAY)] = 30.0  # 0: requests under way are cut off
-    queue: Annotated[int, whole(1, 100_000)] = 64
-    max_upload: Annotated[int, size(_KIB)] = 64 * _MIB
-    max_audio: Annotated[float, duration(1, DAY)] = HOUR
-    request_timeout: Annotated[float, duration(1, DAY)] = 300.0
-    memory: Annotated[int, size(64 * _MIB, zero=True)] = 0  # 0: no limit
+    count: Annotated[int, whole(0, 1024)] = Field(default=0, description="How many; 0: one for each CPU.")
+    threads: Annotated[int, whole(1, 1024)] = Field(default=1, description="ONNX Runtime's intra-op threads in each.")
+    providers: tuple[Annotated[str, checks.provider_name], ...] = Field(
+        default=("CPUExecutionProvider",),
+        description="ONNX Runtime's execution providers in order of preference; a missing one is said and passed over.",
+    )
+    listen: Annotated[str, checks.address] = Field(
+        default="127.0.0.1:7860", description="Where the service answers; ignored under socket activation."
+    )
+    token_file: OptionalPath = Field(
+        default="",
+        description='Bearer tokens, one a line, for every route but /health and /ready; "": none is asked for.',
+    )
+    drain: Annotated[float, duration(0, DAY)] = Field(
+        default=30.0, description="For requests under way when a worker ends; 0: they are cut off."
+    )
+    queue: Annotated[int, whole(1, 100_000)] = Field(
+        default=64, description="Waiting requests in a worker; beyond: 503 with Retry-After."
+    )
+    max_upload: Annotated[int, size(_KIB)] = Field(default=64 * _MIB, description="One request's body.")
+    max_audio: Annotated[float, duration(1, DAY)] = Field(default=HOUR, description="One clip's length.")
+    request_timeout: Annotated[float, duration(1, DAY)] = Field(
+        default=300.0,
+        description="One request, waiting included.",
+    )
+    memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
+        default=0, description="Of each worker; above it the worker is replaced, drained first; 0: no limit."
+    )
 
 
 class Control(Section):
     """Where the daemon keeps its sockets, its state and what it compiled."""
 
-    runtime_dir: AbsolutePath = Path("/run/modelward")
-    state_dir: AbsolutePath = Path("/var/lib/modelward")
-    cache_dir: AbsolutePath = Path("/var/cache/modelward")
+    runtime_dir: AbsolutePath = Field(
+        default=Path("/run/modelward"),
+        description="api.sock and workers.sock, mode 0660.",
+    )
+    state_dir: AbsolutePath = Field(
+        default=Path("/var/lib/modelward"), description="state.db: history, verdicts, held versions."
+    )
+    cache_dir: AbsolutePath = Field(
+        default=Path("/var/cache/modelward"), description="What was made of accepted versions; workers load from here."
+    )
 
 
 class Panel(Section):
     """The page for operators, and the admin API over TCP."""
 
-    listen: Annotated[str, checks.address_or_none] = "127.0.0.1:5000"  # "": off
-    token_file: OptionalPath = ""
+    listen: Annotated[str, checks.address_or_none] = Field(default="127.0.0.1:5000", description='Where; "": off.')
+    token_file: OptionalPath = Field(
+        default="",
+        description="Bearer tokens, one a line. Required unless `listen` is a loopback address; "
+        "once set, needed there too for whatever changes state.",
+    )
 
 
 class _Rotation(Section):
     """What our own logs and other programs' have in common."""
 
-    every: Annotated[float, duration(0)] = DAY  # 0: not by time
-    max_size: Annotated[int, size(4 * _KIB, zero=True)] = 100 * _MIB  # 0: not by size
-    keep: Annotated[int, whole(0, 100_000)] = 30
-    max_age: Annotated[float, duration(0)] = 30 * DAY  # 0: no limit
-    max_total: Annotated[int, size(zero=True)] = _GIB  # 0: no limit
-    compress: Literal["gzip", "zstd", "none"] = "gzip"
+    every: Annotated[float, duration(0)] = Field(default=DAY, description="Rotate at least so often; 0: not by time.")
+    max_size: Annotated[int, size(4 * _KIB, zero=True)] = Field(
+        default=100 * _MIB, description="Rotate when a file is so big; 0: not by size."
+    )
+    keep: Annotated[int, whole(0, 100_000)] = Field(default=30, description="Rotated files kept of each log.")
+    max_age: Annotated[float, duration(0)] = Field(default=30 * DAY, description="Older rotated files go; 0: no limit.")
+    max_total: Annotated[int, size(zero=True)] = Field(
+        default=_GIB,
+        description="All rotated files together; 0: no limit.",
+    )
+    compress: Literal["gzip", "zstd", "none"] = Field(default="gzip", description="How rotated files are compressed.")
 
 
 class LogsExtra(_Rotation):
     """Log files of another program."""
 
-    path: Annotated[str, checks.path_pattern]
-    method: Literal["reopen", "collapse", "rename"] = "collapse"
-    copytruncate: bool = False  # where the file system cannot collapse: copy and truncate, which may lose lines
+    path: Annotated[str, checks.path_pattern] = Field(description="Which files; * matches within one directory.")
+    method: Literal["reopen", "collapse", "rename"] = Field(
+        default="collapse",
+        description="What the writer does. `collapse`: it only appends; `rename`: it opens the file for each line; "
+        "`reopen`: it opens a new one, told to if it is attached; the old one is compressed once it has.",
+    )
+    copytruncate: bool = Field(
+        default=False, description="Where the file system cannot collapse: copy and truncate, which may lose lines."
+    )
 
 
 class Logs(_Rotation):
     """Our own log files, and those of others that are rotated along."""
 
-    dir: AbsolutePath = Path("/var/log/modelward")
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    extra: tuple[LogsExtra, ...] = ()
+    dir: AbsolutePath = Field(
+        default=Path("/var/log/modelward"), description="modelward.log, access.log, error.log, debug.log."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is worth a line; `debug` also writes debug.log."
+    )
+    extra: tuple[LogsExtra, ...] = Field(default=(), description="Other programs' logs, one table each.")
 
 
 class DiskClass(Section):
     """A directory with a quota of its own."""
 
-    name: Annotated[str, checks.class_name]
-    path: AbsolutePath
-    max_age: Annotated[float, duration(0)] = DAY  # 0: no limit
-    max_bytes: Annotated[int, size(zero=True)] = 5 * _GIB  # 0: no limit
-    max_files: Annotated[int, whole(0, 2**40)] = 0  # 0: no limit
+    name: Annotated[str, checks.class_name] = Field(description="What the class is called in `modelward disk`.")
+    path: AbsolutePath = Field(description="The directory; nothing outside it and no link in it is touched.")
+    max_age: Annotated[float, duration(0)] = Field(default=DAY, description="Older files go; 0: no limit.")
+    max_bytes: Annotated[int, size(zero=True)] = Field(
+        default=5 * _GIB, description="Beyond it the oldest files go; 0: no limit."
+    )
+    max_files: Annotated[int, whole(0, 2**40)] = Field(
+        default=0, description="Beyond so many the oldest files go; 0: no limit."
+    )
 
 
 class Disk(Section):
     """When the disk is swept, and what is spared."""
 
-    check: Annotated[float, duration(1, DAY)] = MINUTE
-    min_age: Annotated[float, duration(0)] = 10 * MINUTE
-    min_free: Annotated[Share, checks.share] = Share(percent=10)
-    target_free: Annotated[Share, checks.share] = Share(percent=15)
+    check: Annotated[float, duration(1, DAY)] = Field(default=MINUTE, description="How often to look.")
+    min_age: Annotated[float, duration(0)] = Field(
+        default=10 * MINUTE,
+        description="Nothing younger, by the later of its change and modification times, is ever removed.",
+    )
+    min_free: Annotated[Share, checks.share] = Field(
+        default=Share(percent=10),
+        description="Below it, sweep past the quotas in class order until `target_free`.",
+    )
+    target_free: Annotated[Share, checks.share] = Field(
+        default=Share(percent=15),
+        description="Where such a sweep ends.",
+    )
     class_: tuple[DiskClass, ...] = Field(
-        default=(DiskClass(name="uploads", path=Path("/var/lib/modelward/uploads")),), alias="class"
+        default=(DiskClass(name="uploads", path=Path("/var/lib/modelward/uploads")),),
+        alias="class",
+        description="Directories with a quota of their own, one table each; none given: `uploads`, as below.",
     )
 
 
@@ -148,24 +262,37 @@ def _five_below(given: dict[str, Any]) -> float:
 class AlertRule(Section):
     """A figure that raises an alert while it is `above` for `for_` seconds, until it is back at `clear`."""
 
-    metric: Annotated[str, checks.metric_name] = "disk_used_percent"
-    above: Annotated[float, number()] = 90.0
-    for_: Annotated[float, duration(0, DAY)] = Field(default=60.0, alias="for")
-    clear: Annotated[float, number()] = Field(default_factory=_five_below)  # not given: 5 below `above`
+    metric: Annotated[str, checks.metric_name] = Field(
+        default="disk_used_percent", description="One of the figures in docs/metrics.md."
+    )
+    above: Annotated[float, number()] = Field(default=90.0, description="Above it the figure is alarming.")
+    for_: Annotated[float, duration(0, DAY)] = Field(
+        default=60.0, alias="for", description="So long without a break before the alert fires."
+    )
+    clear: Annotated[float, number()] = Field(
+        default_factory=_five_below, description="At or below it the alert ends; not given: 5 below `above`."
+    )
 
 
 class Monitor(Section):
     """What is measured, how often, and what is alarming."""
 
-    interval: Annotated[float, duration(1, HOUR)] = 10.0
-    alert: tuple[AlertRule, ...] = (AlertRule(),)
+    interval: Annotated[float, duration(1, HOUR)] = Field(default=10.0, description="How often to measure.")
+    alert: tuple[AlertRule, ...] = Field(
+        default=(AlertRule(),),
+        description="Rules of your own, one table each; built-in ones for the same figure give way (docs/metrics.md).",
+    )
 
 
 class Alerts(Section):
     """Who is told."""
 
-    to: tuple[Annotated[str, checks.alert_url], ...] = ()
-    repeat: Annotated[float, duration(0)] = 4 * HOUR  # 0: said once
+    to: tuple[Annotated[str, checks.alert_url], ...] = Field(
+        default=(), description="Apprise addresses: mail, DingTalk, Feishu, WeCom, Slack, webhook, …"
+    )
+    repeat: Annotated[float, duration(0)] = Field(
+        default=4 * HOUR, description="How often a lasting alert is told again; 0: said once."
+    )
 
 
 class Config(Section):

@@ -151,6 +151,7 @@ class Supervisor:
         await self.rolling.decide()
         self.channel.open()
         await self._listen()
+        await asyncio.to_thread(self.watch.check)
         self.vigil.look()
         await self.api.open()
         await self.panel.open()

@@ -99,7 +99,7 @@ class House:
                 usual.setdefault(name, {}).update(keys)
         lines = []
         for name, keys in usual.items():
-            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+            lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     # the daemon
@@ -316,6 +316,15 @@ class Load:
 def clip(name: str = "5551234") -> bytes:
     """One of the demo's clips."""
     return clips()[name].read_bytes()
+
+
+def _toml(value: object) -> str:
+    """JSON's words are TOML's, but for tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
 
 
 def _environment(*first: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a release holds: every module, and everything that `modelward install` puts in place."""
+"""What a release holds: every module, everything that `modelward install` puts in place, and the manual pages."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def test_the_wheel_holds_every_module_and_every_file_that_is_installed(tmp_path:
             assert f"modelward/{path.relative_to(REPOSITORY)}" in names
     for source in (*FILES, CONFIG[0]):
         assert f"modelward/{source}" in names
+    for page in ("man1/modelward.1", "man5/modelward.toml.5"):
+        assert any(name.endswith(f".data/data/share/man/{page}") for name in names)
 
 
 def test_every_package_is_listed() -> None:

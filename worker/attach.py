@@ -37,9 +37,16 @@ class Attachment(Generic[Model]):
     """One program's place among the workers. Thread-safe; `model` is None until the first version is loaded."""
 
     def __init__(
-        self, load: Callable[[str, str], Model], name: str, path: str, aside: bool, on_stop: Callable[[], None]
+        self,
+        load: Callable[[str, str], Model],
+        name: str,
+        path: str,
+        aside: bool,
+        on_stop: Callable[[], None],
+        on_reopen: Callable[[], None],
     ) -> None:
-        self._load, self._name, self._path, self._aside, self._on_stop = load, name, path, aside, on_stop
+        self._load, self._name, self._path, self._aside = load, name, path, aside
+        self._on_stop, self._on_reopen = on_stop, on_reopen
         self._lock = threading.Lock()
         self._current: tuple[str, str, Model] | None = None
         self._prepared: tuple[str, str, str, Model | None] | None = None
@@ -147,6 +154,10 @@ class Attachment(Generic[Model]):
         elif kind == "abort":
             self._prepared = None
         elif kind == "reopen_logs":
+            try:
+                self._on_reopen()
+            except Exception:  # noqa: BLE001 - the program's own; unanswered, the daemon says who did not reopen
+                return
             _send(s, "reopened")
         elif kind in ("drain", "stop"):
             self._on_stop()
@@ -227,15 +238,17 @@ def attach(
     socket: str = "",
     aside: bool = True,
     on_stop: Callable[[], None] = lambda: None,
+    on_reopen: Callable[[], None] = lambda: None,
 ) -> Attachment[Model]:
     """Joins the daemon behind `socket` (default MODELWARD_WORKERS, else /run/modelward/workers.sock); returns at once.
 
     `load(artifact, version)` gets the directory to load from and returns whatever the program calls a model; raising
     refuses the version. `aside=False` for a program that can't hold two models: it loads at the swap. `on_stop` is
-    called when the daemon asks the program to drain or stop; by default nothing happens then.
+    called when the daemon asks the program to drain or stop, `on_reopen` when its log files were renamed (`logs.extra`
+    with the method `reopen`): they are compressed once it has returned. By default nothing happens at either.
     """
     path = socket or os.environ.get("MODELWARD_WORKERS", "") or DEFAULT_SOCKET
-    attachment = Attachment(load, name, path, aside, on_stop)
+    attachment = Attachment(load, name, path, aside, on_stop, on_reopen)
     attachment._thread.start()
     return attachment
 

@@ -70,15 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(argv: list[str]) -> int:
+def tree(*known: str) -> argparse.ArgumentParser:
+    """The argument tree. Of the verbs only those in `known` get their own arguments: each loads its file for them."""
     parser = _Parser(prog="modelward", description="Keeps a speech-recognition service alive while its model changes.")
     parser.add_argument("--version", dest="show_version", action="store_true", help="print the version and end")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
-    named = next((word for word in argv if not word.startswith("-")), "")
     for verb, summary in VERBS.items():
         of_verb = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if verb == named:
+        if verb in known:
             importlib.import_module(_module(verb)).arguments(of_verb)
+    return parser
+
+
+def _run(argv: list[str]) -> int:
+    parser = tree(next((word for word in argv if not word.startswith("-")), ""))
     args = parser.parse_args(argv)
     if args.show_version:
         from importlib.metadata import version

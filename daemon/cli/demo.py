@@ -27,6 +27,7 @@ from .demo_steps import Scratch
 from .render import items
 
 DEFAULT_PORT: Final = 7860
+PANEL_PORT: Final = 5000
 _BUILD_SECONDS: Final = 600.0
 _READY_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 45.0
@@ -46,10 +47,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when everything worked and was ended from the keyboard, 1 when something did not start."""
-    port = _port(args.port)
+    ports = _port(args.port, DEFAULT_PORT), _port(None, PANEL_PORT)
     if args.dir is None:
         with tempfile.TemporaryDirectory(prefix="modelward-demo-", ignore_cleanup_errors=True) as name:
-            return asyncio.run(_demo(Scratch(Path(name).resolve(), port), args.check, SystemClock()))
+            return asyncio.run(_demo(Scratch(Path(name).resolve(), *ports), args.check, SystemClock()))
     root = args.dir.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -57,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
             raise Refused(f"cannot use {root}: it is not empty; name a new directory")
     except OSError as e:
         raise Refused(f"cannot use {root}: {e.strerror}") from e
-    return asyncio.run(_demo(Scratch(root.resolve(), port), args.check, SystemClock()))
+    return asyncio.run(_demo(Scratch(root.resolve(), *ports), args.check, SystemClock()))
 
 
-def _port(wanted: int | None) -> int:
+def _port(wanted: int | None, default: int) -> int:
     """The port asked for, which must be free; else the default one or, when that is taken, any."""
     if wanted is not None and not 1 <= wanted <= 65535:
         raise Refused(f"cannot listen on port {wanted}: 1 to 65535")
-    for port in (wanted,) if wanted is not None else (DEFAULT_PORT, 0):
+    for port in (wanted,) if wanted is not None else (default, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

@@ -16,6 +16,7 @@ class Scratch(NamedTuple):
 
     root: Path
     port: int
+    panel_port: int
 
     @property
     def models(self) -> Path:
@@ -40,6 +41,10 @@ class Scratch(NamedTuple):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def panel(self) -> str:
+        return f"http://127.0.0.1:{self.panel_port}"
 
 
 def config_text(scratch: Scratch) -> str:
@@ -69,7 +74,7 @@ state_dir = {text(scratch.root / "state")}
 cache_dir = {text(scratch.root / "cache")}
 
 [panel]
-listen = ""
+listen = "127.0.0.1:{scratch.panel_port}"
 
 [logs]
 dir = {text(scratch.root / "logs")}
@@ -97,6 +102,9 @@ def next_steps(scratch: Scratch, command: str) -> str:
 
     socket = f"--socket {quoted(scratch.socket)}"
     return f"""\
+The panel, with all of this as it happens: {scratch.panel}
+The page, for your own recordings: {scratch.url}
+
 Now paste these into another terminal.
 
 1. Transcribe a clip:

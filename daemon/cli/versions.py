@@ -60,7 +60,7 @@ def marks(version: dict[str, Any]) -> str:
 
 
 def because(version: dict[str, Any]) -> str:
-    """The reason of the verdict; "-" while there is none."""
+    """The reason of the verdict, or what it is waiting for; "-" while there is neither."""
     verdict = version.get("verdict")
     text = clean(verdict.get("because")) if isinstance(verdict, dict) else ""
-    return text or "-"
+    return text or clean(version.get("waiting")) or "-"

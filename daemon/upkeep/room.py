@@ -174,20 +174,20 @@ class Upkeep:
         return any("cannot bring the disk" in sentence for sentence in outcome.trouble)
 
     def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
-        """Rotates what is due. With `tell_writers` in the answer: ask all to reopen, then `compress(own=True)`."""
+        """Rotates what is due. With `tell_writers` in the answer: ask all to reopen, then `compress(reopened=True)`."""
         sets = log_sets(self._config())
         return self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run).as_json()
 
     def rotate_what_is_due(self) -> Json:
-        """As `rotate`, and compresses other programs' archives at once when there is nobody to be asked first."""
+        """As `rotate`, and compresses at once when there is no writer to be asked first."""
         done = self.rotate()
         if not done.get("tell_writers"):
-            self.compress(own=False)
+            self.compress(reopened=False)
         return done
 
-    def compress(self, *, own: bool) -> Json:
-        """Compresses what was rotated; `own` when every writer of ours has answered `reopened`."""
-        return self._rotator.compress(log_sets(self._config()), own=own).as_json()
+    def compress(self, *, reopened: bool) -> Json:
+        """Compresses what was rotated; `reopened` when every writer has answered so."""
+        return self._rotator.compress(log_sets(self._config()), reopened=reopened).as_json()
 
     def tidy(self) -> Json:
         """Once at start: what a crash left half done."""

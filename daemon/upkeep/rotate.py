@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(slots=True)
 class RotationOutcome:
-    """`tell_writers`: our own files were renamed, so ask every writer to reopen, then call `compress`."""
+    """`tell_writers`: files of writers that reopen were renamed, so ask every writer, then call `compress`."""
 
     steps: list[Step] = field(default_factory=list)
     tell_writers: bool = False
@@ -108,11 +108,11 @@ class Rotator:
             outcome.trouble.append(f"cannot rotate {only}: it is not among the files that are rotated here")
         return outcome
 
-    def compress(self, sets: Sequence[LogSet], *, own: bool) -> RotationOutcome:
-        """Compresses rotated files. Pass `own` only when every writer has reopened since the last `rotate`."""
+    def compress(self, sets: Sequence[LogSet], *, reopened: bool) -> RotationOutcome:
+        """Compresses rotated files; those of method `reopen` only when every writer has `reopened` since `rotate`."""
         outcome = RotationOutcome()
         for log_set in sets:
-            if log_set.policy.compress == "none" or (log_set.own and not own):
+            if log_set.policy.compress == "none" or (log_set.policy.method == "reopen" and not reopened):
                 continue
             with self._opened(log_set, outcome) as dir_fd:
                 if dir_fd is not None:
@@ -203,7 +203,7 @@ class Rotator:
                 outcome.trouble.append(_cannot("rotate", path, e) + "; writing goes on to the old file")
                 return
             outcome.steps.append(Step("rotated", path, because, archive, moved))
-            outcome.tell_writers |= log_set.own and log_set.policy.method == "reopen"
+            outcome.tell_writers |= log_set.policy.method == "reopen"
             return
 
     def _move(self, policy: Policy, dir_fd: int, name: str, archive: str) -> int:

@@ -31,7 +31,7 @@ from modelward.daemon.cli.client import Client
 from modelward.daemon.errors import ModelwardError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SHIPPED = ("daemon", "worker", "systemd", "etc", "pyproject.toml", "README.md", "LICENSE")
+SHIPPED = ("daemon", "worker", "systemd", "etc", "docs", "pyproject.toml", "README.md", "LICENSE")
 SYSTEMD = Path("/lib/systemd/systemd")
 CLONE_NEWNET = 0x40000000
 PREFIX = "/opt/modelward"

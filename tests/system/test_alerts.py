@@ -72,6 +72,14 @@ def test_a_rejected_version_reaches_a_webhook_a_robot_and_a_mailbox(build: Build
     assert "T0ken" not in whole
 
 
+def test_a_start_with_nothing_wrong_alarms_nobody(build: Build) -> None:
+    house = build(monitor={"interval": 1})
+    good_version(house.models, "dtmf-v1.0")
+    house.start()
+    house.await_serving("dtmf-v1.0")
+    assert not [entry for entry in house.history("alert-firing") if "watch" in str(entry)]
+
+
 def test_a_refused_configuration_is_an_alert_until_it_is_put_right(build: Build) -> None:
     house = build()
     house.start()

@@ -124,3 +124,29 @@ def test_without_a_daemon_nothing_is_loaded_and_nothing_breaks(tmp_path: Path) -
     with pytest.raises(LookupError, match="no version is loaded"), ward.request():
         pass
     ward.close()
+
+
+@pytest.mark.system
+def test_its_log_is_renamed_it_is_told_and_no_line_is_lost(tmp_path: Path) -> None:
+    log = tmp_path / "webui.log"
+    house = House(tmp_path, {"logs": {"extra": [{"path": str(log), "method": "reopen", "compress": "none"}]}})
+    writer = [log.open("a")]
+
+    def reopen() -> None:
+        writer.append(log.open("a"))
+        writer.pop(0).close()
+
+    house.start()
+    ward = attach(lambda artifact, version: artifact, name="webui", socket=_socket(house), on_reopen=reopen)
+    try:
+        eventually(lambda: _attached(house))
+        print("before", file=writer[0], flush=True)
+        house.command("rotate", force=True, file=str(log))
+        eventually(lambda: writer[0].fileno() >= 0 and os.fstat(writer[0].fileno()).st_ino == log.stat().st_ino)
+        print("after", file=writer[0], flush=True)
+        assert log.read_text() == "after\n"
+        assert [archive.read_text() for archive in tmp_path.glob("webui.log.*")] == ["before\n"]
+    finally:
+        ward.close()
+        writer[0].close()
+        house.close()

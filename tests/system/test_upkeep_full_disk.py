@@ -33,7 +33,7 @@ def turn():
     outcome = rotator.rotate(sets)
     if outcome.tell_writers:
         logs.reopen()
-    done = rotator.compress(sets, own=True)
+    done = rotator.compress(sets, reopened=True)
     troubles.extend(outcome.trouble + done.trouble)
 for i in range(20_000):          # some of it compresses badly on purpose
     logs.access(number=i, noise=os.urandom(60).hex())

@@ -59,10 +59,10 @@ def test_reopen_keeps_every_line_of_four_writers_at_full_rate(tmp_path: Path) ->
     def rotate(writers: list[Writer]) -> None:
         outcomes.append(ours.rotate(sets, force=True))
         tell(writers)
-        outcomes.append(ours.compress(sets, own=True))
+        outcomes.append(ours.compress(sets, reopened=True))
 
     wrote = run(tmp_path, rotate)
-    ours.compress(sets, own=True)
+    ours.compress(sets, reopened=True)
 
     assert losses(read_all(tmp_path, "app.log"), wrote) == NO_LOSSES
     assert wanted_steps(outcomes, "rotated") >= SECONDS * 3
@@ -95,7 +95,7 @@ def test_rename_keeps_every_line_of_writers_that_open_for_each_line(tmp_path: Pa
 
     def rotate(writers: list[Writer]) -> None:
         ours.rotate(sets, force=True)
-        ours.compress(sets, own=False)
+        ours.compress(sets, reopened=False)
 
     wrote = run(tmp_path, rotate, opens_each=True)
 

@@ -16,19 +16,20 @@ from .conftest import Call
 
 @pytest.mark.parametrize("root", ["/tmp/demo", '/tmp/it\'s "odd" 模型'])
 def test_the_demo_touches_nothing_outside_its_directory(root: str) -> None:
-    scratch = Scratch(Path(root), 7861)
+    scratch = Scratch(Path(root), 7861, 5001)
     config = parse(config_text(scratch), "demo")
     places = [config.models.root, config.control.runtime_dir, config.control.state_dir, config.control.cache_dir]
     places += [config.logs.dir, *(entry.path for entry in config.disk.class_)]
     assert all(place.is_relative_to(root) for place in places)
     assert set(places) == set(directories(scratch))
     assert config.workers.listen == "127.0.0.1:7861"
+    assert config.panel.listen == "127.0.0.1:5001"
     assert config.workers.count == 2
     assert config.control.runtime_dir / "api.sock" == scratch.socket
 
 
 def test_the_lines_to_paste_survive_odd_paths() -> None:
-    scratch = Scratch(Path("/tmp/it's odd"), 7861)
+    scratch = Scratch(Path("/tmp/it's odd"), 7861, 5001)
     lines = [line.strip() for line in next_steps(scratch, "modelward").splitlines() if line.startswith("   ")]
     assert any(line.startswith("cp -r ") for line in lines)
     for line in lines:

@@ -57,7 +57,7 @@ VERSIONS: list[dict[str, Any]] = [
         "verdict": {"accepted": False, "because": "NaN\x1b[2J in logits"},
         "held": True,
     },
-    {"version": "asr-v3", "state": "settling", "verdict": None},
+    {"version": "asr-v3", "state": "settling", "verdict": None, "waiting": "it changed 1 s ago"},
 ]
 
 
@@ -121,7 +121,7 @@ def test_versions_shows_state_reason_size_age_and_marks(ask: Call, admin: FakeAd
     assert "live, serving x2" in rows[0]
     assert rows[0].endswith("every gate passed")
     assert rows[1].endswith("held              NaN?[2J in logits")
-    assert rows[2].split() == ["asr-v3", "settling", "-", "-", "-", "-"]
+    assert rows[2].split() == ["asr-v3", "settling", "-", "-", "-", "it", "changed", "1", "s", "ago"]
 
 
 def test_says_when_there_is_nothing_to_list(ask: Call, admin: FakeAdmin) -> None:

@@ -105,7 +105,7 @@ def test_every_answer_is_ready_for_json(house: House) -> None:
         house.sweep(dry_run=True),
         house.sweep(),
         house.upkeep.rotate(),
-        house.upkeep.compress(own=True),
+        house.upkeep.compress(reopened=True),
         house.upkeep.tidy(),
         house.upkeep.make_room(),
         house.upkeep.logs(),
@@ -172,7 +172,7 @@ def test_rotates_tells_and_compresses_in_turn(house: House) -> None:
     log.write_text("line\n" * 2000)
     assert house.upkeep.rotate()["tell_writers"]
     assert not house.upkeep.rotate()["tell_writers"]
-    house.upkeep.compress(own=True)
+    house.upkeep.compress(reopened=True)
     assert len(list(log.parent.glob("access.log.*.gz"))) == 1
 
 

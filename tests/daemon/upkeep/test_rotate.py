@@ -100,9 +100,9 @@ def test_archive_names_that_exist_are_never_overwritten_even_when_the_clock_goes
 def test_compressing_waits_for_the_answers_of_our_own_writers(logs: Path) -> None:
     (logs / "a.log").write_text("0123456789\n")
     rotator().rotate(sets(logs))
-    rotator().compress(sets(logs), own=False)
+    rotator().compress(sets(logs), reopened=False)
     assert names(logs) == ["a.log", f"a.log.{STAMP}"]
-    rotator().compress(sets(logs), own=True)
+    rotator().compress(sets(logs), reopened=True)
     assert names(logs) == ["a.log", f"a.log.{STAMP}.gz"]
 
 
@@ -111,7 +111,7 @@ def test_an_archive_keeps_its_lines_its_mode_and_its_time(logs: Path) -> None:
     (logs / "a.log").chmod(0o640)
     os.utime(logs / "a.log", (1_700_000_000, 1_700_000_000))
     rotator().rotate(sets(logs))
-    rotator().compress(sets(logs), own=True)
+    rotator().compress(sets(logs), reopened=True)
     packed = logs / f"a.log.{STAMP}.gz"
     assert gzip.decompress(packed.read_bytes()) == b"0123456789\n" * 100_000
     assert packed.stat().st_mtime == 1_700_000_000
@@ -122,10 +122,10 @@ def test_an_archive_that_somebody_still_writes_to_is_not_compressed(logs: Path) 
     with open(logs / "a.log", "ab", buffering=0) as writer:
         writer.write(b"0123456789\n")
         rotator().rotate(sets(logs))
-        outcome = rotator().compress(sets(logs), own=True)
+        outcome = rotator().compress(sets(logs), reopened=True)
         assert [step.because for step in outcome.steps] == ["a process still has it open for writing"]
         writer.write(b"late\n")
-    rotator().compress(sets(logs), own=True)
+    rotator().compress(sets(logs), reopened=True)
     assert gzip.decompress((logs / f"a.log.{STAMP}.gz").read_bytes()) == b"0123456789\nlate\n"
 
 
@@ -133,7 +133,7 @@ def test_a_reader_of_an_archive_does_not_keep_it_from_being_compressed(logs: Pat
     (logs / "a.log").write_text("0123456789\n")
     rotator().rotate(sets(logs))
     with open(logs / f"a.log.{STAMP}"):
-        rotator().compress(sets(logs), own=True)
+        rotator().compress(sets(logs), reopened=True)
     assert names(logs) == ["a.log", f"a.log.{STAMP}.gz"]
 
 
@@ -141,7 +141,7 @@ def test_without_the_zstandard_package_gzip_is_used(logs: Path) -> None:
     (logs / "a.log").write_text("0123456789\n")
     given = sets(logs, compress="zstd")
     rotator().rotate(given)
-    rotator().compress(given, own=True)
+    rotator().compress(given, reopened=True)
     assert len(names(logs)) == 2
     assert names(logs)[1].endswith((".gz", ".zst"))
 
@@ -217,7 +217,7 @@ def test_a_crash_at_any_call_of_rotating_and_compressing_leaves_every_line_once(
         ours = rotator(HandClock(), files)
         ours.tidy(sets(logs))
         ours.rotate(sets(logs))
-        ours.compress(sets(logs), own=True)
+        ours.compress(sets(logs), reopened=True)
 
     while died:
         at += 1
@@ -245,11 +245,11 @@ def test_an_error_at_any_writing_call_loses_no_line_and_heals_by_itself(logs: Pa
         faults = Faults(at, OSError(number, os.strerror(number)), only)
         ours = rotator(HandClock(), faults.files)
         ours.rotate(sets(logs))
-        ours.compress(sets(logs), own=True)
+        ours.compress(sets(logs), reopened=True)
         reached = faults.reached
         assert set(lines_of(logs)) == set(expected), f"{os.strerror(number)} at call {at}"
         rotator().rotate(sets(logs))
-        rotator().compress(sets(logs), own=True)
+        rotator().compress(sets(logs), reopened=True)
         assert lines_of(logs) == expected, f"{os.strerror(number)} at call {at}, then healed"
         assert not [name for name in names(logs) if not name.endswith(".gz") and name != "a.log"]
     assert at > 8
@@ -265,10 +265,10 @@ def test_a_disk_that_is_full_at_any_call_costs_at_most_the_oldest_archives(logs:
         faults = Faults(at, OSError(errno.ENOSPC, "No space left on device"), only)
         ours = rotator(HandClock(), faults.files)
         ours.rotate(sets(logs))
-        ours.compress(sets(logs), own=True)
+        ours.compress(sets(logs), reopened=True)
         reached = faults.reached
         rotator().rotate(sets(logs))
-        rotator().compress(sets(logs), own=True)
+        rotator().compress(sets(logs), reopened=True)
         left = lines_of(logs)
         assert left == expected[-len(left) :], f"at call {at}"
         assert len(left) >= min(100, len(expected)), "the newest two archives stay"

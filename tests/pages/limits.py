@@ -1,0 +1,158 @@
+"""The tables of docs/limits.md: each bound with its number from the code, and what happens at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modelward.daemon import config, names, store
+from modelward.daemon.api import app as api
+from modelward.daemon.api import events
+from modelward.daemon.api import server as admin
+from modelward.daemon.health import addresses, alerts, notify, series
+from modelward.daemon.models import retention, scan
+from modelward.daemon.models import validate as child
+from modelward.daemon.panel import attempts, feed, sessions, tokens
+from modelward.daemon.panel import server as panel
+from modelward.daemon.sections import Config
+from modelward.daemon.units import show_duration, show_size
+from modelward.daemon.upkeep import collapse, follow, logdir, rotate, sweeper, walk
+from modelward.daemon.workers import backoff, channel, listening, staffing
+from modelward.worker import audio, connection, logs, process, protocol
+from modelward.worker.http import tensors, upload
+from modelward.worker.sensevoice import segments
+from modelward.worker.validate import golden, graph, layout, sums
+
+Row = tuple[str, str, str]
+
+
+def tables() -> dict[str, str]:
+    """One table for each part of the page."""
+    made = {
+        "limits-requests": _requests(),
+        "limits-versions": _versions(),
+        "limits-workers": _workers(),
+        "limits-upkeep": _upkeep(),
+        "limits-daemon": _daemon(),
+    }
+    return {name: _table(rows) for name, rows in made.items()}
+
+
+def _requests() -> Iterable[Row]:
+    w, door = Config().workers, connection.Limits()
+    yield "body of a request", f"{_bytes(w.max_upload)} (`workers.max_upload`)", "413"
+    yield "a form around the clip", f"{_bytes(upload.OVERHEAD_BYTES)} more, {upload.PARTS} parts", "413, 400"
+    yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
+    yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
+    yield "decoded audio in a worker", f"{process.CLIPS_AT_ONCE} times `workers.max_audio`", "further clips wait"
+    yield "silence of a client while it uploads", _time(upload.SILENT_SECONDS), "408"
+    yield "length of a clip", f"{_time(w.max_audio)} (`workers.max_audio`)", "413"
+    yield "sample rate, channels", f"{audio.MAX_RATE} Hz, {audio.MAX_CHANNELS}", "400, 415"
+    yield "one piece of a clip that the model hears at once", _time(segments.MAX_PIECE_SECONDS), "cut at a pause"
+    yield "waiting requests in a worker", f"{w.queue} (`workers.queue`)", "503 with Retry-After"
+    yield "one request, waiting included", f"{_time(w.request_timeout)} (`workers.request_timeout`)", "504"
+    yield "connections of a worker", str(door.connections), "the longest idle is closed; others wait"
+    yield "connections that wait at the port", str(listening.BACKLOG), "the kernel makes clients wait"
+    yield "head of a request", f"{_bytes(door.head_bytes)}, {_time(door.head_seconds)}", "431, 408"
+    yield "idle connection", _time(door.keep_alive_seconds), "closed"
+    yield "client that does not read its answer", _time(door.unread_seconds), "closed"
+    yield "JSON of a tensor request", _bytes(tensors.MAX_JSON_BYTES), "413"
+    yield "numbers of a tensor in JSON", f"{tensors.MAX_JSON_NUMBERS:,}", "400: binary data has no such limit"
+    yield "tensors of a request", f"{tensors.TENSORS}, of rank {tensors.RANK} at most", "400"
+    yield "answer of a tensor request", _bytes(tensors.MAX_ANSWER_BYTES), "400"
+
+
+def _versions() -> Iterable[Row]:
+    c = Config()
+    yield "name of a version", f"{names.MAX_NAME_BYTES} bytes, printable", "passed over"
+    yield (
+        "versions in the model root",
+        f"{scan.MAX_VERSIONS:,}",
+        "the root counts as unreadable: an alert, nothing changes",
+    )
+    yield "files of a version", f"{scan.MAX_ENTRIES:,}, {scan.MAX_DEPTH} levels deep", "not judged, and that is said"
+    yield "size of a version", _bytes(layout.MAX_VERSION_BYTES), "rejected"
+    yield "ONNX graph without external weights", _bytes(graph.MAX_GRAPH_BYTES + 1), "rejected"
+    yield "SHA256SUMS", _bytes(sums.MAX_SUMS_BYTES), "rejected"
+    yield "golden clips", str(golden.MAX_CLIPS), "the others are skipped, and that is said"
+    yield (
+        "a golden clip",
+        f"{_bytes(golden.MAX_CLIP_BYTES)}, {_time(golden.MAX_CLIP_SECONDS)}",
+        "not used, and that is said",
+    )
+    yield "one judgement", f"{_time(c.validation.timeout)} (`validation.timeout`)", "rejected"
+    yield "memory of a judgement", f"{_bytes(c.validation.memory)} (`validation.memory`)", "rejected"
+    yield "what a validator may say", _bytes(child.MAX_OUTPUT_BYTES), "killed, rejected"
+    yield "age below which no version is removed", _time(retention.DAY_SECONDS), "kept"
+    yield "versions kept besides those in use", f"{c.models.keep} (`models.keep`)", "the lowest go"
+
+
+def _workers() -> Iterable[Row]:
+    limits, c = staffing.Limits(), Config()
+    yield "connections to `workers.sock`", str(channel.MAX_CONNECTIONS), "refused"
+    yield "of these, of other users", str(channel.MAX_STRANGERS), "refused"
+    yield "a message", _bytes(protocol.MAX_MESSAGE_BYTES), "disconnected"
+    yield "until hello", _time(channel.HELLO_SECONDS), "disconnected"
+    yield "messages of one worker", f"{channel.MAX_MESSAGES} in {_time(channel.MESSAGES_SECONDS)}", "disconnected"
+    yield "unread messages to one worker", _bytes(channel.MAX_UNSENT_BYTES), "disconnected"
+    yield "a worker says nothing", _time(limits.silence_seconds), "killed after a second look, replaced"
+    yield "loading a version", f"{_time(c.rollout.reload_timeout)} (`rollout.reload_timeout`)", "the rollout fails"
+    most = f"{_time(backoff.FIRST_SECONDS)}, doubled up to {_time(backoff.LONGEST_SECONDS)}"
+    yield "pause before a worker that keeps dying starts again", most, "tried for ever"
+    yield "draining", f"{_time(c.workers.drain)} (`workers.drain`)", "cut off"
+
+
+def _upkeep() -> Iterable[Row]:
+    c = Config()
+    yield "age below which nothing is removed", f"{_time(c.disk.min_age)} (`disk.min_age`)", "kept"
+    yield "depth of a swept directory", str(walk.MAX_DEPTH), "left, and said"
+    yield "paths listed by a dry run", f"{sweeper.MAX_LISTED:,}", "counted, not listed"
+    yield "entries of a log directory", f"{logdir.MAX_ENTRIES:,}", "the others are not looked at"
+    yield "line of our own logs", _bytes(logs.LINE_BYTES), "shortened"
+    yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
+    yield "free space below which the disk counts as full for logs", _bytes(rotate.FULL_BYTES), "oldest archive dropped"
+    yield "step of a collapse", _bytes(collapse.CHUNK_BYTES), "copied piece by piece"
+
+
+def _daemon() -> Iterable[Row]:
+    yield "configuration file", _bytes(config.MAX_FILE_BYTES), "refused"
+    yield "file of bearer tokens", _bytes(tokens.MAX_FILE_BYTES), "nobody is let in"
+    yield "history", f"{store.MAX_HISTORY_ROWS:,} rows, {_bytes(store.MAX_HISTORY_BYTES)}", "the oldest go"
+    yield "body of an admin request", _bytes(api.MAX_BODY_BYTES), "413"
+    yield "rows, log lines of one admin answer", f"{api.MAX_ROWS:,}, {api.MAX_LINES:,}", "no more are sent"
+    yield (
+        "connections to `api.sock`, to the panel",
+        f"{admin.MAX_CONNECTIONS}, {panel.MAX_CONNECTIONS}",
+        "503; an idle one is closed",
+    )
+    yield "listeners of `/v1/events`, viewers of the panel", f"{events.MAX_LISTENERS}, {feed.MAX_VIEWERS}", "503"
+    yield (
+        "panel: sessions",
+        f"{sessions.MAX_SESSIONS:,}, {_time(sessions.IDLE_SECONDS)} idle, {_time(sessions.MAX_SECONDS)} in all",
+        ("signed out"),
+    )
+    yield (
+        "panel: wrong tokens from one address",
+        f"{attempts.TRIES}, then one in {_time(attempts.RETURN_SECONDS)}",
+        "429",
+    )
+    yield "what the panel's curves reach back", _time(series.HOUR_SECONDS), "forgotten; scrape /metrics for more"
+    yield "alerts at once", f"{alerts.MAX_ALERTS:,}", "no further one is raised"
+    yield "alert addresses", str(notify.MAX_CHANNELS), "the others are not told"
+    yield (
+        "messages to one address",
+        f"{addresses.PER_MINUTE} a minute, {notify.MAX_QUEUE} waiting",
+        "grouped; the oldest go",
+    )
+
+
+def _table(rows: Iterable[Row]) -> str:
+    lines = [f"| {what} | {most} | {then} |" for what, most, then in rows]
+    return "\n".join(["| what | at most | then |", "|---|---|---|", *lines]) + "\n"
+
+
+def _bytes(count: int) -> str:
+    return show_size(count)
+
+
+def _time(seconds: float) -> str:
+    return show_duration(seconds)

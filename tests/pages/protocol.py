@@ -1,0 +1,40 @@
+"""The tables of docs/worker-protocol.md: each message with its fields, from worker/protocol.py."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+
+from modelward.worker import protocol
+
+_WORDS = {int: "number", float: "number", str: "text", bool: "true or false"}
+
+
+def tables() -> dict[str, str]:
+    """The messages of either side."""
+    return {"from-worker": _table(protocol.FromWorker), "from-daemon": _table(protocol.FromDaemon)}
+
+
+def kinds() -> set[str]:
+    """Every message's kind, as it stands in "type"."""
+    return {_kind(message) for union in (protocol.FromWorker, protocol.FromDaemon) for message in get_args(union)}
+
+
+def _table(union: Any) -> str:
+    rows = ["| type | fields | meaning |", "|---|---|---|"]
+    for message in get_args(union):
+        fields = "<br>".join(_field(field) for field in msgspec.structs.fields(message))
+        rows.append(f"| `{_kind(message)}` | {fields or '-'} | {' '.join((message.__doc__ or '').split())} |")
+    return "\n".join(rows) + "\n"
+
+
+def _kind(message: Any) -> str:
+    return str(message.__struct_config__.tag)
+
+
+def _field(field: msgspec.structs.FieldInfo) -> str:
+    kind = _WORDS[field.type]
+    if field.default is msgspec.NODEFAULT:
+        return f"`{field.name}`: {kind}, always"
+    return f"`{field.name}`: {kind}, else `{msgspec.json.encode(field.default).decode()}`"
