@@ -63,7 +63,7 @@ class Lookout:
         self._s, self._wake = daemon, wake
         self._rest: Rest | None = None
         self._period = daemon.config.models.rescan
-        self._metronome = Metronome("lookout", self._look, lambda: self._period, daemon.clock)
+        self._metronome = Metronome("lookout", self._look, lambda: self._period, daemon.clock, later=0.4)
 
     def start(self) -> None:
         self._metronome.start()

@@ -1,7 +1,8 @@
 """Does something every so often on a thread of its own, for work that mostly finds nothing to do.
 
-The event loop sleeps on meanwhile; whatever deserves its attention is handed to it by the work itself. All metronomes
-strike at multiples of their period on the same clock, so that what runs at rest wakes the machine together.
+The event loop sleeps on meanwhile; whatever deserves its attention is handed to it by the work itself. Metronomes
+strike at multiples of their period on one clock, each a fixed moment later: two at the very same time would wake each
+other again and again over the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ LEAST_SECONDS: Final = 0.01
 
 
 class Metronome:
-    """`period` is asked before each wait, seconds. A strike that fails is logged, and the next one follows."""
+    """`period` is asked before each wait, seconds; `later` is this one's own moment after the common one.
 
-    def __init__(self, name: str, work: Callable[[], None], period: Callable[[], float], clock: Clock) -> None:
-        self._name, self._work, self._period, self._clock = name, work, period, clock
+    A strike that fails is logged, and the next one follows.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[], None], period: Callable[[], float], clock: Clock, *, later: float = 0.0
+    ) -> None:
+        self._name, self._work, self._period, self._clock, self._later = name, work, period, clock, later
         self._changed = threading.Event()
         self._over = False
         self._thread: threading.Thread | None = None
@@ -48,7 +54,7 @@ class Metronome:
         if at_once:
             self._strike()
         while not self._over:
-            if self._changed.wait(until_next(self._clock.monotonic(), self._period())):
+            if self._changed.wait(until_next(self._clock.monotonic() - self._later, self._period())):
                 self._changed.clear()
             elif not self._over:
                 self._strike()

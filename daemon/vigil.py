@@ -112,7 +112,9 @@ class Vigil:
         """Measures from now on."""
         self._loop = asyncio.get_running_loop()
         self._pids = pids_of(self._workers())
-        self._metronome = Metronome("monitor", self._strike, lambda: self._w.config.monitor.interval, self._clock)
+        self._metronome = Metronome(
+            "monitor", self._strike, lambda: self._w.config.monitor.interval, self._clock, later=0.2
+        )
         self._metronome.start(at_once=True)
 
     async def stop(self) -> None:

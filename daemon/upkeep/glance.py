@@ -21,7 +21,7 @@ from .sweep import Orders, sweep
 from .units import Keep
 from .walk import TRASH
 
-GLANCE_SECONDS: Final = 0.025
+GLANCE_SECONDS: Final = 0.1
 
 
 class _TimeUp(threading.Event):
