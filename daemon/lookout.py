@@ -7,8 +7,9 @@ the daemon's parts but those handed to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -28,6 +29,8 @@ from .workers.pool import Pool
 
 QUIET_ROUNDS: Final = 6
 """So many times `models.rescan` lie between two rounds at rest."""
+MAX_TRACE: Final = 2_000
+Mark = tuple[int, ...] | None
 _SETTLED: Final = (State.ACCEPTED, State.REJECTED)
 
 
@@ -54,6 +57,8 @@ class Rest:
     sight: RootSeen
     settled: frozenset[str]
     copies: frozenset[str]
+    trace: dict[str, Mark] = field(default_factory=dict, compare=False)
+    """Everything that was looked at when it was last found unchanged: as long as it stays, there is nothing to see."""
 
 
 class Lookout:
@@ -94,8 +99,32 @@ class Lookout:
 
 def unchanged(rest: Rest) -> bool:
     """Whether a look now sees what the last round saw."""
+    if rest.trace and all(_mark(path) == mark for path, mark in rest.trace.items()):
+        return True
+    places = [f"{place}/." for place in (rest.root, *rest.copies)]  # itself, should it be a link
+    found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before it is looked at
     seen = glance(rest.root, rest.link, rest.sight, rest.settled)
-    return seen == rest.sight and all(map(is_whole, rest.copies))
+    if seen != rest.sight or not all(map(is_whole, rest.copies)):
+        return False
+    rest.trace.clear()
+    if len(found) <= MAX_TRACE:
+        rest.trace.update(found)
+    return True
+
+
+def _mark(path: str) -> Mark:
+    """What differs after any change: of a directory, when an entry of it was added, removed or renamed as well."""
+    try:
+        s = os.lstat(path)
+    except OSError:
+        return None
+    return s.st_dev, s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns
+
+
+def _below(directory: str) -> Iterator[str]:
+    for place, directories, files in os.walk(directory):
+        for name in (*directories, *files):
+            yield os.path.join(place, name)
 
 
 def at_rest(s: Daemon) -> Rest | None:
