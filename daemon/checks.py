@@ -16,9 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pydantic import BeforeValidator
-
 from .figures import FIGURES
+from .tables import Check
 from .units import MAX_BYTES, YEAR, Share, describe, parse_duration, parse_share, parse_size, show_duration, show_size
 
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
@@ -27,7 +26,7 @@ _PROVIDER: Final = re.compile(r"[A-Za-z0-9]{1,64}ExecutionProvider", re.ASCII)
 _ALERT_URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://\S{1,4096}", re.ASCII | re.IGNORECASE)
 
 
-def duration(at_least: float = 0.0, at_most: float = 10 * YEAR) -> BeforeValidator:
+def duration(at_least: float = 0.0, at_most: float = 10 * YEAR) -> Check:
     """Seconds within a range."""
 
     def check(value: object) -> float:
@@ -38,10 +37,10 @@ def duration(at_least: float = 0.0, at_most: float = 10 * YEAR) -> BeforeValidat
             )
         return seconds
 
-    return BeforeValidator(check)
+    return Check(check)
 
 
-def size(at_least: int = 0, *, zero: bool = False, at_most: int = MAX_BYTES) -> BeforeValidator:
+def size(at_least: int = 0, *, zero: bool = False, at_most: int = MAX_BYTES) -> Check:
     """Bytes of at least `at_least`; with `zero` also 0, which means no limit."""
 
     def check(value: object) -> int:
@@ -52,10 +51,10 @@ def size(at_least: int = 0, *, zero: bool = False, at_most: int = MAX_BYTES) -> 
             raise ValueError(f"{describe(value)} is out of range; at least {show_size(at_least)}{most}{none}")
         return size_bytes
 
-    return BeforeValidator(check)
+    return Check(check)
 
 
-def whole(at_least: int, at_most: int) -> BeforeValidator:
+def whole(at_least: int, at_most: int) -> Check:
     """A whole number within a range."""
 
     def check(value: object) -> int:
@@ -65,10 +64,10 @@ def whole(at_least: int, at_most: int) -> BeforeValidator:
             raise ValueError(f"{describe(value)} is out of range; {at_least} to {at_most}")
         return value
 
-    return BeforeValidator(check)
+    return Check(check)
 
 
-def number(at_least: float = -math.inf, at_most: float = math.inf, *, above: float = -math.inf) -> BeforeValidator:
+def number(at_least: float = -math.inf, at_most: float = math.inf, *, above: float = -math.inf) -> Check:
     """A finite number within a range; `above` excludes its own value."""
     low = f"more than {above:g}" if above > -math.inf else f"at least {at_least:g}" if at_least > -math.inf else ""
     high = f"at most {at_most:g}" if at_most < math.inf else ""
@@ -83,10 +82,10 @@ def number(at_least: float = -math.inf, at_most: float = math.inf, *, above: flo
             raise ValueError(f"{describe(value)} is out of range; {right}")
         return float(value)
 
-    return BeforeValidator(check)
+    return Check(check)
 
 
-def text_check(check: Callable[[str], object]) -> BeforeValidator:
+def text_check(check: Callable[[str], object]) -> Check:
     """Gives `check` a text without NUL or line breaks; anything else is refused."""
 
     def run(value: object) -> object:
@@ -97,7 +96,7 @@ def text_check(check: Callable[[str], object]) -> BeforeValidator:
             raise ValueError("the text holds a character that cannot be printed; leave it out")
         return check(value)
 
-    return BeforeValidator(run)
+    return Check(run)
 
 
 def _absolute(text: str) -> Path:
@@ -218,4 +217,4 @@ metric_name = text_check(_figure)
 class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, like "uploads"'))
 provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
 alert_url = text_check(_alert_url)
-share = BeforeValidator(lambda value: value if isinstance(value, Share) else parse_share(value))
+share = Check(lambda value: value if isinstance(value, Share) else parse_share(value))

@@ -11,10 +11,8 @@ import tomllib
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from pydantic import ValidationError
-
 from .errors import BadConfig
-from .mistakes import Location, from_validation
+from .mistakes import in_words
 from .reading import open_regular
 from .relations import findings
 from .sections import (
@@ -34,6 +32,7 @@ from .sections import (
     Validation,
     Workers,
 )
+from .tables import Location, Mistaken
 
 __all__ = [
     "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "Control", "Disk",
@@ -81,8 +80,8 @@ def parse(text: str, origin: str) -> Config:
         raise BadConfig(origin, ("the file: a number with too many digits, or a date that does not exist",)) from None
     try:
         config, wrong = Config.model_validate(tables), dict[Location, str]()
-    except ValidationError as e:
-        wrong = from_validation(e)
+    except Mistaken as e:
+        wrong = in_words(e)
         config = Config.model_validate(_without(tables, set(wrong)))
     bad_keys = {".".join(map(str, place[:2])) for place in wrong} | {
         str(place[0]) for place in wrong if len(place) == 1

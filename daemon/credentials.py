@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from .config import Alerts, Config
 from .errors import BadConfig
 from .reading import open_regular
+from .tables import Mistaken
 
 ALERTS: Final = "modelward.alerts"
 MAX_BYTES: Final = 64 * 1024
@@ -41,7 +40,7 @@ def with_credentials(config: Config, environ: Mapping[str, str]) -> Config:
     lines = tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
     try:
         Alerts(to=lines)
-    except ValidationError as e:
-        numbers = ", ".join(str(int(error["loc"][1]) + 1) for error in e.errors() if len(error["loc"]) > 1)
+    except Mistaken as e:
+        numbers = ", ".join(str(int(found.place[1]) + 1) for found in e.found if len(found.place) > 1)
         raise BadConfig(str(path), (f"the credential: no Apprise address (address {numbers})",)) from None
     return config.model_copy(update={"alerts": config.alerts.model_copy(update={"to": (*config.alerts.to, *lines)})})

@@ -22,10 +22,11 @@ from .errors import ModelwardError
 from .judging import Judging
 from .ledger import Ledger
 from .models.lifecycle import State
-from .models.retention import Kept, plan
+from .models.retention import Kept, reasons
 from .models.sight import Names, RootSeen
 from .rolling import Rolling
 from .upkeep.room import Upkeep, retention_decides
+from .upkeep.settings import KEPT_BY_RETENTION
 from .upkeep.units import Keep
 from .workers.crew import Crew
 
@@ -89,7 +90,7 @@ class Housekeeping:
 
     async def _tick(self) -> bool:
         """One pass over logs and disk; True when another should follow soon."""
-        await self.rotate()
+        await self._rotated(await self._upkeep.aside(self._upkeep.rotate_what_is_due))
         done = await self._upkeep.sweep()
         self._swept(done)
         return bool(done.get("more"))
@@ -109,15 +110,18 @@ class Housekeeping:
         """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
         rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
         done = await self._upkeep.aside(rotate)
-        if dry_run:
-            return done
-        told = bool(done.get("tell_writers"))
-        if told:
-            await self._writers_reopened()
-        await self._upkeep.aside(partial(self._upkeep.compress, reopened=told))
-        if told:
-            self._ledger.note("rotated", "", "log files rotated", rotation=done)
+        if not dry_run and not done.get("tell_writers"):
+            await self._upkeep.aside(partial(self._upkeep.compress, reopened=False))
+        elif not dry_run:
+            await self._rotated(done)
         return done
+
+    async def _rotated(self, done: Json) -> None:
+        """What follows when files whose writers reopen were rotated; nothing when none were."""
+        if done.get("tell_writers"):
+            await self._writers_reopened()
+            await self._upkeep.aside(partial(self._upkeep.compress, reopened=True))
+            self._ledger.note("rotated", "", "log files rotated", rotation=done)
 
     async def logs(self) -> Json:
         return await self._upkeep.aside(self._upkeep.logs)
@@ -150,21 +154,19 @@ class Housekeeping:
     # what must stay
 
     def _keep(self, rule: str) -> Keep:
+        """As things are now; what is given may be asked from any thread."""
+        if rule in KEPT_BY_RETENTION and not isinstance(self._judging.sight, RootSeen):
+            return lambda name: "the model root can't be read"
         if rule == "versions":
-            return self._keep_version
+            kept = self._kept_versions()
+            return lambda name: kept.get(name, "it is no version that was looked at")
         if rule == "compiled":
-            return self._keep_compiled
+            return self._keep_compiled()
         return retention_decides(rule)
 
-    def _keep_version(self, name: str) -> str:
-        sight, models = self._judging.sight, self._config().models
-        if not isinstance(sight, RootSeen):
-            return "the model root can't be read"
-        if self._judging.catalog.get(name) is None:
-            return "it is no version that was looked at"
-        protected = self._protected()
-        if name in protected:
-            return protected[name]
+    def _kept_versions(self) -> dict[str, str]:
+        """Every version that was looked at, with why it must stay; "" when it may go."""
+        keep, now, protected = self._config().models.keep, self._clock.wall(), self._protected()
         versions = [
             Kept(
                 e.name,
@@ -175,8 +177,9 @@ class Housekeeping:
             )
             for e in self._judging.catalog.entries()
         ]
-        removals = plan(versions, models.keep, frozenset(protected), self._clock.wall())
-        return "" if any(r.name == name for r in removals) else f"among the {models.keep} that are kept, or too young"
+        return {
+            name: protected.get(name, why) for name, why in reasons(versions, keep, frozenset(protected), now).items()
+        }
 
     def _protected(self) -> dict[str, str]:
         """Names that stay whatever their age, each with its reason."""
@@ -199,18 +202,20 @@ class Housekeeping:
             found[sight.link.version] = "live"
         return found
 
-    def _keep_compiled(self, name: str) -> str:
-        if not isinstance(self._judging.sight, RootSeen):
-            return "the model root can't be read"
-        if name.startswith(".tmp-"):
-            return "a validator is at work" if self._judging.busy else ""
-        position = self._rolling.position
+    def _keep_compiled(self) -> Keep:
+        position, busy = self._rolling.position, self._judging.busy
         in_use = {Path(peer.artifact).name for peer in self._crew.peers() if peer.artifact}
         in_use |= {Path(t.artifact).name for t in (position.serving, position.good) if t}
-        if name in in_use:
-            return "a worker maps it, or would"
         wanted = {Path(e.verdict.artifact).name for e in self._judging.catalog.entries() if e.verdict}
-        return "its version is there" if name in wanted else ""
+
+        def why(name: str) -> str:
+            if name.startswith(".tmp-"):
+                return "a validator is at work" if busy else ""
+            if name in in_use:
+                return "a worker maps it, or would"
+            return "its version is there" if name in wanted else ""
+
+        return why
 
     def _pids(self) -> list[int]:
         return [os.getpid(), *(peer.pid for peer in self._crew.peers() if not peer.attached)]

@@ -11,13 +11,13 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from ..worker.protocol import Candidate, GateDone, GateStarted
+from ..worker.release import installed
 from .clock import Clock
 from .config import Config
 from .ledger import CannotKeep, Ledger
@@ -73,40 +73,42 @@ class Judging:
 
     # looking
 
-    async def look(self) -> None:
+    async def look(self, before: Callable[[], str] = str) -> str:
         """One look at the model root; the catalog is as it is when this returns.
 
-        One after another: what an older look saw never takes the place of what a newer one did.
+        One after another: what an older look saw never takes the place of what a newer one did. `before` is called
+        on the same thread, and its answer given back.
         """
         async with self._one_look:
-            await self._look()
+            return await self._look(before)
 
-    async def _look(self) -> None:
+    async def _look(self, first: Callable[[], str]) -> str:
         models = self._config().models
         settled = frozenset(e.name for e in self.catalog.entries() if e.state in (State.ACCEPTED, State.REJECTED))
         before = self.sight
-        self.sight = await asyncio.to_thread(_look, models.root, models.link, before, settled)
+        copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is State.ACCEPTED}
+
+        def on_thread() -> tuple[str, Sight, list[str]]:
+            said, seen = first(), glance(models.root, models.link, before, settled)
+            return said, seen, [name for name, copy in copies.items() if not is_whole(copy)]
+
+        said, self.sight, gone = await asyncio.to_thread(on_thread)
         if isinstance(self.sight, RootAbsent):
             if before != self.sight:
                 self._log.error("model root absent", because=self.sight.because)
                 self._ledger.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
-            return
+            return said
         for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
             if note.kind != "changed":
                 self._log.info("version " + note.kind, version=note.version)
             if note.kind == "vanished":
                 self._ledger.note("vanished", note.version, "its directory is gone")
-        await self._miss_copies()
-        await self._recall(self.sight)
-
-    async def _miss_copies(self) -> None:
-        """Accepted versions whose copy somebody removed or damaged are judged again, which makes it anew."""
-        copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is State.ACCEPTED}
-        gone = await asyncio.to_thread(lambda: [name for name, copy in copies.items() if not is_whole(copy)])
-        for name in gone:
+        for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
             entry = self.catalog.get(name)
-            if entry is not None and entry.artifact == copies[name]:  # not rejected meanwhile
+            if entry is not None and entry.state is State.ACCEPTED and entry.artifact == copies[name]:
                 self._lost(entry)
+        await self._recall(self.sight)
+        return said
 
     def _lost(self, entry: Entry) -> None:
         self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
@@ -115,16 +117,17 @@ class Judging:
 
     async def _recall(self, sight: RootSeen) -> None:
         """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
-        conditions = self.conditions()
+        conditions = ""
         for seen in sight.versions:
             entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
             if entry is None or entry.state is not State.SEEN or known is None:
                 continue
+            conditions = conditions or self.conditions()
             entry.arrived = min(entry.arrived, known.arrived)
             if known.fingerprint != seen.fingerprint:
                 continue
             record = await self._ledger.do(
-                lambda store, name=entry.name, digest=known.digest: store.verdict(name, digest, conditions)  # type: ignore[misc]
+                lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(name, digest, under)  # type: ignore[misc]
             )
             with suppress(ValueError):
                 if record is not None and _usable(verdict := v.from_record(record)):
@@ -134,9 +137,7 @@ class Judging:
         """What a verdict depends on beside the version's bytes; under others it is judged anew."""
         config = self._config()
         parts: list[Any] = [config.validation, config.models.kind, config.workers.threads, config.workers.providers]
-        for package in ("onnxruntime", "modelward"):
-            with suppress(ModuleNotFoundError):
-                parts.append(package_version(package))
+        parts += [version for package in ("onnxruntime", "modelward") if (version := installed(package))]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     # judging
@@ -249,8 +250,11 @@ class Judging:
         )
 
 
-def _look(root: Path, link: str, before: Sight, settled: frozenset[str]) -> Sight:
-    """On a thread. Only versions that may be judged next are tested for writers: that opens each of their files."""
+def glance(root: Path, link: str, before: Sight, settled: frozenset[str]) -> Sight:
+    """What is in the model root now; on a thread.
+
+    Only versions that may be judged next are tested for writers: that opens each of their files.
+    """
     names: set[str] = set()
     with suppress(OSError):
         names = set(os.listdir(root)) - settled

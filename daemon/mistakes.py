@@ -1,4 +1,4 @@
-"""Turns what pydantic found into lines for the operator: key, what is wrong, what would be right.
+"""Turns what was found in a configuration into lines for the operator: key, what is wrong, what would be right.
 
 Pure. A key is dotted and carries list indexes: `monitor.alert[0].above`. No line repeats a value that may hold a
 secret.
@@ -8,35 +8,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Final
-
-from pydantic import BaseModel, ValidationError
+from typing import Final
 
 from .sections import Config
+from .tables import Found, Location, Mistaken, Table
 from .units import describe
 
-Location = tuple[int | str, ...]
-
 _EXPECTED: Final = {
-    "tuple_type": "a list, in [ ]",
-    "model_type": "a table",
-    "string_type": "a text, in quotes",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
+    "list": "a list, in [ ]",
+    "table": "a table",
+    "switch": "true or false",
     "missing": "this key has no default here",
 }
 
 
-def from_validation(error: ValidationError) -> dict[Location, str]:
+def in_words(error: Mistaken) -> dict[Location, str]:
     """One line for each mistake, by the place where it was made."""
-    lines: dict[Location, str] = {}
-    for found in error.errors(include_url=False):
-        # A default derived from a key that is itself mistaken is no mistake of the operator's.
-        if found["type"] != "default_factory_not_called":
-            place = found["loc"]
-            lines[place] = f"{dotted(place)}: {_sentence(found['type'], place, found['input'], found.get('ctx', {}))}"
-    return lines
+    return {found.place: f"{dotted(found.place)}: {_sentence(found)}" for found in error.found}
 
 
 def dotted(place: Location) -> str:
@@ -53,12 +41,13 @@ def printable(key: str) -> str:
     return safe if len(safe) <= 60 else safe[:57] + "…"
 
 
-def _sentence(kind: str, place: Location, value: object, context: dict[str, Any]) -> str:
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "extra_forbidden":
+def _sentence(found: Found) -> str:
+    kind, place, value = found.kind, found.place, found.value
+    if kind == "value":
+        return found.sentence
+    if kind == "unknown":
         return unknown_key(str(place[-1]), _keys_at(place[:-1]))
-    if kind == "literal_error":
+    if kind == "choice":
         choices = _choices(place)
         near = difflib.get_close_matches(str(value), choices, 1)
         meant = f"; did you mean {describe(near[0])}?" if near else ""
@@ -78,26 +67,26 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"no such key; the keys here are {', '.join(choices)}"
 
 
-def _model_at(place: Location) -> type[BaseModel] | None:
+def _model_at(place: Location) -> type[Table] | None:
     """The model that describes the table at a place; None for what is no table."""
-    model: type[BaseModel] | None = Config
+    model: type[Table] | None = Config
     for part in place:
         if isinstance(part, str):
             model = submodel(model, part) if model else None
     return model
 
 
-def submodel(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+def submodel(model: type[Table], key: str) -> type[Table] | None:
     """The model behind a key: of the table itself, or of each entry of a list of tables."""
     for name, field in model.model_fields.items():
         if (field.alias or name) == key:
             for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
-                if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                if isinstance(candidate, type) and issubclass(candidate, Table):
                     return candidate
     return None
 
 
-def keys_of(model: type[BaseModel]) -> list[str]:
+def keys_of(model: type[Table]) -> list[str]:
     """The keys of a table as they are written in the file."""
     return [field.alias or name for name, field in model.model_fields.items()]
 

@@ -70,6 +70,7 @@ class Rolling:
         self._committing = False
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[int, float]] = {}
+        self.resting = False
 
     async def start(self, *, returning: bool) -> None:
         """To be called after the first look; `returning` when workers outlived a former daemon. Raises CannotKeep."""
@@ -144,6 +145,7 @@ class Rolling:
         for _ in range(4):  # a link put right may show what to do next
             facts = self.facts()
             decision = wish(facts, policy)
+            self.resting = isinstance(decision, d.Keep)
             if not facts.root_absent:
                 self._give_up_unless(decision)
             self.wanted = decision.version if isinstance(decision, d.AwaitVerdict) else ""

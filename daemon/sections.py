@@ -10,10 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from . import checks
 from .checks import duration, number, size, whole
+from .tables import Field, Table
 from .units import DAY, HOUR, MINUTE, Share
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
@@ -22,10 +21,8 @@ AbsolutePath = Annotated[Path, checks.absolute_path]
 OptionalPath = Annotated[str, checks.absolute_path_or_none]
 
 
-class Section(BaseModel):
+class Section(Table):
     """Base of every table: unknown keys are mistakes and nothing changes after it is read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Models(Section):

@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .logs import open_logs
+from .lookout import Lookout
 from .manager import Manager
 from .models.watch import Watch
 from .office import Office
@@ -125,7 +126,9 @@ class Supervisor:
         self.panel = PanelServer(config.panel, api, Feed(parts_of(self.office, self.hub)), clock)
         self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()
-        self.watch = Watch(config.models.root, partial(_wake_from_thread, loop, self.wake))
+        wake = partial(loop.call_soon_threadsafe, self.wake)
+        self.watch = Watch(config.models.root, wake)
+        self.lookout = Lookout(self, wake)
 
     # the loop
 
@@ -150,6 +153,7 @@ class Supervisor:
         await self.api.open()
         await self.panel.open()
         self.pulse.start()
+        self.lookout.start()
         self.housekeeping.start()
 
     async def step(self) -> None:
@@ -169,9 +173,8 @@ class Supervisor:
 
     async def _look(self) -> None:
         """The watch first: what comes while it looks wakes it again."""
-        if said := await asyncio.to_thread(self.watch.check):
+        if said := await self.judging.look(self.watch.check):
             self.log.info(said)
-        await self.judging.look()
 
     def _returning(self) -> bool:
         """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
@@ -190,16 +193,17 @@ class Supervisor:
         """Rounds until `stop`. A round that fails is said and tried again at the next."""
         while not self._stop.is_set():
             self._wake.clear()
-            self.pulse.round_began = self.clock.monotonic()
+            self.pulse.round_began, failed = self.clock.monotonic(), True
             try:
                 await self.step()
+                failed = False
             except Exception:
                 self.log.exception("a round failed; everything goes on as it was")
             self.pulse.round_began = None
             self._round.set()
             self._round = asyncio.Event()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._until_next()):
+                async with asyncio.timeout(self._until_next(failed)):
                     await self._wake.wait()
 
     def wake(self) -> None:
@@ -225,7 +229,7 @@ class Supervisor:
         self.manager.stop(sentence, drain + CLOSING_SECONDS)
         self.hub.close()
         await self.vigil.stop()
-        await asyncio.to_thread(self.watch.stop)
+        await asyncio.gather(asyncio.to_thread(self.lookout.stop), asyncio.to_thread(self.watch.stop))
         await self.housekeeping.stop()
         await self.rolling.stop()
         await self.judging.stop()
@@ -242,11 +246,13 @@ class Supervisor:
         await self.ledger.close()
         await self.pulse.stop()
 
-    def _until_next(self) -> float:
-        due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look()]
+    def _until_next(self, failed: bool) -> float:
+        latest = self.lookout.after_round(failed=failed or bool(self._awaited) or bool(self.panel.problem))
+        late = self._began + LOST_SECONDS if self._awaited else None
+        due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
-        return min([self.config.models.rescan, LONGEST_PAUSE_SECONDS, *times])
+        return min([latest, LONGEST_PAUSE_SECONDS, *times])
 
     # workers
 
@@ -376,10 +382,6 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
         loop.add_signal_handler(signal.SIGUSR2, self.restart_workers, "SIGUSR2")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program is heard now
-
-
-def _wake_from_thread(loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(wake)
 
 
 def main(config_path: Path | None) -> int:

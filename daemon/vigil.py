@@ -23,11 +23,12 @@ from .health import wording
 from .health.addresses import Address
 from .health.alerts import Alert, Figure, State, due, evaluate, turned
 from .health.announce import Item, Message, Pace, Told, plan
-from .health.monitor import MEASURED, RECENT_SECONDS, Monitor, Sample, WorkerSeen
+from .health.monitor import MEASURED, RECENT_SECONDS, Monitor, Reading, Sample, WorkerSeen, pids_of
 from .health.mounts import StatVfs
 from .health.notify import Notifier, Sender
 from .health.rules import Rule, rules
 from .ledger import CannotKeep, Ledger
+from .metronome import Metronome
 from .store import Entry
 from .symptoms import SYMPTOMS, Parts, symptoms
 from .workers.pool import Ended
@@ -93,6 +94,8 @@ class Vigil:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._saving = self._save_again = False
+        self._metronome: Metronome | None = None
+        self._pids: dict[str, int] = {}
 
     # its life
 
@@ -107,12 +110,19 @@ class Vigil:
 
     def begin(self) -> None:
         """Measures from now on."""
-        self._go(self._measure_for_ever(), "monitor")
+        self._loop = asyncio.get_running_loop()
+        self._pids = pids_of(self._workers())
+        self._metronome = Metronome(
+            "monitor", self._strike, lambda: self._w.config.monitor.interval, self._clock, later=0.2
+        )
+        self._metronome.start(at_once=True)
 
     async def stop(self) -> None:
         """Nothing is measured or sent any more; what is not delivered will be told after the next start."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._metronome is not None:
+            await asyncio.to_thread(self._metronome.stop)
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
@@ -124,20 +134,22 @@ class Vigil:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _measure_for_ever(self) -> None:
-        while True:
-            try:
-                await self.measure()
-            except Exception:  # noqa: BLE001 - around one step: it is logged and tried again
-                self._log.exception("a measurement failed; the next one follows")
-            await asyncio.sleep(self._w.config.monitor.interval)
+    def _strike(self) -> None:
+        """On the metronome's thread: the daemon's own parts are not to be touched here."""
+        reading = self.monitor.read(self._paths(), self._pids)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._take, reading)
 
     # looking
 
     async def measure(self) -> None:
         """One measurement, on a thread, and what follows from it."""
-        config, workers = self._w.config, self._workers()
-        sample = await asyncio.to_thread(self.monitor.collect, config.monitor.interval, self._paths(), workers)
+        self._take(await asyncio.to_thread(self.monitor.read, self._paths(), pids_of(self._workers())))
+
+    def _take(self, reading: Reading) -> None:
+        workers = self._workers()
+        self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile
+        sample = self.monitor.take(self._w.config.monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
         self._evaluate(sample.figures, MEASURED)
         self._tell("sample", {"time": self._measured[1], "row": dict(sample.row)})

@@ -271,7 +271,8 @@ class Control:
             self._send(self._counters.beat())
             sent = time.monotonic()
             try:
-                async with asyncio.timeout(QUIET_BEAT_SECONDS):
+                # All workers at the same moments, so that the daemon, at rest, wakes up once for them.
+                async with asyncio.timeout(QUIET_BEAT_SECONDS - sent % QUIET_BEAT_SECONDS):
                     await self._counters.changed.wait()
             except TimeoutError:
                 continue

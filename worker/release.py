@@ -1,16 +1,41 @@
-"""Which release of the package this process runs, read once: the files may be another release's by tomorrow."""
+"""Which release of the package this process runs, read once: the files may be another release's by tomorrow.
+
+Reads the installer's own record. The standard library's reader of such records would do, but keeps two megabytes for it
+in processes that ask once.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import os
+import sys
 from typing import Final
 
+_RECORD: Final = ".dist-info"
+MAX_RECORD_BYTES: Final = 1 << 20
 
-def _installed() -> str:
+
+def installed(package: str) -> str:
+    """The version of an installed package, as it is now; "" when it is not there. `package` as its record is named."""
+    for place in sys.path:
+        try:
+            names = os.listdir(place or ".")
+        except OSError:
+            continue
+        for name in names:
+            ours = name.endswith(_RECORD) and name.partition("-")[0].lower().replace(".", "_") == package
+            if ours and (found := _version(os.path.join(place, name, "METADATA"))):
+                return found
+    return ""
+
+
+def _version(path: str) -> str:
+    """The field of the head, which ends at the first empty line."""
     try:
-        return version("modelward")
-    except PackageNotFoundError:
-        return "unknown"
+        with open(path, encoding="utf-8", errors="replace") as record:
+            head = record.read(MAX_RECORD_BYTES).partition("\n\n")[0]
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in head.split("\n") if line.startswith("Version:")), "")
 
 
-RELEASE: Final = _installed()
+RELEASE: Final = installed("modelward") or "unknown"

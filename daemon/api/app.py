@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from ...worker.exposition import CONTENT_TYPE
 from ..errors import BadConfig, ModelwardError
-from .describe import document
 from .desk import Desk, NotKnown
 from .events import Hub
 
@@ -88,6 +87,8 @@ async def ready(desk: Desk, request: Request) -> Response:
 
 
 async def openapi(desk: Desk, request: Request) -> Response:
+    from .describe import document  # asked for once in a while, and large
+
     return JSONResponse(document(ROUTES))
 
 

@@ -104,11 +104,16 @@ class AdminServer:
         self._server = Embedded(self._app, _protocol(self._allowed), MAX_CONNECTIONS)
         await self._server.open(sock)
 
+    def in_place(self) -> bool:
+        """Whether the socket file is still ours; from any thread."""
+        with suppress(OSError):
+            return os.stat(self._path).st_ino == self._inode
+        return False
+
     async def heal(self) -> bool:
         """Binds anew when somebody removed or replaced the socket file; True when it had to."""
-        with suppress(OSError):
-            if os.stat(self._path).st_ino == self._inode:
-                return False
+        if self.in_place():
+            return False
         await self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         await self.open()

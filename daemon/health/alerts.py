@@ -88,14 +88,17 @@ def evaluate(
     for figure in figures:
         known.setdefault(figure.metric, {})[figure.subject] = figure
     after: dict[str, Alert] = {}
+    by_rule: dict[str, dict[str, Alert]] = {}
+    for alert in alerts.values():
+        by_rule.setdefault(alert.rule.name, {})[alert.subject] = alert
     for rule in rules:
-        mine = {a.subject: a for a in alerts.values() if a.rule.name == rule.name}
+        mine = by_rule.get(rule.name, {})
         if rule.metric not in looked:
-            after |= {a.fingerprint: replace(a, rule=rule) for a in mine.values()}
+            after |= {a.fingerprint: _under(a, rule) for a in mine.values()}
             continue
         for subject, figure in _subjects(rule, mine, known.get(rule.metric, {})).items():
             before = mine.get(subject) or Alert(rule, subject, State.OK, now)
-            alert = step(replace(before, rule=rule), figure, now, hold=hold)
+            alert = step(_under(before, rule), figure, now, hold=hold)
             gone = subject not in known.get(rule.metric, {}) and alert.state is State.OK
             if not gone and (before.fingerprint in alerts or len(after) < MAX_ALERTS):
                 after[alert.fingerprint] = alert
@@ -106,6 +109,11 @@ def evaluate(
         elif alert.rule.name not in names and alert.state is State.RESOLVED and not _over(alert, now):
             after[alert.fingerprint] = alert
     return after
+
+
+def _under(alert: Alert, rule: Rule) -> Alert:
+    """The alert by the rule as it is now."""
+    return alert if alert.rule is rule else replace(alert, rule=rule)
 
 
 def _subjects(rule: Rule, mine: Mapping[str, Alert], known: Mapping[str, Figure]) -> dict[str, Figure]:
@@ -127,7 +135,8 @@ def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Ale
     if value is None:
         since = alert.since if alert.state is State.NO_DATA else now
         return replace(alert, state=State.NO_DATA, since=since, value=None, because=figure.because, calm=None)
-    alert = replace(alert, value=value, because=figure.because)
+    if (alert.value, alert.because) != (value, figure.because):
+        alert = replace(alert, value=value, because=figure.because)
     if alert.fired is not None:
         return _fired(alert, value, now, hold)
     if not rule.alarming(value):

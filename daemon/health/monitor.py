@@ -1,7 +1,7 @@
 """Measures every `interval`: machine, mounts, our processes; keeps the last hour; turns it into figures for alerts.
 
-Blocks at most a moment, and belongs on a thread of its own. Rates are between two measurements; the first has none.
-Durations are monotonic; the wall clock only dates the rows for people.
+Reading blocks at most a moment, and belongs on a thread of its own; the rest is quick. Rates are between two
+measurements; the first has none. Durations are monotonic; the wall clock only dates the rows for people.
 """
 
 from __future__ import annotations
@@ -49,6 +49,16 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What only the system knows, at one moment; `seconds` is what it took to ask."""
+
+    at: float
+    machine: Machine
+    mounts: tuple[Mount, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Sample:
     """One measurement. `seconds` is what it took."""
 
@@ -80,6 +90,11 @@ class Totals:
         self._last = now
 
 
+def pids_of(workers: Iterable[WorkerSeen]) -> dict[str, int]:
+    """The processes to be measured, by worker."""
+    return {worker.name: worker.pid for worker in workers if worker.pid}
+
+
 class Monitor:
     """See the module. `proc` and `statvfs` are where it reads."""
 
@@ -102,19 +117,27 @@ class Monitor:
         return self._series.as_json()
 
     def collect(self, interval_seconds: float, paths: Iterable[Path], workers: Iterable[WorkerSeen]) -> Sample:
-        """Measures now, keeps a row and gives everything. `paths` are the directories whose file systems matter."""
+        """Reads and takes at once."""
+        workers = tuple(workers)
+        return self.take(interval_seconds, self.read(paths, pids_of(workers)), workers)
+
+    def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> Reading:
+        """Asks the system, on a thread. `paths` are the directories whose file systems matter, `pids` our processes."""
+        began = self._clock.monotonic()
+        machine = read_machine({**pids, DAEMON: os.getpid()}, self._proc)
+        return Reading(began, machine, self._mounts.look(paths), self._clock.monotonic() - began)
+
+    def take(self, interval_seconds: float, reading: Reading, workers: Iterable[WorkerSeen]) -> Sample:
+        """Keeps a row and gives everything."""
         workers = tuple(workers)
         if interval_seconds != self._series.interval_seconds:
             self._series = self._series.with_interval(interval_seconds)
-        began, before = self._clock.monotonic(), self._before
-        pids = {worker.name: worker.pid for worker in workers if worker.pid} | {DAEMON: os.getpid()}
-        machine = read_machine(pids, self._proc)
-        mounts = self._mounts.look(paths)
+        began, before, machine, mounts = reading.at, self._before, reading.machine, reading.mounts
         figures = [*_of_mounts(mounts), *self._of_machine(machine, before, began)]
         row = {f.metric: f.value for f in figures if not f.subject}
         row["disk_used_percent"] = max((m.space.used_percent for m in mounts if m.space), default=None)
         figures += self._of_workers(workers, machine, before, began, row)
-        sample = Sample(began, machine, mounts, tuple(figures), row, self._clock.monotonic() - began)
+        sample = Sample(began, machine, mounts, tuple(figures), row, reading.seconds)
         self._before = sample
         self._series.add(self._clock.wall(), row)
         return sample
@@ -136,7 +159,8 @@ class Monitor:
             figures.append(Figure("daemon_resident_bytes", float(own.resident_bytes)))
         if machine.oom_kills is not None:
             known = before.machine.oom_kills if before else machine.oom_kills
-            self._kills.append((now, max(0, machine.oom_kills - (known or 0))))
+            if machine.oom_kills > (known or 0):
+                self._kills.append((now, machine.oom_kills - (known or 0)))
             figures.append(Figure("oom_kills", float(sum(n for at, n in self._kills if now - at <= RECENT_SECONDS))))
         return figures
 

@@ -1,14 +1,16 @@
 """How full the file systems below our directories are, also while one of them does not answer.
 
-`statvfs` on a network or FUSE mount may never return and can't be interrupted. Each mount is asked by a thread of its
-own, and never by a second one while the first is stuck; nobody waits for it longer than a moment.
+`statvfs` on a network or FUSE mount may never return and can't be interrupted. Each such mount is asked by a thread of
+its own, and never by a second one while the first is stuck; nobody waits for it longer than a moment. The file systems
+of PROMPT answer from memory and are asked without that.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +20,10 @@ from ..clock import Clock
 PATIENCE_SECONDS: Final = 0.5
 STUCK_SECONDS: Final = 5.0
 MAX_MOUNTS: Final = 64
+MAX_REMEMBERED: Final = 1000
 MAX_MOUNTINFO_BYTES: Final = 4 << 20
+PROMPT: Final = frozenset(("btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs"))
+"""Kinds whose `statfs` is a look at counters in memory: it waits for no disk and no other machine."""
 
 StatVfs = Callable[[str], os.statvfs_result]
 
@@ -74,6 +79,8 @@ class Mounts:
     def __init__(self, clock: Clock, statvfs: StatVfs = os.statvfs, proc: Path = Path("/proc")) -> None:
         self._clock, self._statvfs, self._proc = clock, statvfs, proc
         self._asked: dict[str, _Asked] = {}
+        self._text, self._points = b"", dict[str, str]()
+        self._found: dict[str, str] = {}
 
     @property
     def threads(self) -> int:
@@ -85,18 +92,19 @@ class Mounts:
         known = self._mount_points()
         below: dict[str, list[str]] = {}
         for path in dict.fromkeys(map(str, paths)):
-            below.setdefault(_mount_of(path, known), []).append(path)
+            below.setdefault(self._mount_of(path), []).append(path)
         fresh = []
         for mount, places in list(below.items())[:MAX_MOUNTS]:
             if mount not in self._asked:
                 self._asked[mount] = self._ask(mount, places, known)
-                fresh.append(mount)
+                if not self._asked[mount].done.is_set():
+                    fresh.append(mount)
         deadline = self._clock.monotonic() + PATIENCE_SECONDS
         for mount in fresh:
             self._asked[mount].done.wait(max(0.0, deadline - self._clock.monotonic()))
         return self._harvest(below)
 
-    def _ask(self, mount: str, places: list[str], known: tuple[str, ...]) -> _Asked:
+    def _ask(self, mount: str, places: list[str], known: Mapping[str, str]) -> _Asked:
         asked = _Asked(self._clock.monotonic())
 
         def ask() -> None:
@@ -108,7 +116,10 @@ class Mounts:
             finally:
                 asked.done.set()
 
-        threading.Thread(target=ask, daemon=True, name=f"statvfs {mount}"[:64]).start()
+        if all(self._prompt(place) for place in (mount, *places)):
+            ask()
+        else:
+            threading.Thread(target=ask, daemon=True, name=f"statvfs {mount}"[:64]).start()
         return asked
 
     def _space(self, mount: str) -> Space | str:
@@ -139,15 +150,49 @@ class Mounts:
                 found.setdefault(mount, Mount(mount, None, waited, f"no answer for {waited:.0f} s"))
         return tuple(found[name] for name in sorted(found))
 
-    def _mount_points(self) -> tuple[str, ...]:
-        """Every mount point, longest first, from the kernel's list, which waits for no file system."""
+    def _prompt(self, path: str) -> bool:
+        """Whether everything from the root down to `path` answers at once: no slow mount on the way, and no link."""
+        end = 0
+        while end >= 0:
+            end = path.find("/", end + 1)
+            place = path[:end] if end > 0 else path
+            if self._points.get(self._mount_of(place)) not in PROMPT:
+                return False
+            try:
+                if stat.S_ISLNK(os.lstat(place).st_mode):
+                    return False
+            except OSError:
+                return True  # nothing below it either
+        return True
+
+    def _mount_of(self, path: str) -> str:
+        """As below, remembered for as long as the list of mounts stays the same."""
+        found = self._found.get(path)
+        if found is None:
+            if len(self._found) >= MAX_REMEMBERED:
+                self._found.clear()
+            found = self._found[path] = _mount_of(path, self._points)
+        return found
+
+    def _mount_points(self) -> Mapping[str, str]:
+        """Every mount point, longest first, with its kind, from the kernel's list, which waits for no file system.
+
+        Read into words only when the list is another than before. Of mounts one over the other the last counts.
+        """
         try:
-            with open(self._proc / "self/mountinfo", "rb") as f:
-                lines = f.read(MAX_MOUNTINFO_BYTES).splitlines()
+            with open(self._proc / "self/mountinfo", "rb", buffering=0) as f:
+                text = b"".join(iter(lambda: f.read(1 << 16), b""))[:MAX_MOUNTINFO_BYTES]
         except OSError:
-            return ("/",)
-        points = {_unescaped(fields[4]) for line in lines if len(fields := line.split(b" ")) > 4}
-        return tuple(sorted(points | {"/"}, key=len, reverse=True))
+            text = b""
+        if text != self._text or not self._points:
+            points = {"/": ""}
+            for line in text.splitlines():
+                head, _, tail = line.partition(b" - ")
+                if len(fields := head.split(b" ")) > 4:
+                    points[_unescaped(fields[4])] = tail.partition(b" ")[0].decode("ascii", "replace")
+            self._found.clear()
+            self._text, self._points = text, {m: points[m] for m in sorted(points, key=len, reverse=True)}
+        return self._points
 
 
 def _mount_of(path: str, known: Iterable[str]) -> str:

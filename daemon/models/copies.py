@@ -19,7 +19,8 @@ def is_whole(directory: str) -> bool:
     """True when every file that its description lists is there in full size."""
     try:
         with open(os.path.join(directory, DESCRIPTION), "rb") as file:
-            described = json.loads(file.read(MAX_DESCRIPTION_BYTES))
+            size = min(os.fstat(file.fileno()).st_size, MAX_DESCRIPTION_BYTES)
+            described = json.loads(file.read(size))
         files = described["files"].items()
         return bool(files) and all(_is_there(os.path.join(directory, name), entry["bytes"]) for name, entry in files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -48,5 +48,20 @@ def plan(
     return tuple(Removal(v.name, v.bytes, f"beyond keep={keep}, unused for {_days(now, v)}") for v in reversed(old))
 
 
+def reasons(
+    versions: Iterable[Kept], keep: int, protected: Collection[str], now: float, min_age: float = DAY_SECONDS
+) -> dict[str, str]:
+    """Of each version why it stays, "" when the plan removes it."""
+    versions = tuple(versions)
+    going = {removal.name for removal in plan(versions, keep, protected, now, min_age)}
+    free = [v for v in versions if v.name not in protected and not v.busy]
+    newest = sorted(free, key=lambda v: order_key(v.name, v.arrived), reverse=True)[: max(0, keep)]
+    kept = dict.fromkeys((v.name for v in versions), f"younger than {min_age / DAY_SECONDS:g} d")
+    kept |= dict.fromkeys((v.name for v in newest), f"among the {keep} newest besides those in use (models.keep)")
+    kept |= {v.name: "still being copied or judged" for v in versions if v.busy}
+    kept |= dict.fromkeys(protected, "in use")
+    return {name: "" if name in going else why for name, why in kept.items() if name in {v.name for v in versions}}
+
+
 def _days(now: float, version: Kept) -> str:
     return f"{(now - version.newest_seconds) / DAY_SECONDS:.1f} days"

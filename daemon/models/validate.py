@@ -74,9 +74,23 @@ async def validate(
 ) -> v.Verdict | v.Changing:
     """Judges one version. `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin.
 
-    `candidate.timeout_seconds` limits the gates, and once more compiling (0: no limit). Raises CannotStart when no
-    child could be started. When cancelled, the child is killed with its group before the cancellation goes on.
+    `candidate.timeout_seconds` limits the gates, and once more compiling (0: no limit). A child that somebody else
+    killed is followed by another one, once. Raises CannotStart when no child could be started. When cancelled, the
+    child is killed with its group before the cancellation goes on.
     """
+    attempt = 1
+    while True:
+        heard, status = await _judge_once(candidate, spawn, argv, clock, progress)
+        if not v.judge_again(status, answered=bool(heard.wrong) or heard.last is not None, attempt=attempt):
+            break
+        attempt += 1
+    return _verdict(heard, status, attempt, clock.monotonic() - heard.opened, rfc3339(clock.wall()))
+
+
+async def _judge_once(
+    candidate: protocol.Candidate, spawn: Spawn, argv: Sequence[str], clock: Clock, progress: Progress
+) -> tuple[_Heard, int | None]:
+    """What one child said, and its exit status. Raises CannotStart."""
     try:
         told = msgspec.json.encode(candidate) + b"\n"
         child = spawn(argv, name=f"validator of {candidate.version}", stdin=told, stdout="pipe")
@@ -106,23 +120,24 @@ async def validate(
         child.close()
     if late:
         heard.wrong = heard.wrong or f"no answer in {candidate.timeout_seconds:g} s"
-    return _verdict(heard, status, clock.monotonic() - heard.opened, rfc3339(clock.wall()))
+    return heard, status
 
 
-def _verdict(heard: _Heard, status: int | None, seconds: float, at: str) -> v.Verdict | v.Changing:
+def _verdict(heard: _Heard, status: int | None, attempts: int, seconds: float, at: str) -> v.Verdict | v.Changing:
     if heard.wrong:
         return v.broken(heard.open_gate, heard.wrong, heard.gates, seconds, at)
     if heard.last is not None and (status == 0 or not heard.last.accepted):
         return v.judged(heard.last, heard.gates, at)
-    return v.broken(heard.open_gate, _ended(status), heard.gates, seconds, at)
+    return v.broken(heard.open_gate, _ended(status, attempts), heard.gates, seconds, at)
 
 
-def _ended(status: int | None) -> str:
+def _ended(status: int | None, attempts: int) -> str:
     if status is not None and status < 0:
         number = -status
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         hint = " (out of memory, perhaps)" if number == signal.SIGKILL else ""
-        return f"the validator died of {name}{hint}"
+        again = f", {attempts} times" if attempts > 1 else ""
+        return f"the validator died of {name}{again}{hint}"
     return f"the validator ended with status {status} and no verdict"
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ...worker import protocol
 
 Compiled = Mapping[str, str | float | bool]
+MAX_ATTEMPTS: Final = 2
+_SIGKILL: Final = 9
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,15 @@ def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> V
         compiled=dict(message.compiled),
         judged_at=judged_at,
     )
+
+
+def judge_again(status: int | None, *, answered: bool, attempt: int) -> bool:
+    """Whether an ended validator proves nothing about its version: something else killed it, for the first time.
+
+    SIGKILL is never the version's own doing: limits of our own end a child with an answer or another signal. It is the
+    kernel's, short of memory, or somebody's hand. `answered`: it had said its last word, or was ended by us.
+    """
+    return status == -_SIGKILL and not answered and attempt < MAX_ATTEMPTS
 
 
 def broken(gate: str, because: str, gates: Sequence[Gate], seconds: float, judged_at: str) -> Verdict:

@@ -39,7 +39,7 @@ _EVENTS: Final[list[type[FileSystemEvent]]] = [
 
 
 class _Wake(FileSystemEventHandler):
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
@@ -53,7 +53,7 @@ class Watch:
     `check` and `stop` may wait for the file system and belong on the thread that looks.
     """
 
-    def __init__(self, root: Path, wake: Callable[[], None]) -> None:
+    def __init__(self, root: Path, wake: Callable[[], object]) -> None:
         self._root, self._wake = root, wake
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from .. import processes
@@ -20,6 +21,7 @@ from ..config import Config
 from ..errors import Refused
 from . import errand, follow, kernel
 from .files import Files
+from .glance import glance
 from .logdir import live_names, look, open_log_directory
 from .orders import Counted, Counting, CountRequest, SweepRequest, Swept
 from .outcome import SweepOutcome
@@ -48,13 +50,19 @@ class _Memory:
     trust: Trust
     disk_quiet_until: float = 0.0
     progress: dict[str, Json] = field(default_factory=dict)
+    no_glance: int = 0
 
 
 SWEEP_SECONDS: Final = 600.0
+SWEEPS_WITHOUT_GLANCE: Final = 5
+"""After one that had to be a sweep: there is more to look at than a glance can, or more to remove soon."""
 
 
 class Upkeep:
-    """Disk and logs of one daemon. `keep(class)(unit)` says why a unit must stay; `pids` are our processes."""
+    """Disk and logs of one daemon. `keep(class)(unit)` says why a unit must stay; `pids` are our processes.
+
+    `keep` is called on the event loop; what it gives may be asked from a thread, and knows what was so then.
+    """
 
     def __init__(
         self,
@@ -131,17 +139,35 @@ class Upkeep:
             dry_run=dry_run,
             clock_trouble=trouble,
         )
+        if not dry_run and not by_hand and (nothing := await self._glance(given)):
+            return self._answer(nothing, resting)
         done = await self._errand(SweepRequest(given, listing=dry_run))
         assert isinstance(done, Swept)
-        if self._short(done.outcome):
-            memory.disk_quiet_until = self._clock.monotonic() + BACK_OFF_SECONDS
-        answer = done.outcome.as_json()
-        answer["resting"] = resting
+        answer = self._answer(done.outcome, resting)
         if dry_run:
             answer["listed"] = [
                 {"path": e.path, "bytes": e.bytes, "class": e.rule, "because": e.because} for e in done.listed
             ]
         return answer
+
+    async def _glance(self, given: Orders) -> SweepOutcome | None:
+        """The outcome, without a process of its own, when there is nothing to do and little to look at."""
+        memory = self._memory
+        if memory.no_glance > 0:
+            memory.no_glance -= 1
+            return None
+        # Asked here, on the event loop: on the thread nothing of the daemon's may be touched.
+        keeps = {rule.name: self._keep(rule.name) for rule in given.rules}
+        look = partial(glance, given, files=self._files, clock=self._clock, stop=self._stop, keep=keeps.__getitem__)
+        nothing = await self.aside(look)
+        if nothing is None:
+            memory.no_glance = SWEEPS_WITHOUT_GLANCE
+        return nothing
+
+    def _answer(self, outcome: SweepOutcome, resting: bool) -> Json:
+        if self._short(outcome):
+            self._memory.disk_quiet_until = self._clock.monotonic() + BACK_OFF_SECONDS
+        return outcome.as_json() | {"resting": resting}
 
     @staticmethod
     def _short(outcome: SweepOutcome) -> bool:
@@ -151,6 +177,13 @@ class Upkeep:
         """Rotates what is due. With `tell_writers` in the answer: ask all to reopen, then `compress(reopened=True)`."""
         sets = log_sets(self._config())
         return self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run).as_json()
+
+    def rotate_what_is_due(self) -> Json:
+        """As `rotate`, and compresses at once when there is no writer to be asked first."""
+        done = self.rotate()
+        if not done.get("tell_writers"):
+            self.compress(reopened=False)
+        return done
 
     def compress(self, *, reopened: bool) -> Json:
         """Compresses what was rotated; `reopened` when every writer has answered so."""

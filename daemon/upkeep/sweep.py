@@ -57,6 +57,7 @@ class _Class:
     remover: Remover
     ages: Ages
     tally: Tally = field(default_factory=Tally)
+    reasons: dict[int, str] = field(default_factory=dict)
     seen_whole: bool = False
     last_cut_missing: tuple[int, int] = (0, 0)
 
@@ -157,7 +158,7 @@ def _sweep_class(
         _empty_trash(c)
     visitor: Cleaner | UnitGatherer
     if c.rule.unit == "directory":
-        visitor = UnitGatherer(c.table, c.ages, keep)
+        visitor = UnitGatherer(c.table, c.ages, keep, c.reasons)
     else:
         visitor = Cleaner(c.rule, c.ages, c.table, c.remover, report=report)
     try:
@@ -203,7 +204,7 @@ def _remove(c: _Class, rows: Sequence[int], code: int, keep: Keep, report: Repor
         for row in rows:
             spared = because.LATER
             if remover.may_go_on():
-                spared = remove_unit(c.fd, table, row, remover, keep, now=orders.now)
+                spared = remove_unit(c.fd, table, row, remover, keep, c.reasons, now=orders.now)
             _mark(c, row, spared, code, report)
         if rows and not orders.dry_run:
             _empty_trash(c)
@@ -342,7 +343,11 @@ def _close_books(c: _Class, orders: Orders, report: Report | None) -> None:
     outcome.complete = c.seen_whole
     for row, (code, used) in enumerate(zip(table.codes, table.bytes, strict=True)):
         if code != because.REMOVED:
-            c.tally.add(code, used)
+            if code == because.KEPT and row in c.reasons:
+                number, total = outcome.spared.get(words := f"kept: {c.reasons[row]}", (0, 0))
+                outcome.spared[words] = (number + 1, total + used)
+            else:
+                c.tally.add(code, used)
             if report is not None:
                 report(table.path(row), used, code)
     outcome.removed_files, outcome.removed_bytes = 0, 0

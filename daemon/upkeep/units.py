@@ -23,11 +23,13 @@ _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 
 
 class UnitGatherer:
-    """A visitor (walk.py): one row for each directory of the root, with the bytes and the youngest time below it."""
+    """A visitor (walk.py): one row for each directory of the root, with the bytes and the youngest time below it.
 
-    def __init__(self, table: Table, ages: Ages, keep: Keep) -> None:
-        self.table, self._ages, self._keep = table, ages, keep
-        self.reasons: dict[int, str] = {}
+    Why a row is kept goes into `reasons`.
+    """
+
+    def __init__(self, table: Table, ages: Ages, keep: Keep, reasons: dict[int, str]) -> None:
+        self.table, self._ages, self._keep, self._reasons = table, ages, keep, reasons
         self._seen: set[int] = set()
         self._used = 0
         self._stamp = 0.0
@@ -68,10 +70,12 @@ class UnitGatherer:
         place = directory.parent.place if directory.parent else -1
         row = self.table.add(place, directory.name, directory.stat.st_ino, self._used, self._stamp, code)
         if why:
-            self.reasons[row] = why
+            self._reasons[row] = why
 
 
-def remove_unit(root_fd: int, table: Table, row: int, remover: Remover, keep: Keep, *, now: float) -> int:
+def remove_unit(
+    root_fd: int, table: Table, row: int, remover: Remover, keep: Keep, reasons: dict[int, str], *, now: float
+) -> int:
     """0 when the unit lies in the trash (or would, in a dry run), else the code of what spares it."""
     files, name = remover.files, table.names[row]
     try:
@@ -91,7 +95,8 @@ def remove_unit(root_fd: int, table: Table, row: int, remover: Remover, keep: Ke
             return look.code
         if look.stamp > table.stamps[row]:
             return because.CHANGED
-        if keep(name):
+        if why := keep(name):
+            reasons[row] = why
             return because.KEPT
         if not remover.dry_run:
             trash.throw_away(root_fd, name, files, stamp_ns=int(now * 1e9))

@@ -152,9 +152,13 @@ class Channel:
         self._file = _file(self._path)
         self._watch()
 
+    def in_place(self) -> bool:
+        """Whether the socket file is still ours; from any thread."""
+        return self._sock is not None and _file(self._path) == self._file
+
     def heal(self) -> bool:
         """Binds anew when somebody removed or replaced the socket file; True when it had to. Raises OSError."""
-        if self._sock is not None and _file(self._path) == self._file:
+        if self.in_place():
             return False
         self._stop_listening()
         self._path.parent.mkdir(parents=True, exist_ok=True)

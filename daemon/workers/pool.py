@@ -294,6 +294,10 @@ class Pool:
         except OSError as e:
             self._log.warning("cannot write down who the workers are", because=str(e))
 
+    def written_down(self) -> bool:
+        """Whether who the workers are can still be read; from any thread."""
+        return self._record.exists()
+
     def _next_name(self) -> str:
         self._number += 1
         return f"w{self._number}"

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
 from modelward.daemon import checks
 from modelward.daemon.config import APPLIES, Config
 from modelward.daemon.mistakes import submodel
+from modelward.daemon.tables import FieldInfo, Table
 from modelward.daemon.units import Share, show_duration, show_size
 
 _HEAD = """# Configuration
@@ -74,7 +72,7 @@ def sections() -> Iterator[Section]:
     """Every table in the order of the file, lists of tables behind the table that holds them."""
     for name, field in Config.model_fields.items():
         model = field.annotation
-        assert isinstance(model, type) and issubclass(model, BaseModel)
+        assert isinstance(model, type) and issubclass(model, Table)
         lists = {key(n, f): submodel(model, key(n, f)) for n, f in model.model_fields.items()}
         keys = [_key(n, f, APPLIES[name][key(n, f)]) for n, f in model.model_fields.items() if not lists[key(n, f)]]
         yield Section(f"[{name}]", _about(model), tuple(keys))
@@ -110,11 +108,11 @@ def key(name: str, field: FieldInfo) -> str:
     return field.alias or name
 
 
-def _attribute(model: type[BaseModel], wanted: str) -> str:
+def _attribute(model: type[Table], wanted: str) -> str:
     return next(name for name, field in model.model_fields.items() if key(name, field) == wanted)
 
 
-def _about(model: type[BaseModel]) -> str:
+def _about(model: type[Table]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
@@ -139,8 +137,8 @@ def _kind(field: FieldInfo) -> tuple[str, str]:
     for check in field.metadata:
         if name := _BY_NAME.get(id(check)):
             return name, "text"
-        maker = check.func.__qualname__.partition(".")[0]
-        return _BY_MAKER[maker] + _range(check.func), maker
+        maker = check.run.__qualname__.partition(".")[0]
+        return _BY_MAKER[maker] + _range(check.run), maker
     raise AssertionError(f"no check: {field!r}")
 
 

@@ -45,6 +45,7 @@ def test_nothing_that_is_live_previous_held_or_young_goes_though_none_is_to_be_k
             if row["class"] in ("versions", "compiled"):
                 assert not row.get("removed"), row
     assert sorted(name for name in os.listdir(town.models) if name != "current") == NAMES
-    assert len(os.listdir(town.root / "cache" / "compiled")) == len(NAMES)
+    copies = [name for name in os.listdir(town.root / "cache" / "compiled") if not name.startswith(".tmp-")]
+    assert len(copies) == len(NAMES)  # and, perhaps, what is being made of the version that was touched
     town.await_serving("dtmf-v1.2")
     print(town.cli("sweep", "--dry-run").stdout)

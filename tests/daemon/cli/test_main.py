@@ -29,7 +29,6 @@ CLIENTS = {
     "reload": [],
 }
 HEAVY = (
-    "pydantic",
     "starlette",
     "uvicorn",
     "msgspec",

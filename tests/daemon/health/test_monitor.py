@@ -78,7 +78,10 @@ def test_what_this_kernel_does_not_tell_is_absent_and_not_zero(tmp_path: Path) -
     assert monitor.series()["series"]["io_pressure_percent"] == [None]
     (tmp_path / "self").mkdir()
     (tmp_path / "self/cgroup").write_text("4:memory:/old/way\n")
-    assert monitor.collect(10.0, [tmp_path], []).machine.memory_used_percent
+    assert monitor.collect(10.0, [tmp_path], []).machine.memory_used_percent is None
+    (tmp_path / "meminfo").write_text("MemTotal: 1000 kB\nMemAvailable: 250 kB\nSwapTotal: 0 kB\n")
+    machine = monitor.collect(10.0, [tmp_path], []).machine
+    assert (machine.memory_used_percent, machine.swap_used_percent) == (75.0, None)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ def test_processes_that_vanish_while_they_are_read_are_left_out() -> None:
 # mounts
 
 
-def test_a_mount_that_never_answers_holds_up_nothing_and_costs_one_thread() -> None:
+def test_a_mount_that_never_answers_holds_up_nothing_and_costs_one_thread(tmp_path: Path) -> None:
     release = threading.Event()
     calls: list[str] = []
 
@@ -136,8 +139,10 @@ def test_a_mount_that_never_answers_holds_up_nothing_and_costs_one_thread() -> N
         release.wait(30)
         return os.statvfs("/")
 
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_text("21 1 0:5 / / rw - nfs4 far:/ rw\n")
     clock = HandClock()
-    mounts = Mounts(clock, stuck)
+    mounts = Mounts(clock, stuck, tmp_path)
     try:
         for look in range(20):
             began = monotonic()
@@ -271,3 +276,21 @@ def test_another_interval_keeps_the_newest_rows(values: list[float], before: flo
     other = series.with_interval(after).as_json()
     assert other["interval_seconds"] == after
     assert other["series"]["a"] == kept[-int(3600 / after) :]
+
+
+def test_what_answers_from_memory_is_asked_without_a_thread_of_its_own(tmp_path: Path) -> None:
+    asked: list[threading.Thread] = []
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_text("1 1 8:1 / / rw - ext4 a rw\n2 1 0:9 / /far rw - nfs4 b rw\n")
+
+    def statvfs(mount: str) -> os.statvfs_result:
+        asked.append(threading.current_thread())
+        return os.statvfs("/")
+
+    (tmp_path / "there").symlink_to("/far")
+    mounts = Mounts(SystemClock(), statvfs, tmp_path)
+    mounts.look([tmp_path / "models"])
+    assert asked == [threading.current_thread()]
+    asked.clear()
+    mounts.look([tmp_path / "there" / "models"])  # over a link: nobody knows how long the way takes
+    assert asked and threading.current_thread() not in asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.models.retention import DAY_SECONDS, Kept, plan
+from modelward.daemon.models.retention import DAY_SECONDS, Kept, plan, reasons
 
 NOW = 1e9
 OLD = NOW - 10 * DAY_SECONDS
@@ -47,3 +47,20 @@ def test_never_removes_protected_or_young_versions_and_settles(
     left = [v for v in versions if v.name not in removals]
     assert len([v for v in left if v.name not in shielded]) >= min(keep, len({v.name for v in versions} - shielded))
     assert plan(left, keep, shielded, NOW) == ()
+
+
+def test_says_of_every_version_why_it_stays() -> None:
+    day = 86_400.0
+    old = [Kept(f"m-v1.{i}", 10, 0.0) for i in range(5)]
+    young = Kept("m-v0.1", 10, 9.5 * day)
+    busy = Kept("m-v2.0", 10, 0.0, busy=True)
+    said = reasons([*old, young, busy], 2, {"m-v1.1"}, 10 * day)
+    assert said == {
+        "m-v1.0": "",
+        "m-v1.1": "in use",
+        "m-v1.2": "",
+        "m-v1.3": "among the 2 newest besides those in use (models.keep)",
+        "m-v1.4": "among the 2 newest besides those in use (models.keep)",
+        "m-v0.1": "younger than 1 d",
+        "m-v2.0": "still being copied or judged",
+    }

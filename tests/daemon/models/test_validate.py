@@ -83,7 +83,16 @@ def test_a_validator_that_crashes_names_the_gate_and_the_signal(number: int, nam
 
 def test_a_validator_that_is_killed_for_its_memory_says_so() -> None:
     because = rejected(f"say({STARTED!r}); os.kill(os.getpid(), 9)")
-    assert because == "gate load: the validator died of SIGKILL (out of memory, perhaps)"
+    assert because == "gate load: the validator died of SIGKILL, 2 times (out of memory, perhaps)"
+
+
+def test_a_validator_that_somebody_killed_proves_nothing_and_is_followed_by_another(tmp_path: Path) -> None:
+    mark = tmp_path / "killed"
+    kill = f"(open({str(mark)!r}, 'w').close(), os.kill(os.getpid(), 9)) if not os.path.exists({str(mark)!r}) else None"
+    verdict = run(f"say({STARTED!r}); {kill}; say({DONE!r}, {JUDGED!r})")
+    assert isinstance(verdict, Verdict)
+    assert verdict.accepted
+    assert [gate.gate for gate in verdict.gates] == ["load"]  # of the first one nothing is left
 
 
 def test_a_validator_that_hangs_is_ended_with_everything_it_started(tmp_path: Path) -> None:

@@ -63,3 +63,20 @@ def test_a_validator_that_did_not_come_back_names_the_gate_it_was_in() -> None:
     verdict = v.broken("load", "the validator died of SIGSEGV", [PASSED], 1.5, "x")
     assert verdict.because == "gate load: the validator died of SIGSEGV"
     assert verdict.gates[-1] == v.Gate("load", False, 1.5, "the validator died of SIGSEGV")
+
+
+@pytest.mark.parametrize(
+    ("status", "answered", "attempt", "again"),
+    [
+        (-9, False, 1, True),  # killed by the kernel or by hand
+        (-9, False, 2, False),  # and once more: that may be the version's size
+        (-9, True, 1, False),  # by us: too late, too loud; or after its last word
+        (-11, False, 1, False),  # a crash is the version's own
+        (1, False, 1, False),
+        (None, False, 1, False),
+    ],
+)
+def test_only_a_validator_killed_from_outside_is_tried_again(
+    status: int | None, answered: bool, attempt: int, again: bool
+) -> None:
+    assert v.judge_again(status, answered=answered, attempt=attempt) is again

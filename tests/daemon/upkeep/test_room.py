@@ -7,16 +7,22 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
 
+from modelward.daemon import processes
+from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import Config, parse
 from modelward.daemon.errors import Refused
+from modelward.daemon.upkeep.files import Files
+from modelward.daemon.upkeep.glance import glance
 from modelward.daemon.upkeep.room import BACK_OFF_SECONDS, Upkeep
 from modelward.daemon.upkeep.settings import log_sets, rules
+from modelward.daemon.upkeep.sweep import Orders
 
 MONTH = 30 * 86400.0
 
@@ -194,3 +200,60 @@ def test_work_runs_on_a_thread_of_its_own_one_thing_after_another(house: House) 
         return await asyncio.gather(*(house.upkeep.aside(lambda: threading.current_thread().name) for _ in range(3)))
 
     assert set(asyncio.run(ask())) == {"upkeep_0"}
+
+
+class Started:
+    """Counts the processes that upkeep starts."""
+
+    def __init__(self, house: House, keep: str = "") -> None:
+        self.count = 0
+        self.upkeep = Upkeep(lambda: house.config, house.clock, keep=lambda rule: lambda unit: keep, spawn=self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.count += 1
+        return processes.spawn(*args, **kwargs)
+
+    def sweep(self) -> dict[str, Any]:
+        return asyncio.run(self.upkeep.sweep())
+
+
+def test_with_little_to_look_at_and_nothing_to_do_no_process_is_started(house: House) -> None:
+    (house.base / "models/v1").mkdir()
+    (house.base / "models/v1/model.onnx").write_bytes(b"x")
+    house.clock.step(-MONTH + 700)  # everything is older than the minimum age, and younger than any maximum
+    (house.base / "state/uploads/young.wav").write_bytes(b"x" * 5000)
+    started = Started(house, keep="live")
+    said = started.sweep()
+    started.upkeep.close()
+    assert started.count == 0
+    assert not said["dry_run"] and not said["removed"]["files"]
+    rows = {row["class"]: row for row in said["classes"]}
+    assert rows["uploads"]["after"] == rows["uploads"]["before"] == {"files": 1, "bytes": 8192}
+    assert rows["versions"]["spared"][0]["because"] == "kept: live"
+
+
+@pytest.mark.parametrize("due", ["state/uploads/old.wav", "models/.trash/left/over", "state/uploads/empty/"])
+def test_whatever_is_due_goes_at_the_next_sweep(house: House, due: str) -> None:
+    path = house.base / due
+    (house.base / "models/.trash").mkdir(mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir() if due.endswith("/") else path.write_bytes(b"x")
+    os.utime(path, (1e9, 1e9))
+    started = Started(house)
+    started.sweep()
+    started.upkeep.close()
+    assert started.count == 1
+    assert not path.exists()
+
+
+def test_more_than_a_glance_has_time_for_is_swept_by_a_process(house: House) -> None:
+    for number in range(600):
+        (house.base / f"state/uploads/{number}").write_bytes(b"")
+    files = Files()
+    orders = Orders(rules(house.config), house.clock.wall() - MONTH + 700)
+    stop = threading.Event()
+    look = partial(glance, orders, files=files, clock=SystemClock(), stop=stop, keep=lambda rule: lambda unit: "")
+    assert look(seconds=30) is not None
+    assert look(seconds=0) is None
+    stop.set()
+    assert look(seconds=30) is None
