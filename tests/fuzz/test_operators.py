@@ -61,7 +61,7 @@ for = "60s"
 to = ["json://example.org/path?x=1"]
 """
 TABLES = {
-    "models": Config().models.model_dump(mode="json"),
+    "models": {name: str(it) if isinstance(it, Path) else it for name, it in vars(Config().models).items()},
     "disk": {"check": "60s", "class": [{"name": "a", "path": "/srv/a", "max_age": "1h"}]},
     "monitor": {"alert": [{"metric": "cpu_used_percent", "above": 90, "clear": 80, "for": 1}]},
 }

@@ -8,12 +8,13 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.house import clip
 from tests.support import eventually
 from tests.system.systemd_box import PREFIX, Box, Service, hook, wheel, why_not
-from tests.versions import broken_version, good_version
+from tests.versions import broken_version, good_version, masked_version
 
 REASON = why_not()
 pytestmark = [
@@ -91,15 +92,20 @@ def test_install_refuses_a_place_that_the_service_cannot_read(service: Service) 
     assert (status, "can't read /root/private/bin/modelward" in said) == (1, True), said
 
 
+def _named(service: Service, name: str) -> dict[str, Any]:
+    return next((v for v in service.api.get("/v1/versions").data["versions"] if v["version"] == name), {})
+
+
 def test_a_model_is_judged_under_the_sandbox_with_nothing_missing(service: Service, tmp_path: Path) -> None:
     assert service.ask("/api/predict", clip())[0] == 200
     service.drop(broken_version(tmp_path, "nan_weights", "dtmf-v0.9"))
 
-    def rejected() -> bool:
-        versions = service.api.get("/v1/versions").data["versions"]
-        return [v["state"] for v in versions if v["version"] == "dtmf-v0.9"] == ["rejected"]
-
-    eventually(rejected, 30)
+    eventually(lambda: _named(service, "dtmf-v0.9").get("state") == "rejected", 30)
+    service.drop(masked_version(tmp_path, "dtmf-v0.8"))
+    eventually(lambda: _named(service, "dtmf-v0.8").get("state") == "accepted", 60)
+    assert (
+        _named(service, "dtmf-v0.8")["compiled"]["form"] == "exact"
+    )  # made, proved and kept without leaving the sandbox
     for version in service.api.get("/v1/versions").data["versions"]:
         sandbox = next(g for g in version["verdict"]["gates"] if g["gate"] == "sandbox")
         assert "not taken away" not in sandbox["because"]
