@@ -76,9 +76,9 @@ def _processors(proc: Path) -> tuple[float | None, float | None]:
     """Seconds that all processors together were busy and idle since the machine started, proc_stat(5)."""
     first = _read(proc / "stat").partition("\n")[0].split()
     try:
-        ticks = [int(text) for text in first[1:]]
+        ticks = [count for text in first[1:] if (count := _count(text)) is not None]
         user_to_steal, idle = ticks[:8], ticks[3] + ticks[4]  # guest time, what follows, is in user time already
-    except (ValueError, IndexError):
+    except IndexError:
         return None, None
     return (sum(user_to_steal) - idle) / TICKS_A_SECOND, idle / TICKS_A_SECOND
 
@@ -89,7 +89,7 @@ def _memory(proc: Path) -> tuple[int | None, int | None, float | None, float | N
     for line in _read(proc / "meminfo").splitlines():
         name, _, value = line.partition(":")
         if name in found:
-            found[name] = int(value.split()[0]) * 1024
+            found[name] = (_count(value.removesuffix("kB").strip()) or 0) * 1024
     total, available, swap = found["MemTotal"], found["MemAvailable"], found["SwapTotal"]
     if not total or not available:
         return None, None, None, None
@@ -145,4 +145,9 @@ def _pressure(proc: Path, resource: str) -> list[Pressure]:
 
 def _oom_kills(proc: Path) -> int | None:
     value = ("\n" + _read(proc / "vmstat")).partition("\noom_kill ")[2].partition("\n")[0]
-    return int(value) if value.isdigit() and len(value) < 20 else None
+    return _count(value)
+
+
+def _count(text: str) -> int | None:
+    """A number as the kernel writes one; None for what no counter of 64 bits holds."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None

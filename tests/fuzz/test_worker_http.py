@@ -248,7 +248,7 @@ def test_the_daemons_answer_is_read_or_said_to_be_unreadable(answer: bytes) -> N
 
             async with await asyncio.start_unix_server(reply, path):
                 try:
-                    found = await Daemon(path).ask("GET", "/v1/versions", seconds=5)
+                    found = await Daemon(path, set()).ask("GET", "/v1/versions", seconds=5)
                     assert 100 <= found.status <= 999
                 except Unreachable as e:
                     assert str(e)

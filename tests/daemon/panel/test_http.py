@@ -125,7 +125,7 @@ def test_a_path_is_looked_up_in_a_table_and_leads_nowhere_else(panel: RunningPan
     assert b"root:" not in answer.body
 
 
-@pytest.mark.parametrize("name", ["__class__", "_s", "office.reload", "../etc", "a\u0000b", "💥" * 50, "x" * 60_000])
+@pytest.mark.parametrize("name", ["__class__", "_s", "office.reload", "../etc", "💥" * 50, "x" * 60_000])
 def test_a_name_is_a_name_and_never_a_method(panel: RunningPanel, name: str) -> None:
     assert panel.ask("POST", f"/v1/{name[:9].encode().hex()}", {}, **MARK).status == 404
     panel.ask("POST", "/v1/hold", {"version": name}, **MARK)
