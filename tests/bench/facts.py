@@ -1,0 +1,64 @@
+"""What machine this is and which versions were measured: the words beside every figure."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_OURS = ("modelward", "onnxruntime", "numpy", "starlette", "uvicorn")
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def machine() -> dict[str, Any]:
+    """Processor, memory, kernel, interpreter, versions, and the day."""
+    info = Path("/proc/cpuinfo").read_text()
+    lines = dict(line.partition(":")[::2] for line in info.splitlines() if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = fields.get("flags", "").split()
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "processor": fields.get("model name", platform.processor()),
+        "flags": [flag for flag in _FLAGS if flag in flags],
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(pages / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "libc": " ".join(platform.libc_ver()),
+        "versions": {name: version for name in _OURS if (version := _version(name))},
+        "commit": commit(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def commit() -> str:
+    """The commit that is measured, with a mark when files differ from it; "" outside a repository."""
+    try:
+        out = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=9"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return out.stdout.strip()
+
+
+def command() -> str:
+    """What was typed, as far as it matters."""
+    return " ".join(["python -m tests.bench", *sys.argv[1:]])
