@@ -16,7 +16,7 @@ from tests.bench.clips import FORM_TYPE, Clip
 from tests.bench.flavours import FILES
 from tests.bench.load import Answer, post
 from tests.bench.peers.peer import CORES
-from tests.house import House
+from tests.house import House, free_port
 from tests.support import eventually
 
 VERSIONS = ("bench-v1", "bench-v2")
@@ -48,7 +48,7 @@ def point(link: Path, version: Path | str) -> None:
 
 @dataclass
 class Modelward:
-    """Daemon and workers on the world below `root`."""
+    """Daemon and workers on the world below `root`; what is not said here is at its default, but that nothing bakes."""
 
     root: Path
     model: Path
@@ -59,8 +59,10 @@ class Modelward:
     def __post_init__(self) -> None:
         versions(self.root / "models", self.model)
         settings: dict[str, dict[str, object]] = {
+            "models": {"settle": "2s", "rescan": "5s"},
             "validation": {"compile": "exact", "timeout": 600, "golden": ""},
-            "workers": {"count": self.workers, "max_upload": "64MiB"},
+            "workers": {"count": self.workers},
+            "panel": {"listen": f"127.0.0.1:{free_port()}"},
         }
         self.house = House(self.root, settings)
 

@@ -20,7 +20,7 @@ from tests.bench.peers.peer import Peer, Place
 from tests.bench.plan import Plan
 from tests.bench.servers import Server, placed
 
-SECONDS, REST_SECONDS, QUICK_SECONDS = 120.0, 20.0, 2.0
+SECONDS, REST_SECONDS, QUICK_SECONDS = 90.0, 75.0, 2.0  # the rest goes past the daemon's first sweep
 REQUIREMENTS = ("supervisor", "circus", "gunicorn")
 SLEEPER = "import threading; threading.Event().wait()"
 APP = "def app(environ, answer):\n    answer('200 OK', [])\n    return [b'']\n"
@@ -59,7 +59,9 @@ def measure(plan: Plan) -> dict[str, Any]:
         stack.callback(ours.stop)
         ours.start(pool(1.0)[0])
         watched = {"modelward": ours.pids()[0]}
-        facts: dict[str, Any] = {"modelward": {"title": "modelward", "setup": "two workers, panel off"}}
+        facts: dict[str, Any] = {
+            "modelward": {"title": "modelward", "setup": "two workers, every key at its default, panel on"}
+        }
         peer = Peer("supervisors", "supervisors", REQUIREMENTS, gunicorn, None)  # type: ignore[arg-type]
         environment = plan.environment(peer)
         for name, command in SUPERVISORS.items():

@@ -85,7 +85,7 @@ def _logrotate(words: str, *, signalled: bool) -> Rotate:
     def rotate(directory: Path, writers: list[Writer]) -> None:
         config, state = directory.parent / "logrotate.conf", directory.parent / "logrotate.state"
         if not config.exists():
-            text = f"{directory}/app.log {{\n su root root\n rotate 100000\n missingok\n notifempty\n {words}\n}}\n"
+            text = f"{directory}/app.log {{\n su root root\n rotate 1000\n missingok\n notifempty\n {words}\n}}\n"
             config.write_text(text)
             config.chmod(0o644)
         done = subprocess.run(
