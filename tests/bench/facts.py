@@ -45,18 +45,18 @@ def _version(name: str) -> str:
 
 
 def commit() -> str:
-    """The commit that is measured, with a mark when files differ from it; "" outside a repository."""
+    """The commit whose daemon and workers are measured, marked when they differ from it; "" outside a repository."""
+    return _git("rev-parse", "--short=9", "HEAD") + (
+        "-changed" if _git("status", "--short", "daemon", "worker") else ""
+    )
+
+
+def _git(*words: str) -> str:
     try:
-        out = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=9"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     except OSError:
         return ""
-    return out.stdout.strip()
+    return done.stdout.strip()
 
 
 def command() -> str:

@@ -93,6 +93,7 @@ def test_a_picture_is_well_formed_and_has_its_words_escaped() -> None:
     assert "a < b" in "".join(root.itertext())
 
 
+@pytest.mark.system
 def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> None:
     peer = Peer("none", "None", (f"modelward-is-not-there @ file://{tmp_path}/none",), lambda _: [], lambda _, __: None)  # type: ignore[arg-type, return-value]
     made = venvs.environment(tmp_path, peer)

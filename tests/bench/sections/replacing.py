@@ -156,15 +156,20 @@ def _one_swap(subject: Subject, clips: Any, pace: float) -> dict[str, Any]:
         point(subject.link, other.name if subject.name == "modelward" else other)
         telling = threading.Thread(target=subject.replace)
         telling.start()
-        end = moved + GIVE_UP_SECONDS
-        while time.monotonic() < end:
+        while time.monotonic() < moved + GIVE_UP_SECONDS and not _over(arrivals.seen, other.name, time.monotonic()):
             _rest(0.1)
-            if end == moved + GIVE_UP_SECONDS and any(seen.version == other.name for seen in arrivals.seen):
-                end = time.monotonic() + AFTER_SECONDS
         telling.join()
         seen = arrivals.end()
     return {**_felt(seen, other.name, moved), "memory_before": before, "memory_peak": max(peak.samples),
             "memory_after": trees.memory(subject.pids())["pss"]}  # fmt: skip
+
+
+def _over(seen: list[load.Seen], version: str, now: float) -> bool:
+    """Whether the new version answers, and has done so alone for AFTER_SECONDS."""
+    answered = list(seen)
+    changes = [one.done for one in answered if one.version not in ("", version)]
+    firsts = [one.done for one in answered if one.version == version]
+    return bool(firsts) and now > max([min(firsts), *changes]) + AFTER_SECONDS
 
 
 def _felt(seen: list[load.Seen], version: str, moved: float) -> dict[str, Any]:
