@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 COLOURS = ("#0b6e4f", "#c46a1b", "#3f6fb5", "#8c4a86", "#7a7a7a", "#b5a33f", "#b03a3a")
-WIDTH, LEFT, RIGHT, TOP, BAR, GAP, GROUP_GAP = 760, 130, 90, 64, 15, 2, 16
+WIDTH, LEFT, RIGHT, BAR, GAP, GROUP_GAP = 760, 130, 90, 15, 2, 16
 
 
 def bars(
@@ -28,7 +28,8 @@ def bars(
     values = [value for row in series.values() for value in row if value is not None]
     ends = [pair[1] for row in (spread or {}).values() for pair in row if pair is not None]
     scale = (WIDTH - LEFT - RIGHT) / (max([*values, *ends], default=1.0) or 1.0)
-    body, y = [], TOP
+    legend, y = _legend(list(series))
+    body = []
     for number, group in enumerate(groups):
         start = y
         for colour, (name, row) in zip(COLOURS, series.items(), strict=False):
@@ -53,15 +54,19 @@ def bars(
         f'<rect width="{WIDTH}" height="{y}" fill="#fff"/>',
         f'<text x="12" y="22" font-size="15" font-weight="bold">{escape(title)}</text>',
         f'<text x="{WIDTH - 12}" y="22" text-anchor="end">{escape(unit)}</text>',
-        *_legend(list(series)),
+        *legend,
     ]
     return "\n".join([*head, *body, "</svg>", ""])
 
 
-def _legend(names: Sequence[str]) -> list[str]:
-    out, x = [], 12.0
+def _legend(names: Sequence[str]) -> tuple[list[str], int]:
+    """Its lines, in as many rows as it needs, and where the bars begin."""
+    out, x, y = [], 12.0, 36
     for colour, name in zip(COLOURS, names, strict=False):
-        out.append(f'<rect x="{x:.0f}" y="36" width="11" height="11" fill="{colour}"/>')
-        out.append(f'<text x="{x + 15:.0f}" y="46" font-size="11">{escape(name)}</text>')
-        x += 30 + 6.1 * len(name)
-    return out
+        wide = 30 + 6.1 * len(name)
+        if x + wide > WIDTH:
+            x, y = 12.0, y + 18
+        out.append(f'<rect x="{x:.0f}" y="{y}" width="11" height="11" fill="{colour}"/>')
+        out.append(f'<text x="{x + 15:.0f}" y="{y + 10}" font-size="11">{escape(name)}</text>')
+        x += wide
+    return out, y + 28

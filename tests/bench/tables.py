@@ -62,7 +62,14 @@ def _factors(facts: dict[str, Any], cells: list[dict[str, Any]]) -> str:
                 [length(cell["clip_seconds"]), str(cell["clients"]), facts[best]["title"], factor.text(), share.text()]
                 + [pipeline.text() if pipeline else "–"]
             )
-    head = ("clips", "clients", "best other", "modelward times it", "of the loop", "of the loop with features and text")
+    head = (
+        "clips",
+        "clients",
+        "best other",
+        "modelward times it",
+        "of ONNX Runtime alone",
+        "of it with features and text",
+    )
     return "### Clips a second, modelward against the best other and against ONNX Runtime alone\n\n" + table(head, rows)
 
 

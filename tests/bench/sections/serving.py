@@ -73,9 +73,9 @@ def _start(plan: Plan, stack: ExitStack, shortest: float) -> tuple[dict[str, Any
         turns[peer.name] = _asked(server.start(first))
     artifact = ours.artifact()
     for name, title, directory, mapped, mode in (
-        ("bare", "ONNX Runtime in a loop, our artifact", artifact, True, "session"),
-        ("pipeline", "the same with features and text", artifact, True, "pipeline"),
-        ("bare-original", "ONNX Runtime in a loop, the file as it came", link.resolve(), False, "session"),
+        ("bare", "ONNX Runtime alone, our artifact", artifact, True, "session"),
+        ("pipeline", "the same, with features and text", artifact, True, "pipeline"),
+        ("bare-original", "ONNX Runtime alone, the file as it came", link.resolve(), False, "session"),
     ):
         bare = Bare(Path(directory), mapped, mode, CORES)
         stack.callback(bare.stop)
