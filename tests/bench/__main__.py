@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -41,12 +42,12 @@ def main() -> None:
     if options.prepare:
         prepare(plan)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped then too
     results = page.load(options.docs)
     if not options.render:
         wanted = [name for name in options.only.split(",") if name] or list(SECTIONS)
         for name in wanted:
-            measured = run(plan, name)
-            results[name] = page.merged(results.get(name), measured)
+            results[name] = page.merged(results.get(name), run(plan, name))
             page.save(options.docs, results)
     page.write(options.docs, results)
 
@@ -61,7 +62,7 @@ def run(plan: Plan, name: str) -> dict[str, Any]:
         shutil.rmtree(plan.scratch, ignore_errors=True)
     took = round(time.monotonic() - began)
     print(f"{name}: {took} s", file=sys.stderr, flush=True)
-    return {"machine": facts.machine(), "command": facts.command(), "took_seconds": took, **figures}
+    return {"machine": facts.machine(), "runs": [facts.run(took)], **figures}
 
 
 def prepare(plan: Plan) -> None:

@@ -9,9 +9,6 @@ from tests.bench import sums
 
 FACTOR, SHARE, STALL, LOADS, MEGABYTES, MILLISECONDS, WAKEUPS = 2.8, 0.9, 1.5, 1.1, 40, 15, 1
 
-# said below the table when the aim of this name is missed
-CAUSES: dict[str, str] = {}
-
 
 @dataclass(frozen=True)
 class Aim:
@@ -45,6 +42,34 @@ def aims(results: dict[str, Any]) -> list[Aim]:
     ratio = results.get("sweep", {}).get("median_ratio_to_find")
     if ratio is not None:
         found.append(Aim("sweep", "Sweep, CPU time against `find -delete`", "said, no aim", f"{ratio:.2f}", True))
+    return found
+
+
+def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
+    """Why the aims of these names are missed, as far as it is known; one sentence or two each."""
+    found = []
+    cells = [cell for cell in results.get("serving", {}).get("cells", []) if cell["clip_seconds"] <= 60]
+    gains = [g.median for cell in cells if (g := sums.of_limit(cell, "bare-original", "bare"))]
+    whole = [w.median for cell in cells if (w := sums.of_limit(cell, "pipeline"))]
+    if "factor" in missed and gains:
+        found.append(
+            "The factor over the others is that of the compiled form, and that depends on the processor: ONNX Runtime"
+            f" alone is {min(gains):.2f} to {max(gains):.2f} times as fast on it as on the file as it came here, about 3"
+            " times where signed 8-bit products run on AMX. With one client, Flask gives a clip all cores and a worker of"
+            " ours one."
+        )
+    if "share" in missed and whole:
+        found.append(
+            "The loop is given features that are ready. Against the same loop with features and text the share is"
+            f" {min(whole):.2f} to {max(whole):.2f}; the rest is HTTP, the clients on the same cores, and connections"
+            " that don't spread evenly over the workers."
+        )
+    if missed & {"load-first", "load-last"}:
+        found.append(
+            "A worker loads at low priority beside the requests that it answers, and runs once before it is asked; the"
+            " others load after the first has answered well. The figure is a client's: the next request to come and its"
+            " answer are in it."
+        )
     return found
 
 

@@ -24,7 +24,6 @@ def machine() -> dict[str, Any]:
     flags = fields.get("flags", "").split()
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "processor": fields.get("model name", platform.processor()),
         "flags": [flag for flag in _FLAGS if flag in flags],
         "cores": len(os.sched_getaffinity(0)),
@@ -33,7 +32,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "libc": " ".join(platform.libc_ver()),
         "versions": {name: version for name in _OURS if (version := _version(name))},
-        "commit": commit(),
     }
 
 
@@ -59,6 +57,11 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def command() -> str:
-    """What was typed, as far as it matters."""
-    return " ".join(["python -m tests.bench", *sys.argv[1:]])
+def run(took_seconds: int) -> dict[str, Any]:
+    """One call of the bench: what was typed, when, how long it took, what was measured."""
+    return {
+        "command": " ".join(["python -m tests.bench", *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "took_seconds": took_seconds,
+        "commit": commit(),
+    }

@@ -25,15 +25,21 @@ def merged(before: dict[str, Any] | None, measured: dict[str, Any]) -> dict[str,
 
     Those are the cells of a list under "cells" (by clip length and clients) and the entries of "systems".
     """
-    if before is None:
+    if before is None or _covers(measured, before):
         return measured
-    together = {**before, **measured}
+    together = {**before, **measured, "runs": [*before.get("runs", []), *measured["runs"]]}
     if "cells" in measured:
         cells = {_key(cell): cell for cell in (*before.get("cells", []), *measured["cells"])}
         together["cells"] = [cells[key] for key in sorted(cells)]
     if "systems" in measured:
         together["systems"] = {**before.get("systems", {}), **measured["systems"]}
     return together
+
+
+def _covers(measured: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether nothing of `before` would stay."""
+    cells = {_key(cell) for cell in before.get("cells", [])} <= {_key(cell) for cell in measured.get("cells", [])}
+    return cells and before.get("systems", {}).keys() <= measured.get("systems", {}).keys()
 
 
 def _key(cell: dict[str, Any]) -> tuple[float, int]:

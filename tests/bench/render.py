@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.bench import tables
-from tests.bench.aims import CAUSES, aims
+from tests.bench.aims import aims, causes
 
 HEAD = """# Benchmarks
 
@@ -46,16 +46,19 @@ def _aims(results: dict[str, Any]) -> str:
         return ""
     rows = [(aim.what, aim.aim, aim.measured, "yes" if aim.met else "**no**") for aim in found]
     text = "## Aims\n\n" + tables.table(("", "aim", "measured", "met"), rows)
-    causes = [CAUSES[aim.name] for aim in found if not aim.met and aim.name in CAUSES]
-    return text + "".join(f"\n- {cause}" for cause in dict.fromkeys(causes)) + ("\n" if causes else "")
+    why = causes(results, {aim.name for aim in found if not aim.met})
+    return text + "".join(f"\n- {cause}" for cause in why) + ("\n" if why else "")
 
 
 def _measured(section: dict[str, Any]) -> str:
     m = section["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
     flags = f" ({', '.join(m['flags'])})" if m["flags"] else ""
+    runs = "; ".join(
+        f"`{run['command']}`, {run['date']}, {run['took_seconds']} s, commit {run['commit'] or 'unknown'}"
+        for run in section["runs"]
+    )
     return (
-        f"Measured {m['date']} on {m['processor']}{flags}, {m['cores']} cores, {m['memory_gib']} GiB, "
-        f"Linux {m['kernel']}, {m['libc']}, Python {m['python']}; {versions}; commit {m['commit'] or 'unknown'}; "
-        f"`{section['command']}`, {section['took_seconds']} s.\n"
+        f"{m['processor']}{flags}, {m['cores']} cores, {m['memory_gib']} GiB, Linux {m['kernel']}, {m['libc']}, "
+        f"Python {m['python']}; {versions}. Measured by {runs}.\n"
     )

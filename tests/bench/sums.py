@@ -53,9 +53,9 @@ def against_best(cell: dict[str, Any]) -> Spread | None:
     return ratios(rate(cell, OURS), rate(cell, best)) if best else None
 
 
-def of_limit(cell: dict[str, Any], limit: str = "bare") -> Spread | None:
-    """Our clips a second as a share of what ONNX Runtime alone does."""
-    return ratios(rate(cell, OURS), rate(cell, limit)) if rate(cell, limit) else None
+def of_limit(cell: dict[str, Any], limit: str = "bare", name: str = OURS) -> Spread | None:
+    """Clips a second, ours or of `name`, as a share of what ONNX Runtime alone does in one of the LIMITS."""
+    return ratios(rate(cell, name), rate(cell, limit)) if rate(cell, limit) and rate(cell, name) else None
 
 
 def latencies(cell: dict[str, Any], name: str) -> tuple[float, float]:

@@ -61,11 +61,18 @@ def test_a_percentile_is_a_value_that_was_seen(percent: float, wanted: float) ->
 
 
 def test_cells_and_servers_that_were_not_measured_again_stay() -> None:
-    before = {"cells": [cell(5.0, 1, a=[1]), cell(10.0, 1, a=[1])], "systems": {"a": 1, "b": 1}, "took_seconds": 1}
-    now = {"cells": [cell(10.0, 1, a=[2])], "systems": {"a": 2}, "took_seconds": 2}
+    before = {"cells": [cell(5.0, 1, a=[1]), cell(10.0, 1, a=[1])], "systems": {"a": 1, "b": 1}, "runs": [1]}
+    now = {"cells": [cell(10.0, 1, a=[2])], "systems": {"a": 2}, "runs": [2]}
     both = page.merged(before, now)
     assert [(c["clip_seconds"], sums.rate(c, "a")) for c in both["cells"]] == [(5.0, [1]), (10.0, [2])]
     assert both["systems"] == {"a": 2, "b": 1}
+    assert both["runs"] == [1, 2]
+
+
+def test_nothing_is_left_of_a_section_that_was_measured_whole() -> None:
+    before = {"cells": [cell(5.0, 1, a=[1])], "systems": {"a": 1}, "runs": [1], "seconds": 3}
+    now = {"cells": [cell(5.0, 1, a=[2])], "systems": {"a": 2, "b": 2}, "runs": [2]}
+    assert page.merged(before, now) == now
 
 
 def test_a_missed_aim_is_said() -> None:
