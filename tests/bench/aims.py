@@ -54,9 +54,8 @@ def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
     if "factor" in missed and gains:
         found.append(
             "The factor over the others is that of the compiled form, and that depends on the processor: ONNX Runtime"
-            f" alone is {min(gains):.2f} to {max(gains):.2f} times as fast on it as on the file as it came here, about 3"
-            " times where signed 8-bit products run on AMX. With one client, Flask gives a clip all cores and a worker of"
-            " ours one."
+            f" alone is {min(gains):.2f} to {max(gains):.2f} times as fast on it as on the file as it came here; on a"
+            " Xeon with AMX it was about 3 times. With one client, Flask gives a clip all cores and we give it one."
         )
     if "share" in missed and whole:
         found.append(
