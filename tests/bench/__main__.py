@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="the small model and few rounds: shows that the bench works"
     )
+    parser.add_argument("--long", action="store_true", help="of serving, ten-minute clips from four clients, no more")
     parser.add_argument("--clips", default="", help="of serving, the clip lengths to measure, in seconds")
     parser.add_argument("--peers", default="", help="of replacing, the servers to measure")
     parser.add_argument(
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures, page and pictures go")
     options = parser.parse_args()
     clips = tuple(float(value) for value in options.clips.split(",") if value)
-    plan = Plan(options.dir, options.quick, clips, tuple(filter(None, options.peers.split(","))))
+    plan = Plan(options.dir, options.quick, options.long, clips, tuple(filter(None, options.peers.split(","))))
     if options.prepare:
         prepare(plan)
         return
