@@ -18,7 +18,8 @@ class Plan:
     """`root` keeps what is dear to make: the model, modelward's world with its compiled versions, environments.
 
     `quick` uses the small model, few rounds, and no peer that is not in this interpreter already: it shows that the
-    bench works and measures nothing. `long` measures what takes too long for every day, and only that. `clips` are the lengths wanted, all when empty.
+    bench works and measures nothing. `long` measures what takes too long for every day, and only that. `clips` are the
+    lengths wanted and `peers` the servers, all when empty.
     """
 
     root: Path
