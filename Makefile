@@ -23,13 +23,12 @@ check: .venv/stamp
 	$(BIN)/mypy
 	PYTHONPATH=.imports $(BIN)/lint-imports
 
-BENCH := /var/tmp/modelward-bench
 RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
+BENCH := $(RUN) -m tests.bench
 
-bench: .venv/stamp  ## a full-size model compiled and swapped under load; sweeps against find; takes a quarter of an hour
-	$(RUN) tests/bench/compile_bench.py $(BENCH)
-	$(RUN) -m tests.bench.swap_bench $(BENCH)
-	$(RUN) -m tests.bench.sweep_bench
+bench: .venv/stamp  ## modelward beside the others, into docs/benchmarks.md; 25 minutes, and longer the first time
+	$(BENCH) --prepare
+	$(BENCH)
 
 SECONDS ?= 600
 SOAK_SEED := $(if $(SEED),--seed $(SEED))

@@ -12,7 +12,6 @@ near-ties on every tenth frame would make "the same answer" a matter of luck.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a script too
 
+from tests.bench import flavours
 from tests.bench.tones import KEYS, clip, features, feeds, normalisation
 
 Array = npt.NDArray[Any]
@@ -318,11 +318,15 @@ def teach(model: onnx.ModelProto, s: Shape, seed: int) -> None:
 
 
 def write_version(directory: Path, s: Shape, *, seed: int = 0, fp32: bool = False) -> Path:
-    """A version directory in the funasr flavour; returns it. `fp32` keeps model.onnx beside model_quant.onnx."""
+    """A version directory that modelward, funasr-onnx and sherpa-onnx load; returns it.
+
+    `fp32` keeps model.onnx beside model_quant.onnx.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     plain = directory / "model.onnx"
     model = build(s, seed)
     teach(model, s, seed)
+    flavours.describe(model, s.vocabulary, *normalisation())
     onnx.save(model, plain)
     del model
     quantise(plain, directory / "model_quant.onnx")
@@ -334,10 +338,10 @@ def write_version(directory: Path, s: Shape, *, seed: int = 0, fp32: bool = Fals
         f"<Nnet>\n<Splice> {n} {n}\n[ 0 ]\n<AddShift> {n} {n}\n<LearnRateCoef> 0 [ {mean} ]\n"
         f"<Rescale> {n} {n}\n<LearnRateCoef> 0 [ {scale} ]\n</Nnet>\n"
     )
-    (directory / "tokens.json").write_text(json.dumps(tokens(s), ensure_ascii=False))
+    flavours.write_tokens(directory, tokens(s))
     (directory / "config.yaml").write_text(
         "model: SenseVoiceSmall\nfrontend: WavFrontend\nfrontend_conf:\n    fs: 16000\n    window: hamming\n"
-        "    n_mels: 80\n    frame_length: 25\n    frame_shift: 10\n    lfr_m: 7\n    lfr_n: 6\n"
+        "    n_mels: 80\n    frame_length: 25\n    frame_shift: 10\n    lfr_m: 7\n    lfr_n: 6\n    dither: 0.0\n"
     )
     return directory
 

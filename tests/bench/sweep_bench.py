@@ -140,7 +140,7 @@ def planning(entries: int) -> dict[str, float]:
     }
 
 
-def measure(where: Path, files: int, rounds: int) -> dict[str, Any]:
+def measure(where: Path, files: int, rounds: int, entries: int = 1_000_000) -> dict[str, Any]:
     now = time.time() + 60 * DAY  # a change time cannot be set, so the sweep believes to run later
     found: dict[str, Any] = {"files": files, "rounds": []}
     for _ in range(rounds):
@@ -171,7 +171,7 @@ def measure(where: Path, files: int, rounds: int) -> dict[str, Any]:
         for hog in hogs:
             hog.kill()
     shutil.rmtree(where / "tree")
-    found["planning"] = planning(1_000_000)
+    found["planning"] = planning(entries)
     return found
 
 

@@ -1,0 +1,119 @@
+"""What was aimed at, what was measured, and, where the two differ, why. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench import sums
+
+FACTOR, SHARE, STALL, LOADS, MEGABYTES, MILLISECONDS, WAKEUPS = 2.8, 0.9, 1.5, 1.1, 40, 15, 1
+
+
+@dataclass(frozen=True)
+class Aim:
+    """One line: what, the aim in words, what was measured, whether it is met."""
+
+    name: str
+    what: str
+    aim: str
+    measured: str
+    met: bool
+
+
+def aims(results: dict[str, Any]) -> list[Aim]:
+    """Those that were measured, in the order of the page."""
+    found: list[Aim] = []
+    if "serving" in results:
+        found += _serving(results["serving"])
+    ours = results.get("replacing", {}).get("systems", {}).get(sums.OURS)
+    if ours:
+        found += _replacing(ours)
+    idle = results.get("idle", {}).get("systems", {}).get(sums.OURS)
+    if idle:
+        found += _idle(idle)
+    for name in ("reopen", "collapse"):
+        rotated = results.get("rotation", {}).get("systems", {}).get(f"modelward-{name}")
+        if rotated:
+            lost = sum(r["lost"] + r["doubled_or_torn"] for r in rotated["rounds"])
+            found.append(
+                Aim("rotation", f"Lines lost, doubled or torn in rotation, `{name}`", "0", f"{lost}", not lost)
+            )
+    ratio = results.get("sweep", {}).get("median_ratio_to_find")
+    if ratio is not None:
+        found.append(Aim("sweep", "Sweep, CPU time against `find -delete`", "said, no aim", f"{ratio:.2f}", True))
+    return found
+
+
+def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
+    """Why the aims of these names are missed, as far as it is known; one sentence or two each."""
+    found = []
+    cells = [cell for cell in results.get("serving", {}).get("cells", []) if cell["clip_seconds"] <= 60]
+    gains = [g.median for cell in cells if (g := sums.of_limit(cell, "bare-original", "bare"))]
+    whole = [w.median for cell in cells if (w := sums.of_limit(cell, "pipeline"))]
+    if "factor" in missed and gains:
+        found.append(
+            "The factor over the others is that of the compiled form, and that depends on the processor: ONNX Runtime"
+            f" alone is {min(gains):.2f} to {max(gains):.2f} times as fast on it as on the file as it came here; on a"
+            " Xeon with AMX it was about 3 times. With one client, Flask gives a clip all cores and we give it one."
+        )
+    if "share" in missed and whole:
+        found.append(
+            "The loop is given features that are ready. Against the same loop with features and text the share is"
+            f" {min(whole):.2f} to {max(whole):.2f}; the rest is HTTP, the clients on the same cores, and connections"
+            " that don't spread evenly over the workers."
+        )
+    if missed & {"load-first", "load-last"}:
+        found.append(
+            "A worker loads at low priority beside the requests that it answers, and runs once before it is asked; the"
+            " others load after the first has answered well. The figure is a client's: the next request to come and its"
+            " answer are in it."
+        )
+    return found
+
+
+def _serving(serving: dict[str, Any]) -> list[Aim]:
+    factors = [f.median for cell in serving["cells"] if (f := sums.against_best(cell))]
+    shares = [s.median for cell in serving["cells"] if cell["clip_seconds"] <= 60 and (s := sums.of_limit(cell))]
+    found = []
+    if factors:
+        text = f"{min(factors):.2f} to {max(factors):.2f}"
+        name = "Clips a second, times the best other server"
+        found.append(Aim("factor", name, f"at least {FACTOR}", text, min(factors) >= FACTOR))
+    if shares:
+        text = f"{min(shares):.2f} to {max(shares):.2f}"
+        name = "Clips a second, share of ONNX Runtime alone on our artifact"
+        found.append(Aim("share", name, f"at least {SHARE}", text, min(shares) >= SHARE))
+    return found
+
+
+def _replacing(ours: dict[str, Any]) -> list[Aim]:
+    failed, requests = sum(sums.swaps(ours, "failed")), sum(sums.swaps(ours, "requests"))
+    stall = sums.stall(ours)
+    found = [
+        Aim(
+            "failed", "Requests failed while the model is replaced", "0", f"{failed:.0f} of {requests:.0f}", not failed
+        ),
+        Aim(
+            "stall", "Longest answer while replacing, over steady p99", f"below {STALL}", f"{stall:.2f}", stall < STALL
+        ),
+    ]
+    bare = ours.get("bare_load_seconds", [])
+    for name, what in (("first", "first"), ("last", "last")):
+        took = sums.swaps(ours, f"{name}_seconds")
+        if bare and took:
+            times = sums.spread(took).median / sums.spread(bare).median
+            text = f"{sums.spread(took).median:.2f} s, {times:.1f} times"
+            title = f"From the move of the link to the {what} worker, over the time to load"
+            found.append(Aim(f"load-{name}", title, f"at most {LOADS} times", text, times <= LOADS))
+    return found
+
+
+def _idle(idle: dict[str, Any]) -> list[Aim]:
+    rss, cpu = idle["rss"] * 2**20 / 1e6, idle["cpu_ms_per_minute"]
+    wakeups = idle["switches_per_second"] + idle["children_per_minute"] / 60
+    return [
+        Aim("rss", "Idle daemon, resident", f"at most {MEGABYTES} MB", f"{rss:.1f} MB", rss <= MEGABYTES),
+        Aim("cpu", "Idle daemon, CPU", f"at most {MILLISECONDS} ms a minute", f"{cpu:.1f} ms", cpu <= MILLISECONDS),
+        Aim("wakeups", "Idle daemon, wake-ups", f"at most {WAKEUPS} a second", f"{wakeups:.2f}", wakeups <= WAKEUPS),
+    ]

@@ -1,0 +1,52 @@
+"""The pictures of the page, made from the figures alone. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.bench import sums, svg
+from tests.bench.tables import length
+
+CLIENTS = 4
+
+
+def pictures(results: dict[str, Any]) -> dict[str, str]:
+    """File name → SVG, of the sections that were measured."""
+    found = {}
+    if "serving" in results:
+        found["bench-serving.svg"] = _serving(results["serving"])
+    if "replacing" in results:
+        found["bench-replacing.svg"] = _replacing(results["replacing"])
+    return found
+
+
+def _serving(section: dict[str, Any]) -> str:
+    """Seconds of audio transcribed a second: clips of all lengths on one scale."""
+    cells = [cell for cell in section["cells"] if cell["clients"] == CLIENTS]
+    series: dict[str, list[float | None]] = {}
+    edges: dict[str, list[tuple[float, float] | None]] = {}
+    for name, facts in section["systems"].items():
+        if "missing" in facts or name == "pipeline":
+            continue
+        spreads = [sums.spread(rate) if (rate := sums.rate(cell, name)) else None for cell in cells]
+        scales = [cell["clip_seconds"] for cell in cells]
+        pairs = list(zip(spreads, scales, strict=True))
+        series[facts["title"]] = [s.median * scale if s else None for s, scale in pairs]
+        edges[facts["title"]] = [(s.low * scale, s.high * scale) if s else None for s, scale in pairs]
+    groups = [f"clips of {length(cell['clip_seconds'])}" for cell in cells]
+    title = f"Serving {CLIENTS} clients"
+    return svg.bars(title, "seconds of audio a second", groups, series, decimals=0, spread=edges)
+
+
+def _replacing(section: dict[str, Any]) -> str:
+    systems = [system for system in section["systems"].values() if "swaps" in system]
+    longest = [max(sums.swaps(system, "longest_seconds"), default=0.0) for system in systems]
+    series: dict[str, list[float | None]] = {
+        "longest answer while replacing": [*longest],
+        "99th percentile undisturbed": [system["steady"]["p99_seconds"] for system in systems],
+    }
+    groups = [
+        f"{system['title']}" + (f" ({failed:.0f} failed)" if (failed := sum(sums.swaps(system, "failed"))) else "")
+        for system in systems
+    ]
+    return svg.bars("Replacing the model under load", "seconds", groups, series, decimals=2)

@@ -1,0 +1,102 @@
+"""modelward as a server of the bench: a real daemon with real workers, its versions judged and compiled before.
+
+The world below `root` is kept between runs, because making it takes minutes and is not what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from tests.bench.clips import FORM_TYPE, Clip
+from tests.bench.flavours import FILES
+from tests.bench.load import Answer, post
+from tests.bench.peers.peer import CORES
+from tests.house import House, free_port
+from tests.support import eventually
+
+VERSIONS = ("bench-v1", "bench-v2")
+JUDGING_SECONDS = 900.0
+
+
+def versions(root: Path, model: Path) -> list[Path]:
+    """Two versions with the same weights below `root`, made from `model` where they are not there yet."""
+    made = []
+    for name in VERSIONS:
+        target = root / name
+        if not target.exists():
+            aside = root / f".{name}"
+            aside.mkdir(parents=True, exist_ok=True)
+            for file in FILES:
+                shutil.copy(model / file, aside / file)
+            (aside / "NOTE").write_text(name)
+            aside.rename(target)
+        made.append(target)
+    return made
+
+
+def point(link: Path, version: Path | str) -> None:
+    """Moves the link in one step, as `mv -T` does."""
+    aside = link.with_name(f".{link.name}.{os.getpid()}")
+    aside.symlink_to(version)
+    os.replace(aside, link)
+
+
+@dataclass
+class Modelward:
+    """Daemon and workers on the world below `root`; what is not said here is at its default, but that nothing bakes."""
+
+    root: Path
+    model: Path
+    workers: int = CORES
+    name: str = "modelward"
+    house: House = field(init=False)
+
+    def __post_init__(self) -> None:
+        versions(self.root / "models", self.model)
+        settings: dict[str, dict[str, object]] = {
+            "models": {"settle": "2s", "rescan": "5s"},
+            "validation": {"compile": "exact", "timeout": 600, "golden": ""},
+            "workers": {"count": self.workers},
+            "panel": {"listen": f"127.0.0.1:{free_port()}"},
+        }
+        self.house = House(self.root, settings)
+
+    def start(self, first: Clip) -> Modelward:
+        """Returns when every worker serves an accepted version."""
+        self.house.start()
+        for name in VERSIONS:
+            self.house.await_state(name, "accepted", JUDGING_SECONDS)
+        eventually(self._rests, 120)
+        self.ask(first)
+        return self
+
+    def _rests(self) -> bool:
+        status = self.house.status()
+        return bool(status["live"]) and status["rollout"] is None and self.house.serves(status["live"])
+
+    def ask(self, clip: Clip) -> Answer:
+        body, headers = post(self.house.port, "/api/predict", clip.form, FORM_TYPE)
+        return Answer(json.loads(body)["result"], headers.get("x-model-version", ""))
+
+    def pids(self) -> list[int]:
+        """The daemon first, then all that it started; it hands its environment on to nobody."""
+        process = self.house.process
+        if process is None:
+            return []
+        below = psutil.Process(process.pid).children(recursive=True)
+        return [process.pid, *sorted(child.pid for child in below)]
+
+    def artifact(self) -> Path:
+        """The compiled form that the workers have open."""
+        found = sorted((self.root / "cache").rglob("artifact.json"))
+        if not found:
+            raise RuntimeError("cannot measure: no version was compiled")
+        return found[0].parent
+
+    def stop(self) -> None:
+        self.house.close()

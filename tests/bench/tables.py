@@ -1,0 +1,210 @@
+"""The tables of the page, one function for each section. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tests.bench import sums
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown; the first column is left, the others right."""
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def length(seconds: float) -> str:
+    return f"{seconds / 60:g} min" if seconds > 60 else f"{seconds:g} s"
+
+
+def serving(section: dict[str, Any]) -> str:
+    facts, cells = section["systems"], section["cells"]
+    parts = ["![Clips a second of each server](images/bench-serving.svg)\n", _setups(facts)]
+    for seconds in sorted({cell["clip_seconds"] for cell in cells}):
+        mine = [cell for cell in cells if cell["clip_seconds"] == seconds]
+        parts.append(f"### Clips of {length(seconds)}\n\n" + _clip(facts, mine))
+    return "\n".join(parts) + "\n" + _factors(facts, cells)
+
+
+def _clip(facts: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+    head = ["server"]
+    for cell in cells:
+        clients = f"{cell['clients']} client{'s' if cell['clients'] > 1 else ''}"
+        head += [f"{clients}: clips/s", "p50 / p95 s"]
+    rows = []
+    for name in facts:
+        row = [facts[name]["title"]]
+        turns = []
+        for cell in cells:
+            if name not in cell["systems"]:
+                row += ["–", "–"]
+                continue
+            turns += cell["systems"][name]
+            p50, p95 = sums.latencies(cell, name)
+            row += [sums.spread(sums.rate(cell, name)).text(2), f"{p50:.3f} / {p95:.3f}"]
+        if turns:
+            failed = sum(turn["failed"] for turn in turns)
+            errors = sum(turn["error_rate"] for turn in turns) / len(turns)
+            cpu = sums.spread([turn["cpu_seconds"] for turn in turns])
+            rows.append([*row, cpu.text(3), f"{failed}", f"{errors:.3f}"])
+    return table([*head, "CPU s a clip", "failed", "error rate"], rows)
+
+
+def _factors(facts: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+    rows = []
+    for cell in cells:
+        best, factor, share = sums.best_other(cell), sums.against_best(cell), sums.of_limit(cell)
+        if factor is not None and share is not None:
+            pipeline = sums.of_limit(cell, "pipeline")
+            rows.append(
+                [length(cell["clip_seconds"]), str(cell["clients"]), facts[best]["title"], factor.text(), share.text()]
+                + [pipeline.text() if pipeline else "–"]
+            )
+    head = (
+        "clips",
+        "clients",
+        "best other",
+        "modelward times it",
+        "of ONNX Runtime alone",
+        "of it with features and text",
+    )
+    return "### Clips a second, modelward against the best other and against ONNX Runtime alone\n\n" + table(head, rows)
+
+
+def _setups(facts: dict[str, Any]) -> str:
+    lines = []
+    for fact in facts.values():
+        versions = ", ".join(f"{name} {version}" for name, version in fact.get("versions", {}).items())
+        missing = f" Not measured: {fact['missing']}" if "missing" in fact else ""
+        detail = "; ".join(filter(None, (fact.get("setup", ""), versions)))
+        lines.append(f"- {fact['title']}: {detail}.{missing}")
+    return "\n".join(lines) + "\n"
+
+
+def replacing(section: dict[str, Any]) -> str:
+    facts = section["systems"]
+    rows = []
+    for system in facts.values():
+        if "swaps" not in system:
+            continue
+        failed, requests = sum(sums.swaps(system, "failed")), sum(sums.swaps(system, "requests"))
+        firsts, lasts, longest = (sums.swaps(system, f"{k}_seconds") for k in ("first", "last", "longest"))
+        memory = [sums.spread(sums.swaps(system, f"memory_{k}")).median for k in ("before", "peak", "after")]
+        rows.append(
+            [
+                system["title"],
+                sums.spread(firsts).text() if firsts else "never",
+                sums.spread(lasts).text() if lasts else "never",
+                f"{failed:.0f} of {requests:.0f}",
+                sums.spread(longest).text(3),
+                f"{system['steady']['p50_seconds']:.3f} / {system['steady']['p99_seconds']:.3f}",
+                f"{sums.stall(system):.1f}",
+                " → ".join(f"{value:.0f}" for value in memory),
+                f"{1 / system['pace_seconds']:.1f}",
+            ]
+        )
+    head = ("server", "first new answer, s", "last, s", "failed", "longest answer, s", "steady p50 / p99 s")
+    head += ("longest / p99", "MiB before → peak → after", "requests/s")
+    bare = facts.get(sums.OURS, {}).get("bare_load_seconds", [])
+    alone = f"\nONNX Runtime alone loads our artifact in {sums.spread(bare).text()} s.\n" if bare else ""
+    text = (
+        f"Clips of {length(section['clip_seconds'])} come at a fixed pace, {section['load']:.0%} of what each "
+        "server can do, while the link is moved to another version and the server is told in its own way "
+        "(modelward needs no telling). Seconds count from the move; *last* is when the last answer by the old "
+        "version was behind. Latency counts from when a request was due. Both versions were judged before; no "
+        "bake.\n"
+    )
+    picture = "\n![Longest answer while the model is replaced](images/bench-replacing.svg)\n\n"
+    return text + picture + _setups(facts) + "\n" + table(head, rows) + alone
+
+
+def memory(section: dict[str, Any]) -> str:
+    facts = section["systems"]
+    counts = sorted({int(count) for system in facts.values() for count in system.get("workers", {})})
+    rows = []
+    for system in facts.values():
+        held = system.get("workers", {})
+        cells = [held.get(str(count)) for count in counts]
+        rows.append([system["title"], *(f"{c['pss']:.0f} ({c['private']:.0f})" if c else "–" for c in cells)])
+    text = (
+        "MiB of proportional memory (PSS) with everything that belongs to the server, after clips of 5 s and 30 "
+        "s, and in brackets what is private and written. What knows no workers was started so many times.\n\n"
+    )
+    return text + _setups(facts) + "\n" + table(("server", *(f"{count} workers" for count in counts)), rows)
+
+
+def idle(section: dict[str, Any]) -> str:
+    rows = []
+    for system in section["systems"].values():
+        if "rss" in system:
+            rows.append(
+                [
+                    system["title"],
+                    f"{system['rss'] * 2**20 / 1e6:.1f} / {system['pss'] * 2**20 / 1e6:.1f}",
+                    f"{system['threads']}",
+                    f"{system['cpu_ms_per_minute']:.1f}",
+                    f"{system['switches_per_second']:.2f}",
+                    f"{system['children_per_minute']:.1f}",
+                ]
+            )
+    head = ("supervisor", "RSS / PSS, MB", "threads", "CPU, ms a minute", "wake-ups a second", "children a minute")
+    text = (
+        f"All at the same time for {section['seconds']:.0f} s, each with two children that are left alone. Only "
+        "the supervisor is counted: CPU time with that of children it started meanwhile and waited for; wake-ups "
+        "are voluntary context switches of all its threads.\n\n"
+    )
+    return text + _setups(section["systems"]) + "\n" + table(head, rows)
+
+
+def rotation(section: dict[str, Any]) -> str:
+    rows = []
+    for system in section["systems"].values():
+        rounds = system["rounds"]
+        if not rounds:
+            rows.append([system["title"], system.get("missing", ""), "–", "–", "–"])
+            continue
+        lines, lost = sum(r["lines"] for r in rounds), sum(r["lost"] for r in rounds)
+        rows.append(
+            [
+                system["title"],
+                f"{sums.spread([r['lines_per_second'] / 1000 for r in rounds]).text(0)} k",
+                f"{lost} ({lost / lines:.2%})" if lines else "–",
+                f"{sum(r['doubled_or_torn'] for r in rounds)}",
+                f"{sum(r['rotations'] for r in rounds)}",
+            ]
+        )
+    head = ("way", "lines/s", "lines lost", "doubled or torn", "rotations")
+    version = section.get("versions", {}).get("logrotate", "")
+    text = (
+        f"{section['writers']} processes write as fast as they can; the file is rotated every"
+        f" {section['every_seconds'] * 1000:.0f} ms, or by the writers when it has 1 MB."
+        f"{f' logrotate {version}.' if version else ''}\n\n"
+    )
+    return text + table(head, rows)
+
+
+def sweep(section: dict[str, Any]) -> str:
+    names = {"ours": "modelward", "find": "`find -delete`", "systemd-tmpfiles": "systemd-tmpfiles"}
+    rows = []
+    for name, title in names.items():
+        found = [r[name] for r in section["rounds"] if name in r]
+        if found:
+            rows.append(
+                [
+                    title,
+                    sums.spread([f["cpu_seconds"] for f in found]).text(),
+                    sums.spread([f["wall_seconds"] for f in found]).text(),
+                    f"{max(f['stall_milliseconds'] for f in found):.0f}" if name == "ours" else "",
+                ]
+            )
+    head = ("", "CPU, s", "wall, s", "longest stall of the daemon's loop, ms")
+    planned = section["planning"]
+    return (
+        f"{section['files']:,} files, half of them a month old; what is older than a week goes. Ours plans first, "
+        "says of each file why it goes or stays, and looks at it again just before.\n\n"
+        + table(head, rows)
+        + f"\nPlanning {planned['entries']:,} entries takes {planned['peak_bytes_an_entry']:.0f} bytes each and"
+        f" {planned['plan_cpu_seconds']:.2f} s of CPU.\n"
+    )

@@ -1,0 +1,38 @@
+"""The bench itself runs: the small model, a few requests, nothing installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.bench import page, render
+
+pytestmark = pytest.mark.system
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "serving,rotation"]
+    done = subprocess.run(
+        [*command, "--dir", str(tmp_path / "kept"), "--docs", str(tmp_path / "docs")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / ".imports")))},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    results = page.load(tmp_path / "docs")
+    assert (tmp_path / "docs" / page.PAGE).read_text(encoding="utf-8") == render.page(results)
+    for one in results["serving"]["cells"]:
+        for name in ("modelward", "flask", "bare"):
+            (turn,) = one["systems"][name]
+            assert turn["failed"] == 0, name
+            assert turn["error_rate"] < 0.05, name
+    assert "missing" in results["serving"]["systems"]["sherpa"]
+    rotated = results["rotation"]["systems"]
+    for name in ("modelward-reopen", "modelward-collapse"):
+        assert sum(r["lost"] + r["doubled_or_torn"] for r in rotated[name]["rounds"]) == 0, name

@@ -1,0 +1,113 @@
+"""The page of benchmarks is what its figures make it, and the figures' own arithmetic is right."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from tests.bench import charts, load, page, render, sums, svg, tables, venvs
+from tests.bench.aims import aims
+from tests.bench.clips import Clip, error_rate, pool
+from tests.bench.peers.peer import Peer
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_the_page_is_the_rendering_of_its_figures() -> None:
+    results = page.load(DOCS)
+    assert (DOCS / page.PAGE).read_text(encoding="utf-8") == render.page(results)
+    for name, picture in charts.pictures(results).items():
+        assert (DOCS / page.IMAGES / name).read_text(encoding="utf-8") == picture, name
+
+
+def test_every_picture_on_the_page_is_there() -> None:
+    text = render.page(page.load(DOCS))
+    wanted = [line.split("(")[1].split(")")[0] for line in text.splitlines() if line.startswith("![")]
+    assert wanted
+    assert all((DOCS / name).is_file() for name in wanted)
+
+
+def turn(rate: float, seconds: list[float]) -> dict[str, Any]:
+    return {"clips_per_second": rate, "seconds": seconds, "failed": 0, "error_rate": 0.0, "cpu_seconds": 0.1}
+
+
+def cell(seconds: float, clients: int, **rates: list[float]) -> dict[str, Any]:
+    systems = {name.replace("_", "-"): [turn(rate, [0.1]) for rate in row] for name, row in rates.items()}
+    return {"clip_seconds": seconds, "clients": clients, "systems": systems}
+
+
+def test_ratios_are_taken_round_by_round_against_the_best_other() -> None:
+    one = cell(5.0, 4, modelward=[10, 20, 30], slow=[1, 1, 1], quick=[5, 10, 10], bare=[20, 20, 40])
+    assert sums.best_other(one) == "quick"
+    assert sums.against_best(one) == (2.0, 2.0, 3.0)
+    assert sums.of_limit(one) == (0.75, 0.5, 1.0)
+
+
+def test_a_server_that_was_measured_alone_has_nobody_to_be_compared_with() -> None:
+    assert sums.against_best(cell(5.0, 4, modelward=[1], bare=[1])) is None
+
+
+def test_a_spread_of_equal_figures_is_one_figure() -> None:
+    assert sums.spread([1.001, 1.002]).text(2) == "1.00"
+    assert sums.spread([1.0, 3.0, 2.0]).text(1) == "2.0 (1.0–3.0)"
+
+
+@pytest.mark.parametrize(("percent", "wanted"), [(50, 2), (95, 4), (99, 4), (25, 1)])
+def test_a_percentile_is_a_value_that_was_seen(percent: float, wanted: float) -> None:
+    assert load.percentile([4, 1, 3, 2], percent) == wanted
+
+
+def test_cells_and_servers_that_were_not_measured_again_stay() -> None:
+    before = {"cells": [cell(5.0, 1, a=[1]), cell(10.0, 1, a=[1])], "systems": {"a": 1, "b": 1}, "runs": [1]}
+    now = {"cells": [cell(10.0, 1, a=[2])], "systems": {"a": 2}, "runs": [2]}
+    both = page.merged(before, now)
+    assert [(c["clip_seconds"], sums.rate(c, "a")) for c in both["cells"]] == [(5.0, [1]), (10.0, [2])]
+    assert both["systems"] == {"a": 2, "b": 1}
+    assert both["runs"] == [1, 2]
+
+
+def test_nothing_is_left_of_a_section_that_was_measured_whole() -> None:
+    before = {"cells": [cell(5.0, 1, a=[1])], "systems": {"a": 1}, "runs": [1], "seconds": 3}
+    now = {"cells": [cell(5.0, 1, a=[2])], "systems": {"a": 2, "b": 2}, "runs": [2]}
+    assert page.merged(before, now) == now
+
+
+def test_a_missed_aim_is_said() -> None:
+    found = aims({"serving": {"cells": [cell(5.0, 4, modelward=[10], other=[5], bare=[10])]}})
+    assert [(aim.name, aim.met) for aim in found] == [("factor", False), ("share", True)]
+    assert "**no**" in tables.table(("",), [["**no**"]])
+
+
+@pytest.mark.parametrize(
+    ("said", "dialled", "rate"),
+    [("123", "123", 0.0), ("1 2 3", "123", 0.0), ("", "123", 1.0), ("1123", "123", 1 / 3), ("13", "123", 1 / 3)],
+)
+def test_an_error_rate_counts_edits(said: str, dialled: str, rate: float) -> None:
+    assert error_rate(said, dialled) == pytest.approx(rate)
+
+
+def test_clips_are_the_same_each_time() -> None:
+    assert Clip(1.0, 3).wav == Clip(1.0, 3).wav
+    assert len({clip.wav for clip in pool(2.0)}) == len(pool(2.0))
+
+
+def test_a_picture_is_well_formed_and_has_its_words_escaped() -> None:
+    text = svg.bars("a < b", "s", ["<one>"], {"x & y": [1.0], "none": [None]}, spread={"x & y": [(0.5, 2.0)]})
+    root = ElementTree.fromstring(text)
+    assert "a < b" in "".join(root.itertext())
+
+
+@pytest.mark.system
+def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> None:
+    peer = Peer("none", "None", (f"modelward-is-not-there @ file://{tmp_path}/none",), lambda _: [], lambda _, __: None)  # type: ignore[arg-type, return-value]
+    made = venvs.environment(tmp_path, peer)
+    assert made.python is None
+    assert made.because.startswith("ERROR")
+
+
+def test_an_environment_is_known_by_what_this_interpreter_has() -> None:
+    assert venvs.here(("pytest",)) == (Path(sys.executable), "")
+    assert venvs.here(("no-such-distribution>=1",))[1] == "no-such-distribution>=1 is not installed here"

@@ -1,0 +1,80 @@
+"""An environment for each peer, made by pip when first wanted and kept. What can't be installed is said, no failure.
+
+The same ONNX Runtime as modelward's goes into each that has one: a comparison of servers is none of runtimes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.peers.peer import Peer
+
+INSTALL_SECONDS = 900
+SAME = ("onnxruntime",)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """`python` is its interpreter, None when pip could not make it; then `because` has pip's last word."""
+
+    python: Path | None
+    because: str = ""
+
+    def versions(self, names: tuple[str, ...]) -> dict[str, str]:
+        """Installed version of each distribution named, as far as it is there."""
+        if self.python is None:
+            return {}
+        code = (
+            "import importlib.metadata as m, json, re, sys; "
+            "print(json.dumps({n: m.version(n) for n in map(lambda r: re.split('[<>=\\\\[]', r)[0], sys.argv[1:])}))"
+        )
+        out = subprocess.run([self.python, "-c", code, *names], capture_output=True, text=True, check=False)
+        return dict(json.loads(out.stdout)) if out.returncode == 0 else {}
+
+
+def pinned(requirements: tuple[str, ...]) -> list[str]:
+    """The requirements, with what has to be the same as ours at our version."""
+    return [f"{r}=={importlib.metadata.version(r)}" if r in SAME else r for r in requirements]
+
+
+def environment(root: Path, peer: Peer) -> Environment:
+    """The environment of `peer` below `root`; made anew when its requirements changed."""
+    home, wanted = root / peer.name, "\n".join(pinned(peer.requirements))
+    stamp, python = home / "requirements", home / "bin" / "python"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return Environment(python)
+    print(f"installing {peer.title}", file=sys.stderr, flush=True)
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", home], capture_output=True, text=True, check=False)
+    if made.returncode:
+        return Environment(None, _last(made.stderr or made.stdout))
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pinned(peer.requirements)]
+    try:
+        done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return Environment(None, f"pip did not end within {INSTALL_SECONDS} s")
+    if done.returncode:
+        return Environment(None, _last(done.stderr or done.stdout))
+    stamp.write_text(wanted)
+    return Environment(python)
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["pip said nothing"])[-1][:300]
+
+
+def here(requirements: tuple[str, ...]) -> tuple[Path | None, str]:
+    """This interpreter and "", or None and what it lacks of `requirements`."""
+    for requirement in requirements:
+        try:
+            importlib.metadata.version(re.split(r"[<>=\[]", requirement)[0])
+        except importlib.metadata.PackageNotFoundError:
+            return None, f"{requirement} is not installed here"
+    return Path(sys.executable), ""
