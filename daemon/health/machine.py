@@ -1,4 +1,4 @@
-"""Reads the machine's and our processes' figures from /proc, each file in one go: this runs every few seconds for ever.
+"""Reads the machine's and our processes' figures: psutil, and /proc where psutil has no word.
 
 What is not there or vanishes while it is read is absent, never 0. Durations are counters in seconds; whoever wants a
 rate keeps the figure before.
@@ -7,18 +7,17 @@ rate keeps the figure before.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import psutil
+
 from ..memory import group_limit
 
 RESOURCES: Final = ("cpu", "io", "memory")
 MAX_PROC_BYTES: Final = 64 * 1024
-TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Pressure(NamedTuple):
@@ -56,7 +55,14 @@ class Machine:
 
 def read_machine(processes: Mapping[str, int], proc: Path = Path("/proc")) -> Machine:
     """Everything now. `processes` are pids by the name they shall have; one that is gone is left out."""
-    busy, idle = _processors(proc)
+    busy = idle = None
+    try:
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        # guest time is in user time already
+        busy = sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    except (OSError, RuntimeError, psutil.Error):
+        pass
     total, available, used, swap = _memory(proc)
     pressure = [line for resource in RESOURCES for line in _pressure(proc, resource)]
     return Machine(
@@ -68,66 +74,43 @@ def read_machine(processes: Mapping[str, int], proc: Path = Path("/proc")) -> Ma
         swap_used_percent=swap,
         pressure=tuple(pressure),
         oom_kills=_oom_kills(proc),
-        processes={name: found for name, pid in processes.items() if (found := _process(proc, pid)) is not None},
+        processes={name: found for name, pid in processes.items() if (found := _process(pid)) is not None},
     )
-
-
-def _processors(proc: Path) -> tuple[float | None, float | None]:
-    """Seconds that all processors together were busy and idle since the machine started, proc_stat(5)."""
-    first = _read(proc / "stat").partition("\n")[0].split()
-    try:
-        ticks = [count for text in first[1:] if (count := _count(text)) is not None]
-        user_to_steal, idle = ticks[:8], ticks[3] + ticks[4]  # guest time, what follows, is in user time already
-    except IndexError:
-        return None, None
-    return (sum(user_to_steal) - idle) / TICKS_A_SECOND, idle / TICKS_A_SECOND
 
 
 def _memory(proc: Path) -> tuple[int | None, int | None, float | None, float | None]:
     """Total and available bytes, used percent (the control group's when that is tighter), swap percent."""
-    found = dict.fromkeys(("MemTotal", "MemAvailable", "SwapTotal", "SwapFree"), 0)
-    for line in _read(proc / "meminfo").splitlines():
-        name, _, value = line.partition(":")
-        if name in found:
-            found[name] = (_count(value.removesuffix("kB").strip()) or 0) * 1024
-    total, available, swap = found["MemTotal"], found["MemAvailable"], found["SwapTotal"]
-    if not total or not available:
+    try:
+        memory = psutil.virtual_memory()
+        swap = psutil.swap_memory()
+    except (OSError, RuntimeError, ValueError, psutil.Error):
         return None, None, None, None
-    used = 100.0 * (total - available) / total
-    if (group := group_limit(proc)) is not None:
+    total, available = int(memory.total), int(memory.available)
+    used = 100.0 * (total - available) / total if total else None
+    if used is not None and (group := group_limit(proc)) is not None:
         limit, free = group
         if 0 < limit < total:
             used = max(used, 100.0 * (limit - free) / limit)
-    return total, available, used, 100.0 * (swap - found["SwapFree"]) / swap if swap else None
+    return total, available, used, float(swap.percent) if swap.total else None
 
 
-def _process(proc: Path, pid: int) -> ProcessFigures | None:
-    """proc_pid_stat(5), fields 3, 14, 15 and 24; None when it ended meanwhile, or is somebody else's now."""
-    fields = _read(proc / f"{pid}/stat").rpartition(")")[2].split()
+def _process(pid: int) -> ProcessFigures | None:
     try:
-        if fields[0] in "ZX":
-            return None
-        cpu, resident = (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND, int(fields[21]) * PAGE_BYTES
-        return ProcessFigures(cpu, resident, len(os.listdir(proc / f"{pid}/fd")))
-    except (OSError, IndexError, ValueError):
-        return None
+        process = psutil.Process(pid)
+        with process.oneshot():
+            cpu = process.cpu_times()
+            return ProcessFigures(cpu.user + cpu.system, int(process.memory_info().rss), process.num_fds())
+    except (psutil.Error, OSError, ValueError):
+        return None  # it ended meanwhile, or is somebody else's now
 
 
 def _read(path: Path) -> str:
     """A file of /proc; "" when it is not there."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with open(path, "rb") as f:
+            return f.read(MAX_PROC_BYTES).decode("ascii", "replace")
     except OSError:
         return ""
-    try:
-        data = b""
-        while len(data) < MAX_PROC_BYTES and (more := os.read(fd, MAX_PROC_BYTES)):
-            data += more
-        return data.decode("ascii", "replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
 
 
 def _pressure(proc: Path, resource: str) -> list[Pressure]:
@@ -144,10 +127,8 @@ def _pressure(proc: Path, resource: str) -> list[Pressure]:
 
 
 def _oom_kills(proc: Path) -> int | None:
-    value = ("\n" + _read(proc / "vmstat")).partition("\noom_kill ")[2].partition("\n")[0]
-    return _count(value)
-
-
-def _count(text: str) -> int | None:
-    """A number as the kernel writes one; None for what no counter of 64 bits holds."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+    for line in _read(proc / "vmstat").splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.isdigit() and len(value) < 20:
+            return int(value)
+    return None
