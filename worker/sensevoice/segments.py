@@ -113,11 +113,8 @@ def plan(voice: npt.NDArray[np.bool_], energy: Floats, limit: int = _MAX_FRAMES)
             before, after = _best_cut(voice, energy, start, start + limit)
             pieces.append((start, before))
             start = after
-            if not voice[start:end].any():  # only the padding of the last word is left
-                break
-        else:
-            pieces.append((start, end))
-    return pieces
+        pieces.append((start, end))
+    return [(start, end) for start, end in pieces if voice[start:end].any()]  # not what is padding alone
 
 
 def _stretches(voice: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
