@@ -26,7 +26,7 @@ from modelward.daemon.upkeep.rotate import LogSet, Rotator
 from modelward.daemon.upkeep.rotation import Policy
 
 WRITERS, EVERY_SECONDS = 4, 0.1
-SECONDS, QUICK_SECONDS, ROUNDS = 5.0, 1.0, 3
+SECONDS, QUICK_SECONDS, ROUNDS = 3.0, 1.0, 3
 _HANDLER = """
 import logging, logging.handlers, sys, time
 path, number, seconds, kind = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
