@@ -24,6 +24,7 @@ from .ledger import Ledger
 from .models.lifecycle import State
 from .models.retention import Kept, reasons
 from .models.sight import Names, RootSeen
+from .models.unfinished import UNFINISHED
 from .rolling import Rolling
 from .upkeep.room import Upkeep, retention_decides
 from .upkeep.settings import KEPT_BY_RETENTION
@@ -90,7 +91,7 @@ class Housekeeping:
 
     async def _tick(self) -> bool:
         """One pass over logs and disk; True when another should follow soon."""
-        await self._rotated(await self._upkeep.aside(self._upkeep.rotate_what_is_due))
+        await self.rotate()
         done = await self._upkeep.sweep()
         self._swept(done)
         return bool(done.get("more"))
@@ -110,18 +111,11 @@ class Housekeeping:
         """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
         rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
         done = await self._upkeep.aside(rotate)
-        if not dry_run and not done.get("tell_writers"):
-            await self._upkeep.aside(partial(self._upkeep.compress, reopened=False))
-        elif not dry_run:
-            await self._rotated(done)
-        return done
-
-    async def _rotated(self, done: Json) -> None:
-        """What follows when files whose writers reopen were rotated; nothing when none were."""
-        if done.get("tell_writers"):
+        if done["tell_writers"]:
             await self._writers_reopened()
             await self._upkeep.aside(partial(self._upkeep.compress, reopened=True))
             self._ledger.note("rotated", "", "log files rotated", rotation=done)
+        return done
 
     async def logs(self) -> Json:
         return await self._upkeep.aside(self._upkeep.logs)
@@ -166,7 +160,6 @@ class Housekeeping:
 
     def _kept_versions(self) -> dict[str, str]:
         """Every version that was looked at, with why it must stay; "" when it may go."""
-        keep, now, protected = self._config().models.keep, self._clock.wall(), self._protected()
         versions = [
             Kept(
                 e.name,
@@ -177,9 +170,7 @@ class Housekeeping:
             )
             for e in self._judging.catalog.entries()
         ]
-        return {
-            name: protected.get(name, why) for name, why in reasons(versions, keep, frozenset(protected), now).items()
-        }
+        return reasons(versions, self._config().models.keep, self._protected(), self._clock.wall())
 
     def _protected(self) -> dict[str, str]:
         """Names that stay whatever their age, each with its reason."""
@@ -209,7 +200,7 @@ class Housekeeping:
         wanted = {Path(e.verdict.artifact).name for e in self._judging.catalog.entries() if e.verdict}
 
         def why(name: str) -> str:
-            if name.startswith(".tmp-"):
+            if name.startswith(UNFINISHED):
                 return "a validator is at work" if busy else ""
             if name in in_use:
                 return "a worker maps it, or would"

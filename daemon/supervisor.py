@@ -47,7 +47,8 @@ from .vigil import Vigil
 from .workers import listening, slots
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
-from .workers.outdated import LOST_SECONDS, lost, outdated
+from .workers.former import Former
+from .workers.outdated import outdated
 from .workers.pool import Ended, Pool
 from .workers.roster import Event
 from .workers.staffing import Limits
@@ -72,8 +73,8 @@ class Supervisor:
         self._listener: socket.socket | None = None
         self._offered = asyncio.Event()
         self._leave_workers = False
-        self._awaited: set[str] = set()
         self._began = clock.monotonic()
+        self._former = Former((), self._began)
         self.manager = Manager(environ, clock)
         self.ledger = Ledger(Store(control.state_dir / "state.db", clock), self._told)
         self.crew = Crew(clock=clock, welcome=self._welcome, happened=self._happened, offered=self._take_listener)
@@ -122,7 +123,6 @@ class Supervisor:
         self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
         api = application(self.office, self.hub)
         self.api = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, "api.sock"))
-        api = application(self.office, self.hub)
         self.panel = PanelServer(config.panel, api, Feed(parts_of(self.office, self.hub)), clock)
         self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()
@@ -138,10 +138,10 @@ class Supervisor:
         for directory in (control.runtime_dir, control.state_dir, control.cache_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self.crew.expected = self.pool.remembered()
-        self._awaited = set(self.crew.expected)
+        self._former = Former(self.crew.expected, self._began)
         await self.judging.start()
         await self._look()
-        await self.rolling.start(returning=bool(self._awaited))
+        await self.rolling.start(returning=bool(self.crew.expected))
         await self.vigil.recall()
         self.vigil.begin()
         self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
@@ -178,8 +178,8 @@ class Supervisor:
 
     def _returning(self) -> bool:
         """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
-        late = self.clock.monotonic() - self._began > LOST_SECONDS
-        return not late and any(processes.identity(who.pid) == who for who in self.crew.expected.values())
+        expected = self.crew.expected.values() if self._former.in_time(self.clock.monotonic()) else ()
+        return any(processes.identity(who.pid) == who for who in expected)
 
     async def _heal(self) -> None:
         """Socket files that somebody removed, before the workers' record is looked for beside them."""
@@ -247,8 +247,8 @@ class Supervisor:
         await self.pulse.stop()
 
     def _until_next(self, failed: bool) -> float:
-        latest = self.lookout.after_round(failed=failed or bool(self._awaited) or bool(self.panel.problem))
-        late = self._began + LOST_SECONDS if self._awaited else None
+        late = self._former.deadline
+        latest = self.lookout.after_round(failed=failed or late is not None or bool(self.panel.problem))
         due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
@@ -262,12 +262,9 @@ class Supervisor:
         if self._listener is not None:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
             slots.keep(self.config.control.runtime_dir, self.pool.wanted)
-        peers = self.crew.peers()
-        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=self.clock.monotonic())]
-        if self._awaited and self.clock.monotonic() - self._began > LOST_SECONDS:
-            leaving += lost(self._awaited, peers)
-            self._awaited = set()
-        for name, because in leaving:
+        peers, now = self.crew.peers(), self.clock.monotonic()
+        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=now)]
+        for name, because in (*leaving, *self._former.overdue(peers, now)):
             self.pool.replace(name, because)
         self.pool.step()
 

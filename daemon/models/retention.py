@@ -6,7 +6,7 @@ rest the `keep` highest stay. A version whose age can't be told counts as young.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,26 +41,28 @@ def plan(
     min_age: float = DAY_SECONDS,
 ) -> tuple[Removal, ...]:
     """What to remove, lowest first. `protected`: live, previous, held and serving names; `now`: wall seconds."""
-    free = [v for v in versions if v.name not in protected and not v.busy]
-    ranked = sorted(free, key=lambda v: order_key(v.name, v.arrived), reverse=True)
-    beyond = ranked[max(0, keep) :]
+    beyond = _ranked(versions, protected)[max(0, keep) :]
     old = [v for v in beyond if now - v.newest_seconds >= min_age]
     return tuple(Removal(v.name, v.bytes, f"beyond keep={keep}, unused for {_days(now, v)}") for v in reversed(old))
 
 
 def reasons(
-    versions: Iterable[Kept], keep: int, protected: Collection[str], now: float, min_age: float = DAY_SECONDS
+    versions: Iterable[Kept], keep: int, protected: Mapping[str, str], now: float, min_age: float = DAY_SECONDS
 ) -> dict[str, str]:
-    """Of each version why it stays, "" when the plan removes it."""
+    """Of each version why it stays, "" when the plan removes it. `protected`: as for the plan, each with its reason."""
     versions = tuple(versions)
-    going = {removal.name for removal in plan(versions, keep, protected, now, min_age)}
-    free = [v for v in versions if v.name not in protected and not v.busy]
-    newest = sorted(free, key=lambda v: order_key(v.name, v.arrived), reverse=True)[: max(0, keep)]
+    newest = _ranked(versions, protected)[: max(0, keep)]
     kept = dict.fromkeys((v.name for v in versions), f"younger than {min_age / DAY_SECONDS:g} d")
     kept |= dict.fromkeys((v.name for v in newest), f"among the {keep} newest besides those in use (models.keep)")
     kept |= {v.name: "still being copied or judged" for v in versions if v.busy}
-    kept |= dict.fromkeys(protected, "in use")
-    return {name: "" if name in going else why for name, why in kept.items() if name in {v.name for v in versions}}
+    kept |= {v.name: protected[v.name] for v in versions if v.name in protected}
+    return kept | {removal.name: "" for removal in plan(versions, keep, protected, now, min_age)}
+
+
+def _ranked(versions: Iterable[Kept], protected: Collection[str]) -> list[Kept]:
+    """Those that nothing but `keep` and their age lets stay, highest first."""
+    free = [v for v in versions if v.name not in protected and not v.busy]
+    return sorted(free, key=lambda v: order_key(v.name, v.arrived), reverse=True)
 
 
 def _days(now: float, version: Kept) -> str:

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-PREFIX: Final = ".tmp-"  # of every name in the artifact root that is not whole
+UNFINISHED: Final = ".tmp-"  # of every name in the artifact root that is not whole
 
 
 def remove_unfinished(root: Path) -> list[str]:
     """The names of those that are gone now; [] when there is no such directory."""
     try:
-        found = sorted(name for name in os.listdir(root) if name.startswith(PREFIX))
+        found = sorted(name for name in os.listdir(root) if name.startswith(UNFINISHED))
     except OSError:
         return []
     for name in found:

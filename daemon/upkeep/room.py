@@ -174,16 +174,15 @@ class Upkeep:
         return any("cannot bring the disk" in sentence for sentence in outcome.trouble)
 
     def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
-        """Rotates what is due. With `tell_writers` in the answer: ask all to reopen, then `compress(reopened=True)`."""
-        sets = log_sets(self._config())
-        return self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run).as_json()
+        """Rotates what is due, and compresses at once when there is no writer to be asked first.
 
-    def rotate_what_is_due(self) -> Json:
-        """As `rotate`, and compresses at once when there is no writer to be asked first."""
-        done = self.rotate()
-        if not done.get("tell_writers"):
+        With `tell_writers` in the answer: ask all to reopen, then `compress(reopened=True)`.
+        """
+        sets = log_sets(self._config())
+        done = self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run)
+        if not dry_run and not done.tell_writers:
             self.compress(reopened=False)
-        return done
+        return done.as_json()
 
     def compress(self, *, reopened: bool) -> Json:
         """Compresses what was rotated; `reopened` when every writer has answered so."""

@@ -54,7 +54,7 @@ def test_says_of_every_version_why_it_stays() -> None:
     old = [Kept(f"m-v1.{i}", 10, 0.0) for i in range(5)]
     young = Kept("m-v0.1", 10, 9.5 * day)
     busy = Kept("m-v2.0", 10, 0.0, busy=True)
-    said = reasons([*old, young, busy], 2, {"m-v1.1"}, 10 * day)
+    said = reasons([*old, young, busy], 2, {"m-v1.1": "in use"}, 10 * day)
     assert said == {
         "m-v1.0": "",
         "m-v1.1": "in use",
