@@ -21,7 +21,7 @@ import structlog
 from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
-from . import instance, processes, systemd
+from . import instance, processes
 from .access import allowed
 from .api.app import application
 from .api.events import Hub
@@ -44,16 +44,16 @@ from .pulse import Pulse
 from .rolling import Rolling
 from .store import Entry, Store
 from .vigil import Vigil
-from .workers import listening, slots
+from .workers import slots
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
+from .workers.entrance import Entrance
 from .workers.former import Former
 from .workers.outdated import outdated
 from .workers.pool import Ended, Pool
 from .workers.roster import Event
 from .workers.staffing import Limits
 
-RETURN_SECONDS = 5.0  # what a starting daemon gives the workers of a former one to come back with the listening socket
 SLOWEST_BEAT_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSING_SECONDS = 20.0  # what the end takes at most besides draining
@@ -70,8 +70,7 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._round = asyncio.Event()
-        self._listener: socket.socket | None = None
-        self._offered = asyncio.Event()
+        self.entrance = Entrance(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
         self._began = clock.monotonic()
         self._former = Former((), self._began)
@@ -148,7 +147,7 @@ class Supervisor:
         if self.rolling.position.serving is None:
             await self.rolling.decide()
         self.channel.open()
-        await self._listen()
+        await self.entrance.open(returning=bool(self.crew.expected))
         self.vigil.look()
         await self.api.open()
         await self.panel.open()
@@ -233,8 +232,7 @@ class Supervisor:
         await self.housekeeping.stop()
         await self.rolling.stop()
         await self.judging.stop()
-        if self._listener is not None:
-            self._listener.close()
+        self.entrance.close()
         if self._leave_workers:
             self.pool.leave()
         else:
@@ -259,7 +257,7 @@ class Supervisor:
     def _staff(self) -> None:
         workers = self.config.workers
         self.pool.limits = Limits(self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0)
-        if self._listener is not None:
+        if self.entrance.sock is not None:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
             slots.keep(self.config.control.runtime_dir, self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
@@ -269,9 +267,9 @@ class Supervisor:
         self.pool.step()
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
-        assert self._listener is not None
+        assert self.entrance.sock is not None
         workers, control = self.config.workers, self.config.control
-        fd = self._listener.fileno()
+        fd = self.entrance.sock.fileno()
         settings = WorkerSettings(
             name=name,
             worker_socket=str(control.runtime_dir / "workers.sock"),
@@ -319,30 +317,8 @@ class Supervisor:
 
     # sockets
 
-    async def _listen(self) -> None:
-        """The listening socket: systemd's, a former worker's, or a new one. Raises CannotListen."""
-        given = systemd.listen_sockets(self.environ, os.getpid())
-        if given:
-            self._listener = given.get("http") or next(iter(given.values()))
-            self._listener.setblocking(False)
-            self.log.info("listening on the service manager's socket", address=str(self._listener.getsockname()))
-            return
-        if self.crew.expected:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RETURN_SECONDS):
-                    await self._offered.wait()
-        if self._listener is None:
-            self._listener = listening.bind(self.config.workers.listen)
-        self.log.info("listening", address=self.config.workers.listen)
-
     def _take_listener(self, fd: int) -> None:
-        if self._listener is not None or not self.crew.expected and not self.pool.hands():
-            os.close(fd)
-            return
-        self._listener = listening.adopt(fd, self.config.workers.listen)
-        if self._listener is not None:
-            self.log.info("listening socket taken back from a worker")
-            self._offered.set()
+        self.entrance.take(fd, wanted=bool(self.crew.expected or self.pool.hands()))
 
     def _allowed(self, who: Credentials, name: str) -> bool:
         return allowed(who.uid, who.gid, self.config.control.runtime_dir / name, who.groups)
