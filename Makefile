@@ -26,9 +26,10 @@ check: .venv/stamp
 RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
 BENCH := $(RUN) -m tests.bench
 
-bench: .venv/stamp  ## modelward beside the others, into docs/benchmarks.md; 25 minutes, and longer the first time
+bench: .venv/stamp  ## modelward beside the others, into docs/benchmarks.md, and what compiling gains; half an hour
 	$(BENCH) --prepare
 	$(BENCH)
+	$(RUN) tests/bench/compile_bench.py /var/tmp/modelward-bench/compile
 
 SECONDS ?= 600
 SOAK_SEED := $(if $(SEED),--seed $(SEED))

@@ -142,10 +142,6 @@ class Vigil:
 
     # looking
 
-    async def measure(self) -> None:
-        """One measurement, on a thread, and what follows from it."""
-        self._take(await asyncio.to_thread(self.monitor.read, self._paths(), pids_of(self._workers())))
-
     def _take(self, reading: Reading) -> None:
         workers = self._workers()
         self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile

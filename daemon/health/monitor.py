@@ -116,11 +116,6 @@ class Monitor:
         """The last hour: `{"interval_seconds", "times": […], "series": {name: […]}}`, null where nothing was known."""
         return self._series.as_json()
 
-    def collect(self, interval_seconds: float, paths: Iterable[Path], workers: Iterable[WorkerSeen]) -> Sample:
-        """Reads and takes at once."""
-        workers = tuple(workers)
-        return self.take(interval_seconds, self.read(paths, pids_of(workers)), workers)
-
     def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> Reading:
         """Asks the system, on a thread. `paths` are the directories whose file systems matter, `pids` our processes."""
         began = self._clock.monotonic()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.support import soon
 
 from modelward.daemon.clock import rfc3339
 from modelward.daemon.config import parse
@@ -347,7 +348,8 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
     async def work(vigil: Vigil) -> None:
         world.rolling.complaint = 'odd "name"\nwith \\'
         world.peers.append(Peer('we"ird\n\\', 5, True, 0.0))
-        await vigil.measure()
+        vigil.begin()
+        await soon(lambda: any(event == "sample" for event, _ in world.told))
         vigil.look()
         world.ledger.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
         await asyncio.sleep(0.05)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fakes.desk import RunningPanel, running_panel
+from tests.fuzz.asking import answered
 from tests.fuzz.strategies import JSON, altered_text, bytes_like, deep, fuzzed, twisted
 from tests.house import House
 
@@ -42,18 +43,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def _asked(address: str | tuple[str, int], data: bytes, seconds: float) -> tuple[bytes, bytes]:
-    """The status and all of the answer, b"" when none came: to half a request nobody answers."""
-    kind = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    answer = b""
-    with socket.socket(kind) as connection:
-        connection.settimeout(seconds)
-        connection.connect(address)
-        try:
-            connection.sendall(data)
-            while more := connection.recv(65536):
-                answer += more
-        except (ConnectionError, TimeoutError):
-            pass
+    """The status and all of the answer, b"" when none came."""
+    answer = answered(address, data, seconds)
     found = re.match(rb"HTTP/1\.1 (\d+)", answer)
     return (found[1] if found else b""), answer
 

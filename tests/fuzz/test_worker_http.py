@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import re
-import socket
 import struct
 import tempfile
 import zlib
@@ -19,6 +18,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
+from tests.fuzz.asking import answered
 from tests.fuzz.strategies import altered_text, bytes_like, fuzzed, lines_of, twisted
 from tests.worker.http.serving import Served, serving, wav
 
@@ -216,15 +216,8 @@ def test_no_request_makes_the_worker_fail(served: Served, data: bytes) -> None:
 
 
 def _statuses(served: Served, data: bytes, seconds: float) -> list[tuple[bytes, bytes]]:
-    """The statuses that came within the time, each with the whole answer: to half a request nobody answers."""
-    with socket.create_connection(("127.0.0.1", served.port), timeout=seconds) as connection:
-        answer = b""
-        try:
-            connection.sendall(data)
-            while more := connection.recv(65536):
-                answer += more
-        except (ConnectionError, TimeoutError):
-            pass
+    """The statuses that came within the time, each with the whole answer."""
+    answer = answered(("127.0.0.1", served.port), data, seconds)
     return [(found, answer) for found in re.findall(rb"(?:^|\r\n)HTTP/1\.1 (\d+)", answer)]
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.daemon.health.measuring import collect
 from tests.fuzz.strategies import ODD_TEXTS, altered, bytes_like, deep, fuzzed, lines_of, twisted
 from tests.support import soon
 
@@ -167,7 +168,7 @@ class Ears:
             )
             for q in peers
         ]
-        self.monitor.collect(10, (), seen)
+        collect(self.monitor, 10, (), seen)
         json.dumps(self.monitor.series())
         return out.text()
 

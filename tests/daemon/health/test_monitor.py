@@ -12,6 +12,7 @@ from time import monotonic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.daemon.health.measuring import collect
 from tests.support import eventually
 
 from modelward.daemon.clock import SystemClock
@@ -49,9 +50,9 @@ def value(sample: Sample, metric: str, subject: str = "") -> float | None:
 
 def test_measures_this_machine(tmp_path: Path) -> None:
     monitor = Monitor(SystemClock(), 10.0)
-    monitor.collect(10.0, [tmp_path], [])
-    eventually(lambda: value(monitor.collect(10.0, [tmp_path], []), "cpu_used_percent") is not None)
-    sample = monitor.collect(10.0, [tmp_path], [worker(pid=os.getpid())])
+    collect(monitor, 10.0, [tmp_path], [])
+    eventually(lambda: value(collect(monitor, 10.0, [tmp_path], []), "cpu_used_percent") is not None)
+    sample = collect(monitor, 10.0, [tmp_path], [worker(pid=os.getpid())])
     for metric in ("memory_used_percent", "daemon_resident_bytes"):
         assert (value(sample, metric) or 0) > 0
     (disk,) = [f for f in sample.figures if f.metric == "disk_used_percent"]
@@ -62,7 +63,7 @@ def test_measures_this_machine(tmp_path: Path) -> None:
 
 
 def test_the_first_measurement_has_no_rate_rather_than_a_wrong_one(tmp_path: Path) -> None:
-    sample = Monitor(SystemClock(), 10.0).collect(10.0, [tmp_path], [])
+    sample = collect(Monitor(SystemClock(), 10.0), 10.0, [tmp_path], [])
     assert Figure("cpu_used_percent", None, "", "it takes two measurements") in sample.figures
     assert sample.row["requests_per_second"] is None
 
@@ -70,7 +71,7 @@ def test_the_first_measurement_has_no_rate_rather_than_a_wrong_one(tmp_path: Pat
 def test_what_this_kernel_does_not_tell_is_absent_and_not_zero(tmp_path: Path) -> None:
     """No pressure-stall information, no vmstat, version 1 control groups, no mountinfo: an empty /proc."""
     monitor = Monitor(SystemClock(), 10.0, proc=tmp_path)
-    sample = monitor.collect(10.0, [tmp_path], [])
+    sample = collect(monitor, 10.0, [tmp_path], [])
     missing = {"cpu_pressure_percent", "memory_pressure_percent", "io_pressure_percent", "oom_kills"}
     assert not {f.metric for f in sample.figures} & missing
     assert sample.machine.pressure == ()
@@ -78,7 +79,7 @@ def test_what_this_kernel_does_not_tell_is_absent_and_not_zero(tmp_path: Path) -
     assert monitor.series()["series"]["io_pressure_percent"] == [None]
     (tmp_path / "self").mkdir()
     (tmp_path / "self/cgroup").write_text("4:memory:/old/way\n")
-    assert monitor.collect(10.0, [tmp_path], []).machine.memory_used_percent
+    assert collect(monitor, 10.0, [tmp_path], []).machine.memory_used_percent
 
 
 @pytest.mark.parametrize(
@@ -97,17 +98,17 @@ def test_reads_pressure_and_kills_as_the_kernel_writes_them(tmp_path: Path) -> N
     (tmp_path / "vmstat").write_text("nr_free_pages 5\noom_kill 3\n")
     clock = HandClock()
     monitor = Monitor(clock, 10.0, proc=tmp_path)
-    sample = monitor.collect(10.0, [], [])
+    sample = collect(monitor, 10.0, [], [])
     assert value(sample, "io_pressure_percent") == 12.5
     assert sample.machine.pressure[1].total_seconds == 2.5
     assert value(sample, "oom_kills") == 0  # they were before us
     (tmp_path / "vmstat").write_text("oom_kill 5\n")
     clock.now += 10
-    assert value(monitor.collect(10.0, [], []), "oom_kills") == 2
+    assert value(collect(monitor, 10.0, [], []), "oom_kills") == 2
     clock.now += 595
-    assert value(monitor.collect(10.0, [], []), "oom_kills") == 2
+    assert value(collect(monitor, 10.0, [], []), "oom_kills") == 2
     clock.now += 10
-    assert value(monitor.collect(10.0, [], []), "oom_kills") == 0
+    assert value(collect(monitor, 10.0, [], []), "oom_kills") == 0
 
 
 def test_processes_that_vanish_while_they_are_read_are_left_out() -> None:
@@ -174,7 +175,7 @@ def test_the_other_figures_come_in_time_while_a_mount_is_stuck(tmp_path: Path) -
     monitor = Monitor(clock, 10.0, proc=tmp_path, statvfs=statvfs)
     try:
         for _ in range(3):
-            sample = monitor.collect(10.0, [Path("/mnt/far away/models"), Path("/var/lib")], [])
+            sample = collect(monitor, 10.0, [Path("/mnt/far away/models"), Path("/var/lib")], [])
             clock.now += STUCK_SECONDS
         assert value(sample, "disk_used_percent", "/") is not None
         assert value(sample, "disk_used_percent", "/mnt/far away") is None
@@ -238,9 +239,9 @@ def test_a_workers_restart_is_no_step_back() -> None:
 def test_rates_are_per_second_between_two_measurements() -> None:
     clock = HandClock()
     monitor = Monitor(clock, 10.0)
-    monitor.collect(10.0, [], [worker(requests=100)])
+    collect(monitor, 10.0, [], [worker(requests=100)])
     clock.now += 10
-    sample = monitor.collect(10.0, [], [worker(requests=150, errors=5)])
+    sample = collect(monitor, 10.0, [], [worker(requests=150, errors=5)])
     assert sample.row["requests_per_second"] == 5
     assert value(sample, "requests_failed_percent") == 10
 

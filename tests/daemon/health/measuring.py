@@ -1,0 +1,13 @@
+"""One measurement from beginning to end, where a test has no need of the thread between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from modelward.daemon.health.monitor import Monitor, Sample, WorkerSeen, pids_of
+
+
+def collect(monitor: Monitor, interval_seconds: float, paths: Iterable[Path], workers: Sequence[WorkerSeen]) -> Sample:
+    """Reads and takes at once."""
+    return monitor.take(interval_seconds, monitor.read(paths, pids_of(workers)), workers)
