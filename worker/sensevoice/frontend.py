@@ -25,13 +25,13 @@ FEATURE_SIZE: Final = MEL_BINS * STACK_FRAMES
 STACK_SECONDS: Final = STACK_SHIFT * SHIFT_SAMPLES / SAMPLE_RATE  # 60 ms: one frame of the model
 
 _FFT_SIZE: Final = 512
-_FFT_BINS: Final = _FFT_SIZE // 2  # Kaldi leaves the Nyquist bin out
+_HALF: Final = _FFT_SIZE // 2  # of the transform; and its bins, as Kaldi leaves the Nyquist bin out
 _LOW_HZ: Final = 20.0
 _HIGH_HZ: Final = SAMPLE_RATE / 2
 _PREEMPHASIS: Final = 0.97
 _SCALE: Final = 32768.0  # the models were trained on 16-bit values
 _FLOOR: Final = np.float32(1.1920929e-07)  # Kaldi's epsilon: digital silence becomes -15.94
-_BLOCK_FRAMES: Final = 256  # a block stays in the cache, and a long clip never exists in several copies
+_BLOCK_FRAMES: Final = 128  # a block stays in the cache, and a long clip never exists in several copies
 
 
 def frame_count(samples: int) -> int:
@@ -53,16 +53,22 @@ def fbank(samples: npt.NDArray[np.floating]) -> Floats:
     signal = np.asarray(samples, dtype=np.float32)
     if signal.ndim != 1:
         raise ValueError(f"cannot compute features: samples have {signal.ndim} dimensions, expected 1")
-    frames = frame_count(len(signal))
-    out = np.empty((frames, MEL_BINS), dtype=np.float32)
-    for start in range(0, frames, _BLOCK_FRAMES):
-        stop = min(start + _BLOCK_FRAMES, frames)
-        piece = signal[start * SHIFT_SAMPLES : (stop - 1) * SHIFT_SAMPLES + WINDOW_SAMPLES]
-        out[start:stop] = _fbank_block(piece)
+    count = frame_count(len(signal))
+    out = np.empty((count, MEL_BINS), dtype=np.float32)
+    block = min(count, _BLOCK_FRAMES)
+    frames = np.empty((block, WINDOW_SAMPLES), dtype=np.float32)
+    halves, waves = np.empty((2, 2, block, _HALF), dtype=np.float32)
+    for start in range(0, count, block or 1):
+        n = min(block, count - start)
+        _frames(signal[start * SHIFT_SAMPLES : (start + n - 1) * SHIFT_SAMPLES + WINDOW_SAMPLES], frames[:n])
+        _energies(frames[:n], halves[:, :n], waves[:, :n], out[start : start + n])
+    np.maximum(out, _FLOOR, out=out)
+    np.log(out, out=out)
     return out
 
 
-def _fbank_block(signal: Floats) -> Floats:
+def _frames(signal: Floats, frames: Floats) -> None:
+    """Writes the frames of `signal` to `frames` [n, 400]: mean removed, pre-emphasised, under the window."""
     scaled = signal * np.float32(_SCALE)
     raw = np.lib.stride_tricks.sliding_window_view(scaled, WINDOW_SAMPLES)[::SHIFT_SAMPLES]
     mean = raw.mean(axis=1, dtype=np.float64).astype(np.float32)
@@ -72,19 +78,29 @@ def _fbank_block(signal: Floats) -> Floats:
     np.multiply(scaled[:-1], np.float32(-_PREEMPHASIS), out=emphasised[1:])
     emphasised[1:] += scaled[1:]
     rest = np.float32(1.0 - _PREEMPHASIS)
-    padded = np.zeros((len(raw), _FFT_SIZE), dtype=np.float32)
-    frames = padded[:, :WINDOW_SAMPLES]
     view = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW_SAMPLES)[::SHIFT_SAMPLES]
     np.subtract(view, (rest * mean)[:, None], out=frames)
     frames[:, 0] = rest * (raw[:, 0] - mean)
     frames *= _window()
-    spectrum = np.fft.rfft(padded, axis=1)[:, :_FFT_BINS].astype(np.complex64, copy=False)
-    power: Floats = np.square(spectrum.real)
-    power += np.square(spectrum.imag)
-    energies: Floats = power @ _mel_filters()
-    np.maximum(energies, _FLOOR, out=energies)
-    np.log(energies, out=energies)
-    return energies
+
+
+def _energies(frames: Floats, halves: Floats, waves: Floats, out: Floats) -> None:
+    """Mel energies of `frames` [n, 400] into `out` [n, 80]; `halves` and `waves`, [2, n, 256], are scratch.
+
+    One step of a radix-2 FFT of 512 points (decimation in frequency): the even bins are the transform of the sum of a
+    frame's two halves, the odd ones that of their difference. What is left is small enough that a matrix product takes
+    half of the time of NumPy's FFT.
+    """
+    tail = frames[:, _HALF:]  # of the second half; the rest of it is zero
+    halves[:] = frames[:, :_HALF]
+    halves[0, :, : tail.shape[1]] += tail
+    halves[1, :, : tail.shape[1]] -= tail
+    np.matmul(halves, _transforms(), out=waves)
+    np.square(waves, out=waves)
+    power = waves[:, :, : _HALF // 2]
+    power += waves[:, :, _HALF // 2 :]
+    even, odd = power @ _mel_filters()
+    np.add(even, odd, out=out)
 
 
 def stack(features: Floats, m: int = STACK_FRAMES, n: int = STACK_SHIFT) -> Floats:
@@ -118,15 +134,26 @@ def _window() -> Floats:
 
 
 @functools.cache
+def _transforms() -> Floats:
+    """Cosines and sines of the even bins, of the odd bins: float32 [2, 256 samples, 128 cosines then 128 sines]."""
+    bins = np.stack([np.arange(0, _HALF, 2), np.arange(1, _HALF, 2)])
+    angles = (2 * np.pi / _FFT_SIZE) * np.arange(_HALF)[None, :, None] * bins[:, None, :]
+    transforms: Floats = np.concatenate([np.cos(angles), np.sin(angles)], axis=2).astype(np.float32, order="C")
+    transforms.setflags(write=False)
+    return transforms
+
+
+@functools.cache
 def _mel_filters() -> Floats:
-    """Triangles equally spaced and linear in mel, float32 [256, 80] (Kaldi's `MelBanks`)."""
+    """Triangles equally spaced and linear in mel (Kaldi's `MelBanks`), float32 [2, 128, 80]: even bins, odd bins."""
     low, high = _mel(np.array([_LOW_HZ, _HIGH_HZ], dtype=np.float64))
     step = (high - low) / (MEL_BINS + 1)
     left = low + step * np.arange(MEL_BINS)
-    bins = _mel(np.arange(_FFT_BINS, dtype=np.float64) * (SAMPLE_RATE / _FFT_SIZE))[:, None]
+    bins = _mel(np.arange(_HALF, dtype=np.float64) * (SAMPLE_RATE / _FFT_SIZE))[:, None]
     rising = (bins - left) / step
     falling = (left + 2 * step - bins) / step
-    filters: Floats = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    triangles = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    filters: Floats = np.stack([triangles[0::2], triangles[1::2]])
     filters.setflags(write=False)
     return filters
 
