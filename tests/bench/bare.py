@@ -34,7 +34,8 @@ def child(directory: Path, mapped: bool) -> None:
         recognizer = Recognizer.load(directory)
     loaded, used = time.perf_counter() - began, time.process_time() - cpu
     recognizer.warm()
-    print(json.dumps({"load_seconds": loaded, "load_cpu_seconds": used}), flush=True)
+    ready = time.perf_counter() - began
+    print(json.dumps({"load_seconds": loaded, "load_cpu_seconds": used, "ready_seconds": ready}), flush=True)
     known = recognizer.description
     names = [known.answer_output, *([known.length_output] if known.length_output else [])]
 
@@ -70,6 +71,7 @@ class Bare:
     mode: str
     processes: int
     load_seconds: list[float] = field(default_factory=list)
+    ready_seconds: list[float] = field(default_factory=list)  # loaded and run once
     _children: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self) -> Bare:
@@ -84,7 +86,9 @@ class Bare:
                     text=True,
                 )
             )
-            self.load_seconds.append(self._hear(self._children[-1])["load_seconds"])
+            heard = self._hear(self._children[-1])
+            self.load_seconds.append(heard["load_seconds"])
+            self.ready_seconds.append(heard["ready_seconds"])
         return self
 
     def turn(self, seconds: float, clients: int, requests: int) -> dict[str, Any]:

@@ -108,7 +108,12 @@ def replacing(section: dict[str, Any]) -> str:
     head = ("server", "first new answer, s", "last, s", "failed", "longest answer, s", "steady p50 / p99 s")
     head += ("longest / p99", "MiB before → peak → after", "requests/s")
     bare = facts.get(sums.OURS, {}).get("bare_load_seconds", [])
-    alone = f"\nONNX Runtime alone loads our artifact in {sums.spread(bare).text()} s.\n" if bare else ""
+    beside = facts.get(sums.OURS, {}).get("bare_beside_seconds", [])
+    alone = f"\nONNX Runtime alone loads our artifact in {sums.spread(bare).text()} s" if bare else ""
+    alone += (
+        f", and loads and runs it once beside the same requests in {sums.spread(beside).text()} s" if beside else ""
+    )
+    alone += ".\n" if alone else ""
     text = (
         f"Clips of {length(section['clip_seconds'])} come at a fixed pace, {section['load']:.0%} of what each "
         "server can do, while the link is moved to another version and the server is told in its own way "

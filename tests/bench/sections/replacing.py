@@ -2,7 +2,8 @@
 
 Each server gets requests at a fixed pace, LOAD of what it can do, first undisturbed, then while the link is moved to
 another version and the server is told, in its way. Then back again, and so on. For modelward moving the link is all.
-The time that ONNX Runtime alone takes to load the same artifact is taken in between, in a process of its own.
+The time that ONNX Runtime alone takes for the same artifact is taken in between, in a process of its own: to load it
+undisturbed, and to load and run it once beside the same requests, which is what a worker does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,11 @@ OUR_SWAPS = 6
 
 @dataclass(frozen=True)
 class Subject:
-    """A server that is up: how to ask it, which processes it has, how to make it take what the link names."""
+    """A server that is up: how to ask it, which processes it has, how to make it take what the link names.
+
+    `bare` loads the same artifact alone; `ready` gives the times at which its workers said that they serve a version,
+    in the order in which they said it. Only ours has them.
+    """
 
     name: str
     ask: load.Ask
@@ -41,6 +48,8 @@ class Subject:
     link: Path
     replace: Callable[[], None]
     parallel: int
+    bare: Callable[[], Bare] | None = None
+    ready: Callable[[str, datetime], list[datetime]] = lambda version, since: []
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -61,17 +70,24 @@ def _ours(plan: Plan) -> dict[str, Any]:
     ours = plan.modelward()
     try:
         ours.start(pool(_clip_seconds(plan))[0])
-        subject = Subject("modelward", ours.ask, ours.pids, ours.house.link, lambda: None, CORES)
 
-        def bare() -> float:
+        def bare() -> Bare:
             alone = Bare(ours.artifact(), True, "session", 1).start()
             alone.stop()
-            return alone.load_seconds[0]
+            return alone
 
-        found = _swap(plan, subject, 1 if plan.quick else OUR_SWAPS, bare, lambda: _settled(ours))
+        ready = partial(_ready, ours)
+        subject = Subject("modelward", ours.ask, ours.pids, ours.house.link, lambda: None, CORES, bare, ready)
+        found = _swap(plan, subject, 1 if plan.quick else OUR_SWAPS, lambda: _settled(ours))
         return {"modelward": {"title": "modelward", "setup": f"{CORES} workers, no bake", **found}}
     finally:
         ours.stop()
+
+
+def _ready(ours: Modelward, version: str, since: datetime) -> list[datetime]:
+    """When each worker wrote that it serves `version`."""
+    said = [(e["version"], datetime.fromisoformat(e["time"])) for e in ours.house.events() if e["event"] == "serving"]
+    return sorted(time for name, time in said if name == version and time >= since)
 
 
 def _settled(ours: Modelward) -> None:
@@ -93,7 +109,7 @@ def _peer(plan: Plan, name: str) -> dict[str, Any]:
     try:
         server.start(pool(_clip_seconds(plan))[0])
         subject = Subject(peer.name, server.ask, server.pids, link, lambda: _replace(server), peer.parallel)
-        found = _swap(plan, subject, 1 if plan.quick else SWAPS, None, lambda: None)
+        found = _swap(plan, subject, 1 if plan.quick else SWAPS, lambda: None)
     except (RuntimeError, AssertionError) as e:
         found = {"missing": f"it did not run: {str(e)[:200]}"}
     finally:
@@ -108,19 +124,20 @@ def _replace(server: Server) -> None:
         server.restart()
 
 
-def _swap(
-    plan: Plan, subject: Subject, swaps: int, bare: Callable[[], float] | None, settled: Callable[[], None]
-) -> dict[str, Any]:
+def _swap(plan: Plan, subject: Subject, swaps: int, settled: Callable[[], None]) -> dict[str, Any]:
     clips = pool(_clip_seconds(plan))
     for clip in clips * 2:
         subject.ask(clip)
     alone = statistics.median(load.closed(subject.ask, clips, 1, 5).seconds)
     pace = alone / LOAD / subject.parallel
     steady: list[load.Seen] = []
-    done, bares = [], []
+    done, bares, beside = [], [], []
     for number in range(swaps):
-        if bare is not None:
-            bares.append(bare())
+        if subject.bare is not None:
+            bares += subject.bare().load_seconds
+            arrivals = load.Arrivals(subject.ask, clips, pace).begin()
+            beside += subject.bare().ready_seconds
+            arrivals.end()
         with trees.Peak(subject.pids):  # looking at memory takes time of the same processors, so it does in both phases
             arrivals = load.Arrivals(subject.ask, clips, pace).begin()
             _rest(1.0 if plan.quick else STEADY_SECONDS)
@@ -141,6 +158,7 @@ def _swap(
         },
         "swaps": done,
         "bare_load_seconds": bares,
+        "bare_beside_seconds": beside,
     }
 
 
@@ -152,7 +170,7 @@ def _one_swap(subject: Subject, clips: Any, pace: float) -> dict[str, Any]:
     with trees.Peak(subject.pids) as peak:
         arrivals = load.Arrivals(subject.ask, clips, pace).begin()
         _rest(1.0)
-        moved = time.monotonic()
+        moved, at = time.monotonic(), datetime.now(UTC)
         point(subject.link, other.name if subject.name == "modelward" else other)
         telling = threading.Thread(target=subject.replace)
         telling.start()
@@ -160,8 +178,14 @@ def _one_swap(subject: Subject, clips: Any, pace: float) -> dict[str, Any]:
             _rest(0.1)
         telling.join()
         seen = arrivals.end()
-    return {**_felt(seen, other.name, moved), "memory_before": before, "memory_peak": max(peak.samples),
-            "memory_after": trees.memory(subject.pids())["pss"]}  # fmt: skip
+    ready = [(time - at).total_seconds() for time in subject.ready(other.name, at)]
+    return {
+        **_felt(seen, other.name, moved),
+        "ready_seconds": ready,
+        "memory_before": before,
+        "memory_peak": max(peak.samples),
+        "memory_after": trees.memory(subject.pids())["pss"],
+    }
 
 
 def _over(seen: list[load.Seen], version: str, now: float) -> bool:
