@@ -59,8 +59,11 @@ class Ledger:
             self._log.error("history line dropped", kind=kind, version=version, because=because)
             return
         self._waiting += 1
+        now = (
+            self._store.clock.wall()
+        )  # of a thing that happened before another, history must not say that it was later
         # Handed in here and not in the task: a `do` that follows must not overtake it.
-        coming = self._hand_in(lambda store: store.record(kind, version, because, **detail))
+        coming = self._hand_in(lambda store: store.record(kind, version, because, happened=now, **detail))
         task = asyncio.get_running_loop().create_task(self._tell(coming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -73,7 +73,7 @@ class Store:
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path, self._clock = path, clock
+        self._path, self.clock = path, clock
         self._written = 0
         self.damaged: Path | None = None
         self._db = self._open()
@@ -98,7 +98,7 @@ class Store:
         earlier = sorted(self._path.parent.glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
         for path in earlier[: max(0, len(earlier) + 1 - MAX_DAMAGED)]:
             path.unlink()
-        self.damaged = self._path.with_name(f"{prefix}{int(self._clock.wall())}")
+        self.damaged = self._path.with_name(f"{prefix}{int(self.clock.wall())}")
         os.replace(self._path, self.damaged)
         for suffix in ("-wal", "-shm"):
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
@@ -128,9 +128,14 @@ class Store:
 
     # history
 
-    def record(self, kind: str, version: str = "", because: str = "", **detail: Any) -> Entry:
-        """Adds a line of history; it is on the disk when this returns. A detail beyond MAX_DETAIL_BYTES is left out."""
-        now, kept = self._clock.wall(), _json(detail)
+    def record(
+        self, kind: str, version: str = "", because: str = "", *, happened: float | None = None, **detail: Any
+    ) -> Entry:
+        """Adds a line of history; it is on the disk when this returns. A detail beyond MAX_DETAIL_BYTES is left out.
+
+        `happened`, in seconds since 1970, is for what was not written down at once.
+        """
+        now, kept = self.clock.wall() if happened is None else happened, _json(detail)
         if len(kept) > MAX_DETAIL_BYTES:
             detail = {"left_out": f"{len(kept)} bytes"}
             kept = _json(detail)
@@ -170,7 +175,7 @@ class Store:
             self._db.execute("BEGIN")
             self._db.execute(
                 "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
-                (sighting.digest, version, conditions, _json(verdict), self._clock.wall()),
+                (sighting.digest, version, conditions, _json(verdict), self.clock.wall()),
             )
             self._db.execute(
                 "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?, ?)",
@@ -213,7 +218,7 @@ class Store:
             self._db.execute("BEGIN")
             self._db.executemany(
                 "INSERT OR REPLACE INTO held VALUES (?, ?, ?)",
-                [(_text(v), _text(because), self._clock.wall()) for v in versions],
+                [(_text(v), _text(because), self.clock.wall()) for v in versions],
             )
 
     def release(self, version: str) -> bool:

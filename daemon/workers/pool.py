@@ -143,8 +143,6 @@ class Pool:
             self._in_charge = True
             for name, who in tuple(self._former.items()):
                 self.take_back(name, who)
-        if self._hands and not self._record.exists():  # somebody removed it, perhaps with the whole runtime directory
-            self._write_down()
         members, now = self._members(), self._clock.monotonic()
         self._vacancies, _ = places(members, self._vacancies, self.wanted)
         for order in orders(members, self._vacancies, self.wanted, now, self._bounds()):

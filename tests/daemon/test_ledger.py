@@ -12,16 +12,17 @@ import pytest
 from tests.fakes.clock import FakeClock
 from tests.support import soon
 
+from modelward.daemon.clock import rfc3339
 from modelward.daemon.ledger import CannotKeep, Ledger
 from modelward.daemon.store import Entry, Store
 
 WAITING = 40
 
 
-def run(tmp_path: Path, work: Callable[[Ledger, list[Entry]], Awaitable[None]]) -> None:
+def run(tmp_path: Path, work: Callable[[Ledger, list[Entry]], Awaitable[None]], clock: FakeClock | None = None) -> None:
     async def whole() -> None:
         told: list[Entry] = []
-        ledger = Ledger(Store(tmp_path / "state.db", FakeClock()), told.append, most_waiting=WAITING)
+        ledger = Ledger(Store(tmp_path / "state.db", clock or FakeClock()), told.append, most_waiting=WAITING)
         try:
             await work(ledger, told)
         finally:
@@ -39,6 +40,23 @@ def test_what_is_noted_is_kept_and_then_told(tmp_path: Path) -> None:
         assert told[0].detail == {"seconds": 2}
 
     run(tmp_path, work)
+
+
+def test_a_line_that_had_to_wait_says_when_it_happened_not_when_it_was_written(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    async def work(ledger: Ledger, told: list[Entry]) -> None:
+        hang = threading.Event()
+        stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(20)))
+        said = rfc3339(clock.wall())
+        ledger.note("activated", "v1")
+        clock.advance(60)
+        hang.set()
+        await stuck
+        await soon(lambda: told)
+        assert told[0].time == said
+
+    run(tmp_path, work, clock)
 
 
 def test_everything_is_kept_in_the_order_it_was_said(tmp_path: Path) -> None:
