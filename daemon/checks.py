@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import ipaddress
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -192,10 +191,17 @@ def _matching(pattern: re.Pattern[str], right: str) -> Callable[[str], str]:
     return check
 
 
+def nearest(text: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The choice that `text` was probably meant to be; "" when none is like it. `cutoff`: 1 is the same text."""
+    from difflib import get_close_matches  # wanted only for what is wrong, and the daemon keeps what it loads
+
+    return next(iter(get_close_matches(text, list(choices), 1, cutoff)), "")
+
+
 def _figure(text: str) -> str:
     if text not in FIGURES:
-        near = difflib.get_close_matches(text, FIGURES, 1, 0.4) or ["disk_used_percent"]
-        raise ValueError(f'{describe(text)} is no figure; one of {len(FIGURES)} (docs/metrics.md), like "{near[0]}"')
+        near = nearest(text, FIGURES, cutoff=0.4) or "disk_used_percent"
+        raise ValueError(f'{describe(text)} is no figure; one of {len(FIGURES)} (docs/metrics.md), like "{near}"')
     return text
 
 

@@ -83,8 +83,10 @@ class Lookout:
         if rescan != self._period:
             self._period = rescan
             self._metronome.again()
-        self._rest = None if failed else at_rest(self._s)
-        return rescan if self._rest is None else QUIET_ROUNDS * rescan
+        rest = None if failed else at_rest(self._s)
+        if rest != self._rest:  # else what was traced still holds
+            self._rest = rest
+        return rescan if rest is None else QUIET_ROUNDS * rescan
 
     def _look(self) -> None:
         """On the metronome's thread."""

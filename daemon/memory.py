@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from .reading import told
+
 _RECLAIMABLE = ("inactive_file", "active_file", "slab_reclaimable")
 
 
@@ -16,7 +18,7 @@ def available_bytes(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgr
 
 def _machine(proc: Path) -> int | None:
     with suppress(OSError, ValueError, IndexError):
-        for line in (proc / "meminfo").read_text().splitlines():
+        for line in told(proc / "meminfo").splitlines():
             if line.startswith("MemAvailable:"):
                 return max(0, int(line.split()[1])) * 1024
     return None
@@ -25,9 +27,7 @@ def _machine(proc: Path) -> int | None:
 def group_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] | None:
     """Limit and free bytes of the version 2 group, from ours up to the root, that has least left; None for no limit."""
     with suppress(OSError, ValueError, StopIteration):
-        path = next(
-            line.partition("::")[2] for line in (proc / "self/cgroup").read_text().splitlines() if line[:3] == "0::"
-        )
+        path = next(line.partition("::")[2] for line in told(proc / "self/cgroup").splitlines() if line[:3] == "0::")
         place = groups / path.strip("/")
         limits = [found for group in (place, *place.parents) if (found := _left(group)) is not None]
         return min(limits, key=lambda found: found[1], default=None)
@@ -41,11 +41,11 @@ def _groups(proc: Path, groups: Path) -> int | None:
 
 def _left(group: Path) -> tuple[int, int] | None:
     try:
-        limit = (group / "memory.max").read_text().strip()
+        limit = told(group / "memory.max").strip()
         if not limit.isdigit():  # "max"
             return None
-        used = int((group / "memory.current").read_text())
-        for line in (group / "memory.stat").read_text().splitlines():
+        used = int(told(group / "memory.current"))
+        for line in told(group / "memory.stat").splitlines():
             name, _, value = line.partition(" ")
             if name in _RECLAIMABLE:
                 used -= int(value)

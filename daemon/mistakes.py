@@ -6,10 +6,10 @@ secret.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Final
 
+from .checks import nearest
 from .sections import Config
 from .tables import Found, Location, Mistaken, Table
 from .units import describe
@@ -49,8 +49,8 @@ def _sentence(found: Found) -> str:
         return unknown_key(str(place[-1]), _keys_at(place[:-1]))
     if kind == "choice":
         choices = _choices(place)
-        near = difflib.get_close_matches(str(value), choices, 1)
-        meant = f"; did you mean {describe(near[0])}?" if near else ""
+        near = nearest(str(value), choices)
+        meant = f"; did you mean {describe(near)}?" if near else ""
         return f"{describe(value)} is none of the choices; {', '.join(map(describe, choices))}{meant}"
     if kind == "missing":
         return f"is missing; {_EXPECTED[kind]}"
@@ -61,9 +61,9 @@ def _sentence(found: Found) -> str:
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """What is said of a key that does not exist, with the nearest one that does."""
     choices = list(known)
-    near = difflib.get_close_matches(key.lower(), choices, 1, cutoff=0.6)
+    near = nearest(key.lower(), choices)
     if near:
-        return f"no such key; did you mean {describe(near[0])}?"
+        return f"no such key; did you mean {describe(near)}?"
     return f"no such key; the keys here are {', '.join(choices)}"
 
 

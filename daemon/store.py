@@ -25,6 +25,7 @@ MAX_HISTORY_BYTES: Final = 32 << 20
 MAX_DETAIL_BYTES: Final = 128 << 10
 MAX_DAMAGED: Final = 3
 PRUNE_EVERY: Final = 100
+CACHE_KIB: Final = 256
 SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE history (
@@ -108,6 +109,7 @@ class Store:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")  # the check below reads every page
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version not in (0, SCHEMA_VERSION):
                 raise CannotOpen(

@@ -21,7 +21,7 @@ import structlog
 from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
-from . import instance, processes
+from . import instance, lean, processes
 from .access import allowed
 from .api.app import application
 from .api.events import Hub
@@ -359,6 +359,7 @@ class Supervisor:
 
 def main(config_path: Path | None) -> int:
     """Runs the daemon until it is told to stop; its exit status. Raises BadConfig, and ModelwardError at start."""
+    lean.few_heaps()
     origin = (config_path or DEFAULT_PATH).resolve()
     config, remark = load_or_default(config_path)
     config = with_credentials(config, os.environ)
@@ -378,6 +379,7 @@ async def _serve(config: Config, origin: Path, logs: Logs) -> None:
     supervisor.handle_signals()
     try:
         await supervisor.start()
+        lean.after_start()
         await supervisor.run()
     finally:
         await supervisor.close()

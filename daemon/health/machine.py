@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 import psutil
 
 from ..memory import group_limit
+from ..reading import told
 
 RESOURCES: Final = ("cpu", "io", "memory")
-MAX_PROC_BYTES: Final = 64 * 1024
 
 
 class Pressure(NamedTuple):
@@ -82,7 +82,6 @@ def _memory(proc: Path) -> tuple[int | None, int | None, float | None, float | N
     """Total and available bytes, used percent (the control group's when that is tighter), swap percent."""
     try:
         memory = psutil.virtual_memory()
-        swap = psutil.swap_memory()
     except (OSError, RuntimeError, ValueError, psutil.Error):
         return None, None, None, None
     total, available = int(memory.total), int(memory.available)
@@ -91,7 +90,23 @@ def _memory(proc: Path) -> tuple[int | None, int | None, float | None, float | N
         limit, free = group
         if 0 < limit < total:
             used = max(used, 100.0 * (limit - free) / limit)
-    return total, available, used, float(swap.percent) if swap.total else None
+    return total, available, used, _swap(proc)
+
+
+def _swap(proc: Path) -> float | None:
+    """Used percent; psutil would read all counters of the kernel's memory besides."""
+    text = _read(proc / "meminfo")
+    size, free = _counter(text, "SwapTotal:"), _counter(text, "SwapFree:")
+    if not size or free is None:
+        return None
+    return 100.0 * max(0, size - free) / size
+
+
+def _counter(text: str, name: str) -> int | None:
+    """The whole number after `name` at the beginning of a line of /proc/meminfo or /proc/vmstat."""
+    _, found, rest = f"\n{text}".partition(f"\n{name}")
+    value = rest[:40].split("\n", 1)[0].removesuffix("kB").strip() if found else ""
+    return int(value) if value.isdigit() and len(value) < 20 else None
 
 
 def _process(pid: int) -> ProcessFigures | None:
@@ -107,8 +122,7 @@ def _process(pid: int) -> ProcessFigures | None:
 def _read(path: Path) -> str:
     """A file of /proc; "" when it is not there."""
     try:
-        with open(path, "rb") as f:
-            return f.read(MAX_PROC_BYTES).decode("ascii", "replace")
+        return told(path)
     except OSError:
         return ""
 
@@ -127,8 +141,4 @@ def _pressure(proc: Path, resource: str) -> list[Pressure]:
 
 
 def _oom_kills(proc: Path) -> int | None:
-    for line in _read(proc / "vmstat").splitlines():
-        name, _, value = line.partition(" ")
-        if name == "oom_kill" and value.isdigit() and len(value) < 20:
-            return int(value)
-    return None
+    return _counter(_read(proc / "vmstat"), "oom_kill ")

@@ -93,10 +93,10 @@ class Mounts:
         below: dict[str, list[str]] = {}
         for path in dict.fromkeys(map(str, paths)):
             below.setdefault(self._mount_of(path), []).append(path)
-        fresh = []
+        fresh, prompt = [], set[str]()
         for mount, places in list(below.items())[:MAX_MOUNTS]:
             if mount not in self._asked:
-                self._asked[mount] = self._ask(mount, places, known)
+                self._asked[mount] = self._ask(mount, places, known, prompt)
                 if not self._asked[mount].done.is_set():
                     fresh.append(mount)
         deadline = self._clock.monotonic() + PATIENCE_SECONDS
@@ -104,19 +104,21 @@ class Mounts:
             self._asked[mount].done.wait(max(0.0, deadline - self._clock.monotonic()))
         return self._harvest(below)
 
-    def _ask(self, mount: str, places: list[str], known: Mapping[str, str]) -> _Asked:
+    def _ask(self, mount: str, places: list[str], known: Mapping[str, str], prompt: set[str]) -> _Asked:
         asked = _Asked(self._clock.monotonic())
+        at_once = all(self._prompt(place, prompt) for place in (mount, *places))
+        resolved = os.path.normpath if at_once else os.path.realpath  # no link is on the way to what answers at once
 
         def ask() -> None:
             try:
                 for place in (mount, *places):
-                    real = mount if place == mount else _mount_of(os.path.realpath(place), known)
+                    real = mount if place == mount else _mount_of(resolved(place), known)
                     if real not in asked.spaces:
                         asked.spaces[real] = self._space(real)
             finally:
                 asked.done.set()
 
-        if all(self._prompt(place) for place in (mount, *places)):
+        if at_once:
             ask()
         else:
             threading.Thread(target=ask, daemon=True, name=f"statvfs {mount}"[:64]).start()
@@ -150,12 +152,17 @@ class Mounts:
                 found.setdefault(mount, Mount(mount, None, waited, f"no answer for {waited:.0f} s"))
         return tuple(found[name] for name in sorted(found))
 
-    def _prompt(self, path: str) -> bool:
-        """Whether everything from the root down to `path` answers at once: no slow mount on the way, and no link."""
+    def _prompt(self, path: str, known: set[str]) -> bool:
+        """Whether everything from the root down to `path` answers at once: no slow mount on the way, and no link.
+
+        `known` are places that did during this look.
+        """
         end = 0
         while end >= 0:
             end = path.find("/", end + 1)
             place = path[:end] if end > 0 else path
+            if place in known:
+                continue
             if self._points.get(self._mount_of(place)) not in PROMPT:
                 return False
             try:
@@ -163,6 +170,7 @@ class Mounts:
                     return False
             except OSError:
                 return True  # nothing below it either
+            known.add(place)
         return True
 
     def _mount_of(self, path: str) -> str:

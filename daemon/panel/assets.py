@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from importlib.abc import Traversable
-from importlib.resources import files
+from pathlib import Path
 from typing import Final, NamedTuple
 
 PREFIX: Final = "/static/"
@@ -28,13 +27,13 @@ class Asset(NamedTuple):
 
 def load() -> dict[str, Asset]:
     """URL path → file: "/" is the page, /favicon.ico its sign, the rest is below PREFIX. Raises OSError."""
-    root = files(__package__) / "static"
+    root = Path(__file__).parent / "static"
     found = {PREFIX + name: asset for name, asset in _walk(root, "")}
     found["/"], found["/favicon.ico"] = found.pop(PREFIX + "index.html"), found[PREFIX + "icon.svg"]
     return found
 
 
-def _walk(directory: Traversable, above: str) -> Iterator[tuple[str, Asset]]:
+def _walk(directory: Path, above: str) -> Iterator[tuple[str, Asset]]:
     for entry in directory.iterdir():
         if entry.is_dir():
             yield from _walk(entry, f"{above}{entry.name}/")

@@ -24,14 +24,11 @@ class Tally:
     def __init__(self) -> None:
         self.by_code: dict[int, list[int]] = {}
 
-    def add(self, code: int, used_bytes: int) -> None:
-        """Counts one entry."""
-        found = self.by_code.get(code)
-        if found is None:
-            self.by_code[code] = [1, used_bytes]
-        else:
-            found[0] += 1
-            found[1] += used_bytes
+    def add(self, code: int, used_bytes: int, number: int = 1) -> None:
+        """Counts entries, `used_bytes` together."""
+        found = self.by_code.setdefault(code, [0, 0])
+        found[0] += number
+        found[1] += used_bytes
 
 
 class Cleaner:
@@ -83,19 +80,25 @@ class Cleaner:
         self, directory: Directory, rows: list[Row], used: list[int], stamps: list[float], codes: list[int]
     ) -> None:
         """Removes what is coded OLDER and codes it REMOVED, or with what spares it."""
-        remover, device = self._remover, self._ages.device
-        for i, code in enumerate(codes):
-            if code != because.OLDER:
-                continue
-            if (not i % 64 or remover.removed >= remover.most_files) and not remover.may_go_on():
-                raise Interrupted
-            name, st = rows[i]
-            spared = remover.remove(directory.fd, name, device, st.st_ino, stamps[i], used[i])
-            codes[i] = spared or because.REMOVED
-            if not spared:
-                self.tally.add(code, used[i])
-                if self._report is not None:
-                    self._say(directory, name, used[i], code)
+        remover, device, fd = self._remover, self._ages.device, directory.fd
+        number, freed, older = 0, 0, because.OLDER
+        try:
+            for i, code in enumerate(codes):
+                if code != older:
+                    continue
+                if (not i % 64 or remover.removed >= remover.most_files) and not remover.may_go_on():
+                    raise Interrupted
+                name, st = rows[i]
+                spared = remover.remove(fd, name, device, st.st_ino, stamps[i], used[i])
+                codes[i] = spared or because.REMOVED
+                if not spared:
+                    number += 1
+                    freed += used[i]
+                    if self._report is not None:
+                        self._say(directory, name, used[i], code)
+        finally:
+            if number:
+                self.tally.add(older, freed, number)
 
     def _count_links_once(self, rows: list[Row], used: list[int]) -> None:
         for i, (_, st) in enumerate(rows):

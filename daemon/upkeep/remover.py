@@ -22,6 +22,10 @@ from .files import Files
 from .inuse import held_by_nobody, lease_signals_are_ignored, quiet_lease
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_SET_LEASE: Final = fcntl.F_SETLEASE
+_WRITE: Final = fcntl.F_WRLCK
+_KIND: Final = 0o170000
+_REGULAR: Final = stat.S_IFREG
 _CODES: Final = {
     errno.ENOENT: because.GONE,
     errno.ELOOP: because.CHANGED,
@@ -53,6 +57,9 @@ class Remover:
         self._clock, self._budget = clock, budget
         self._deadline = float("inf")
         self._quiet = lease_signals_are_ignored()
+        # Bound once: this is done a hundred thousand times in a row.
+        self._open, self._close, self._fstat = files.open, files.close, files.fstat
+        self._control, self._unlink = files.control, files.unlink
         self.most_files = budget.files or sys.maxsize
         self.removed = 0
         self.freed_bytes = 0
@@ -73,32 +80,33 @@ class Remover:
 
     def remove(self, dir_fd: int, name: str, device: int, inode: int, stamp: float, used_bytes: int) -> int:
         """0 when the planned file is gone (or would be), else the code of what spares it. Never raises OSError."""
-        files = self.files
         try:
-            fd = files.open(name, _OPEN, dir_fd=dir_fd)
+            fd = self._open(name, _OPEN, dir_fd=dir_fd)
         except OSError as e:
             return _CODES.get(e.errno or 0, because.FAILED)
         try:
             try:
                 if not self._quiet:
-                    quiet_lease(fd, files)
-                files.control(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                    quiet_lease(fd, self.files)
+                self._control(fd, _SET_LEASE, _WRITE)
             except OSError:
-                busy = held_by_nobody(fd, files)
+                busy = held_by_nobody(fd, self.files)
                 if busy:
                     return busy
-            found = files.fstat(fd)
-            later = found.st_mtime if found.st_mtime > found.st_ctime else found.st_ctime
+            found = self._fstat(fd)
+            later, changed = found.st_mtime, found.st_ctime
+            if changed > later:
+                later = changed
             if found.st_ino != inode or later != stamp or found.st_dev != device or found.st_nlink != 1:
                 return because.CHANGED
-            if not stat.S_ISREG(found.st_mode):
+            if found.st_mode & _KIND != _REGULAR:
                 return because.CHANGED
             if not self.dry_run:
-                files.unlink(name, dir_fd=dir_fd)
+                self._unlink(name, dir_fd=dir_fd)
         except OSError as e:
             return _CODES.get(e.errno or 0, because.FAILED)
         finally:
-            files.close(fd)
+            self._close(fd)
         self.removed += 1
         self.freed_bytes += used_bytes
         return 0

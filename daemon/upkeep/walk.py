@@ -22,6 +22,8 @@ from .files import Files
 MAX_DEPTH: Final = 32
 CHUNK_ENTRIES: Final = 512
 TRASH: Final = ".trash"
+_KIND: Final = 0o170000
+_IS_DIRECTORY: Final = stat.S_IFDIR
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Row = tuple[str, os.stat_result]
@@ -182,13 +184,10 @@ def _list(
         for rows in _chunks(entries, directory, visitor):
             if stop is not None and stop.is_set():
                 raise Interrupted
-            plain = []
-            for row in rows:
-                if stat.S_ISDIR(row[1].st_mode):
-                    if row[0] not in skip:
-                        directory.pending.append(row)
-                else:
-                    plain.append(row)
+            plain = [row for row in rows if row[1].st_mode & _KIND != _IS_DIRECTORY]
+            if len(plain) < len(rows):
+                found = [row for row in rows if row[1].st_mode & _KIND == _IS_DIRECTORY and row[0] not in skip]
+                directory.pending += found
             if plain:
                 visitor.met(directory, plain)
 
