@@ -43,7 +43,8 @@ class House:
     """One daemon's world below `root`; `settings` are configuration sections laid over the usual ones.
 
     `prefix` goes before the daemon's command line: a program that sets something up and becomes the daemon.
-    `import_from` are directories that daemon and workers look for modules in before all others.
+    `import_from` are directories that daemon and workers look for modules in before all others. `python` is another
+    interpreter than that of the tests, with an environment of its own.
     """
 
     root: Path
@@ -52,6 +53,7 @@ class House:
     process: subprocess.Popen[bytes] | None = None
     prefix: tuple[str, ...] = ()
     import_from: tuple[Path, ...] = ()
+    python: Path | None = None
 
     def __post_init__(self) -> None:
         self.models.mkdir(parents=True, exist_ok=True)
@@ -108,8 +110,8 @@ class House:
         """Starts the daemon; with `wait` returns when its API answers."""
         with open(self.root / "daemon.out", "ab") as out:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "modelward.daemon", "run", "--config", str(self.config)],
-                env=_environment(*self.import_from),
+                [*self.prefix, self.python or sys.executable, "-m", "modelward.daemon", "run", "--config", self.config],
+                env=_environment(self.import_from, *(() if self.python else sys.path)),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -327,9 +329,9 @@ def _toml(value: object) -> str:
     return json.dumps(value)
 
 
-def _environment(*first: Path) -> dict[str, str]:
-    """Ours, and modules are found where we find them, after `first`."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, first), *filter(None, sys.path)])}
+def _environment(first: tuple[Path, ...], *then: str) -> dict[str, str]:
+    """Ours, and modules are looked for in `first` and `then`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, first), *filter(None, then)])}
 
 
 def _ask(connection: http.client.HTTPConnection, audio: bytes) -> tuple[int, dict[str, Any], str]:

@@ -48,10 +48,14 @@ def point(link: Path, version: Path | str) -> None:
 
 @dataclass
 class Modelward:
-    """Daemon and workers on the world below `root`; what is not said here is at its default, but that nothing bakes."""
+    """Daemon and workers on the world below `root`; what is not said here is at its default, but that nothing bakes.
+
+    `python` has what a user installs and no more; None is the interpreter of the bench.
+    """
 
     root: Path
     model: Path
+    python: Path | None = None
     workers: int = CORES
     name: str = "modelward"
     house: House = field(init=False)
@@ -64,7 +68,7 @@ class Modelward:
             "workers": {"count": self.workers},
             "panel": {"listen": f"127.0.0.1:{free_port()}"},
         }
-        self.house = House(self.root, settings)
+        self.house = House(self.root, settings, python=self.python)
 
     def start(self, first: Clip) -> Modelward:
         """Returns when every worker serves an accepted version."""

@@ -42,9 +42,14 @@ class Plan:
         return self.root / "scratch" / str(os.getpid())
 
     def modelward(self, workers: int = CORES) -> Modelward:
-        return Modelward(self.root / ("small-house" if self.quick else "house"), self.model, workers)
+        if self.quick:
+            return Modelward(self.root / "small-house", self.model, workers=workers)
+        made = venvs.environment(self.root / "venvs", "modelward", venvs.ours())
+        if made.python is None:
+            raise RuntimeError(f"cannot measure: modelward can't be installed: {made.because}")
+        return Modelward(self.root / "house", self.model, made.python, workers)
 
     def environment(self, peer: Peer) -> venvs.Environment:
         if self.quick:
             return venvs.Environment(*venvs.here(peer.requirements))
-        return venvs.environment(self.root / "venvs", peer)
+        return venvs.environment(self.root / "venvs", peer.name, peer.requirements)

@@ -11,7 +11,6 @@ import pytest
 from tests.bench import charts, load, page, render, sums, svg, tables, venvs
 from tests.bench.aims import aims
 from tests.bench.clips import Clip, error_rate, pool
-from tests.bench.peers.peer import Peer
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -102,8 +101,7 @@ def test_a_picture_is_well_formed_and_has_its_words_escaped() -> None:
 
 @pytest.mark.system
 def test_what_cannot_be_installed_is_said_by_pips_last_error(tmp_path: Path) -> None:
-    peer = Peer("none", "None", (f"modelward-is-not-there @ file://{tmp_path}/none",), lambda _: [], lambda _, __: None)  # type: ignore[arg-type, return-value]
-    made = venvs.environment(tmp_path, peer)
+    made = venvs.environment(tmp_path, "none", (f"modelward-is-not-there @ file://{tmp_path}/none",))
     assert made.python is None
     assert made.because.startswith("ERROR")
 

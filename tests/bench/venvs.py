@@ -10,13 +10,13 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.peers.peer import Peer
-
 INSTALL_SECONDS = 900
 SAME = ("onnxruntime",)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,23 @@ def pinned(requirements: tuple[str, ...]) -> list[str]:
     return [f"{r}=={importlib.metadata.version(r)}" if r in SAME else r for r in requirements]
 
 
-def environment(root: Path, peer: Peer) -> Environment:
-    """The environment of `peer` below `root`; made anew when its requirements changed."""
-    home, wanted = root / peer.name, "\n".join(pinned(peer.requirements))
+def ours() -> tuple[str, ...]:
+    """modelward as a user installs it: some of what only tests and checks need is imported where it is found."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    return (*SAME, *(r for r in wanted if not r.startswith(SAME)), "--editable", str(ROOT))
+
+
+def environment(root: Path, name: str, requirements: tuple[str, ...]) -> Environment:
+    """The environment `name` below `root`; made anew when the requirements changed."""
+    home, wanted = root / name, "\n".join(pinned(requirements))
     stamp, python = home / "requirements", home / "bin" / "python"
     if stamp.exists() and stamp.read_text() == wanted:
         return Environment(python)
-    print(f"installing {peer.title}", file=sys.stderr, flush=True)
+    print(f"installing {name}", file=sys.stderr, flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", home], capture_output=True, text=True, check=False)
     if made.returncode:
         return Environment(None, _last(made.stderr or made.stdout))
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pinned(peer.requirements)]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pinned(requirements)]
     try:
         done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
     except subprocess.TimeoutExpired:
