@@ -45,7 +45,7 @@ AFTER_THE_LINK = MOMENTS[MOMENTS.index(("link", 1)) :]
 @pytest.fixture(scope="module")
 def shared(build_shared: Build) -> House:
     house = build_shared(
-        rollout={"bake": BAKE_SECONDS},
+        rollout={"bake": BAKE_SECONDS, "max_latency_ratio": 1000.0},  # what else runs here slows a version down
         validation={"compile": "off", "timeout": 60, "golden": ""},
     )
     good_version(house.models, OLD)
@@ -98,11 +98,13 @@ def _overheard(house: House) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
 
 
 def _hear(words: Iterator[tuple[str, dict[str, Any]]], word: str, times: int = 1) -> dict[str, Any]:
-    heard = []
+    heard: list[str] = []
     for said, data in words:
         heard.append(said)
         if said == word and heard.count(word) == times:
             return data
+        if said in ("done", "failed"):  # its last step
+            break
     raise AssertionError(f"{word} was not said {times} times: {heard}")
 
 
