@@ -20,7 +20,7 @@ from tests.support import eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(180)]
 
 WORKERS = 2
 
