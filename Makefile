@@ -14,8 +14,14 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: .venv/stamp  ## build a small real model, run everything in a scratch directory
 	$(BIN)/python -m modelward.daemon demo
 
-test: .venv/stamp
-	$(BIN)/pytest
+# As many processes as keep the processors busy while tests wait; what measures time comes afterwards, alone.
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 5 ? n + 1 : 6)))
+
+test: .venv/stamp  ## JOBS=1 for one after the other
+	@status=0; \
+	$(BIN)/pytest -n $(JOBS) -m "not alone" || status=$$?; \
+	$(BIN)/pytest -m alone || status=$$?; \
+	exit $$status
 
 check: .venv/stamp
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ graph, eight-bit weights, a tensor model. The recogniser is learnt once a test r
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -22,6 +23,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelward.worker.demo import vocabulary
 
+SHARED: Final = "MODELWARD_TESTS_SHARED"
+"""Names, in the environment, the directory of what all processes of one run of the tests share."""
 MODEL: Final = "model.onnx"
 DATA: Final = "model.onnx.data"
 MASKS: Final = 200
@@ -47,9 +50,24 @@ _SHERPA_IDS: Final = {
 
 @functools.cache
 def demo() -> Path:
-    """What `python -m modelward.worker.demo` makes: versions/ and clips/. For copying from, not for changing."""
-    directory = Path(tempfile.mkdtemp(prefix="modelward-tests-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    """What `python -m modelward.worker.demo` makes: versions/ and clips/. For copying from, not for changing.
+
+    Made once in a run of the tests, whichever of its processes asks first; elsewhere once in a process.
+    """
+    shared = os.environ.get(SHARED, "")
+    directory = Path(shared or tempfile.mkdtemp(prefix="modelward-tests-"))
+    if not shared:
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    made = directory / "demo"
+    with open(directory / "demo.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_dir():
+            _make_demo(directory / ".demo")
+            (directory / ".demo").rename(made)
+    return made
+
+
+def _make_demo(directory: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "modelward.worker.demo", directory],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
@@ -57,7 +75,6 @@ def demo() -> Path:
         timeout=100,
         check=True,
     )
-    return directory
 
 
 def clips() -> dict[str, Path]:

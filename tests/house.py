@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -30,12 +31,17 @@ from modelward.daemon.errors import ModelwardError
 DIGITS = {"dtmf-v1.0": "5551234", "dtmf-v1.1": "five five five one two three four"}
 
 
+PORTS = range(20_000, 32_000)
+"""Below those that the system lends to clients: a port that waits for its daemon is not taken by a connection."""
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """A port that was free a moment ago. Drawn, so that tests side by side do not meet at one."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"not one of 100 ports from {PORTS[0]} to {PORTS[-1]} is free")
 
 
 @dataclass
@@ -237,7 +243,7 @@ class House:
         *,
         keep_alive: bool = True,
         audio: Callable[[], bytes] | None = None,
-        pause_seconds: float = 0.005,
+        pause_seconds: float = 0.03,
     ) -> Iterator[Load]:
         """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks.
 

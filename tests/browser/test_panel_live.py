@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.timeout(240)]
 def running(tmp_path: Path) -> Iterator[tuple[House, str]]:
     """A house with two workers on dtmf-v1.0, and the address of its panel."""
     port = free_port()
-    house = House(tmp_path, {"panel": {"listen": f"127.0.0.1:{port}"}, "rollout": {"bake": 2}})
+    house = House(
+        tmp_path, {"panel": {"listen": f"127.0.0.1:{port}"}, "rollout": {"bake": 2, "max_latency_ratio": 1000.0}}
+    )
     try:
         good_version(house.models, "dtmf-v1.0")
         house.start()

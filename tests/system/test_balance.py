@@ -20,7 +20,7 @@ from tests.support import eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(180)]
 
 WORKERS = 2
 
@@ -108,7 +108,7 @@ def check(runs: list[Run]) -> None:
 @pytest.mark.parametrize("clips", [(LONG,), (LONG, SHORT, SHORT)], ids=["even", "uneven"])
 def test_no_request_waits_while_a_slot_is_free(town: House, keep_alive: bool, clips: tuple[bytes, ...]) -> None:
     since, turns = time.monotonic(), itertools.cycle(clips)
-    with town.load(4, keep_alive=keep_alive, audio=lambda: next(turns)) as load:
+    with town.load(4, keep_alive=keep_alive, audio=lambda: next(turns), pause_seconds=0.005) as load:
         eventually(lambda: len(load.seconds) >= 60, 60)
     assert load.failures == []
     check(trace(town, since, len(load.seconds)))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.fuzz.strategies import DEEP
 from tests.house import House, free_port
 from tests.support import eventually
 from tests.system.conftest import Build
@@ -90,8 +91,9 @@ def test_no_request_that_its_description_allows_makes_the_api_fail(build: Build)
     done = subprocess.run(
         [
             tool, "run", f"http://127.0.0.1:{panel.port}/v1/openapi.json", "--header", "X-Modelward: 1",
-            "--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "3", "--workers", "2",
-            "--request-timeout", "60", "--max-time", "60", "--warnings", "off", "--no-color",
+            "--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "10", "--workers", "2",
+            "--request-timeout", "60", "--warnings", "off", "--no-color",
+            *(("--max-time", "60") if DEEP else ()),  # fuzzing begins anew until it is over
         ],
         cwd=panel.house.root, capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
@@ -116,6 +118,7 @@ def test_a_thousand_idle_connections_do_not_disturb_the_daemon(build: Build) -> 
     eventually(lambda: daemon.num_fds() < before + 20)
 
 
+@pytest.mark.alone
 def test_many_viewers_and_a_long_history_cost_little(build: Build) -> None:
     panel = Panel(build)
     path = panel.house.root / "state" / "state.db"

@@ -29,7 +29,7 @@ def test_two_hundred_swaps_under_four_clients_fail_no_request_and_mix_no_answer(
     good_version(house.models, "dtmf-v1.1", words=True)
     house.await_serving("dtmf-v1.1")
     at_first = 0
-    with house.load(clients=4, pause_seconds=0) as load:
+    with house.load(clients=4, pause_seconds=0.01) as load:
         for swap in range(200):
             target = ("dtmf-v1.0", "dtmf-v1.1")[swap % 2]
             assert house.command("activate", version=target)["success"]

@@ -267,8 +267,10 @@ def test_what_it_logged_without_a_daemon_is_there_though_it_ended(tmp_path: Path
         running.daemon.close()
         for _ in range(20):
             assert running.predict(running.client(), clip("0123456789")).status_code == 200
+        asked = lambda: [line["status"] for line in running.lines("access.log") if line["path"] == "/api/predict"]  # noqa: E731
+        eventually(lambda: len(asked()) == 20)  # a line is written just after its answer
         running.end(signal.SIGKILL)
-        assert [line["status"] for line in running.lines("access.log") if line["path"] == "/api/predict"] == [200] * 20
+        assert asked() == [200] * 20
         assert any(line["event"] == "daemon away" for line in running.lines("modelward.log"))
 
 

@@ -23,15 +23,18 @@ from .conftest import Call
 
 @contextmanager
 def raw_server(path: Path, answer: bytes) -> Iterator[Path]:
-    """Listens once, reads something, answers these bytes and closes."""
+    """Listens once, reads a whole request, answers these bytes and closes."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
 
         def serve() -> None:
             connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
+            with connection, connection.makefile("rb") as request:
+                length = 0
+                while (line := request.readline().strip().lower()) != b"":
+                    length = int(line.partition(b":")[2]) if line.startswith(b"content-length:") else length
+                request.read(length)  # comes in a piece of its own, which must not meet a closed socket
                 connection.sendall(answer)
 
         thread = threading.Thread(target=serve)

@@ -93,8 +93,7 @@ def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(tmp_path: 
 def test_an_interrupt_while_it_builds_ends_it_too(tmp_path: Path) -> None:
     with demo(tmp=tmp_path / "t") as process:
         assert process.stdout is not None
-        while "building" not in process.stdout.readline():
-            pass
+        assert any("building" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")

@@ -200,6 +200,7 @@ def test_a_failing_model_is_a_500_that_counts(served: Served) -> None:
     assert post(served, wav(1)).status_code == 200
 
 
+@pytest.mark.alone
 def test_nothing_of_an_upload_reaches_the_disk(served: Served, tmp_path: Path) -> None:
     before = set(Path("/tmp").iterdir())
     assert post(served, wav(9)).status_code == 200

@@ -1,0 +1,70 @@
+"""Runs of the tests in several processes: what these share, who gets which tests, in what order.
+
+Tests that share a house stay in one process, the longest of these companies begin first, and those marked `alone` are
+left for a run of their own (`make test`). In a single process nothing of this changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+import pytest
+from tests.good_versions import SHARED
+
+LONGEST = (
+    "tests/system/",
+    "tests/browser/",
+    "tests/test_documents.py",
+    "tests/daemon/cli/test_demo.py",
+    "tests/worker/",
+    "tests/fuzz/",
+)
+
+
+def company(nodeid: str) -> str:
+    """The tests that must run in one process with this one: those of its file, as houses are shared in files.
+
+    Of the documents every page has a house of its own; that of the README and the tests of the demo both start a demo,
+    which takes its usual port where it is free.
+    """
+    file, _, test = nodeid.partition("::")
+    if file == "tests/daemon/cli/test_demo.py" or test == "test_what_a_page_says_to_type_works[README.md]":
+        return "a demo on its usual port"
+    return nodeid if test.startswith("test_what_a_page_says_to_type_works[") else file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """The first process of a run makes the place of what is shared, and takes it away.
+
+    The others keep their temporary files in directories with names as short as can be: sockets lie in them, and a
+    socket's path may have 107 bytes.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ and config.option.basetemp:
+        config.option.basetemp = str(config.option.basetemp).replace("popen-gw", "")
+    if SHARED not in os.environ:
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="modelward-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first: a long one that begins last keeps all others waiting."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        order = {item: next((i for i, p in enumerate(LONGEST) if item.nodeid.startswith(p)), 99) for item in items}
+        items.sort(key=order.__getitem__)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands out companies."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Companies(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return company(nodeid)
+
+    config.option.loadscopereorder = False  # they come in the right order
+    return Companies(config, log)
