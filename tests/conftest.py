@@ -12,7 +12,11 @@ import tempfile
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tests.good_versions import SHARED
+
+settings.register_profile("house", deadline=None)  # how long one input takes says how busy the machine is
+settings.load_profile("house")
 
 LONGEST = (
     "tests/system/",

@@ -16,7 +16,7 @@ SECONDS = st.floats(20, 700)
 
 
 def _plans(check):  # type: ignore[no-untyped-def]
-    return settings(max_examples=60, deadline=None)(given(seed=SEEDS, seconds=SECONDS)(check))
+    return settings(max_examples=60)(given(seed=SEEDS, seconds=SECONDS)(check))
 
 
 @_plans

@@ -96,7 +96,7 @@ def test_what_holds_no_whole_opus_sound_is_refused(data: bytes, code: str, becau
     assert because in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([LIVE, WHOLE]),
     st.lists(st.tuples(st.integers(4, 7000), st.integers(0, 255)), max_size=8),

@@ -29,7 +29,7 @@ OLD, NEW = "old", "new"
 RELOAD_SECONDS = 60.0
 MOST_ACTIONS = 500
 HELD = (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED)
-simulated = settings(deadline=None, max_examples=80)
+simulated = settings(max_examples=80)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from modelward.daemon.workers.staffing import (
 LIMITS = Limits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2, starting=3)
 TICK_SECONDS = 0.5
 REST_SECONDS = 600.0  # six processes in a row that never get ready take 435
-simulated = settings(deadline=None, max_examples=40)
+simulated = settings(max_examples=40)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def types(model: onnx.ModelProto) -> set[np.dtype]:
 
 
 @needs_vnni
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 40), depth=st.integers(1, 300), columns=st.integers(1, 70))
 def test_every_bit_of_the_product_stays(seed: int, rows: int, depth: int, columns: int) -> None:
     random = np.random.default_rng(seed)
