@@ -19,7 +19,7 @@ from tests.bench import facts, page
 from tests.bench.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = ("serving", "replacing", "memory", "idle", "rotation", "sweep")
+SECTIONS = ("serving", "sharing", "replacing", "memory", "idle", "rotation", "sweep")
 
 
 def main() -> None:

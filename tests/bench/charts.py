@@ -6,8 +6,10 @@ from typing import Any
 
 from tests.bench import sums, svg
 from tests.bench.tables import length
+from tests.bench.timeline import timeline
 
 CLIENTS = 4
+TRACE_SECONDS = 4.0
 
 
 def pictures(results: dict[str, Any]) -> dict[str, str]:
@@ -15,6 +17,8 @@ def pictures(results: dict[str, Any]) -> dict[str, str]:
     found = {}
     if "serving" in results:
         found["bench-serving.svg"] = _serving(results["serving"])
+    if "sharing" in results:
+        found["bench-sharing.svg"] = _sharing(results["sharing"])
     if "replacing" in results:
         found["bench-replacing.svg"] = _replacing(results["replacing"])
     return found
@@ -36,6 +40,15 @@ def _serving(section: dict[str, Any]) -> str:
     groups = [f"clips of {length(cell['clip_seconds'])}" for cell in cells]
     title = f"Serving {CLIENTS} clients"
     return svg.bars(title, "seconds of audio a second", groups, series, decimals=0, spread=edges)
+
+
+def _sharing(section: dict[str, Any]) -> str:
+    """The load whose clips differ most, from when all clients have asked to a few seconds later."""
+    what, found = list(section["loads"].items())[-1]
+    runs = [(worker, asked, began, ended) for worker, asked, began, ended in found["trace"]]
+    end = min(1.0 + TRACE_SECONDS, max(run[3] for run in runs))
+    title = f"{section['slots']} workers, {section['clients']} clients, {what}: every run"
+    return timeline(title, runs, min(1.0, end / 2), end)
 
 
 def _replacing(section: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ the median of its rounds, with the smallest and largest behind it. Clients run o
 
 SECTIONS = {
     "serving": ("Serving", tables.serving),
+    "sharing": ("Two workers, four clients", tables.sharing),
     "replacing": ("Replacing the model under load", tables.replacing),
     "memory": ("Memory", tables.memory),
     "idle": ("What the daemon costs when nothing happens", tables.idle),

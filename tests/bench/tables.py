@@ -83,6 +83,30 @@ def _setups(facts: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def sharing(section: dict[str, Any]) -> str:
+    rows = []
+    for what, found in section["loads"].items():
+        waited, spells = found["waited_seconds"], found["free_while_waiting_seconds"]
+        span = max(run[3] for run in found["trace"])
+        rows.append(
+            [
+                what,
+                " + ".join(str(count) for count in found["runs"].values()),
+                f"{found['work_seconds'] / span / section['slots']:.1%}",
+                f"{waited:.1f}",
+                f"{sum(spells):.3f} ({sum(spells) / waited:.1%})" if waited else "0",
+                f"{max(spells, default=0.0) * 1000:.1f}",
+            ]
+        )
+    head = ("load", "runs of each worker", "slots in use", "requests waited, s", "of it beside a free slot, s")
+    text = (
+        f"{section['clients']} clients, each request on a connection of its own, and every run of the model by either "
+        "worker, from their debug log. A slot is free while fewer runs are in progress than there are workers.\n\n"
+        "![Every run of two workers under four clients](images/bench-sharing.svg)\n\n"
+    )
+    return text + table((*head, "longest, ms"), rows)
+
+
 def replacing(section: dict[str, Any]) -> str:
     facts = section["systems"]
     rows = []

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "serving,rotation"]
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "serving,sharing,rotation"]
     done = subprocess.run(
         [*command, "--dir", str(tmp_path / "kept"), "--docs", str(tmp_path / "docs")],
         cwd=ROOT,
@@ -33,6 +33,9 @@ def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_pat
             assert turn["failed"] == 0, name
             assert turn["error_rate"] < 0.05, name
     assert "missing" in results["serving"]["systems"]["sherpa"]
+    (shared,) = results["sharing"]["loads"].values()
+    assert sum(shared["runs"].values()) == len(shared["trace"]) == 8
+    assert 0 < shared["work_seconds"] <= 2 * max(ended for *_, ended in shared["trace"])
     rotated = results["rotation"]["systems"]
     for name in ("modelward-reopen", "modelward-collapse"):
         assert sum(r["lost"] + r["doubled_or_torn"] for r in rotated[name]["rounds"]) == 0, name

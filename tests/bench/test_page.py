@@ -11,6 +11,7 @@ import pytest
 from tests.bench import charts, load, page, render, sums, svg, tables, venvs
 from tests.bench.aims import aims
 from tests.bench.clips import Clip, error_rate, pool
+from tests.bench.timeline import BAR, timeline
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -97,6 +98,23 @@ def test_a_picture_is_well_formed_and_has_its_words_escaped() -> None:
     text = svg.bars("a < b", "s", ["<one>"], {"x & y": [1.0], "none": [None]}, spread={"x & y": [(0.5, 2.0)]})
     root = ElementTree.fromstring(text)
     assert "a < b" in "".join(root.itertext())
+
+
+def test_a_timeline_has_a_bar_for_each_run_in_its_time_and_counts_who_waited() -> None:
+    runs = [("w1", 0.0, 0.0, 1.0), ("w2", 0.0, 0.5, 1.5), ("w1", 0.2, 1.0, 2.0), ("w1", 5.0, 5.0, 6.0)]
+    root = ElementTree.fromstring(timeline("a & b", runs, 0.25, 2.0))
+    bars = [rect for rect in root.iter() if rect.get("height") == str(BAR)]
+    assert len(bars) == 3
+    assert float(bars[0].get("width", 0)) == pytest.approx(float(bars[2].get("width", 0)) * 0.75, abs=1)
+    assert {"w1 runs", "w2 runs", "waiting, up to 2", "1 s"} <= {text.text for text in root.iter()}
+
+
+def test_waiting_while_a_worker_is_free_counts_against_the_aim() -> None:
+    def sharing(free: float) -> dict[str, Any]:
+        return {"sharing": {"loads": {"x": {"waited_seconds": 10.0, "free_while_waiting_seconds": [free, 0.01]}}}}
+
+    assert [(aim.measured, aim.met) for aim in aims(sharing(0.03))] == [("0.4%", True)]
+    assert [(aim.measured, aim.met) for aim in aims(sharing(0.99))] == [("10.0%", False)]
 
 
 @pytest.mark.system
