@@ -77,8 +77,8 @@ def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
         )
     if missed & {"rss", "cpu"}:
         found.append(
-            "Python with asyncio holds 21 MB before a line of ours, the HTTP server and its libraries 6 more, ours 5. The"
-            " time goes into reading the machine's figures every 10 s, looking at the model root every 5 s and the"
+            "Python with asyncio holds 21 MB before a line of ours, the HTTP server and its libraries 6 more, ours 5."
+            " The time goes into reading the machine's figures every 10 s, looking at the model root every 5 s and the"
             " heartbeats of two workers: what alerts, and a file event that was lost, rely on."
         )
     if "stall" in missed:

@@ -135,9 +135,10 @@ def _swap(plan: Plan, subject: Subject, swaps: int, settled: Callable[[], None])
     for number in range(swaps):
         if subject.bare is not None:
             bares += subject.bare().load_seconds
-            arrivals = load.Arrivals(subject.ask, clips, pace).begin()
-            beside += subject.bare().ready_seconds
-            arrivals.end()
+            with trees.Peak(subject.pids):
+                arrivals = load.Arrivals(subject.ask, clips, pace).begin()
+                beside += subject.bare().ready_seconds
+                arrivals.end()
         with trees.Peak(subject.pids):  # looking at memory takes time of the same processors, so it does in both phases
             arrivals = load.Arrivals(subject.ask, clips, pace).begin()
             _rest(1.0 if plan.quick else STEADY_SECONDS)
