@@ -183,12 +183,16 @@ class Engine:
         preparing.started = True
         gentle = self._gentle and self.current is not None
         deliver = partial(self._arrived, preparing)
-        threading.Thread(
+        loading = threading.Thread(
             target=_load_and_warm,
             args=(self._load, preparing.version, preparing.artifact, gentle, loop, deliver),
             name=f"load {preparing.version}",
             daemon=True,
-        ).start()
+        )
+        try:
+            loading.start()
+        except RuntimeError as e:  # the system allows no more
+            self._arrived(preparing, CannotLoad(f"cannot load {preparing.version}: {e}"))
 
     def _arrived(self, preparing: _Preparing, result: Loaded | CannotLoad) -> None:
         if self._preparing is not preparing:
