@@ -54,9 +54,10 @@ class Board:
         self.bell.close()
 
     def unlink(self) -> None:
-        """Takes the socket's name away, before it is closed for good."""
+        """Takes the socket's name away, before it is closed for good; where the file is another now it is not ours."""
         with suppress(OSError):
-            os.unlink(self._bell_path(self.number))
+            if os.fstat(self._fd).st_nlink:
+                os.unlink(self._bell_path(self.number))
 
     def count(self) -> int:
         """How many slots there are; 0 when the file was removed."""

@@ -304,3 +304,25 @@ def test_at_rest_nothing_is_due(tmp_path: Path, slots: int) -> None:
             assert [h for h in loop._scheduled if not h.cancelled() and "Slots" in repr(h)] == []
 
     run(play())
+
+
+def test_one_who_leaves_a_file_that_is_gone_takes_nobodys_bell_away(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with workers(1, 2, tmp_path) as (old,):
+            one = Asked(old, 0)
+            await rest()
+            one.end()
+            (tmp_path / "slots").unlink()
+            async with workers(2, 2, tmp_path) as (a, b):
+                asked = [Asked(a, 1), Asked(a, 2), Asked(b, 3)]
+                await rest()
+                assert [one.has for one in asked] == [True, True, False]
+                bells = sorted(path.name for path in tmp_path.glob("slots.*"))
+                assert bells == ["slots.0", "slots.1"]
+                old.close()
+                assert sorted(path.name for path in tmp_path.glob("slots.*")) == bells
+                asked[2].task.cancel()
+                for done in asked[:2]:
+                    done.end()
+
+    run(play())
