@@ -147,7 +147,7 @@ class Supervisor:
         if self.rolling.position.serving is None:
             await self.rolling.decide()
         self.channel.open()
-        await self.entrance.open(returning=bool(self.crew.expected))
+        await self.entrance.open(returning=bool(self.crew.expected), end_lost=self.pool.end_lost)
         self.vigil.look()
         await self.api.open()
         await self.panel.open()
