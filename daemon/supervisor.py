@@ -261,7 +261,8 @@ class Supervisor:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
             slots.keep(self.config.control.runtime_dir, self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
-        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=now)]
+        ours = {hand.name for hand in self.pool.hands() if hand.child.ours}
+        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=now, started=ours)]
         for name, because in (*leaving, *self._former.overdue(peers, now)):
             self.pool.replace(name, because)
         self.pool.step()
