@@ -247,7 +247,7 @@ class Supervisor:
     def _until_next(self, failed: bool) -> float:
         late = self._former.deadline
         latest = self.lookout.after_round(failed=failed or late is not None or bool(self.panel.problem))
-        due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
+        due = [self.judging.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
         return min([latest, LONGEST_PAUSE_SECONDS, *times])
