@@ -126,9 +126,14 @@ class Judging:
             entry.arrived = min(entry.arrived, known.arrived)
             if known.fingerprint != seen.fingerprint:
                 continue
-            record = await self._ledger.do(
-                lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(name, digest, under)  # type: ignore[misc]
-            )
+            try:
+                record = await self._ledger.do(
+                    lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(  # type: ignore[misc]
+                        name, digest, under
+                    )
+                )
+            except CannotKeep:
+                return  # logged; they are judged anew, and everything else in this round goes on
             with suppress(ValueError):
                 if record is not None and _usable(verdict := v.from_record(record)):
                     self.catalog.recall(seen.name, known.digest, verdict, entry.arrived)
@@ -161,6 +166,10 @@ class Judging:
     @property
     def busy(self) -> bool:
         return self._task is not None
+
+    def next_due(self) -> float | None:
+        """When a version that waits may be judged, monotonic seconds; None while a validator works: its end is told."""
+        return None if self.busy else self.catalog.next_due()
 
     async def _judge(self, entry: Entry, live_artifact: str) -> None:
         name, fingerprint = entry.name, entry.seen.fingerprint

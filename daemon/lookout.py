@@ -104,7 +104,9 @@ def unchanged(rest: Rest) -> bool:
     if rest.trace and all(_mark(path) == mark for path, mark in rest.trace.items()):
         return True
     places = [f"{place}/." for place in (rest.root, *rest.copies)]  # itself, should it be a link
+    live = f"{rest.root}/{rest.link}/."  # should it lead there over other links
     found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before it is looked at
+    found[live] = _mark(live)
     seen = glance(rest.root, rest.link, rest.sight, rest.settled)
     if seen != rest.sight or not all(map(is_whole, rest.copies)):
         return False

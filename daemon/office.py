@@ -80,6 +80,7 @@ class Office:
         self._began = daemon.clock.monotonic()
         self._generation, self._refused = 1, ""
         self._reloading = self._hung_up = False
+        self._one_reload = asyncio.Lock()
         self.reopen_own_logs: Callable[[], None] = lambda: None
 
     # questions
@@ -343,12 +344,13 @@ class Office:
             self._s.reopen_logs()
 
     async def reload(self) -> Json:
-        """Takes the configuration up whole or not at all; the service manager is told when it is over either way."""
-        self._s.manager.reloading()
-        try:
-            return await self._reload()
-        finally:
-            self._s.manager.reloaded(self.sentence())
+        """Takes the configuration up whole or not at all, as asked last; the service manager is told that it ended."""
+        async with self._one_reload:
+            self._s.manager.reloading()
+            try:
+                return await self._reload()
+            finally:
+                self._s.manager.reloaded(self.sentence())
 
     async def _reload(self) -> Json:
         s = self._s

@@ -70,7 +70,7 @@ class Rolling:
         self._committing = False
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[int, float]] = {}
-        self.resting = False
+        self.resting = self._link_settling = False
 
     async def start(self, *, returning: bool) -> None:
         """To be called after the first look; `returning` when workers outlived a former daemon. Raises CannotKeep."""
@@ -123,13 +123,12 @@ class Rolling:
         if not isinstance(sight, RootSeen) or isinstance(sight.link, Names):
             self._link_bad_since = None
             return 0.0
-        if self._link_bad_since is None:
-            self._link_bad_since = now
+        self._link_bad_since = now if self._link_bad_since is None else self._link_bad_since
         return now - self._link_bad_since
 
     def next_look(self) -> float | None:
         """When time alone may change the decision, monotonic seconds."""
-        if self._link_bad_since is not None and self.position.serving is not None:
+        if self._link_bad_since is not None and self._link_settling and self.position.serving is not None:
             return self._link_bad_since + self._config().models.settle
         return None
 
@@ -144,6 +143,7 @@ class Rolling:
         policy = Policy(models.activation, models.rejected_link, models.settle)
         for _ in range(4):  # a link put right may show what to do next
             facts = self.facts()
+            self._link_settling = facts.link_bad_seconds < models.settle
             decision = wish(facts, policy)
             self.resting = isinstance(decision, d.Keep)
             if not facts.root_absent:
@@ -153,11 +153,11 @@ class Rolling:
                 return
 
     def _give_up_unless(self, decision: d.Decision) -> None:
-        """Ends a rollout before its commit point when it is not what is wanted any more."""
+        """Ends a rollout before its commit point when it is not what is wanted any more; a refused wish is no wish."""
         rollout = self.conductor.current
         if rollout is None or rollout.origin == "converge" or rollout.link_moved:
             return
-        if not isinstance(decision, d.Activate):
+        if not isinstance(decision, d.Activate | d.Refuse):
             self.conductor.cancel(f"it is no longer wanted: {decision.because}")
 
     async def _act(self, decision: d.Decision) -> bool:
@@ -173,9 +173,10 @@ class Rolling:
                 await self._renamed(version, digest, because, decision.hold)
                 return True
             case d.MakeLink(version, digest, because):
-                if await self._move_link(version, digest, because):
-                    await self._renamed(version, digest, because, decision.hold)
-                    return True
+                if not await self._move_link(version, digest, because):
+                    return self._answer(None, self.complaint)
+                await self._renamed(version, digest, because, decision.hold)
+                return True
             case d.RestoreLink(version, digest, because):
                 if await self._move_link(version, digest, because):
                     self._ledger.note("link-restored", version, because)

@@ -147,7 +147,7 @@ class Supervisor:
         if self.rolling.position.serving is None:
             await self.rolling.decide()
         self.channel.open()
-        await self.entrance.open(returning=bool(self.crew.expected))
+        await self.entrance.open(returning=bool(self.crew.expected), end_lost=self.pool.end_lost)
         self.vigil.look()
         await self.api.open()
         await self.panel.open()
@@ -247,7 +247,7 @@ class Supervisor:
     def _until_next(self, failed: bool) -> float:
         late = self._former.deadline
         latest = self.lookout.after_round(failed=failed or late is not None or bool(self.panel.problem))
-        due = [self.judging.catalog.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
+        due = [self.judging.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
         return min([latest, LONGEST_PAUSE_SECONDS, *times])
@@ -261,7 +261,8 @@ class Supervisor:
             self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
             slots.keep(self.config.control.runtime_dir, self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
-        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=now)]
+        ours = {hand.name for hand in self.pool.hands() if hand.child.ours}
+        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=now, started=ours)]
         for name, because in (*leaving, *self._former.overdue(peers, now)):
             self.pool.replace(name, because)
         self.pool.step()

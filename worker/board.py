@@ -2,7 +2,8 @@
 
 Decides nothing (see `turn`). Locks of open file descriptions (fcntl(2), F_OFD_SETLK) end with the process however it
 ends, need no daemon, and never block here. The file's size is the number of slots; the daemon sets it. Byte n locked:
-slot n is in use. Byte NUMBERS + n: worker number n lives. Byte LINE + mark: a worker stands in the line there.
+slot n is in use. Byte NUMBERS + n: worker number n lives. Byte ALONE + n: it runs something without a slot. Byte
+LINE + mark: a worker stands in the line there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .turn import NUMBER_BITS, number_of
 MOST_SLOTS: Final = 256
 MOST_WAITING: Final = 1024
 NUMBERS: Final = 1 << 32
+ALONE: Final = 1 << 33
 LINE: Final = 1 << 62
 END: Final = (1 << 63) - 1
 DATAGRAMS: Final = 64
@@ -54,9 +56,10 @@ class Board:
         self.bell.close()
 
     def unlink(self) -> None:
-        """Takes the socket's name away, before it is closed for good."""
+        """Takes the socket's name away, before it is closed for good; where the file is another now it is not ours."""
         with suppress(OSError):
-            os.unlink(self._bell_path(self.number))
+            if os.fstat(self._fd).st_nlink:
+                os.unlink(self._bell_path(self.number))
 
     def count(self) -> int:
         """How many slots there are; 0 when the file was removed."""
@@ -82,6 +85,18 @@ class Board:
     def has_free(self, held: Collection[int]) -> bool:
         """Whether some slot is in nobody's use."""
         return any(slot not in held and self._other(slot, 1) is None for slot in range(self.count()))
+
+    def go_alone(self) -> None:
+        """Says that something runs without a slot."""
+        self._lock(ALONE + self.number)
+
+    def back(self) -> None:
+        """Says that it ended."""
+        self._unlock(ALONE + self.number)
+
+    def someone_alone(self) -> bool:
+        """Whether another worker runs something without a slot."""
+        return self._other(ALONE, 1 << NUMBER_BITS) is not None
 
     # the line
 

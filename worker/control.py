@@ -19,13 +19,14 @@ import structlog
 
 from . import protocol as p
 from .counters import Counters
-from .engine import CannotLoad, Engine, Loaded
+from .engine import CannotLoad, Engine, GivenUp, Loaded
 from .release import RELEASE
 
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that returns wants its workers back within a second
 CONNECT_SECONDS: Final = 5.0
 FIRST_WORD_SECONDS: Final = 5.0  # how long a new worker lets requests wait for a daemon to say what to serve
+ABORTED_SECONDS: Final = 1.0  # how long it waits for what to serve instead of a version that was aborted
 QUIET_BEAT_SECONDS: Final = 10.0
 SHORTEST_BEAT_SECONDS: Final = 0.1
 REASON_CHARS: Final = 2000
@@ -59,6 +60,8 @@ class Control:
         self._beat_seconds = 5.0
         self._welcome: tuple[str, str] = ("", "")
         self._welcome_heard = False
+        self._ordered: p.Prepare | None = None
+        self._unloaded: tuple[str, str] | None = None  # for a version that was not committed yet
         self._jobs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -104,12 +107,13 @@ class Control:
             beats = asyncio.create_task(self._beats())
             return await self._listen(reader)
         finally:
-            self._writer = None
+            self._writer = self._ordered = None
             if beats is not None:
                 beats.cancel()
             writer.close()
             if self._engine.prepared:
                 self._engine.abort(self._engine.prepared)
+            self._start(self._put_back())
 
     async def _join(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -154,12 +158,17 @@ class Control:
             case p.Welcome():
                 self._welcomed(message)
             case p.Prepare():
+                self._ordered = message
                 self._start(self._prepare(message))
             case p.Commit():
                 self._commit(message)
             case p.Abort():
+                if self._ordered is not None and self._ordered.rollout == message.rollout:
+                    self._ordered = None
                 self._log.info("rollout aborted", rollout=message.rollout)
                 self._engine.abort(message.rollout)
+                # Most often it says at once what to serve instead, and that is not to be loaded twice.
+                asyncio.get_running_loop().call_later(ABORTED_SECONDS, self._unattended)
             case p.ReopenLogs():
                 self._reopen()
                 self._send(p.Reopened())
@@ -195,7 +204,7 @@ class Control:
             self._serves(self._engine.commit(rollout), "", start)
         except CannotLoad as e:
             self._refuses("", message.version, e, start)
-            if self._welcome == (message.version, message.artifact):  # else a newer one is being loaded
+            if self._welcome == (message.version, message.artifact) and not self._engine.busy:  # else another is loaded
                 self._engine.give_up()
         finally:
             if self._welcome == (message.version, message.artifact):
@@ -208,37 +217,42 @@ class Control:
     async def _prepare(self, message: p.Prepare) -> None:
         start = time.perf_counter()
         self._log.info("preparing", rollout=message.rollout, version=message.version, serving=self._serving())
-        writer, before = self._writer, self._engine.current
-        place = (before.version, before.artifact) if before else None
-        del before  # or it would be held while it is to go
+        writer = self._writer
         try:
             if message.unload_first:
                 self._log.warning("unloading first", rollout=message.rollout, version=self._serving())
-                await self._engine.unload()
+                await self._unload()
+            if self._ordered is not message:
+                raise GivenUp("it is not wanted any more")
             await self._engine.prepare(message.rollout, message.version, message.artifact)
         except CannotLoad as e:
-            await self._put_back(place)
+            if not isinstance(e, GivenUp):
+                await self._put_back()
             self._refuses(message.rollout, message.version, e, start)
             return
         if self._writer is not writer:
             self._engine.abort(message.rollout)
-            await self._put_back(place)
+            await self._put_back()
             return
         seconds = round(time.perf_counter() - start, 3)
         self._log.info("prepared", rollout=message.rollout, version=message.version, seconds=seconds)
         self._send(p.Prepared(message.rollout, message.version, seconds=seconds))
 
-    async def _put_back(self, place: tuple[str, str] | None) -> None:
-        """Serves again what was unloaded for a version that then could not be served."""
-        if self._engine.current is not None or place is None:
-            return
-        start, rollout = time.perf_counter(), f"back to {place[0]}"
-        try:
-            await self._engine.prepare(rollout, *place)
-            self._serves(self._engine.commit(rollout), "", start)
-        except CannotLoad as e:
-            self._log.error("nothing left to serve", version=place[0], because=str(e))
-            self._engine.give_up()
+    async def _unload(self) -> None:
+        if (current := self._engine.current) is not None:
+            self._unloaded = current.version, current.artifact
+        del current  # or it would be held while it is to go
+        await self._engine.unload()
+
+    def _unattended(self) -> None:
+        if self._ordered is None:
+            self._start(self._put_back())
+
+    async def _put_back(self) -> None:
+        """Serves again what was unloaded, once nothing else is on its way; nothing to do otherwise."""
+        if self._engine.current is None and self._unloaded is not None and not self._engine.busy:
+            self._welcome = self._unloaded
+            await self._load_welcome(p.Welcome(*self._unloaded))
 
     def _commit(self, message: p.Commit) -> None:
         start = time.perf_counter()
@@ -248,6 +262,7 @@ class Control:
             self._refuses(message.rollout, "", e, start)
 
     def _serves(self, loaded: Loaded, rollout: str, start: float) -> None:
+        self._unloaded = None
         seconds = round(time.perf_counter() - start, 3)
         self._log.info("serving", rollout=rollout, version=loaded.version, digest=loaded.digest, seconds=seconds)
         # The numbers up to the swap first: what follows is the new version's.

@@ -34,6 +34,10 @@ class CannotLoad(Exception):
     """The version can't be served; the text is the reason. What is served did not change."""
 
 
+class GivenUp(CannotLoad):
+    """The load was aborted, or another one was ordered: no fault of the version."""
+
+
 class NoModel(Exception):
     """Nothing is served yet."""
 
@@ -123,10 +127,15 @@ class Engine:
         """The rollout whose version waits for its commit; "" for none."""
         return self._prepared[0] if self._prepared else ""
 
+    @property
+    def busy(self) -> bool:
+        """A version is being loaded, or waits for its commit."""
+        return self._preparing is not None or self._prepared is not None
+
     async def prepare(self, rollout: str, version: str, artifact: str) -> Loaded:
         """Loads and warms `version` aside; the newest call replaces an older one. Raises CannotLoad with the reason.
 
-        An older call that is still waiting ends with CannotLoad; its load goes on alone and its result is dropped.
+        An older call that is still waiting ends with GivenUp; its load goes on alone and its result is dropped.
         While ABANDONED_LOADS of those run, the newest waits: what is slow about them is no fault of its own.
         """
         self._forget("replaced by a newer one")
@@ -158,7 +167,7 @@ class Engine:
     def _forget(self, because: str) -> None:
         if self._preparing is not None:
             if not self._preparing.done.done():
-                self._preparing.done.set_exception(CannotLoad(because))
+                self._preparing.done.set_exception(GivenUp(because))
             self.abandoned += self._preparing.started
             self._preparing = None
         if self._prepared is not None:
@@ -183,12 +192,16 @@ class Engine:
         preparing.started = True
         gentle = self._gentle and self.current is not None
         deliver = partial(self._arrived, preparing)
-        threading.Thread(
+        loading = threading.Thread(
             target=_load_and_warm,
             args=(self._load, preparing.version, preparing.artifact, gentle, loop, deliver),
             name=f"load {preparing.version}",
             daemon=True,
-        ).start()
+        )
+        try:
+            loading.start()
+        except RuntimeError as e:  # the system allows no more
+            self._arrived(preparing, CannotLoad(f"cannot load {preparing.version}: {e}"))
 
     def _arrived(self, preparing: _Preparing, result: Loaded | CannotLoad) -> None:
         if self._preparing is not preparing:

@@ -50,6 +50,7 @@ class Slots:
         self._held: set[int] = set()
         self._running = 0
         self._standing: int | None = None
+        self._others: frozenset[int] = frozenset()
         self._idle_ahead: frozenset[int] = frozenset()
         self._passed_over: frozenset[int] = frozenset()
         self._denied_ns: int | None = None
@@ -89,6 +90,8 @@ class Slots:
             self._held.remove(slot)
             if self._board is not None:
                 self._board.free(slot)
+        elif self._board is not None:
+            self._board.back()
         if not self._look():
             self._pass_on()
 
@@ -148,6 +151,7 @@ class Slots:
         denied = (self._now_ns() - self._denied_ns) / 1e9
         if turn.goes_alone(running=self._running, denied_seconds=denied, alone_already=self._alone):
             self._alone = True
+            board.go_alone()
             return NO_SLOT
         return None
 
@@ -181,7 +185,7 @@ class Slots:
     def _set_timer(self, *, waits: bool) -> None:
         if not waits and self._timer is not None:
             self._timer.cancel()
-            self._timer, self._idle_ahead = None, frozenset()
+            self._timer, self._others, self._idle_ahead = None, frozenset(), frozenset()
         elif waits and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._tick)
 
@@ -189,6 +193,10 @@ class Slots:
         self._timer = None
         if self._board is not None and self._standing is not None:
             others = self._board.line()
+            # Who left the line because he goes alone says nothing of the slots: all of us would wait for one another.
+            if turn.moved_on(self._standing, self._others, others) and not self._board.someone_alone():
+                self._denied_ns = self._now_ns()
+            self._others = frozenset(others)
             idle = turn.idle_ahead(self._standing, others, slot_free=self._board.has_free(self._held))
             self._passed_over = turn.passed_over(self._passed_over, self._idle_ahead, idle, others)
             self._idle_ahead = idle

@@ -33,8 +33,7 @@ async def transcribe(
     Raises BadAudio for what is no usable audio, and whatever the model raises.
     """
     model = cast(Speech, loaded.model)
-    await work.space()
-    samples, spans = await work.decode(_decode_and_cut, model, data, max_audio_seconds)
+    samples, spans = await work.decode_input(_decode_and_cut, model, data, max_audio_seconds)
     options = model.options()
     pieces: list[tuple[tuple[int, int], Any]] = []
     text = ""

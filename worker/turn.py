@@ -1,8 +1,8 @@
 """Whose turn it is for a slot that workers share. Pure.
 
 A slot is the right to run the model once. The oldest request of all workers has the next one; who does not take what is
-free is passed over; who gets none for long, while the holders hang, goes on by itself. Invariant: with every worker
-alive, slots are given in the order in which they were asked for.
+free is passed over; who gets none for long while nothing moves, as the holders hang, goes on by itself. Invariant: with
+every worker alive, slots are given in the order in which they were asked for.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ def passed_over(
     """
     lazy = set(idle_before) & set(idle_now) | set(before)
     return frozenset(other for other in others if other in lazy)
+
+
+def moved_on(mine: int, before: Collection[int], now: Collection[int]) -> bool:
+    """Whether somebody stood before `mine` at one look and no more at the next: the line moves, nothing hangs."""
+    return any(other < mine for other in set(before) - set(now))
 
 
 def goes_alone(*, running: int, denied_seconds: float, alone_already: bool) -> bool:

@@ -98,12 +98,6 @@ class Work:
         finally:
             self._uploading -= mine
 
-    async def space(self) -> None:
-        """Waits until another clip may be decoded."""
-        while self._held >= self._audio_bytes:
-            self._less.clear()
-            await self._less.wait()
-
     @contextmanager
     def holding(self, audio_bytes: int) -> Iterator[None]:
         """Counts decoded audio while it is held."""
@@ -142,6 +136,17 @@ class Work:
         """The same beside inference."""
         slot = await self._decoders.turn()
         return await self._decoding.start(partial(job, *args, **kwargs), partial(self._decoders.free, slot))
+
+    async def decode_input(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Decodes what a client sent once there is space for it; the result is to be counted by `holding` at once."""
+        while True:
+            while self._held >= self._audio_bytes:
+                self._less.clear()
+                await self._less.wait()
+            slot = await self._decoders.turn()
+            if self._held < self._audio_bytes:  # asked again: all who waited for the space were told of it
+                return await self._decoding.start(partial(job, *args, **kwargs), partial(self._decoders.free, slot))
+            self._decoders.free(slot)
 
     def close(self) -> None:
         """Takes no more part in what workers share."""

@@ -6,6 +6,7 @@ socket on the same address while a worker still holds the first.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import suppress
@@ -21,6 +22,10 @@ class CannotListen(ModelwardError):
     exit_status = 2
 
 
+class AddressInUse(CannotListen):
+    """Somebody listens there already."""
+
+
 def address(listen: str) -> tuple[str, int]:
     """Host and port of "127.0.0.1:7860" or "[::1]:7860". Raises CannotListen."""
     host, _, port = listen.rpartition(":")
@@ -30,7 +35,7 @@ def address(listen: str) -> tuple[str, int]:
 
 
 def bind(listen: str) -> socket.socket:
-    """A listening TCP socket. Raises CannotListen."""
+    """A listening TCP socket. Raises CannotListen, of which AddressInUse."""
     host, port = address(listen)
     try:
         family, kind, proto, _, place = socket.getaddrinfo(
@@ -45,7 +50,8 @@ def bind(listen: str) -> socket.socket:
             sock.close()
             raise
     except OSError as e:
-        raise CannotListen(f"cannot listen on {listen}: {e.strerror or e}") from e
+        kind_of = AddressInUse if e.errno == errno.EADDRINUSE else CannotListen
+        raise kind_of(f"cannot listen on {listen}: {e.strerror or e}") from e
     except UnicodeError as e:  # what the resolver says to a label that is too long
         raise CannotListen(f"cannot listen on {listen}: no such host") from e
     return sock

@@ -5,7 +5,7 @@ Another program's workers are its own matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from .roster import Peer
 
@@ -14,8 +14,12 @@ LOST_SECONDS = 10.0
 """A worker of a former daemon that has not come back by then hangs, or speaks another protocol."""
 
 
-def outdated(peers: Iterable[Peer], *, most_bytes: int, release: str, now: float) -> Iterator[tuple[str, str]]:
+def outdated(
+    peers: Iterable[Peer], *, most_bytes: int, release: str, now: float, started: Container[str] = ()
+) -> Iterator[tuple[str, str]]:
     """Name and reason of each worker that uses more than `most_bytes` (0: no limit) or runs another release.
+
+    Those `started` by this very daemon run what is installed now, and so would their successors: they stay.
 
     Memory counts from MEMORY_REST_SECONDS after it joined: a model that takes too much by itself makes no endless loop.
     """
@@ -24,7 +28,7 @@ def outdated(peers: Iterable[Peer], *, most_bytes: int, release: str, now: float
             continue
         if most_bytes and now - peer.joined > MEMORY_REST_SECONDS and peer.beat.rss_bytes > most_bytes:
             yield peer.name, f"{peer.beat.rss_bytes >> 20} MiB used, at most {most_bytes >> 20}"
-        if peer.release != release:
+        if peer.release != release and peer.name not in started:
             yield peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {release}"
 
 

@@ -239,6 +239,14 @@ class Pool:
         hand.child.signal(signal.SIGABRT)
         asyncio.get_running_loop().call_later(ABORT_SECONDS, hand.child.kill_group)
 
+    async def end_lost(self) -> None:
+        """Kills those of a former daemon's workers that did not come back; returns when they are gone."""
+        lost = [name for name, who in tuple(self._former.items()) if self.take_back(name, who)]
+        for name in lost:
+            self.kill(name, "it did not come back, and the address that clients connect to is in use")
+        if watches := [hand.watch for hand in self.hands() if hand.name in lost and hand.watch]:
+            await asyncio.wait(watches, timeout=ABORT_SECONDS + 1.0)
+
     async def close(self, drain_seconds: float) -> None:
         """Retires every worker and waits; whoever is left after `drain_seconds` is killed."""
         if not self._in_charge:

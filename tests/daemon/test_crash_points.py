@@ -158,11 +158,14 @@ def _version(path: Path, name: str) -> Path:
 
 
 @asynccontextmanager
-async def _hall(path: Path, *, bake_seconds: float = 0.0) -> AsyncIterator[Hall]:
+async def _hall(path: Path, *, bake_seconds: float = 0.0, settle_seconds: float = 0.0) -> AsyncIterator[Hall]:
     config = _config(path)
     if bake_seconds:
         rollout = config.rollout.model_copy(update={"bake": bake_seconds})
         config = config.model_copy(update={"rollout": rollout})
+    if settle_seconds:
+        models = config.models.model_copy(update={"settle": settle_seconds})
+        config = config.model_copy(update={"models": models})
     artifacts = {name: _version(path, name) for name in (OLD, NEW)}
     (path / "models" / "current").symlink_to(OLD)
     (path / "run").mkdir()
@@ -245,6 +248,42 @@ def test_a_link_that_cannot_be_moved_sends_the_workers_back_and_blames_nobody(tm
     run(work)
 
 
+def test_whoever_asked_for_another_name_of_what_is_served_is_told_that_the_link_cannot_be_moved(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path) as hall:
+            entry = hall.judging.catalog.get(NEW)
+            assert entry is not None
+            entry.digest = f"digest of {OLD}"
+            hall.links.set(1, OSError(errno.EROFS, os.strerror(errno.EROFS)), lasting=True)
+            assert await hall.ask(NEW) == ""
+            assert hall.link == OLD
+            hall.links.set(0, OSError())
+            assert await hall.ask(NEW) == f"serving {NEW}"
+            assert hall.link == NEW
+
+    run(work)
+
+
+def test_a_link_that_stays_bad_is_looked_at_once_more_after_it_settled_and_then_only_now_and_then(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, settle_seconds=0.3) as hall:
+            (tmp_path / "models" / "current").unlink()
+            (tmp_path / "models" / "current").mkdir()
+            await hall.judging.look()
+            await hall.rolling.decide()
+            clock, settled = SystemClock(), hall.rolling.next_look()
+            assert settled is not None
+            await soon(lambda: clock.monotonic() > settled)
+            assert hall.rolling.next_look() == settled  # not decided since
+            await hall.rolling.decide()
+            assert hall.rolling.next_look() is None
+            assert hall.rolling.complaint.startswith("cannot put the link back")
+
+    run(work)
+
+
 def test_a_link_that_can_be_moved_neither_forth_nor_back_is_told_as_it_is(tmp_path: Path) -> None:
     async def work() -> None:
         async with _hall(tmp_path) as hall:
@@ -312,6 +351,27 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
             _agrees(hall, NEW)
             [rollout] = [r for r in hall.rolling.rollouts.values() if r.target.version == NEW]
             assert "watching" in [step["because"] for step in rollout.steps]
+
+    run(work)
+
+
+def test_a_command_that_is_refused_leaves_the_rollout_under_way_alone(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, bake_seconds=0.5) as hall:
+            (tmp_path / "models" / "v0.9").mkdir()
+            await hall.judging.look()
+            verdict = Verdict(False, "it is no model", digest="digest of v0.9")
+            hall.judging.catalog.recall("v0.9", verdict.digest, verdict, 0.0)
+            right = hall.rolling.command = Command(Asked("activate", NEW))
+            await hall.rolling.decide()
+            await soon(lambda: (now := hall.rolling.conductor.current) is not None and now.state == "baking")
+            wrong = hall.rolling.command = Command(Asked("activate", "v0.9"))
+            await hall.rolling.decide()
+            with pytest.raises(Refused, match="it is rejected: it is no model"):
+                wrong.result.result()
+            await soon(right.result.done, 20)
+            assert right.result.result() == f"serving {NEW}"
+            _agrees(hall, NEW)
 
     run(work)
 

@@ -11,7 +11,7 @@ import pytest
 
 from modelward.daemon.lookout import Rest, unchanged
 from modelward.daemon.models.scan import look
-from modelward.daemon.models.sight import RootSeen
+from modelward.daemon.models.sight import Names, RootSeen
 
 
 @pytest.fixture
@@ -70,6 +70,18 @@ def test_sees_every_change_at_the_first_look_after_it(root: Path, change: str, l
     assert all(unchanged(rest) for _ in range(looks))
     CHANGES[change](root)
     assert not unchanged(rest)
+    assert not unchanged(rest)
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3])
+def test_sees_that_a_link_outside_over_which_the_link_leads_was_moved(root: Path, looks: int) -> None:
+    live = root.parent / "live"
+    live.symlink_to(root / "v1.0")
+    swap(root / "current", str(live))
+    rest = rest_of(root)
+    assert rest.sight.link == Names("v1.0")
+    assert all(unchanged(rest) for _ in range(looks))
+    swap(live, str(root / "v1.1"))
     assert not unchanged(rest)
 
 

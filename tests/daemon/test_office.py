@@ -70,3 +70,30 @@ def test_many_hang_ups_meanwhile_are_one() -> None:
     disk, _, reopened = asyncio.run(_hung_up(50))
     assert disk.readings == 2
     assert reopened == ["again"]
+
+
+class SlowAtFirst(Disk):
+    """Only its first reading has to wait for `slow`."""
+
+    def read(self) -> Config:
+        text = self.text
+        self.readings += 1
+        assert self.readings > 1 or self.slow.wait(10)
+        return parse(text, "test")
+
+
+def test_of_two_reloads_the_one_that_was_asked_for_last_holds_though_the_first_took_longer() -> None:
+    async def play() -> Config:
+        disk = SlowAtFirst()
+        daemon = _daemon(disk, [])
+        office = Office(cast(Daemon, daemon))
+        first = asyncio.create_task(office.reload())
+        await soon(lambda: disk.readings == 1)
+        disk.text = 'models.settle = "7s"'
+        second = asyncio.create_task(office.reload())
+        await asyncio.wait({second}, timeout=0.2)
+        disk.slow.set()
+        assert all(answer["success"] for answer in await asyncio.gather(first, second))
+        return cast(Config, daemon.config)
+
+    assert asyncio.run(play()).models.settle == 7.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from tests.house import House
@@ -103,3 +104,22 @@ def test_a_rollout_in_the_middle_of_a_rolling_restart_ends_with_new_workers_on_t
     assert load.failures == []
     assert load.mixed == []
     assert os.readlink(town.link) == NEW
+
+
+def test_workers_started_after_an_upgrade_stay_though_the_daemon_was_not_restarted_yet(
+    build: Build, tmp_path: Path
+) -> None:
+    record = tmp_path / "site" / "modelward-1.0.dist-info" / "METADATA"
+    record.parent.mkdir(parents=True)
+    record.write_text("Name: modelward\nVersion: 1.0\n\n")
+    house = build(validation={"compile": "off", "timeout": 60, "golden": ""}, workers={"count": 1})
+    house.import_from = (tmp_path / "site",)
+    good_version(house.models, OLD)
+    house.start()
+    house.await_serving(OLD)
+    record.write_text("Name: modelward\nVersion: 1.1\n\n")
+    before = mark(house)
+    for _ in range(3):
+        assert house.command("restart")["success"]
+        house.await_serving(OLD)
+    assert [e for e in before.events("worker retires") if "asked for by command" not in e["because"]] == []

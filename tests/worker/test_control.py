@@ -3,8 +3,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import httpx
@@ -137,14 +138,15 @@ def test_refuses_a_broken_version_and_serves_on(running: Worker, tmp_path: Path)
     assert running.predict(running.client(), clip("0123456789")).json()["result"] == "0123456789"
 
 
-def test_unloads_first_when_told_and_keeps_requests_waiting_instead_of_failing(running: Worker) -> None:
-    def ask(client: httpx.Client) -> str:
-        answer = running.predict(client, clip("5551234"))
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["result"])
+def ask(running: Worker) -> str:
+    answer = running.predict(running.client(), clip("5551234"))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["result"])
 
+
+def test_unloads_first_when_told_and_keeps_requests_waiting_instead_of_failing(running: Worker) -> None:
     versions = (("dtmf-v1.1", words()), ("dtmf-v1.0", digits()))
-    with Load(2, lambda: ask(running.client())) as load:
+    with Load(2, lambda: ask(running)) as load:
         for i in range(6):
             name, artifact = versions[i % 2]
             running.daemon.say(p.Prepare(f"r{i}", name, str(artifact), unload_first=True))
@@ -155,6 +157,27 @@ def test_unloads_first_when_told_and_keeps_requests_waiting_instead_of_failing(r
     assert set(load.answers) == {"5551234", "five five five one two three four"}
 
 
+def test_who_still_sends_a_clip_while_the_version_is_unloaded_waits_like_the_others(running: Worker) -> None:
+    rest, sound = threading.Event(), clip("5551234")
+
+    def body() -> Iterator[bytes]:
+        yield sound[:1000]
+        rest.wait(20)
+        yield sound[1000:]
+
+    with ThreadPoolExecutor(1) as pool:
+        kind = {"Content-Type": "audio/wav"}
+        answer = pool.submit(running.client().post, "/api/predict", content=body(), headers=kind)
+        eventually(lambda: any(beat.inflight for beat in running.daemon.told(p.Beat)))
+        running.daemon.say(p.Prepare("r1", "dtmf-v1.1", str(words()), unload_first=True))
+        running.daemon.wait_for(p.Prepared)
+        rest.set()
+        early, _ = wait([answer], timeout=0.3)
+        running.daemon.say(p.Commit("r1"))
+        assert answer.result().json()["result"] == "five five five one two three four"
+        assert not early
+
+
 def test_serves_the_old_version_again_when_the_one_it_was_unloaded_for_is_broken(
     running: Worker, tmp_path: Path
 ) -> None:
@@ -163,6 +186,34 @@ def test_serves_the_old_version_again_when_the_one_it_was_unloaded_for_is_broken
     running.daemon.say(p.Prepare("r1", "dtmf-v1.1", str(broken), unload_first=True))
     assert running.daemon.wait_for(p.CannotPrepare).rollout == "r1"
     assert version(running) == "dtmf-v1.0"
+
+
+@pytest.mark.parametrize("end", ["the daemon dies", "abort"])
+def test_serves_the_old_version_again_when_nobody_commits_what_it_was_unloaded_for(running: Worker, end: str) -> None:
+    running.daemon.say(p.Prepare("r1", "dtmf-v1.1", str(words()), unload_first=True))
+    running.daemon.wait_for(p.Prepared)
+    if end == "abort":
+        running.daemon.say(p.Abort("r1"))
+    else:
+        running.daemon.close()
+    assert running.predict(running.client(), clip("5551234")).json()["result"] == "5551234"
+    assert version(running) == "dtmf-v1.0"
+
+
+def test_sent_back_before_it_loaded_what_it_was_unloaded_for_it_keeps_requests_waiting(
+    running: Worker,
+) -> None:
+    with Load(2, lambda: ask(running)) as load:
+        load.more(2)
+        for i in range(4):
+            running.daemon.say(p.Prepare(f"r{i}", "dtmf-v1.1", str(words()), unload_first=True))
+            running.daemon.say(p.Abort(f"r{i}"))
+            running.daemon.say(p.Prepare(f"r{i}-back", "dtmf-v1.0", str(digits())))
+            eventually(lambda: any(m.rollout == f"r{i}-back" for m in running.daemon.told(p.Prepared)))  # noqa: B023 - used up within the round
+            running.daemon.say(p.Commit(f"r{i}-back"))
+            load.more(2)
+    assert load.failures == []
+    assert set(load.answers) == {"5551234"}
 
 
 def test_an_aborted_version_can_not_be_committed(running: Worker) -> None:

@@ -222,3 +222,18 @@ def test_tells_of_a_swap_but_not_of_the_first_version() -> None:
         assert swaps == [1]
 
     on_loop(test, swapped=lambda: swaps.append(1))
+
+
+def test_a_load_that_no_thread_was_to_be_had_for_fails_and_the_next_is_tried() -> None:
+    async def test(engine: Engine, loader: Loader) -> None:
+        before = threading.stack_size(1 << 46)  # a stack that no machine has
+        try:
+            for _ in range(ABANDONED_LOADS + 1):
+                with pytest.raises(CannotLoad, match="thread"):
+                    await engine.prepare("r", "v1", "/a")
+        finally:
+            threading.stack_size(before)
+        assert (await engine.prepare("r", "v1", "/a")).version == "v1"
+        assert engine.abandoned == 0
+
+    on_loop(test)

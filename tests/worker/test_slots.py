@@ -214,6 +214,47 @@ def test_goes_on_alone_when_all_slots_are_held_and_nothing_moves(tmp_path: Path)
     run(play())
 
 
+def test_keeps_its_place_for_as_long_as_those_before_it_move_on(tmp_path: Path) -> None:
+    async def play() -> None:
+        clock = Hands()
+        async with workers(2, 2, tmp_path, clock) as (a, b):
+            first = [Asked(a, i) for i in range(8)]
+            late = Asked(b, 8)
+            await rest()
+            for one in first[:6]:
+                clock.now += int(0.6 * PATIENCE_SECONDS * 1e9)
+                one.end()
+                looked = clock.now
+                await soon(lambda looked=looked: clock.now - looked > 20_000)  # type: ignore[misc]
+                assert not late.has
+            first[6].end()
+            await soon(lambda: late.has)
+            assert late.task.result() != NO_SLOT
+
+    run(play())
+
+
+def test_all_lose_patience_together_when_every_slot_is_held_by_one_that_hangs(tmp_path: Path) -> None:
+    async def play() -> None:
+        clock = Hands()
+        async with workers(4, 2, tmp_path, clock) as (hangs, *others):
+            held = [Asked(hangs, i) for i in range(2)]
+            late = [Asked(one, i) for i, one in enumerate(others)]
+            await rest()
+            assert all(one.has for one in held) and not any(one.has for one in late)
+            clock.now += int(1.1 * PATIENCE_SECONDS * 1e9)
+            started = clock.now
+            await soon(lambda: all(one.has for one in late))
+            assert clock.now - started < PATIENCE_SECONDS * 1e9
+            assert {one.task.result() for one in late} == {NO_SLOT}
+            for one in (*late, *held):
+                one.end()
+            again = [Asked(one, i) for i, one in enumerate(others)]
+            await soon(lambda: {one.task.result() for one in again if one.has} >= {0, 1})
+
+    run(play())
+
+
 def test_who_lost_patience_with_nobody_waiting_begins_anew(tmp_path: Path) -> None:
     async def play() -> None:
         clock = Hands()
@@ -302,5 +343,27 @@ def test_at_rest_nothing_is_due(tmp_path: Path, slots: int) -> None:
                 await rest()
             loop: Any = asyncio.get_running_loop()
             assert [h for h in loop._scheduled if not h.cancelled() and "Slots" in repr(h)] == []
+
+    run(play())
+
+
+def test_one_who_leaves_a_file_that_is_gone_takes_nobodys_bell_away(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with workers(1, 2, tmp_path) as (old,):
+            one = Asked(old, 0)
+            await rest()
+            one.end()
+            (tmp_path / "slots").unlink()
+            async with workers(2, 2, tmp_path) as (a, b):
+                asked = [Asked(a, 1), Asked(a, 2), Asked(b, 3)]
+                await rest()
+                assert [one.has for one in asked] == [True, True, False]
+                bells = sorted(path.name for path in tmp_path.glob("slots.*"))
+                assert bells == ["slots.0", "slots.1"]
+                old.close()
+                assert sorted(path.name for path in tmp_path.glob("slots.*")) == bells
+                asked[2].task.cancel()
+                for done in asked[:2]:
+                    done.end()
 
     run(play())

@@ -65,6 +65,23 @@ def test_who_leaves_a_slot_lying_twice_is_passed_over_until_he_waits_no_more() -
 
 
 @pytest.mark.parametrize(
+    ("before", "now", "moves"),
+    [
+        ((), (), False),
+        ((1, 2), (1, 2), False),
+        ((1, 2), (2,), True),
+        ((1, 9), (1,), False),  # who stood behind gave up
+        ((2,), (1, 2), False),  # who was only now seen
+        ((1,), (2,), True),
+    ],
+)
+def test_the_line_moves_when_somebody_before_us_stands_there_no_more(
+    before: tuple[int, ...], now: tuple[int, ...], moves: bool
+) -> None:
+    assert turn.moved_on(5, before, now) is moves
+
+
+@pytest.mark.parametrize(
     ("running", "denied_seconds", "alone_already", "alone"),
     [
         (0, 0.0, False, False),

@@ -42,9 +42,7 @@ async def run_model(
     service.counters.begin()
     deadline = time.perf_counter() + service.settings.request_timeout_seconds
     try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(service.settings.request_timeout_seconds):
-                await service.engine.available()
+        await _available(service, deadline)
         service.engine.take()
         service.work.check()
         with service.work.upload() as count:
@@ -56,11 +54,19 @@ async def run_model(
         raise ApiError(503, str(e), "no_model") from e
 
 
+async def _available(service: Service, deadline: float) -> None:
+    """Waits for a version that is on its way, for as long as the request has."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, deadline - time.perf_counter())):
+            await service.engine.available()
+
+
 async def _answer(
     request: Request, verb: str, job: Callable[[Loaded], Coroutine[Any, Any, T]], deadline: float
 ) -> tuple[Loaded, T]:
     service: Service = request.app.state.service
     trace = trace_of(request.scope)
+    await _available(service, deadline)  # it may have been unloaded while the body came in
     start = time.perf_counter()
     try:
         with service.work.admitted():

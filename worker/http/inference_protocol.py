@@ -22,7 +22,7 @@ from .edge import trace_of
 from .errors import ApiError
 from .inference import Count, run_model
 from .json import as_json
-from .tensors import read_request, write_answer
+from .tensors import Wanted, read_request, write_answer
 from .upload import read_body
 
 EXTENSIONS: Final = ("model_repository", "model_configuration", "statistics", "binary_tensor_data")
@@ -138,10 +138,12 @@ async def infer(request: Request) -> Response:
 
 async def _run(request: Request, service: Service, body: bytearray, loaded: Loaded, model: TensorModel) -> Response:
     work, encoding, json_bytes = service.work, _encoding(request), _json_bytes(request)
-    await work.space()
-    if encoding is not None:
-        body = await work.decode(unpack, body, encoding, service.settings.max_upload_bytes)
-    wanted = await work.decode(read_request, body, json_bytes, model.inputs, model.outputs)
+
+    def read() -> Wanted:
+        whole = body if encoding is None else unpack(body, encoding, service.settings.max_upload_bytes)
+        return read_request(whole, json_bytes, model.inputs, model.outputs)
+
+    wanted = await work.decode_input(read)
     options = model.options()
     try:
         with work.holding(wanted.bytes):

@@ -82,6 +82,31 @@ def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_p
     asyncio.run(asyncio.wait_for(second(pids), 30))
 
 
+def test_a_returning_daemon_may_end_those_who_did_not_come_back_and_no_others(tmp_path: Path) -> None:
+    async def first() -> list[int]:
+        shop = Shop(tmp_path, HANG)
+        shop.pool.wanted = 2
+        shop.pool.step()
+        return [hand.child.pid for hand in shop.pool.hands()]
+
+    async def second(pids: list[int]) -> None:
+        shop = Shop(tmp_path, HANG)
+        known = shop.pool.remembered()
+        assert shop.pool.take_back("w1", known["w1"])  # it joined
+        await shop.pool.end_lost()
+        assert shop.names() == ["w1"]
+        assert [(e.name, e.because) for e in shop.ended] == [
+            ("w2", "it did not come back, and the address that clients connect to is in use")
+        ]
+        assert os.waitpid(pids[1], 0)[1] == signal.SIGABRT  # the test is their parent
+        shop.pool.step()
+        assert shop.names() == ["w1"]
+        await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pids[0], 0))
+
+    pids = asyncio.run(first())
+    asyncio.run(asyncio.wait_for(second(pids), 30))
+
+
 def test_a_number_that_is_somebody_elses_now_is_neither_taken_nor_touched(tmp_path: Path) -> None:
     stranger = subprocess.Popen(program(HANG))
     try:

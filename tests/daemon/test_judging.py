@@ -1,0 +1,93 @@
+"""What Judging makes of a store that fails, and when it wants to be asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from tests.support import soon
+
+from modelward.daemon.clock import SystemClock
+from modelward.daemon.config import parse
+from modelward.daemon.judging import Judging
+from modelward.daemon.ledger import Ledger
+from modelward.daemon.models import verdict as v
+from modelward.daemon.models.lifecycle import State
+from modelward.daemon.store import Sighting, Store
+
+CLOCK = SystemClock()
+
+
+def judging(path: Path, ledger: Ledger) -> Judging:
+    place = {name: json.dumps(str(path / name)) for name in ("models", "run", "state", "cache")}
+    config = parse(
+        f"""
+        [models]
+        root = {place["models"]}
+        settle = 0.05
+        [control]
+        runtime_dir = {place["run"]}
+        state_dir = {place["state"]}
+        cache_dir = {place["cache"]}
+        """,
+        "test",
+    )
+    return Judging(
+        lambda: config, clock=CLOCK, ledger=ledger, happened=lambda: None, progress=lambda version, message: None
+    )
+
+
+def run(path: Path, test: Callable[[Store, Ledger], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        store = Store(path / "state" / "state.db", CLOCK)
+        ledger = Ledger(store, lambda entry: None)
+        try:
+            await asyncio.wait_for(test(store, ledger), 30)
+        finally:
+            await ledger.close()
+
+    for name in ("v1.0", "v1.1"):
+        (path / "models" / name).mkdir(parents=True)
+        (path / "models" / name / "model.onnx").write_text(name)
+    asyncio.run(whole())
+
+
+def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        first = judging(tmp_path, ledger)
+        await first.start()
+        await first.look()
+        for entry in first.catalog.entries():
+            sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
+            verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
+            store.remember_verdict(entry.name, sighting, first.conditions(), verdict)
+        second = judging(tmp_path, ledger)
+        await second.start()
+        store.close()
+        assert await second.look() == ""
+        assert [e.state for e in second.catalog.entries()] == [State.SEEN, State.SEEN]
+
+    run(tmp_path, test)
+
+
+def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+
+        def begun() -> bool:
+            one.next("", "")
+            return one.busy
+
+        assert not begun()
+        assert one.next_due() is not None, "two versions settle"
+        await soon(begun)
+        assert one.next_due() is None, "one is judged, the other one waits for that"
+        await soon(lambda: not one.busy, 30)
+        assert one.next_due() is not None
+
+    run(tmp_path, test)

@@ -1,0 +1,72 @@
+"""What clips hold while they wait for the model."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import wave
+from typing import Any, cast
+
+from modelward.worker.engine import Loaded
+from modelward.worker.models import Model
+from modelward.worker.transcribe import transcribe
+from modelward.worker.work import Work
+
+CLIPS = 6
+LOOK_SECONDS = 0.1
+
+
+class Counting:
+    """A model that runs each piece until every clip is decoded, or it is clear that none will be."""
+
+    def __init__(self) -> None:
+        self.decoded = self.answered = self.most = 0
+        self.all_decoded = threading.Event()
+
+    def options(self) -> Any:
+        return type("Options", (), {"terminate": False})()
+
+    def cut(self, samples: Any) -> list[tuple[int, int]]:
+        self.decoded += 1
+        self.most = max(self.most, self.decoded - self.answered)
+        if self.decoded == CLIPS:
+            self.all_decoded.set()
+        return [(0, len(samples))]
+
+    def recognize(self, samples: Any, **how: Any) -> str:
+        self.all_decoded.wait(LOOK_SECONDS)
+        return ""
+
+    def join(self, pieces: Any, samples: int) -> dict[str, Any]:
+        self.answered += 1
+        return {"text": ""}
+
+
+def clip() -> bytearray:
+    made = io.BytesIO()
+    with wave.open(made, "wb") as f:
+        f.setnchannels(1)
+        f.setsampwidth(2)
+        f.setframerate(16_000)
+        f.writeframes(bytes(2 * 16_000))
+    return bytearray(made.getvalue())
+
+
+def test_clips_that_came_together_are_not_all_decoded_before_the_first_is_answered() -> None:
+    async def play() -> Counting:
+        model = Counting()
+        loaded = Loaded("v1", "", "", cast(Model, model))
+        work = Work(queue=CLIPS, upload_bytes=1 << 20, audio_bytes=16_000 * 4)  # one clip
+        async with asyncio.timeout(20):
+            await asyncio.gather(
+                *(
+                    transcribe(loaded, clip(), language="auto", itn=False, work=work, max_audio_seconds=10)
+                    for _ in range(CLIPS)
+                )
+            )
+        return model
+
+    model = asyncio.run(play())
+    assert model.answered == CLIPS
+    assert model.most <= 2  # the one that fills the space, and one that was begun meanwhile
