@@ -83,8 +83,8 @@ def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
         )
     if "stall" in missed:
         found.append(
-            "The longest of all answers during all replacements stands against the 99th percentile of a quiet time: one"
-            " answer that another program on the machine holds up decides it."
+            "While a worker loads, three threads want two cores for half a second, the loading one least; the longest of all"
+            " answers stands against a percentile of a quiet time, and is 1.2 to 1.8 of it from run to run."
         )
     return found
 
