@@ -83,8 +83,8 @@ def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
         )
     if "stall" in missed:
         found.append(
-            "While a worker loads, three threads want two cores for half a second, the loading one least. The longest of"
-            " all answers stands against a percentile of a quiet time, and is 1.2 to 1.8 of it from run to run."
+            "While a worker loads, three threads want two cores for half a second, the loading one least. The longest"
+            " of all answers stands against a percentile of a quiet time, and is 1.2 to 1.8 of it from run to run."
         )
     return found
 
