@@ -28,7 +28,7 @@ def bars(
     values = [value for row in series.values() for value in row if value is not None]
     ends = [pair[1] for row in (spread or {}).values() for pair in row if pair is not None]
     scale = (WIDTH - LEFT - RIGHT) / (max([*values, *ends], default=1.0) or 1.0)
-    legend, y = _legend(list(series))
+    lines, y = legend(list(series))
     body = []
     for number, group in enumerate(groups):
         start = y
@@ -54,13 +54,13 @@ def bars(
         f'<rect width="{WIDTH}" height="{y}" fill="#fff"/>',
         f'<text x="12" y="22" font-size="15" font-weight="bold">{escape(title)}</text>',
         f'<text x="{WIDTH - 12}" y="22" text-anchor="end">{escape(unit)}</text>',
-        *legend,
+        *lines,
     ]
     return "\n".join([*head, *body, "</svg>", ""])
 
 
-def _legend(names: Sequence[str]) -> tuple[list[str], int]:
-    """Its lines, in as many rows as it needs, and where the bars begin."""
+def legend(names: Sequence[str]) -> tuple[list[str], int]:
+    """The legend's lines, in as many rows as it needs, and where the bars begin."""
     out, x, y = [], 12.0, 36
     for colour, name in zip(COLOURS, names, strict=False):
         wide = 30 + 6.1 * len(name)

@@ -105,8 +105,8 @@ def test_a_timeline_has_a_bar_for_each_run_in_its_time_and_counts_who_waited() -
     root = ElementTree.fromstring(timeline("a & b", runs, 0.25, 2.0))
     bars = [rect for rect in root.iter() if rect.get("height") == str(BAR)]
     assert len(bars) == 3
-    assert float(bars[0].get("width", 0)) == pytest.approx(float(bars[2].get("width", 0)) * 0.75, abs=1)
-    assert {"w1 runs", "w2 runs", "waiting, up to 2", "1 s"} <= {text.text for text in root.iter()}
+    assert float(bars[0].get("width", 0)) == pytest.approx(float(bars[1].get("width", 0)) * 0.75, abs=1)
+    assert {"runs of w1", "runs of w2", "at once: 2", "waiting, up to 2", "1 s"} <= {text.text for text in root.iter()}
 
 
 def test_waiting_while_a_worker_is_free_counts_against_the_aim() -> None:

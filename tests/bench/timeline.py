@@ -1,29 +1,33 @@
-"""A trace as an SVG picture: a row of bars for each worker, and below them how many requests waited. Pure."""
+"""A trace as an SVG picture: the runs, a row for each that there were at once, and below them who waited. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 
+from tests.bench import svg
 from tests.bench.svg import COLOURS, LEFT, WIDTH
 
 Run = tuple[str, float, float, float]  # the worker; when the run was asked for, began and ended, seconds
 
-RIGHT, TOP, ROW, BAR, HIGH = 20, 40, 30, 22, 12
+RIGHT, ROW, BAR, HIGH = 20, 30, 22, 12
 
 
 def timeline(title: str, runs: Sequence[Run], begin: float, end: float) -> str:
-    """The time from `begin` to `end`."""
+    """The time from `begin` to `end`, a colour for each worker: one may run what another leaves room for."""
     scale = (WIDTH - LEFT - RIGHT) / (end - begin)
 
     def x(at: float) -> float:
         return LEFT + (min(max(at, begin), end) - begin) * scale
 
-    body, y = [], TOP
-    for colour, worker in zip(COLOURS, sorted({run[0] for run in runs}), strict=False):
-        body.append(f'<text x="{LEFT - 8}" y="{y + BAR - 6}" text-anchor="end">{escape(worker)} runs</text>')
-        for _, _, began, ended in (run for run in runs if run[0] == worker and run[3] > begin and run[2] < end):
+    names, rows = sorted({run[0] for run in runs}), _rows(runs)
+    legend, y = svg.legend([f"runs of {name}" for name in names])
+    top, body = y, []
+    for number, row in enumerate(rows, 1):
+        body.append(f'<text x="{LEFT - 8}" y="{y + BAR - 6}" text-anchor="end">at once: {number}</text>')
+        for worker, _, began, ended in (run for run in row if run[3] > begin and run[2] < end):
             wide = max(x(ended) - x(began) - 1, 0.5)  # one pixel of paper between two runs
+            colour = COLOURS[names.index(worker) % len(COLOURS)]
             body.append(f'<rect x="{x(began):.1f}" y="{y}" width="{wide:.1f}" height="{BAR}" fill="{colour}"/>')
         y += ROW
     steps = _waiting(runs)
@@ -37,7 +41,7 @@ def timeline(title: str, runs: Sequence[Run], begin: float, end: float) -> str:
     body.append(f'<text x="{LEFT - 8}" y="{bottom - 2}" text-anchor="end">waiting, up to {most}</text>')
     second = int(begin)
     while (second := second + 1) <= end:
-        body.append(f'<path d="M{x(second):.1f} {TOP - 4}V{bottom + 4}" stroke="#222" stroke-width="0.5"/>')
+        body.append(f'<path d="M{x(second):.1f} {top - 4}V{bottom + 4}" stroke="#222" stroke-width="0.5"/>')
         body.append(f'<text x="{x(second):.1f}" y="{bottom + 17}" text-anchor="middle">{second} s</text>')
     height = bottom + 26
     head = (
@@ -46,7 +50,20 @@ def timeline(title: str, runs: Sequence[Run], begin: float, end: float) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="12" y="22" font-size="15" font-weight="bold">{escape(title)}</text>',
     )
-    return "\n".join([*head, *body, "</svg>", ""])
+    return "\n".join([*head, *legend, *body, "</svg>", ""])
+
+
+def _rows(runs: Sequence[Run]) -> list[list[Run]]:
+    """Each run in the first row that has nothing in progress when it begins."""
+    rows: list[list[Run]] = []
+    for run in sorted(runs, key=lambda run: run[2]):
+        for row in rows:
+            if row[-1][3] <= run[2]:
+                row.append(run)
+                break
+        else:
+            rows.append([run])
+    return rows
 
 
 def _waiting(runs: Sequence[Run]) -> list[tuple[float, int]]:
