@@ -53,13 +53,15 @@ def test_closing_while_they_die_by_themselves_ends_too(tmp_path: Path) -> None:
 # what is written down
 
 
-def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_path: Path) -> None:
-    async def first() -> list[int]:
-        shop = Shop(tmp_path, HANG)
-        shop.pool.wanted = 2
-        shop.pool.step()
-        return [hand.child.pid for hand in shop.pool.hands()]
+async def left_behind(tmp_path: Path) -> list[int]:
+    """Two workers of a daemon that is gone when this returns; their pids."""
+    shop = Shop(tmp_path, HANG)
+    shop.pool.wanted = 2
+    shop.pool.step()
+    return [hand.child.pid for hand in shop.pool.hands()]
 
+
+def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_path: Path) -> None:
     async def second(pids: list[int]) -> None:
         shop = Shop(tmp_path, HANG)
         shop.pool.wanted = 3
@@ -78,17 +80,11 @@ def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_p
         assert [w["name"] for w in written["workers"]] == ["w2", "w3"]
         await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pids[1], 0))
 
-    pids = asyncio.run(first())
+    pids = asyncio.run(left_behind(tmp_path))
     asyncio.run(asyncio.wait_for(second(pids), 30))
 
 
 def test_a_returning_daemon_may_end_those_who_did_not_come_back_and_no_others(tmp_path: Path) -> None:
-    async def first() -> list[int]:
-        shop = Shop(tmp_path, HANG)
-        shop.pool.wanted = 2
-        shop.pool.step()
-        return [hand.child.pid for hand in shop.pool.hands()]
-
     async def second(pids: list[int]) -> None:
         shop = Shop(tmp_path, HANG)
         known = shop.pool.remembered()
@@ -103,7 +99,7 @@ def test_a_returning_daemon_may_end_those_who_did_not_come_back_and_no_others(tm
         assert shop.names() == ["w1"]
         await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pids[0], 0))
 
-    pids = asyncio.run(first())
+    pids = asyncio.run(left_behind(tmp_path))
     asyncio.run(asyncio.wait_for(second(pids), 30))
 
 
@@ -184,7 +180,7 @@ def test_a_daemon_that_fails_while_starting_leaves_former_workers_alone(tmp_path
         assert shop.pid("w1") == pid
         await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pid, 0))
 
-    pid = asyncio.run(first())
+    pid = asyncio.run(left_behind(tmp_path))
     try:
         asyncio.run(second())
         assert identity(pid)
