@@ -180,7 +180,7 @@ def test_a_daemon_that_fails_while_starting_leaves_former_workers_alone(tmp_path
         assert shop.pid("w1") == pid
         await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pid, 0))
 
-    pid = asyncio.run(left_behind(tmp_path))
+    pid = asyncio.run(first())
     try:
         asyncio.run(second())
         assert identity(pid)
