@@ -201,7 +201,7 @@ class House:
         """The `modelward` command with these words, told of this house's socket as a shell would."""
         return subprocess.run(
             [sys.executable, "-m", "modelward.daemon", *map(str, words)],
-            env={**_environment(), "MODELWARD_SOCKET": str(self.root / "run" / "api.sock")},
+            env={**_environment((), *sys.path), "MODELWARD_SOCKET": str(self.root / "run" / "api.sock")},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
