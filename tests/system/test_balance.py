@@ -66,9 +66,9 @@ def stopped(pid: int) -> Iterator[None]:
 
 @contextmanager
 def all_at_one(house: House) -> Iterator[tuple[Load, int]]:
-    """Four clients whose kept-alive connections all belong to one worker: the load, and that worker's pid."""
+    """Eight clients whose kept-alive connections all belong to one worker: the load, and that worker's pid."""
     first, second = house.worker_pids()
-    load = Load(house.port, 4, True, lambda: LONG)
+    load = Load(house.port, 8, True, lambda: LONG)
     try:
         with stopped(second):
             load.begin()
@@ -108,7 +108,7 @@ def check(runs: list[Run]) -> None:
 @pytest.mark.parametrize("clips", [(LONG,), (LONG, SHORT, SHORT)], ids=["even", "uneven"])
 def test_no_request_waits_while_a_slot_is_free(town: House, keep_alive: bool, clips: tuple[bytes, ...]) -> None:
     since, turns = time.monotonic(), itertools.cycle(clips)
-    with town.load(4, keep_alive=keep_alive, audio=lambda: next(turns), pause_seconds=0.005) as load:
+    with town.load(8, keep_alive=keep_alive, audio=lambda: next(turns), pause_seconds=0) as load:
         eventually(lambda: len(load.seconds) >= 60, 60)
     assert load.failures == []
     check(trace(town, since, len(load.seconds)))
@@ -145,7 +145,7 @@ def test_what_a_killed_worker_had_is_free_at_once(town: House) -> None:
         since, seen = time.monotonic(), len(load.seconds)
         eventually(lambda: len(load.seconds) >= seen + 20)
         until = time.monotonic()
-    assert len(load.failures) == len(load.broken) <= 4
+    assert len(load.failures) == len(load.broken) <= 8
     eventually(lambda: len(town.workers()) == WORKERS and pid not in {w["pid"] for w in town.workers()})
     check([run for run in trace(town, since, 20) if run.ended < until])
 
