@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     config, _remark = load_or_default(args.config)
     path = _directory(args.path)
     with tempfile.TemporaryDirectory(prefix="modelward-validate-", ignore_cleanup_errors=True) as room:
-        answer = asyncio.run(_judge(config, path, room, quiet=args.json))
+        try:
+            answer = asyncio.run(_judge(config, path, room, quiet=args.json))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
     if isinstance(answer, v.Changing):
         raise Refused(f"cannot judge {clean(path.name)}: {answer.because}; copy it whole first")
     if args.json:
@@ -64,7 +68,12 @@ def _directory(path: Path) -> Path:
 
 
 async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Verdict | v.Changing:
-    line = Line(sys.stderr)
+    line, task = Line(sys.stderr), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A handler of the loop's, which wakes it: with asyncio's usual one, a signal that comes just as the loop goes
+        # to sleep is heard when the validator says its next word.
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
     def heard(message: GateStarted | GateDone) -> None:
         if quiet:

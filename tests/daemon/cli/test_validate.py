@@ -75,7 +75,8 @@ def test_says_what_is_no_version_at_all(call: Call, tmp_path: Path) -> None:
         assert says in outcome.err
 
 
-def test_an_interrupted_judgement_leaves_nothing(tmp_path: Path, scratch: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_judgement_leaves_nothing(tmp_path: Path, scratch: Path, number: signal.Signals) -> None:
     version = broken_version(tmp_path, "endless_loop")
     code = "import sys; from modelward.daemon.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "validate", str(version)]
@@ -83,7 +84,7 @@ def test_an_interrupted_judgement_leaves_nothing(tmp_path: Path, scratch: Path) 
         assert process.stdout is not None
         eventually(lambda: any(scratch.iterdir()))
         process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"")
     assert list(scratch.iterdir()) == []
