@@ -59,9 +59,7 @@ class Ledger:
             self._log.error("history line dropped", kind=kind, version=version, because=because)
             return
         self._waiting += 1
-        now = (
-            self._store.clock.wall()
-        )  # of a thing that happened before another, history must not say that it was later
+        now = self._store.clock.wall()  # not when it is written: that may be after the next thing happened
         # Handed in here and not in the task: a `do` that follows must not overtake it.
         coming = self._hand_in(lambda store: store.record(kind, version, because, happened=now, **detail))
         task = asyncio.get_running_loop().create_task(self._tell(coming))

@@ -134,8 +134,7 @@ class Work:
 
     async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same beside inference."""
-        slot = await self._decoders.turn()
-        return await self._decoding.start(partial(job, *args, **kwargs), partial(self._decoders.free, slot))
+        return await self._decode(await self._decoders.turn(), partial(job, *args, **kwargs))
 
     async def decode_input(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Decodes what a client sent once there is space for it; the result is to be counted by `holding` at once."""
@@ -145,8 +144,11 @@ class Work:
                 await self._less.wait()
             slot = await self._decoders.turn()
             if self._held < self._audio_bytes:  # asked again: all who waited for the space were told of it
-                return await self._decoding.start(partial(job, *args, **kwargs), partial(self._decoders.free, slot))
+                return await self._decode(slot, partial(job, *args, **kwargs))
             self._decoders.free(slot)
+
+    def _decode(self, slot: int, job: Callable[[], T]) -> asyncio.Future[T]:
+        return self._decoding.start(job, partial(self._decoders.free, slot))
 
     def close(self) -> None:
         """Takes no more part in what workers share."""

@@ -9,9 +9,11 @@ import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from . import kernel
+
+KIND: Final = 0o170000  # S_IFMT: the bits of st_mode that say what kind of file it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ from typing import Final
 
 from ..clock import Clock
 from . import because
-from .files import Files
+from .files import KIND, Files
 from .inuse import held_by_nobody, lease_signals_are_ignored, quiet_lease
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SET_LEASE: Final = fcntl.F_SETLEASE
 _WRITE: Final = fcntl.F_WRLCK
-_KIND: Final = 0o170000
 _REGULAR: Final = stat.S_IFREG
 _CODES: Final = {
     errno.ENOENT: because.GONE,
@@ -99,7 +98,7 @@ class Remover:
                 later = changed
             if found.st_ino != inode or later != stamp or found.st_dev != device or found.st_nlink != 1:
                 return because.CHANGED
-            if found.st_mode & _KIND != _REGULAR:
+            if found.st_mode & KIND != _REGULAR:
                 return because.CHANGED
             if not self.dry_run:
                 self._unlink(name, dir_fd=dir_fd)

@@ -341,18 +341,15 @@ def words_of(code: int, rule: Rule, orders: Orders) -> str:
 def _close_books(c: _Class, orders: Orders, report: Report | None) -> None:
     outcome, table = c.outcome, c.table
     outcome.complete = c.seen_whole
-    for code in set(table.codes) - {because.REMOVED}:
-        rows = [row for row, its in enumerate(table.codes) if its == code]
-        told = [row for row in rows if code == because.KEPT and row in c.reasons]
-        for row in told:
-            number, total = outcome.spared.get(words := f"kept: {c.reasons[row]}", (0, 0))
-            outcome.spared[words] = (number + 1, total + table.bytes[row])
-        if len(rows) > len(told):
-            used = sum(table.bytes[row] for row in rows) - sum(table.bytes[row] for row in told)
-            c.tally.add(code, used, len(rows) - len(told))
-        if report is not None:
-            for row in rows:
-                report(table.path(row), table.bytes[row], code)
+    for row, (code, used) in enumerate(zip(table.codes, table.bytes, strict=True)):
+        if code != because.REMOVED:
+            if code == because.KEPT and row in c.reasons:
+                number, total = outcome.spared.get(words := f"kept: {c.reasons[row]}", (0, 0))
+                outcome.spared[words] = (number + 1, total + used)
+            else:
+                c.tally.add(code, used)
+            if report is not None:
+                report(table.path(row), used, code)
     outcome.removed_files, outcome.removed_bytes = 0, 0
     for code, (number, used) in sorted(c.tally.by_code.items()):
         words = words_of(code, c.rule, orders)

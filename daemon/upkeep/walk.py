@@ -17,12 +17,11 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from . import because
-from .files import Files
+from .files import KIND, Files
 
 MAX_DEPTH: Final = 32
 CHUNK_ENTRIES: Final = 512
 TRASH: Final = ".trash"
-_KIND: Final = 0o170000
 _IS_DIRECTORY: Final = stat.S_IFDIR
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -184,9 +183,9 @@ def _list(
         for rows in _chunks(entries, directory, visitor):
             if stop is not None and stop.is_set():
                 raise Interrupted
-            plain = [row for row in rows if row[1].st_mode & _KIND != _IS_DIRECTORY]
+            plain = [row for row in rows if row[1].st_mode & KIND != _IS_DIRECTORY]
             if len(plain) < len(rows):
-                found = [row for row in rows if row[1].st_mode & _KIND == _IS_DIRECTORY and row[0] not in skip]
+                found = [row for row in rows if row[1].st_mode & KIND == _IS_DIRECTORY and row[0] not in skip]
                 directory.pending += found
             if plain:
                 visitor.met(directory, plain)

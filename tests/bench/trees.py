@@ -40,6 +40,12 @@ def cpu_seconds(pids: list[int], *, waited: bool = True) -> float:
     return total
 
 
+def waited_seconds(pid: int) -> float:
+    """User and system time of the children that it waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / _TICK
+
+
 def run_seconds(pid: int) -> float:
     """CPU time of one process to the nanosecond: the sum over its threads of what the scheduler counted."""
     total = 0

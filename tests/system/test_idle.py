@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 from tests.bench import trees
@@ -33,12 +32,12 @@ def test_a_daemon_at_rest_hardly_wakes_starts_nothing_and_misses_nothing(build: 
     assert house.process is not None
     pid = house.process.pid
     threading.Event().wait(START_SECONDS)  # what a start brings about
-    woken, cpu, children = trees.switches(pid), trees.run_seconds(pid), _waited_ticks(pid)
+    woken, cpu, children = trees.switches(pid), trees.run_seconds(pid), trees.waited_seconds(pid)
     threading.Event().wait(SECONDS)
     woken, cpu = trees.switches(pid) - woken, trees.run_seconds(pid) - cpu
     assert woken / SECONDS < MOST_WAKEUPS_A_SECOND
     assert cpu * 1000 * 60 / SECONDS < MOST_CPU_MS_A_MINUTE
-    assert _waited_ticks(pid) == children  # nobody was started: an interpreter alone takes several ticks
+    assert trees.waited_seconds(pid) == children  # nobody was started: an interpreter alone takes several ticks
     assert trees.memory([pid])["rss"] < MOST_RESIDENT_MIB
     # The next round by itself may be half a minute away: none of this waits for it.
     socket = house.root / "run" / "api.sock"
@@ -49,9 +48,3 @@ def test_a_daemon_at_rest_hardly_wakes_starts_nothing_and_misses_nothing(build: 
     house.await_serving("dtmf-v1.0")
     good_version(house.models, "dtmf-v1.1")
     eventually(lambda: house.version("dtmf-v1.1"), 3.0)
-
-
-def _waited_ticks(pid: int) -> int:
-    """CPU time of the children that it waited for, in the kernel's ticks."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[13]) + int(fields[14])

@@ -88,7 +88,7 @@ def _watch(watched: dict[str, int], seconds: float) -> dict[str, dict[str, float
     before = {name: (trees.run_seconds(pid), trees.switches(pid)) for name, pid in watched.items()}
     known = {name: _children(pid) for name, pid in watched.items()}
     started = dict.fromkeys(watched, 0)
-    waited = {name: _waited(pid) for name, pid in watched.items()}
+    waited = {name: trees.waited_seconds(pid) for name, pid in watched.items()}
     rest = threading.Event()
     for _ in range(int(seconds * 5)):
         rest.wait(0.2)
@@ -100,7 +100,7 @@ def _watch(watched: dict[str, int], seconds: float) -> dict[str, dict[str, float
     for name, pid in watched.items():
         run, slept = before[name]
         own = trees.run_seconds(pid) - run
-        children = _waited(pid) - waited[name]
+        children = trees.waited_seconds(pid) - waited[name]
         figures[name] = {
             **{key: round(value, 1) for key, value in trees.memory([pid]).items()},
             "threads": psutil.Process(pid).num_threads(),
@@ -111,11 +111,6 @@ def _watch(watched: dict[str, int], seconds: float) -> dict[str, dict[str, float
         }
         print(f"idle {name}: {figures[name]}", file=sys.stderr, flush=True)
     return figures
-
-
-def _waited(pid: int) -> float:
-    """CPU time of the children that it waited for, seconds."""
-    return trees.cpu_seconds([pid]) - trees.cpu_seconds([pid], waited=False)
 
 
 def _children(pid: int) -> set[int]:
