@@ -48,15 +48,18 @@ def bars(
             y += BAR + GAP
         body.append(f'<text x="{LEFT - 8}" y="{(start + y) / 2 + 3:.1f}" text-anchor="end">{escape(group)}</text>')
         y += GROUP_GAP
-    head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" '
+    return sheet(title, y, [f'<text x="{WIDTH - 12}" y="22" text-anchor="end">{escape(unit)}</text>', *lines, *body])
+
+
+def sheet(title: str, height: int, parts: Sequence[str]) -> str:
+    """A white picture of WIDTH by `height` with its title and these parts."""
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="sans-serif" font-size="12" fill="#222">',
-        f'<rect width="{WIDTH}" height="{y}" fill="#fff"/>',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="12" y="22" font-size="15" font-weight="bold">{escape(title)}</text>',
-        f'<text x="{WIDTH - 12}" y="22" text-anchor="end">{escape(unit)}</text>',
-        *lines,
-    ]
-    return "\n".join([*head, *body, "</svg>", ""])
+    )
+    return "\n".join([*head, *parts, "</svg>", ""])
 
 
 def legend(names: Sequence[str]) -> tuple[list[str], int]:

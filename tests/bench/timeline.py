@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from tests.bench import svg
 from tests.bench.svg import COLOURS, LEFT, WIDTH
@@ -43,14 +42,7 @@ def timeline(title: str, runs: Sequence[Run], begin: float, end: float) -> str:
     while (second := second + 1) <= end:
         body.append(f'<path d="M{x(second):.1f} {top - 4}V{bottom + 4}" stroke="#222" stroke-width="0.5"/>')
         body.append(f'<text x="{x(second):.1f}" y="{bottom + 17}" text-anchor="middle">{second} s</text>')
-    height = bottom + 26
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        'font-family="sans-serif" font-size="12" fill="#222">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="12" y="22" font-size="15" font-weight="bold">{escape(title)}</text>',
-    )
-    return "\n".join([*head, *legend, *body, "</svg>", ""])
+    return svg.sheet(title, bottom + 26, [*legend, *body])
 
 
 def _rows(runs: Sequence[Run]) -> list[list[Run]]:
