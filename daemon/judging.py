@@ -16,8 +16,9 @@ from typing import Any
 
 import structlog
 
-from ..worker.protocol import Candidate, GateDone, GateStarted
+from ..worker.protocol import GateDone, GateStarted
 from ..worker.release import installed
+from .candidate import candidate
 from .clock import Clock
 from .config import Config
 from .ledger import CannotKeep, Ledger
@@ -176,8 +177,9 @@ class Judging:
         self._log.info("validating", version=name)
         try:
             await self._remove_unfinished()
+            self.artifact_root.mkdir(parents=True, exist_ok=True)
             answer = await validate(
-                self._candidate(entry, live_artifact),
+                candidate(self._config(), self._config().models.root / name, self.artifact_root, live_artifact),
                 spawn,
                 argv=python(MODULE),
                 clock=self._clock,
@@ -235,28 +237,6 @@ class Judging:
             await self._ledger.do(
                 lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
             )
-
-    def _candidate(self, entry: Entry, live_artifact: str) -> Candidate:
-        config = self._config()
-        rules, workers = config.validation, config.workers
-        self.artifact_root.mkdir(parents=True, exist_ok=True)
-        return Candidate(
-            path=str(config.models.root / entry.name),
-            version=entry.name,
-            kind=config.models.kind,
-            artifact_root=str(self.artifact_root),
-            live_artifact=live_artifact,
-            memory_bytes=rules.memory,
-            timeout_seconds=rules.timeout,
-            threads=workers.threads,
-            providers=workers.providers,
-            checksums=rules.checksums,
-            public_keys=rules.public_keys,
-            golden=rules.golden if os.path.isdir(rules.golden or "/nonexistent") else "",
-            max_error_rate=rules.max_error_rate,
-            max_latency_ratio=rules.max_latency_ratio,
-            compile=rules.compile,
-        )
 
 
 def glance(root: Path, link: str, before: Sight, settled: frozenset[str]) -> Sight:

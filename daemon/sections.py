@@ -121,7 +121,10 @@ class Workers(Section):
     """The processes that answer requests."""
 
     count: Annotated[int, whole(0, 1024)] = Field(default=0, description="How many; 0: one for each CPU.")
-    threads: Annotated[int, whole(1, 1024)] = Field(default=1, description="ONNX Runtime's intra-op threads in each.")
+    threads: Annotated[int, whole(1, 1024)] = Field(
+        default=1,
+        description="ONNX Runtime's intra-op threads in each; a run that has the machine alone may have one a worker.",
+    )
     providers: tuple[Annotated[str, checks.provider_name], ...] = Field(
         default=("CPUExecutionProvider",),
         description="ONNX Runtime's execution providers in order of preference; a missing one is said and passed over.",

@@ -26,6 +26,7 @@ from .access import allowed
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
+from .candidate import worker_count
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
 from .credentials import with_credentials
@@ -258,7 +259,7 @@ class Supervisor:
         workers = self.config.workers
         self.pool.limits = Limits(self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0)
         if self.entrance.sock is not None:
-            self.pool.wanted = workers.count or len(os.sched_getaffinity(0))
+            self.pool.wanted = worker_count(self.config)
             slots.keep(self.config.control.runtime_dir, self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
         ours = {hand.name for hand in self.pool.hands() if hand.child.ours}

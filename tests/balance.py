@@ -17,6 +17,7 @@ class Run:
     worker: str
     request: str
     slot: int
+    threads: int
     asked: float
     began: float
     ended: float
@@ -25,7 +26,7 @@ class Run:
 def runs_in(log_dir: Path) -> list[Run]:
     """Every run that ended, of all workers, by its beginning."""
     lines = map(json.loads, (log_dir / "debug.log").read_text(encoding="utf-8").splitlines())
-    keys = ("worker", "request", "slot", "asked", "began", "ended")
+    keys = ("worker", "request", "slot", "threads", "asked", "began", "ended")
     found = [Run(**{key: line[key] for key in keys}) for line in lines if line["event"] == "ran"]
     return sorted(found, key=lambda run: run.began)
 

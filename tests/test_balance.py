@@ -5,7 +5,7 @@ from tests.balance import Run, idle_while_waiting, most_at_once
 
 
 def run(asked: float, began: float, ended: float, worker: str = "w1") -> Run:
-    return Run(worker, "r", 0, asked, began, ended)
+    return Run(worker, "r", 0, 1, asked, began, ended)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Artifact:
 
     `form` is "plain" when there are only the version's files as they came, else the level of the compiled form, whose
     file is `compiled_model`; it is only good on a machine of the same `key`, which has in it the
-    `level` that was wanted.
+    `level` that was wanted. With `lone_threads` it was proved to answer the same, bit for bit (0: with none).
     """
 
     version: str
@@ -61,6 +61,7 @@ class Artifact:
     compiled_model: str = ""
     level: str = ""
     key: str = ""
+    lone_threads: int = 0
     load_bytes: int = 0
     gates: tuple[GateDone, ...] = ()
     format: int = FORMAT

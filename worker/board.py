@@ -86,6 +86,12 @@ class Board:
         """Whether some slot is in nobody's use."""
         return any(slot not in held and self._other(slot, 1) is None for slot in range(self.count()))
 
+    def others_run(self, held: Collection[int]) -> bool:
+        """Whether another worker runs something, with a slot or without."""
+        return self.someone_alone() or any(
+            slot not in held and self._other(slot, 1) is not None for slot in range(self.count())
+        )
+
     def go_alone(self) -> None:
         """Says that something runs without a slot."""
         self._lock(ALONE + self.number)

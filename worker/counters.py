@@ -1,7 +1,7 @@
 """What a worker tells of itself: requests in work, answered, failed, how long they took, memory.
 
-Counts answers to inference only, so that a probe of /health never looks like a failing model. Holds a bounded window of
-durations that begins anew with each swap: the daemon compares versions by it.
+Counts answers to inference only, so that a probe of /health never looks like a failing model. Holds bounded windows of
+durations that begin anew with each swap: the daemon compares versions by them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from .protocol import Beat
+from .protocol import Beat, Pace
 
 WINDOW: Final = 512
 WINDOW_SECONDS: Final = 60.0
 BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WAIT_BUCKETS_SECONDS: Final = (0.001, 0.0025, *BUCKETS_SECONDS)
+
+Window = deque[tuple[float, float]]  # when it ended, seconds it took
 
 
 class Histogram:
@@ -51,7 +53,7 @@ class Counters:
         self.errors = 0
         self.changed = asyncio.Event()
         self._monotonic = monotonic
-        self._durations: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._durations, self._shared, self._lone = (_window() for _ in range(3))
         self.answers = {"2xx": 0, "4xx": 0, "5xx": 0}
         self.audio_seconds = 0.0
         self.work = Histogram(BUCKETS_SECONDS)
@@ -74,9 +76,10 @@ class Counters:
             self._durations.append((self._monotonic(), seconds))
         self.changed.set()
 
-    def waited(self, seconds: float) -> None:
-        """Something ready for the model waited so long for its turn."""
-        self.waits.add(seconds)
+    def ran(self, *, waited: float, took: float, lone: bool) -> None:
+        """The model ran: seconds it waited for its turn, and until its end; `lone` with the machine to itself."""
+        self.waits.add(waited)
+        (self._lone if lone else self._shared).append((self._monotonic(), took))
 
     def heard(self, audio_seconds: float) -> None:
         """So much audio was turned into text."""
@@ -84,20 +87,30 @@ class Counters:
 
     def swapped(self) -> None:
         """Another version answers from now on: durations of the old one are forgotten."""
-        self._durations.clear()
+        for window in (self._durations, self._shared, self._lone):
+            window.clear()
         self.changed.set()
 
     def beat(self) -> Beat:
         """The numbers now; clears `changed`."""
         self.changed.clear()
-        recent = [seconds for at, seconds in self._durations if self._monotonic() - at <= WINDOW_SECONDS]
         return Beat(
             inflight=self.inflight,
             requests=self.requests,
             errors=self.errors,
-            p95_seconds=round(quantile(recent, 0.95), 6),
+            p95_seconds=self._pace(self._durations).p95_seconds,
             rss_bytes=rss_bytes(),
+            shared=self._pace(self._shared),
+            lone=self._pace(self._lone),
         )
+
+    def _pace(self, window: Window) -> Pace:
+        recent = [seconds for at, seconds in window if self._monotonic() - at <= WINDOW_SECONDS]
+        return Pace(len(recent), round(quantile(recent, 0.95), 6))
+
+
+def _window() -> Window:
+    return deque(maxlen=WINDOW)
 
 
 def quantile(values: list[float], share: float) -> float:

@@ -39,8 +39,14 @@ class Speech(Model, Protocol):
     def cut(self, samples: Samples) -> Sequence[tuple[int, int]]:
         """Pieces of at most 30 s as (first sample, sample after the last)."""
 
-    def recognize(self, samples: Samples, *, language: str, itn: bool, options: Any) -> Any:
-        """What is said in one piece; `options` comes from `options()` and ends the run when its `terminate` is set."""
+    def lone_threads(self) -> int:
+        """With how many threads a run that has the machine to itself can be made now; 1 for no more than any other."""
+
+    def recognize(self, samples: Samples, threads: int = 1, *, language: str, itn: bool, options: Any) -> Any:
+        """What is said in one piece; `options` comes from `options()` and ends the run when its `terminate` is set.
+
+        `threads` above 1 is what `lone_threads` answered.
+        """
 
     def join(self, pieces: Sequence[tuple[tuple[int, int], Any]], samples: int) -> dict[str, Any]:
         """The answer for the whole clip from its pieces and their places."""
@@ -95,7 +101,7 @@ def _compiled(
         say(f"{artifact.version} was compiled for another ONNX Runtime or processor; served as it came")
         return None
     try:
-        return module.load(
+        model = module.load(
             directory,
             model=artifact.compiled_model,
             threads=settings.threads,
@@ -105,3 +111,6 @@ def _compiled(
     except (ValueError, RuntimeError, OSError) as e:
         say(f"the compiled form of {artifact.version} can't be used: {e}; served as it came")
         return None
+    if artifact.lone_threads > settings.threads:
+        model.allow_lone(artifact.lone_threads, settings.providers, say)
+    return model

@@ -113,9 +113,15 @@ class Process:
             await self._front.drain(LAST_WORDS_SECONDS)
 
     def _ran(self, run: Run) -> None:
-        self._counters.waited(run.began - run.asked)
+        self._counters.ran(waited=run.began - run.asked, took=run.ended - run.asked, lone=run.threads > 1)
         self._logs.events.debug(
-            "ran", request=run.request, slot=run.slot, asked=run.asked, began=run.began, ended=run.ended
+            "ran",
+            request=run.request,
+            slot=run.slot,
+            threads=run.threads,
+            asked=run.asked,
+            began=run.began,
+            ended=run.ended,
         )
 
     def _stop(self) -> None:

@@ -66,14 +66,27 @@ class Serving(Message, frozen=True):
     version: str
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How long runs of the model took lately, waiting included: so many, and what 95 % of them took at most."""
+
+    runs: Count = 0
+    p95_seconds: Seconds = 0.0
+
+
 class Beat(Message, frozen=True):
-    """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above."""
+    """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
+
+    `shared` and `lone` tell the runs that shared the machine from those that had it to themselves, and so went faster;
+    told by our own workers.
+    """
 
     inflight: Count = 0
     requests: Count = 0
     errors: Count = 0
     p95_seconds: Seconds = 0.0
     rss_bytes: Count = 0
+    shared: Pace = Pace()
+    lone: Pace = Pace()
 
 
 class Reopened(Message, frozen=True):
@@ -167,7 +180,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """What a validator is asked to judge: one JSON object on its standard input.
 
     `artifact_root` is where an accepted version is left in the daemon's own form ("" to keep nothing);
-    `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none.
+    `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `lone_threads` is with
+    how many threads a run may be made that has the machine to itself (0: with no more than any other).
     """
 
     path: str
@@ -178,6 +192,7 @@ class Candidate(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
     timeout_seconds: float = 120.0
     threads: int = 1
+    lone_threads: int = 0
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     checksums: str = "if-present"
     public_keys: tuple[str, ...] = ()

@@ -67,6 +67,17 @@ class Slots:
         """Pieces of work of this worker that the model runs on."""
         return self._running
 
+    @property
+    def reach(self) -> int:
+        """How many slots the piece of work that just got its turn may fill: all, while nobody else runs or waits."""
+        board = self._board
+        if self._running != 1 or self._line or board is None:
+            return 1
+        try:
+            return 1 if board.others_run(self._held) or board.line() else max(1, board.count())
+        except OSError:  # the next look says it
+            return 1
+
     async def turn(self) -> int:
         """Waits for a slot; returns it, for `free`. Cancelled, it has none."""
         waiter = _Waiter(self._now_ns(), asyncio.get_running_loop().create_future())

@@ -1,16 +1,18 @@
 """A SenseVoice version as the engine and the routes use it: the recogniser behind plain methods.
 
-Adapts only: what is said, cut and joined is decided in `sensevoice`.
+Adapts only: what is said, cut and joined is decided in `sensevoice`. A lone run (see `lone`) is heard by the same
+recogniser opened with more threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
+from .lone import Lone
 from .models import Samples
 from .sensevoice.frontend import SAMPLE_RATE
 from .sensevoice.model import LANGUAGES
@@ -24,6 +26,23 @@ class SenseVoice:
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
+        self._lone: Lone[Recognizer] | None = None
+
+    def allow_lone(self, threads: int, providers: Sequence[str], say: Callable[[str], None]) -> None:
+        """This is a compiled form that was proved to answer the same with so many threads. `say` hears when it can't
+        be opened so."""
+        again = self._recognizer.again
+
+        def open_warm() -> Recognizer:
+            opened = again(threads=threads, providers=providers)
+            opened.warm()
+            return opened
+
+        self._lone = Lone(threads, open_warm, say)
+
+    def lone_threads(self) -> int:
+        """With how many threads `recognize` can be called now."""
+        return self._lone.threads() if self._lone is not None else 1
 
     def warm(self) -> None:
         """One run on a built-in clip."""
@@ -33,9 +52,10 @@ class SenseVoice:
         """Pieces of at most 30 s, cut at pauses, as (first sample, sample after the last)."""
         return [(span.start, span.end) for span in self._recognizer.cut(samples)]
 
-    def recognize(self, samples: Samples, *, language: str, itn: bool, options: Any) -> Piece:
-        """What is said in one piece. Raises what the recogniser raises."""
-        return self._recognizer.recognize(samples, language=language, itn=itn, run_options=options)
+    def recognize(self, samples: Samples, threads: int = 1, *, language: str, itn: bool, options: Any) -> Piece:
+        """What is said in one piece, the same with one thread or more. Raises what the recogniser raises."""
+        lone = self._lone.model if self._lone is not None and threads > 1 else None
+        return (lone or self._recognizer).recognize(samples, language=language, itn=itn, run_options=options)
 
     def join(self, pieces: Sequence[tuple[tuple[int, int], Any]], samples: int) -> dict[str, Any]:
         """The clip's text with its segments in their places."""

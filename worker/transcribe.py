@@ -8,6 +8,7 @@ each piece on the way adds up to the answer's text.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 from .audio import decode
@@ -41,7 +42,8 @@ async def transcribe(
         with work.holding(samples.nbytes):
             for span in spans:
                 piece = samples[span[0] : span[1]]
-                heard = await work.infer(model.recognize, piece, language=language, itn=itn, options=options)
+                recognize = partial(model.recognize, piece, language=language, itn=itn, options=options)
+                heard = await work.infer(recognize, model.lone_threads)
                 pieces.append((span, heard))
                 if said is not None:
                     text = await _say(said, text, model.join(pieces[-1:], len(samples))["text"])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from .idle import idle
 from .lanes import Lanes
 from .slots import NO_SLOT, Slots
 
@@ -29,11 +30,13 @@ class Busy(Exception):
 @dataclass(eq=False)
 class Run:
     """One job of inference: when it was asked for, when the model began and ended, seconds of the machine's monotonic
-    clock (the same for all processes). `request` is the name of the task that asked, `slot` -1 for none shared."""
+    clock (the same for all processes). `request` is the name of the task that asked, `slot` -1 for none shared;
+    `threads` above 1 say that it had the machine to itself."""
 
     request: str
     slot: int
     asked: float
+    threads: int = 1
     began: float = 0.0
     ended: float = 0.0
 
@@ -43,7 +46,8 @@ class Work:
 
     `queue`: requests that may wait besides the one in work. `upload_bytes`: of all requests together.
     `audio_bytes`: decoded samples above which no further clip is decoded. `slots`: for running the model and for
-    decoding, shared with other workers or not. `ran` hears of each inference that ended.
+    decoding, shared with other workers or not. `ran` hears of each inference that ended; `idle` says whether the
+    machine has processors for so many threads.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Work:
         audio_bytes: int,
         slots: tuple[Slots, Slots] | None = None,
         ran: Callable[[Run], None] = lambda run: None,
+        idle: Callable[[int], bool] = idle,
     ) -> None:
         self.load = 0
         self.running: set[asyncio.Task[Any]] = set()
@@ -62,7 +67,7 @@ class Work:
         self._audio_bytes, self._held = audio_bytes, 0
         self._less = asyncio.Event()
         self.slots, self._decoders = slots or (Slots(), Slots())
-        self._ran = ran
+        self._ran, self._idle = ran, idle
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
         self._inference, self._decoding = Lanes("inference"), Lanes("decoding")
 
@@ -113,16 +118,23 @@ class Work:
         for task in tuple(self.running):
             task.cancel()
 
-    async def infer(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `job` when its turn comes. Cancelled before its turn, it never runs; after it, its result is dropped."""
+    async def infer(self, job: Callable[[int], T], lone_threads: Callable[[], int] = lambda: 1) -> T:
+        """Runs `job` with a number of threads when its turn comes.
+
+        That is `lone_threads()` where nobody else has the slots for them and the machine has room, 1 otherwise.
+        Cancelled before its turn, it never runs; after it, its result is dropped.
+        """
         task = asyncio.current_task()
         run = Run(task.get_name() if task else "", NO_SLOT, time.monotonic())
         run.slot = await self.slots.turn()
+        reach = self.slots.reach
 
         def timed() -> T:
+            threads = lone_threads() if reach > 1 else 1
+            run.threads = threads if 1 < threads <= reach and self._idle(threads) else 1
             run.began = time.monotonic()
             try:
-                return job(*args, **kwargs)
+                return job(run.threads)
             finally:
                 run.ended = time.monotonic()
 

@@ -15,8 +15,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...worker.protocol import Candidate, GateDone, GateStarted
+from ...worker.protocol import GateDone, GateStarted
 from .. import processes
+from ..candidate import candidate
 from ..clock import SystemClock
 from ..config import Config, load_or_default
 from ..errors import Refused
@@ -87,7 +88,7 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ver
 
     try:
         return await validate.validate(
-            candidate(config, path, room),
+            candidate(config, path, Path(room)),
             processes.spawn,
             argv=validator(),
             clock=SystemClock(),
@@ -102,27 +103,6 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ver
 def validator() -> Sequence[str]:
     """The command that judges."""
     return processes.python(validate.MODULE)
-
-
-def candidate(config: Config, path: Path, room: str) -> Candidate:
-    """What the validator is asked: the configuration's rules, and nothing to compare with."""
-    rules = config.validation
-    return Candidate(
-        path=str(path),
-        version=path.name,
-        kind=config.models.kind,
-        artifact_root=room,
-        memory_bytes=rules.memory,
-        timeout_seconds=rules.timeout,
-        threads=config.workers.threads,
-        providers=config.workers.providers,
-        checksums=rules.checksums,
-        public_keys=rules.public_keys,
-        golden=rules.golden if os.path.isdir(rules.golden or "/nonexistent") else "",
-        max_error_rate=rules.max_error_rate,
-        max_latency_ratio=rules.max_latency_ratio,
-        compile=rules.compile,
-    )
 
 
 def gate_line(gate: GateDone, colour: bool) -> str:

@@ -19,7 +19,21 @@ from ..errors import ModelwardError
 from . import roster
 from .crew import Crew
 from .pool import Ended
-from .rollout import Commit, Done, Fail, Figures, LeaveOut, Policy, Prepare, Stage, SwitchLink, View, Wait, next_action
+from .rollout import (
+    Commit,
+    Done,
+    Fail,
+    Figures,
+    LeaveOut,
+    Policy,
+    Prepare,
+    Stage,
+    SwitchLink,
+    View,
+    Wait,
+    next_action,
+    together,
+)
 from .room import Way
 from .roster import Peer
 
@@ -285,10 +299,12 @@ class Conductor:
         for peer in self._crew.peers():
             peer.at_move = peer.beat
             beats.append(peer.beat)
+        paces = [roster.paces(beat, beat.requests) for beat in beats]
         return Figures(
             sum(b.requests for b in beats),
             sum(b.errors for b in beats),
-            max((b.p95_seconds for b in beats), default=0.0),
+            together([shared for shared, _ in paces]),
+            together([lone for _, lone in paces]),
         )
 
     def _state(self, rollout: Rollout, because: str) -> None:

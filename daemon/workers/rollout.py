@@ -7,6 +7,7 @@ one ready; the link moves only when every worker proved the version; a failure e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -25,12 +26,25 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How long runs took of late: how many, and what 95 % of them took at most."""
+
+    runs: int = 0
+    p95_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Figures:
-    """What a worker answered since the rollout began (or since it moved)."""
+    """What a worker answered since the rollout began (or since it moved).
+
+    `shared` and `lone` are the runs that shared the machine and those that had it to themselves: they go faster, and
+    only like is compared with like.
+    """
 
     requests: int = 0
     errors: int = 0
-    p95_seconds: float = 0.0
+    shared: Pace = Pace()
+    lone: Pace = Pace()
 
 
 @dataclass(frozen=True)
@@ -238,8 +252,19 @@ def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -
             f"{errors} of {requests} requests failed ({ratio:.1%}), {before:.1%} on the old version, "
             f"at most {policy.max_error_ratio:.1%} more"
         )
-    slow, usual = max(f.p95_seconds for f in new), max((f.p95_seconds for f in old), default=0.0)
-    enough = min(requests, before_requests) >= LEAST_REQUESTS
+    return _slower(together([f.shared for f in new]), together([f.shared for f in old]), policy) or _slower(
+        together([f.lone for f in new]), together([f.lone for f in old]), policy
+    )
+
+
+def together(paces: Sequence[Pace]) -> Pace:
+    """Of several workers: all their runs, and the slowest worker's word for how long they took."""
+    return Pace(sum(pace.runs for pace in paces), max((pace.p95_seconds for pace in paces), default=0.0))
+
+
+def _slower(new: Pace, old: Pace, policy: Policy) -> str:
+    slow, usual = new.p95_seconds, old.p95_seconds
+    enough = min(new.runs, old.runs) >= LEAST_REQUESTS
     if enough and usual > 0 and slow > policy.max_latency_ratio * usual and slow - usual > LEAST_LATENCY_SECONDS:
         return (
             f"p95 {slow * 1000:.0f} ms, {usual * 1000:.0f} ms on the old version, "

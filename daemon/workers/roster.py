@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...worker import protocol as p
-from .rollout import Figures, Stage, WorkerView
+from .rollout import Figures, Pace, Stage, WorkerView
 
 MAX_REASON = 2000
 """Characters kept of what a worker says."""
@@ -64,7 +64,15 @@ class Peer:
     def figures(self) -> Figures:
         """What it did since the rollout began, or since it moved."""
         beat, then = self.beat, self.at_move
-        return Figures(max(0, beat.requests - then.requests), max(0, beat.errors - then.errors), beat.p95_seconds)
+        requests, errors = max(0, beat.requests - then.requests), max(0, beat.errors - then.errors)
+        return Figures(requests, errors, *paces(beat, requests))
+
+
+def paces(beat: p.Beat, requests: int) -> tuple[Pace, Pace]:
+    """Runs that shared the machine, and lone ones; of a worker that tells no runs, its requests count as the former."""
+    if not beat.shared.runs and not beat.lone.runs:
+        return Pace(requests, beat.p95_seconds), Pace()
+    return Pace(beat.shared.runs, beat.shared.p95_seconds), Pace(beat.lone.runs, beat.lone.p95_seconds)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def _field(field: msgspec.structs.FieldInfo) -> str:
 
 def _words(kind: Any) -> str:
     """A type, with its bounds where it has any."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return "object of " + ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(kind))
     if get_origin(kind) is not Annotated:
         return _WORDS[kind]
     bare, meta = get_args(kind)

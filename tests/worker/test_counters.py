@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.worker.counters import WINDOW, WINDOW_SECONDS, Counters, quantile
+from modelward.worker.protocol import Pace
 
 
 class Hands:
@@ -53,6 +54,20 @@ def test_durations_are_those_of_the_last_minute_and_of_this_version() -> None:
     numbers.swapped()
     beat = numbers.beat()
     assert (beat.p95_seconds, beat.requests, beat.inflight) == (0.0, 2 * WINDOW + 2, 0)
+
+
+def test_runs_that_had_the_machine_to_themselves_are_told_apart() -> None:
+    clock = Hands()
+    numbers = counters(clock)
+    for took in (0.1, 0.2, 0.3):
+        numbers.ran(waited=0.05, took=took, lone=False)
+    numbers.ran(waited=0.0, took=0.04, lone=True)
+    assert (numbers.beat().shared, numbers.beat().lone) == (Pace(3, 0.3), Pace(1, 0.04))
+    clock.now += WINDOW_SECONDS + 1
+    numbers.ran(waited=0.0, took=0.5, lone=True)
+    assert (numbers.beat().shared, numbers.beat().lone) == (Pace(), Pace(1, 0.5))
+    numbers.swapped()
+    assert numbers.beat().lone == Pace()
 
 
 def test_only_answers_of_500_and_above_are_errors() -> None:

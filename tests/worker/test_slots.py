@@ -133,6 +133,29 @@ def test_one_worker_has_all_slots_while_the_others_have_nothing_to_do(tmp_path: 
     run(play())
 
 
+def test_one_run_may_fill_all_slots_while_nobody_else_of_any_worker_runs_or_waits(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with workers(2, 2, tmp_path) as (a, b):
+            mine = Asked(a, 0)
+            await rest()
+            assert (a.reach, b.reach) == (2, 1)
+            his = Asked(b, 1)
+            await rest()
+            assert (a.reach, b.reach) == (1, 1)
+            his.end()
+            await rest()
+            assert a.reach == 2
+            more = Asked(a, 2)
+            await rest()
+            assert a.reach == 1, "two of one worker's are two"
+            mine.end()
+            more.end()
+            await rest()
+            assert a.reach == 1, "nothing runs"
+
+    run(play())
+
+
 def test_one_who_shares_with_nobody_runs_one_piece_at_a_time(tmp_path: Path) -> None:
     async def play(slots: Slots) -> None:
         one, two = Asked(slots, 0), Asked(slots, 1)

@@ -53,6 +53,8 @@ class FileWritten:
 class Compiled:
     """What came of it. `form` "plain": use the version as it came; `because` says why, and there are no files.
 
+    With `lone_threads` the form answers bit for bit what it answers with those it was compiled for; 0: not proved.
+
     `files` are all of the form's files, relative to `out_dir`: a form is whole only while each has this size and hash.
     `gain`: seconds of audio → CPU time of the form over that of the original. Load times in seconds (wall).
     """
@@ -64,6 +66,7 @@ class Compiled:
     gain: dict[float, float] = field(default_factory=dict)
     load_seconds: float = 0.0
     load_seconds_original: float = 0.0
+    lone_threads: int = 0
     steps: tuple[StepDone, ...] = ()
 
 
@@ -79,6 +82,7 @@ class _Bench:
     timed: list[tuple[float, Feeds]]
     measure: Measure
     wanted: list[Answer] = field(default_factory=list)
+    lone_threads: int = 0
     number: int = 0
     until: float = math.inf
     grace: float = 0.0
@@ -110,6 +114,7 @@ def compile_model(
     probe_inputs: Sequence[Feeds],
     flags: Iterable[str],
     threads: int = 1,
+    lone_threads: int = 0,
     providers: Sequence[str] = (CPU,),
     one_clip: bool = True,
     rewrites: Sequence[Step] = STEPS,
@@ -120,7 +125,8 @@ def compile_model(
 
     `probe_inputs`: one feed a clip, of one clip at its full length: features f32 [1,T,F], lengths i32 [1], the rest.
     `one_clip`: the model is always run so, and its caller wants best ids, not logits (SenseVoice); otherwise only
-    rewrites that hold for every input are tried. `flags`: see `key.flags_in`. `patience_seconds`: after that no further
+    rewrites that hold for every input are tried, and `lone_threads`, with which the form may run too, are not proved.
+    `flags`: see `key.flags_in`. `patience_seconds`: after that no further
     rewrite is tried. Raises ValueError without clips; everything that goes wrong with the model or the disk comes back
     as a plainer form.
     """
@@ -133,6 +139,7 @@ def compile_model(
         with tempfile.TemporaryDirectory(prefix=".work-", dir=out_dir, ignore_cleanup_errors=True) as work:
             until = time.perf_counter() + patience_seconds
             bench = _bench(source, Path(work), threads, probe_inputs, one_clip, measure, until)
+            bench.lone_threads = lone_threads if one_clip else 0
             compiled = _compile(bench, out_dir, *plan(rewrites, level, one_clip=one_clip, flags=flags))
             if compiled.form == "plain" and level == "fast":
                 refused = StepDone("the fast form", False, compiled.because)
@@ -253,18 +260,34 @@ def _finish(bench: _Bench, out_dir: Path, graph: Path, level: Level, done: tuple
     model = optimise.write_mapped(graph, written, bench.threads)
     mapped, load_seconds = _timed_open(lambda: optimise.open_mapped(model, bench.threads))
     original, load_seconds_original = _timed_open(lambda: optimise.open_model(bench.source, bench.threads))
-    clip = _difference(bench, _answers(bench, mapped), level)
+    answers = _answers(bench, mapped)
+    clip = _difference(bench, answers, level)
     if clip is not None:
         return Compiled("plain", because=f"the written form answers clip {clip + 1} differently", steps=done)
     ratios = _weigh(bench, original, mapped)
     if max(ratios) > 1.0:
         told = ", ".join(f"{r:.2f}" for r in ratios)
         return Compiled("plain", because=f"the compiled form is slower: CPU time {told} of the original's", steps=done)
+    lone = _lone(bench, model, answers)
     gain = {seconds: round(ratio, 3) for (seconds, _), ratio in zip(bench.timed, ratios, strict=True)}
     files = {path.name: FileWritten(*optimise.digest_of(path)) for path in sorted(written.iterdir())}
     for name in files:
         os.replace(written / name, out_dir / name)
-    return Compiled(level, "", MODEL, files, gain, load_seconds, load_seconds_original, done)
+    lone_threads = bench.lone_threads if lone and lone[0].kept else 0
+    return Compiled(level, "", MODEL, files, gain, load_seconds, load_seconds_original, lone_threads, (*done, *lone))
+
+
+def _lone(bench: _Bench, model: Path, answers: Sequence[Answer]) -> tuple[StepDone, ...]:
+    """Whether the written form answers the same bits with `lone_threads`; empty when that is not wanted."""
+    if bench.lone_threads <= bench.threads:
+        return ()
+    name = f"{bench.lone_threads} threads for a lone run"
+    try:
+        found = _answers(bench, optimise.open_mapped(model, bench.lone_threads))
+    except CannotOptimise as e:
+        return (StepDone(name, False, str(e)),)
+    same = all(prove.same_bits(one, other) for one, other in zip(answers, found, strict=True))
+    return (StepDone(name, same, "" if same else "other bits"),)
 
 
 def _difference(bench: _Bench, got: Sequence[Answer], level: Level) -> int | None:

@@ -147,7 +147,7 @@ async def _run(request: Request, service: Service, body: bytearray, loaded: Load
     options = model.options()
     try:
         with work.holding(wanted.bytes):
-            answers = await work.infer(model.infer, wanted.feeds, tuple(wanted.outputs), options)
+            answers = await work.infer(lambda threads: model.infer(wanted.feeds, tuple(wanted.outputs), options))
             head = {
                 "model_name": model_name(loaded.version, _kind(request)),
                 "model_version": loaded.version,

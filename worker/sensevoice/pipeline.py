@@ -68,6 +68,17 @@ class Recognizer:
             raise BadModel(str(e)) from e
         return cls(session, describe(session, files))
 
+    def again(self, *, threads: int, providers: Sequence[str]) -> Recognizer:
+        """The same compiled form opened once more, for runs that have the machine to themselves. Raises BadModel."""
+        files = self.description.files
+        try:
+            session = ort_session.open_session(
+                files.model, threads=threads, providers=providers, mapped=True, lone=True
+            )
+        except ort_session.SessionError as e:
+            raise BadModel(str(e)) from e
+        return Recognizer(session, self.description)
+
     def warm(self) -> None:
         """One run on a fixed sound, so that the first client does not pay for first-time allocations.
 

@@ -1,7 +1,8 @@
 """Gate 7: the version is turned into the form that workers map, where that is proved to answer the same and to pay.
 
 Never rejects: the original lies in the artifact too and serves when there is no better form, with the reason said. What
-follows is judged on the form that will serve. Fills the context's `compiled_model`, `form` and `compiled`.
+follows is judged on the form that will serve. Fills the context's `compiled_model`, `form`, `lone_threads` and
+`compiled`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final, Literal, cast
 from ..artifact import ArtifactFile
 from ..compile.compiler import Compiled, compile_model
 from ..machine import cpu_flags
+from ..memory import trim
 from .context import COMPILED, Answer, Context, size
 from .kinds import KINDS
 from .measure import private_bytes
@@ -42,6 +44,7 @@ def check(context: Context) -> Answer:
             probe_inputs=probes,
             flags=cpu_flags(),
             threads=candidate.threads,
+            lone_threads=candidate.lone_threads,
             providers=candidate.providers,
             one_clip=candidate.kind == "sensevoice",
             patience_seconds=SHARE_OF_TIMEOUT * candidate.timeout_seconds or inf,
@@ -60,17 +63,21 @@ def check(context: Context) -> Answer:
 
 def _take(context: Context, made: Compiled) -> Answer:
     candidate, model = context.candidate, f"{COMPILED}/{made.model_file}"
+    trim()  # or it is loaded into what trying the forms left behind, and seems to need nothing
     before = private_bytes()
     subject = KINDS[candidate.kind].load(context.directory, model, candidate.threads, candidate.providers, mapped=True)
     subject.probe()
-    context.load_bytes = max(0, private_bytes() - before)
+    # Opened once more for lone runs, it takes as much again at most: the weights are mapped already.
+    context.load_bytes = max(0, private_bytes() - before) * (2 if made.lone_threads else 1)
     context.subject, context.compiled_model, context.form = subject, model, made.form
+    context.lone_threads = made.lone_threads
     context.files |= {f"{COMPILED}/{name}": ArtifactFile(f.bytes, f.sha256) for name, f in made.files.items()}
     context.compiled = {
         "form": made.form,
         "load_seconds": made.load_seconds,
         "load_seconds_original": made.load_seconds_original,
         "load_bytes": context.load_bytes,
+        "lone_threads": made.lone_threads,
         **{f"cpu_ratio_{seconds:g}s": ratio for seconds, ratio in made.gain.items()},
         "kept": ", ".join(step.name for step in made.steps if step.kept),
         "refused": "; ".join(f"{step.name}: {step.because}" for step in made.steps if not step.kept),
@@ -89,7 +96,7 @@ def _plain(context: Context, because: str, *, warning: bool) -> Answer:
 
 
 def _forget(context: Context) -> None:
-    context.compiled_model, context.form = "", "plain"
+    context.compiled_model, context.form, context.lone_threads = "", "plain", 0
     for name in [name for name in context.files if name.startswith(f"{COMPILED}/")]:
         del context.files[name]
     for path in sorted((context.directory / COMPILED).rglob("*"), reverse=True):

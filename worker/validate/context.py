@@ -40,8 +40,8 @@ class Context:
     """One judgement under way.
 
     The layout gate fills `files` and `digest`, the load gate `subject`, `baseline_bytes` (resident before it) and
-    `load_bytes` (taken by loading and one run), the golden gate `clips`, the compile gate `compiled_model`, `form` and
-    `compiled`.
+    `load_bytes` (taken by loading and one run), the golden gate `clips`, the compile gate `compiled_model`, `form`,
+    `lone_threads` and `compiled`.
     """
 
     candidate: Candidate
@@ -55,6 +55,7 @@ class Context:
     clips: list[npt.NDArray[np.float32]] = field(default_factory=list)
     compiled_model: str = ""
     form: str = "plain"
+    lone_threads: int = 0
     compiled: dict[str, str | float | bool] = field(default_factory=dict)
 
     @property

@@ -36,6 +36,7 @@ def publish(context: Context, gates: tuple[GateDone, ...]) -> Path:
         compiled_model=context.compiled_model,
         level=candidate.compile,
         key=form_key(context.digest, candidate.compile),
+        lone_threads=context.lone_threads,
         load_bytes=context.load_bytes,
         gates=gates,
         compiled=context.compiled,

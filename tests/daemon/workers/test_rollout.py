@@ -13,6 +13,7 @@ from modelward.daemon.workers.rollout import (
     Fail,
     Figures,
     LeaveOut,
+    Pace,
     Policy,
     Prepare,
     Stage,
@@ -282,6 +283,10 @@ def test_without_a_bake_nobody_waits(stages: str, expected: str) -> None:
 # figures
 
 
+def figures(requests: int, errors: int, p95_seconds: float) -> Figures:
+    return Figures(requests, errors, Pace(requests, p95_seconds))
+
+
 def figured(new: Figures, old: Figures | None = None) -> tuple[WorkerView, ...]:
     moved = WorkerView("w1", Stage.MOVED, NOW - 4, figures=new)
     return (moved,) if old is None else (moved, WorkerView("w2", Stage.OLD, NOW - 90, figures=old))
@@ -290,31 +295,48 @@ def figured(new: Figures, old: Figures | None = None) -> tuple[WorkerView, ...]:
 @pytest.mark.parametrize(
     ("new", "old", "because"),
     [
-        (Figures(100, 0, 0.1), Figures(100, 0, 0.1), ""),
-        (Figures(100, 2, 0.1), Figures(100, 0, 0.1), ""),
-        (Figures(100, 3, 0.1), Figures(100, 0, 0.1), "3 of 100 requests failed (3.0%), 0.0% on the old version"),
-        (Figures(100, 12, 0.1), Figures(100, 10, 0.1), ""),
-        (Figures(100, 13, 0.1), Figures(100, 10, 0.1), "13 of 100 requests failed (13.0%), 10.0% on the old"),
-        (Figures(1, 1, 0.1), Figures(100, 0, 0.1), "1 of 1 requests failed (100.0%)"),
-        (Figures(0, 0, 0.0), Figures(100, 0, 0.1), ""),
+        (figures(100, 0, 0.1), figures(100, 0, 0.1), ""),
+        (figures(100, 2, 0.1), figures(100, 0, 0.1), ""),
+        (figures(100, 3, 0.1), figures(100, 0, 0.1), "3 of 100 requests failed (3.0%), 0.0% on the old version"),
+        (figures(100, 12, 0.1), figures(100, 10, 0.1), ""),
+        (figures(100, 13, 0.1), figures(100, 10, 0.1), "13 of 100 requests failed (13.0%), 10.0% on the old"),
+        (figures(1, 1, 0.1), figures(100, 0, 0.1), "1 of 1 requests failed (100.0%)"),
+        (figures(0, 0, 0.0), figures(100, 0, 0.1), ""),
         # p95: twice as much is too much, once there is enough to compare
-        (Figures(100, 0, 0.2), Figures(100, 0, 0.1), ""),
-        (Figures(100, 0, 0.21), Figures(100, 0, 0.1), "p95 210 ms, 100 ms on the old version, at most 2 times that"),
-        (Figures(19, 0, 0.9), Figures(100, 0, 0.1), ""),
-        (Figures(100, 0, 0.009), Figures(100, 0, 0.001), ""),
-        (Figures(100, 0, 0.5), Figures(100, 0, 0.0), ""),
+        (figures(100, 0, 0.2), figures(100, 0, 0.1), ""),
+        (figures(100, 0, 0.21), figures(100, 0, 0.1), "p95 210 ms, 100 ms on the old version, at most 2 times that"),
+        (figures(19, 0, 0.9), figures(100, 0, 0.1), ""),
+        (figures(100, 0, 0.009), figures(100, 0, 0.001), ""),
+        (figures(100, 0, 0.5), figures(100, 0, 0.0), ""),
         # too little from the old workers meanwhile: what they did before counts
-        (Figures(100, 0, 0.5), Figures(5, 0, 0.5), "p95 500 ms, 100 ms on the old version"),
-        (Figures(100, 0, 0.5), None, "p95 500 ms, 100 ms on the old version"),
+        (figures(100, 0, 0.5), figures(5, 0, 0.5), "p95 500 ms, 100 ms on the old version"),
+        (figures(100, 0, 0.5), None, "p95 500 ms, 100 ms on the old version"),
     ],
 )
 def test_it_may_do_only_so_much_worse_than_the_old_version(new: Figures, old: Figures | None, because: str) -> None:
-    found = worse(figured(new, old), Figures(1000, 0, 0.1), POLICY)
+    found = worse(figured(new, old), figures(1000, 0, 0.1), POLICY)
+    assert found.startswith(because) if because else found == ""
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "because"),
+    [
+        # the canary shared the machine, the others had it to themselves: that says nothing of the version
+        ((Pace(100, 0.4), Pace()), (Pace(), Pace(100, 0.1)), ""),
+        ((Pace(100, 0.4), Pace(19, 0.3)), (Pace(100, 0.4), Pace(100, 0.1)), ""),
+        ((Pace(100, 0.4), Pace(20, 0.3)), (Pace(100, 0.4), Pace(100, 0.1)), "p95 300 ms, 100 ms on the old version"),
+        ((Pace(100, 0.9), Pace(20, 0.1)), (Pace(100, 0.4), Pace(100, 0.1)), "p95 900 ms, 400 ms on the old version"),
+    ],
+)
+def test_runs_that_had_the_machine_to_themselves_are_compared_with_such_alone(
+    new: tuple[Pace, Pace], old: tuple[Pace, Pace], because: str
+) -> None:
+    found = worse(figured(Figures(100, 0, *new), Figures(100, 0, *old)), Figures(), POLICY)
     assert found.startswith(because) if because else found == ""
 
 
 def test_worse_figures_end_the_watch_early_before_and_after_the_link_moved() -> None:
-    workers = figured(Figures(100, 50, 0.1), Figures(100, 0, 0.1))
+    workers = figured(figures(100, 50, 0.1), figures(100, 0, 0.1))
     before = View(workers, now=NOW, started=NOW - 20)
     assert short(next_action(before, POLICY)).startswith("fail: 50 of 100 requests failed")
     assert short(next_action(replace(before, link_moved=True), POLICY)).startswith("fail: 50 of 100 requests failed")
@@ -323,8 +345,8 @@ def test_worse_figures_end_the_watch_early_before_and_after_the_link_moved() -> 
 
 def test_with_nothing_to_compare_errors_alone_speak() -> None:
     nothing = Figures()
-    assert worse(figured(Figures(100, 0, 9.9)), nothing, POLICY) == ""
-    assert worse(figured(Figures(100, 3, 0.1)), nothing, POLICY).startswith("3 of 100 requests failed")
+    assert worse(figured(figures(100, 0, 9.9)), nothing, POLICY) == ""
+    assert worse(figured(figures(100, 3, 0.1)), nothing, POLICY).startswith("3 of 100 requests failed")
 
 
 def test_asked_again_it_says_the_same() -> None:

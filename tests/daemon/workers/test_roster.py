@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelward.daemon.workers import roster
-from modelward.daemon.workers.rollout import Figures, Stage
+from modelward.daemon.workers.rollout import Figures, Pace, Stage
 from modelward.daemon.workers.roster import Event, Peer, hear
 from modelward.worker import protocol as p
 
@@ -37,7 +37,16 @@ def test_a_rollout_goes_through_its_stages_and_counts_from_the_swap() -> None:
     assert (w.serving, w.artifact) == V2
     hear(w, p.Beat(requests=45, errors=3, p95_seconds=0.2), 8.0)
     seen = roster.view(w, "r1", *V2)
-    assert (seen.figures, seen.since, seen.empty) == (Figures(5, 2, 0.2), 7.0, False)
+    assert (seen.figures, seen.since, seen.empty) == (Figures(5, 2, Pace(5, 0.2)), 7.0, False)
+
+
+def test_a_worker_that_tells_its_runs_is_judged_by_them_and_another_by_its_requests() -> None:
+    w = peer()
+    hear(w, p.Beat(requests=0), 1.0)
+    hear(w, p.Beat(requests=9, p95_seconds=0.3, shared=p.Pace(4, 0.2), lone=p.Pace(7, 0.1)), 2.0)
+    assert w.figures() == Figures(9, 0, Pace(4, 0.2), Pace(7, 0.1))
+    hear(w, p.Beat(requests=9, p95_seconds=0.3), 3.0)
+    assert w.figures() == Figures(9, 0, Pace(9, 0.3))
 
 
 def test_a_refusal_is_kept_with_its_reason_and_the_old_version_is_served_on() -> None:
@@ -148,11 +157,11 @@ def test_one_that_names_only_its_version_is_taken_at_its_word() -> None:
 def test_what_was_counted_before_it_joined_is_nobodys() -> None:
     w = peer()
     hear(w, p.Beat(requests=1000, errors=500), 0.0)
-    assert w.figures() == Figures(0, 0, 0.0)
+    assert w.figures() == Figures()
     hear(w, p.Beat(requests=1003, errors=501), 1.0)
-    assert w.figures() == Figures(3, 1, 0.0)
+    assert w.figures() == Figures(3, 1, Pace(3, 0.0))
     hear(w, p.Beat(requests=1, errors=0), 2.0)
-    assert w.figures() == Figures(0, 0, 0.0), "counters that go back count nothing"
+    assert w.figures() == Figures(), "counters that go back count nothing"
 
 
 def test_a_drained_worker_is_not_ready() -> None:

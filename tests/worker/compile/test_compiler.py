@@ -20,6 +20,7 @@ from modelward.worker.compile.graph import View
 from modelward.worker.compile.key import flags_in
 from modelward.worker.compile.requantise import multiplies_exactly
 from modelward.worker.compile.steps import STEPS, Step
+from modelward.worker.session import open_session
 
 HERE = flags_in(Path("/proc/cpuinfo").read_text())
 if not multiplies_exactly(HERE):
@@ -56,6 +57,26 @@ def test_exact_form_answers_unheard_clips_frame_for_frame(compile_it: Compile, v
     for seed, seconds in enumerate((0.3, 1.7, 6.0, 21.0)):
         feeds = tones.feeds(tones.features(tones.clip(seconds, 900 + seed)[0]), language=3, textnorm=14)
         assert ids(mapped, feeds) == ids(original, feeds)
+
+
+def test_more_threads_for_a_lone_run_are_proved_bit_for_bit(compile_it: Compile, tmp_path: Path) -> None:
+    compiled = compile_it(lone_threads=3)
+    assert (compiled.form, compiled.lone_threads) == ("exact", 3)
+    assert kept(compiled)[-1] == "3 threads for a lone run"
+    path = tmp_path / "out" / compiled.model_file
+    usual, lone = (open_session(path, threads=n, mapped=True, lone=n > 1) for n in (1, 3))
+    for seed, seconds in enumerate((0.1, 2.3, 28.0)):
+        feeds = tones.feeds(tones.features(tones.clip(seconds, 700 + seed)[0]), language=3, textnorm=14)
+        assert ids(lone, feeds) == ids(usual, feeds)
+
+
+@pytest.mark.parametrize("more", [{"lone_threads": 1}, {"lone_threads": 4, "threads": 4}, {"one_clip": False}])
+def test_no_more_threads_than_any_run_has_or_another_kind_of_model_need_no_proof(
+    compile_it: Compile, more: dict[str, Any]
+) -> None:
+    compiled = compile_it(**{"lone_threads": 4, **more})
+    assert compiled.lone_threads == 0
+    assert not [s for s in compiled.steps if "lone" in s.name]
 
 
 def test_fast_form_reads_the_clips_as_the_original_does(

@@ -46,7 +46,10 @@ class SlowModel:
     def options(self) -> Any:
         return SimpleNamespace(terminate=False)
 
-    def recognize(self, samples: Any, *, language: str, itn: bool, options: Any) -> str:
+    def lone_threads(self) -> int:
+        return 1
+
+    def recognize(self, samples: Any, threads: int = 1, *, language: str, itn: bool, options: Any) -> str:
         while not self.go.wait(0.005):
             if options.terminate:
                 self.terminated += 1

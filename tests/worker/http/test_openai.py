@@ -191,9 +191,9 @@ def test_a_stream_that_fails_on_its_way_says_so_and_counts_as_failed(tmp_path: P
         model = served.models["v1"]
         recognize = model.recognize
 
-        def once(samples: Any, **options: Any) -> str:
+        def once(samples: Any, threads: int, **options: Any) -> str:
             model.fails = len(model.said) == 1
-            return recognize(samples, **options)
+            return recognize(samples, threads, **options)
 
         model.recognize = once  # type: ignore[method-assign]
         answer = stream(served, 3)

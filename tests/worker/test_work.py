@@ -1,0 +1,73 @@
+"""With how many threads a piece of work runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from modelward.worker.slots import Slots
+from modelward.worker.work import Run, Work
+
+
+class Model:
+    """Says with how many threads it was run."""
+
+    def __init__(self, lone_threads: int) -> None:
+        self.ready, self.asked = lone_threads, 0
+
+    def lone_threads(self) -> int:
+        self.asked += 1
+        return self.ready
+
+    def run(self, threads: int) -> int:
+        return threads
+
+
+async def runs(model: Model, at_once: int, *, slots: int = 2, idle: bool = True, others: int = 0) -> list[int]:
+    """What `at_once` pieces of work ran with, while `others` of another worker run."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "slots")
+        path.touch()
+        os.truncate(path, slots)
+        heard: list[Run] = []
+        mine, sibling = Slots(str(path)), Slots(str(path))
+        work = Work(
+            queue=9, upload_bytes=1, audio_bytes=1, slots=(mine, Slots()), ran=heard.append, idle=lambda threads: idle
+        )
+        try:
+            for _ in range(others):
+                await sibling.turn()
+            found = await asyncio.gather(*(work.infer(model.run, model.lone_threads) for _ in range(at_once)))
+            assert [run.threads for run in heard] == list(found)
+            return list(found)
+        finally:
+            sibling.close()
+            work.close()
+
+
+@pytest.mark.parametrize(
+    ("lone_threads", "at_once", "options", "wanted"),
+    [
+        (2, 1, {}, [2]),
+        (1, 1, {}, [1]),  # none ready, or none proved
+        (2, 1, {"idle": False}, [1]),  # other programs want the processors
+        (2, 1, {"others": 1}, [1]),  # another worker runs something
+        (2, 1, {"slots": 1}, [1]),  # one worker is to use one processor
+        (3, 1, {}, [1]),  # proved with more than there are workers by now
+        (2, 2, {}, [2, 1]),
+    ],
+)
+def test_more_threads_are_for_what_has_the_machine_to_itself(
+    lone_threads: int, at_once: int, options: dict[str, int], wanted: list[int]
+) -> None:
+    assert asyncio.run(runs(Model(lone_threads), at_once, **options)) == wanted  # type: ignore[arg-type]
+
+
+def test_a_model_is_not_opened_again_for_who_is_never_alone() -> None:
+    model = Model(2)
+    asyncio.run(runs(model, 1, others=1))
+    assert model.asked == 0

@@ -1,0 +1,45 @@
+"""Whether the machine has processors to spare just now: the kernel's own count of who wants one.
+
+Invariant: what can't be read means no.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+LOADAVG: Final = Path("/proc/loadavg")
+LOOKS: Final = 3  # whoever handed us the work is often still on its way to sleep at the first
+BETWEEN_SECONDS: Final = 0.0003
+_never: Final = threading.Event()
+
+
+def has_room(threads: int, *, runnable: int, processors: int) -> bool:
+    """Whether `threads` of us fit beside the others that want to run; `runnable` counts them and one of us.
+
+    Of many processors some are always in use for a moment: a quarter of them may be. Pure.
+    """
+    others = max(0, runnable - 1)
+    return others <= processors - threads + processors // 4
+
+
+def idle(threads: int, path: Path = LOADAVG) -> bool:
+    """Whether that many threads of this process would have a processor each. Takes up to a millisecond: not for the
+    event loop."""
+    processors = len(os.sched_getaffinity(0))
+    for look in range(LOOKS):
+        if look:
+            _never.wait(BETWEEN_SECONDS)
+        if has_room(threads, runnable=runnable(path), processors=processors):
+            return True
+    return False
+
+
+def runnable(path: Path = LOADAVG) -> int:
+    """How many threads of the machine run or want to, with the one that asks (proc(5)); many where it does not say."""
+    try:
+        return int(path.read_text().split()[3].partition("/")[0])
+    except (OSError, IndexError, ValueError):
+        return 1 << 30
