@@ -6,6 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.bench import sums
+from tests.bench.precision import Precision, picture
+
+LONG_SECONDS = 60.0
+_WEIGHTS: dict[Precision, str] = {
+    "int8": "The usual unsigned int8 file, which our workers run as it was compiled for this processor.\n",
+    "fp32": "The file before it was made smaller: 32-bit floats, 937 MB. The same clips and clients, in one turn.\n",
+}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -16,12 +23,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def length(seconds: float) -> str:
-    return f"{seconds / 60:g} min" if seconds > 60 else f"{seconds:g} s"
+    return f"{seconds / 60:g} min" if seconds > LONG_SECONDS else f"{seconds:g} s"
 
 
-def serving(section: dict[str, Any]) -> str:
+def serving(precision: Precision, section: dict[str, Any]) -> str:
     facts, cells = section["systems"], section["cells"]
-    parts = ["![Clips a second of each server](images/bench-serving.svg)\n", _setups(facts)]
+    parts = [_WEIGHTS[precision], f"![Clips a second of each server, {precision}](images/{picture(precision)})\n"]
+    parts.append(_setups(facts))
+    if any(cell["clip_seconds"] > LONG_SECONDS for cell in cells):
+        parts.append("Clips of ten minutes have one turn, in which each client asks for one.\n")
     for seconds in sorted({cell["clip_seconds"] for cell in cells}):
         mine = [cell for cell in cells if cell["clip_seconds"] == seconds]
         parts.append(f"### Clips of {length(seconds)}\n\n" + _clip(facts, mine))
