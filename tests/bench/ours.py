@@ -101,10 +101,11 @@ class Modelward:
         return [process.pid, *sorted(child.pid for child in below)]
 
     def artifact(self) -> Path:
-        """The compiled form that the workers have open."""
-        found = sorted((self.root / "cache").rglob("artifact.json"))
+        """The form that the workers have open: equal weights may be compiled otherwise, by what was faster then."""
+        live = self.house.link.resolve().name
+        found = sorted((self.root / "cache").rglob(f"{live}-*/artifact.json"))
         if not found:
-            raise RuntimeError("cannot measure: no version was compiled")
+            raise RuntimeError(f"cannot measure: {live} was not compiled")
         return found[0].parent
 
     def stop(self) -> None:
