@@ -34,10 +34,10 @@ CELLS: dict[Precision, list[Cell]] = {
         *_short(10.0, 3, {1: 6, 4: 16, 16: 32}),
         *_short(30.0, 2, {1: 3, 4: 8, 16: 16}),
         Cell(600.0, 1, 1),
-        *(Cell(600.0, clients, clients, limits=LIMITS[:1]) for clients in (4,)),
+        *(Cell(600.0, clients, clients, limits=LIMITS[:1]) for clients in (4, 16)),
     ],
     "fp32": [
-        *_short(5.0, 1, {1: 6, 4: 12, 16: 24}),
+        *_short(5.0, 2, {1: 6, 4: 12, 16: 24}),
         *_short(10.0, 1, {1: 4, 4: 8, 16: 16}),
         *_short(30.0, 1, {1: 2, 4: 4, 16: 16}),
         Cell(600.0, 1, 1, limits=LIMITS[:1]),

@@ -42,9 +42,9 @@ class Plan:
 
     def modelward(self, workers: int = CORES, precision: Precision = "int8") -> Modelward:
         """Each precision has a world of its own."""
-        house = self.root / (
-            ("small-house" if self.quick else "house") + ("" if precision == "int8" else f"-{precision}")
-        )
+        house = self.root / ("small-house" if self.quick else "house")
+        if precision != "int8":
+            house = house.with_name(f"{house.name}-{precision}")
         if self.quick:
             return Modelward(house, self.model, None, workers, precision)
         made = venvs.environment(self.root / "venvs", "modelward", venvs.ours())

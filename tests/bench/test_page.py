@@ -118,9 +118,9 @@ def test_every_length_is_measured_in_either_precision_and_all_clients_have_work(
     assert len({(one.seconds, one.clients) for one in found}) == len(found)
 
 
-def test_ten_minute_clips_are_asked_once_by_each_client() -> None:
+def test_ten_minute_clips_are_asked_once_by_each_of_sixteen_clients() -> None:
     long = cells.wanted(cells.CELLS["int8"], [600.0])
-    assert [(one.clients, one.requests) for one in long] == [(1, 1), (4, 4)]
+    assert [(one.clients, one.requests) for one in long] == [(1, 1), (4, 4), (16, 16)]
 
 
 def test_clips_of_a_length_that_is_not_measured_are_refused() -> None:
