@@ -102,7 +102,7 @@ def _serving(precision: Precision, cells: list[dict[str, Any]]) -> list[Aim]:
         ("share", "Clips a second, share of ONNX Runtime alone on our artifact", shares, SHARE),
     ):
         if values and precision == "int8":
-            found.append(Aim(name, what, f"at least {aim}", _range(values), min(values) >= aim))
+            found.append(Aim(name, f"{what}, {precision}", f"at least {aim}", _range(values), min(values) >= aim))
         elif values:
             found.append(Aim(f"{name}-{precision}", f"{what}, {precision}", NO_AIM, _range(values), None))
     return found
