@@ -32,7 +32,7 @@ check: .venv/stamp
 RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
 BENCH := $(RUN) -m tests.bench
 
-bench: .venv/stamp  ## modelward beside the others, into docs/benchmarks.md, and what compiling gains; half an hour
+bench: .venv/stamp  ## modelward beside the others in int8 and fp32, into docs/benchmarks.md, and what compiling gains; 70 minutes
 	$(BENCH) --prepare
 	$(BENCH)
 	$(RUN) tests/bench/compile_bench.py /var/tmp/modelward-bench/compile

@@ -17,9 +17,11 @@ from typing import Any
 
 from tests.bench import facts, page
 from tests.bench.plan import Plan
+from tests.bench.precision import FILE, SECTION
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = ("serving", "sharing", "replacing", "memory", "idle", "rotation", "sweep")
+SERVING = tuple(SECTION.values())
+SECTIONS = (*SERVING, "sharing", "replacing", "memory", "idle", "rotation", "sweep")
 
 
 def main() -> None:
@@ -28,8 +30,10 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="the small model and few rounds: shows that the bench works"
     )
-    parser.add_argument("--long", action="store_true", help="of serving, ten-minute clips from four clients, no more")
-    parser.add_argument("--clips", default="", help="of serving, the clip lengths to measure, in seconds")
+    parser.add_argument("--clips", default="", help="of serving and no other, the clip lengths to measure, in seconds")
+    parser.add_argument(
+        "--long", action="store_const", dest="clips", const="600", help="the ten-minute clips: half of serving's time"
+    )
     parser.add_argument("--peers", default="", help="of replacing, the servers to measure")
     parser.add_argument(
         "--prepare", action="store_true", help="make model, compiled versions and environments, no more"
@@ -39,14 +43,14 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures, page and pictures go")
     options = parser.parse_args()
     clips = tuple(float(value) for value in options.clips.split(",") if value)
-    plan = Plan(options.dir, options.quick, options.long, clips, tuple(filter(None, options.peers.split(","))))
+    plan = Plan(options.dir, options.quick, clips, tuple(filter(None, options.peers.split(","))))
     if options.prepare:
         prepare(plan)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped then too
     results = page.load(options.docs)
     if not options.render:
-        wanted = [name for name in options.only.split(",") if name] or list(SECTIONS)
+        wanted = [name for name in options.only.split(",") if name] or list(SERVING if clips else SECTIONS)
         for name in wanted:
             results[name] = page.merged(results.get(name), run(plan, name))
             page.save(options.docs, results)
@@ -55,7 +59,7 @@ def main() -> None:
 
 def run(plan: Plan, name: str) -> dict[str, Any]:
     """One section's figures, with what was measured where and how long it took."""
-    section = importlib.import_module(f"tests.bench.sections.{name}")
+    section = importlib.import_module(f"tests.bench.sections.{name.replace('-', '_')}")
     began = time.monotonic()
     try:
         figures = section.measure(plan)
@@ -70,11 +74,12 @@ def prepare(plan: Plan) -> None:
     from tests.bench.clips import pool
     from tests.bench.peers import all_peers
 
-    ours = plan.modelward()
-    try:
-        ours.start(pool(1.0)[0])
-    finally:
-        ours.stop()
+    for precision in FILE:
+        ours = plan.modelward(precision=precision)
+        try:
+            ours.start(pool(1.0)[0])
+        finally:
+            ours.stop()
     for peer in all_peers():
         made = plan.environment(peer)
         print(f"{peer.title}: {made.because or made.versions(peer.requirements)}")

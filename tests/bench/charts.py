@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.bench import sums, svg
+from tests.bench.precision import SECTION, Precision, picture
 from tests.bench.tables import length
 from tests.bench.timeline import timeline
 
@@ -15,8 +16,9 @@ TRACE_SECONDS = 4.0
 def pictures(results: dict[str, Any]) -> dict[str, str]:
     """File name → SVG, of the sections that were measured."""
     found = {}
-    if "serving" in results:
-        found["bench-serving.svg"] = _serving(results["serving"])
+    for precision, section in SECTION.items():
+        if section in results:
+            found[picture(precision)] = _serving(precision, results[section])
     if "sharing" in results:
         found["bench-sharing.svg"] = _sharing(results["sharing"])
     if "replacing" in results:
@@ -24,7 +26,7 @@ def pictures(results: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _serving(section: dict[str, Any]) -> str:
+def _serving(precision: Precision, section: dict[str, Any]) -> str:
     """Seconds of audio transcribed a second: clips of all lengths on one scale."""
     cells = [cell for cell in section["cells"] if cell["clients"] == CLIENTS]
     series: dict[str, list[float | None]] = {}
@@ -38,7 +40,7 @@ def _serving(section: dict[str, Any]) -> str:
         series[facts["title"]] = [s.median * scale if s else None for s, scale in pairs]
         edges[facts["title"]] = [(s.low * scale, s.high * scale) if s else None for s, scale in pairs]
     groups = [f"clips of {length(cell['clip_seconds'])}" for cell in cells]
-    title = f"Serving {CLIENTS} clients"
+    title = f"Serving {CLIENTS} clients, {precision}"
     return svg.bars(title, "seconds of audio a second", groups, series, decimals=0, spread=edges)
 
 

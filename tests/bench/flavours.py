@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 
 PIECES_MODEL = "chn_jpn_yue_eng_ko_spectok.bpe.model"
-FILES = ("model_quant.onnx", "am.mvn", "tokens.json", "tokens.txt", "config.yaml", PIECES_MODEL)
+BESIDE = ("am.mvn", "tokens.json", "tokens.txt", "config.yaml", PIECES_MODEL)
 _NORMAL, _UNKNOWN, _CONTROL = 1, 2, 3
 _LANGUAGES = {"auto": 0, "zh": 3, "en": 4, "yue": 7, "ja": 11, "ko": 12}
 

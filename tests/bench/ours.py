@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psutil
 from tests.bench.clips import FORM_TYPE, Clip
-from tests.bench.flavours import FILES
+from tests.bench.flavours import BESIDE
 from tests.bench.load import Answer, post
 from tests.bench.peers.peer import CORES
+from tests.bench.precision import FILE, Precision
 from tests.house import House, free_port
 from tests.support import eventually
 
@@ -23,15 +24,18 @@ VERSIONS = ("bench-v1", "bench-v2")
 JUDGING_SECONDS = 900.0
 
 
-def versions(root: Path, model: Path) -> list[Path]:
-    """Two versions with the same weights below `root`, made from `model` where they are not there yet."""
+def versions(root: Path, model: Path, precision: Precision = "int8") -> list[Path]:
+    """Two versions with the same weights below `root`, made from `model` where they are not there yet.
+
+    Each has one file of weights, so that nobody can serve another.
+    """
     made = []
     for name in VERSIONS:
         target = root / name
         if not target.exists():
             aside = root / f".{name}"
             aside.mkdir(parents=True, exist_ok=True)
-            for file in FILES:
+            for file in (FILE[precision], *BESIDE):
                 shutil.copy(model / file, aside / file)
             (aside / "NOTE").write_text(name)
             aside.rename(target)
@@ -57,11 +61,12 @@ class Modelward:
     model: Path
     python: Path | None = None
     workers: int = CORES
+    precision: Precision = "int8"
     name: str = "modelward"
     house: House = field(init=False)
 
     def __post_init__(self) -> None:
-        versions(self.root / "models", self.model)
+        versions(self.root / "models", self.model, self.precision)
         settings: dict[str, dict[str, object]] = {
             "models": {"settle": "2s", "rescan": "5s"},
             "validation": {"compile": "exact", "timeout": 600, "golden": ""},
@@ -96,10 +101,11 @@ class Modelward:
         return [process.pid, *sorted(child.pid for child in below)]
 
     def artifact(self) -> Path:
-        """The compiled form that the workers have open."""
-        found = sorted((self.root / "cache").rglob("artifact.json"))
+        """The form that the workers have open: equal weights may be compiled otherwise, by what was faster then."""
+        live = self.house.link.resolve().name
+        found = sorted((self.root / "cache").rglob(f"{live}-*/artifact.json"))
         if not found:
-            raise RuntimeError("cannot measure: no version was compiled")
+            raise RuntimeError(f"cannot measure: {live} was not compiled")
         return found[0].parent
 
     def stop(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tests.bench import tables
 from tests.bench.aims import aims, causes
+from tests.bench.precision import SECTION
 
 HEAD = """# Benchmarks
 
@@ -14,13 +17,14 @@ page anew and writes it; a single section: `python -m tests.bench --only idle`. 
 [benchmarks.json](benchmarks.json) and nothing else.
 
 Everybody serves the same model: SenseVoice-small's graph with generated weights in its real sizes (234 M parameters,
-the usual unsigned int8 file of 241 MB, taught to hear telephone keys), the same clips from the same clients, each
-request on a connection of its own. Servers take turns within one run and ratios are taken turn by turn. A figure is
-the median of its rounds, with the smallest and largest behind it. Clients run on the same machine.
+taught to hear telephone keys), as the usual unsigned int8 file of 241 MB where nothing else is said; the same clips
+from the same clients, each request on a connection of its own. Servers take turns within one run and ratios are taken
+turn by turn. A figure is the median of its rounds, with the smallest and largest behind it. Clients run on the same
+machine.
 """
 
-SECTIONS = {
-    "serving": ("Serving", tables.serving),
+SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    **{SECTION[one]: (f"Serving, {one}", partial(tables.serving, one)) for one in SECTION},
     "sharing": ("Two workers, four clients", tables.sharing),
     "replacing": ("Replacing the model under load", tables.replacing),
     "memory": ("Memory", tables.memory),
@@ -30,9 +34,12 @@ SECTIONS = {
 }
 
 
+MET = {True: "yes", False: "**no**", None: "–"}
+
+
 def page(results: dict[str, Any]) -> str:
     """The whole page; sections that were not measured are left out."""
-    parts = [HEAD, _aims(results)]
+    parts = [HEAD, aims_table(results)]
     number = 0
     for name, (title, body) in SECTIONS.items():
         if name in results:
@@ -41,13 +48,14 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
 
-def _aims(results: dict[str, Any]) -> str:
+def aims_table(results: dict[str, Any]) -> str:
+    """What was aimed at beside what was measured, and why they differ."""
     found = aims(results)
     if not found:
         return ""
-    rows = [(aim.what, aim.aim, aim.measured, "yes" if aim.met else "**no**") for aim in found]
+    rows = [(aim.what, aim.aim, aim.measured, MET[aim.met]) for aim in found]
     text = "## Aims\n\n" + tables.table(("", "aim", "measured", "met"), rows)
-    why = causes(results, {aim.name for aim in found if not aim.met})
+    why = causes(results, {aim.name for aim in found if aim.met is False})
     return text + "".join(f"\n- {cause}" for cause in why) + ("\n" if why else "")
 
 

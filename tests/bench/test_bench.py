@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from tests.bench import page, render
+from tests.bench.precision import FILE, SECTION
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "serving,sharing,rotation"]
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "serving,serving-fp32,sharing,rotation"]
     done = subprocess.run(
         [*command, "--dir", str(tmp_path / "kept"), "--docs", str(tmp_path / "docs")],
         cwd=ROOT,
@@ -27,12 +28,16 @@ def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_pat
     assert done.returncode == 0, done.stderr
     results = page.load(tmp_path / "docs")
     assert (tmp_path / "docs" / page.PAGE).read_text(encoding="utf-8") == render.page(results)
-    for one in results["serving"]["cells"]:
-        for name in ("modelward", "flask", "bare"):
-            (turn,) = one["systems"][name]
-            assert turn["failed"] == 0, name
-            assert turn["error_rate"] < 0.05, name
-    assert "missing" in results["serving"]["systems"]["sherpa"]
+    for section in SECTION.values():
+        for one in results[section]["cells"]:
+            for name in ("modelward", "flask", "bare"):
+                (turn,) = one["systems"][name]
+                assert turn["failed"] == 0, (section, name)
+                assert turn["error_rate"] < 0.05, (section, name)
+        assert "missing" in results[section]["systems"]["sherpa"]
+    for precision, house in (("int8", "small-house"), ("fp32", "small-house-fp32")):
+        graphs = {path.name for path in (tmp_path / "kept" / house / "models").rglob("*.onnx")}
+        assert graphs == {FILE[precision]}, "there is one file to serve"
     (shared,) = results["sharing"]["loads"].values()
     assert sum(shared["runs"].values()) == len(shared["trace"]) == 8
     assert 0 < shared["work_seconds"] <= 2 * max(ended for *_, ended in shared["trace"])

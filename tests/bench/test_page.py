@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from tests.bench import charts, load, page, render, sums, svg, tables, venvs
+from tests.bench import cells, charts, load, page, precision, render, sums, svg, venvs
 from tests.bench.aims import aims
 from tests.bench.clips import Clip, error_rate, pool
 from tests.bench.timeline import BAR, timeline
@@ -75,10 +75,57 @@ def test_nothing_is_left_of_a_section_that_was_measured_whole() -> None:
     assert page.merged(before, now) == now
 
 
+SERVED = {"cells": [cell(5.0, 4, modelward=[10], other=[5], bare=[10])]}
+
+
 def test_a_missed_aim_is_said() -> None:
-    found = aims({"serving": {"cells": [cell(5.0, 4, modelward=[10], other=[5], bare=[10])]}})
+    found = aims({"serving": SERVED})
     assert [(aim.name, aim.met) for aim in found] == [("factor", False), ("share", True)]
-    assert "**no**" in tables.table(("",), [["**no**"]])
+    assert "**no**" in render.aims_table({"serving": SERVED})
+
+
+def test_what_is_gained_on_floats_is_said_without_an_aim() -> None:
+    found = aims({"serving-fp32": SERVED})
+    assert [(aim.name, aim.met) for aim in found] == [("factor-fp32", None), ("share-fp32", None)]
+    assert "| said, no aim | 2.00 to 2.00 | – |" in render.aims_table({"serving-fp32": SERVED})
+
+
+def test_each_precision_has_a_section_and_a_picture_of_its_own() -> None:
+    machine = {"processor": "", "flags": [], "cores": 2, "memory_gib": 1, "kernel": "", "python": "", "libc": ""}
+    systems = {name: {"title": name} for name in ("modelward", "other", "bare")}
+    section = {**SERVED, "systems": systems, "runs": [], "machine": {**machine, "versions": {}}}
+    results = dict.fromkeys(precision.SECTION.values(), section)
+    text = render.page(results)
+    for one in precision.FILE:
+        assert f". Serving, {one}\n" in text
+        assert f"(images/{precision.picture(one)})" in text
+        assert f"Serving 4 clients, {one}" in charts.pictures(results)[precision.picture(one)]
+
+
+def test_a_version_is_served_in_the_precision_of_its_file(tmp_path: Path) -> None:
+    for one, file in precision.FILE.items():
+        (tmp_path / one).mkdir()
+        (tmp_path / one / file).touch()
+        assert precision.of(tmp_path / one) == one
+
+
+@pytest.mark.parametrize("served", precision.FILE)
+def test_every_length_is_measured_in_either_precision_and_all_clients_have_work(served: precision.Precision) -> None:
+    found = cells.CELLS[served]
+    assert {one.seconds for one in found} == {5.0, 10.0, 30.0, 600.0}
+    assert {one.clients for one in found} == {1, 4, 16}
+    assert all(one.requests >= one.clients and "bare" in one.limits for one in found)
+    assert len({(one.seconds, one.clients) for one in found}) == len(found)
+
+
+def test_ten_minute_clips_are_asked_once_by_each_of_sixteen_clients() -> None:
+    long = cells.wanted(cells.CELLS["int8"], [600.0])
+    assert [(one.clients, one.requests) for one in long] == [(1, 1), (4, 4), (16, 16)]
+
+
+def test_clips_of_a_length_that_is_not_measured_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no clips of 7 s, only of 5, 10, 30, 600"):
+        cells.wanted(cells.CELLS["int8"], [7.0])
 
 
 @pytest.mark.parametrize(

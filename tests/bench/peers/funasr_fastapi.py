@@ -9,6 +9,7 @@ import re
 import sys
 
 from tests.bench.peers.peer import CORES, Peer, asked_by_form, itself
+from tests.bench.precision import of
 
 WINDOW = 30 * 16000
 
@@ -23,7 +24,7 @@ def create_app():
     from funasr_onnx import SenseVoiceSmall
 
     directory = Path(os.environ["BENCH_LINK"]).resolve()
-    model = SenseVoiceSmall(str(directory), batch_size=1, quantize=True, intra_op_num_threads=1)
+    model = SenseVoiceSmall(str(directory), batch_size=1, quantize=of(directory) == "int8", intra_op_num_threads=1)
     app = FastAPI()
 
     @app.post("/api/predict")

@@ -1,6 +1,6 @@
 """The recogniser that the general model servers are given: one ONNX Runtime session, features before it, text after.
 
-What somebody writes who serves the published int8 file by himself: loaded as it is, every graph optimisation, long
+What somebody writes who serves the published file by himself: loaded as it is, every graph optimisation, long
 clips cut every 30 s. Front end and decoding are modelward's own code, so that only the serving differs.
 """
 

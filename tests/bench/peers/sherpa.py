@@ -14,6 +14,7 @@ import struct
 from tests.bench.clips import Clip
 from tests.bench.load import TIMEOUT_SECONDS, Answer, Failed
 from tests.bench.peers.peer import CORES, Peer, Place
+from tests.bench.precision import FILE, of
 
 RATE = 16000
 WINDOW = 30 * RATE
@@ -27,7 +28,7 @@ def command(place: Place) -> list[str]:
         f"--num-work-threads={place.workers}",
         "--num-threads=1",
         f"--tokens={version / 'tokens.txt'}",
-        f"--sense-voice-model={version / 'model_quant.onnx'}",
+        f"--sense-voice-model={version / FILE[of(version)]}",
         f"--log-file={place.scratch / 'log.txt'}",
     ]
 

@@ -12,43 +12,37 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.bench import load, peers, trees
+from tests.bench import cells, load, peers, trees
 from tests.bench.bare import Bare
+from tests.bench.cells import Cell
 from tests.bench.clips import pool
 from tests.bench.ours import Modelward
 from tests.bench.peers.peer import CORES
 from tests.bench.plan import Plan
+from tests.bench.precision import SECTION, Precision
 from tests.bench.servers import Server, placed
+from tests.bench.sums import LIMITS
 
 PEERS = ("funasr_fastapi", "sherpa", "flask_lock")
-# clip seconds → clients → requests a turn
-CELLS = {
-    5.0: {1: 8, 4: 24, 16: 48},
-    10.0: {1: 6, 4: 16, 16: 32},
-    30.0: {1: 3, 4: 8, 16: 16},
-    600.0: {1: 1},
-}
-LONG_CELLS = {600.0: {4: 4}}  # five minutes; with 16 clients it would be half an hour
-ROUNDS = {5.0: 3, 10.0: 3, 30.0: 2, 600.0: 1}
-QUICK_CELLS = {1.0: {1: 2, 4: 4}}
+PIECE_SECONDS = 30.0  # nobody runs more of a clip at once
 
 Turn = Callable[[float, int, int], dict[str, Any]]
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, precision: Precision = "int8") -> dict[str, Any]:
     """{"cells": [{"clip_seconds", "clients", "systems": {name: [turn of each round]}}], "systems": {name: facts}}."""
-    cells = QUICK_CELLS if plan.quick else LONG_CELLS if plan.long else CELLS
-    cells = {seconds: amounts for seconds, amounts in cells.items() if not plan.clips or seconds in plan.clips}
+    asked = cells.QUICK if plan.quick else cells.wanted(cells.CELLS[precision], plan.clips)
     with ExitStack() as stack:
-        facts, turns = _start(plan, stack, min(cells))
-        found = []
-        for seconds, amounts in cells.items():
-            for turn in turns.values():
-                if seconds <= 60:
-                    turn(seconds, CORES, len(pool(seconds)))  # not counted: pages and caches are in place after it
+        facts, turns = _start(plan, precision, stack, {name for cell in asked for name in cell.limits})
+        found: list[dict[str, Any]] = []
+        warm: set[float] = set()
+        for cell in asked:
+            if (length := min(cell.seconds, PIECE_SECONDS)) not in warm:
+                for turn in turns.values():
+                    turn(length, CORES, len(pool(length)))  # not counted: pages and caches are in place after it
+                warm.add(length)
             try:
-                for clients, requests in amounts.items():
-                    found.append(_cell(plan, turns, seconds, clients, requests))
+                found.append(_cell(SECTION[precision], turns, cell))
             except SystemExit:  # told to end: what is whole is kept
                 if not found:
                     raise
@@ -56,9 +50,11 @@ def measure(plan: Plan) -> dict[str, Any]:
     return {"systems": facts, "cells": found}
 
 
-def _start(plan: Plan, stack: ExitStack, shortest: float) -> tuple[dict[str, Any], dict[str, Turn]]:
-    first = pool(shortest)[0]
-    ours = plan.modelward()
+def _start(
+    plan: Plan, precision: Precision, stack: ExitStack, limits: set[str]
+) -> tuple[dict[str, Any], dict[str, Turn]]:
+    first = pool(1.0)[0]
+    ours = plan.modelward(precision=precision)
     stack.callback(ours.stop)
     ours.start(first)
     link = ours.house.models / "current"
@@ -84,6 +80,8 @@ def _start(plan: Plan, stack: ExitStack, shortest: float) -> tuple[dict[str, Any
         ("pipeline", "the same, with features and text", artifact, True, "pipeline"),
         ("bare-original", "ONNX Runtime alone, the file as it came", link.resolve(), False, "session"),
     ):
+        if name not in limits:
+            continue
         bare = Bare(Path(directory), mapped, mode, CORES)
         stack.callback(bare.stop)
         turns[name] = bare.start().turn
@@ -101,13 +99,13 @@ def _asked(server: Modelward | Server) -> Turn:
     return turn
 
 
-def _cell(plan: Plan, turns: dict[str, Turn], seconds: float, clients: int, requests: int) -> dict[str, Any]:
-    systems: dict[str, list[dict[str, Any]]] = {name: [] for name in turns}
-    for number in range(1 if plan.quick else ROUNDS[seconds]):
-        names = list(turns)
+def _cell(section: str, turns: dict[str, Turn], cell: Cell) -> dict[str, Any]:
+    names = [name for name in turns if name not in LIMITS or name in cell.limits]
+    systems: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for number in range(cell.rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
-            systems[name].append(turns[name](seconds, clients, requests))
+            systems[name].append(turns[name](cell.seconds, cell.clients, cell.requests))
         said = ", ".join(f"{name} {rounds[-1]['clips_per_second']:.2f}" for name, rounds in systems.items())
-        print(f"serving {seconds:g} s, {clients} clients: {said}", file=sys.stderr, flush=True)
-    return {"clip_seconds": seconds, "clients": clients, "systems": systems}
+        print(f"{section} {cell.seconds:g} s, {cell.clients} clients: {said}", file=sys.stderr, flush=True)
+    return {"clip_seconds": cell.seconds, "clients": cell.clients, "systems": systems}
