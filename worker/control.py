@@ -19,7 +19,8 @@ import structlog
 
 from . import protocol as p
 from .counters import Counters
-from .engine import CannotLoad, Engine, GivenUp, Loaded
+from .engine import CannotLoad, Engine, GivenUp
+from .models import Loaded
 from .release import RELEASE
 
 FIRST_WAIT_SECONDS: Final = 0.1

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 
 from .memory import trim
-from .models import Model
+from .models import Load, Loaded
 
 ABANDONED_LOADS: Final = 2
 # Requests first, but not by much: a loading thread that starves while it holds the interpreter's lock keeps the
@@ -40,19 +40,6 @@ class GivenUp(CannotLoad):
 
 class NoModel(Exception):
     """Nothing is served yet."""
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A version in memory, warm. A request keeps the one it began with."""
-
-    version: str
-    digest: str
-    artifact: str
-    model: Model
-
-
-Load = Callable[[str, str], Loaded]  # version, artifact directory; may raise anything
 
 
 @dataclass(eq=False)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,6 @@ import numpy.typing as npt
 from .artifact import Artifact, read_artifact
 from .machine import form_key
 from .protocol import WorkerSettings
-
-if TYPE_CHECKING:
-    from .engine import Loaded
 
 Samples = npt.NDArray[np.float32]
 
@@ -55,6 +53,19 @@ class Speech(Model, Protocol):
         """Something with an attribute `terminate` that other threads may set."""
 
 
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A version in memory, warm. A request keeps the one it began with."""
+
+    version: str
+    digest: str
+    artifact: str
+    model: Model
+
+
+Load = Callable[[str, str], Loaded]  # version, artifact directory; may raise anything
+
+
 class UnknownKind(ValueError):
     """No module serves this kind of model."""
 
@@ -63,7 +74,7 @@ KINDS: Final = {"sensevoice": ".speech", "tensor": ".tensor"}
 SPEECH_KINDS: Final = frozenset({"sensevoice"})
 
 
-def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: None) -> Callable[[str, str], Loaded]:
+def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: None) -> Load:
     """A function (version, artifact directory) -> Loaded for the settings' kind.
 
     `say` hears when a compiled form can't be used and the version is served as it came.
@@ -73,7 +84,6 @@ def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: N
     if settings.kind not in KINDS:
         raise UnknownKind(f"cannot serve kind {settings.kind!r}; known: {', '.join(sorted(KINDS))}")
     module = importlib.import_module(KINDS[settings.kind], __package__)
-    from .engine import Loaded
 
     def load(version: str, directory: str) -> Loaded:
         artifact = read_artifact(Path(directory))

@@ -17,10 +17,11 @@ from typing import Final
 from .connection import Limits
 from .control import Control
 from .counters import Counters
-from .engine import Engine, Load
+from .engine import Engine
 from .http.app import build_app
 from .http.auth import Gate
 from .logs import Logs
+from .models import Load
 from .protocol import SLOT_FILES, WorkerSettings
 from .serve import Front
 from .service import Service

@@ -12,8 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from .audio import decode
-from .engine import Loaded
-from .models import Samples, Speech
+from .models import Loaded, Samples, Speech
 from .sensevoice.transcript import join_texts
 from .work import Work
 

@@ -64,7 +64,7 @@ def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
         found.append(
             "The factor over the others is that of the compiled form, and that depends on the processor: ONNX Runtime"
             f" alone is {min(gains):.2f} to {max(gains):.2f} times as fast on it as on the file as it came here; on a"
-            " Xeon with AMX it was about 3 times. With one client, Flask gives a clip all cores and we give it one."
+            " Xeon with AMX it was about 3 times. With one client, Flask and we give a clip all cores."
         )
     if "share" in missed and whole:
         found.append(

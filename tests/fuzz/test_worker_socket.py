@@ -29,8 +29,9 @@ from modelward.worker import protocol as p
 from modelward.worker.attach import attach
 from modelward.worker.control import Control
 from modelward.worker.counters import Counters
-from modelward.worker.engine import Engine, Loaded
+from modelward.worker.engine import Engine
 from modelward.worker.exposition import Exposition
+from modelward.worker.models import Loaded
 
 FROM_WORKER = (
     {"type": "hello", "protocol": 1, "pid": 7, "name": "webui", "attached": True, "serving": "v1", "artifact": "/a"},

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from modelward.worker.engine import ABANDONED_LOADS, LOAD_NICENESS, CannotLoad, Engine, Loaded, NoModel
+from modelward.worker.engine import ABANDONED_LOADS, LOAD_NICENESS, CannotLoad, Engine, NoModel
+from modelward.worker.models import Loaded
 
 
 class TinyModel:

@@ -8,8 +8,7 @@ import threading
 import wave
 from typing import Any, cast
 
-from modelward.worker.engine import Loaded
-from modelward.worker.models import Model
+from modelward.worker.models import Loaded, Model
 from modelward.worker.transcribe import transcribe
 from modelward.worker.work import Work
 

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..engine import Loaded
+from ..models import Loaded
 from ..service import Service
 from .errors import ApiError, error_response
 from .sign_in import asks_for_token, wants_form

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from ..engine import Loaded, NoModel
+from ..engine import NoModel
+from ..models import Loaded
 from ..service import Service
 from ..work import Busy
 from .edge import Gone, trace_of

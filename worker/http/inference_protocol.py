@@ -14,7 +14,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..engine import Loaded
+from ..models import Loaded
 from ..naming import answers_to, is_version_of, split_name
 from ..service import Service
 from ..tensor import BadInput, Port, TensorModel

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..artifact import DESCRIPTION
 from ..captions import captions_of, srt, vtt, words_of
-from ..engine import Loaded
+from ..models import Loaded
 from ..naming import answers_to
 from ..sensevoice.transcript import NO_SPEECH, Segment
 from ..service import Service

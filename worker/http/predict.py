@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..engine import Loaded
+from ..models import Loaded
 from .json import as_json
 from .transcription import Wish, language_of, transcribe_upload, truth
 from .upload import Clip

@@ -12,8 +12,7 @@ from typing import Any, Final, cast
 from starlette.requests import Request
 
 from ..audio import BadAudio
-from ..engine import Loaded
-from ..models import SPEECH_KINDS, Speech
+from ..models import SPEECH_KINDS, Loaded, Speech
 from ..service import Service
 from ..transcribe import transcribe
 from .errors import ApiError

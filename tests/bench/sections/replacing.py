@@ -8,7 +8,6 @@ undisturbed, and to load and run it once beside the same requests, which is what
 
 from __future__ import annotations
 
-import statistics
 import sys
 import threading
 import time
@@ -128,8 +127,9 @@ def _swap(plan: Plan, subject: Subject, swaps: int, settled: Callable[[], None])
     clips = pool(_clip_seconds(plan))
     for clip in clips * 2:
         subject.ask(clip)
-    alone = statistics.median(load.closed(subject.ask, clips, 1, 5).seconds)
-    pace = alone / LOAD / subject.parallel
+    load.closed(subject.ask, clips, subject.parallel, 8 * subject.parallel)  # not counted
+    full = load.closed(subject.ask, clips, subject.parallel, 8 * subject.parallel).figures()["clips_per_second"]
+    pace = 1 / (LOAD * full)
     steady: list[load.Seen] = []
     done, bares, beside = [], [], []
     for number in range(swaps):
@@ -149,7 +149,7 @@ def _swap(plan: Plan, subject: Subject, swaps: int, settled: Callable[[], None])
         print(f"replacing {subject.name} {number + 1}: {said}", file=sys.stderr, flush=True)
     seconds = [seen.seconds for seen in steady if not seen.failure]
     return {
-        "alone_seconds": alone,
+        "full_clips_per_second": full,
         "pace_seconds": pace,
         "steady": {
             "requests": len(steady),

@@ -15,10 +15,11 @@ import httpx
 
 from modelward.worker.connection import Limits
 from modelward.worker.counters import Counters
-from modelward.worker.engine import Engine, Loaded
+from modelward.worker.engine import Engine
 from modelward.worker.http.app import build_app
 from modelward.worker.http.auth import Gate
 from modelward.worker.logs import Logs
+from modelward.worker.models import Loaded
 from modelward.worker.protocol import WorkerSettings
 from modelward.worker.serve import Front
 from modelward.worker.service import Service
