@@ -15,11 +15,10 @@ from typing import Any, Protocol
 
 from ..worker.release import RELEASE
 from . import report
-from .api.desk import NotKnown
 from .clock import Clock
 from .command import Command
 from .config import Change, Config, differences
-from .errors import BadConfig, Refused
+from .errors import BadConfig, NotKnown, Refused
 from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
