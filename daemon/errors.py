@@ -5,6 +5,7 @@ The sentence begins "cannot …", says the cause and what was done about it. Exi
 
     ModelwardError (1)
     ├── Refused (1)          a wish that is understood and not granted
+    │   └── NotKnown (1)     there is no version, worker, rollout or log of that name
     ├── BadConfig (2)        one line a mistake
     ├── BadUsage (2)
     └── Unreachable (3)      no daemon behind the socket
@@ -21,6 +22,10 @@ class ModelwardError(Exception):
 
 class Refused(ModelwardError):
     """A wish that is understood and not granted; nothing was changed."""
+
+
+class NotKnown(Refused):
+    """There is no such version, worker, rollout or log."""
 
 
 class BadUsage(ModelwardError):

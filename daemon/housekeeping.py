@@ -114,6 +114,7 @@ class Housekeeping:
         if done["tell_writers"]:
             await self._writers_reopened()
             await self._upkeep.aside(partial(self._upkeep.compress, reopened=True))
+        if not dry_run and any(step["action"] == "rotated" for step in done["steps"]):
             self._ledger.note("rotated", "", "log files rotated", rotation=done)
         return done
 

@@ -15,11 +15,10 @@ from typing import Any, Protocol
 
 from ..worker.release import RELEASE
 from . import report
-from .api.desk import NotKnown
 from .clock import Clock
 from .command import Command
 from .config import Change, Config, differences
-from .errors import BadConfig, Refused
+from .errors import BadConfig, NotKnown, Refused
 from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
@@ -209,6 +208,8 @@ class Office:
         if rollout is not None and rollout.origin != "converge" and not rollout.link_moved:
             # The version to leave is the one on its way in: what the operator sees coming, not what still serves.
             return await self._command(Asked("activate", serving.name), wait)
+        if self._s.rolling.position.previous is None:
+            raise Refused(f"cannot roll back: no version served before; {self._still()}")
         return await self._command(Asked("rollback", serving.name), wait)
 
     async def _command(self, asked: Asked, wait: bool) -> Json:
@@ -218,7 +219,8 @@ class Office:
         command = rolling.command = Command(asked)
         self._s.wake()
         if not wait:
-            return {"accepted": True, "message": f"{asked.kind} {asked.version} is under way"}
+            what = "a rollback from" if asked.kind == "rollback" else "the activation of"
+            return {"accepted": True, "message": f"{what} {asked.version} is under way"}
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 return {"success": True, "message": await command.result}

@@ -35,7 +35,7 @@ class Position:
     def word(self) -> Named | None:
         """What is served, by the name that the link was last known to give these bytes.
 
-        `serving` keeps the name under which the workers loaded them: a copy knows its own name and no other.
+        `serving` has the name of the copy that the workers load: another, when there is none under the link's.
         """
         serving, committed = self.serving, self.committed
         if serving is None:
@@ -110,14 +110,19 @@ def served(position: Position, target: Target, *, linked: bool) -> Position:
     """The workers serve `target` now; `linked` when the link names it too."""
     good = position.good
     old = position.word or (Named(good.version, good.digest) if good else None)
-    previous = old if old is not None and old.digest != target.digest else position.previous
-    committed = Named(target.version, target.digest) if linked else position.committed
+    new = Named(target.version, target.digest)
+    previous = old if old is not None and old != new else position.previous
+    committed = new if linked else position.committed
     return Position(committed, target, target, previous)
 
 
-def renamed(position: Position, version: str, digest: str) -> Position:
-    """The link names the served bytes under this name; the workers go on with the copy that they loaded."""
-    return replace(position, committed=Named(version, digest))
+def renamed(position: Position, version: str, digest: str, copy: Target | None) -> Position:
+    """The link names the served bytes under this name. `copy` is theirs under it: the workers are to serve that.
+
+    Without one they go on with the copy that they loaded.
+    """
+    position = replace(position, committed=Named(version, digest))
+    return position if copy is None else replace(position, serving=copy, good=copy)
 
 
 def _pair(named: Named | None) -> list[str] | None:

@@ -72,6 +72,34 @@ def _disk(config: Config) -> Iterator[Finding]:
                 ("disk.class",),
                 f"[{index}].path: {entry.path} holds more than one kind of file; a directory of its own",
             )
+        elif found := _over_ours(config, entry.name, entry.path):
+            key, what = found
+            yield Finding(("disk.class", key), f"[{index}].path: {entry.path} {what} {key}; a directory of its own")
+
+
+def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
+    """The key of a directory of ours that a class would empty as if its files were anybody's, and how it lies to it.
+
+    A class of its own protects a directory from the class around it. State and sockets have none.
+    """
+    control, root, compiled = config.control, config.models.root, config.control.cache_dir / "compiled"
+    own = {"versions": root, "compiled": compiled, "cache": control.cache_dir, "logs": config.logs.dir}
+    if own.get(name) == path:
+        return None
+    for key, place in (
+        ("models.root", root),
+        ("control.cache_dir", compiled),
+        ("control.runtime_dir", control.runtime_dir),
+    ):
+        if path.is_relative_to(place):
+            return key, "lies in"
+    for key, place in (("control.state_dir", control.state_dir), ("control.runtime_dir", control.runtime_dir)):
+        if place.is_relative_to(path):
+            return key, "holds"
+    for key, place in (("control.cache_dir", control.cache_dir), ("logs.dir", config.logs.dir)):
+        if path == place:
+            return key, "is"
+    return None
 
 
 def _too_near_the_root(path: Path) -> bool:

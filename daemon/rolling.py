@@ -180,7 +180,7 @@ class Rolling:
             case d.RestoreLink(version, digest, because):
                 if await self._move_link(version, digest, because):
                     self._ledger.note("link-restored", version, because)
-                    await self._keep(pos.renamed(self.position, version, digest))
+                    await self._keep(pos.renamed(self.position, version, digest, self._copy(version, digest)))
                     return True
             case d.Refuse(because):
                 return self._answer(None, because)
@@ -245,17 +245,20 @@ class Rolling:
         await self._keep(self.position, decision.hold, decision.because)
         self._happened()
 
-    def converge(self) -> None:
-        """Brings workers that serve something else than they should back in line; nothing when there are none."""
+    def converge(self, command: Command | None = None) -> bool:
+        """Brings workers that serve something else than they should back in line; False when there is nothing to do.
+
+        `command` is answered when they are.
+        """
         serving = self.position.serving
         if serving is None or self._task is not None:
-            return
+            return False
         astray = [p for p in self._crew.peers() if not p.draining and not p.loading]
         if all(p.on(serving.version, serving.artifact) for p in astray):
-            return
+            return False
         _, not_before = self._failures.get(serving.digest, (0, 0.0))
         if self._clock.monotonic() < not_before:
-            return
+            return False
         rollout = Rollout(
             id=secrets.token_hex(4),
             target=serving,
@@ -266,7 +269,8 @@ class Rolling:
             began=rfc3339(self._clock.wall()),
             moves_link=False,
         )
-        self._begin(rollout, None)
+        self._begin(rollout, command)
+        return True
 
     def _begin(self, rollout: Rollout, command: Command | None) -> None:
         while len(self.rollouts) >= MAX_REMEMBERED:
@@ -337,6 +341,11 @@ class Rolling:
         good = self.position.usable_good()
         return good if good and good.digest == digest else None
 
+    def _copy(self, version: str, digest: str) -> Target | None:
+        """These bytes under this very name, for workers to load."""
+        copy = self.target(version, digest)
+        return copy if copy is not None and copy.version == version else None
+
     def _room(self, target: Target) -> tuple[Way, str]:
         return way(target.load_bytes, available_bytes(), self._config().rollout.overlap)
 
@@ -383,9 +392,14 @@ class Rolling:
         return True
 
     async def _renamed(self, version: str, digest: str, because: str, hold: tuple[str, ...]) -> None:
+        """The bytes are proved, so no canary and no way back; yet an answer must bear the name that the link gives."""
         self._ledger.note("acknowledged", version, because)
-        await self._keep(pos.renamed(self.position, version, digest), hold, because)
-        self._answer(f"serving {version}", "")
+        copy, here = self._copy(version, digest), self.position
+        now = pos.served(here, copy, linked=True) if copy else pos.renamed(here, version, digest, None)
+        await self._keep(now, hold, because)
+        command, self.command = self.command, None
+        if not self.converge(command) and command is not None:
+            command.fulfil(f"serving {version}")
 
     async def _keep(self, position: pos.Position, hold: tuple[str, ...] = (), because: str = "") -> None:
         """The position is this now; a store that can't take it is said and doesn't stop the service."""

@@ -148,7 +148,7 @@ class Vigil:
         sample = self.monitor.take(self._w.config.monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
         self._evaluate(sample.figures, MEASURED)
-        self._tell("sample", {"time": self._measured[1], "row": dict(sample.row)})
+        self._tell("sample", {"time": rfc3339(self._measured[1]), "row": dict(sample.row)})
 
     def look(self, *, at_once: bool = False) -> None:
         """One look at our own parts. Quick, and called as often as one likes: LEAST_SECONDS apart but for `at_once`."""

@@ -17,7 +17,7 @@ CAPTION_SECONDS: Final = 7.0
 CAPTION_WIDTH: Final = 84  # columns: two lines of 42, as broadcasters have it; a wide sign takes two
 CLAUSE_WIDTH: Final = 42  # past this much a comma ends a caption too
 PAUSE_SECONDS: Final = 1.0
-WORD_SECONDS: Final = 1.0  # the most that a word before a pause lasts
+WORD_SECONDS: Final = 1.0  # the most that a word before a pause lasts from its last token on
 _SENTENCE_END: Final = frozenset(".?!。？！…")
 _CLAUSE_END: Final = frozenset(",;:，、；：")
 _MARKS: Final = _SENTENCE_END | _CLAUSE_END | frozenset("\"'”’）)》」』】")
@@ -35,7 +35,7 @@ class Timed:
 
 def words_of(segment: Segment) -> list[Timed]:
     """The words of a segment, marks kept at the word before them. Without token times the segment is one word."""
-    begun: list[tuple[str, float, bool]] = []
+    begun: list[tuple[str, float, float, bool]] = []  # text, its first and its last sound, whether a space was before
     space = False
     for token, time in zip(segment.tokens, segment.times, strict=False):
         bare = token.strip()
@@ -43,17 +43,17 @@ def words_of(segment: Segment) -> list[Timed]:
         if not bare:
             continue
         if begun and not space and _goes_on(begun[-1][0], bare):
-            text, began, spaced = begun[-1]
-            begun[-1] = (text + bare, began, spaced)
+            text, began, sounded, spaced = begun[-1]
+            begun[-1] = (text + bare, began, sounded if _is_mark(bare) else time, spaced)
         else:
-            begun.append((bare, time, space and bool(begun)))
+            begun.append((bare, time, time, space and bool(begun)))
         space = token[-1].isspace()
     if not begun:
         return [Timed(segment.text, segment.start, segment.end)] if segment.text else []
-    ends = [*(time for _, time, _ in begun[1:]), segment.end]
+    ends = [*(began for _, began, _, _ in begun[1:]), segment.end]
     return [
-        Timed(text, round(time, 3), round(max(time, min(end, time + WORD_SECONDS)), 3), spaced)
-        for (text, time, spaced), end in zip(begun, ends, strict=True)
+        Timed(text, round(began, 3), round(max(began, min(end, sounded + WORD_SECONDS)), 3), spaced)
+        for (text, began, sounded, spaced), end in zip(begun, ends, strict=True)
     ]
 
 
@@ -89,7 +89,11 @@ def vtt(captions: Sequence[Timed]) -> str:
 
 def _goes_on(before: str, token: str) -> bool:
     """Whether `token` belongs to the word `before`, which it follows without a space."""
-    return all(sign in _MARKS for sign in token) or not (is_unspaced(before[-1]) or is_unspaced(token[0]))
+    return _is_mark(token) or not (is_unspaced(before[-1]) or is_unspaced(token[0]))
+
+
+def _is_mark(token: str) -> bool:
+    return all(sign in _MARKS for sign in token)
 
 
 def _ends_before(held: Sequence[Timed], word: Timed) -> bool:

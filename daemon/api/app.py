@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...worker.exposition import CONTENT_TYPE
-from ..errors import BadConfig, ModelwardError
-from .desk import Desk, NotKnown
+from ..errors import BadConfig, ModelwardError, NotKnown
+from .desk import Desk
 from .events import Hub
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -121,7 +121,7 @@ async def reload(desk: Desk, request: Request) -> Response:
 
 
 async def sweep(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.sweep(bool((await fields(request)).get("dry_run"))))
+    return JSONResponse(await desk.sweep(flag(await fields(request), "dry_run")))
 
 
 async def rotate(desk: Desk, request: Request) -> Response:
@@ -129,7 +129,7 @@ async def rotate(desk: Desk, request: Request) -> Response:
     file = given.get("file") or ""
     if not isinstance(file, str):
         raise HTTPException(400, "cannot do that: 'file' must be a text")
-    return JSONResponse(await desk.rotate(bool(given.get("force")), bool(given.get("dry_run")), file))
+    return JSONResponse(await desk.rotate(flag(given, "force"), flag(given, "dry_run"), file))
 
 
 async def rescan(desk: Desk, request: Request) -> Response:
@@ -232,6 +232,14 @@ async def name(request: Request, key: str, *, optional: bool = False) -> str:
     value = (await fields(request)).get(key, "")
     if not isinstance(value, str) or not (value or optional):
         raise HTTPException(400, f"cannot do that: the body must be a JSON object with a text {key!r}")
+    return value
+
+
+def flag(given: dict[str, Any], key: str) -> bool:
+    """Yes or no under `key`; no when it is not there. Raises HTTPException 400, for a word is neither."""
+    value = given.get(key, False)
+    if not isinstance(value, bool):
+        raise HTTPException(400, f"cannot do that: {key!r} must be true or false")
     return value
 
 

@@ -1,6 +1,6 @@
 """What the admin API asks of the daemon: the one list of questions and wishes, JSON-ready both ways.
 
-A wish that is refused raises errors.Refused; an unknown name raises NotKnown. `wait` answers when the matter is
+A wish that is refused raises errors.Refused; an unknown name raises errors.NotKnown. `wait` answers when the matter is
 decided, otherwise as soon as it is taken up.
 """
 
@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ..errors import Refused
-
 Json = dict[str, Any]
-
-
-class NotKnown(Refused):
-    """There is no such version, worker or rollout."""
 
 
 class Desk(Protocol):

@@ -35,7 +35,7 @@ VERBS: Final = {
     "sweep": "run disk upkeep now; a dry run prints each path, its size and because",
     "rotate": "run log rotation now",
     "logs": "show a log file, and follow it",
-    "history": "what happened: verdicts, rollouts, restarts",
+    "history": "what happened: verdicts, rollouts, sweeps, rotations, alerts",
     "reload": "read the configuration again, wait, and show what was refused",
     "install": "put units, user and directories in place from the installed package",
     "uninstall": "take the units away; models, state, logs and configuration stay",

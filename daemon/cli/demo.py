@@ -20,7 +20,7 @@ from typing import Final
 from .. import processes
 from ..clock import Clock, SystemClock
 from ..config import parse
-from ..errors import ModelwardError, Refused
+from ..errors import BadUsage, ModelwardError, Refused
 from . import demo_steps, transcribe
 from .client import Client
 from .demo_steps import Scratch
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 def _port(wanted: int | None, default: int) -> int:
     """The port asked for, which must be free; else the default one or, when that is taken, any."""
     if wanted is not None and not 1 <= wanted <= 65535:
-        raise Refused(f"cannot listen on port {wanted}: 1 to 65535")
+        raise BadUsage(f"cannot listen on port {wanted}: 1 to 65535")
     for port in (wanted,) if wanted is not None else (default, 0):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

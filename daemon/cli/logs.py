@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 shown, 1 no such log or it can't be read, 2 for a count below 0."""
+    """0 shown, 1 no such log or it can't be read, 2 for a count below 0, 3 no daemon and no logs where it has them."""
     if args.n < 0:
         raise BadUsage(f"cannot show {args.n} lines: -n takes 0 or more")
     known = _known(args)
@@ -56,14 +56,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _known(args: argparse.Namespace) -> list[tuple[str, str]]:
-    """Names and paths of the logs, from the daemon, else from the configuration (our own only)."""
+    """Names and paths of the logs, from the daemon, else from the configuration (our own only).
+
+    Raises Unreachable when the configuration was not named and knows of none: the daemon's may well be another.
+    """
     try:
         found = items(client(args).get("/v1/logs").data, "logs")
         return [(clean(entry.get("name")), str(entry.get("path"))) for entry in found]
     except Unreachable:
         config, _ = load_or_default(Path(args.config) if args.config else None)
         directory = config.logs.dir
-        return [(name, str(directory / name)) for name in OWN_LOGS if (directory / name).exists()]
+        ours = [(name, str(directory / name)) for name in OWN_LOGS if (directory / name).exists()]
+        if not ours and not args.config:
+            raise
+        return ours
 
 
 def _path(name: str, known: list[tuple[str, str]]) -> str:

@@ -22,6 +22,13 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the daemon's answer as JSON")
 
 
+def something(text: str) -> str:
+    """For arguments that must not be empty, as a shell's variable that was never set is. Raises ArgumentTypeError."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def client(args: argparse.Namespace) -> Client:
     """The daemon that `--socket` names."""
     return Client(args.socket)

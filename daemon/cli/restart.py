@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from .options import json_option, socket_option
+from .options import json_option, socket_option, something
 from .wishes import ask
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """WORKER, --json, --socket."""
     parser.add_argument(
-        "worker", metavar="WORKER", nargs="?", default="", help="a worker's name (default: all of them)"
+        "worker", metavar="WORKER", nargs="?", type=something, help="a worker's name (default: all of them)"
     )
     json_option(parser)
     socket_option(parser)

@@ -24,13 +24,14 @@ from ..errors import Refused
 from ..models import validate
 from ..models import verdict as v
 from ..names import is_version_name
+from .options import something
 from .progress import Line
 from .render import clean, colours, paint, span
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """PATH, --config, --json."""
-    parser.add_argument("path", metavar="PATH", type=Path, help="a directory that holds a version")
+    parser.add_argument("path", metavar="PATH", type=something, help="a directory that holds a version")
     parser.add_argument("--config", metavar="FILE", type=Path, help="whose [validation] counts (default: the daemon's)")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
 
@@ -38,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 accepted, 1 rejected, 2 for a configuration with mistakes."""
     config, _remark = load_or_default(args.config)
-    path = _directory(args.path)
+    path = _directory(Path(args.path))
     with tempfile.TemporaryDirectory(prefix="modelward-validate-", ignore_cleanup_errors=True) as room:
         try:
             answer = asyncio.run(_judge(config, path, room, quiet=args.json))

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from math import isnan, nan
 from typing import Any, Final
 
+from ..clock import rfc3339
+
 HOUR_SECONDS: Final = 3600.0
 MAX_POINTS: Final = 3600
 
@@ -42,11 +44,11 @@ class Series:
         return other
 
     def as_json(self) -> dict[str, Any]:
-        """Columns, oldest first: times in seconds since 1970 and, for each figure, values or null."""
+        """Columns, oldest first: times in RFC 3339 and, for each figure, values or null."""
         order = self._order()
         return {
             "interval_seconds": self.interval_seconds,
-            "times": [round(self._times[i], 3) for i in order],
+            "times": [rfc3339(self._times[i]) for i in order],
             "series": {
                 name: [None if isnan(column[i]) else round(column[i], 4) for i in order]
                 for name, column in self._columns.items()

@@ -3,7 +3,7 @@
 Pure, stateless, idempotent: whoever acts records what was done (`committed`, `serving`, holds) and asks again, until
 the answer is Keep or Complain. Invariants: nothing is ever unloaded because something is missing; only accepted bytes
 are activated; nothing of the operator's but a link is ever replaced. A version is recognised by its digest, so other
-files under the same name are another candidate, and the same files under another name are no reason to reload.
+files under the same name are another candidate, and the same files under another name need no proof again.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Activate:
 
 @dataclass(frozen=True)
 class Acknowledge:
-    """The link names a version whose bytes are served: `committed` and the served name become this; no reload."""
+    """The link names a version whose bytes are served: `committed` and the served name become this; no rollout."""
 
     version: str
     digest: str
@@ -46,7 +46,7 @@ class Acknowledge:
 
 @dataclass(frozen=True)
 class MakeLink:
-    """The bytes are served under another name: only the link moves."""
+    """The bytes are served under another name: the link moves, and the workers take the name without a rollout."""
 
     version: str
     digest: str

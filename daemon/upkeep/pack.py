@@ -34,7 +34,7 @@ class NotYet(Exception):
 
 
 def available(method: str) -> str:
-    """The method that can be used: zstd needs the `zstandard` package and becomes gzip without it."""
+    """The method that can be used: zstd becomes gzip where its package was taken away or was never built."""
     if method != "zstd":
         return method
     return "zstd" if _zstandard() is not None else "gzip"

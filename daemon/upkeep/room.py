@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from .. import processes
 from ..clock import Clock
 from ..config import Config
-from ..errors import Refused
+from ..errors import NotKnown, Refused
 from . import errand, follow, kernel
 from .files import Files
 from .glance import glance
@@ -210,7 +210,7 @@ class Upkeep:
         return {"logs": found}
 
     def tail(self, name: str, lines: int) -> Json:
-        """The last lines of a log by its name (`access.log`, `access`) or path. Raises Refused for any other."""
+        """The last lines of a log by its name (`access.log`, `access`) or path. Raises NotKnown for any other."""
         wanted = name or OWN_LOGS[0]
         for log_set in log_sets(self._config()):
             for known, path in self._live(log_set):
@@ -221,7 +221,7 @@ class Upkeep:
                         return {"name": known, "path": path, "lines": []}
                     except OSError as e:
                         raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
-        raise Refused(f"cannot show {name}: no log of that name; see modelward logs --list")
+        raise NotKnown(f"cannot show {name[:255]!r}: no log of that name; GET /v1/logs names them")
 
     def _live(self, log_set: LogSet) -> list[tuple[str, str]]:
         try:

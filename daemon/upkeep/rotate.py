@@ -165,11 +165,11 @@ class Rotator:
             except OSError as e:
                 outcome.trouble.append(_cannot("look at", path, e))
                 continue
+            live_bytes += live.bytes if live else 0
+            if only and path != only:
+                continue
             if live is None:
                 outcome.steps.append(Step("spared", path, "no such file"))
-                continue
-            live_bytes += live.bytes
-            if only and path != only:
                 continue
             due, because = why_rotate(live, log_set.policy, self._clock.wall(), force=force)
             if not due:

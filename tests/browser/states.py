@@ -57,7 +57,7 @@ def rollout(**more: Any) -> dict[str, Any]:
 
 def hour() -> dict[str, Any]:
     """An hour of figures every ten seconds, with a gap."""
-    now, count = time.time(), 360
+    count = 360
     wave = [abs(i % 90 - 45) / 45 for i in range(count)]
 
     def line(low: float, high: float) -> list[float | None]:
@@ -65,7 +65,7 @@ def hour() -> dict[str, Any]:
 
     return {
         "interval_seconds": 10,
-        "times": [now - (count - 1 - i) * 10 for i in range(count)],
+        "times": [moment((count - 1 - i) * 10) for i in range(count)],
         "series": {
             "disk_used_percent": line(61, 64), "memory_used_percent": line(35, 52), "cpu_used_percent": line(12, 93),
             "io_pressure_percent": line(0, 4), "memory_pressure_percent": line(0, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,8 @@ def test_what_changes_is_shown_without_a_click(panel: RunningPanel, browser: Ope
     panel.desk.lines.insert(0, panel.desk.lines[0] | {"id": 901, "because": "because 901", "time": moment(0)})
     panel.tell("history", {})
     page.reads("#history li", "because 901")
-    panel.tell("sample", {"time": panel.desk.hour["times"][-1] + 10, "row": {"cpu_used_percent": 77.7}})
+    next_time = datetime.fromisoformat(panel.desk.hour["times"][-1]) + timedelta(seconds=10)
+    panel.tell("sample", {"time": next_time.isoformat(), "row": {"cpu_used_percent": 77.7}})
     page.reads("#cpu", "77.7 %")
     panel.desk.shown["versions"][1] |= {"state": "validating", "verdict": None}
     panel.tell("gate", {"version": "sensevoice-v1.1", "gate": "probe"})

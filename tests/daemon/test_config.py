@@ -162,6 +162,41 @@ def test_refuses_keys_that_contradict_each_other(text: str, key: str) -> None:
     assert list(mistakes(text)) == [key]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/lib/modelward/models",
+        "/var/lib/modelward/models/sensevoice-v1",
+        "/var/cache/modelward/compiled",
+        "/var/cache/modelward",
+        "/var/log/modelward",
+        "/run/modelward",
+        "/run/modelward/sub",
+        "/var/lib/modelward",
+        "/var/lib",
+    ],
+)
+def test_a_class_that_would_empty_what_the_daemon_lives_on_is_refused(path: str) -> None:
+    assert list(mistakes(f'disk.class = [{{name = "mine", path = "{path}"}}]')) == ["disk.class[0].path"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("uploads", "/var/lib/modelward/uploads"),
+        ("versions", "/var/lib/modelward/models"),
+        ("compiled", "/var/cache/modelward/compiled"),
+        ("cache", "/var/cache/modelward"),
+        ("logs", "/var/log/modelward"),
+        ("old-logs", "/var/log/modelward/old"),
+        ("mine", "/srv/modelward"),
+    ],
+)
+def test_a_class_may_set_the_quota_of_ours_by_its_name_and_lie_beside_the_rest(name: str, path: str) -> None:
+    read = parse(f'disk.class = [{{name = "{name}", path = "{path}"}}]', "test")
+    assert [str(entry.path) for entry in read.disk.class_] == [path]
+
+
 def test_compares_keys_even_while_others_are_wrong_but_never_a_wrong_one() -> None:
     assert set(mistakes('disk.min_free = "20%"\nmodels.settle = "x"')) == {"disk.target_free", "models.settle"}
     assert set(mistakes('disk.min_free = "20%"\ndisk.target_free = "x"')) == {"disk.target_free"}

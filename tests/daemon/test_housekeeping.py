@@ -38,7 +38,7 @@ MONTH = 30 * 86400.0
 NAMES = [f"v1.{number}" for number in range(7)]
 
 
-def configuration(base: Path, extra: str = "") -> Config:
+def configuration(base: Path, extra: str = "", tables: str = "") -> Config:
     return parse(
         f"""
 [models]
@@ -57,6 +57,7 @@ min_age = 0
 {extra or 'min_free = "0"'}
 target_free = "{"100%" if extra else "0"}"
 class = []
+{tables}
 """,
         "test",
     )
@@ -283,6 +284,24 @@ def test_logs_are_compressed_once_every_writer_has_let_go(home: Home) -> None:
     assert home.kinds() == ["rotated"]
 
 
+@pytest.mark.parametrize("method", ["collapse", "rename"])
+def test_history_tells_of_a_rotation_of_another_programs_log_too(home: Home, method: str) -> None:
+    (home.base / "other").mkdir(mode=0o750)
+    (home.base / "other" / "app.log").write_text("a line\n" * 2000)
+    table = f'[[logs.extra]]\npath = "{home.base}/other/*.log"\nmethod = "{method}"\nmax_size = "8KiB"'
+    home.config = configuration(home.base, tables=table)
+
+    async def work(keeping: Housekeeping) -> None:
+        await keeping.rotate()
+        await keeping.rotate()
+
+    run(home, work)
+    assert home.asked == 0
+    [told] = home.told
+    rotated = [step["path"] for step in told.detail["rotation"]["steps"] if step["action"] == "rotated"]
+    assert (told.kind, rotated) == ("rotated", [f"{home.base}/other/app.log"])
+
+
 def test_a_writer_that_never_answers_holds_compression_up_for_so_long_and_no_longer(home: Home) -> None:
     home.owing, home.peers = ["w1"], [peer("w1", "v1.6")]
     full_log(home)
@@ -313,7 +332,8 @@ def test_one_log_is_rotated_and_shown_by_its_name_and_no_other_file_is(home: Hom
     (home.base / "logs" / "error.log").write_text("bad\n" * 2000)
 
     async def work(keeping: Housekeeping) -> None:
-        await keeping.rotate(force=True, file="access")
+        done = await keeping.rotate(force=True, file="access")
+        assert [Path(step["path"]).name for step in done["steps"]] == ["access.log"]
         assert len(archives(home)) == 1
         assert (home.base / "logs" / "error.log").stat().st_size == 8000
         assert {entry["name"] for entry in (await keeping.logs())["logs"]} >= {"error.log"}

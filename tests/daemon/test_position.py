@@ -76,13 +76,21 @@ def test_after_a_restart_the_last_that_served_is_the_previous_one(tmp_path: Path
     assert pos.served(reloaded(tmp_path, Names("v2")), V2, linked=True).previous == N1
 
 
-def test_another_name_for_the_served_bytes_keeps_their_copy() -> None:
+def test_the_same_bytes_under_another_name_are_a_step_that_can_be_taken_back() -> None:
+    twin = Target("v1-again", "d1", "/a/v1-again")
+    position = pos.served(pos.served(Position(), V1, linked=True), twin, linked=True)
+    assert position == Position(Named("v1-again", "d1"), twin, twin, N1)
+
+
+def test_another_name_for_the_served_bytes_comes_with_its_copy_and_keeps_the_old_one_without() -> None:
     position = pos.served(Position(), V1, linked=True)
-    renamed = pos.renamed(position, "v1-again", "d1")
+    twin = Target("v1-again", "d1", "/a/v1-again")
+    assert pos.renamed(position, "v1-again", "d1", twin) == Position(Named("v1-again", "d1"), twin, twin, None)
+    renamed = pos.renamed(position, "v1-again", "d1", None)
     assert renamed.committed == Named("v1-again", "d1")
     assert renamed.serving is not None
     assert renamed.serving.artifact == V1.artifact
-    other = pos.renamed(position, "v9", "d9")
+    other = pos.renamed(position, "v9", "d9", None)
     assert (other.committed, other.serving) == (Named("v9", "d9"), V1)
 
 

@@ -350,6 +350,8 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
         world.peers.append(Peer('we"ird\n\\', 5, True, 0.0))
         vigil.begin()
         await soon(lambda: any(event == "sample" for event, _ in world.told))
+        [sample] = [data for event, data in world.told if event == "sample"]
+        assert sample["time"] == vigil.series()["times"][-1] == rfc3339(world.clock.wall())
         vigil.look()
         world.ledger.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
         await asyncio.sleep(0.05)

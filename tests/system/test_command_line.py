@@ -13,6 +13,8 @@ from tests.support import eventually
 from tests.system.conftest import Build
 from tests.versions import broken_version, clips, good_version
 
+from modelward.daemon.errors import Refused
+
 pytestmark = pytest.mark.system
 
 OLD, NEW, BAD = "dtmf-v1.0", "dtmf-v1.1", "dtmf-v1.2"
@@ -211,3 +213,14 @@ def test_check_config_says_every_mistake_at_once(town: House) -> None:
     for key in ("models.root", "models.settle", "workers.cuont"):
         assert key in said
     assert _refuses(town, 2, "run", "--config", wrong) == said
+
+
+def test_a_rollback_with_nothing_to_go_back_to_is_refused_at_once_whoever_waits(build: Build) -> None:
+    house = build()
+    good_version(house.models, OLD)
+    house.start()
+    house.await_serving(OLD)
+    sentence = f"cannot roll back: no version served before; still serving {OLD}"
+    with pytest.raises(Refused, match=sentence):
+        house.api.post("/v1/rollback")
+    assert _refuses(house, 1, "rollback") == f"{sentence}\n"

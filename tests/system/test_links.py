@@ -178,31 +178,46 @@ def test_a_chain_of_links_that_ends_at_a_version_is_followed_and_left_as_it_is(t
     assert before.history("link-restored") == []
 
 
-def test_the_same_content_under_another_name_is_acknowledged_without_a_reload(town: House) -> None:
+def test_the_same_content_under_another_name_is_served_under_it_without_a_canary(town: House) -> None:
     twin = good_version(town.models, "dtmf-v0.9", words=True)
     town.await_state("dtmf-v0.9", "accepted")
     before = mark(town)
     with town.load(clients=1) as load:
         MOVES["ln and mv -T"](town, "dtmf-v0.9")
         eventually(lambda: before.history("acknowledged"))
-        eventually(lambda: town.status()["live"] == "dtmf-v0.9")
+        town.await_serving("dtmf-v0.9")
+        assert town.status()["live"] == "dtmf-v0.9"
         town.command("reload")
         town.command("validate", version=OLD)  # several rounds pass
-    assert before.events("rollout", "preparing", "cannot serve") == []
+    assert before.events("baking", "cannot serve") == []
+    assert before.history("activated") == []
     assert load.failures == []
 
     pid = town.workers()[0]["pid"]
     os.kill(pid, signal.SIGKILL)  # its successor loads what the others serve
     eventually(lambda: pid not in {w["pid"] for w in town.workers()} and len(town.workers()) == 2)
-    town.await_serving(NEW)
-    assert town.status()["live"] == "dtmf-v0.9"
+    town.await_serving("dtmf-v0.9")
     assert before.events("cannot serve") == []
 
-    MOVES["ln and mv -T"](town, NEW)
-    eventually(lambda: len(before.history("acknowledged")) == 2)
-    assert before.events("rollout") == []
+    town.command("rollback")
+    town.await_serving(NEW)
+    assert town.status()["live"] == NEW
+    assert len(before.history("acknowledged")) == 2
     shutil.rmtree(twin)
     eventually(lambda: not town.version("dtmf-v0.9"))
+
+
+def test_a_copy_that_was_activated_by_its_other_name_is_what_every_answer_says_from_then_on(town: House) -> None:
+    twin = good_version(town.models, "dtmf-v0.8", words=True)
+    town.await_state("dtmf-v0.8", "accepted")
+    assert town.command("activate", version="dtmf-v0.8")["message"] == "serving dtmf-v0.8"
+    assert {town.transcribe()[1]["version"] for _ in range(8)} == {"dtmf-v0.8"}
+    assert {w["serving"] for w in town.workers()} == {"dtmf-v0.8"}
+    assert town.command("rollback")["message"] == f"serving {NEW}"
+    assert {town.transcribe()[1]["version"] for _ in range(8)} == {NEW}
+    assert town.version("dtmf-v0.8")["held"]
+    shutil.rmtree(twin)
+    eventually(lambda: not town.version("dtmf-v0.8"))
 
 
 def test_a_directory_in_the_links_place_is_not_touched_and_raises_an_alert_until_it_is_gone(town: House) -> None:

@@ -35,6 +35,11 @@ def test_a_word_lasts_to_the_next_but_not_through_a_pause() -> None:
     assert [(w.start, w.end) for w in words] == [(0.0, 0.4), (0.4, 1.4), (5.0, 5.5)]
 
 
+def test_a_word_of_many_tokens_lasts_to_its_last_sound_and_a_late_mark_adds_nothing() -> None:
+    [number] = words_of(segment(["5", "5", "5", "1", "2", "."], times=[0.2, 0.5, 0.7, 1.3, 1.9, 4.0]))
+    assert (number.text, number.start, number.end) == ("55512.", 0.2, 2.9)
+
+
 def test_a_segment_without_token_times_is_one_word() -> None:
     assert words_of(Segment(1.0, 2.0, "hello there", "en", "", "")) == [Timed("hello there", 1.0, 2.0)]
     assert words_of(Segment(1.0, 2.0, "", "en", "", "")) == []

@@ -28,13 +28,19 @@ async function fetchHour() {
   const answer = await get('/v1/series');
   fetching = false;
   if (!answer.ok) return;
-  hour.times = answer.data.times ?? [];
+  hour.times = (answer.data.times ?? []).map(seconds);
   hour.columns = answer.data.series ?? {};
   hour.interval = answer.data.interval_seconds ?? 10;
   tell();
 }
 
-function add({ time, row }) {
+function seconds(moment) {
+  return Date.parse(moment) / 1000;
+}
+
+function add(sample) {
+  const time = seconds(sample.time);
+  const { row } = sample;
   const last = hour.times.at(-1);
   if (last !== undefined && time <= last) return;
   if (last === undefined || time - last > 3 * (hour.interval ?? 10)) {

@@ -99,3 +99,9 @@ def test_an_interrupt_while_it_builds_ends_it_too(tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
     assert list((tmp_path / "t").iterdir()) == []
     assert processes_that_name(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536"])
+def test_a_port_that_there_cannot_be_is_a_mistake_of_the_call(call: Call, port: str) -> None:
+    outcome = call("demo", "--port", port)
+    assert (outcome.status, outcome.err) == (2, f"cannot listen on port {port}: 1 to 65535\n")

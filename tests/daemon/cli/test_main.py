@@ -138,3 +138,11 @@ def test_an_interrupt_ends_quietly(admin: FakeAdmin) -> None:
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"")
+
+
+@pytest.mark.parametrize("verb", ["activate", "hold", "release", "restart", "validate"])
+def test_a_name_that_a_shell_left_empty_is_a_mistake_of_the_call_and_not_all_or_here(call: Call, verb: str) -> None:
+    outcome = call(verb, "")
+    assert outcome.status == 2
+    assert outcome.err.startswith(f"cannot run modelward {verb}: argument ")
+    assert "it is empty" in outcome.err

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.fakes.admin import FakeAdmin
+
+from modelward.daemon.config import Config
+from modelward.daemon.upkeep.settings import OWN_LOGS
 
 from .conftest import Call
 
@@ -121,3 +125,11 @@ def test_logs_can_be_read_when_the_daemon_is_down(call: Call, tmp_path: Path) ->
     assert (done.status, done.out) == (0, "why it went down\n")
     listed = call("logs", "--list", "--config", str(config), "--socket", str(tmp_path / "nobody.sock"))
     assert "error.log" in listed.out
+
+
+def test_logs_says_that_the_daemon_is_not_there_when_no_log_is_either(call: Call, tmp_path: Path) -> None:
+    if any((Config().logs.dir / name).exists() for name in OWN_LOGS):
+        pytest.skip("modelward runs on this machine, and its logs are where they would be looked for")
+    done = call("logs", "--socket", str(tmp_path / "nobody.sock"))
+    assert done.status == 3
+    assert done.err.startswith(f"cannot reach the daemon at {tmp_path}/nobody.sock: ")

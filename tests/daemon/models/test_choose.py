@@ -186,7 +186,7 @@ def test_a_link_left_on_a_rejected_version_does_not_keep_a_higher_one_out() -> N
     assert brief(wish(facts, KEEP_REJECTED))[:3] == ("Activate", "v3", "auto")
 
 
-def test_a_move_to_the_same_files_under_another_name_is_acknowledged_without_a_reload() -> None:
+def test_a_move_to_the_same_files_under_another_name_is_acknowledged_without_a_rollout() -> None:
     facts = replace(live("v2", v("v1", digest="d-v2"), v("v2")), link=Names("v1"))
     assert brief(wish(facts, AUTO)) == ("Acknowledge", "v1", ("v2",))
 

@@ -85,6 +85,17 @@ def test_answers_as_the_unix_socket_does(panel: RunningPanel) -> None:
     assert panel.desk.wishes == [("activate", "v2"), ("activate", "no-such")]
 
 
+@pytest.mark.parametrize("value", ["true", "no", 0, 1, None, []])
+def test_nothing_is_removed_for_whoever_does_not_say_plainly_whether_to_try_it_only(
+    panel: RunningPanel, value: object
+) -> None:
+    for path, key in (("sweep", "dry_run"), ("rotate", "dry_run"), ("rotate", "force")):
+        answer = panel.ask("POST", f"/v1/{path}?wait=1", {key: value}, **MARK)
+        assert answer.status == 400
+        assert answer.json["error"]["message"] == f"cannot do that: {key!r} must be true or false"
+    assert panel.desk.wishes == []
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "kind"),
     [

@@ -17,7 +17,7 @@ from tests.daemon.upkeep.clocks import HandClock
 from modelward.daemon import processes
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import Config, parse
-from modelward.daemon.errors import Refused
+from modelward.daemon.errors import NotKnown
 from modelward.daemon.upkeep.files import Files
 from modelward.daemon.upkeep.glance import glance
 from modelward.daemon.upkeep.room import BACK_OFF_SECONDS, Upkeep
@@ -191,7 +191,7 @@ def test_shows_logs_by_name_and_nothing_else(house: House) -> None:
     assert house.upkeep.tail("app", 2)["lines"] == ["theirs"]
     assert [entry["name"] for entry in house.upkeep.logs()["logs"]] == ["access.log", "app.log"]
     for name in ("../../../etc/passwd", "/etc/passwd", "..", "access.log/../../secret", "\x00"):
-        with pytest.raises(Refused, match="no log of that name"):
+        with pytest.raises(NotKnown, match="no log of that name"):
             house.upkeep.tail(name, 5)
 
 

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import zstandard
 from tests.daemon.upkeep.clocks import HandClock
 from tests.faults import READING, Faults, dies_in_a_child
 
@@ -137,13 +138,14 @@ def test_a_reader_of_an_archive_does_not_keep_it_from_being_compressed(logs: Pat
     assert names(logs) == ["a.log", f"a.log.{STAMP}.gz"]
 
 
-def test_without_the_zstandard_package_gzip_is_used(logs: Path) -> None:
+def test_an_archive_is_compressed_by_zstd_where_that_is_asked_for(logs: Path) -> None:
     (logs / "a.log").write_text("0123456789\n")
     given = sets(logs, compress="zstd")
     rotator().rotate(given)
     rotator().compress(given, reopened=True)
-    assert len(names(logs)) == 2
-    assert names(logs)[1].endswith((".gz", ".zst"))
+    assert names(logs) == ["a.log", f"a.log.{STAMP}.zst"]
+    with zstandard.open(logs / f"a.log.{STAMP}.zst", "rb") as archive:
+        assert archive.read() == b"0123456789\n"
 
 
 def test_the_live_file_and_foreign_files_are_never_dropped(logs: Path) -> None:
