@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from . import position as pos
+from .bearings import Bearings
 from .clock import Clock, rfc3339
 from .command import Command
 from .config import Config
@@ -25,9 +26,9 @@ from .ledger import CannotKeep, Ledger
 from .memory import available_bytes
 from .models import decisions as d
 from .models import link
-from .models.choose import Facts, Named, Policy, Standing, wish
+from .models.choose import Policy, wish
 from .models.lifecycle import State
-from .models.sight import Missing, Names, RootSeen
+from .models.sight import RootSeen
 from .workers.conduct import Conductor, Rollout, Target
 from .workers.crew import Crew
 from .workers.rollout import Policy as RolloutPolicy
@@ -66,7 +67,7 @@ class Rolling:
         self.rollouts: dict[str, Rollout] = {}
         self.complaint = ""
         self.wanted = ""
-        self._link_bad_since: float | None = None
+        self._bearings = Bearings(judging, clock)
         self._committing = False
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[int, float]] = {}
@@ -95,41 +96,11 @@ class Rolling:
 
     # deciding
 
-    def facts(self) -> Facts:
-        """The snapshot that is decided on."""
-        sight, position = self._judging.sight, self.position
-        good = position.usable_good()
-        seen = isinstance(sight, RootSeen)
-        return Facts(
-            link=sight.link if isinstance(sight, RootSeen) else Missing(),
-            versions=tuple(self._standing(e.name) for e in self._judging.catalog.entries()),
-            committed=position.committed,
-            serving=position.word,
-            last_good=Named(good.version, good.digest) if good else None,
-            previous=position.previous,
-            link_bad_seconds=self._link_bad(),
-            asked=command.asked if (command := self.command or self._under_way) else None,
-            root_absent="" if seen else getattr(sight, "because", ""),
-        )
-
-    def _standing(self, name: str) -> Standing:
-        entry = self._judging.catalog.get(name)
-        assert entry is not None
-        because = entry.verdict.because if entry.verdict else entry.waiting
-        return Standing(name, entry.state, entry.digest, name in self.held, entry.arrived, because)
-
-    def _link_bad(self) -> float:
-        sight, now = self._judging.sight, self._clock.monotonic()
-        if not isinstance(sight, RootSeen) or isinstance(sight.link, Names):
-            self._link_bad_since = None
-            return 0.0
-        self._link_bad_since = now if self._link_bad_since is None else self._link_bad_since
-        return now - self._link_bad_since
-
     def next_look(self) -> float | None:
         """When time alone may change the decision, monotonic seconds."""
-        if self._link_bad_since is not None and self._link_settling and self.position.serving is not None:
-            return self._link_bad_since + self._config().models.settle
+        since = self._bearings.link_bad_since
+        if since is not None and self._link_settling and self.position.serving is not None:
+            return since + self._config().models.settle
         return None
 
     async def decide(self) -> None:
@@ -142,7 +113,8 @@ class Rolling:
         models = self._config().models
         policy = Policy(models.activation, models.rejected_link, models.settle)
         for _ in range(4):  # a link put right may show what to do next
-            facts = self.facts()
+            command = self.command or self._under_way
+            facts = self._bearings.take(self.position, self.held, command.asked if command else None)
             self._link_settling = facts.link_bad_seconds < models.settle
             decision = wish(facts, policy)
             self.resting = isinstance(decision, d.Keep)
