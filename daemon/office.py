@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +16,8 @@ from ..worker.release import RELEASE
 from . import report
 from .clock import Clock
 from .command import Command
-from .config import Change, Config, differences
-from .errors import BadConfig, NotKnown, Refused
+from .config import Config
+from .errors import NotKnown, Refused
 from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
@@ -27,6 +26,7 @@ from .models.choose import Asked
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
 from .models.watch import Watch
+from .reloading import Reloading
 from .rolling import Rolling
 from .vigil import Vigil
 from .workers.crew import Crew
@@ -77,9 +77,7 @@ class Office:
     def __init__(self, daemon: Daemon) -> None:
         self._s = daemon
         self._began = daemon.clock.monotonic()
-        self._generation, self._refused = 1, ""
-        self._reloading = self._hung_up = False
-        self._one_reload = asyncio.Lock()
+        self.reloading = Reloading(daemon, self.sentence)
         self.reopen_own_logs: Callable[[], None] = lambda: None
 
     # questions
@@ -113,8 +111,8 @@ class Office:
             "uptime_seconds": round(s.clock.monotonic() - self._began, 1),
             "config": {
                 "path": str(s.origin or ""),
-                "generation": self._generation,
-                "rejected": self._refused,
+                "generation": self.reloading.generation,
+                "rejected": self.reloading.refused,
             },
         }
 
@@ -151,11 +149,6 @@ class Office:
 
     async def test_alerts(self) -> Json:
         return await self._s.vigil.test()
-
-    @property
-    def refused(self) -> str:
-        """Why the configuration on the disk is not the one in force; "" when it is."""
-        return self._refused
 
     def rollout(self, rollout: str) -> Json:
         found = self._s.rolling.rollouts.get(rollout)
@@ -324,79 +317,5 @@ class Office:
         await self._until(lambda: not any(pool.hand(name) for name in names))
         return {"success": True, "message": f"{', '.join(names) or 'no worker'} replaced"}
 
-    def hang_up(self) -> None:
-        """SIGHUP: reload, rescan, reopen logs; what is refused is logged.
-
-        One that comes during a reload is followed by another: the file may have been read before it was changed.
-        """
-        self._hung_up = True
-        if not self._reloading:
-            self._reloading = True
-            task = asyncio.get_running_loop().create_task(self._hang_up(), name="SIGHUP")
-            self._hanging = task  # held, or it might be collected while it runs
-
-    async def _hang_up(self) -> None:
-        try:
-            while self._hung_up:
-                self._hung_up = False
-                with suppress(BadConfig):  # logged and kept as an alert where it was refused
-                    await self.reload()
-        finally:
-            self._reloading = False
-            self._s.reopen_logs()
-
     async def reload(self) -> Json:
-        """Takes the configuration up whole or not at all, as asked last; the service manager is told that it ended."""
-        async with self._one_reload:
-            self._s.manager.reloading()
-            try:
-                return await self._reload()
-            finally:
-                self._s.manager.reloaded(self.sentence())
-
-    async def _reload(self) -> Json:
-        s = self._s
-        try:
-            new = await asyncio.to_thread(s.read_config)
-        except BadConfig as e:
-            self._refused = f"configuration refused: {'; '.join(e.mistakes)}"
-            s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
-            s.ledger.note("config-refused", "", str(e))
-            s.vigil.look(at_once=True)
-            message = f"{e}; the old configuration stays in force"
-            return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
-        changes = differences(s.config, new)
-        s.config = effective(s.config, new, changes)
-        self._refused = ""
-        s.vigil.look(at_once=True)
-        if changes:
-            self._generation += 1
-            s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
-            s.judging.catalog.reconsider()
-        s.pool.unblock()
-        s.wake()
-        return {
-            "success": True,
-            "message": _summary(changes),
-            "changes": [c._asdict() for c in changes],
-            "mistakes": [],
-        }
-
-
-def effective(old: Config, new: Config, changes: tuple[Change, ...]) -> Config:
-    """The new configuration, but for the keys that only a new daemon takes up: they keep their old values."""
-    kept: dict[str, dict[str, object]] = {}
-    for change in changes:
-        if change.applies == "daemon restart":
-            section, _, key = change.key.partition(".")
-            kept.setdefault(section, {})[key] = getattr(getattr(old, section), key)
-    sections = {name: getattr(new, name).model_copy(update=values) for name, values in kept.items()}
-    return new.model_copy(update=sections)
-
-
-def _summary(changes: tuple[Change, ...]) -> str:
-    if not changes:
-        return "nothing changed"
-    later = sorted({c.applies for c in changes if c.applies != "live"})
-    count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} taken up"
-    return f"{count}; some need a {' or a '.join(later)}" if later else count
+        return await self.reloading.reload()

@@ -115,7 +115,7 @@ class Supervisor:
             self,
             host=socket.gethostname(),
             version=RELEASE,
-            refused=lambda: self.office.refused,
+            refused=lambda: self.office.reloading.refused,
             tell=self.hub.tell,
         )
         self.office: Office = Office(self)
@@ -353,7 +353,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGQUIT, partial(self.stop, leave_workers=True))
-        loop.add_signal_handler(signal.SIGHUP, self.office.hang_up)
+        loop.add_signal_handler(signal.SIGHUP, self.office.reloading.hang_up)
         loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
         loop.add_signal_handler(signal.SIGUSR2, self.restart_workers, "SIGUSR2")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program is heard now

@@ -11,7 +11,7 @@ import structlog
 from tests.support import soon
 
 from modelward.daemon.config import Config, parse
-from modelward.daemon.office import Daemon, Office
+from modelward.daemon.reloading import Daemon, Reloading
 
 
 class Disk:
@@ -31,11 +31,8 @@ def _daemon(disk: Disk, reopened: list[str]) -> Any:
     nothing: Any = lambda *_, **__: None  # noqa: E731
     return SimpleNamespace(
         config=Config(),
-        clock=SimpleNamespace(monotonic=lambda: 0.0),
         manager=SimpleNamespace(reloading=nothing, reloaded=nothing),
-        rolling=SimpleNamespace(position=SimpleNamespace(serving=None)),
-        crew=SimpleNamespace(peers=tuple),
-        vigil=SimpleNamespace(look=nothing, active=tuple),
+        vigil=SimpleNamespace(look=nothing),
         judging=SimpleNamespace(catalog=SimpleNamespace(reconsider=nothing)),
         pool=SimpleNamespace(unblock=nothing),
         ledger=SimpleNamespace(note=nothing),
@@ -49,12 +46,12 @@ def _daemon(disk: Disk, reopened: list[str]) -> Any:
 async def _hung_up(times_meanwhile: int) -> tuple[Disk, Any, list[str]]:
     disk, reopened = Disk(), list[str]()
     daemon = _daemon(disk, reopened)
-    office = Office(cast(Daemon, daemon))
-    office.hang_up()
+    reloading = Reloading(cast(Daemon, daemon), lambda: "as it is")
+    reloading.hang_up()
     await soon(lambda: disk.readings == 1)
     disk.text = 'models.settle = "7s"'
     for _ in range(times_meanwhile):
-        office.hang_up()
+        reloading.hang_up()
     disk.slow.set()
     await soon(lambda: bool(reopened))
     return disk, daemon, reopened
@@ -86,11 +83,11 @@ def test_of_two_reloads_the_one_that_was_asked_for_last_holds_though_the_first_t
     async def play() -> Config:
         disk = SlowAtFirst()
         daemon = _daemon(disk, [])
-        office = Office(cast(Daemon, daemon))
-        first = asyncio.create_task(office.reload())
+        reloading = Reloading(cast(Daemon, daemon), lambda: "as it is")
+        first = asyncio.create_task(reloading.reload())
         await soon(lambda: disk.readings == 1)
         disk.text = 'models.settle = "7s"'
-        second = asyncio.create_task(office.reload())
+        second = asyncio.create_task(reloading.reload())
         await asyncio.wait({second}, timeout=0.2)
         disk.slow.set()
         assert all(answer["success"] for answer in await asyncio.gather(first, second))
