@@ -18,7 +18,7 @@ def available_bytes(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgr
 
 def _machine(proc: Path) -> int | None:
     with suppress(OSError, ValueError, IndexError):
-        for line in told(proc / "meminfo").splitlines():
+        for line in told(f"{proc}/meminfo").splitlines():
             if line.startswith("MemAvailable:"):
                 return max(0, int(line.split()[1])) * 1024
     return None
@@ -27,10 +27,14 @@ def _machine(proc: Path) -> int | None:
 def group_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] | None:
     """Limit and free bytes of the version 2 group, from ours up to the root, that has least left; None for no limit."""
     with suppress(OSError, ValueError, StopIteration):
-        path = next(line.partition("::")[2] for line in told(proc / "self/cgroup").splitlines() if line[:3] == "0::")
-        place = groups / path.strip("/")
-        limits = [found for group in (place, *place.parents) if (found := _left(group)) is not None]
-        return min(limits, key=lambda found: found[1], default=None)
+        path = next(line.partition("::")[2] for line in told(f"{proc}/self/cgroup").splitlines() if line[:3] == "0::")
+        place, limits = path.strip("/"), []
+        while True:
+            if (found := _left(f"{groups}/{place}")) is not None:
+                limits.append(found)
+            if not place:
+                return min(limits, key=lambda found: found[1], default=None)
+            place = place.rpartition("/")[0]
     return None
 
 
@@ -39,13 +43,13 @@ def _groups(proc: Path, groups: Path) -> int | None:
     return None if found is None else found[1]
 
 
-def _left(group: Path) -> tuple[int, int] | None:
+def _left(group: str) -> tuple[int, int] | None:
     try:
-        limit = told(group / "memory.max").strip()
+        limit = told(f"{group}/memory.max").strip()
         if not limit.isdigit():  # "max"
             return None
-        used = int(told(group / "memory.current"))
-        for line in told(group / "memory.stat").splitlines():
+        used = int(told(f"{group}/memory.current"))
+        for line in told(f"{group}/memory.stat").splitlines():
             name, _, value = line.partition(" ")
             if name in _RECLAIMABLE:
                 used -= int(value)

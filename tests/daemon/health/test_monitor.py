@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from time import monotonic
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,7 +80,11 @@ def test_what_this_kernel_does_not_tell_is_absent_and_not_zero(tmp_path: Path) -
     assert monitor.series()["series"]["io_pressure_percent"] == [None]
     (tmp_path / "self").mkdir()
     (tmp_path / "self/cgroup").write_text("4:memory:/old/way\n")
-    assert collect(monitor, 10.0, [tmp_path], []).machine.memory_used_percent
+    assert collect(monitor, 10.0, [tmp_path], []).machine.memory_used_percent is None
+    (tmp_path / "meminfo").write_text("MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 400 kB\nSwapTotal: 0 kB\n")
+    machine = collect(monitor, 10.0, [tmp_path], []).machine
+    assert (machine.memory_used_percent, machine.memory_available_bytes) == (60.0, 400 * 1024)
+    assert machine.swap_used_percent is None
 
 
 @pytest.mark.parametrize(
@@ -109,6 +114,16 @@ def test_reads_pressure_and_kills_as_the_kernel_writes_them(tmp_path: Path) -> N
     assert value(collect(monitor, 10.0, [], []), "oom_kills") == 2
     clock.now += 10
     assert value(collect(monitor, 10.0, [], []), "oom_kills") == 0
+
+
+def test_what_a_process_uses_is_what_psutil_says_of_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", "print(); input()"], stdin=-1, stdout=-1) as child:
+        assert child.stdout is not None and child.stdout.readline()
+        found, known = read_machine({"w1": child.pid}).processes["w1"], psutil.Process(child.pid)
+        assert found.resident_bytes == pytest.approx(known.memory_info().rss, rel=0.05)
+        assert found.cpu_seconds == pytest.approx(sum(known.cpu_times()[:2]), abs=0.1)
+        assert found.open_fds == known.num_fds()
+        child.communicate(b"\n")
 
 
 def test_processes_that_vanish_while_they_are_read_are_left_out() -> None:
