@@ -31,11 +31,16 @@ def open_regular(path: str | Path) -> IO[bytes]:
 
 def told(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> str:
     """What a file of /proc or /sys says, at most so much of it; what is no ASCII is replaced. Raises OSError."""
+    return told_bytes(path, most_bytes).decode("ascii", "replace")
+
+
+def told_bytes(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> bytes:
+    """The same as it is. Raises OSError."""
     fd, parts = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
     try:
-        while most_bytes > 0 and (part := os.read(fd, most_bytes)):
+        while most_bytes > 0 and (part := os.read(fd, min(most_bytes, MAX_TOLD_BYTES))):
             parts.append(part)
             most_bytes -= len(part)
     finally:
         os.close(fd)
-    return b"".join(parts).decode("ascii", "replace")
+    return b"".join(parts)

@@ -2,7 +2,8 @@
 
 `statvfs` on a network or FUSE mount may never return and can't be interrupted. Each such mount is asked by a thread of
 its own, and never by a second one while the first is stuck; nobody waits for it longer than a moment. The file systems
-of PROMPT answer from memory and are asked without that.
+of PROMPT answer from memory and are asked without that. What follows from the names of paths and mounts alone is worked
+out once and remembered: a look lists the mounts, makes sure that no link is on the way, and asks.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ..clock import Clock
+from ..reading import told_bytes
 
 PATIENCE_SECONDS: Final = 0.5
 STUCK_SECONDS: Final = 5.0
 MAX_MOUNTS: Final = 64
-MAX_REMEMBERED: Final = 1000
 MAX_MOUNTINFO_BYTES: Final = 4 << 20
 PROMPT: Final = frozenset(("btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs"))
 """Kinds whose `statfs` is a look at counters in memory: it waits for no disk and no other machine."""
@@ -64,6 +65,18 @@ class Mount:
         return self.stuck_seconds >= STUCK_SECONDS
 
 
+@dataclass(frozen=True)
+class _Way:
+    """To the paths of ours below one mount. `steps` from the root down to each, None: a slow mount is on the way.
+
+    `mounts` are what to ask when no step is a link.
+    """
+
+    places: tuple[str, ...]
+    steps: tuple[str, ...] | None
+    mounts: tuple[str, ...]
+
+
 @dataclass
 class _Asked:
     """One mount's thread. `spaces` are what it found, by mount: a path may lead to another one over a link."""
@@ -80,7 +93,8 @@ class Mounts:
         self._clock, self._statvfs, self._proc = clock, statvfs, proc
         self._asked: dict[str, _Asked] = {}
         self._text, self._points = b"", dict[str, str]()
-        self._found: dict[str, str] = {}
+        self._paths: tuple[Path, ...] = ()
+        self._ways: dict[str, _Way] = {}
 
     @property
     def threads(self) -> int:
@@ -89,39 +103,50 @@ class Mounts:
 
     def look(self, paths: Iterable[Path]) -> tuple[Mount, ...]:
         """The mounts that hold these paths, by name; returns within PATIENCE_SECONDS whatever they do."""
-        known = self._mount_points()
-        below: dict[str, list[str]] = {}
-        for path in dict.fromkeys(map(str, paths)):
-            below.setdefault(self._mount_of(path), []).append(path)
-        fresh, prompt = [], set[str]()
-        for mount, places in list(below.items())[:MAX_MOUNTS]:
-            if mount not in self._asked:
-                self._asked[mount] = self._ask(mount, places, known, prompt)
-                if not self._asked[mount].done.is_set():
-                    fresh.append(mount)
-        deadline = self._clock.monotonic() + PATIENCE_SECONDS
-        for mount in fresh:
-            self._asked[mount].done.wait(max(0.0, deadline - self._clock.monotonic()))
-        return self._harvest(below)
+        paths = tuple(paths)
+        if self._mounts_changed() or paths != self._paths:
+            self._paths, self._ways = paths, self._ways_to(dict.fromkeys(map(str, paths)))
+        found, fresh = dict[str, Mount](), list[_Asked]()
+        for mount, way in self._ways.items():
+            if mount in self._asked:
+                continue
+            if _at_once(way.steps):
+                for name in way.mounts:
+                    if name not in found:
+                        found[name] = _mount(name, self._space(name))
+            else:
+                self._asked[mount] = asked = self._ask(mount, way.places)
+                fresh.append(asked)
+        deadline = self._clock.monotonic() + PATIENCE_SECONDS if fresh else 0.0
+        for asked in fresh:
+            asked.done.wait(max(0.0, deadline - self._clock.monotonic()))
+        return self._harvest(found)
 
-    def _ask(self, mount: str, places: list[str], known: Mapping[str, str], prompt: set[str]) -> _Asked:
-        asked = _Asked(self._clock.monotonic())
-        at_once = all(self._prompt(place, prompt) for place in (mount, *places))
-        resolved = os.path.normpath if at_once else os.path.realpath  # no link is on the way to what answers at once
+    def _ways_to(self, paths: Iterable[str]) -> dict[str, _Way]:
+        below: dict[str, list[str]] = {}
+        for path in paths:
+            below.setdefault(_mount_of(path, self._points), []).append(path)
+        ways = {}
+        for mount, places in list(below.items())[:MAX_MOUNTS]:
+            steps = dict.fromkeys(step for place in (mount, *places) for step in _steps(place))
+            prompt = all(self._points.get(_mount_of(step, self._points)) in PROMPT for step in steps)
+            mounts = dict.fromkeys((mount, *(_mount_of(os.path.normpath(place), self._points) for place in places)))
+            ways[mount] = _Way(tuple(places), tuple(steps) if prompt else None, tuple(mounts))
+        return ways
+
+    def _ask(self, mount: str, places: Iterable[str]) -> _Asked:
+        asked, known = _Asked(self._clock.monotonic()), self._points
 
         def ask() -> None:
             try:
                 for place in (mount, *places):
-                    real = mount if place == mount else _mount_of(resolved(place), known)
+                    real = mount if place == mount else _mount_of(os.path.realpath(place), known)
                     if real not in asked.spaces:
                         asked.spaces[real] = self._space(real)
             finally:
                 asked.done.set()
 
-        if at_once:
-            ask()
-        else:
-            threading.Thread(target=ask, daemon=True, name=f"statvfs {mount}"[:64]).start()
+        threading.Thread(target=ask, daemon=True, name=f"statvfs {mount}"[:64]).start()
         return asked
 
     def _space(self, mount: str) -> Space | str:
@@ -139,68 +164,65 @@ class Mounts:
             read_only=bool(v.f_flag & os.ST_RDONLY),
         )
 
-    def _harvest(self, below: Iterable[str]) -> tuple[Mount, ...]:
-        now, found = self._clock.monotonic(), dict[str, Mount]()
+    def _harvest(self, found: dict[str, Mount]) -> tuple[Mount, ...]:
+        """Those that were found at once, and what threads say of the others by now."""
         for mount, asked in list(self._asked.items()):
             if asked.done.is_set():
                 del self._asked[mount]
-                for name, space in asked.spaces.items():
-                    fine = isinstance(space, Space)
-                    found[name] = Mount(name, space if fine else None, because="" if fine else str(space))  # type: ignore[arg-type]
-            elif mount in below:
-                waited = now - asked.began
+                found |= {name: _mount(name, space) for name, space in asked.spaces.items()}
+            elif mount in self._ways:
+                waited = self._clock.monotonic() - asked.began
                 found.setdefault(mount, Mount(mount, None, waited, f"no answer for {waited:.0f} s"))
         return tuple(found[name] for name in sorted(found))
 
-    def _prompt(self, path: str, known: set[str]) -> bool:
-        """Whether everything from the root down to `path` answers at once: no slow mount on the way, and no link.
+    def _mounts_changed(self) -> bool:
+        """Reads the kernel's list, which waits for no file system; into words only when it is another than before.
 
-        `known` are places that did during this look.
-        """
-        end = 0
-        while end >= 0:
-            end = path.find("/", end + 1)
-            place = path[:end] if end > 0 else path
-            if place in known:
-                continue
-            if self._points.get(self._mount_of(place)) not in PROMPT:
-                return False
-            try:
-                if stat.S_ISLNK(os.lstat(place).st_mode):
-                    return False
-            except OSError:
-                return True  # nothing below it either
-            known.add(place)
-        return True
-
-    def _mount_of(self, path: str) -> str:
-        """As below, remembered for as long as the list of mounts stays the same."""
-        found = self._found.get(path)
-        if found is None:
-            if len(self._found) >= MAX_REMEMBERED:
-                self._found.clear()
-            found = self._found[path] = _mount_of(path, self._points)
-        return found
-
-    def _mount_points(self) -> Mapping[str, str]:
-        """Every mount point, longest first, with its kind, from the kernel's list, which waits for no file system.
-
-        Read into words only when the list is another than before. Of mounts one over the other the last counts.
+        Every mount point, longest first, with its kind. Of mounts one over the other the last counts.
         """
         try:
-            with open(self._proc / "self/mountinfo", "rb", buffering=0) as f:
-                text = b"".join(iter(lambda: f.read(1 << 16), b""))[:MAX_MOUNTINFO_BYTES]
+            text = told_bytes(f"{self._proc}/self/mountinfo", MAX_MOUNTINFO_BYTES)
         except OSError:
             text = b""
-        if text != self._text or not self._points:
-            points = {"/": ""}
-            for line in text.splitlines():
-                head, _, tail = line.partition(b" - ")
-                if len(fields := head.split(b" ")) > 4:
-                    points[_unescaped(fields[4])] = tail.partition(b" ")[0].decode("ascii", "replace")
-            self._found.clear()
-            self._text, self._points = text, {m: points[m] for m in sorted(points, key=len, reverse=True)}
-        return self._points
+        if text == self._text and self._points:
+            return False
+        points = {"/": ""}
+        for line in text.splitlines():
+            head, _, tail = line.partition(b" - ")
+            if len(fields := head.split(b" ")) > 4:
+                points[_unescaped(fields[4])] = tail.partition(b" ")[0].decode("ascii", "replace")
+        self._text, self._points = text, {m: points[m] for m in sorted(points, key=len, reverse=True)}
+        return True
+
+
+def _mount(name: str, space: Space | str) -> Mount:
+    """What its file system said: its space, or why there is none."""
+    return Mount(name, None, because=space) if isinstance(space, str) else Mount(name, space)
+
+
+def _steps(path: str) -> Iterator[str]:
+    """Every name on the way from the root down to `path`, itself last."""
+    end = path.find("/", 1)
+    while end > 0:
+        yield path[:end]
+        end = path.find("/", end + 1)
+    yield path
+
+
+def _at_once(steps: tuple[str, ...] | None) -> bool:
+    """Whether nothing on the way can take long: no step may be a link, for nobody knows where that leads."""
+    if steps is None:
+        return False
+    missing = ""
+    for step in steps:
+        if missing and step.startswith(missing):
+            continue
+        try:
+            if stat.S_ISLNK(os.lstat(step).st_mode):
+                return False
+        except OSError:
+            missing = f"{step}/"  # nothing below it either
+    return True
 
 
 def _mount_of(path: str, known: Iterable[str]) -> str:
