@@ -27,8 +27,12 @@ from .workers.channel import Channel
 from .workers.crew import Crew
 from .workers.pool import Pool
 
-QUIET_ROUNDS: Final = 6
+QUIET_ROUNDS: Final = 12
 """So many times `models.rescan` lie between two rounds at rest."""
+QUIET_SECONDS: Final = 60.0
+"""And never more than so long."""
+PAUSE_SECONDS: Final = 30.0
+"""The same while there may be something to do."""
 MAX_TRACE: Final = 2_000
 Mark = tuple[int, ...] | None
 _SETTLED: Final = (State.ACCEPTED, State.REJECTED)
@@ -62,11 +66,15 @@ class Rest:
 
 
 class Lookout:
-    """See the module. `wake` begins a round, from any thread."""
+    """See the module. `wake` begins a round, from any thread.
+
+    `began` is when the look under way began, monotonic seconds; None between looks.
+    """
 
     def __init__(self, daemon: Daemon, wake: Callable[[], object]) -> None:
         self._s, self._wake = daemon, wake
         self._rest: Rest | None = None
+        self.began: float | None = None
         self._period = daemon.config.models.rescan
         self._metronome = Metronome("lookout", self._look, lambda: self._period, daemon.clock, later=0.4)
 
@@ -86,17 +94,24 @@ class Lookout:
         rest = None if failed else at_rest(self._s)
         if rest != self._rest:  # else what was traced still holds
             self._rest = rest
-        return rescan if rest is None else QUIET_ROUNDS * rescan
+        return min(rescan, PAUSE_SECONDS) if rest is None else min(QUIET_ROUNDS * rescan, QUIET_SECONDS)
 
     def _look(self) -> None:
         """On the metronome's thread."""
         rest = self._rest
         if rest is None:
             return  # rounds look by themselves
+        self.began = self._s.clock.monotonic()
+        try:
+            if not self._as_it_was(rest) and self._rest is rest:
+                self._wake()
+        finally:
+            self.began = None
+
+    def _as_it_was(self, rest: Rest) -> bool:
         s = self._s  # of which only what may be asked from any thread
         files = s.channel.in_place() and s.api.in_place() and s.pool.written_down()
-        if not (files and unchanged(rest)) and self._rest is rest:
-            self._wake()
+        return files and s.watch.alive() and unchanged(rest)
 
 
 def unchanged(rest: Rest) -> bool:

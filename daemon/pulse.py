@@ -1,7 +1,8 @@
 """Watches over the daemon itself: whether it is alive, and whether its workers answer; and tells the service manager.
 
-Alive are the loop (which runs this), a round that ends (in which the watch on the model root is looked after), and both
-control sockets, asked from the outside. It must not mend anything: that is the rounds' part, and the watchdog's.
+Alive are the loop (which runs this), a round that ends (in which the watch on the model root is looked after), a look
+between two rounds that ends, and both control sockets, asked from the outside. It must not mend anything: that is the
+rounds' part, and the watchdog's.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ from .workers.channel import Channel
 from .workers.crew import Crew
 
 ROUND_SECONDS = 120.0
-"""A round that takes longer hangs, whatever it waits for."""
+"""A round that takes longer hangs, whatever it waits for; so does a look between two rounds."""
 PROBE_SECONDS = 3.0
 FIRST_LOOK_SECONDS = 10.0
 """How long after `models.settle` a version that was there at the start may still be on its way to its verdict."""
+
+
+class Looks(Protocol):
+    """What looks between two rounds: since when it does, monotonic seconds; None between looks."""
+
+    began: float | None
 
 
 class Daemon(Protocol):
@@ -40,6 +47,7 @@ class Daemon(Protocol):
     manager: Manager
     channel: Channel
     api: AdminServer
+    lookout: Looks
 
 
 class Pulse:
@@ -63,11 +71,12 @@ class Pulse:
 
     async def wrong(self) -> str:
         """What keeps this daemon from being called alive; "" for nothing."""
-        s, began = self._s, self.round_began
+        s, now = self._s, self._s.clock.monotonic()
         if s.manager.stopping:
             return ""  # the sockets go now; the manager has a limit of its own for the end
-        if began is not None and s.clock.monotonic() - began > ROUND_SECONDS:
-            return f"a round has taken more than {ROUND_SECONDS:g} s"
+        for what, began in (("a round", self.round_began), ("a look at the model root", s.lookout.began)):
+            if began is not None and now - began > ROUND_SECONDS:
+                return f"{what} has taken more than {ROUND_SECONDS:g} s"
         if not await s.channel.answers(PROBE_SECONDS):
             return "workers.sock does not answer"
         if not await s.api.answers(PROBE_SECONDS):

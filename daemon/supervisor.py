@@ -56,7 +56,6 @@ from .workers.roster import Event
 from .workers.staffing import Limits
 
 SLOWEST_BEAT_SECONDS = 5.0
-LONGEST_PAUSE_SECONDS = 30.0
 CLOSING_SECONDS = 20.0  # what the end takes at most besides draining
 
 
@@ -251,7 +250,7 @@ class Supervisor:
         due = [self.judging.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
-        return min([latest, LONGEST_PAUSE_SECONDS, *times])
+        return min([latest, *times])
 
     # workers
 

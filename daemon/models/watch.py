@@ -72,7 +72,7 @@ class Watch:
                 found = os.fstat(fd)
             finally:
                 os.close(fd)
-            if (found.st_dev, found.st_ino) != self._watched or not self._alive():
+            if (found.st_dev, found.st_ino) != self._watched or not self.alive():
                 self._disarm()
                 self._arm()
                 self._watched = (found.st_dev, found.st_ino)
@@ -108,13 +108,17 @@ class Watch:
             raise
         self._observer = observer
 
-    def _alive(self) -> bool:
-        """Whether every thread that an event passes through is there; watchdog tells of none that ended."""
+    def alive(self) -> bool:
+        """Whether every thread that an event passes through is there, for watchdog tells of none that ended.
+
+        Any thread may ask.
+        """
         observer = self._observer
-        if observer is None or not observer.is_alive() or not observer.emitters:
+        emitters = [] if observer is None else [*observer.emitters]
+        if observer is None or not observer.is_alive() or not emitters:
             return False
         reader = getattr(observer, "_inotify_fd", None)
-        threads = [*observer.emitters, *([reader] if isinstance(reader, threading.Thread) else [])]
+        threads = [*emitters, *([reader] if isinstance(reader, threading.Thread) else [])]
         return all(t.is_alive() for t in threads)
 
 

@@ -39,7 +39,7 @@ def test_a_daemon_at_rest_hardly_wakes_starts_nothing_and_misses_nothing(build: 
     assert cpu * 1000 * 60 / SECONDS < MOST_CPU_MS_A_MINUTE
     assert trees.waited_seconds(pid) == children  # nobody was started: an interpreter alone takes several ticks
     assert trees.memory([pid])["rss"] < MOST_RESIDENT_MIB
-    # The next round by itself may be half a minute away: none of this waits for it.
+    # The next round by itself may be a minute away: none of this waits for it.
     socket = house.root / "run" / "api.sock"
     socket.unlink()
     eventually(socket.exists, 8.0)

@@ -122,6 +122,14 @@ def test_a_root_that_was_replaced_is_watched_again(root: Path, watch: Watch, bel
         assert bell.count <= before + 1
 
 
+def test_anybody_may_ask_whether_its_threads_live(root: Path, watch: Watch) -> None:
+    assert not watch.alive()
+    watch.check()
+    assert watch.alive()
+    watch.stop()
+    assert not watch.alive()
+
+
 def test_a_root_that_is_gone_and_comes_back_is_told_both_times(root: Path, watch: Watch, bell: Bell) -> None:
     watch.check()
     root.rename(root.parent / "aside")

@@ -1,0 +1,38 @@
+"""What keeps a daemon from being called alive: a round or a look that does not end."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.fakes.clock import FakeClock
+
+from modelward.daemon.pulse import ROUND_SECONDS, Pulse
+
+
+async def _answers(seconds: float) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("round_seconds", "look_seconds", "because"),
+    [
+        (None, None, ""),
+        (ROUND_SECONDS, ROUND_SECONDS, ""),
+        (ROUND_SECONDS + 1, None, "a round has taken more than 120 s"),
+        (None, ROUND_SECONDS + 1, "a look at the model root has taken more than 120 s"),
+    ],
+)
+def test_a_round_or_a_look_that_hangs_is_said(
+    round_seconds: float | None, look_seconds: float | None, because: str
+) -> None:
+    clock = FakeClock()
+    now = clock.monotonic()
+    socket, manager = SimpleNamespace(answers=_answers), SimpleNamespace(stopping=False)
+    lookout = SimpleNamespace(began=None if look_seconds is None else now - look_seconds)
+    daemon: Any = SimpleNamespace(clock=clock, channel=socket, api=socket, manager=manager, lookout=lookout)
+    pulse = Pulse(daemon)
+    pulse.round_began = None if round_seconds is None else now - round_seconds
+    assert asyncio.run(pulse.wrong()) == because
