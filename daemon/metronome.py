@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -29,7 +30,8 @@ class Metronome:
         self, name: str, work: Callable[[], None], period: Callable[[], float], clock: Clock, *, later: float = 0.0
     ) -> None:
         self._name, self._work, self._period, self._clock, self._later = name, work, period, clock, later
-        self._changed = threading.Event()
+        self._nudge = threading.Lock()  # waiting for it is one call; for an event it is three functions and a new lock
+        self._nudge.acquire()
         self._over = False
         self._thread: threading.Thread | None = None
         self._log = structlog.get_logger(name)
@@ -41,12 +43,13 @@ class Metronome:
 
     def again(self) -> None:
         """The period is another one: the wait under way is not waited for."""
-        self._changed.set()
+        with suppress(RuntimeError):  # nudged already
+            self._nudge.release()
 
     def stop(self) -> None:
         """No strike begins any more. Waits a moment for the one under way, never longer: it may hang in the kernel."""
         self._over = True
-        self._changed.set()
+        self.again()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(STOP_SECONDS)
 
@@ -54,9 +57,8 @@ class Metronome:
         if at_once:
             self._strike()
         while not self._over:
-            if self._changed.wait(until_next(self._clock.monotonic() - self._later, self._period())):
-                self._changed.clear()
-            elif not self._over:
+            nudged = self._nudge.acquire(timeout=until_next(self._clock.monotonic() - self._later, self._period()))
+            if not nudged and not self._over:
                 self._strike()
 
     def _strike(self) -> None:
