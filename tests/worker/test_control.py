@@ -15,7 +15,9 @@ from tests.fakes.daemon import FakeDaemon
 from tests.support import eventually
 from tests.worker.running import Load, Worker, clip, copy_artifact, digits, words, worker
 
+from modelward.daemon.workers.staffing import Limits
 from modelward.worker import protocol as p
+from modelward.worker.control import QUIET_BEAT_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -36,6 +38,10 @@ def test_hands_over_the_listening_socket_with_its_hello(running: Worker) -> None
     assert handed.getsockname() == running.listener.getsockname()
     assert handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     handed.close()
+
+
+def test_a_worker_at_rest_speaks_twice_in_the_silence_that_makes_the_daemon_doubt_it() -> None:
+    assert Limits().silence_seconds >= 2 * QUIET_BEAT_SECONDS
 
 
 def test_says_what_it_serves_and_only_once(running: Worker) -> None:
