@@ -7,15 +7,14 @@ durations that begin anew with each swap: the daemon compares versions by them.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from math import ceil
-from pathlib import Path
 from typing import Final
 
+from .memory import Resident
 from .protocol import Beat, Pace
 
 WINDOW: Final = 512
@@ -47,7 +46,8 @@ class Counters:
     the times that something ready for the model waited for it. They outlive a swap.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, resident: Resident | None = None) -> None:
+        self.resident = resident or Resident()
         self.inflight = 0
         self.requests = 0
         self.errors = 0
@@ -99,7 +99,7 @@ class Counters:
             requests=self.requests,
             errors=self.errors,
             p95_seconds=self._pace(self._durations).p95_seconds,
-            rss_bytes=rss_bytes(),
+            rss_bytes=self.resident.bytes(),
             shared=self._pace(self._shared),
             lone=self._pace(self._lone),
         )
@@ -116,8 +116,3 @@ def _window() -> Window:
 def quantile(values: list[float], share: float) -> float:
     """The smallest value that at least `share` of the values do not exceed; 0 for none (nearest rank)."""
     return sorted(values)[max(0, ceil(share * len(values)) - 1)] if values else 0.0
-
-
-def rss_bytes() -> int:
-    """Resident memory of this process."""
-    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGESIZE")

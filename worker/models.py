@@ -25,6 +25,10 @@ Samples = npt.NDArray[np.float32]
 class Model(Protocol):
     """What the engine asks of a model of any kind."""
 
+    @property
+    def mappings(self) -> int:
+        """How many times its weights are mapped into memory."""
+
     def warm(self) -> None:
         """Runs once, so that the first request finds pages and caches in place."""
 

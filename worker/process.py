@@ -21,6 +21,7 @@ from .engine import Engine
 from .http.app import build_app
 from .http.auth import Gate
 from .logs import Logs
+from .memory import Resident
 from .models import Load
 from .protocol import SLOT_FILES, WorkerSettings
 from .serve import Front
@@ -43,7 +44,7 @@ class Process:
         self._settings, self._logs = settings, logs
         self._leaving = asyncio.Event()
         self._at_once = False
-        self._counters = Counters()
+        self._counters = Counters(resident=Resident(self._mappings))
         self._engine = Engine(load, gentle=settings.threads == 1, swapped=self._counters.swapped)
         self._work = Work(
             queue=settings.queue,
@@ -124,6 +125,9 @@ class Process:
             began=run.began,
             ended=run.ended,
         )
+
+    def _mappings(self) -> int:
+        return current.model.mappings if (current := self._engine.current) else 1
 
     def _stop(self) -> None:
         self._at_once = True

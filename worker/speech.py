@@ -40,6 +40,11 @@ class SenseVoice:
 
         self._lone = Lone(threads, open_warm, say)
 
+    @property
+    def mappings(self) -> int:
+        """How many times its weights are mapped."""
+        return 2 if self._lone is not None and self._lone.model is not None else 1
+
     def lone_threads(self) -> int:
         """With how many threads `recognize` can be called now."""
         return self._lone.threads() if self._lone is not None else 1

@@ -67,6 +67,8 @@ class Port:
 class TensorModel:
     """A loaded model."""
 
+    mappings = 1
+
     def __init__(self, session: Any) -> None:
         """Raises SessionError when it has an input or output that can't be served."""
         self._session = session

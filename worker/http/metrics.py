@@ -11,7 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..counters import Histogram, rss_bytes
+from ..counters import Histogram
 from ..exposition import CONTENT_TYPE, Exposition, Metric
 from ..service import Service
 
@@ -60,7 +60,7 @@ def exposition(service: Service) -> str:
     out.add("modelward_worker_requests_total", counters.requests, worker=name)
     out.add("modelward_worker_request_errors_total", counters.errors, worker=name)
     out.add("modelward_worker_requests_inflight", counters.inflight, worker=name)
-    out.add("modelward_worker_resident_memory_bytes", rss_bytes(), worker=name)
+    out.add("modelward_worker_resident_memory_bytes", counters.resident.bytes(), worker=name)
     out.add("modelward_worker_audio_seconds_total", counters.audio_seconds, worker=name)
     out.add("modelward_worker_runs", service.work.slots.running, worker=name)
     out.add("modelward_worker_queue_length", service.work.load, worker=name)
