@@ -190,7 +190,7 @@ class Office:
     # wishes about versions
 
     async def activate(self, version: str, wait: bool) -> Json:
-        self._known(version, "activate")
+        await self._known(version, "activate")
         return await self._command(Asked("activate", version), wait)
 
     async def rollback(self, wait: bool) -> Json:
@@ -221,7 +221,7 @@ class Office:
             raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s") from e
 
     async def hold(self, version: str) -> Json:
-        self._known(version, "hold")
+        await self._known(version, "hold")
         await self._s.ledger.do(lambda store: store.hold([version], "asked for by command"))
         self._s.rolling.held[version] = "asked for by command"
         self._s.ledger.note("held", version, "asked for by command")
@@ -237,7 +237,7 @@ class Office:
         return {"success": True, "message": f"{version} may be chosen again"}
 
     async def validate(self, version: str, wait: bool) -> Json:
-        self._known(version, "validate")
+        await self._known(version, "validate")
         judging = self._s.judging
         await self._until(lambda: not judging.busy)
         entry = judging.catalog.get(version)
@@ -257,8 +257,12 @@ class Office:
             return {"success": True, "message": f"{version} is accepted: {entry.verdict.because}", "version": shape}
         return {"success": False, "message": f"cannot accept {version}: {entry.verdict.because}", "version": shape}
 
-    def _known(self, version: str, verb: str) -> None:
-        if self._s.judging.catalog.get(version) is None:
+    async def _known(self, version: str, verb: str) -> None:
+        """Raises NotKnown for what is not there; one that was put there just now, before the daemon looked, is."""
+        judging = self._s.judging
+        if judging.catalog.get(version) is None:
+            await judging.look()
+        if judging.catalog.get(version) is None:
             raise NotKnown(f"cannot {verb} {version[:255]!r}: there is no such version; {self._still()}")
 
     def _still(self) -> str:

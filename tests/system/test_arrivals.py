@@ -92,6 +92,15 @@ def _by_another_process(program: str, *arguments: object) -> None:
 # how versions come
 
 
+def test_a_command_knows_what_was_put_there_just_before(town: House) -> None:
+    for number in range(3):
+        name = f"dtmf-v0.{number}"
+        good_version(town.models, f".{name}")
+        (town.models / f".{name}").rename(town.models / name)
+        assert town.command("hold", version=name)["success"]
+        assert name in town.versions()
+
+
 def test_a_slow_copy_goes_live_within_a_second_of_its_end_and_never_before(town: House) -> None:
     source = good_version(town.root / "slow", "dtmf-v1.1", words=True)
     before = mark(town)

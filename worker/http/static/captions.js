@@ -10,10 +10,8 @@ const last = (text) => [...text].at(-1);
 const width = (text) => [...text].reduce((sum, sign) => sum + (isUnspaced(sign) ? 2 : 1), 0);
 const round = (seconds) => Math.round(seconds * 1000) / 1000;
 
-function goesOn(before, token) {
-  const signs = [...token];
-  return signs.every((sign) => MARKS.has(sign)) || !(isUnspaced(last(before)) || isUnspaced(signs[0]));
-}
+const isMark = (token) => [...token].every((sign) => MARKS.has(sign));
+const goesOn = (before, token) => isMark(token) || !(isUnspaced(last(before)) || isUnspaced([...token][0]));
 
 export function wordsOf(segment) {
   const begun = [];
@@ -22,14 +20,17 @@ export function wordsOf(segment) {
     const bare = token.trim();
     space ||= /^\s/.test(token);
     if (!bare) return;
-    if (begun.length && !space && goesOn(begun.at(-1).text, bare)) begun.at(-1).text += bare;
-    else begun.push({ text: bare, start: segment.times[place], spaced: space && begun.length > 0 });
+    const time = segment.times[place], word = begun.at(-1);
+    if (word && !space && goesOn(word.text, bare)) {
+      word.text += bare;
+      if (!isMark(bare)) word.sounded = time;
+    } else begun.push({ text: bare, start: time, sounded: time, spaced: space && begun.length > 0 });
     space = /\s$/.test(token);
   });
   if (!begun.length) return segment.text ? [{ text: segment.text, start: segment.start, end: segment.end, spaced: false }] : [];
-  return begun.map((word, place) => {
+  return begun.map(({ sounded, ...word }, place) => {
     const next = begun[place + 1]?.start ?? segment.end;
-    return { ...word, end: round(Math.max(word.start, Math.min(next, word.start + WORD_SECONDS))) };
+    return { ...word, end: round(Math.max(word.start, Math.min(next, sounded + WORD_SECONDS))) };
   });
 }
 
