@@ -158,6 +158,7 @@ def test_bodies_that_lie_about_their_length_or_stop_halfway_stop_nothing(town: H
     assert [w["pid"] for w in town.workers()] == [worker["pid"]]
 
 
+@pytest.mark.alone
 def test_no_request_waits_for_a_version_that_is_being_loaded(build: Build) -> None:
     judging = {"max_latency_ratio": 1000.0, "golden": "", "compile": "off", "timeout": 110}
     house = build(workers={"count": 1}, validation=judging)
