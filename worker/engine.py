@@ -19,13 +19,17 @@ from functools import partial
 from typing import Final
 
 from .memory import trim
-from .models import Load, Loaded
+from .models import Load, Loaded, Model
 
 ABANDONED_LOADS: Final = 2
 # Requests first, but not by much: a loading thread that starves while it holds the interpreter's lock keeps the
 # requests of its own process waiting. p95 while swapping against steady, two cores at half load: 2.6 with 19, 1.4
 # with 10, 1.2 with 5, 1.3 with 0.
 LOAD_NICENESS: Final = 5
+# Taking a session apart keeps the interpreter's lock for 20 ms each, and every answer of this worker waits for it: that
+# is done when nothing is in work, or when no such moment came.
+QUIET_LOOK_SECONDS: Final = 0.02
+QUIET_LOOKS: Final = 100
 TRIM_SECONDS: Final = 0.2
 RELEASE_SECONDS: Final = 30.0
 
@@ -56,14 +60,21 @@ class Engine:
 
     `abandoned` counts loads that were given up and still run. `gentle` lowers the priority of the loading thread. Only
     right while the session runs in the calling thread alone: ONNX Runtime's own pool threads inherit the priority of
-    the thread that makes them and can't be raised again.
+    the thread that makes them and can't be raised again. `quiet` says whether no request is in work.
     """
 
-    def __init__(self, load: Load, *, gentle: bool = True, swapped: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        load: Load,
+        *,
+        gentle: bool = True,
+        swapped: Callable[[], None] = lambda: None,
+        quiet: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.current: Loaded | None = None
         self._load = load
         self._gentle = gentle
-        self._swapped = swapped
+        self._swapped, self._quiet = swapped, quiet
         self._preparing: _Preparing | None = None
         self._prepared: tuple[str, Loaded] | None = None
         self.abandoned = 0
@@ -139,8 +150,7 @@ class Engine:
         self._prepared = None
         self.give_up()
         if old is not None and old is not self.current:
-            # The finalizer runs when the last request lets go; the model's own memory goes just after.
-            weakref.finalize(old, self._trim_soon, asyncio.get_running_loop()).atexit = False
+            self._let_go(old)
             self._swapped()
         return self.current
 
@@ -160,7 +170,7 @@ class Engine:
         if self._prepared is not None:
             dropped, self._prepared = self._prepared[1], None
             if dropped is not self.current:
-                weakref.finalize(dropped, self._trim_soon, asyncio.get_running_loop()).atexit = False
+                self._let_go(dropped)
 
     def _at_hand(self, version: str, artifact: str) -> Loaded | None:
         same = self.current is not None and (self.current.version, self.current.artifact) == (version, artifact)
@@ -207,11 +217,21 @@ class Engine:
             self._prepared = (preparing.rollout, result)
             preparing.done.set_result(result)
 
-    def _trim_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(loop.call_later, TRIM_SECONDS, self._trim)
+    def _let_go(self, loaded: Loaded) -> None:
+        """Its model goes in a quiet moment after the last request that holds it has ended."""
+        loop = asyncio.get_running_loop()
+        weakref.finalize(loaded, self._trim_soon, loop, loaded.model).atexit = False
 
-    def _trim(self) -> None:
+    def _trim_soon(self, loop: asyncio.AbstractEventLoop, *models: Model) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(loop.call_later, TRIM_SECONDS, partial(self._trim, [*models]))
+
+    def _trim(self, models: list[Model], looks: int = QUIET_LOOKS) -> None:
+        """Takes apart what is in `models`, which nobody else holds any more, and gives the memory back."""
+        if models and looks and not self._quiet():
+            asyncio.get_running_loop().call_later(QUIET_LOOK_SECONDS, self._trim, models, looks - 1)
+            return
+        models.clear()
         self._trimming.submit(trim)
 
 

@@ -16,25 +16,26 @@ BETWEEN_SECONDS: Final = 0.0003
 _never: Final = threading.Event()
 
 
-def has_room(threads: int, *, runnable: int, processors: int) -> bool:
-    """Whether `threads` of us fit beside the others that want to run; `runnable` counts them and one of us.
+def room(*, runnable: int, processors: int) -> int:
+    """How many threads of ours would have a processor each; `runnable` counts one of us and all others that want one.
 
     Of many processors some are always in use for a moment: a quarter of them may be. Pure.
     """
     others = max(0, runnable - 1)
-    return others <= processors - threads + processors // 4
+    return max(0, min(processors, processors - others + processors // 4))
 
 
-def idle(threads: int, path: Path = LOADAVG) -> bool:
-    """Whether that many threads of this process would have a processor each. Takes up to a millisecond: not for the
-    event loop."""
+def free_processors(path: Path = LOADAVG) -> int:
+    """The same for this machine now. Takes up to a millisecond: not for the event loop."""
     processors = len(os.sched_getaffinity(0))
+    most = 0
     for look in range(LOOKS):
         if look:
             _never.wait(BETWEEN_SECONDS)
-        if has_room(threads, runnable=runnable(path), processors=processors):
-            return True
-    return False
+        most = max(most, room(runnable=runnable(path), processors=processors))
+        if most == processors:
+            break
+    return most
 
 
 def runnable(path: Path = LOADAVG) -> int:

@@ -2,14 +2,18 @@
 
 Opened beside, when it is first wanted: a server that is never that quiet never pays for it. Decides nothing about when
 (see `slots` and `idle`). Invariant: while it is not open, or can't be, the usual one answers, with the same bits; that
-they are the same was proved when the form was made.
+they are the same was proved when the form was made. Its threads rank behind those that answer others: should somebody
+else come while a lone run goes on, he gets his processor.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+NICENESS: Final = 5
 
 M = TypeVar("M")
 
@@ -38,6 +42,8 @@ class Lone(Generic[M]):
             self._say(f"cannot use {self._threads} threads for a lone run: {e}; one answers")
 
     def _work(self) -> None:
+        # Threads of the session inherit it, and could not be raised again.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         try:
             self.model = self._open()
         except Exception as e:  # noqa: BLE001 - the top of a thread that opens what somebody else made

@@ -45,7 +45,12 @@ class Process:
         self._leaving = asyncio.Event()
         self._at_once = False
         self._counters = Counters(resident=Resident(self._mappings))
-        self._engine = Engine(load, gentle=settings.threads == 1, swapped=self._counters.swapped)
+        self._engine = Engine(
+            load,
+            gentle=settings.threads == 1,
+            swapped=self._counters.swapped,
+            quiet=lambda: self._counters.inflight == 0,
+        )
         self._work = Work(
             queue=settings.queue,
             upload_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,

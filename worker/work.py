@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from .idle import idle
+from .idle import free_processors
 from .lanes import Lanes
 from .slots import NO_SLOT, Slots
 
@@ -46,8 +46,8 @@ class Work:
 
     `queue`: requests that may wait besides the one in work. `upload_bytes`: of all requests together.
     `audio_bytes`: decoded samples above which no further clip is decoded. `slots`: for running the model and for
-    decoding, shared with other workers or not. `ran` hears of each inference that ended; `idle` says whether the
-    machine has processors for so many threads.
+    decoding, shared with other workers or not. `ran` hears of each inference that ended;
+    `free_processors` says how many threads would have a processor each.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Work:
         audio_bytes: int,
         slots: tuple[Slots, Slots] | None = None,
         ran: Callable[[Run], None] = lambda run: None,
-        idle: Callable[[int], bool] = idle,
+        free_processors: Callable[[], int] = free_processors,
     ) -> None:
         self.load = 0
         self.running: set[asyncio.Task[Any]] = set()
@@ -67,7 +67,7 @@ class Work:
         self._audio_bytes, self._held = audio_bytes, 0
         self._less = asyncio.Event()
         self.slots, self._decoders = slots or (Slots(), Slots())
-        self._ran, self._idle = ran, idle
+        self._ran, self._free_processors = ran, free_processors
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
         self._inference, self._decoding = Lanes("inference"), Lanes("decoding")
 
@@ -130,8 +130,9 @@ class Work:
         reach = self.slots.reach
 
         def timed() -> T:
-            threads = lone_threads() if reach > 1 else 1
-            run.threads = threads if 1 < threads <= reach and self._idle(threads) else 1
+            most = min(reach, self._free_processors()) if reach > 1 else 1
+            threads = lone_threads() if most > 1 else 1
+            run.threads = threads if threads <= most else 1
             run.began = time.monotonic()
             try:
                 return job(run.threads)

@@ -96,6 +96,33 @@ def test_the_old_version_goes_with_its_last_request() -> None:
     on_loop(test)
 
 
+def test_an_old_model_is_taken_apart_when_no_request_is_in_work() -> None:
+    busy = [True]
+
+    async def test(engine: Engine, _: Loader) -> None:
+        await serve(engine, "v1")
+        old = weakref.ref(engine.take().model)
+        await serve(engine, "v2")
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await until(lambda: old() is None)
+        busy[0] = False
+        await until(lambda: old() is None)
+
+    on_loop(test, quiet=lambda: not busy[0])
+
+
+def test_an_old_model_goes_all_the_same_when_requests_never_end() -> None:
+    async def test(engine: Engine, _: Loader) -> None:
+        await serve(engine, "v1")
+        old = weakref.ref(engine.take().model)
+        await serve(engine, "v2")
+        await until(lambda: old() is None)
+
+    on_loop(test, quiet=lambda: False)
+
+
 def test_what_is_prepared_serves_nobody_before_its_commit() -> None:
     async def test(engine: Engine, _: Loader) -> None:
         await serve(engine, "v1")

@@ -27,7 +27,7 @@ class Model:
         return threads
 
 
-async def runs(model: Model, at_once: int, *, slots: int = 2, idle: bool = True, others: int = 0) -> list[int]:
+async def runs(model: Model, at_once: int, *, slots: int = 2, free: int = 9, others: int = 0) -> list[int]:
     """What `at_once` pieces of work ran with, while `others` of another worker run."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "slots")
@@ -36,7 +36,12 @@ async def runs(model: Model, at_once: int, *, slots: int = 2, idle: bool = True,
         heard: list[Run] = []
         mine, sibling = Slots(str(path)), Slots(str(path))
         work = Work(
-            queue=9, upload_bytes=1, audio_bytes=1, slots=(mine, Slots()), ran=heard.append, idle=lambda threads: idle
+            queue=9,
+            upload_bytes=1,
+            audio_bytes=1,
+            slots=(mine, Slots()),
+            ran=heard.append,
+            free_processors=lambda: free,
         )
         try:
             for _ in range(others):
@@ -54,7 +59,7 @@ async def runs(model: Model, at_once: int, *, slots: int = 2, idle: bool = True,
     [
         (2, 1, {}, [2]),
         (1, 1, {}, [1]),  # none ready, or none proved
-        (2, 1, {"idle": False}, [1]),  # other programs want the processors
+        (2, 1, {"free": 1}, [1]),  # other programs want the processors
         (2, 1, {"others": 1}, [1]),  # another worker runs something
         (2, 1, {"slots": 1}, [1]),  # one worker is to use one processor
         (3, 1, {}, [1]),  # proved with more than there are workers by now
@@ -64,10 +69,11 @@ async def runs(model: Model, at_once: int, *, slots: int = 2, idle: bool = True,
 def test_more_threads_are_for_what_has_the_machine_to_itself(
     lone_threads: int, at_once: int, options: dict[str, int], wanted: list[int]
 ) -> None:
-    assert asyncio.run(runs(Model(lone_threads), at_once, **options)) == wanted  # type: ignore[arg-type]
+    assert asyncio.run(runs(Model(lone_threads), at_once, **options)) == wanted
 
 
-def test_a_model_is_not_opened_again_for_who_is_never_alone() -> None:
+@pytest.mark.parametrize("options", [{"others": 1}, {"free": 1}])
+def test_a_model_is_not_opened_again_while_others_want_the_processors(options: dict[str, int]) -> None:
     model = Model(2)
-    asyncio.run(runs(model, 1, others=1))
+    asyncio.run(runs(model, 1, **options))
     assert model.asked == 0
