@@ -58,7 +58,8 @@ def _start(
     stack.callback(ours.stop)
     ours.start(first)
     link = ours.house.models / "current"
-    facts: dict[str, Any] = {"modelward": {"title": "modelward", "setup": f"{CORES} workers, one thread each"}}
+    setup = f"{CORES} workers, one thread each; a run that has the machine to itself gets {CORES}"
+    facts: dict[str, Any] = {"modelward": {"title": "modelward", "setup": setup}}
     turns: dict[str, Turn] = {"modelward": _asked(ours)}
     for name in PEERS:
         peer = peers.find(name)
