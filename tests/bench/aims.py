@@ -80,15 +80,15 @@ def causes(results: dict[str, Any], missed: set[str]) -> list[str]:
         )
     if missed & {"rss", "cpu"}:
         found.append(
-            "Python with asyncio holds 21 MB before a line of ours, the libraries for HTTP, logs and watching 12 more, ours"
-            " 7. The time goes into reading the machine's figures every 10 s, looking at the model root every 5 s and the"
-            " heartbeats of two workers: what alerts, and a file event that was lost, rely on."
+            "Python with asyncio holds 21 MB before a line of ours, the libraries for HTTP, logs and watching 12 more,"
+            " ours 7. The time goes into reading the machine's figures every 10 s, looking at the model root every 5 s"
+            " and the heartbeats of two workers: what alerts, and a file event that was lost, rely on."
         )
     if "stall" in missed:
         found.append(
             "While a worker loads, three threads want two cores for half a second, the loading one least. The longest"
-            " of all answers beside six swaps stands against a percentile of a quiet time, in which some requests have the"
-            " machine to themselves; of a single swap it is 1.1 to 1.7 of that."
+            " of all answers beside six swaps stands against a percentile of a quiet time, in which some requests have"
+            " the machine to themselves; of a single swap it is 1.1 to 1.7 of that."
         )
     return found
 

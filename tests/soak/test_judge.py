@@ -40,6 +40,18 @@ def test_an_answer_has_to_be_of_a_version_that_served_meanwhile() -> None:
     assert "not of the version" in judge.answers([asked(version="v3")], serving, styles)[0]
 
 
+def test_a_version_that_served_between_two_looks_is_known_by_the_workers_word() -> None:
+    serving = Serving()
+    for at in (9.9, 10.0, 10.3, 10.4):
+        serving.add(at, frozenset({"v1"}))
+    styles = {"v1": "5", "v2": "5"}
+    brief = asked(version="v2")
+    assert judge.answers([brief], serving, styles) != []
+    serving.said(brief.ended + 0.01, "v2")
+    assert judge.answers([brief], serving, styles) == []
+    assert judge.answers([asked(version="v2", began=9.0)], serving, styles) != []
+
+
 def test_a_line_that_is_lost_doubled_or_of_nobody_is_found() -> None:
     one = [asked(1)]
     assert judge.access_log(one, Lines(Counter({"soak-0-1": 1})), []) == []

@@ -15,6 +15,7 @@ from tests.house import House
 from modelward.daemon.errors import ModelwardError
 
 SERVING_SECONDS = 0.1
+LAG_SECONDS = 0.5  # a worker's word comes to us over a daemon that may be busy
 HOLDING_SECONDS = 1.0
 
 
@@ -31,19 +32,32 @@ class Holding:
 
 @dataclass
 class Serving:
-    """Which versions workers answered with, look by look; times are monotonic seconds."""
+    """Which versions workers answered with, look by look, and by their own word; times are monotonic seconds.
+
+    A canary that is called back at once served for less than the time between two looks.
+    """
 
     at: list[float] = field(default_factory=list)
     versions: list[frozenset[str]] = field(default_factory=list)
+    words_at: list[float] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
 
     def add(self, at: float, versions: frozenset[str]) -> None:
         self.at.append(at)
         self.versions.append(versions)
 
+    def said(self, at: float, version: str) -> None:
+        """A worker said that it serves this from now on."""
+        self.words_at.append(at)
+        self.words.append(version)
+
     def during(self, began: float, ended: float) -> frozenset[str]:
-        """Every version that served at some look from the last before `began` to the first after `ended`."""
+        """Every version that served at some look from the last before `began` to the first after `ended`, or of which a
+        worker said so meanwhile."""
         first = max(0, bisect_left(self.at, began) - 1)
-        return frozenset().union(*self.versions[first : bisect_right(self.at, ended) + 1])
+        word = bisect_left(self.words_at, began - 2 * SERVING_SECONDS)
+        words = self.words[word : bisect_right(self.words_at, ended + LAG_SECONDS)]
+        return frozenset(words).union(*self.versions[first : bisect_right(self.at, ended) + 1])
 
 
 def medians(holdings: list[Holding], role: str, what: str, began: float, ended: float) -> tuple[float, float]:
@@ -71,9 +85,11 @@ class Watcher:
         self.serving, self.holdings = Serving(), list[Holding]()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
 
     def begin(self) -> None:
         self._thread.start()
+        self._listener.start()
 
     def end(self) -> None:
         self._over.set()
@@ -91,6 +107,13 @@ class Watcher:
                 if time.monotonic() - held >= HOLDING_SECONDS:
                     held = time.monotonic()
                     self._hold([w["pid"] for w in workers if w["state"] == "ready"])
+
+    def _listen(self) -> None:
+        while not self._over.wait(SERVING_SECONDS):
+            with contextlib.suppress(ModelwardError):  # the daemon is away
+                for event in self._house.api.events():
+                    if (event["event"], event.get("kind")) == ("worker", "serving"):
+                        self.serving.said(time.monotonic(), event["version"])
 
     def _hold(self, workers: list[int]) -> None:
         daemon = self._house.process.pid if self._house.process else 0
