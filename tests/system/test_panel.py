@@ -88,10 +88,11 @@ def test_no_request_that_its_description_allows_makes_the_api_fail(build: Build)
         pytest.skip("schemathesis is not installed")
     panel = Panel(build, workers={"count": 1}).start()
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    # With one worker: Python 3.11 can't parse its own source in two threads at a time (SystemError in ast.parse).
     done = subprocess.run(
         [
             tool, "run", f"http://127.0.0.1:{panel.port}/v1/openapi.json", "--header", "X-Modelward: 1",
-            "--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "10", "--workers", "2",
+            "--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "10", "--workers", "1",
             "--request-timeout", "60", "--warnings", "off", "--no-color",
             *(("--max-time", "60") if DEEP else ()),  # fuzzing begins anew until it is over
         ],
