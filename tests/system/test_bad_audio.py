@@ -166,7 +166,7 @@ def test_no_request_waits_for_a_version_that_is_being_loaded(build: Build) -> No
     house.start()
     house.await_serving(FIRST)
     slow = good_version(house.root / "slow", "dtmf-v1.1", golden=False)
-    slow_down(slow, rounds=3000)
+    slow_down(slow, rounds=1500)  # some hundred times as slow: below the thousand that may be allowed
     before = mark(house)
     request = _request(clip())
     with contextlib.ExitStack() as guests:
@@ -197,7 +197,7 @@ def test_no_request_waits_for_a_version_that_is_being_loaded(build: Build) -> No
         f"loading took {prepared['seconds']:.2f} s; {len(load.seconds)} requests meanwhile, "
         f"the longest {load.longest[FIRST]:.3f} s"
     )
-    assert prepared["seconds"] > 0.1  # long enough to be noticed
+    assert prepared["seconds"] > 0.05  # long enough to be noticed
     assert load.failures == []
     assert load.longest[FIRST] < prepared["seconds"]
 
