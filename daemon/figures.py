@@ -24,6 +24,7 @@ FIGURES: Final[dict[str, str]] = {
     # the service
     "workers_ready": "workers that answer requests",
     "workers_missing": "workers that should answer requests and do not",
+    "worker_refusing": "1 for each worker that serves a version and would not answer a request now",
     "worker_restarts": "workers that ended without being told to in the last ten minutes",
     "worker_resident_bytes": "memory of each worker",
     "worker_p95_seconds": "95th percentile of each worker's recent answers",
@@ -39,5 +40,6 @@ FIGURES: Final[dict[str, str]] = {
     "sweep_shortfall": "reasons why the last sweep could not do all of its work",
     # the daemon
     "config_refused": "1 while the configuration on the disk is not the one in force because it is wrong",
+    "tokens_unusable": "1 while the panel's token file lets nobody in because it cannot be used",
     "alert_channel_failures": "messages in a row that each channel did not take",
 }

@@ -123,6 +123,7 @@ class Supervisor:
         api = application(self.office, self.hub)
         self.api = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, "api.sock"))
         self.panel = PanelServer(config.panel, api, Feed(parts_of(self.office, self.hub)), clock)
+        self.vigil.more.append(self.panel.figures)
         self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()
         wake = partial(loop.call_soon_threadsafe, self.wake)

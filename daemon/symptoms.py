@@ -26,10 +26,12 @@ from .workers.pool import Pool
 SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "rollout_failed", "needs_operator",
     "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall", "class_used_percent",
+    "worker_refusing", "tokens_unusable",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
 MAX_VERSIONS: Final = 50
+MAX_REASON: Final = 500
 
 
 class Parts(Protocol):
@@ -74,6 +76,9 @@ def _workers(parts: Parts) -> Iterator[Figure]:
     blocked = next((vacancy.blocked for vacancy in parts.pool.vacancies() if vacancy.blocked), "")
     missing = max(0, parts.pool.wanted - own) if serving is not None else 0
     yield Figure("workers_missing", float(missing), "", blocked)
+    for peer in peers:
+        if peer.beat.refusing:
+            yield Figure("worker_refusing", 1.0, peer.name, peer.beat.refusing[:MAX_REASON])
 
 
 def _versions(parts: Parts, now: float, wall: float) -> Iterator[Figure]:

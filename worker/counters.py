@@ -44,6 +44,7 @@ class Counters:
 
     For /metrics: `answers` by class, `audio_seconds`, and two histograms: of the answers that a model worked on, and of
     the times that something ready for the model waited for it. They outlive a swap.
+    `refusing` is asked for each beat: why a request would not be answered, "" while one would be.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, resident: Resident | None = None) -> None:
@@ -52,6 +53,7 @@ class Counters:
         self.requests = 0
         self.errors = 0
         self.changed = asyncio.Event()
+        self.refusing: Callable[[], str] = lambda: ""
         self._monotonic = monotonic
         self._durations, self._shared, self._lone = (_window() for _ in range(3))
         self.answers = {"2xx": 0, "4xx": 0, "5xx": 0}
@@ -102,6 +104,7 @@ class Counters:
             rss_bytes=self.resident.bytes(),
             shared=self._pace(self._shared),
             lone=self._pace(self._lone),
+            refusing=self.refusing(),
         )
 
     def _pace(self, window: Window) -> Pace:

@@ -58,13 +58,15 @@ class Process:
             slots=_slots(settings.slots, logs),
             ran=self._ran,
         )
+        gate = Gate(settings.token_file, logs.events)
+        self._counters.refusing = gate.problem
         service = Service(
             settings=settings,
             engine=self._engine,
             work=self._work,
             counters=self._counters,
             logs=logs,
-            gate=Gate(settings.token_file, logs.events),
+            gate=gate,
             draining=lambda: self._front.draining,
         )
         self._front = Front(

@@ -77,7 +77,7 @@ class Beat(Message, frozen=True):
     """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
 
     `shared` and `lone` tell the runs that shared the machine from those that had it to themselves, and so went faster;
-    told by our own workers.
+    told by our own workers. `refusing` is why a request would not be answered now, "" while one would be.
     """
 
     inflight: Count = 0
@@ -87,6 +87,7 @@ class Beat(Message, frozen=True):
     rss_bytes: Count = 0
     shared: Pace = Pace()
     lone: Pace = Pace()
+    refusing: str = ""
 
 
 class Reopened(Message, frozen=True):

@@ -60,6 +60,7 @@ BUILT_IN: Final = (
     _condition("oom_kills", "critical"),
     Rule("workers_ready", "workers_ready", 1, 1, 15.0, over=False, severity="critical"),
     _condition("workers_missing", for_seconds=2 * MINUTE),
+    _condition("worker_refusing", "critical"),
     _condition("worker_restarts", above=2),
     _condition("version_rejected"),
     _condition("rollout_failed"),
@@ -68,6 +69,7 @@ BUILT_IN: Final = (
     _condition("watch_lost"),
     _condition("sweep_shortfall"),
     _condition("config_refused"),
+    _condition("tokens_unusable"),
     _condition("alert_channel_failures", above=2),
 )
 TOO_LITTLE: Final = frozenset(rule.metric for rule in BUILT_IN if not rule.over)

@@ -27,6 +27,7 @@ _WHAT: Final = {
     "oom_kills": "{value:.0f} processes killed by the kernel for lack of memory in ten minutes",
     "workers_ready": "{value:.0f} workers answer requests, at least {threshold:g} should",
     "workers_missing": "{value:.0f} workers are missing",
+    "worker_refusing": "the worker {subject} would not answer a request",
     "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
     "version_rejected": "{subject} was rejected",
     "rollout_failed": "the rollout of {subject} failed",
@@ -35,6 +36,7 @@ _WHAT: Final = {
     "watch_lost": "the model root is not watched, looking by the timer alone",
     "sweep_shortfall": "the disk is not in order",
     "config_refused": "the configuration was refused",
+    "tokens_unusable": "nobody can log in to the panel",
     "alert_channel_failures": "alerts do not arrive at {subject}",
 }
 

@@ -6,6 +6,7 @@ service does not depend on it.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Final
 
@@ -16,6 +17,7 @@ from ..api.server import Embedded
 from ..checks import is_loopback
 from ..clock import Clock
 from ..config import Panel
+from ..health.alerts import Figure
 from ..workers import listening
 from . import assets
 from .connections import limited
@@ -35,6 +37,7 @@ class PanelServer:
         self._config, self._feed, self._clock = config, feed, clock
         self._log = structlog.get_logger("panel")
         self.problem: str = ""
+        self._unusable = ""
         self._retry_at = 0.0
         self._server: Embedded | None = None
         self.port = 0
@@ -75,9 +78,15 @@ class PanelServer:
         self._log.info("panel", address=self._config.listen)
 
     async def keep(self) -> None:
-        """Tries again, now and then, while the address could not be had."""
+        """Looks at the token file; tries again, now and then, while the address could not be had."""
+        if self._config.listen and self._tokens.configured:
+            self._unusable = await asyncio.to_thread(self._tokens.problem)
         if self.problem and self._retry_at and self._clock.monotonic() >= self._retry_at:
             await self.open()
+
+    def figures(self) -> list[Figure]:
+        """What is wrong with the token file, as `keep` found it."""
+        return [Figure("tokens_unusable", 1.0, "", self._unusable)] if self._unusable else []
 
     async def close(self) -> None:
         self._feed.close()

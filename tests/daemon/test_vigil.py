@@ -149,6 +149,10 @@ CONDITIONS: dict[str, tuple[Callable[[World], None], str]] = {
         "0 workers answer requests, at least 1 should: v1 is not loaded",
     ),
     "workers_missing": (lambda w: setattr(w.pool, "wanted", 3), "2 workers are missing"),
+    "worker_refusing": (
+        lambda w: setattr(w.peers[0], "beat", Beat(refusing="no place is left")),
+        "the worker w1 would not answer a request: no place is left",
+    ),
     "version_rejected": (
         lambda w: w.entry("v2", State.REJECTED, "golden: 0.4") and None,
         "v2 was rejected: golden: 0.4",

@@ -1,35 +1,34 @@
 """Who may ask for what: bearer tokens from a file, and what is taken from this machine only.
 
-Decides, and reads the token file when it changed. Fails closed: a file that can't be read or holds no token lets nobody
-in. Comparing takes the same time for every wrong token.
+Decides. The tokens come from `tokens_file`, which fails closed: a file that cannot be used lets nobody in.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-import os
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
+from ..tokens_file import TokensFile
 from .errors import ApiError
 
-TOKEN_FILE_BYTES: Final = 64 * 1024
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 COOKIE: Final = "modelward_token"
 SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class Gate:
-    """The tokens of one file, read again when it changes. `path` "" asks for none."""
+    """The rules for one file of tokens. `path` "" asks for none; `log` is told of a file that cannot be used."""
 
     def __init__(self, path: str, log: structlog.typing.FilteringBoundLogger) -> None:
-        self._path, self._log = path, log
-        self._seen: tuple[int, ...] = ()
-        self._tokens: tuple[bytes, ...] = ()
+        self._path, self._tokens = path, TokensFile(path, log.error)
+
+    def problem(self) -> str:
+        """Why no token is let in; "" while there is nothing wrong with the file."""
+        return self._tokens.problem()
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raises ApiError 401 when the request needs a token and brings none that is good.
@@ -63,28 +62,7 @@ class Gate:
 
     def knows(self, token: str) -> bool:
         """Whether the token is one of the file's; any is when there is no file."""
-        if not self._path:
-            return True
-        given = token.encode("utf-8", "replace")
-        good = False
-        for known in self._read():
-            good |= hmac.compare_digest(given, known)
-        return good and bool(given)
-
-    def _read(self) -> tuple[bytes, ...]:
-        try:
-            with open(self._path, "rb") as f:
-                found = os.fstat(f.fileno())
-                seen = (found.st_ino, found.st_size, found.st_mtime_ns)
-                if seen != self._seen:
-                    lines = [line.strip() for line in f.read(TOKEN_FILE_BYTES).splitlines()]
-                    self._tokens = tuple(line for line in lines if line and not line.startswith(b"#"))
-                    self._seen = seen
-        except OSError as e:
-            if self._seen != (0,):
-                self._log.error(f"cannot read the token file {self._path}: {e.strerror}; nobody is let in")
-            self._seen, self._tokens = (0,), ()
-        return self._tokens
+        return not self._path or bool(self._tokens.check(token))
 
 
 def is_loopback(client: str) -> bool:

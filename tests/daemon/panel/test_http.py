@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -365,3 +367,19 @@ def test_is_off_when_told_so() -> None:
     with running_panel(listen="") as running:
         assert running.port == 0 and not running.server.problem
     assert Panel().listen == "127.0.0.1:5000"
+
+
+def test_a_token_file_that_cannot_be_used_is_a_figure_for_an_alert_until_it_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    os.mkfifo(path)
+    with running_panel(token_file=str(path)) as panel:
+        assert panel.ask("GET", "/v1/status", Authorization="Bearer good").status == 401
+
+        def unusable() -> list[str]:
+            asyncio.run_coroutine_threadsafe(panel.server.keep(), panel.loop).result(10)
+            return [figure.because for figure in panel.server.figures()]
+
+        assert len(unusable()) == 1 and "no regular file" in unusable()[0]
+        (tmp_path / "new").write_text("good\n")
+        (tmp_path / "new").rename(path)
+        assert unusable() == []

@@ -1,0 +1,138 @@
+"""Reads a file of bearer tokens for the service and for the panel: one token a line, "#" begins a remark.
+
+A file is taken whole or not at all. What is no regular file, too large, unreadable, damaged or without a token lets
+nobody in, and `problem` says why. Must not wait: a FIFO or a device is never opened. A symbolic link is followed,
+because secrets are often mounted as links. Tokens are kept as their SHA-256 only, and all of them are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import stat
+from collections.abc import Callable
+from typing import Final
+
+MAX_FILE_BYTES: Final = 64 * 1024
+MAX_TOKEN_CHARS: Final = 4096
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+Seen = tuple[int, ...]
+
+
+class BadTokens(ValueError):
+    """The file cannot be used; the text says why."""
+
+
+def mark_of(token: str) -> str:
+    """What stands for a token in memory."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def tokens_in(data: bytes) -> tuple[str, ...]:
+    """The tokens in a whole file. Pure. Raises BadTokens when a line can be no token, or none is one."""
+    try:
+        lines = data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise BadTokens("it is no UTF-8 text") from None
+    tokens = []
+    for number, line in enumerate(lines, 1):
+        token = line.strip()
+        if not token or token.startswith("#"):
+            continue
+        if len(token) > MAX_TOKEN_CHARS:
+            raise BadTokens(f"line {number} is longer than {MAX_TOKEN_CHARS} characters")
+        if not token.isprintable():
+            raise BadTokens(f"line {number} holds control characters")
+        tokens.append(token)
+    if not tokens:
+        raise BadTokens("it holds no token")
+    return tuple(tokens)
+
+
+class TokensFile:
+    """The tokens of the file at `path` ("" asks for none), read again when it changes.
+
+    `report` is called once for each new reason why the file cannot be used.
+    """
+
+    def __init__(self, path: str, report: Callable[[str], None]) -> None:
+        self._path, self._report = path, report
+        self._seen: Seen | None = None
+        self._marks: tuple[str, ...] = ()
+        self._problem = ""
+
+    @property
+    def configured(self) -> bool:
+        """Whether tokens are asked for."""
+        return bool(self._path)
+
+    def problem(self) -> str:
+        """Why nobody is let in, as the file is now; "" while it is good or none is asked for."""
+        if self._path:
+            self._look()
+        return self._problem
+
+    def check(self, token: str) -> str:
+        """The mark of a good token, "" for any other."""
+        if not token or len(token) > MAX_TOKEN_CHARS:
+            return ""
+        return self.still_good(mark_of(token))
+
+    def still_good(self, mark: str) -> str:
+        """The mark itself while its token is in the file, else "". Takes the same time for every wrong one."""
+        if not self._path:
+            return ""
+        self._look()
+        good = False
+        for known in self._marks:
+            good |= hmac.compare_digest(mark, known)
+        return mark if good and mark else ""
+
+    def _look(self) -> None:
+        try:
+            found = os.stat(self._path)
+            if _identity(found) == self._seen:
+                return
+            self._seen = None
+            data, self._seen = _read(self._path)
+            self._marks = tuple(mark_of(token) for token in tokens_in(data))
+            self._problem = ""
+        except (OSError, ValueError) as e:
+            because = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
+            self._fail(f"cannot use the token file {self._path}: {because}; nobody is let in")
+
+    def _fail(self, problem: str) -> None:
+        self._marks = ()
+        if problem != self._problem:
+            self._report(problem)
+        self._problem = problem
+
+
+def _identity(found: os.stat_result) -> Seen:
+    return found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _read(path: str) -> tuple[bytes, Seen]:
+    """All bytes of a small regular file, and what it is then. Raises OSError, BadTokens."""
+    _check(os.stat(path))  # first: to open a device may do something already
+    fd = os.open(path, _FLAGS)
+    try:
+        before = os.fstat(fd)
+        _check(before)
+        data = b""
+        while len(data) <= MAX_FILE_BYTES and (more := os.read(fd, MAX_FILE_BYTES + 1 - len(data))):
+            data += more
+        if len(data) != before.st_size or _identity(os.fstat(fd)) != _identity(before):
+            raise BadTokens("it changes while it is read")
+        return data, _identity(before)
+    finally:
+        os.close(fd)
+
+
+def _check(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise BadTokens("it is no regular file")
+    if found.st_size > MAX_FILE_BYTES:
+        raise BadTokens(f"it is larger than {MAX_FILE_BYTES} bytes")
