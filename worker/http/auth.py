@@ -27,8 +27,8 @@ class Gate:
         self._path, self._tokens = path, TokensFile(path, log.error)
 
     def problem(self) -> str:
-        """Why no token is let in; "" while there is nothing wrong with the file."""
-        return self._tokens.problem()
+        """Why no token is let in, without the file's name; "" while there is nothing wrong with the file."""
+        return "the token file cannot be used; nobody is let in" if self._tokens.problem() else ""
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raises ApiError 401 when the request needs a token and brings none that is good.

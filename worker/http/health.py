@@ -22,9 +22,11 @@ async def health(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200 when requests should come here: a model is loaded and the worker does not drain."""
+    """200 when a request would be answered: a model is loaded, the worker does not drain and refuses nobody."""
     service: Service = request.app.state.service
     body = _state(service)
+    if body["status"] == "ok" and (reason := service.counters.refusing()):
+        body |= {"status": "refusing", "because": reason}
     good = body["status"] == "ok"
     return as_json({"ready": good, **body}, 200 if good else 503, _retry(not good))
 

@@ -373,7 +373,7 @@ def test_a_token_file_that_cannot_be_used_is_a_figure_for_an_alert_until_it_is_m
     path = tmp_path / "tokens"
     os.mkfifo(path)
     with running_panel(token_file=str(path)) as panel:
-        assert panel.ask("GET", "/v1/status", Authorization="Bearer good").status == 401
+        assert panel.ask("POST", "/v1/sweep", {}, **MARK, Authorization="Bearer good").status == 401
 
         def unusable() -> list[str]:
             asyncio.run_coroutine_threadsafe(panel.server.keep(), panel.loop).result(10)
