@@ -1,8 +1,7 @@
-"""One client connection: uvicorn's HTTP/1.1 protocol with the limits it does not have.
+"""One client connection of the service: what `framing` reads, with the limits that uvicorn does not have.
 
-Bounds the size and the time of a request's head and of silence, and answers what is no HTTP in the same JSON as
-everything else. Must not read bodies. Built against uvicorn 0.54; the methods overridden are the parser's callbacks,
-which are httptools' interface.
+Bounds the size and the time of a request's head and of silence; `framing` decides what is a request. Must not read
+bodies.
 """
 
 from __future__ import annotations
@@ -13,19 +12,12 @@ import struct
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from .http.errors import error_body
-
-REASONS: Final = {
-    400: "cannot read the request: it is no valid HTTP/1.1",
-    408: "cannot read the request: its head did not come in time",
-    431: "cannot read the request: its head is too large",
-}
+from .framing import Framed
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class TooLarge(Exception):
     """A request's head is past the limit; ends parsing."""
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Framed):
     """`refused` is called with (client, status) for what was answered before it became a request, `lost` at the end."""
 
     def __init__(
@@ -143,24 +135,18 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing() or not self.idle:
             return
         if self._head_bytes and self.cycle is None:
-            self._refuse(408)
+            self.refuse(408)
         else:
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when the parser gave up."""
-        self._refuse(431 if self._head_bytes > self._limits.head_bytes else 400)
+        """What is called when the parser gave up."""
+        self.refuse(431 if self._head_bytes > self._limits.head_bytes else 400)
 
-    def _refuse(self, status: int) -> None:
-        if self.idle:
-            body = error_body(REASONS[status], "invalid_request_error", "bad_request")
-            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(STATUS_LINE[status] + head + body)
+    def refuse(self, status: int) -> None:
+        """As `Framed`, and reports it."""
         self._refused(self.client[0] if self.client else "", status)
-        self.transport.close()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """An upgrade nobody asked us to support is answered as a plain request."""
+        super().refuse(status)
 
 
 def server_config(app: Any, limits: Limits) -> Config:

@@ -15,8 +15,8 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ...worker.framing import Framed
 from ..workers.channel import Credentials, bind, credentials
 
 SHUTDOWN_SECONDS = 3
@@ -41,7 +41,7 @@ class _Server(uvicorn.Server):
 class Embedded:
     """One uvicorn in this loop, over an open socket; `concurrency` None leaves that limit to the protocol."""
 
-    def __init__(self, app: ASGIApp, protocol: type[HttpToolsProtocol], concurrency: int | None) -> None:
+    def __init__(self, app: ASGIApp, protocol: type[Framed], concurrency: int | None) -> None:
         self._config = uvicorn.Config(
             app,
             http=protocol,
@@ -78,8 +78,8 @@ class Embedded:
         self._task = None
 
 
-def _protocol(allowed: Callable[[Credentials], bool]) -> type[HttpToolsProtocol]:
-    class CheckedProtocol(HttpToolsProtocol):
+def _protocol(allowed: Callable[[Credentials], bool]) -> type[Framed]:
+    class CheckedProtocol(Framed):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             sock = transport.get_extra_info("socket")

@@ -11,13 +11,13 @@ import socket
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from ...worker.framing import Framed
 
 HEAD_SECONDS: Final = 15.0
 MAX_HEAD_BYTES: Final = 64 * 1024
 
 
-class Limited(HttpToolsProtocol):
+class Limited(Framed):
     """One connection. `room` and `most` belong to the server: see `limited`."""
 
     room: ClassVar[dict[Limited, None]]

@@ -102,7 +102,7 @@ def test_nothing_is_removed_for_whoever_does_not_say_plainly_whether_to_try_it_o
     ("headers", "status", "kind"),
     [
         ({**MARK, "Host": "evil.example"}, 421, "wrong_host"),
-        ({**MARK, "Host": ""}, 421, "wrong_host"),
+        ({**MARK, "Host": ""}, 400, "invalid_request_error"),
         ({}, 403, "header_missing"),
         ({**MARK, "Origin": "http://evil.example"}, 403, "cross_site"),
         ({**MARK, "Origin": "null"}, 403, "cross_site"),
