@@ -7,38 +7,47 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
 
 from ..worker.protocol import Candidate
+from .capacity import Capacity, Need, child_bytes, lone_threads, workers
 from .config import Config
 
-MOST_LONE_THREADS: Final = 8
-"""More make one clip hardly faster."""
+
+def worker_count(config: Config, capacity: Capacity, need: Need) -> tuple[int, str]:
+    """How many workers there are to be, and why."""
+    if config.workers.count:
+        return config.workers.count, "workers.count"
+    return workers(capacity, need)
 
 
-def worker_count(config: Config) -> int:
-    """How many workers there are to be."""
-    return config.workers.count or len(os.sched_getaffinity(0))
-
-
-def candidate(config: Config, path: Path, artifact_root: Path, live_artifact: str = "") -> Candidate:
-    """The version at `path` under this configuration's rules.
+def candidate(
+    config: Config,
+    path: Path,
+    artifact_root: Path,
+    live_artifact: str = "",
+    *,
+    capacity: Capacity,
+    available_bytes: int | None,
+) -> Candidate:
+    """The version at `path` under this configuration's rules, on a machine with so much room.
 
     A run that has the machine to itself may use as many processors as all workers together.
     """
-    rules, workers = config.validation, config.workers
-    together = min(worker_count(config), len(os.sched_getaffinity(0)), MOST_LONE_THREADS)
+    rules, settings = config.validation, config.workers
+    count, _ = worker_count(config, capacity, Need())
+    memory = child_bytes(rules.memory, available_bytes, capacity.memory_bytes)
     return Candidate(
         path=str(path),
         version=path.name,
         kind=config.models.kind,
         artifact_root=str(artifact_root),
         live_artifact=live_artifact,
-        memory_bytes=rules.memory,
+        memory_bytes=memory,
+        memory_short=memory != rules.memory,
         timeout_seconds=rules.timeout,
-        threads=workers.threads,
-        lone_threads=together if together > workers.threads else 0,
-        providers=workers.providers,
+        threads=settings.threads,
+        lone_threads=lone_threads(capacity, count, settings.threads),
+        providers=settings.providers,
         checksums=rules.checksums,
         public_keys=rules.public_keys,
         golden=rules.golden if os.path.isdir(rules.golden or "/nonexistent") else "",

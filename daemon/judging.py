@@ -16,12 +16,13 @@ from typing import Any
 
 import structlog
 
-from ..worker.protocol import GateDone, GateStarted
+from ..worker.protocol import Candidate, GateDone, GateStarted
 from ..worker.release import installed
 from .candidate import candidate
 from .clock import Clock
 from .config import Config
 from .ledger import CannotKeep, Ledger
+from .memory import available_bytes, capacity
 from .models import verdict as v
 from .models.catalog import Catalog, Entry
 from .models.copies import is_whole
@@ -179,7 +180,7 @@ class Judging:
             await self._remove_unfinished()
             self.artifact_root.mkdir(parents=True, exist_ok=True)
             answer = await validate(
-                candidate(self._config(), self._config().models.root / name, self.artifact_root, live_artifact),
+                await asyncio.to_thread(self._candidate, name, live_artifact),
                 spawn,
                 argv=python(MODULE),
                 clock=self._clock,
@@ -192,6 +193,13 @@ class Judging:
         finally:
             self._task = None
             self._happened()
+
+    def _candidate(self, name: str, live_artifact: str) -> Candidate:
+        """What the validator is told. On a thread: it reads the machine's figures."""
+        config = self._config()
+        path = config.models.root / name
+        here, free = capacity(), available_bytes()
+        return candidate(config, path, self.artifact_root, live_artifact, capacity=here, available_bytes=free)
 
     async def _remove_unfinished(self) -> None:
         """What a killed validator left; nobody is at work when this is called."""

@@ -61,6 +61,7 @@ class Daemon(Protocol):
     manager: Manager
     vigil: Vigil
     log: Any
+    staff_because: str
 
     @property
     def panel(self) -> HasProblem: ...
@@ -100,7 +101,12 @@ class Office:
             "serving": serving.version if serving else "",
             "ready": self.ready(),
             "state": "ready" if self.ready() else "nothing is served" if serving is None else "loading",
-            "workers": {"ready": sum(w["state"] == "ready" for w in shapes), "total": len(shapes)},
+            "workers": {
+                "ready": sum(w["state"] == "ready" for w in shapes),
+                "total": len(shapes),
+                "wanted": s.pool.wanted,
+                "because": s.staff_because,
+            },
             "rollout": rollout.as_json() if rollout else None,
             "disk": s.vigil.disk(),
             "alerts": alerts,

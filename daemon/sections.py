@@ -63,7 +63,8 @@ class Validation(Section):
 
     timeout: Annotated[float, duration(1, DAY)] = Field(default=120.0, description="Wall time for one judgement.")
     memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
-        default=4 * _GIB, description="Memory that one judgement may take; 0: no limit."
+        default=4 * _GIB,
+        description="Memory that one judgement may take, at most; never more than there is. 0: all that there is.",
     )
     checksums: Literal["if-present", "required"] = Field(
         default="if-present",
@@ -120,7 +121,11 @@ class Rollout(Section):
 class Workers(Section):
     """The processes that answer requests."""
 
-    count: Annotated[int, whole(0, 1024)] = Field(default=0, description="How many; 0: one for each CPU.")
+    count: Annotated[int, whole(0, 1024)] = Field(
+        default=0,
+        description="How many; 0: one for each processor that affinity and CPU quota allow, as far as memory goes; "
+        "`modelward status` gives the reason.",
+    )
     threads: Annotated[int, whole(1, 1024)] = Field(
         default=1,
         description="ONNX Runtime's intra-op threads in each; a run that has the machine alone may have one a worker.",

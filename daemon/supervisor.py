@@ -27,6 +27,7 @@ from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
 from .candidate import worker_count
+from .capacity import Capacity, Need
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
 from .credentials import with_credentials
@@ -36,6 +37,7 @@ from .ledger import Ledger
 from .logs import open_logs
 from .lookout import Lookout
 from .manager import Manager
+from .memory import capacity
 from .models.watch import Watch
 from .office import Office
 from .panel import parts_of
@@ -72,6 +74,8 @@ class Supervisor:
         self._round = asyncio.Event()
         self.entrance = Entrance(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
+        self._capacity, self._need = Capacity(1), Need()
+        self.staff_because = ""
         self._began = clock.monotonic()
         self._former = Former((), self._began)
         self.manager = Manager(environ, clock)
@@ -173,8 +177,13 @@ class Supervisor:
 
     async def _look(self) -> None:
         """The watch first: what comes while it looks wakes it again."""
-        if said := await self.judging.look(self.watch.check):
+        if said := await self.judging.look(self._check):
             self.log.info(said)
+
+    def _check(self) -> str:
+        """On a thread: what this machine has may have changed too."""
+        self._capacity = capacity()
+        return self.watch.check()
 
     def _returning(self) -> bool:
         """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
@@ -257,9 +266,12 @@ class Supervisor:
 
     def _staff(self) -> None:
         workers = self.config.workers
-        self.pool.limits = Limits(self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0)
+        self.pool.limits = Limits(
+            self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0, starting=max(2, self._capacity.processors)
+        )
         if self.entrance.sock is not None:
-            self.pool.wanted = worker_count(self.config)
+            self._need = self._needed()
+            self.pool.wanted, self.staff_because = worker_count(self.config, self._capacity, self._need)
             slots.keep(self.config.control.runtime_dir, self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
         ours = {hand.name for hand in self.pool.hands() if hand.child.ours}
@@ -267,6 +279,13 @@ class Supervisor:
         for name, because in (*leaving, *self._former.overdue(peers, now)):
             self.pool.replace(name, because)
         self.pool.step()
+
+    def _needed(self) -> Need:
+        """What the served version takes; while nothing is served, the largest that is there. Kept while not known."""
+        serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
+        chosen = [e for e in entries if serving is None or e.digest == serving.digest]
+        needs = [Need(e.seen.bytes, e.verdict.load_bytes if e.verdict else 0) for e in chosen]
+        return max(needs, key=lambda need: (need.file_bytes, need.load_bytes), default=self._need)
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
         assert self.entrance.sock is not None

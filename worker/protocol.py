@@ -182,7 +182,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
     `artifact_root` is where an accepted version is left in the daemon's own form ("" to keep nothing);
     `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `lone_threads` is with
-    how many threads a run may be made that has the machine to itself (0: with no more than any other).
+    how many threads a run may be made that has the machine to itself (0: with no more than any other). `memory_short`:
+    the machine has less memory now than the rules allow, so that running out of it proves nothing about the version.
     """
 
     path: str
@@ -191,6 +192,7 @@ class Candidate(msgspec.Struct, frozen=True):
     artifact_root: str = ""
     live_artifact: str = ""
     memory_bytes: int = 0
+    memory_short: bool = False
     timeout_seconds: float = 120.0
     threads: int = 1
     lone_threads: int = 0

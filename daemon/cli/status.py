@@ -81,7 +81,8 @@ def lines(data: dict[str, Any], colour: bool = False) -> list[str]:
     facts = [("live", f"{paint(live, 'bold', colour)}, {word}")]
     workers = data.get("workers")
     if isinstance(workers, dict):
-        facts.append(("workers", f"{clean(workers.get('ready'))} of {clean(workers.get('total'))} ready"))
+        because = f" ({clean(workers['because'])})" if workers.get("because") else ""
+        facts.append(("workers", f"{clean(workers.get('ready'))} of {clean(workers.get('total'))} ready{because}"))
     rollout = data.get("rollout")
     facts.append(("rollout", describe(rollout) if isinstance(rollout, dict) else "none"))
     facts += [("disk", line) for line in _disk(data.get("disk"))]

@@ -21,6 +21,7 @@ from ..candidate import candidate
 from ..clock import SystemClock
 from ..config import Config, load_or_default
 from ..errors import Refused
+from ..memory import available_bytes, capacity
 from ..models import validate
 from ..models import verdict as v
 from ..names import is_version_name
@@ -89,7 +90,7 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ver
 
     try:
         return await validate.validate(
-            candidate(config, path, Path(room)),
+            candidate(config, path, Path(room), capacity=capacity(), available_bytes=available_bytes()),
             processes.spawn,
             argv=validator(),
             clock=SystemClock(),

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from ..memory import group_limit
+from .. import cgroups
 from ..reading import told
 
 RESOURCES: Final = ("cpu", "io", "memory")
@@ -77,7 +77,7 @@ def read_machine(processes: Mapping[str, int], proc: Path = Path("/proc")) -> Ma
         memory_used_percent=used,
         swap_used_percent=swap,
         pressure=tuple(pressure),
-        oom_kills=_counter(_read(f"{proc}/vmstat"), "oom_kill "),
+        oom_kills=_oom_kills(proc),
         processes={name: found for name, pid in processes.items() if (found := _process(pid)) is not None},
     )
 
@@ -91,11 +91,17 @@ def _memory(proc: Path) -> tuple[int | None, int | None, float | None, float | N
     if not total or available is None:
         return None, None, None, swapped
     used = 100.0 * max(0, total - available) / total
-    if (group := group_limit(proc)) is not None:
+    if (group := cgroups.memory(proc)) is not None:
         limit, free = group
         if 0 < limit < total:
             used = max(used, 100.0 * (limit - free) / limit)
     return total, available, used, swapped
+
+
+def _oom_kills(proc: Path) -> int | None:
+    """Of our own control group where it counts them, else of the whole machine."""
+    ours = cgroups.oom_kills(proc)
+    return _counter(_read(f"{proc}/vmstat"), "oom_kill ") if ours is None else ours
 
 
 def _kib(text: str, name: str) -> int | None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -92,7 +91,6 @@ class Pool:
         self._vacancies: tuple[Vacancy, ...] = ()
         self._number = 0
         self._in_charge = False
-        self._starting = max(2, len(os.sched_getaffinity(0)))
         self.wanted = 0
         self.limits = Limits()
 
@@ -106,7 +104,7 @@ class Pool:
         return self._vacancies
 
     def next_look(self) -> float | None:
-        return next_look(self._members(), self._vacancies, self._bounds())
+        return next_look(self._members(), self._vacancies, self.limits)
 
     # what others tell it
 
@@ -145,11 +143,8 @@ class Pool:
                 self.take_back(name, who)
         members, now = self._members(), self._clock.monotonic()
         self._vacancies, _ = places(members, self._vacancies, self.wanted)
-        for order in orders(members, self._vacancies, self.wanted, now, self._bounds()):
+        for order in orders(members, self._vacancies, self.wanted, now, self.limits):
             self._carry_out(order)
-
-    def _bounds(self) -> Limits:
-        return replace(self.limits, starting=min(self.limits.starting, self._starting))
 
     def _carry_out(self, order: Order) -> None:
         match order:

@@ -1,43 +1,31 @@
-"""How much memory is left, by the machine's word and by the groups' above us."""
+"""How much memory is left, by the machine's figures and by those of the groups above us."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from modelward.daemon.memory import available_bytes
+import pytest
+from tests.daemon.groups import tree
+
+from modelward.daemon.memory import available_bytes, capacity, whole_bytes
+
+BOTH = pytest.mark.parametrize("first", [True, False], ids=["version 1", "version 2"])
 
 
-def _machine(tmp_path: Path, available_kib: int, group: str = "/") -> tuple[Path, Path]:
-    proc, groups = tmp_path / "proc", tmp_path / "cgroup"
-    (proc / "self").mkdir(parents=True)
-    groups.mkdir()
-    (proc / "meminfo").write_text(f"MemTotal: 9999999 kB\nMemAvailable: {available_kib} kB\n")
-    (proc / "self" / "cgroup").write_text(f"0::{group}\n")
-    return proc, groups
+@BOTH
+def test_without_a_limit_the_machine_decides(tmp_path: Path, first: bool) -> None:
+    t = tree(tmp_path, first=first, kib=1000)
+    assert available_bytes(t.proc, t.root) == 1000 * 1024
+    assert whole_bytes(t.proc, t.root) == 2000 * 1024
 
 
-def _limit(group: Path, limit: str, used: int, cached: int = 0) -> None:
-    group.mkdir(parents=True, exist_ok=True)
-    (group / "memory.max").write_text(limit + "\n")
-    (group / "memory.current").write_text(f"{used}\n")
-    (group / "memory.stat").write_text(f"anon {used - cached}\ninactive_file {cached}\n")
-
-
-def test_without_groups_the_machine_decides(tmp_path: Path) -> None:
-    assert available_bytes(*_machine(tmp_path, 1000)) == 1000 * 1024
-
-
-def test_the_tightest_group_above_us_decides(tmp_path: Path) -> None:
-    proc, groups = _machine(tmp_path, 1_000_000, "/system.slice/modelward.service")
-    _limit(groups / "system.slice", "5000", 1000)
-    _limit(groups / "system.slice" / "modelward.service", "max", 900)
-    assert available_bytes(proc, groups) == 4000
-
-
-def test_what_a_group_caches_can_be_had(tmp_path: Path) -> None:
-    proc, groups = _machine(tmp_path, 1_000_000, "/g")
-    _limit(groups / "g", "5000", 4000, cached=3000)
-    assert available_bytes(proc, groups) == 4000
+@BOTH
+def test_the_tightest_group_above_us_decides(tmp_path: Path, first: bool) -> None:
+    t = tree(tmp_path, first=first, ours="/system.slice/modelward.service")
+    t.memory("/system.slice", 5000, 1000)
+    t.memory("/system.slice/modelward.service", None, 900)
+    assert available_bytes(t.proc, t.root) == 4000
+    assert whole_bytes(t.proc, t.root) == 5000
 
 
 def test_an_unreadable_machine_gives_no_figure(tmp_path: Path) -> None:
@@ -46,3 +34,5 @@ def test_an_unreadable_machine_gives_no_figure(tmp_path: Path) -> None:
 
 def test_this_machine_has_some() -> None:
     assert (available_bytes() or 0) > 1 << 20
+    assert capacity().processors >= 1
+    assert (capacity().memory_bytes or 0) >= (available_bytes() or 0)
