@@ -37,7 +37,7 @@ FIGURES: Final[dict[str, str]] = {
     "watch_lost": "1 while the model root is looked at by the timer alone",
     # upkeep
     "class_used_percent": "of each disk class's quota in bytes, as the last sweep left it",
-    "sweep_shortfall": "reasons why the last sweep could not do all of its work",
+    "sweep_shortfall": "reasons why the last sweep or rotation could not do all its work",
     # the daemon
     "config_refused": "1 while the configuration on the disk is not the one in force because it is wrong",
     "tokens_unusable": "1 while the panel's token file lets nobody in because it cannot be used",

@@ -62,6 +62,7 @@ class Housekeeping:
         self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
+        self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
         self.last: Json = {}
         self.sweeps = self.removed_files = self.removed_bytes = 0
@@ -84,10 +85,12 @@ class Housekeeping:
                 soon = await self._tick()
             except ModelwardError as e:
                 soon = False
-                self._complain((str(e),))
+                self._complain("round", (str(e),))
             except OSError as e:
                 soon = False
-                self._complain((f"cannot keep the disk in order: {e.strerror or e}",))
+                self._complain("round", (f"cannot keep the disk in order: {e.strerror or e}",))
+            else:
+                self._complain("round", ())
 
     async def _tick(self) -> bool:
         """One pass over logs and disk; True when another should follow soon."""
@@ -113,16 +116,19 @@ class Housekeeping:
         done = await self._upkeep.aside(rotate)
         if done["tell_writers"]:
             await self._writers_reopened()
-            await self._upkeep.aside(partial(self._upkeep.compress, reopened=True))
+        if not dry_run:
+            packed = await self._upkeep.pack(reopened=done["tell_writers"])
+            if not file:
+                self._complain("logs", (*done["trouble"], *packed))
         if not dry_run and any(step["action"] == "rotated" for step in done["steps"]):
             self._ledger.note("rotated", "", "log files rotated", rotation=done)
         return done
 
     async def logs(self) -> Json:
-        return await self._upkeep.aside(self._upkeep.logs)
+        return await self._upkeep.reading(self._upkeep.logs)
 
     async def tail(self, name: str, lines: int) -> Json:
-        return await self._upkeep.aside(partial(self._upkeep.tail, name, lines))
+        return await self._upkeep.reading(partial(self._upkeep.tail, name, lines))
 
     # writers
 
@@ -215,8 +221,8 @@ class Housekeeping:
     def _swept(self, done: Json) -> None:
         trouble = tuple(done.get("trouble", ()))
         if done.get("resting"):  # the disk was not looked at: what was wrong with it is
-            trouble += tuple(s for s in self.trouble if s not in trouble)
-        self._complain(trouble)
+            trouble += tuple(s for s in self._found.get("disk", ()) if s not in trouble)
+        self._complain("disk", trouble)
         self.last = done
         self.sweeps += 1
         self.removed_files += done.get("removed", {}).get("files", 0)
@@ -224,13 +230,16 @@ class Housekeeping:
         if any(row.get("removed") for row in done.get("classes", ())):
             self._ledger.note("sweep", "", "disk swept", classes=done["classes"])
 
-    def _complain(self, trouble: tuple[str, ...]) -> None:
+    def _complain(self, part: str, trouble: tuple[str, ...]) -> None:
+        """What is wrong with one part of upkeep now; what is new is logged and becomes an alert."""
         known = set(map(_without_figures, self.trouble))
+        trouble = tuple(dict.fromkeys(trouble))
         for sentence in trouble:
             if _without_figures(sentence) not in known:
                 self._log.error("upkeep in trouble", because=sentence)
                 self._ledger.note("upkeep-trouble", "", sentence)
-        self.trouble = trouble
+        self._found[part] = trouble
+        self.trouble = tuple(dict.fromkeys(sentence for found in self._found.values() for sentence in found))
 
 
 def _without_figures(sentence: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from ..names import is_version_name
+from ..safe_paths import open_directory
 from . import link
 from .openness import open_for_writing
 from .sight import RootAbsent, RootSeen, Seen, Sight
@@ -42,7 +43,7 @@ def look(
     """
     known = {v.name: v for v in before.versions} if isinstance(before, RootSeen) else {}
     try:
-        fd = os.open(root, _DIRECTORY)
+        fd = open_directory(str(root.absolute()))
     except OSError as e:
         return RootAbsent(f"cannot read {root}: {e.strerror}")
     try:

@@ -15,12 +15,16 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from . import marks
+from . import marks, pack
 from .files import Files, write_whole
 from .inuse import open_by
 from .rotation import HEAD, PART, parse_archive, stamp_micros
 
 CHUNK_BYTES: Final = 1 << 20
+ROUND_BYTES: Final = 2 << 30
+"""What one collapse takes at most: the rest of a larger file goes at the next ones, and others have their turn."""
+MAX_LINE_BYTES: Final = 64 << 20
+"""How far an end of a line is looked for."""
 _BLOCKS: Final = (4096, 65536, 1 << 20)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIVE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -34,6 +38,10 @@ class Spared(Exception):
 
 class Unsupported(Spared):
     """The file system cannot collapse."""
+
+
+class NoLog(Spared):
+    """The file is not what appending leaves: it has holes, or is too large to be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +83,12 @@ def collapse(dir_fd: int, name: str, archive: str, files: Files, stop: threading
     fd = files.open(name, _LIVE, dir_fd=dir_fd)
     try:
         found = files.fstat(fd)
+        _refuse_endless(fd, found, most_bytes=found.st_size)
         _refuse_overwriters(found)
         block = block_of(dir_fd, archive, files)
         if not block:
             raise Unsupported("the file system cannot collapse a file (ext4 and XFS can)")
-        cut = marks.cut_at(_end_of_lines(fd, found.st_size, files), block)
+        cut = marks.cut_at(_end_of_lines(fd, min(found.st_size, ROUND_BYTES), files), block)
         if cut <= 0:
             raise Spared(f"less than a block of {block} bytes in whole lines")
         start = _after_mark(fd, files)
@@ -119,9 +128,17 @@ def _refuse_overwriters(found: os.stat_result) -> None:
             raise Spared(f"process {holder.pid} writes to it without O_APPEND and would leave a hole")
 
 
+def _refuse_endless(fd: int, found: os.stat_result, *, most_bytes: int) -> None:
+    try:
+        pack.refuse_endless(fd, found.st_size, most_bytes)
+    except pack.NoLog as e:
+        raise NoLog(str(e)) from e
+
+
 def _end_of_lines(fd: int, size: int, files: Files) -> int:
-    """The offset behind the last newline before `size`; 0 when there is none."""
-    while size > 0:
+    """The offset behind the last newline before `size`; 0 when there is none within MAX_LINE_BYTES."""
+    floor = max(0, size - MAX_LINE_BYTES)
+    while size > floor:
         start = max(0, size - CHUNK_BYTES)
         found = files.pread(fd, size - start, start).rfind(b"\n")
         if found >= 0:
@@ -132,6 +149,7 @@ def _end_of_lines(fd: int, size: int, files: Files) -> int:
 
 def _line_end(fd: int, offset: int, size: int, files: Files) -> int:
     """The offset behind the first newline at or after `offset`. Raises Spared when there is none before `size`."""
+    size = min(size, offset + MAX_LINE_BYTES)
     while offset < size:
         chunk = files.pread(fd, min(CHUNK_BYTES, size - offset), offset)
         found = chunk.find(b"\n")
@@ -140,7 +158,7 @@ def _line_end(fd: int, offset: int, size: int, files: Files) -> int:
         if not chunk:
             break
         offset += len(chunk)
-    raise Spared("it became shorter while it was read")
+    raise Spared("it became shorter while it was read, or has a line without end")
 
 
 def _after_mark(fd: int, files: Files) -> int:
@@ -232,7 +250,12 @@ def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: Files) -> boo
     """Whether the live file holds all lines of the copy, after writing back what the mark had covered."""
     copy = files.open(head, _READ, dir_fd=dir_fd)
     try:
-        total, start = files.fstat(copy).st_size, _after_mark(fd, files)
+        total = files.fstat(copy).st_size
+        try:
+            pack.refuse_endless(copy, total)
+            start = _after_mark(fd, files)
+        except (pack.NoLog, Spared):
+            return False
         offset = 0
         while offset < total:
             ours = files.pread(copy, CHUNK_BYTES, offset)
@@ -270,6 +293,7 @@ def truncate_after_copy(dir_fd: int, name: str, archive: str, files: Files, stop
     fd = files.open(name, _LIVE, dir_fd=dir_fd)
     try:
         found = files.fstat(fd)
+        _refuse_endless(fd, found, most_bytes=pack.MAX_BYTES)
         _refuse_overwriters(found)
         _copy_aside(fd, 0, found.st_size, dir_fd, archive, found, files, stop)
         out = files.open(archive + HEAD, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)

@@ -2,15 +2,19 @@
 
 Renamed: the old file is read to its end, and past it until its writers have left, then the new one from its beginning.
 Collapsed: the mark at the head says how many bytes went, so reading goes on where it was. Truncated: from the
-beginning. Reads only; holds at most MAX_LINE_BYTES of an unfinished line.
+beginning. Reads only; holds at most MAX_LINE_BYTES of an unfinished line. Opens regular files of one name, through no
+link that another user can change.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from typing import Final
 
+from ..safe_paths import open_file
 from . import marks
 
 MAX_LINE_BYTES: Final = 1 << 20
@@ -20,9 +24,12 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 _LINGER_LOOKS: Final = 20  # looks at a renamed file after its end, for writers that have not reopened yet
 
 
-def tail(path: str, lines: int) -> list[str]:
-    """The last `lines` lines (at most MAX_TAIL_LINES), undecodable bytes replaced. Raises OSError."""
-    fd = os.open(path, _READ)
+def tail(path: str, lines: int, *, dir_fd: int | None = None) -> list[str]:
+    """The last `lines` lines (at most MAX_TAIL_LINES), undecodable bytes replaced. Raises OSError.
+
+    With `dir_fd` the path is a single name in that directory.
+    """
+    fd = _opened(path, dir_fd)
     try:
         offset = _start_of_tail(fd, min(lines, MAX_TAIL_LINES))
         data = bytearray()
@@ -32,6 +39,16 @@ def tail(path: str, lines: int) -> list[str]:
     finally:
         os.close(fd)
     return _texts(bytes(data))[-lines:] if lines > 0 else []
+
+
+def _opened(path: str, dir_fd: int | None = None) -> int:
+    """A descriptor to read a log. Raises OSError for anything but a regular file with one name."""
+    fd = open_file(path, _READ) if dir_fd is None else os.open(path, _READ, dir_fd=dir_fd)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(fd)
+        raise OSError(errno.EPERM, "it is not a regular file with one name", path)
+    return fd
 
 
 def _texts(data: bytes) -> list[str]:
@@ -98,7 +115,7 @@ class Follower:
 
     def _open(self) -> bool:
         try:
-            self._fd = os.open(self._path, _READ)
+            self._fd = _opened(self._path)
         except FileNotFoundError:
             return False
         self._offset = 0
@@ -110,7 +127,9 @@ class Follower:
 
     def _renamed(self) -> bool:
         try:
-            there = os.stat(self._path)
+            fd = _opened(self._path)
+            there = os.fstat(fd)
+            os.close(fd)
         except OSError:
             return False
         here = os.fstat(self._fd)

@@ -1,7 +1,7 @@
 """A directory with logs, opened once and judged: what in it is live, what an archive, what a crash left behind.
 
-Refuses directories in which others could exchange names under us, and files that are no plain files of one name, each
-with the reason. Absent directories and files are no error.
+Refuses directories in which others could exchange names under us, paths with a link that another user can change, and
+files that are no plain files of one name, each with the reason. Absent directories and files are no error.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import Refused
+from ..safe_paths import open_directory
 from . import kernel
 from .files import Files
 from .rotation import HEAD, PART, Archive, Live, is_leftover, parse_archive, stamp_seconds
 
 MAX_ENTRIES: Final = 100_000
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS: Final = (
     (stat.S_ISLNK, "a symbolic link"),
@@ -33,10 +33,10 @@ _KINDS: Final = (
 def open_log_directory(path: str, files: Files) -> int:
     """A descriptor. Raises Refused with the reason; FileNotFoundError when there is no such directory."""
     try:
-        fd = files.open(path, _DIRECTORY)
+        fd = open_directory(path, opener=files.open, last_link=False)
     except OSError as e:
         if e.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Refused(f"cannot rotate in {path}: it is a link or no directory; nothing was touched") from e
+            raise Refused(f"cannot rotate in {path}: {e.strerror}; nothing was touched") from e
         raise
     found = files.fstat(fd)
     why = ""

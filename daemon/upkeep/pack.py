@@ -1,7 +1,8 @@
 """Compresses one archive: beside, synced, renamed into place, and only then is the plain one unlinked.
 
 Refuses while any process has the archive open for writing (the kernel is asked by a lease), so a writer that has not
-reopened yet loses nothing. A crash leaves at worst a `.part`, or both forms, which `settle_pair` sorts out.
+reopened yet loses nothing. Refuses files with holes and files over MAX_BYTES: neither is a log, and reading one takes
+hours. A crash leaves at worst a `.part`, or both forms, which `settle_pair` sorts out.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from . import because
 from .files import Files, write_whole
 from .inuse import held_by_nobody
 from .rotation import PART
+from .words import size
 
 CHUNK_BYTES: Final = 256 * 1024
+MAX_BYTES: Final = 64 << 30
 ENDINGS: Final = {"gzip": ".gz", "zstd": ".zst"}
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,6 +34,10 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 
 class NotYet(Exception):
     """The archive stays plain for now; the text says why. Nothing was changed."""
+
+
+class NoLog(NotYet):
+    """The archive stays plain for good: it is not what rotation leaves."""
 
 
 def available(method: str) -> str:
@@ -63,13 +70,14 @@ def pack(dir_fd: int, name: str, method: str, files: Files, stop: threading.Even
         before = files.fstat(fd)
         if not stat.S_ISREG(before.st_mode) or before.st_nlink != 1:
             raise NotYet("not a regular file with one name")
+        refuse_endless(fd, before.st_size)
         _refuse_writers(fd, files)
         packed = name + ENDINGS[method]
         part = packed + PART
         out = files.open(part, _CREATE, 0o600, dir_fd=dir_fd)
         try:
             try:
-                _copy(fd, out, method, files, stop)
+                _copy(fd, before.st_size, out, method, files, stop)
                 _dress(out, before, files)
                 files.fsync(out)
             finally:
@@ -83,10 +91,20 @@ def pack(dir_fd: int, name: str, method: str, files: Files, stop: threading.Even
                 files.unlink(part, dir_fd=dir_fd)
             raise
         files.fsync(dir_fd)
-        files.unlink(name, dir_fd=dir_fd)
+        with contextlib.suppress(FileNotFoundError):  # rotation let it go meanwhile
+            files.unlink(name, dir_fd=dir_fd)
     finally:
         files.close(fd)
     return packed
+
+
+def refuse_endless(fd: int, size_bytes: int, most_bytes: int = MAX_BYTES) -> None:
+    """Raises NoLog for a file that claims more than it holds, or is larger than `most_bytes`."""
+    if size_bytes and os.lseek(fd, 0, os.SEEK_HOLE) < size_bytes:
+        raise NoLog(f"it has holes: of {size(size_bytes)} it holds {size(os.fstat(fd).st_blocks * 512)}")
+    if size_bytes > most_bytes:
+        raise NoLog(f"it has {size(size_bytes)}, at most {size(most_bytes)} are read")
+    os.lseek(fd, 0, os.SEEK_SET)
 
 
 def _refuse_writers(fd: int, files: Files) -> None:
@@ -99,14 +117,15 @@ def _refuse_writers(fd: int, files: Files) -> None:
         raise NotYet("it cannot be shown that no process writes to it")
 
 
-def _copy(fd: int, out: int, method: str, files: Files, stop: threading.Event) -> None:
+def _copy(fd: int, left: int, out: int, method: str, files: Files, stop: threading.Event) -> None:
     feed, finish = _compressor(method)
-    while True:
+    while left >= 0:  # a file that grows is read no further; the caller sees its size
         if stop.is_set():
             raise NotYet("stopping")
         chunk = files.read(fd, CHUNK_BYTES)
         if not chunk:
             break
+        left -= len(chunk)
         write_whole(files, out, feed(chunk))
     write_whole(files, out, finish())
 
@@ -119,24 +138,32 @@ def _dress(out: int, like: os.stat_result, files: Files) -> None:
     files.utime(out, ns=(like.st_atime_ns, like.st_mtime_ns))
 
 
-def settle_pair(dir_fd: int, name: str, packed: str, files: Files) -> bool:
-    """Both forms of an archive exist: unlinks the plain one when the packed one holds exactly its bytes."""
-    if _unpacked_equals(dir_fd, name, packed, files):
+def settle_pair(
+    dir_fd: int, name: str, packed: str, files: Files, stop: threading.Event, most_bytes: int = MAX_BYTES
+) -> bool:
+    """Both forms of an archive exist: unlinks the plain one when the packed one holds exactly its bytes.
+
+    Raises NotYet when that can't be found out (NoLog: ever).
+    """
+    if _unpacked_equals(dir_fd, name, packed, files, stop, most_bytes):
         files.unlink(name, dir_fd=dir_fd)
         return True
     return False
 
 
-def _unpacked_equals(dir_fd: int, name: str, packed: str, files: Files) -> bool:
+def _unpacked_equals(dir_fd: int, name: str, packed: str, files: Files, stop: threading.Event, most_bytes: int) -> bool:
     plain_fd = files.open(name, _READ, dir_fd=dir_fd)
     packed_fd = files.open(packed, _READ, dir_fd=dir_fd)
     try:
         with contextlib.ExitStack() as stack:
             stack.callback(files.close, plain_fd)
             stack.callback(files.close, packed_fd)
+            refuse_endless(plain_fd, files.fstat(plain_fd).st_size, most_bytes)
             plain = stack.enter_context(os.fdopen(os.dup(plain_fd), "rb"))
             reader = stack.enter_context(open_packed(os.dup(packed_fd), packed))
             while True:
+                if stop.is_set():
+                    raise NotYet("stopping")
                 a, b = plain.read(CHUNK_BYTES), _read_full(reader, CHUNK_BYTES)
                 if a != b:
                     return False

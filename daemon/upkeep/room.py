@@ -1,16 +1,17 @@
 """The one door to upkeep: measure, sweep, rotate, show logs; each answer ready for JSON.
 
-Counting and sweeping are a process of their own (sweeper.py), rotation and compression a thread, one thing after
-another; nothing of it is done on the event loop. Holds what little must last from one pass to the next: which time to
-trust, and how long not to try a full disk again.
+Counting and sweeping are a process of their own (sweeper.py); rotation, compression (packing.py) and looking at logs
+have a thread each, so that none waits for another; nothing of it is done on the event loop. Holds what little must last
+from one pass to the next: which time to trust, and how long not to try a full disk again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -25,6 +26,7 @@ from .glance import glance
 from .logdir import live_names, look, open_log_directory
 from .orders import Counted, Counting, CountRequest, SweepRequest, Swept
 from .outcome import SweepOutcome
+from .packing import Packing
 from .quota import Margin
 from .rotate import LogSet, RotationOutcome, Rotator
 from .settings import KEPT_BY_RETENTION, OWN_LOGS, log_sets, margin, rules
@@ -38,6 +40,8 @@ Json = dict[str, Any]
 T = TypeVar("T")
 BACK_OFF_SECONDS: Final = 600.0
 MAX_LINES: Final = 5_000
+PACK_WAIT_SECONDS: Final = 5.0
+"""How long a rotation waits for its archives to be compressed; a large one goes on beside."""
 
 
 def retention_decides(rule: str) -> Keep:
@@ -81,16 +85,29 @@ class Upkeep:
         self._stop = threading.Event()
         self._memory = _Memory(Trust.begin(clock.wall(), clock.monotonic()))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep", initializer=kernel.lower_io_priority)
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading", initializer=kernel.lower_io_priority)
         self._rotator = Rotator(self._files, clock, self._stop)
+        self._packing = Packing(lambda reopened: self._rotator.compress(log_sets(self._config()), reopened=reopened))
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Runs one of the synchronous methods below on upkeep's thread: `await upkeep.aside(upkeep.rotate)`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    async def reading(self, work: Callable[[], T]) -> T:
+        """The same for `logs` and `tail`, on a thread that rotation does not use."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+
+    async def pack(self, *, reopened: bool) -> list[str]:
+        """Has rotated logs compressed, and waits a few seconds for it; what was wrong in the last whole round."""
+        await self._packing.request(reopened=reopened, wait_seconds=PACK_WAIT_SECONDS)
+        return [shown(sentence) for sentence in self._packing.last.trouble]
+
     def close(self) -> None:
         """Ends what runs, soon, and waits for it."""
         self._stop.set()
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._packing.close()
+        for thread in (self._thread, self._reading):
+            thread.shutdown(wait=True, cancel_futures=True)
 
     async def disk(self) -> Json:
         """Where the space went: classes, disks, deleted files that are still open. Raises Refused."""
@@ -159,7 +176,7 @@ class Upkeep:
         # Asked here, on the event loop: on the thread nothing of the daemon's may be touched.
         keeps = {rule.name: self._keep(rule.name) for rule in given.rules}
         look = partial(glance, given, files=self._files, clock=self._clock, stop=self._stop, keep=keeps.__getitem__)
-        nothing = await self.aside(look)
+        nothing = await self.reading(look)
         if nothing is None:
             memory.no_glance = SWEEPS_WITHOUT_GLANCE
         return nothing
@@ -174,15 +191,9 @@ class Upkeep:
         return any("cannot bring the disk" in sentence for sentence in outcome.trouble)
 
     def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
-        """Rotates what is due, and compresses at once when there is no writer to be asked first.
-
-        With `tell_writers` in the answer: ask all to reopen, then `compress(reopened=True)`.
-        """
+        """Rotates what is due. `pack` it afterwards; with `tell_writers` in the answer ask all to reopen before."""
         sets = log_sets(self._config())
-        done = self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run)
-        if not dry_run and not done.tell_writers:
-            self.compress(reopened=False)
-        return done.as_json()
+        return self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run).as_json()
 
     def compress(self, *, reopened: bool) -> Json:
         """Compresses what was rotated; `reopened` when every writer has answered so."""
@@ -201,46 +212,57 @@ class Upkeep:
         """The log files there are, ours first."""
         found = []
         for log_set in log_sets(self._config()):
-            for name, path in self._live(log_set):
-                try:
-                    facts = self._files.stat(path, follow_symlinks=False)
-                except OSError:
-                    continue
-                found.append({"name": shown(name), "path": shown(path), "bytes": facts.st_size, "own": log_set.own})
+            with self._live(log_set) as (fd, names):
+                for name in names:
+                    try:
+                        facts = self._files.stat(name, dir_fd=fd, follow_symlinks=False)
+                    except OSError:
+                        continue
+                    path = f"{log_set.directory}/{name}"
+                    found.append({"name": shown(name), "path": shown(path), "bytes": facts.st_size, "own": log_set.own})
         return {"logs": found}
 
     def tail(self, name: str, lines: int) -> Json:
         """The last lines of a log by its name (`access.log`, `access`) or path. Raises NotKnown for any other."""
         wanted = name or OWN_LOGS[0]
         for log_set in log_sets(self._config()):
-            for known, path in self._live(log_set):
-                if wanted in (known, known.removesuffix(".log"), path):
+            with self._live(log_set) as (fd, names):
+                for known in names:
+                    path = f"{log_set.directory}/{known}"
+                    if wanted not in (known, known.removesuffix(".log"), path):
+                        continue
                     try:
-                        return {"name": known, "path": path, "lines": follow.tail(path, min(lines, MAX_LINES))}
+                        found = follow.tail(known, min(lines, MAX_LINES), dir_fd=fd)
+                        return {"name": known, "path": path, "lines": found}
                     except FileNotFoundError:
                         return {"name": known, "path": path, "lines": []}
                     except OSError as e:
                         raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
         raise NotKnown(f"cannot show {name[:255]!r}: no log of that name; GET /v1/logs names them")
 
-    def _live(self, log_set: LogSet) -> list[tuple[str, str]]:
+    @contextmanager
+    def _live(self, log_set: LogSet) -> Iterator[tuple[int, list[str]]]:
+        """The open directory of a set and the names of its live files; no names when it can't be used."""
         try:
             fd = open_log_directory(log_set.directory, self._files)
         except (OSError, Refused):
-            return []
+            yield -1, []
+            return
         try:
-            listing = look(fd, self._files)
-        except OSError:
-            return []
+            try:
+                names = live_names(look(fd, self._files), log_set.patterns)
+            except OSError:
+                names = []
+            yield fd, names
         finally:
             self._files.close(fd)
-        return [(name, f"{log_set.directory}/{name}") for name in live_names(listing, log_set.patterns)]
 
     def _path_of(self, sets: Sequence[LogSet], file: str) -> str:
         if not file or "/" in file:
             return file
         for log_set in sets:
-            for name, path in self._live(log_set):
-                if file in (name, name.removesuffix(".log")):
-                    return path
+            with self._live(log_set) as (_, names):
+                for name in names:
+                    if file in (name, name.removesuffix(".log")):
+                        return f"{log_set.directory}/{name}"
         return file

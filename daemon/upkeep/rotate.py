@@ -28,6 +28,7 @@ from .words import shown
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_BYTES = 256 * 1024  # below this much free space a disk counts as full for logs
+SETTLED_AT_START_BYTES = 1 << 30  # of a larger pair is found out when archives are compressed: nothing waits for that
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -109,14 +110,26 @@ class Rotator:
         return outcome
 
     def compress(self, sets: Sequence[LogSet], *, reopened: bool) -> RotationOutcome:
-        """Compresses rotated files; those of method `reopen` only when every writer has `reopened` since `rotate`."""
+        """Compresses rotated files; those of method `reopen` only when every writer has `reopened` since `rotate`.
+
+        Our own first, then the smallest first: a large one holds up no other of the same round. The directory is
+        locked only while it is looked through, so that rotation and sweeps go on meanwhile.
+        """
         outcome = RotationOutcome()
+        jobs: list[tuple[bool, int, str, LogSet]] = []
         for log_set in sets:
             if log_set.policy.compress == "none" or (log_set.policy.method == "reopen" and not reopened):
                 continue
             with self._opened(log_set, outcome) as dir_fd:
                 if dir_fd is not None:
-                    self._compress_set(log_set, dir_fd, outcome)
+                    plain = (a for a in self._mine(log_set, look(dir_fd, self._files)) if not a.packed)
+                    jobs += [(not log_set.own, a.bytes, a.name, log_set) for a in plain]
+        for _, _, name, log_set in sorted(jobs, key=lambda job: job[:3]):
+            if self._stop.is_set():
+                break
+            with self._opened(log_set, outcome, locked=False) as dir_fd:
+                if dir_fd is not None:
+                    self._compress_one(log_set, dir_fd, name, outcome)
         return outcome
 
     def make_room(self, sets: Sequence[LogSet]) -> RotationOutcome:
@@ -129,8 +142,8 @@ class Rotator:
         return outcome
 
     @contextlib.contextmanager
-    def _opened(self, log_set: LogSet, outcome: RotationOutcome) -> Iterator[int | None]:
-        """The locked directory of a set; None, with the reason in the outcome, when it can't be used."""
+    def _opened(self, log_set: LogSet, outcome: RotationOutcome, *, locked: bool = True) -> Iterator[int | None]:
+        """The directory of a set, locked or not; None, with the reason in the outcome, when it can't be used."""
         try:
             fd = open_log_directory(log_set.directory, self._files)
         except FileNotFoundError:
@@ -142,7 +155,7 @@ class Rotator:
             yield None
             return
         try:
-            if lock(fd, self._files):
+            if not locked or lock(fd, self._files):
                 yield fd
             else:
                 outcome.steps.append(Step("spared", log_set.directory, "locked by another process"))
@@ -192,8 +205,7 @@ class Rotator:
             try:
                 moved = self._move(log_set.policy, dir_fd, live.name, archive)
             except collapsing.Spared as e:
-                unsupported = isinstance(e, collapsing.Unsupported)
-                if unsupported:
+                if isinstance(e, collapsing.Unsupported | collapsing.NoLog):
                     outcome.trouble.append(f"cannot collapse {path}: {e}; it keeps growing")
                 outcome.steps.append(Step("spared", path, str(e), bytes=live.bytes))
                 return
@@ -279,18 +291,15 @@ class Rotator:
             return False
         return v.f_bavail * v.f_frsize < FULL_BYTES or (v.f_files > 0 and v.f_favail == 0)
 
-    def _compress_set(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
-        listing = look(dir_fd, self._files)
-        for archive in sorted(self._mine(log_set, listing), key=lambda a: a.stamp):
-            if archive.packed:
+    def _compress_one(self, log_set: LogSet, dir_fd: int, name: str, outcome: RotationOutcome) -> None:
+        for ending in pack.ENDINGS.values():
+            try:
+                self._files.stat(name + ending, dir_fd=dir_fd, follow_symlinks=False)
+            except OSError:
                 continue
-            twins = [
-                archive.name + ending for ending in pack.ENDINGS.values() if archive.name + ending in listing.names
-            ]
-            if twins:
-                self._settle(log_set, dir_fd, archive.name, twins[0], outcome)
-            else:
-                self._compress_file(log_set, dir_fd, archive.name, outcome)
+            self._settle(log_set, dir_fd, name, name + ending, outcome)
+            return
+        self._compress_file(log_set, dir_fd, name, outcome)
 
     def _compress_file(self, log_set: LogSet, dir_fd: int, name: str, outcome: RotationOutcome) -> None:
         path, method = f"{log_set.directory}/{name}", pack.available(log_set.policy.compress)
@@ -299,6 +308,8 @@ class Rotator:
                 packed = pack.pack(dir_fd, name, method, self._files, self._stop)
             except pack.NotYet as e:
                 outcome.steps.append(Step("spared", path, str(e)))
+                if isinstance(e, pack.NoLog):
+                    outcome.trouble.append(f"cannot compress {path}: {e}; it stays as it is")
             except FileNotFoundError:
                 return
             except OSError as e:
@@ -328,15 +339,27 @@ class Rotator:
         for archive in self._mine(log_set, look(dir_fd, self._files)):
             for ending in pack.ENDINGS.values():
                 if not archive.packed and archive.name + ending in listing.names:
-                    self._settle(log_set, dir_fd, archive.name, archive.name + ending, outcome)
+                    self._settle(log_set, dir_fd, archive.name, archive.name + ending, outcome, SETTLED_AT_START_BYTES)
 
-    def _settle(self, log_set: LogSet, dir_fd: int, plain: str, packed: str, outcome: RotationOutcome) -> None:
+    def _settle(
+        self,
+        log_set: LogSet,
+        dir_fd: int,
+        plain: str,
+        packed: str,
+        outcome: RotationOutcome,
+        most_bytes: int = pack.MAX_BYTES,
+    ) -> None:
         path = f"{log_set.directory}/{plain}"
         try:
-            if pack.settle_pair(dir_fd, plain, packed, self._files):
+            if pack.settle_pair(dir_fd, plain, packed, self._files, self._stop, most_bytes):
                 outcome.steps.append(Step("cleaned", path, f"{packed} holds the same lines"))
             else:
                 outcome.trouble.append(f"cannot settle {path} and {packed}: they differ; both were kept")
+        except pack.NotYet as e:
+            outcome.steps.append(Step("spared", path, f"not compared with {packed}: {e}"))
+            if isinstance(e, pack.NoLog) and most_bytes == pack.MAX_BYTES:
+                outcome.trouble.append(f"cannot settle {path} and {packed}: {e}; both were kept")
         except OSError as e:
             outcome.trouble.append(_cannot("clean up", path, e))
 

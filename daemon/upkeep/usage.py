@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..errors import Refused
+from ..safe_paths import open_directory
 from .because import ELSEWHERE, GONE, OWN_RULE
 from .files import Files
 from .inuse import deleted_but_open
 from .outcome import space_json
 from .quota import Rule, Space
-from .walk import Directory, Interrupted, Row, open_root, walk
+from .walk import Directory, Interrupted, Row, walk
 from .words import shown
 
 LARGEST: Final = 10
@@ -89,7 +90,7 @@ def measure(
         usage = ClassUsage(rule.name, rule.path)
         classes.append(usage)
         try:
-            opened.append((rule, usage, open_root(rule.path, files)))
+            opened.append((rule, usage, open_directory(rule.path, opener=files.open, last_link=False)))
         except FileNotFoundError:
             usage.note = "does not exist yet"
         except (OSError, Refused) as e:

@@ -23,7 +23,6 @@ MAX_DEPTH: Final = 32
 CHUNK_ENTRIES: Final = 512
 TRASH: Final = ".trash"
 _IS_DIRECTORY: Final = stat.S_IFDIR
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Row = tuple[str, os.stat_result]
 
@@ -61,11 +60,6 @@ class Visitor(Protocol):
 
     def leaving(self, directory: Directory) -> None:
         """After everything below it; still open."""
-
-
-def open_root(path: str, files: Files) -> int:
-    """The descriptor of a configured root. Raises OSError (ELOOP or ENOTDIR for a link)."""
-    return files.open(path, _DIRECTORY)
 
 
 def lock(fd: int, files: Files) -> bool:

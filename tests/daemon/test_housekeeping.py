@@ -367,6 +367,26 @@ def test_trouble_is_said_once_whatever_its_figures_and_forgotten_when_it_is_over
     assert home.kinds().count("upkeep-trouble") == 1
 
 
+def test_what_is_wrong_with_a_log_is_an_alert_once_beside_what_is_wrong_with_the_disk(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", 'min_free = "100%"')
+    (home.base / "other").mkdir(mode=0o777)
+    (home.base / "other").chmod(0o777)
+    table = f'[[logs.extra]]\npath = "{home.base}/other/*.log"'
+    home.config = configuration(home.base, 'min_free = "100%"', tables=table)
+
+    async def work(keeping: Housekeeping) -> None:
+        for _ in range(2):
+            await keeping._tick()
+            assert len(keeping.trouble) == 2 and "anybody may write to it" in keeping.trouble[0]
+        home.config = configuration(home.base, 'min_free = "100%"')
+        await keeping._tick()
+        [left] = keeping.trouble
+        assert "cannot bring the disk" in left
+
+    run(home, work)
+    assert home.kinds().count("upkeep-trouble") == 2
+
+
 def test_a_full_disk_stays_an_alert_while_it_is_left_alone_for_a_while(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", 'min_free = "100%"')
 

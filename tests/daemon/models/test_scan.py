@@ -387,3 +387,18 @@ def test_a_slow_copy_is_never_both_complete_and_unwritten(tmp_path: Path) -> Non
                 assert found.writing is True
         found = seen(tmp_path, "v1", writing_of={"v1"})
         assert found.sums_complete == (name == "b")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+def test_a_root_behind_a_link_that_another_user_can_change_counts_as_absent_and_one_of_ours_is_followed(
+    common: Path,
+) -> None:
+    version(common / "ours/models", "v1")
+    (common / "theirs").mkdir()
+    (common / "theirs/app").symlink_to(common / "ours")
+    (common / "link").symlink_to("ours/models")
+    assert names(common / "link") == ["v1"]
+    os.chown(common / "theirs", NOBODY, NOBODY)
+    sight = look(common / "theirs/app/models", "current")
+    assert isinstance(sight, RootAbsent)
+    assert f"{common}/theirs/app is a link that uid {NOBODY} can change" in sight.because

@@ -257,3 +257,48 @@ def test_more_than_a_glance_has_time_for_is_swept_by_a_process(house: House) -> 
     assert look(seconds=0) is None
     stop.set()
     assert look(seconds=30) is None
+
+
+def test_while_an_archive_is_compressed_logs_are_rotated_and_shown_and_the_disk_is_swept(house: House) -> None:
+    """The archive's reader is held up until everything else has answered."""
+    logs, read, go_on = house.base / "logs", threading.Event(), threading.Event()
+
+    def held(fd: int, count: int) -> bytes:
+        read.set()
+        go_on.wait(60)
+        return os.read(fd, count)
+
+    upkeep = Upkeep(lambda: house.config, house.clock, files=Files(read=held))
+    (logs / "access.log").write_text("line\n" * 2000)
+    (house.base / "webui/app.log").write_text("theirs\n" * 2000)
+    upload = house.base / "state/uploads/old.wav"
+    upload.write_bytes(b"x")
+
+    async def work() -> None:
+        await upkeep.aside(upkeep.rotate)
+        packing = asyncio.create_task(upkeep.pack(reopened=True))
+        await asyncio.to_thread(read.wait, 60)
+        (logs / "error.log").write_text("line\n" * 2000)
+        done = await upkeep.aside(upkeep.rotate)
+        assert [Path(s["path"]).name for s in done["steps"] if s["action"] == "rotated"] == ["error.log"]
+        assert (await upkeep.reading(lambda: upkeep.tail("app", 1)))["name"] == "app.log"
+        await upkeep.sweep()
+        assert not upload.exists() and not list(logs.glob("*.gz"))
+        go_on.set()
+        assert await packing == []
+        await upkeep.pack(reopened=True)
+
+    asyncio.run(asyncio.wait_for(work(), 120))
+    upkeep.close()
+    assert len(list(logs.glob("access.log.*.gz"))) == len(list(logs.glob("error.log.*.gz"))) == 1
+
+
+def test_a_round_of_compressing_that_is_asked_for_meanwhile_follows(house: House) -> None:
+    async def work() -> None:
+        for name in ("access.log", "error.log"):
+            (house.base / "logs" / name).write_text("line\n" * 2000)
+            await house.upkeep.aside(house.upkeep.rotate)
+            await asyncio.gather(*(house.upkeep.pack(reopened=True) for _ in range(5)))
+
+    asyncio.run(asyncio.wait_for(work(), 120))
+    assert len(list((house.base / "logs").glob("*.gz"))) == 2
