@@ -110,6 +110,10 @@ def _absolute_or_none(text: str) -> str:
     return str(_absolute(text)) if text else ""
 
 
+def _token_file(text: str) -> str:
+    return text if text == "none" else _absolute_or_none(text)
+
+
 def _glob(text: str) -> str:
     if "**" in text:
         raise ValueError(f"{describe(text)} searches whole trees; * matches within one directory")
@@ -214,6 +218,7 @@ def _alert_url(text: str) -> str:
 
 absolute_path = text_check(_absolute)
 absolute_path_or_none = text_check(_absolute_or_none)
+token_file = text_check(_token_file)
 path_pattern = text_check(_glob)
 plain_name = text_check(_plain_name)
 address = text_check(_address)

@@ -45,6 +45,12 @@ class HasProblem(Protocol):
     def problem(self) -> str: ...
 
 
+class PanelPart(HasProblem, Protocol):
+    """The panel, which may be missing."""
+
+    def link(self) -> Json: ...
+
+
 class Daemon(Protocol):
     """The parts that a wish may need, and the two ways to reach the loop."""
 
@@ -64,7 +70,7 @@ class Daemon(Protocol):
     staff_because: str
 
     @property
-    def panel(self) -> HasProblem: ...
+    def panel(self) -> PanelPart: ...
 
     def read_config(self) -> Config: ...
     def wake(self) -> None: ...
@@ -175,6 +181,9 @@ class Office:
                 for e in entries
             ]
         }
+
+    def panel_link(self) -> Json:
+        return self._s.panel.link()
 
     # disk and logs
 

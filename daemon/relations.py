@@ -30,10 +30,10 @@ def findings(config: Config) -> list[Finding]:
 
 def _addresses(config: Config) -> Iterator[Finding]:
     panel, workers = config.panel, config.workers
-    if panel.listen and not panel.token_file and not is_loopback(panel.listen):
+    if panel.listen and panel.token_file in ("", "none") and not is_loopback(panel.listen):
         yield Finding(
             ("panel.token_file", "panel.listen"),
-            f"is empty while panel.listen is {panel.listen}, which other machines reach; "
+            f"is {panel.token_file or 'empty'} while panel.listen is {panel.listen}, which other machines reach; "
             'a file of tokens, or listen = "127.0.0.1:5000"',
         )
     if panel.listen and panel.listen == workers.listen and split_address(panel.listen)[1] != 0:

@@ -177,10 +177,13 @@ class Panel(Section):
     """The page for operators, and the admin API over TCP."""
 
     listen: Annotated[str, checks.address_or_none] = Field(default="127.0.0.1:5000", description='Where; "": off.')
-    token_file: OptionalPath = Field(
+    token_file: Annotated[str, checks.token_file] = Field(
         default="",
-        description="Bearer tokens, one a line. Required unless `listen` is a loopback address; "
-        "once set, needed there too for whatever changes state.",
+        description="Bearer tokens, one a line, for reading and for changing. "
+        '`""`: panel.token in the state directory, made by the daemon; '
+        "programs of this machine that root, the daemon's user or a member of its group runs "
+        "need none. A path: everybody needs one; required unless `listen` is a loopback address. "
+        '`"none"`: everybody on this machine may do everything.',
     )
 
 

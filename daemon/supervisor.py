@@ -22,7 +22,7 @@ from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
 from . import instance, lean, processes
-from .access import allowed
+from .access import allowed, operator
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
@@ -126,7 +126,14 @@ class Supervisor:
         self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
         api = application(self.office, self.hub)
         self.api = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, "api.sock"))
-        self.panel = PanelServer(config.panel, api, Feed(parts_of(self.office, self.hub)), clock)
+        self.panel = PanelServer(
+            config.panel,
+            api,
+            Feed(parts_of(self.office, self.hub)),
+            clock,
+            state_dir=control.state_dir,
+            operator=lambda uid: operator(uid, sockets / "api.sock"),
+        )
         self.vigil.more.append(self.panel.figures)
         self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()

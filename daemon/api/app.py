@@ -121,6 +121,10 @@ async def reload(desk: Desk, request: Request) -> Response:
     return JSONResponse(await desk.reload())
 
 
+async def panel_link(desk: Desk, request: Request) -> Response:
+    return JSONResponse(desk.panel_link())
+
+
 async def sweep(desk: Desk, request: Request) -> Response:
     return JSONResponse(await desk.sweep(flag(await fields(request), "dry_run")))
 
@@ -163,6 +167,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("POST", "/v1/reload", reload, CHANGE),
     ("POST", "/v1/rescan", rescan, CHANGE),
     ("POST", "/v1/alerts/test", test_alerts, CHANGE),
+    ("POST", "/v1/panel/link", panel_link, CHANGE),
     ("POST", "/v1/sweep", sweep, CHANGE),
     ("POST", "/v1/rotate", rotate, CHANGE),
 )

@@ -61,6 +61,7 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ("POST", "/v1/rotate"): About(
         "Rotate logs", optional={"dry_run": _FLAG, "force": _FLAG, "file": _TEXT}, waits=True
     ),
+    ("POST", "/v1/panel/link"): About("Make a link that logs one browser in to the panel, once; over api.sock alone"),
     ("POST", "/v1/alerts/test"): About("Send a test message to every channel"),
 }
 
@@ -76,7 +77,7 @@ def document(routes: Iterable[Row]) -> Json:
         "info": {
             "title": "modelward admin API",
             "version": "1",
-            "description": "Behind api.sock no token is asked for; over TCP a change carries X-Modelward.",
+            "description": "Behind api.sock no token is asked for; over TCP one is, and a change carries X-Modelward.",
         },
         "paths": paths,
         "components": {

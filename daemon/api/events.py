@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+
+from .streams import HeldStream
 
 MAX_LISTENERS = 100
 MAX_WAITING = 200
@@ -52,31 +54,24 @@ class Hub:
                 queue.get_nowait()
             queue.put_nowait(None)
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         """What one listener receives, until it leaves or the hub closes."""
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
-        self._listeners.add(queue)
-        try:
-            yield b": hello\n\n"
-            while not self._closed:
-                try:
-                    async with asyncio.timeout(PING_SECONDS):
-                        line = await queue.get()
-                except TimeoutError:
-                    yield b": ping\n\n"
-                    continue
-                if line is None:
-                    return
-                yield line
-        finally:
-            self._listeners.discard(queue)
+        yield b": hello\n\n"
+        while not self._closed:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    line = await queue.get()
+            except TimeoutError:
+                yield b": ping\n\n"
+                continue
+            if line is None:
+                return
+            yield line
 
     async def respond(self, request: Request) -> Response:
-        """GET /v1/events."""
+        """GET /v1/events. The listener is counted before it is answered, so that the limit holds for a burst."""
         if len(self._listeners) >= MAX_LISTENERS:
             return Response(status_code=503, headers={"Retry-After": "5"})
-        return StreamingResponse(
-            self.stream(),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
+        self._listeners.add(queue)
+        return HeldStream(self._stream(queue), lambda: self._listeners.discard(queue))

@@ -31,6 +31,7 @@ VERBS: Final = {
     "workers": "list the workers",
     "restart": "replace one worker or all, one at a time, replacement first",
     "alerts": "what is alarming; `alerts test` sends everybody a test message",
+    "panel": "print a link that logs a browser in to the panel, once",
     "disk": "where the space went, by class and by largest entry",
     "sweep": "run disk upkeep now; a dry run prints each path, its size and because",
     "rotate": "run log rotation now",

@@ -24,7 +24,7 @@ from ..errors import BadUsage, ModelwardError, Refused
 from . import demo_steps, transcribe
 from .client import Client
 from .demo_steps import Scratch
-from .render import items
+from .render import clean, items
 
 DEFAULT_PORT: Final = 7860
 PANEL_PORT: Final = 5000
@@ -137,7 +137,7 @@ async def _serve(scratch: Scratch, check: bool, stop: asyncio.Event, clock: Cloc
         if check:
             return 0
         _say("")
-        _say(demo_steps.next_steps(scratch, _command()))
+        _say(demo_steps.next_steps(scratch, _command(), await asyncio.to_thread(_panel, scratch)))
         _say("Ctrl-C here ends everything.")
         if await _ended_or_stopped(daemon, stop, None) and not stop.is_set():
             raise Refused(f"cannot go on: {_death(scratch, await daemon.wait())}")
@@ -179,6 +179,15 @@ async def _ended_or_stopped(child: processes.Child, stop: asyncio.Event, seconds
         for wait in waits:
             wait.cancel()
     return not child.running
+
+
+def _panel(scratch: Scratch) -> str:
+    """The panel's address, with a code that logs the first browser in that opens it."""
+    try:
+        answer = Client(str(scratch.socket)).post("/v1/panel/link")
+    except ModelwardError as e:
+        return f"{scratch.panel} ({e})"
+    return clean(answer.data.get("url"))
 
 
 def _transcribe(scratch: Scratch) -> None:

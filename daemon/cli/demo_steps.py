@@ -94,15 +94,17 @@ def directories(scratch: Scratch) -> tuple[Path, ...]:
     )
 
 
-def next_steps(scratch: Scratch, command: str) -> str:
-    """What to try, step by step; `command` is how modelward is called here."""
+def next_steps(scratch: Scratch, command: str, panel: str) -> str:
+    """What to try, step by step; `command` is how modelward is called here, `panel` the link to the panel."""
 
     def quoted(path: Path) -> str:
         return shlex.quote(str(path))
 
     socket = f"--socket {quoted(scratch.socket)}"
     return f"""\
-The panel, with all of this as it happens: {scratch.panel}
+The panel, with all of this as it happens (the link logs one browser in, once):
+{panel}
+Another link: {command} panel {socket}
 The page, for your own recordings: {scratch.url}
 
 Now paste these into another terminal.

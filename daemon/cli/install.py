@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import ModelwardError
 from . import places
+from .client import Client
+from .panel import lines
 from .places import UNITS, Step
 
 
@@ -49,5 +52,14 @@ def _on_this_machine(now: bool) -> list[Step]:
     if now:
         steps.append(places.do("enabled", "systemctl", "enable", *UNITS))
         steps.append(places.do("started", "systemctl", "start", *UNITS, seconds=600))
+        steps.append(_panel())
         return steps
-    return [*steps, Step("next", "systemctl enable --now modelward")]
+    return [*steps, Step("next", "systemctl enable --now modelward; then modelward panel prints a link to the panel")]
+
+
+def _panel() -> Step:
+    """How to get into the panel: a link that is good once. A panel that is off is no mistake."""
+    try:
+        return Step("panel", "\n".join(lines(Client().post("/v1/panel/link"))))
+    except ModelwardError as e:
+        return Step("panel", str(e))

@@ -1,7 +1,7 @@
-"""How fast tokens may be guessed. Pure: times are an argument.
+"""How many wrong tokens are answered and logged one by one. Pure: times are an argument.
 
-Each address has a few tries and gets one back every so often, and so have all addresses together. Whoever holds a
-session or names a good token while tries are left never notices.
+Each address has a few tries and gets one back every so often, and so have all addresses together. Good tokens are
+compared first and never asked here, so that nobody is locked out by what others send.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Attempts:
     _by_place: dict[str, _Bucket] = field(default_factory=dict)
 
     def wait_seconds(self, address: str, now: float) -> float:
-        """0 when this address may try now."""
+        """0 when this address has a try left now."""
         mine = self._by_place.get(place(address), _Bucket())
         return max(
             mine.wait(now, TRIES, RETURN_SECONDS),

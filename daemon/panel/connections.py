@@ -1,20 +1,26 @@
 """How many connections there may be, and how long one may dawdle.
 
-A connection that asks for nothing is let go, the oldest such one first when there are too many; a request's head has to
-come whole, small and soon. uvicorn itself bounds none of these. Invariant: a request under way is never cut off here.
+When there are too many, one is closed: of those that were let in to nothing yet the oldest from the address that has
+the most, else one that asks for nothing now. A request's head has to come whole, small and soon. uvicorn itself bounds
+none of these. Invariant: a request that was let in, or an answer to it, is never cut off here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from ...worker.framing import Framed
+from .attempts import place
+from .peers import Peer
 
 HEAD_SECONDS: Final = 15.0
 MAX_HEAD_BYTES: Final = 64 * 1024
+PEER: Final = "modelward.peer"
+"""Where a request's scope holds what is known of its connection."""
 
 
 class Limited(Framed):
@@ -25,13 +31,15 @@ class Limited(Framed):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.peer = Peer()
+        self.share = place(self.client[0]) if self.client else ""  # whose part of the room it takes
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         with suppress(OSError):
             _keep_alive(transport.get_extra_info("socket"))
         self.room[self] = None
         if len(self.room) > self.most:
-            victim = next((other for other in self.room if not other.busy()), self)
+            victim = self._victim()
             self.room.pop(victim, None)
             victim.transport.abort()
         self._expect_head()
@@ -49,6 +57,22 @@ class Limited(Framed):
         if self._head_bytes > MAX_HEAD_BYTES:
             self.transport.abort()
         self._expect_head()
+
+    def _victim(self) -> Limited:
+        """The connection that makes room for this one; itself when all others are being answered."""
+        others = [other for other in self.room if other is not self]
+        for found in (
+            [other for other in others if not other.peer.admitted],
+            [other for other in others if not other.busy()],
+        ):
+            if found:
+                held = Counter(other.share for other in found)
+                return max(found, key=lambda other: held[other.share])  # the oldest of them: `room` is in order
+        return self
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[PEER] = self.peer  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         self._head_came()

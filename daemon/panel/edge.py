@@ -1,34 +1,39 @@
 """Around every request to the panel: who may ask, how large and how slow it may be, what the browser may do with it.
 
 Serves the page, its files, the login and the live stream itself; everything else is the admin API's. Nothing reaches
-the API that the gate did not let through.
+the API that the gate did not let through. Who may: a good token or session, or a process of this machine that the
+kernel says is an operator's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.app import MAX_BODY_BYTES, error
 from ..clock import Clock
 from .assets import PREFIX, Asset
 from .attempts import Attempts
+from .connections import PEER
 from .feed import Feed
-from .gate import Access, Asked, Refusal, Rules, needs_token, refusal
+from .gate import Access, Asked, Refusal, Rules, is_forwarded, refusal
+from .links import LINK_SECONDS, Links
+from .peers import Peer, Peers, is_loopback
 from .sessions import MAX_SECONDS, Sessions
 from .tokens import Tokens
 
 BODY_SECONDS: Final = 10.0
 MAX_DISCARDED_BYTES: Final = 16 << 20
 MARK: Final = "x-modelward"
+LINK_PATH: Final = "/v1/panel/link"
 OPEN_PATHS: Final = frozenset({"/", "/login", "/session", "/health", "/ready", "/favicon.ico"})
 SECURITY: Final[Mapping[str, str]] = {
     "content-security-policy": (
@@ -55,31 +60,41 @@ class Edge:
         *,
         rules: Rules,
         tokens: Tokens,
+        peers: Peers,
         clock: Clock,
         cookie: str,
     ) -> None:
         self._api, self._feed, self._assets = api, feed, assets
         self._rules, self._tokens, self._clock, self._cookie = rules, tokens, clock, cookie
-        self._sessions, self._attempts = Sessions(), Attempts()
+        self._peers, self._sessions, self._attempts, self._links = peers, Sessions(), Attempts(), Links()
         self._log = structlog.get_logger("panel")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        response = self._refused(scope, headers)
+        peer: Peer = scope.setdefault(PEER, Peer())
+        peer.proxied = peer.proxied or is_forwarded(headers.keys())
+        send = _secured(send)
+        if scope["method"] in ("GET", "HEAD") and _announces_body(headers):
+            send = _closing(send)  # what follows on this connection may be the rest of a body
+        response = await self._refused(scope, headers, peer)
         if response is None:
-            body = await _body(headers, receive)
+            body = await _body(scope["method"], headers, receive)
             if isinstance(body, bytes):
-                await self._answer(scope, headers, body, receive, _secured(send))
+                await self._answer(scope, headers, body, receive, send)
                 return
             response = body
-        response.headers["connection"] = "close"  # what follows on this connection may be the rest of a body
-        await response(scope, receive, _secured(send))
+        await response(scope, receive, _closing(send))
+
+    def link(self) -> str:
+        """A code that logs one browser in, "" while the file holds no token."""
+        mark = self._tokens.any_mark()
+        return self._links.make(mark, self._clock.monotonic()) if mark else ""
 
     # who may ask
 
-    def _refused(self, scope: Scope, headers: Headers) -> Response | None:
+    async def _refused(self, scope: Scope, headers: Headers, peer: Peer) -> Response | None:
         access, token = access_of(scope["method"], scope["path"]), _bearer(headers)
         asked = Asked(
             access=access,
@@ -92,14 +107,34 @@ class Edge:
             known=False,
         )
         found = refusal(asked, self._rules)
-        if found is None or found.status != 401:
-            return None if found is None else _response(found)
+        if found is not None and found.status != 401:
+            return _response(found)
+        if found is not None and (refused := await self._unknown(scope, headers, peer, token, found)) is not None:
+            return refused
+        peer.admitted = peer.admitted or access is not Access.OPEN
+        return None
+
+    async def _unknown(self, scope: Scope, headers: Headers, peer: Peer, token: str, found: Refusal) -> Response | None:
+        """`found` as an answer for whoever has no good token, no session and no operator's connection."""
         if token:
             return self._try(scope, token)
-        return None if self._session_mark(headers) else _response(found)
+        if self._session_mark(headers) or await self._operates(scope, peer):
+            return None
+        return _response(found)
+
+    async def _operates(self, scope: Scope, peer: Peer) -> bool:
+        """Whether an operator of this machine asks with a program of theirs that passes nothing on for others."""
+        if peer.operator is None and self._rules.by_user and not peer.proxied:
+            peer.operator = await self._peers.operates(scope.get("client"), scope.get("server"))
+        return bool(peer.operator) and not peer.proxied
 
     def _try(self, scope: Scope, token: str) -> Response | None:
-        """Compares a token that was named, unless this address named too many wrong ones."""
+        """None for a good token, whatever others tried; the answer to a wrong one, told and logged only so often."""
+        if self._tokens.check(token):
+            return None
+        return self._wrong(scope, Refusal(401, "bad_token", "cannot answer: this token is not known"))
+
+    def _wrong(self, scope: Scope, found: Refusal) -> Response:
         now, address = self._clock.monotonic(), (scope.get("client") or ("",))[0]
         wait = self._attempts.wait_seconds(address, now)
         if wait > 0:
@@ -108,11 +143,9 @@ class Edge:
             response = _response(found)
             response.headers["retry-after"] = str(seconds)
             return response
-        if self._tokens.check(token):
-            return None
         self._attempts.failed(address, now)
         self._log.warning("a wrong token was named", address=address)
-        return _response(Refusal(401, "bad_token", "cannot answer: this token is not known"))
+        return _response(found)
 
     def _session_mark(self, headers: Headers) -> str:
         """The mark of the session's token, "" without a good session."""
@@ -131,45 +164,52 @@ class Edge:
         method, path = scope["method"], scope["path"]
         response: Response
         if path == "/session" and method == "GET":
-            response = JSONResponse(self._standing(headers))
+            response = JSONResponse(await self._standing(scope, headers))
         elif path == "/session" and method == "DELETE":
             response = self._log_out(headers)
         elif path == "/login" and method == "POST":
             response = self._log_in(scope, headers, body)
         elif path == "/live" and method == "GET":
-            response = self._live(headers)
+            response = self._feed.answer(self._still(scope, headers))
         elif (asset := self._assets.get(path)) and method in ("GET", "HEAD"):
             response = _file(asset, headers)
-        elif path.startswith(PREFIX) or path in ("/login", "/session", "/live", "/", "/favicon.ico"):
-            missing = path not in ("/login", "/session", "/live", "/")
+        elif path.startswith(PREFIX) or path in ("/login", "/session", "/live", "/", "/favicon.ico", LINK_PATH):
+            missing = path not in ("/login", "/session", "/live", "/")  # a link is made over api.sock alone
             response = error(f"cannot {method} {path[:200]}", *(("not_found", 404) if missing else _NOT_ALLOWED))
         else:
             await self._api(scope, _replay(body, receive), send)
             return
         await response(scope, receive, send)
 
-    def _standing(self, headers: Headers) -> dict[str, Any]:
-        known = bool(self._session_mark(headers))
-        return {
-            "tokens": self._tokens.configured,
-            "logged_in": known,
-            "may_read": known or not needs_token(Access.READ, self._rules),
-            "may_change": known or not needs_token(Access.CHANGE, self._rules),
-        }
+    async def _standing(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        inside, peer = bool(self._session_mark(headers)), scope[PEER]
+        known = inside or not self._rules.asks or await self._operates(scope, peer)
+        return {"tokens": self._rules.asks, "logged_in": inside, "may_read": known, "may_change": known}
 
     def _log_in(self, scope: Scope, headers: Headers, body: bytes) -> Response:
-        if not self._tokens.configured:
+        if not self._rules.asks:
             return error("cannot log in: this panel asks for no token", "no_login", 409)
-        token = _token_in(body)
-        if token is None:
-            return error('cannot log in: the body must be {"token": "…"}', "bad_request", 400)
-        if refused := self._try(scope, token):
-            return refused
-        value = self._sessions.open(self._tokens.check(token), self._clock.monotonic())
+        token, code = _text_in(body, "token"), _text_in(body, "code")
+        if token is None and code is None:
+            return error('cannot log in: the body must be {"token": "…"} or {"code": "…"}', "bad_request", 400)
+        now = self._clock.monotonic()
+        if token is not None:
+            if refused := self._try(scope, token):
+                return refused
+            mark = self._tokens.check(token)
+        else:
+            mark = self._tokens.still_good(self._links.use(code or "", now))
+            if not mark:
+                old = f"a link is good once and for {LINK_SECONDS / 60:g} min; `modelward panel` prints a new one"
+                return self._wrong(scope, Refusal(401, "bad_link", f"cannot log in: {old}"))
         response = Response(status_code=204)
-        secure = headers.get("origin", "").startswith("https:")
         response.set_cookie(
-            self._cookie, value, max_age=int(MAX_SECONDS), httponly=True, samesite="strict", secure=secure
+            self._cookie,
+            self._sessions.open(mark, now),
+            max_age=int(MAX_SECONDS),
+            httponly=True,
+            samesite="strict",
+            secure=_is_tls(scope, headers),
         )
         return response
 
@@ -179,16 +219,17 @@ class Edge:
         response.delete_cookie(self._cookie, httponly=True, samesite="strict")
         return response
 
-    def _live(self, headers: Headers) -> Response:
-        if self._feed.full:
-            return Response(status_code=503, headers={"retry-after": "5"})
-        stream = self._feed.stream(lambda: self._may_read(headers))
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+    def _still(self, scope: Scope, headers: Headers) -> Callable[[], bool]:
+        """Whether the viewer who was let in may still see what comes: a token or a session can end."""
+        peer: Peer = scope[PEER]
+        token, by_user = _bearer(headers), bool(peer.operator) and not peer.proxied
 
-    def _may_read(self, headers: Headers) -> bool:
-        if not needs_token(Access.READ, self._rules):
-            return True
-        return bool(self._session_mark(headers) or self._tokens.check(_bearer(headers)))
+        def still() -> bool:
+            if not self._rules.asks or by_user:
+                return True
+            return bool(self._session_mark(headers) or (token and self._tokens.check(token)))
+
+        return still
 
 
 _NOT_ALLOWED: Final = ("method_not_allowed", 405)
@@ -222,13 +263,24 @@ def _cookie(headers: Headers, name: str) -> str:
     return jar[name].value if name in jar else ""
 
 
-def _token_in(body: bytes) -> str | None:
+def _text_in(body: bytes, key: str) -> str | None:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    token = data.get("token") if isinstance(data, dict) else None
-    return token if isinstance(token, str) else None
+    text = data.get(key) if isinstance(data, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _is_tls(scope: Scope, headers: Headers) -> bool:
+    """Whether the browser reached us over TLS, by its own word or by that of a proxy on this machine."""
+    if headers.get("origin", "").startswith("https:"):
+        return True
+    return is_loopback((scope.get("client") or ("",))[0]) and headers.get("x-forwarded-proto", "").lower() == "https"
+
+
+def _announces_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
 
 
 def _file(asset: Asset, headers: Headers) -> Response:
@@ -250,9 +302,23 @@ def _secured(send: Send) -> Send:
     return secured
 
 
-async def _body(headers: Headers, receive: Receive) -> bytes | Response:
-    """The whole body; or the answer to one that is too long or too slow. What is too long is read and dropped first."""
-    if "content-length" not in headers and "transfer-encoding" not in headers:
+def _closing(send: Send) -> Send:
+    """The connection ends with this answer."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["connection"] = "close"
+        await send(message)
+
+    return closing
+
+
+async def _body(method: str, headers: Headers, receive: Receive) -> bytes | Response:
+    """The whole body; or the answer to one that is too long or too slow. What is too long is read and dropped first.
+
+    A look needs no body: what comes with one is not waited for.
+    """
+    if method in ("GET", "HEAD") or not _announces_body(headers):
         return b""
     body, dropped = b"", 0
     try:

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from starlette.responses import Response
 
+from ..api.streams import HeldStream
 from ..errors import ModelwardError
 
 Json = dict[str, Any]
@@ -60,31 +62,37 @@ class Feed:
     def viewers(self) -> int:
         return len(self._viewers)
 
-    async def stream(self, still: Callable[[], bool] = lambda: True) -> AsyncIterator[bytes]:
-        """What one viewer receives: everything first, then what changed, until it leaves or may not see it any more."""
+    def answer(self, still: Callable[[], bool] = lambda: True) -> Response:
+        """The stream of one viewer, counted from now on; 503 when there are as many as there may be.
+
+        `still` says, before each event, whether the viewer may see it.
+        """
+        if self.full:
+            return Response(status_code=503, headers={"retry-after": "5"})
         viewer = _Viewer(stale=set(self._state))
         self._viewers.add(viewer)
+        return HeldStream(self._stream(viewer, still), lambda: self._viewers.discard(viewer))
+
+    async def _stream(self, viewer: _Viewer, still: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Everything first, then what changed, until the viewer leaves or may not see it any more."""
         if self._looking is None and not self._closed:
             self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again(), name="panel feed")
         if viewer.stale:
             viewer.news.set()
-        try:
-            yield b"retry: 2000\n\n"
-            while not self._closed:
-                try:
-                    async with asyncio.timeout(PING_SECONDS):
-                        await viewer.news.wait()
-                except TimeoutError:
-                    yield b": ping\n\n"
-                    continue
-                viewer.news.clear()
-                if not still():
-                    return
-                stale, viewer.stale = frozenset(viewer.stale), set()
-                if stale:
-                    yield self._event(stale)
-        finally:
-            self._viewers.discard(viewer)
+        yield b"retry: 2000\n\n"
+        while not self._closed:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    await viewer.news.wait()
+            except TimeoutError:
+                yield b": ping\n\n"
+                continue
+            viewer.news.clear()
+            if not still():
+                return
+            stale, viewer.stale = frozenset(viewer.stale), set()
+            if stale:
+                yield self._event(stale)
 
     def close(self) -> None:
         """Ends every stream, so that a viewer can't hold up the daemon's end."""

@@ -7,8 +7,10 @@ rebound DNS name is not), what another site started is refused, and a change mus
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from urllib.parse import urlsplit
 
 
@@ -22,11 +24,14 @@ class Access(StrEnum):
 
 @dataclass(frozen=True)
 class Rules:
-    """`names` are the host names that are ours; addresses always are."""
+    """`names` are the host names that are ours; addresses always are. `asks`: whoever reads or changes must be known.
+
+    `by_user`: an operator's own connection from this machine is known without a token.
+    """
 
     names: frozenset[str]
-    loopback: bool
-    tokens: bool
+    asks: bool = True
+    by_user: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,29 @@ def refusal(asked: Asked, rules: Rules) -> Refusal | None:
         return Refusal(403, "cross_site", f"cannot answer: {because}")
     if asked.write and not asked.bearer and not asked.marked:
         return Refusal(403, "header_missing", "cannot change anything: the header X-Modelward is missing")
-    if asked.access is Access.OPEN or asked.known:
+    if asked.known or not needs_token(asked.access, rules):
         return None
-    if needs_token(asked.access, rules):
-        return Refusal(401, "token_missing", "cannot answer: log in, or send a token in the header Authorization")
-    return None
+    return Refusal(
+        401,
+        "token_missing",
+        "cannot answer: log in with the link that `modelward panel` prints, or send a token in Authorization: Bearer",
+    )
 
 
 def needs_token(access: Access, rules: Rules) -> bool:
-    """Reading needs a token unless we listen on a loopback address; a change does wherever there are tokens."""
-    if access is Access.OPEN:
-        return False
-    return not rules.loopback or (rules.tokens and access is Access.CHANGE)
+    """Whether only those who are known may have this."""
+    return rules.asks and access is not Access.OPEN
+
+
+FORWARDED: Final = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"})
+
+
+def is_forwarded(names: Iterable[str]) -> bool:
+    """Whether these header names (small letters) say that another program passed the request on.
+
+    What it passes on is not its own: the user that it runs as says nothing.
+    """
+    return any(name in FORWARDED or name.startswith("x-forwarded-") for name in names)
 
 
 def is_ours(host: str | None, names: frozenset[str]) -> bool:

@@ -1,22 +1,26 @@
 """The panel's TCP address: bound, served, limited.
 
-Never opened without a token where other machines reach it. An address that cannot be had is said and tried again; the
-service does not depend on it.
+Never opened without a token where other machines reach it. By default it makes a token of its own, and lets in the
+operators of this machine without it. An address that cannot be had is said and tried again; the service does not
+depend on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
 import structlog
 from starlette.types import ASGIApp
 
 from ..api.server import Embedded
-from ..checks import is_loopback
+from ..checks import is_loopback, split_address
 from ..clock import Clock
 from ..config import Panel
+from ..errors import Refused
 from ..health.alerts import Figure
 from ..workers import listening
 from . import assets
@@ -24,16 +28,33 @@ from .connections import limited
 from .edge import Edge
 from .feed import Feed
 from .gate import Rules, host_name
-from .tokens import Tokens
+from .links import LINK_SECONDS
+from .peers import Peers
+from .tokens import Tokens, make_file
 
 MAX_CONNECTIONS: Final = 256
 RETRY_SECONDS: Final = 5.0
+NO_TOKEN: Final = "none"
+OWN_TOKEN: Final = "panel.token"
+"""The file in the state directory."""
 
 
 class PanelServer:
-    """See the module. `problem` says why the panel is not there, "" while it is (or is off)."""
+    """See the module. `problem` says why the panel is not there, "" while it is (or is off).
 
-    def __init__(self, config: Panel, api: ASGIApp, feed: Feed, clock: Clock) -> None:
+    `operator` says of a user of this machine whether it may do everything; it is asked on a thread.
+    """
+
+    def __init__(
+        self,
+        config: Panel,
+        api: ASGIApp,
+        feed: Feed,
+        clock: Clock,
+        *,
+        state_dir: Path,
+        operator: Callable[[int], bool],
+    ) -> None:
         self._config, self._feed, self._clock = config, feed, clock
         self._log = structlog.get_logger("panel")
         self.problem: str = ""
@@ -41,20 +62,23 @@ class PanelServer:
         self._retry_at = 0.0
         self._server: Embedded | None = None
         self.port = 0
-        loopback = bool(config.listen) and is_loopback(config.listen)
-        self._rules = Rules(_names(config.listen), loopback, bool(config.token_file))
-        self._api = api
-        self._tokens = Tokens(config.token_file, lambda sentence: self._log.error(sentence))
+        self._loopback = bool(config.listen) and is_loopback(config.listen)
+        self._rules = Rules(_names(config.listen), asks=config.token_file != NO_TOKEN, by_user=config.token_file == "")
+        self.token_file = "" if not self._rules.asks else config.token_file or str(state_dir / OWN_TOKEN)
+        self._api, self._edge = api, None  # type: tuple[ASGIApp, Edge | None]
+        self._peers = Peers(operator)
+        self._tokens = Tokens(self.token_file, lambda sentence: self._log.error(sentence))
 
     async def open(self) -> None:
         """Serves when this returns, or says in `problem` why not."""
         if not self._config.listen:
             return
-        if not self._rules.loopback and not self._config.token_file:
+        if not self._loopback and self._config.token_file in ("", NO_TOKEN):
             self.problem = (
                 f"cannot open the panel on {self._config.listen}: other machines reach it and no token is set"
             )
             return
+        await self._own_token()
         try:
             sock = listening.bind(self._config.listen)
         except listening.CannotListen as e:
@@ -64,18 +88,45 @@ class PanelServer:
             self.problem = f"the panel is not there: {e}"
             return
         self.problem, self.port = "", sock.getsockname()[1]
-        edge = Edge(
+        edge = self._edge = Edge(
             self._api,
             self._feed,
             assets.load(),
             rules=self._rules,
             tokens=self._tokens,
+            peers=self._peers,
             clock=self._clock,
             cookie=f"modelward-{self.port}",
         )
         self._server = Embedded(edge, limited(MAX_CONNECTIONS), None)
         await self._server.open(sock)
         self._log.info("panel", address=self._config.listen)
+
+    async def _own_token(self) -> None:
+        if not self._rules.asks:
+            self._log.warning("the panel asks for no token", because='panel.token_file is "none"')
+        if self._config.token_file:
+            return
+        try:
+            if await asyncio.to_thread(make_file, Path(self.token_file)):
+                self._log.info("made a token for the panel", path=self.token_file)
+        except OSError as e:
+            because = e.strerror or str(e)
+            self._log.error("cannot make a token for the panel", path=self.token_file, because=because)
+
+    def link(self) -> dict[str, Any]:
+        """A URL that logs one browser in, once. Raises Refused when there is no panel or no token to stand for."""
+        if not self._config.listen:
+            raise Refused('cannot make a link: the panel is off (panel.listen is "")')
+        if self.problem or self._edge is None:
+            raise Refused(f"cannot make a link: {self.problem or 'the panel is not open yet'}")
+        url = f"http://{_reachable(self._config.listen)}:{self.port}/"
+        if not self._rules.asks:
+            return {"url": url, "seconds": 0, "token_file": ""}
+        code = self._edge.link()
+        if not code:
+            raise Refused(f"cannot make a link: the token file {self.token_file} holds no token that can be read")
+        return {"url": f"{url}#login={code}", "seconds": LINK_SECONDS, "token_file": self.token_file}
 
     async def keep(self) -> None:
         """Looks at the token file; tries again, now and then, while the address could not be had."""
@@ -93,6 +144,14 @@ class PanelServer:
         if self._server is not None:
             await self._server.close()
             self._server = None
+
+
+def _reachable(listen: str) -> str:
+    """The host in a URL for this address: of all addresses the machine's name."""
+    host = split_address(listen)[0]
+    if host in ("0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
 
 
 def _names(listen: str) -> frozenset[str]:

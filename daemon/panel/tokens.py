@@ -5,11 +5,24 @@ Fails closed: a file that cannot be used lets nobody in.
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Callable
+from pathlib import Path
 
 from ...worker.tokens_file import MAX_FILE_BYTES, MAX_TOKEN_CHARS, TokensFile, mark_of
+from ..files import replace_file
 
-__all__ = ["MAX_FILE_BYTES", "MAX_TOKEN_CHARS", "Tokens", "mark_of"]
+__all__ = ["MAX_FILE_BYTES", "MAX_TOKEN_CHARS", "Tokens", "make_file", "mark_of"]
+
+
+def make_file(path: Path) -> bool:
+    """Writes a file with one new token, for its owner and group to read; False when there is one. Raises OSError."""
+    if os.path.lexists(path):
+        return False
+    head = "# A token for the panel. Another line is another token; without this file the daemon makes a new one.\n"
+    replace_file(path, f"{head}{secrets.token_urlsafe(32)}\n".encode(), 0o640)
+    return True
 
 
 class Tokens(TokensFile):
@@ -17,3 +30,7 @@ class Tokens(TokensFile):
 
     def __init__(self, path: str, complain: Callable[[str], None]) -> None:
         super().__init__(path, complain)
+
+    def any_mark(self) -> str:
+        """The mark of the file's first token, "" while there is none."""
+        return "" if self.problem() else next(iter(self._marks), "")

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from modelward.daemon.api.app import application
@@ -70,6 +73,9 @@ class FakeDesk:
 
     def ready(self) -> bool:
         return bool(self.state["ready"])
+
+    def panel_link(self) -> Json:
+        raise Refused("cannot make a link: a desk from a script has no panel")
 
     async def history(self, count: int, kind: str, before: int = 0) -> Json:
         self.asked_history += 1
@@ -185,8 +191,13 @@ class RunningPanel:
 
 
 @contextlib.contextmanager
-def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[RunningPanel]:
-    """The panel with these keys of [panel] over a fake desk, in a thread of its own."""
+def running_panel(
+    desk: FakeDesk | None = None, operator: Callable[[int], bool] | None = None, **keys: str
+) -> Iterator[RunningPanel]:
+    """The panel with these keys of [panel] over a fake desk, in a thread of its own.
+
+    `operator` says which users need no token where none is named; by default the one that runs the tests.
+    """
     config = Panel(**{"listen": "127.0.0.1:0", **keys})
     desk, hub = desk or FakeDesk(), Hub()
     loop = asyncio.new_event_loop()
@@ -194,9 +205,13 @@ def running_panel(desk: FakeDesk | None = None, **keys: str) -> Iterator[Running
     thread.start()
     try:
         feed = Feed(parts_of(desk, hub), look_seconds=0.1)
-        server = PanelServer(config, application(desk, hub), feed, SystemClock())
-        _wait(loop, server.open())
-        yield RunningPanel(desk, hub, server, feed, loop)
+        with tempfile.TemporaryDirectory() as state:
+            server = PanelServer(
+                config, application(desk, hub), feed, SystemClock(),
+                state_dir=Path(state), operator=operator or (lambda uid: uid == os.geteuid()),
+            )  # fmt: skip
+            _wait(loop, server.open())
+            yield RunningPanel(desk, hub, server, feed, loop)
     finally:
         hub.close()
         _wait(loop, server.close())

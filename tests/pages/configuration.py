@@ -30,6 +30,7 @@ Sizes are bytes or a text: `"512MiB"` counts in 1024s, `"5GB"` in 1000s. Duratio
 _BY_NAME = {
     id(checks.absolute_path): "absolute path",
     id(checks.absolute_path_or_none): 'absolute path or ""',
+    id(checks.token_file): 'absolute path, "" or "none"',
     id(checks.path_pattern): "absolute path, * and ? in its last part",
     id(checks.plain_name): "name without /",
     id(checks.address): "host:port or [IPv6]:port",

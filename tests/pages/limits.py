@@ -11,7 +11,7 @@ from modelward.daemon.api import server as admin
 from modelward.daemon.health import addresses, alerts, notify, series
 from modelward.daemon.models import retention, scan
 from modelward.daemon.models import validate as child
-from modelward.daemon.panel import attempts, feed, sessions, tokens
+from modelward.daemon.panel import attempts, feed, links, peers, sessions, tokens
 from modelward.daemon.panel import server as panel
 from modelward.daemon.sections import Config
 from modelward.daemon.units import show_duration, show_size
@@ -122,7 +122,7 @@ def _daemon() -> Iterable[Row]:
     yield (
         "connections to `api.sock`, to the panel",
         f"{admin.MAX_CONNECTIONS}, {panel.MAX_CONNECTIONS}",
-        "503; an idle one is closed",
+        "503; one that was let in to nothing is closed",
     )
     yield "listeners of `/v1/events`, viewers of the panel", f"{events.MAX_LISTENERS}, {feed.MAX_VIEWERS}", "503"
     yield (
@@ -133,8 +133,15 @@ def _daemon() -> Iterable[Row]:
     yield (
         "panel: wrong tokens from one address",
         f"{attempts.TRIES}, then one in {_time(attempts.RETURN_SECONDS)}",
-        "429",
+        "429 to wrong ones; good ones are let in",
     )
+    yield (
+        "panel: wrong tokens from all addresses, addresses remembered",
+        f"{attempts.TRIES_OF_ALL}, then one in {_time(attempts.RETURN_SECONDS_OF_ALL)}; {attempts.MAX_ADDRESSES:,}",
+        "429 to wrong ones; the oldest is forgotten",
+    )
+    yield "panel: links that wait for a browser", f"{links.MAX_LINKS}, {_time(links.LINK_SECONDS)}", "no longer good"
+    yield "panel: table of sockets that is searched for a user", _bytes(peers.MAX_TABLE_BYTES), "a token is asked for"
     yield "what the panel's curves reach back", _time(series.HOUR_SECONDS), "forgotten; scrape /metrics for more"
     yield "alerts at once", f"{alerts.MAX_ALERTS:,}", "no further one is raised"
     yield "alert addresses", str(notify.MAX_CHANNELS), "the others are not told"

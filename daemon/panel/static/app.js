@@ -16,10 +16,10 @@ import * as live from './live.js';
 import * as series from './series.js';
 import * as session from './session.js';
 
-function showLogin() {
+function showLogin(said = '') {
   document.body.replaceChildren(
     h('main', { class: 'entrance' },
-      h('h1', {}, 'modelward'), h('h2', {}, t('login.title')), session.form(() => window.location.reload())),
+      h('h1', {}, 'modelward'), h('h2', {}, t('login.title')), session.form(() => window.location.reload(), said)),
   );
   document.getElementById('token').focus();
 }
@@ -42,5 +42,7 @@ function showPanel() {
 
 await load();
 document.title = 'modelward';
+window.addEventListener('hashchange', () => window.location.hash.startsWith('#login=') && window.location.reload());
+const said = await session.useLink();
 if ((await session.ask()).may_read) showPanel();
-else showLogin();
+else showLogin(said);

@@ -18,15 +18,24 @@ export function now() {
   return standing;
 }
 
+/** Logs in with the code of a link (`#login=…`), which leaves the address bar and its history; what went wrong, or ''. */
+export async function useLink() {
+  const found = /^#login=([\w-]+)$/.exec(window.location.hash);
+  if (!found) return '';
+  window.history.replaceState(null, '', window.location.pathname);
+  const answer = await post('/login', { code: found[1] });
+  return answer.ok || answer.status === 409 ? '' : answer.message;
+}
+
 /** Ends the session and begins anew. */
 export async function logOut() {
   await remove('/session');
   window.location.reload();
 }
 
-/** The form that asks for a token; `done()` is called once it is good. */
-export function form(done) {
-  const problem = h('p', { class: 'problem', role: 'alert' });
+/** The form that asks for a token; `done()` is called once it is good. `said` is what went wrong before. */
+export function form(done, said = '') {
+  const problem = h('p', { class: 'problem', role: 'alert' }, said);
   const field = h('input', {
     id: 'token', type: 'password', name: 'token', autocomplete: 'current-password', required: true, spellcheck: 'false',
     'aria-describedby': 'token-help',
@@ -47,7 +56,13 @@ export function form(done) {
   }
   return h('form', { class: 'login', onsubmit: submit },
     h('label', { for: 'token' }, t('login.token')), field,
-    h('p', { id: 'token-help', class: 'quiet' }, t('login.help')), problem, h('div', { class: 'row end' }, button));
+    h('p', { id: 'token-help', class: 'quiet' }, help()), problem, h('div', { class: 'row end' }, button));
+}
+
+/** How to come by a link or a token; the command stands out. */
+function help() {
+  const [before, after] = t('login.help').split('{command}');
+  return [before, h('code', {}, 'modelward panel'), after];
 }
 
 /** Asks for the token in a dialog; true once logged in, false when it was closed. */

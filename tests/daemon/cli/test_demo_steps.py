@@ -30,7 +30,8 @@ def test_the_demo_touches_nothing_outside_its_directory(root: str) -> None:
 
 def test_the_lines_to_paste_survive_odd_paths() -> None:
     scratch = Scratch(Path("/tmp/it's odd"), 7861, 5001)
-    lines = [line.strip() for line in next_steps(scratch, "modelward").splitlines() if line.startswith("   ")]
+    text = next_steps(scratch, "modelward", "http://127.0.0.1:5001/#login=code")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("   ")]
     assert any(line.startswith("cp -r ") for line in lines)
     for line in lines:
         words = shlex.split(line)

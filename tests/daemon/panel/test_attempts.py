@@ -1,4 +1,4 @@
-"""Guessing tokens is slow, for one address and for many."""
+"""Wrong tokens are told and logged one by one only so often, for one address and for many."""
 
 from __future__ import annotations
 

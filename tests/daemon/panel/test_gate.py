@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.panel.gate import Access, Asked, Rules, host_name, is_ours, refusal
+from modelward.daemon.panel.gate import Access, Asked, Rules, host_name, is_forwarded, is_ours, refusal
 
-LOCAL = Rules(frozenset({"box"}), loopback=True, tokens=False)
-LOCAL_TOKENS = Rules(frozenset({"box"}), loopback=True, tokens=True)
-OPEN = Rules(frozenset({"box"}), loopback=False, tokens=True)
+LOCAL = Rules(frozenset({"box"}), asks=False)
+ASKS = Rules(frozenset({"box"}))
 HERE = "127.0.0.1:5000"
 
 
@@ -31,20 +30,18 @@ def change(**more: object) -> Asked:
     ("asked", "rules", "expected"),
     [
         (read(), LOCAL, ""),
-        (read(), LOCAL_TOKENS, ""),
-        (read(), OPEN, "token_missing"),
-        (read(known=True), OPEN, ""),
+        (read(), ASKS, "token_missing"),
+        (read(known=True), ASKS, ""),
         (change(), LOCAL, ""),
-        (change(), LOCAL_TOKENS, "token_missing"),
-        (change(), OPEN, "token_missing"),
-        (change(known=True), OPEN, ""),
+        (change(), ASKS, "token_missing"),
+        (change(known=True), ASKS, ""),
         (change(marked=False), LOCAL, "header_missing"),
-        (change(marked=False, known=True), LOCAL_TOKENS, "header_missing"),
-        (change(marked=False, bearer=True, known=True), LOCAL_TOKENS, ""),
+        (change(marked=False, known=True), ASKS, "header_missing"),
+        (change(marked=False, bearer=True, known=True), ASKS, ""),
         (change(origin="http://127.0.0.1:5000"), LOCAL, ""),
         (change(origin="https://127.0.0.1:5000"), LOCAL, ""),
         (change(origin="http://127.0.0.1:7860"), LOCAL, "cross_site"),
-        (change(origin="http://evil.example", known=True), OPEN, "cross_site"),
+        (change(origin="http://evil.example", known=True), ASKS, "cross_site"),
         (change(origin="null"), LOCAL, "cross_site"),
         (change(origin="file://"), LOCAL, "cross_site"),
         (change(site="same-origin"), LOCAL, ""),
@@ -52,10 +49,10 @@ def change(**more: object) -> Asked:
         (change(site="cross-site"), LOCAL, "cross_site"),
         (read(site="cross-site"), LOCAL, "cross_site"),
         (read(site="none"), LOCAL, ""),
-        (Asked(Access.OPEN, HERE, site="cross-site"), OPEN, ""),
-        (Asked(Access.OPEN, HERE, site="cross-site", write=True, marked=True), OPEN, "cross_site"),
-        (Asked(Access.OPEN, HERE, write=True), OPEN, "header_missing"),
-        (Asked(Access.OPEN, "evil.example"), OPEN, "wrong_host"),
+        (Asked(Access.OPEN, HERE, site="cross-site"), ASKS, ""),
+        (Asked(Access.OPEN, HERE, site="cross-site", write=True, marked=True), ASKS, "cross_site"),
+        (Asked(Access.OPEN, HERE, write=True), ASKS, "header_missing"),
+        (Asked(Access.OPEN, "evil.example"), ASKS, "wrong_host"),
     ],
 )
 def test_takes_up_what_it_should_and_nothing_else(asked: Asked, rules: Rules, expected: str) -> None:
@@ -81,5 +78,13 @@ def test_takes_no_other_name_for_its_own(host: str | None) -> None:
 @given(st.text(max_size=60), st.one_of(st.none(), st.text(max_size=60)), st.one_of(st.none(), st.text(max_size=20)))
 def test_never_fails_and_never_lets_a_stranger_change_anything(host: str, origin: str | None, site: str | None) -> None:
     asked = Asked(Access.CHANGE, host, origin, site, marked=True, write=True)
-    assert refusal(asked, LOCAL_TOKENS) is not None
+    assert refusal(asked, ASKS) is not None
     host_name(host)
+
+
+@pytest.mark.parametrize(
+    "names", [["x-forwarded-for"], ["x-forwarded-proto"], ["forwarded"], ["x-real-ip"], ["host", "via"]]
+)
+def test_knows_a_request_that_was_passed_on(names: list[str]) -> None:
+    assert is_forwarded(names)
+    assert not is_forwarded(["host", "accept", "user-agent", "x-modelward"])

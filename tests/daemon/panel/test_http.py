@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,13 @@ import pytest
 from tests.fakes.desk import FakeDesk, RunningPanel, running_panel
 from tests.support import eventually
 
+from modelward.daemon.api.events import MAX_LISTENERS
 from modelward.daemon.config import Panel, parse
 from modelward.daemon.errors import BadConfig
-from modelward.daemon.panel.attempts import TRIES
+from modelward.daemon.panel.attempts import TRIES, TRIES_OF_ALL
+from modelward.daemon.panel.edge import BODY_SECONDS
+from modelward.daemon.panel.feed import MAX_VIEWERS
+from modelward.daemon.panel.server import MAX_CONNECTIONS
 
 MARK = {"X_Modelward": "1"}
 TOKEN = "a-long-enough-token"
@@ -256,14 +261,28 @@ def test_a_token_that_is_taken_away_ends_its_sessions_and_streams(guarded: Runni
         assert b"v9" not in stream.read()  # it ends
 
 
-def test_guessing_is_slowed_down_but_nobody_logged_in_notices(guarded: RunningPanel) -> None:
+def test_wrong_tokens_are_slowed_down_and_lock_nobody_out(guarded: RunningPanel) -> None:
     cookie = log_in(guarded)
-    answers = [guarded.ask("POST", "/login", {"token": f"guess {n}"}, **MARK).status for n in range(TRIES + 2)]
-    assert answers == [401] * TRIES + [429] * 2
-    last = guarded.ask("POST", "/login", {"token": TOKEN}, **MARK)
-    assert last.status == 429 and 0 < int(last.headers["retry-after"]) <= 12
-    assert guarded.ask("GET", "/v1/status", Authorization=f"Bearer {TOKEN}").status == 429
+    answers = [guarded.ask("POST", "/login", {"token": f"guess {n}"}, **MARK) for n in range(TRIES + 2)]
+    assert [answer.status for answer in answers] == [401] * TRIES + [429] * 2
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 12
+    assert guarded.ask("GET", "/metrics", Authorization="Bearer wrong").status == 429
+    assert guarded.ask("GET", "/metrics", Authorization=f"Bearer {TOKEN}").status == 200
     assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 200
+    assert guarded.ask("GET", "/v1/status", Cookie=log_in(guarded)).status == 200
+
+
+def test_wrong_tokens_from_many_addresses_lock_nobody_out(guarded: RunningPanel) -> None:
+    request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer "
+    seen = set()
+    for number in range(TRIES_OF_ALL + 5):
+        with socket.socket() as client:
+            client.bind((f"127.0.1.{number // TRIES + 1}", 0))
+            client.connect(("127.0.0.1", guarded.port))
+            client.sendall(request + b"wrong\r\n\r\n")
+            seen.add(client.recv(12)[-3:])
+    assert seen == {b"401", b"429"}
+    assert guarded.ask("GET", "/metrics", Authorization=f"Bearer {TOKEN}").status == 200
 
 
 @pytest.mark.parametrize("body", [None, b"", b"[]", b'{"token": 5}', b"{", b"[" * 50_000, {"token": None}])
@@ -283,18 +302,30 @@ def test_a_cookie_that_is_none_is_no_session(guarded: RunningPanel, cookie: str)
     assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 401
 
 
-def test_on_this_machine_a_token_is_asked_for_changes_alone(token_file: Path) -> None:
+def test_a_token_that_was_named_is_asked_for_on_this_machine_too(token_file: Path) -> None:
     with running_panel(token_file=str(token_file)) as local:
-        assert local.ask("GET", "/v1/status").status == 200
+        for path in ("/v1/status", "/v1/logs/access", "/metrics", "/v1/events", "/live"):
+            assert local.ask("GET", path).status == 401
         assert local.ask("POST", "/v1/rollback", {}, **MARK).status == 401
         standing = local.ask("GET", "/session").json
-        assert standing == {"tokens": True, "logged_in": False, "may_read": True, "may_change": False}
+        assert standing == {"tokens": True, "logged_in": False, "may_read": False, "may_change": False}
         assert local.ask("POST", "/v1/rollback", {}, Cookie=log_in(local), **MARK).status == 200
 
 
-def test_without_tokens_there_is_nothing_to_log_in_to(panel: RunningPanel) -> None:
-    assert panel.ask("POST", "/login", {"token": "x"}, **MARK).kind == "no_login"
-    assert panel.ask("GET", "/session").json["may_change"] is True
+def test_a_panel_that_shall_ask_for_no_token_has_nothing_to_log_in_to() -> None:
+    with running_panel(operator=lambda uid: False, token_file="none") as panel:
+        assert panel.ask("POST", "/login", {"token": "x"}, **MARK).kind == "no_login"
+        assert panel.ask("GET", "/session").json["may_change"] is True
+        assert panel.ask("POST", "/v1/rollback", {}, **MARK).status == 200
+
+
+def test_a_cookie_is_for_tls_alone_where_the_browser_came_by_tls(guarded: RunningPanel) -> None:
+    here = f"127.0.0.1:{guarded.port}"
+    plain = guarded.ask("POST", "/login", {"token": TOKEN}, Origin=f"http://{here}", **MARK)
+    assert "Secure" not in plain.headers["set-cookie"]
+    for headers in ({"Origin": f"https://{here}"}, {"X_Forwarded_Proto": "https"}):
+        answer = guarded.ask("POST", "/login", {"token": TOKEN}, **headers, **MARK)
+        assert "Secure" in answer.headers["set-cookie"] and TOKEN not in answer.headers["set-cookie"]
 
 
 # the stream
@@ -339,16 +370,78 @@ def test_the_end_of_the_daemon_does_not_wait_for_viewers() -> None:
     viewer.close()
 
 
-def test_there_is_a_limit_to_viewers(panel: RunningPanel) -> None:
+@pytest.mark.parametrize(("path", "most"), [("/live", MAX_VIEWERS), ("/v1/events", MAX_LISTENERS)])
+def test_the_limit_to_viewers_holds_for_a_burst(panel: RunningPanel, path: str, most: int) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
-        for _ in range(100):
+        viewers = []
+        for _ in range(most + 50):
             viewer = socket.create_connection(("127.0.0.1", panel.port), timeout=10)
             stack.callback(viewer.close)
-            viewer.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        eventually(lambda: panel.feed.full)
-        assert panel.ask("GET", "/live").status == 503
+            viewers.append(viewer)
+        for viewer in viewers:
+            viewer.sendall(request)
+        statuses = Counter(viewer.recv(12)[-3:].decode() for viewer in viewers)
+        assert statuses == {"200": most, "503": 50}
         assert panel.ask("GET", "/v1/status").status == 200
-    eventually(lambda: panel.feed.viewers == 0)
+
+    def admitted() -> bool:
+        with socket.create_connection(("127.0.0.1", panel.port), timeout=10) as viewer:
+            viewer.sendall(request)
+            return viewer.recv(12).endswith(b"200")
+
+    eventually(admitted)
+
+
+# connections of strangers
+
+
+def test_what_a_look_says_of_a_body_is_not_waited_for(panel: RunningPanel) -> None:
+    for more in (b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"):
+        with socket.create_connection(("127.0.0.1", panel.port), timeout=BODY_SECONDS / 2) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n")
+            answer = b""
+            while chunk := client.recv(65_536):
+                answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answer.lower()
+
+
+def test_connections_that_were_let_in_to_nothing_keep_nobody_out(guarded: RunningPanel) -> None:
+    held = b"POST /login HTTP/1.1\r\nHost: localhost\r\nX-Modelward: 1\r\nContent-Length: 5\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        viewer = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=15)
+        stack.callback(viewer.close)
+        viewer.request("GET", "/live", headers={"Authorization": f"Bearer {TOKEN}"})
+        stream = viewer.getresponse()
+        assert stream.readline() == b"retry: 2000\n"
+        for _ in range(MAX_CONNECTIONS + 100):
+            stranger = stack.enter_context(socket.create_connection(("127.0.0.1", guarded.port), timeout=10))
+            stranger.sendall(held)
+        for _ in range(20):
+            assert guarded.ask("GET", "/v1/status", Authorization=f"Bearer {TOKEN}").status == 200
+        guarded.desk.state["live"] = "v7"
+        assert eventually(lambda: b'"live":"v7"' in stream.readline())
+
+
+def test_the_address_with_the_most_connections_makes_room(guarded: RunningPanel) -> None:
+    held = b"POST /login HTTP/1.1\r\nHost: localhost\r\nX-Modelward: 1\r\nContent-Length: 5\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+
+        def connected(address: str) -> socket.socket:
+            client = stack.enter_context(socket.socket())
+            client.settimeout(10)
+            client.bind((address, 0))
+            client.connect(("127.0.0.1", guarded.port))
+            client.sendall(held)
+            return client
+
+        quiet = connected("127.0.0.2")
+        many = [connected("127.0.0.3") for _ in range(MAX_CONNECTIONS + 50)]
+        for loud in many[:40]:
+            with contextlib.suppress(ConnectionResetError):
+                assert loud.recv(1) == b""
+        quiet.sendall(b"{}   ")
+        assert quiet.recv(12) == b"HTTP/1.1 400"
 
 
 def test_a_desk_that_cannot_answer_is_shown_as_such() -> None:

@@ -28,10 +28,10 @@ export function head() {
   });
 
   function standing() {
-    const { tokens, logged_in: inside } = session.now();
+    const { tokens, logged_in: inside, may_change: free } = session.now();
     who.replaceChildren();
     if (tokens && inside) who.append(h('button', { type: 'button', class: 'small', onclick: session.logOut }, t('logout')));
-    if (tokens && !inside) {
+    if (tokens && !inside && !free) {
       who.append(h('button', { type: 'button', class: 'small', onclick: async () => (await session.logIn()) && standing() }, t('login.button')));
     }
   }

@@ -1,0 +1,30 @@
+"""An answer that goes on: a place in a bounded room that is taken before the answer begins and given back after it.
+
+Whoever counts places when the first byte is sent lets any burst in. Invariant: the place is given back exactly once,
+also when the client left before the first byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+
+class HeldStream(StreamingResponse):
+    """Server-sent events from `source`; `left` is called when the answer is over, however it ended."""
+
+    def __init__(self, source: AsyncIterator[bytes], left: Callable[[], None]) -> None:
+        super().__init__(
+            source,
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left()

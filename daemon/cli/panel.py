@@ -1,0 +1,37 @@
+"""`modelward panel`: a link that logs one browser in to the panel, once, and where the token for programs is."""
+
+from __future__ import annotations
+
+import argparse
+
+from .client import Answer
+from .options import client, json_option, print_json, socket_option
+from .render import clean
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """--json, --socket."""
+    json_option(parser)
+    socket_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 printed, 1 there is no panel or no token, 3 no daemon."""
+    answer = client(args).post("/v1/panel/link")
+    if args.json:
+        print_json(answer)
+    else:
+        print("\n".join(lines(answer)))
+    return 0
+
+
+def lines(answer: Answer) -> list[str]:
+    """The link, and what else is to be known of it."""
+    url, token_file, seconds = (answer.data.get(key) for key in ("url", "token_file", "seconds"))
+    if not token_file or not isinstance(seconds, int | float):
+        return [clean(url), 'It asks for no token: panel.token_file is "none".']
+    return [
+        clean(url),
+        f"It logs one browser in, once, within the next {seconds / 60:g} minutes.",
+        f"Programs send a token of {clean(token_file)}: Authorization: Bearer TOKEN",
+    ]
