@@ -216,16 +216,32 @@ def test_asks_for_the_token_before_it_shows_anything(browser: Open, tmp_path: Pa
         assert not page.all("#versions")
 
 
-def test_on_this_machine_asks_for_the_token_when_something_is_to_change(browser: Open, tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
-    tokens.write_text("good-token\n", encoding="utf-8")
-    with running_panel(busy_desk(), token_file=str(tokens)) as local:
-        page = opened(browser, local)
-        page.click("Hold sensevoice-v1.1", "#versions")
-        page.one("dialog #token").send_keys("good-token" + Keys.ENTER)
-        page.click("Hold", "dialog")
+@pytest.mark.parametrize(("lang", "says"), [("en", "Run modelward panel on"), ("zh-CN", "运行 modelward panel：")])
+def test_a_link_logs_one_browser_in_and_the_login_says_how_to_get_one(browser: Open, lang: str, says: str) -> None:
+    with running_panel(busy_desk(), operator=lambda uid: False) as panel:
+        page = browser(lang=lang).go(f"http://127.0.0.1:{panel.port}/")
+        page.expect_console("401")
+        page.reads("#token-help", says)
+        assert page.accessibility() == []
+        link = panel.link()
+        page.go(link)  # the page is open already: only what stands behind the # changes
+        page.reads("#versions", "sensevoice-v1.1")
+        assert page.run("return location.href") == f"http://127.0.0.1:{panel.port}/"
+        page.click("Hold sensevoice-v1.1" if lang == "en" else "搁置 sensevoice-v1.1", "#versions")
+        page.click("Hold" if lang == "en" else "搁置", "dialog")
         page.reads(".notices", "hold done")
-        assert local.desk.wishes == [("hold", "sensevoice-v1.1")]
+        page.click("Log out" if lang == "en" else "退出登录")
+        page.one("#token")
+        page.go("about:blank").go(link)
+        page.reads(".problem", "modelward panel")
+        assert not page.all("#versions")
+
+
+def test_an_operator_of_this_machine_is_asked_for_nothing(browser: Open) -> None:
+    with running_panel(busy_desk()) as panel:
+        page = opened(browser, panel)
+        page.reads("#versions", "sensevoice-v1.1")
+        assert not [e for e in page.all("header button") if e.is_displayed()]
 
 
 def test_speaks_chinese_to_a_chinese_browser(panel: RunningPanel, browser: Open) -> None:

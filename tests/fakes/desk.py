@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,12 @@ class RunningPanel:
             connection.endheaders(data)
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+    def link(self) -> str:
+        """A new link that logs one browser in."""
+        made: Future[str] = Future()
+        self.loop.call_soon_threadsafe(lambda: made.set_result(str(self.server.link()["url"])))
+        return made.result(15)
 
     def tell(self, event: str, data: Json) -> None:
         """The daemon tells an event."""

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.fakes.desk import RunningPanel, running_panel
-from tests.support import eventually
 
 from modelward.daemon.panel.links import LINK_SECONDS, MAX_LINKS, Links
 from modelward.daemon.panel.peers import OVERFLOW, owners
@@ -162,11 +161,8 @@ def test_makes_a_token_of_its_own_that_is_read_by_owner_and_group_alone(panel: R
 
 
 def link(panel: RunningPanel) -> str:
-    """The code in a new link; the panel's loop makes it."""
-    made: list[dict[str, object]] = []
-    panel.loop.call_soon_threadsafe(lambda: made.append(panel.server.link()))
-    answer = eventually(lambda: made)[0]
-    parts = urlsplit(str(answer["url"]))
+    """The code in a new link."""
+    parts = urlsplit(panel.link())
     assert parts.netloc == f"127.0.0.1:{panel.port}" and parts.fragment.startswith("login=")
     return parts.fragment.removeprefix("login=")
 
