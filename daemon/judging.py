@@ -34,7 +34,9 @@ from .models.validate import MODULE, CannotStart, validate
 from .processes import python, spawn
 from .store import Sighting
 
-RETRY_SECONDS = 15.0
+NOT_JUDGED = "not judged yet: "
+RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
+"""After so many attempts in a row that ended without a verdict through no fault of the version."""
 
 
 class Judging:
@@ -55,6 +57,9 @@ class Judging:
         self._task: asyncio.Task[None] | None = None
         self._sightings: dict[str, Sighting] = {}
         self._one_look = asyncio.Lock()
+        self._hindered: dict[str, int] = {}
+        self._wanted = ""
+        self.still_seconds = 0.0
         self.catalog = Catalog()
         self.sight: Sight = RootAbsent("not looked at yet")
         self.judged = 0
@@ -103,6 +108,7 @@ class Judging:
         for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
             if note.kind != "changed":
                 self._log.info("version " + note.kind, version=note.version)
+            self._hindered.pop(note.version, None)  # other bytes, or none
             if note.kind == "vanished":
                 self._ledger.note("vanished", note.version, "its directory is gone")
         for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
@@ -151,6 +157,9 @@ class Judging:
 
     def next(self, wanted: str, live_artifact: str) -> None:
         """Starts a validator on the version that is due, `wanted` first, unless one is at work."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.at_once(wanted)
         if self._task is not None:
             return
         due = self.catalog.candidates(self._clock.monotonic(), self._config().models.settle)
@@ -158,6 +167,11 @@ class Judging:
             return
         entry = next((e for e in due if e.name == wanted), due[0])
         self.judge(entry, live_artifact)
+
+    def at_once(self, name: str) -> None:
+        """Somebody asks for this version: a pause after attempts without a verdict is over."""
+        if self._hindered.pop(name, 0):
+            self.catalog.hurry(name)
 
     def judge(self, entry: Entry, live_artifact: str) -> None:
         """Has one version judged now. The caller made sure that no validator is at work."""
@@ -176,6 +190,7 @@ class Judging:
     async def _judge(self, entry: Entry, live_artifact: str) -> None:
         name, fingerprint = entry.name, entry.seen.fingerprint
         self._log.info("validating", version=name)
+        self.still_seconds = 0.0
         try:
             await self._remove_unfinished()
             self.artifact_root.mkdir(parents=True, exist_ok=True)
@@ -185,11 +200,11 @@ class Judging:
                 argv=python(MODULE),
                 clock=self._clock,
                 progress=lambda message: self._progress(name, message),
+                stands=self._stands,
             )
             await self._decided(entry, fingerprint, answer)
         except (CannotStart, CannotKeep, OSError) as e:
-            self.catalog.interrupted(entry, str(e), self._clock.monotonic() + RETRY_SECONDS)
-            self._log.error("cannot judge a version", version=name, because=str(e))
+            self._again(entry, str(e))
         finally:
             self._task = None
             self._happened()
@@ -206,10 +221,27 @@ class Judging:
         if gone := await asyncio.to_thread(remove_unfinished, self.artifact_root):
             self._log.info("unfinished copies removed", names=gone[:10], count=len(gone))
 
-    async def _decided(self, entry: Entry, fingerprint: str, answer: v.Verdict | v.Changing) -> None:
+    def _stands(self, still_seconds: float) -> None:
+        self.still_seconds = still_seconds
+
+    def _again(self, entry: Entry, because: str) -> None:
+        """No verdict, and not the version's fault: it is judged again after a pause that grows."""
+        count = self._hindered.get(entry.name, 0)
+        pause = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
+        self._hindered[entry.name] = count + 1
+        self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._clock.monotonic() + pause)
+        self._log.error("not judged yet", version=entry.name, because=because, again_seconds=pause)
+        if not count:
+            self._ledger.note("not-judged", entry.name, f"{because}; it is tried again in {pause:g} s")
+
+    async def _decided(self, entry: Entry, fingerprint: str, answer: v.Answer) -> None:
         if isinstance(answer, v.Changing):
             self.catalog.interrupted(entry, answer.because, self._clock.monotonic() + self._config().models.settle)
             return
+        if isinstance(answer, v.NotJudged):
+            self._again(entry, answer.because)
+            return
+        self._hindered.pop(entry.name, None)
         self.judged += 1
         if entry.state is not State.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now

@@ -206,6 +206,7 @@ class Office:
 
     async def activate(self, version: str, wait: bool) -> Json:
         await self._known(version, "activate")
+        self._s.judging.at_once(version)
         return await self._command(Asked("activate", version), wait)
 
     async def rollback(self, wait: bool) -> Json:

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from ..worker.readings import read
 from . import position as pos
 from .bearings import Bearings
 from .clock import Clock, rfc3339
@@ -36,6 +37,8 @@ from .workers.room import Way, way
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 MAX_REMEMBERED = 50
+LOAD_TIMES = 20.0
+"""So many times the CPU time of loading that was measured when the version was judged, a worker may take."""
 
 
 class Rolling:
@@ -59,7 +62,9 @@ class Rolling:
         self._config, self._clock, self._ledger, self._judging = config, clock, ledger, judging
         self._crew, self._happened, self._files = crew, happened, files
         self._log = structlog.get_logger("models")
-        self.conductor = Conductor(crew, clock, commit_point=self._commit_point, progress=progress, room=self._room)
+        self.conductor = Conductor(
+            crew, clock, commit_point=self._commit_point, progress=progress, room=self._room, read=read
+        )
         self.position = self._before = pos.Position()
         self.held: dict[str, str] = {}
         self.command: Command | None = None
@@ -260,7 +265,7 @@ class Rolling:
             bake_seconds=rules.bake,
             max_error_ratio=rules.max_error_ratio,
             max_latency_ratio=rules.max_latency_ratio,
-            reload_timeout_seconds=rules.reload_timeout,
+            reload_timeout_seconds=load_seconds(rules.reload_timeout, rollout.target),
         )
         refusal = f"cannot activate {rollout.target.version}: the rollout was interrupted"
         try:
@@ -309,7 +314,9 @@ class Rolling:
         """Where these bytes can be loaded from; None when there is no usable copy."""
         entry = self._judging.catalog.get(version)
         if entry is not None and entry.state is State.ACCEPTED and entry.digest == digest:
-            return Target(version, digest, entry.artifact, entry.verdict.load_bytes if entry.verdict else 0)
+            judged = entry.verdict
+            needs = (judged.load_bytes, judged.load_seconds) if judged else (0, 0.0)
+            return Target(version, digest, entry.artifact, *needs)
         good = self.position.usable_good()
         return good if good and good.digest == digest else None
 
@@ -384,3 +391,8 @@ class Rolling:
                 self._ledger.note("held", ", ".join(hold), because)
         except CannotKeep:
             return  # logged; the disk still says which version the link names
+
+
+def load_seconds(configured_seconds: float, target: Target | None) -> float:
+    """How much of its time a worker may use up to load a version: the configured one is for a usual size."""
+    return max(configured_seconds, LOAD_TIMES * target.load_seconds if target else 0.0)

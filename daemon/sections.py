@@ -61,7 +61,11 @@ class Models(Section):
 class Validation(Section):
     """How a candidate is judged."""
 
-    timeout: Annotated[float, duration(1, DAY)] = Field(default=120.0, description="Wall time for one judgement.")
+    timeout: Annotated[float, duration(1, DAY)] = Field(
+        default=120.0,
+        description="For one judgement: CPU time for a version of up to 500 MiB on a usual machine, in proportion more "
+        "for a larger one or a slower machine; and time without any progress. Waiting for a processor does not count.",
+    )
     memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
         default=4 * _GIB,
         description="Memory that one judgement may take, at most; never more than there is. 0: all that there is.",
@@ -109,7 +113,9 @@ class Rollout(Section):
         default=2.0, description="95th percentile of the answers while watched, against the old version's, at most."
     )
     reload_timeout: Annotated[float, duration(1, DAY)] = Field(
-        default=60.0, description="For one worker to load and warm the version."
+        default=60.0,
+        description="For one worker to load and warm the version: CPU time, or time without any progress; 20 times the "
+        "CPU time of loading that was measured in the judgement where that is more.",
     )
     overlap: Literal["auto", "required"] = Field(
         default="auto",

@@ -44,7 +44,7 @@ from .panel import parts_of
 from .panel.feed import Feed
 from .panel.server import PanelServer
 from .pulse import Pulse
-from .rolling import Rolling
+from .rolling import Rolling, load_seconds
 from .store import Entry, Store
 from .vigil import Vigil
 from .workers import slots
@@ -274,7 +274,9 @@ class Supervisor:
     def _staff(self) -> None:
         workers = self.config.workers
         self.pool.limits = Limits(
-            self.config.rollout.reload_timeout + 30.0, workers.drain + 5.0, starting=max(2, self._capacity.processors)
+            load_seconds(self.config.rollout.reload_timeout, self.rolling.position.serving) + 30.0,
+            workers.drain + 5.0,
+            starting=max(2, self._capacity.processors),
         )
         if self.entrance.sock is not None:
             self._need = self._needed()

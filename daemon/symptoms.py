@@ -13,7 +13,7 @@ from .config import Config
 from .health.alerts import Figure
 from .health.notify import Channel
 from .housekeeping import Housekeeping
-from .judging import Judging
+from .judging import NOT_JUDGED, Judging
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
 from .models.watch import Watch
@@ -22,6 +22,7 @@ from .rolling import Rolling
 from .workers.conduct import Rollout
 from .workers.crew import Crew
 from .workers.pool import Pool
+from .workers.staffing import Phase
 
 SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "rollout_failed", "needs_operator",
@@ -31,6 +32,8 @@ SYMPTOMS: Final = (
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
 MAX_VERSIONS: Final = 50
+STILL_SECONDS: Final = 30.0
+"""A first judgement that makes no progress for so long is worth an alert."""
 MAX_REASON: Final = 500
 
 
@@ -71,14 +74,35 @@ def _workers(parts: Parts) -> Iterator[Figure]:
     peers, serving = parts.crew.peers(), parts.rolling.position.serving
     ready = sum(peer.ready for peer in peers)
     own = sum(peer.ready and not peer.attached for peer in peers)
-    because = "" if ready else "nothing is served yet" if serving is None else f"{serving.version} is not loaded"
-    yield Figure("workers_ready", float(ready), "", because)
+    because = "" if ready else _nothing_yet(parts) if serving is None else f"{serving.version} is not loaded"
+    expected = _on_its_way(parts)
+    yield Figure("workers_ready", float(ready), "", because, expected)
     blocked = next((vacancy.blocked for vacancy in parts.pool.vacancies() if vacancy.blocked), "")
     missing = max(0, parts.pool.wanted - own) if serving is not None else 0
-    yield Figure("workers_missing", float(missing), "", blocked)
+    yield Figure("workers_missing", float(missing), "", blocked, expected)
     for peer in peers:
         if peer.beat.refusing:
             yield Figure("worker_refusing", 1.0, peer.name, peer.beat.refusing[:MAX_REASON])
+
+
+def _nothing_yet(parts: Parts) -> str:
+    hindered = next((e.waiting for e in parts.judging.catalog.entries() if e.waiting.startswith(NOT_JUDGED)), "")
+    return f"nothing is served yet: {hindered}" if hindered else "nothing is served yet"
+
+
+def _on_its_way(parts: Parts) -> bool:
+    """Whether the first version is being judged or loaded, and that goes on: on a slow machine it takes minutes.
+
+    A rollout and a start have limits of their own; a worker that died before was no first one.
+    """
+    if parts.judging.busy:
+        return parts.rolling.position.serving is None and parts.judging.still_seconds < STILL_SECONDS
+    current = parts.rolling.conductor.current
+    if current is not None:
+        return current.old is None and current.origin != "converge"
+    hands = parts.pool.hands()
+    first = all(hand.failures == 0 and hand.doubted is None and hand.ready_at is None for hand in hands)
+    return first and any(hand.phase is Phase.STARTING for hand in hands)
 
 
 def _versions(parts: Parts, now: float, wall: float) -> Iterator[Figure]:

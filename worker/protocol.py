@@ -224,8 +224,10 @@ class GateDone(Message, frozen=True, tag="gate_done"):
 class Judged(Message, frozen=True):
     """A validator's last line. `digest` and `artifact` are "" when they were not reached.
 
-    `changing` says that the version was modified while it was read: no verdict, look again later.
-    `load_bytes` is the memory that loading and one run took; `compiled` is for people: form, gain, reason.
+    `changing` says that the version was modified while it was read: no verdict, look again later. `hindered`: the
+    machine, not the version, is in the way (no memory, no disk, stopped): no verdict, try again later.
+    `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading; `compiled` is for
+    people: form, gain, reason.
     """
 
     accepted: bool
@@ -234,7 +236,9 @@ class Judged(Message, frozen=True):
     artifact: str = ""
     bytes: Count = 0
     load_bytes: Count = 0
+    load_seconds: Seconds = 0.0
     changing: bool = False
+    hindered: bool = False
     compiled: dict[str, str | float | bool] = {}
 
 

@@ -48,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
             raise KeyboardInterrupt from None
     if isinstance(answer, v.Changing):
         raise Refused(f"cannot judge {clean(path.name)}: {answer.because}; copy it whole first")
+    if isinstance(answer, v.NotJudged):
+        raise Refused(
+            f"cannot judge {clean(path.name)}: {clean(answer.because)}; that proves nothing about it, try again"
+        )
     if args.json:
         state = "accepted" if answer.accepted else "rejected"
         verdict = {"version": path.name, "digest": answer.digest, "state": state, "verdict": v.to_json(answer)}
@@ -70,7 +74,7 @@ def _directory(path: Path) -> Path:
     return absolute
 
 
-async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Verdict | v.Changing:
+async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Answer:
     line, task = Line(sys.stderr), asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):

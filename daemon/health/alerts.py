@@ -31,12 +31,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value. None: it could not be measured, and `because` says why; otherwise `because` may explain it."""
+    """A measured value. None: it could not be measured, and `because` says why; otherwise `because` may explain it.
+
+    `expected`: for a good reason it is as it is for now, and begins no alert.
+    """
 
     metric: str
     value: float | None
     subject: str = ""
     because: str = ""
+    expected: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Ale
         alert = replace(alert, value=value, because=figure.because)
     if alert.fired is not None:
         return _fired(alert, value, now, hold)
-    if not rule.alarming(value):
+    if figure.expected or not rule.alarming(value):
         if alert.state is State.OK or (alert.state is State.RESOLVED and not _over(alert, now)):
             return alert
         return replace(alert, state=State.OK, since=now)

@@ -16,7 +16,8 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from ...worker import protocol
+from ...worker import protocol, readings
+from ...worker.progress import Allowance, Over, Spent, after, begin, over, scale
 from ..clock import Clock, rfc3339
 from . import verdict as v
 
@@ -24,7 +25,16 @@ MODULE: Final = "modelward.worker.validate"
 MAX_OUTPUT_BYTES: Final = 1 << 20
 MAX_GATES: Final = 100
 GRACE_SECONDS: Final = 1.0
-"""What the child gets beyond its limit, to say itself which gate took too long."""
+"""What the child gets beyond its limit, to report itself which gate took too long."""
+CPU_TIMES: Final = 20.0
+"""So many times its time the child may use in CPU time, before the daemon ends it. It measures the machine and ends
+itself far sooner."""
+LOOKS: Final = 20
+"""So many readings of the child in the shortest time that is allowed without progress."""
+LONGEST_SECONDS: Final = 1.0
+SHORTEST_SECONDS: Final = 0.05
+KILL_SECONDS: Final = 10.0
+"""How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
 DRAIN_SECONDS: Final = 1.0
 """How long its output is still read once it ended: something that it left behind may hold the pipe open."""
 
@@ -34,6 +44,8 @@ Progress = Callable[[protocol.GateStarted | protocol.GateDone], None]
 class Child(Protocol):
     """What is needed of a started process; `daemon.processes.Child` is one."""
 
+    @property
+    def pid(self) -> int: ...
     @property
     def stdout_fd(self) -> int: ...
     async def wait(self) -> int | None: ...
@@ -62,6 +74,7 @@ class _Heard:
     opened: float = 0.0
     last: protocol.Judged | None = None
     wrong: str = ""
+    hindered: str = ""
 
 
 async def validate(
@@ -71,24 +84,33 @@ async def validate(
     argv: Sequence[str],
     clock: Clock,
     progress: Progress = lambda message: None,
-) -> v.Verdict | v.Changing:
+    stands: Callable[[float], None] = lambda still_seconds: None,
+) -> v.Answer:
     """Judges one version. `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin.
 
-    `candidate.timeout_seconds` limits the gates, and once more compiling (0: no limit). A child that somebody else
-    killed is followed by another one, once. Raises CannotStart when no child could be started. When cancelled, the
-    child is killed with its group before the cancellation goes on.
+    `candidate.timeout_seconds` limits how long the child may stand still, and in proportion to its work the CPU time
+    that it uses (0: no limit); see `worker.progress`. `stands` is told again and again for how long it has made no
+    progress. A child that somebody else killed is followed by another one, once. Raises CannotStart when no child could
+    be started. When cancelled, the child is killed with its group before the cancellation goes on.
     """
     attempt = 1
     while True:
-        heard, status = await _judge_once(candidate, spawn, argv, clock, progress)
-        if not v.judge_again(status, answered=bool(heard.wrong) or heard.last is not None, attempt=attempt):
+        heard, status = await _judge_once(candidate, spawn, argv, clock, progress, stands)
+        if not v.judge_again(
+            status, answered=bool(heard.wrong or heard.hindered) or heard.last is not None, attempt=attempt
+        ):
             break
         attempt += 1
     return _verdict(heard, status, attempt, clock.monotonic() - heard.opened, rfc3339(clock.wall()))
 
 
 async def _judge_once(
-    candidate: protocol.Candidate, spawn: Spawn, argv: Sequence[str], clock: Clock, progress: Progress
+    candidate: protocol.Candidate,
+    spawn: Spawn,
+    argv: Sequence[str],
+    clock: Clock,
+    progress: Progress,
+    stands: Callable[[float], None],
 ) -> tuple[_Heard, int | None]:
     """What one child said, and its exit status. Raises CannotStart."""
     try:
@@ -96,19 +118,18 @@ async def _judge_once(
         child = spawn(argv, name=f"validator of {candidate.version}", stdin=told, stdout="pipe")
     except (OSError, ValueError) as e:
         raise CannotStart(f"cannot start a validator: {e}") from e
-    heard = _Heard(opened=clock.monotonic())
-    times = 1 if candidate.compile == "off" else 2  # the child compiles for as long again
-    limit = times * candidate.timeout_seconds + GRACE_SECONDS if candidate.timeout_seconds > 0 else None
+    heard, status = _Heard(opened=clock.monotonic()), None
     listening = asyncio.create_task(_listen(child, heard, clock, progress))
-    late = False
+    waiting = asyncio.create_task(child.wait())
     try:
-        try:
-            async with asyncio.timeout(limit):
-                status = await child.wait()
-        except TimeoutError:
-            late = True
+        if end := await _patient(child, waiting, candidate, stands):
             child.kill_group()
-            status = await child.wait()
+            await asyncio.wait({waiting}, timeout=KILL_SECONDS)
+            if end.own:
+                heard.wrong = heard.wrong or end.because
+            else:
+                heard.hindered = end.because
+        status = waiting.result() if waiting.done() else None
         async with asyncio.timeout(DRAIN_SECONDS):
             await listening
     except TimeoutError:
@@ -116,18 +137,46 @@ async def _judge_once(
     finally:
         child.kill_group()
         listening.cancel()
-        await asyncio.wait({listening})
+        waiting.cancel()
+        await asyncio.wait({listening, waiting})
         child.close()
-    if late:
-        heard.wrong = heard.wrong or f"no answer in {candidate.timeout_seconds:g} s"
     return heard, status
 
 
-def _verdict(heard: _Heard, status: int | None, attempts: int, seconds: float, at: str) -> v.Verdict | v.Changing:
+async def _patient(
+    child: Child, waiting: asyncio.Task[int | None], candidate: protocol.Candidate, stands: Callable[[float], None]
+) -> Over | None:
+    """Waits for the child's end; the limit that it reached when it has to be ended instead."""
+    seconds = candidate.timeout_seconds
+    if seconds <= 0:
+        await asyncio.wait({waiting})
+        return None
+    size = await asyncio.to_thread(readings.size_of, candidate.path)
+    cpu_seconds = CPU_TIMES * max(1, candidate.threads) * seconds * scale(size)
+    allowance = Allowance(seconds + GRACE_SECONDS, cpu_seconds)
+    period = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, seconds / LOOKS))
+    spent: Spent | None = None
+    while not (await asyncio.wait({waiting}, timeout=period))[0]:
+        if (reading := await asyncio.to_thread(readings.read, child.pid)) is None:
+            continue  # it ends
+        spent = begin(reading) if spent is None else after(spent, reading, 3 * period)
+        stands(spent.still_seconds)
+        if end := over(spent, allowance):
+            return end
+    return None
+
+
+def _verdict(heard: _Heard, status: int | None, attempts: int, seconds: float, at: str) -> v.Answer:
+    if heard.hindered:
+        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
+        return v.NotJudged(f"{gate}{heard.hindered}")
     if heard.wrong:
         return v.broken(heard.open_gate, heard.wrong, heard.gates, seconds, at)
     if heard.last is not None and (status == 0 or not heard.last.accepted):
         return v.judged(heard.last, heard.gates, at)
+    if status == -signal.SIGKILL:
+        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
+        return v.NotJudged(f"{gate}{_ended(status, attempts)}")
     return v.broken(heard.open_gate, _ended(status, attempts), heard.gates, seconds, at)
 
 

@@ -41,6 +41,7 @@ class Verdict:
     load_bytes: int = 0
     compiled: Compiled = field(default_factory=dict)
     judged_at: str = ""
+    load_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,25 @@ class Changing:
     digest: str = ""
 
 
+@dataclass(frozen=True)
+class NotJudged:
+    """No verdict: the machine was in the way, or somebody ended the validator. Try again later."""
+
+    because: str
+
+
+Answer = Verdict | Changing | NotJudged
+
+
 def gate_from(message: protocol.GateDone) -> Gate:
     """The gate that a validator reported."""
     return Gate(message.gate, message.passed, message.seconds, message.because, message.warning)
 
 
-def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> Verdict | Changing:
+def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> Answer:
     """The verdict in a validator's last line. Its word "accepted" doesn't outweigh a gate that failed."""
+    if message.hindered:
+        return NotJudged(message.because or "the validator could not go on")
     if message.changing:
         return Changing(message.because or "it was modified while it was read", message.digest)
     failed = next((g for g in gates if not g.passed), None)
@@ -73,6 +86,7 @@ def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> V
         artifact=message.artifact if accepted else "",
         bytes=message.bytes,
         load_bytes=message.load_bytes,
+        load_seconds=message.load_seconds,
         compiled=dict(message.compiled),
         judged_at=judged_at,
     )
@@ -119,6 +133,7 @@ def to_record(verdict: Verdict) -> dict[str, Any]:
         "artifact": verdict.artifact,
         "bytes": verdict.bytes,
         "load_bytes": verdict.load_bytes,
+        "load_seconds": verdict.load_seconds,
         "compiled": dict(verdict.compiled),
         "judged_at": verdict.judged_at,
     }
@@ -139,6 +154,7 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
             artifact=str(record.get("artifact", "")),
             bytes=int(record.get("bytes", 0)),
             load_bytes=int(record.get("load_bytes", 0)),
+            load_seconds=float(record.get("load_seconds", 0.0)),
             compiled=dict(record.get("compiled", {})),
             judged_at=str(record.get("judged_at", "")),
         )

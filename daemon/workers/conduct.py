@@ -7,12 +7,15 @@ was not moved or was put back. What could not be done is said in the outcome.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
+from ...worker.progress import Reading, Spent, after, begin, outside
 from ...worker.protocol import Beat
 from ..clock import Clock, rfc3339
 from ..errors import ModelwardError
@@ -31,6 +34,7 @@ from .rollout import (
     SwitchLink,
     View,
     Wait,
+    WorkerView,
     next_action,
     together,
 )
@@ -39,6 +43,9 @@ from .roster import Peer
 
 MAX_STEPS = 200
 """Progress lines kept of one rollout."""
+READ_SECONDS = 1.0
+"""Between two readings of a worker that loads."""
+LONGEST_STEP_SECONDS = 3.0
 OUTSIDE_DEATHS = 3
 """Deaths that need not be the version's doing, which a rollout bears with before it gives up."""
 OUTSIDE = (-9, -15, 0, None)
@@ -47,12 +54,13 @@ OUTSIDE = (-9, -15, 0, None)
 
 @dataclass(frozen=True)
 class Target:
-    """A version that workers can be told to load, and the memory that loading took when it was judged (0: unknown)."""
+    """A version that workers can be told to load; memory and CPU time of loading as they were judged (0: unknown)."""
 
     version: str
     digest: str
     artifact: str
     load_bytes: int = 0
+    load_seconds: float = 0.0
 
 
 @dataclass
@@ -117,7 +125,8 @@ class Conductor:
 
     `commit_point` is called with True once every worker proved the target, and with False when that is taken back
     after all: it moves the link and writes down what is served. It raises ModelwardError when it can't. `room` says
-    how a worker is to load a version now, and why.
+    how a worker is to load a version now, and why. `read` says what a process did so far; where it answers None, all
+    time that passes counts against a worker that loads.
     """
 
     def __init__(
@@ -128,9 +137,11 @@ class Conductor:
         commit_point: Callable[[Rollout, bool], Awaitable[None]],
         progress: Callable[[Rollout], None],
         room: Callable[[Target], tuple[Way, str]] = lambda target: (Way.BESIDE, ""),
+        read: Callable[[int], Reading | None] = lambda pid: None,
     ) -> None:
         self._crew, self._clock, self._commit_point, self._progress = crew, clock, commit_point, progress
-        self._room = room
+        self._room, self._read = room, read
+        self._spent: dict[str, tuple[float, Spent]] = {}
         self._log = structlog.get_logger("rollout")
         self.current: Rollout | None = None
 
@@ -174,6 +185,7 @@ class Conductor:
     async def _drive(self, rollout: Rollout, target: Target, policy: Policy) -> str:
         """Follows the planner to its end. The reason when it gave up, "" when it is done."""
         while True:
+            await self._take_readings(rollout)
             view = self._view(rollout, target)
             match next_action(view, policy):
                 case Prepare(worker, because):
@@ -187,10 +199,11 @@ class Conductor:
                     self._leave_out(rollout, worker, because)
                 case Wait(until, because):
                     self._state(rollout, because)
-                    await self._crew.changed(until - self._clock.monotonic())
-                case Fail(because):
+                    longest = READ_SECONDS if self._spent else math.inf
+                    await self._crew.changed(min(longest, until - self._clock.monotonic()))
+                case Fail(because, blame):
                     if not rollout.returning:
-                        rollout.blame = not view.cancelled and bool(view.workers)
+                        rollout.blame = blame and not view.cancelled and bool(view.workers)
                     return because
                 case Done():
                     return ""
@@ -276,7 +289,7 @@ class Conductor:
     def _view(self, rollout: Rollout, target: Target) -> View:
         now, part = self._clock.monotonic(), self._part(rollout)
         what = rollout.wire_id, target.version, target.artifact
-        workers = tuple(roster.view(peer, *what) for peer in part)
+        workers = tuple(self._with_spent(roster.view(peer, *what), now) for peer in part)
         if not rollout.returning:
             workers += tuple(view for peer in self._crew.missing() if (view := roster.away(peer, *what)))
         rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
@@ -292,6 +305,39 @@ class Conductor:
             deaths=tuple(rollout.deaths),
             cancelled="" if rollout.returning else rollout.cancelled,
         )
+
+    async def _take_readings(self, rollout: Rollout) -> None:
+        """What the workers that load did since the last time, READ_SECONDS apart; read on a thread."""
+        loading = {
+            peer.name: peer
+            for peer in self._part(rollout)
+            if not peer.attached and (peer.loading or peer.stage in (Stage.PREPARING, Stage.COMMITTING))
+        }
+        known = {name: self._spent[name] for name in loading if name in self._spent}
+        known = {name: pair for name, pair in known.items() if pair[0] == loading[name].stage_since}
+        now = self._clock.monotonic()
+        due = {
+            name: peer.pid
+            for name, peer in loading.items()
+            if name not in known or now - known[name][1].last.at >= READ_SECONDS
+        }
+        if due:
+            readings = await asyncio.to_thread(lambda: {name: self._read(pid) for name, pid in due.items()})
+            for name, reading in readings.items():
+                if reading is None:
+                    known.pop(name, None)
+                    continue
+                spent = known[name][1] if name in known else begin(reading)
+                known[name] = loading[name].stage_since, after(spent, reading, LONGEST_STEP_SECONDS)
+        self._spent = known
+
+    def _with_spent(self, worker: WorkerView, now: float) -> WorkerView:
+        """Never more than the time that passed: several threads use up CPU time several times as fast."""
+        if worker.name not in self._spent:
+            return worker
+        spent = self._spent[worker.name][1]
+        held = outside(spent.last) if spent.still_seconds >= spent.cpu_seconds else ""
+        return replace(worker, spent_seconds=min(now - worker.since, spent.seconds), held=held)
 
     def _since_start(self) -> Figures:
         """What the old version did so far, over all workers; each worker's own count begins here."""

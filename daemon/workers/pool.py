@@ -17,7 +17,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from ...worker.progress import Reading, moved, starved
 from ...worker.protocol import WorkerSettings
+from ...worker.readings import read
 from ..clock import Clock
 from ..files import replace_file
 from ..processes import Child, Identity, identity, python, spawn, take_back
@@ -54,6 +56,7 @@ class Hand:
     heard: float
     outdated: str = ""
     doubted: float | None = None
+    seen: Reading | None = None
     killed: str = ""
     ready_at: float | None = None
     watch: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -68,8 +71,8 @@ class Pool:
     """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave.
 
     `settings` gives what a new worker of that name is told, and the listening socket; `command` makes a command line of
-    it; `chance` spreads the back-off. In charge from its first `step` on: a daemon that fails before that leaves a
-    former one's workers alone.
+    it; `chance` spreads the back-off; `read` says what a process did so far. In charge from its first `step` on: a
+    daemon that fails before that leaves a former one's workers alone.
     """
 
     def __init__(
@@ -82,9 +85,10 @@ class Pool:
         settings: Callable[[str], tuple[WorkerSettings, int]],
         command: Callable[[WorkerSettings], list[str]] = command_line,
         chance: Callable[[], float] = random.random,
+        read: Callable[[int], Reading | None] = read,
     ) -> None:
         self._record, self._clock, self._ended, self._drain = runtime_dir / "workers.json", clock, ended, drain
-        self._settings, self._command, self._chance = settings, command, chance
+        self._settings, self._command, self._chance, self._read = settings, command, chance, read
         self._log = structlog.get_logger("pool")
         self._hands: dict[str, Hand] = {}
         self._former: dict[str, Identity] = {}
@@ -153,7 +157,8 @@ class Pool:
             case Retire():
                 self.retire(order.name, order.because)
             case Doubt():
-                self._hands[order.name].doubted = self._clock.monotonic()
+                hand = self._hands[order.name]
+                hand.doubted, hand.seen = self._clock.monotonic(), self._read(hand.child.pid)
             case Kill():
                 self.kill(order.name, order.because)
 
@@ -305,9 +310,20 @@ class Pool:
 
     def _members(self) -> tuple[Member, ...]:
         return tuple(
-            Member(h.name, h.phase, h.since, h.heard, h.outdated, h.doubted, bool(h.killed))
+            Member(h.name, h.phase, h.since, h.heard, h.outdated, h.doubted, bool(h.killed), self._spared(h))
             for h in self._hands.values()
         )
+
+    def _spared(self, hand: Hand) -> bool:
+        """Whether an overdue worker only waits for its turn: it loads, or it would answer and gets no processor."""
+        if hand.doubted is None or hand.seen is None or hand.killed:
+            return False
+        now = self._read(hand.child.pid)
+        if now is None:
+            return False
+        if hand.phase is Phase.STARTING:
+            return moved(hand.seen, now) and now.cpu_seconds < self.limits.start_seconds
+        return hand.phase is Phase.READY and starved(hand.seen, now)
 
 
 def _sentence(status: int | None) -> str:

@@ -50,7 +50,9 @@ class Figures:
 @dataclass(frozen=True)
 class WorkerView:
     """One worker. `since` is when its stage began (MOVED: when it served the target first); `because` is what it said
-    when it refused."""
+    when it refused. `spent_seconds` is how much of its time it has used up in this stage; None: all that passed. `held`
+    says what outside it keeps it from going on, "" when nothing is known.
+    """
 
     name: str
     stage: Stage
@@ -59,6 +61,8 @@ class WorkerView:
     figures: Figures = Figures()
     empty: bool = False  # serves nothing at all
     attached: bool = False  # some other program's
+    spent_seconds: float | None = None
+    held: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class Fail:
-    """Give the version up: whoever holds it aside forgets it, whoever serves it goes back."""
+    """Give the version up: whoever holds it aside forgets it, whoever serves it goes back. `blame`: it is at fault."""
 
     because: str
+    blame: bool = True
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,8 @@ def next_action(view: View, policy: Policy) -> Action:
     for worker in view.workers:
         if worker.attached and (because := _late(worker, view.now, policy)):
             return LeaveOut(worker.name, because)
+        if worker.held and (because := _late(worker, view.now, policy)):
+            return Fail(f"{because}: {worker.held}", blame=False)
     if because := _broken(view, policy):
         return Fail(because)
     if away := [w for w in view.workers if w.stage is Stage.AWAY]:
@@ -175,13 +182,13 @@ def _next_to_move(view: View, policy: Policy) -> Action | None:
     if not waiting:
         return None
     # A newcomer is moved in its turn, once it serves; or as it is, when that takes too long.
-    patient = [w for w in waiting if w.stage is Stage.JOINING and view.now < w.since + policy.reload_timeout_seconds]
+    patient = [w for w in waiting if w.stage is Stage.JOINING and view.now < _until(w, view.now, policy)]
     here = [w for w in waiting if w not in patient]
     empty = [w for w in here if w.empty]
     if (until := _bake_ends(view, policy)) is not None and view.now < until and not empty:
         return Wait(until, "baking")
     if not here:
-        return Wait(min(w.since for w in patient) + policy.reload_timeout_seconds, f"{patient[0].name} is joining")
+        return Wait(min(_until(w, view.now, policy) for w in patient), f"{patient[0].name} is joining")
     first = here[: max(0, policy.canary - (len(view.workers) - len(waiting)))]
     # Whoever serves nothing waits for nobody: a young version is better than none.
     group = empty or first or here
@@ -190,7 +197,7 @@ def _next_to_move(view: View, policy: Policy) -> Action | None:
         why = "it serves nothing meanwhile" if empty else "canary prepared" if first else "prepared"
         return Commit(tuple(ready), why)
     if busy := [w for w in here if w.stage in (Stage.PREPARING, Stage.COMMITTING)]:
-        return Wait(min(w.since for w in busy) + policy.reload_timeout_seconds, f"{busy[0].name} is {busy[0].stage}")
+        return Wait(min(_until(w, view.now, policy) for w in busy), f"{busy[0].name} is {busy[0].stage}")
     chosen = next(w for w in group if w.stage in (Stage.OLD, Stage.JOINING))
     return Prepare(chosen.name, "it serves nothing" if empty else "canary" if first else "next in turn")
 
@@ -227,9 +234,15 @@ def _broken(view: View, policy: Policy) -> str:
 
 def _late(worker: WorkerView, now: float, policy: Policy) -> str:
     slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
-    if slow and now >= worker.since + policy.reload_timeout_seconds:
+    if slow and now >= _until(worker, now, policy):
         return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
     return ""
+
+
+def _until(worker: WorkerView, now: float, policy: Policy) -> float:
+    """When this worker has used up its time, at the earliest."""
+    spent = now - worker.since if worker.spent_seconds is None else worker.spent_seconds
+    return now + policy.reload_timeout_seconds - spent
 
 
 def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -> str:

@@ -1,7 +1,8 @@
 """Which worker processes to start, retire or kill. Pure: a snapshot in, orders out, each with its reason.
 
 Replacement first: a worker that has to go leaves only after its successor is ready. One leaves at a time, and nobody is
-killed before a second look: the daemon itself may have been stopped and not have heard. Invariant: as long as starting
+killed before a second look: the daemon itself may have been stopped and not have heard. A worker that only waits for
+its turn at a processor or a disk is not killed. Invariant: as long as starting
 is possible, orders lead to `wanted` ready workers, and no order takes the last ready one away.
 """
 
@@ -22,7 +23,7 @@ class Member:
     """One worker process. `since` is when its phase began, `heard` when it last said something, monotonic seconds.
 
     `outdated` says why it must be replaced; "" when it need not. `doubted` is when it was first seen to be overdue and
-    has said nothing since; `doomed`: it is being killed.
+    has said nothing since; `spared`: it was seen to wait for its turn since then; `doomed`: it is being killed.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Member:
     outdated: str = ""
     doubted: float | None = None
     doomed: bool = False
+    spared: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _overdue(members: tuple[Member, ...], now: float, limits: Limits) -> list[Or
         if m.doubted is None:
             found.append(Doubt(m.name, because))
         elif now >= m.doubted + limits.second_look_seconds:
-            found.append(Kill(m.name, because))
+            found.append(Doubt(m.name, because) if m.spared else Kill(m.name, because))
     return found
 
 

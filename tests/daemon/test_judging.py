@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.support import soon
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import parse
-from modelward.daemon.judging import Judging
+from modelward.daemon.judging import RETRY_SECONDS, Judging
 from modelward.daemon.ledger import Ledger
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import State
@@ -91,3 +92,46 @@ def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) ->
         assert one.next_due() is not None
 
     run(tmp_path, test)
+
+
+def test_a_version_that_cannot_be_judged_is_tried_again_later_and_at_once_when_asked_for(
+    tmp_path: Path,
+) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        (tmp_path / "models" / "v1.1" / "model.onnx").unlink()
+        (tmp_path / "models" / "v1.1").rmdir()
+        (tmp_path / "cache").write_text("no directory")
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+
+        async def attempt(wanted: str) -> float:
+            """Judges once; how long the next attempt is away."""
+
+            def begun() -> bool:
+                one.next(wanted, "")
+                return one.busy
+
+            await soon(begun)
+            await soon(lambda: not one.busy)
+            (entry,) = one.catalog.entries()
+            assert entry.state is State.SETTLING
+            assert entry.waiting.startswith("not judged yet: ")
+            return entry.due - CLOCK.monotonic()
+
+        assert 10 < await attempt("") <= 15
+        one.next("", "")
+        assert not one.busy, "it waits"
+        one.at_once("v1.0")
+        assert 10 < await attempt("") <= 15
+        assert 10 < await attempt("v1.0") <= 15, "a link that comes to name it asks for it"
+        one.next("v1.0", "")
+        assert not one.busy, "a link that goes on naming it does not"
+
+    run(tmp_path, test)
+
+
+def test_the_pauses_between_attempts_grow_to_ten_minutes() -> None:
+    assert RETRY_SECONDS[0] == 15
+    assert RETRY_SECONDS[-1] == 600
+    assert all(a < b for a, b in pairwise(RETRY_SECONDS))

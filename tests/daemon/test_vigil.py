@@ -28,6 +28,7 @@ from modelward.daemon.store import Store
 from modelward.daemon.vigil import HOLD_SECONDS, Vigil
 from modelward.daemon.workers.pool import Ended
 from modelward.daemon.workers.roster import Peer
+from modelward.daemon.workers.staffing import Phase
 from modelward.worker.protocol import Beat
 
 
@@ -62,7 +63,9 @@ class World:
         )
         self.entries: dict[str, Entry] = {}
         catalog = SimpleNamespace(entries=lambda: tuple(self.entries.values()), get=self.entries.get)
-        self.judging: Any = SimpleNamespace(sight=RootSeen((1, 2), Names("v1"), ()), catalog=catalog)
+        self.judging: Any = SimpleNamespace(
+            sight=RootSeen((1, 2), Names("v1"), ()), catalog=catalog, busy=False, still_seconds=0.0
+        )
         self.housekeeping: Any = SimpleNamespace(trouble=(), last={}, sweeps=0, removed_files=0, removed_bytes=0)
         self.watch: Any = SimpleNamespace(state="watching", because="")
         self.refused = ""
@@ -129,6 +132,47 @@ def test_a_healthy_daemon_raises_nothing(world: World) -> None:
         await world.pass_time(vigil, 1000)
         assert vigil.active() == []
         assert world.sent == []
+
+    run(world.during(work))
+
+
+def test_the_first_judgement_is_no_alarm_unless_it_stands_still(world: World) -> None:
+    async def work(vigil: Vigil) -> None:
+        world.peers.clear()
+        world.rolling.position.serving = None
+        world.judging.busy = True
+        await world.pass_time(vigil, 600)
+        assert vigil.active() == []
+        world.judging.still_seconds = 60.0
+        await world.pass_time(vigil, 20)
+        assert names(vigil)["workers_ready"] == "firing"
+
+    run(world.during(work))
+
+
+def test_the_first_load_is_no_alarm_and_a_worker_that_dies_while_it_loads_is(world: World) -> None:
+    hand = SimpleNamespace(failures=0, doubted=None, ready_at=None, phase=Phase.STARTING)
+
+    async def work(vigil: Vigil) -> None:
+        world.peers.clear()
+        world.pool.hands = lambda: (hand,)
+        await world.pass_time(vigil, 600)
+        assert vigil.active() == []
+        hand.failures = 1
+        await world.pass_time(vigil, 20)
+        assert names(vigil)["workers_ready"] == "firing"
+
+    run(world.during(work))
+
+
+def test_a_version_that_the_machine_keeps_from_being_judged_is_an_alarm_with_the_reason(world: World) -> None:
+    async def work(vigil: Vigil) -> None:
+        world.peers.clear()
+        world.rolling.position.serving = None
+        world.entry("v1", State.SETTLING).waiting = "not judged yet: cannot copy it: no space"
+        await world.pass_time(vigil, 20)
+        (alert,) = vigil.active()
+        assert alert["message"].endswith("nothing is served yet: not judged yet: cannot copy it: no space")
 
     run(world.during(work))
 

@@ -79,8 +79,16 @@ def _versions() -> Iterable[Row]:
         f"{_bytes(golden.MAX_CLIP_BYTES)}, {_time(golden.MAX_CLIP_SECONDS)}",
         "not used, and that is said",
     )
-    yield "one judgement", f"{_time(c.validation.timeout)} (`validation.timeout`)", "rejected"
-    yield "memory of a judgement", f"{_bytes(c.validation.memory)} (`validation.memory`)", "rejected"
+    yield (
+        "one judgement",
+        f"{_time(c.validation.timeout)} of CPU time for 500MiB, or without progress (`validation.timeout`)",
+        "rejected",
+    )
+    yield (
+        "memory of a judgement",
+        f"{_bytes(c.validation.memory)} (`validation.memory`), or what there is",
+        "rejected; tried again",
+    )
     yield "what a validator may say", _bytes(child.MAX_OUTPUT_BYTES), "killed, rejected"
     yield "age below which no version is removed", _time(retention.DAY_SECONDS), "kept"
     yield "versions kept besides those in use", f"{c.models.keep} (`models.keep`)", "the lowest go"
@@ -94,8 +102,16 @@ def _workers() -> Iterable[Row]:
     yield "until hello", _time(channel.HELLO_SECONDS), "disconnected"
     yield "messages of one worker", f"{channel.MAX_MESSAGES} in {_time(channel.MESSAGES_SECONDS)}", "disconnected"
     yield "unread messages to one worker", _bytes(channel.MAX_UNSENT_BYTES), "disconnected"
-    yield "a worker says nothing", _time(limits.silence_seconds), "killed after a second look, replaced"
-    yield "loading a version", f"{_time(c.rollout.reload_timeout)} (`rollout.reload_timeout`)", "the rollout fails"
+    yield (
+        "a worker says nothing",
+        _time(limits.silence_seconds),
+        "killed after a second look unless it only waits for a processor, replaced",
+    )
+    yield (
+        "loading a version",
+        f"{_time(c.rollout.reload_timeout)} of CPU time or without progress (`rollout.reload_timeout`)",
+        "the rollout fails",
+    )
     most = f"{_time(backoff.FIRST_SECONDS)}, doubled up to {_time(backoff.LONGEST_SECONDS)}"
     yield "pause before a worker that keeps dying starts again", most, "tried for ever"
     yield "draining", f"{_time(c.workers.drain)} (`workers.drain`)", "cut off"

@@ -16,8 +16,9 @@ from typing import Final
 
 import msgspec
 
-from .. import protocol
+from .. import calibration, protocol, readings
 from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
+from ..progress import Allowance, scale
 from ..protocol import Candidate, GateDone, GateStarted, Judged
 from .confine import (
     PUBLISH,
@@ -38,7 +39,7 @@ MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
 _MAX_DESCRIPTORS: Final = 1 << 16
-_CPU_MARGIN_SECONDS: Final = 10  # wall time is the limit that people set; this one holds if the watch can't
+_CPU_MARGIN_SECONDS: Final = 10  # the kernel's limit holds if the watch can't
 
 
 def main() -> int:
@@ -53,26 +54,27 @@ def main() -> int:
     if wrong := _unusable(candidate):
         sys.stderr.write(f"cannot validate: {wrong}\n")
         return 1
-    patience = Patience(say, candidate.timeout_seconds)
+    patience = Patience(say, allowance := _allowance(candidate))
     try:
-        patience.say(_judged(candidate, patience))
+        patience.say(_judged(candidate, patience, allowance))
     except OSError as e:
-        patience.say(Judged(False, f"cannot judge it: {e.filename}: {e.strerror}", changing=True))
+        patience.say(Judged(False, f"cannot judge it: {e.filename}: {e.strerror}", hindered=True))
     except MemoryError:
-        patience.say(Judged(False, "cannot judge it: needs more memory than allowed"))
+        because = "cannot judge it: needs more memory than " + ("there is now" if candidate.memory_short else "allowed")
+        patience.say(Judged(False, because, hindered=candidate.memory_short))
     except Exception as e:  # noqa: BLE001  the top of a child: whatever it is, it is a reason not to serve this version
         patience.say(Judged(False, f"cannot judge it: {type(e).__name__}: {str(e)[:300]}"))
     return 0
 
 
-def _judged(candidate: Candidate, patience: Patience) -> Judged:
+def _judged(candidate: Candidate, patience: Patience, allowance: Allowance) -> Judged:
     os.umask(0o027)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     root = Path(candidate.artifact_root or tempfile.gettempdir()).absolute()
     directory = private_directory(root)
     try:
         patience.say(GateStarted("sandbox"))
-        sandbox = _sandboxed(candidate, root, directory)
+        sandbox = _sandboxed(candidate, root, directory, allowance)
         die_with_parent()
         patience.say(sandbox)
         patience.start(directory)
@@ -83,14 +85,11 @@ def _judged(candidate: Candidate, patience: Patience) -> Judged:
         discard(directory)  # renamed away when it was accepted
 
 
-def _sandboxed(candidate: Candidate, root: Path, directory: Path) -> GateDone:
+def _sandboxed(candidate: Candidate, root: Path, directory: Path, allowance: Allowance) -> GateDone:
     """Applies every limit that the kernel knows; the answer says which it did not."""
     start = perf_counter()
     return_freed_memory()
-    times = 1 if candidate.compile == "off" else 2  # compiling has as long again (see patience)
-    cpu_seconds = int(times * candidate.timeout_seconds * max(1, candidate.threads)) + _CPU_MARGIN_SECONDS
-    if candidate.timeout_seconds <= 0:
-        cpu_seconds = 0
+    cpu_seconds = int(allowance.cpu_seconds) + _CPU_MARGIN_SECONDS if allowance.cpu_seconds else 0
     memory = candidate.memory_bytes
     # other providers map their devices' memory: tens of gigabytes of addresses that are no memory of ours
     addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
@@ -100,6 +99,16 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path) -> GateDone:
     missing = [problem for problem in steps if problem]
     because = "; ".join(missing) or "limits, no network, read-only view"
     return GateDone("sandbox", True, round(perf_counter() - start, 4), because, warning=bool(missing))
+
+
+def _allowance(candidate: Candidate) -> Allowance:
+    """The configured time: as it is for standing still, in proportion to the work for CPU time."""
+    times = 1 if candidate.compile == "off" else 2  # compiling has as long again
+    threads = max(1, candidate.threads)
+    cpu_seconds = (
+        times * threads * candidate.timeout_seconds * scale(readings.size_of(candidate.path), calibration.slowness())
+    )
+    return Allowance(candidate.timeout_seconds, cpu_seconds)
 
 
 def _no_network(candidate: Candidate) -> str:

@@ -35,13 +35,17 @@ class NoVerdict(Exception):
     """The version can't be judged now: it was changed meanwhile, or the trouble is not its own. Look again later."""
 
 
+class Hindered(NoVerdict):
+    """The machine is in the way: no memory, no disk. Nothing is known about the version."""
+
+
 @dataclass
 class Context:
     """One judgement under way.
 
-    The layout gate fills `files` and `digest`, the load gate `subject`, `baseline_bytes` (resident before it) and
-    `load_bytes` (taken by loading and one run), the golden gate `clips`, the compile gate `compiled_model`, `form`,
-    `lone_threads` and `compiled`.
+    The layout gate fills `files` and `digest`, the load gate `subject`, `baseline_bytes` (resident before it),
+    `load_bytes` (taken by loading and one run) and `load_seconds` (CPU time of loading), the golden gate `clips`, the
+    compile gate `compiled_model`, `form`, `lone_threads` and `compiled`.
     """
 
     candidate: Candidate
@@ -52,6 +56,7 @@ class Context:
     subject: Subject | None = None
     baseline_bytes: int = 0
     load_bytes: int = 0
+    load_seconds: float = 0.0
     clips: list[npt.NDArray[np.float32]] = field(default_factory=list)
     compiled_model: str = ""
     form: str = "plain"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from .context import Answer, Context, NoVerdict, count, size
+from .context import Answer, Context, Hindered, NoVerdict, count, size
 from .copy import Changed, copy_files, digest_of
 from .kinds import KINDS
 from .subject import BadSubject
@@ -38,7 +38,7 @@ def check(context: Context) -> Answer:
         path = e.filename or context.candidate.path
         if e.errno in _ITS_OWN_FAULT:
             return Answer(False, f"{path} can't be read: {e.strerror}")
-        raise NoVerdict(f"cannot copy {path}: {e.strerror}") from e
+        raise Hindered(f"cannot copy {path}: {e.strerror}") from e
     return answer
 
 
@@ -59,11 +59,11 @@ def _judged(context: Context, root: int) -> Answer:
 
 
 def _too_much(seen: Mapping[str, Seen], directory: Path) -> str:
-    """Why these files are not copied, "" when nothing speaks against it. Raises NoVerdict when the disk is too full."""
+    """Why these files are not copied, "" when nothing speaks against it. Raises Hindered when the disk is too full."""
     total = sum(file.bytes for file in seen.values())
     if total > MAX_VERSION_BYTES:
         return f"it holds {size(total)}, at most {size(MAX_VERSION_BYTES)}"
     disk = os.statvfs(directory)
     if total > (free := disk.f_bavail * disk.f_frsize):
-        raise NoVerdict(f"cannot copy it: {size(total)} needed below {directory.parent}, {size(free)} free")
+        raise Hindered(f"cannot copy it: {size(total)} needed below {directory.parent}, {size(free)} free")
     return ""

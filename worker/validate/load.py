@@ -6,6 +6,8 @@ Measures memory at its peak from here on; the probe's first run still counts to 
 
 from __future__ import annotations
 
+from time import process_time
+
 from .context import Answer, Context, size
 from .kinds import KINDS
 from .measure import peak_bytes, reset_peak, resident_bytes, timed
@@ -21,9 +23,11 @@ def check(context: Context) -> Answer:
     def load() -> Subject:
         return KINDS[candidate.kind].load(context.directory, context.model, candidate.threads, candidate.providers)
 
+    begun = process_time()
     try:
         context.subject, seconds = timed(load)
     except BadSubject as e:
         return Answer(False, str(e))
+    context.load_seconds = round(process_time() - begun, 3)
     context.load_bytes = max(0, peak_bytes() - context.baseline_bytes)
     return Answer(True, f"{seconds:.2f} s, {size(context.load_bytes)} at the peak")

@@ -1,7 +1,8 @@
-"""Ends this process with a verdict when judging takes too long.
+"""Ends this process with a verdict when judging uses up its time.
 
-A run inside ONNX Runtime can't be interrupted from its own thread; another thread still can speak and leave. Invariant:
-at most one verdict is said, whoever comes first.
+Time is what `worker.progress` counts: CPU time, and time without progress. A run inside ONNX Runtime can't be
+interrupted from its own thread; another thread still can give the verdict and end the process. Invariant: at most one
+verdict is sent, whichever thread is first.
 """
 
 from __future__ import annotations
@@ -10,32 +11,31 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Final
 
-from .. import protocol
+from .. import protocol, readings
+from ..progress import Allowance, Over, Reading, after, begin, over
 from ..protocol import GateDone, GateStarted, Judged
 from .private import discard
 
 Say = Callable[[protocol.FromValidator], None]
-
-
-APART: Final = "compile"
-"""The one gate with a time of its own, as long again: making a version faster takes nothing from judging it."""
+LOOKS: Final = 20
+"""So many readings in the shortest time that is allowed without progress."""
+LONGEST_SECONDS: Final = 1.0
+SHORTEST_SECONDS: Final = 0.05
 
 
 class Patience:
-    """Passes messages on to `say`, remembers the gate under way, and gives up after `seconds` (0: never)."""
+    """Passes messages on to `say`, remembers the gate under way, and gives up when the allowance is used up."""
 
-    def __init__(self, say: Say, seconds: float) -> None:
+    def __init__(self, say: Say, allowance: Allowance) -> None:
         self._say = say
-        self._seconds = seconds
+        self._allowance = allowance
         self._gate = "sandbox"
         self._ended = False
         self._lock = threading.Lock()
         self._directory = Path()
-        self._timer: threading.Timer | None = None
-        self._left, self._since = seconds, 0.0
+        self._stopped = threading.Event()
 
     def say(self, message: protocol.FromValidator) -> None:
         """One message, unless a verdict was given already."""
@@ -46,39 +46,37 @@ class Patience:
                 self._gate = message.gate
             self._ended = isinstance(message, Judged)
             self._say(message)
-        if self._timer is not None and isinstance(message, GateStarted | GateDone) and message.gate == APART:
-            self._switch(begins=isinstance(message, GateStarted))
 
     def start(self, directory: Path) -> None:
         """Begins to count; giving up removes `directory`. Starts a thread: what needs a single one comes before."""
         self._directory = directory
-        if self._seconds > 0:
-            self._count(self._seconds)
+        if self._allowance.still_seconds > 0:
+            threading.Thread(target=self._watch, name="patience", daemon=True).start()
 
-    def _switch(self, *, begins: bool) -> None:
-        """The gate that has a time of its own begins or ends."""
-        if begins:
-            self._left -= perf_counter() - self._since
-        self._count(self._seconds if begins else max(0.0, self._left))
+    def _watch(self) -> None:
+        period = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, self._allowance.still_seconds / LOOKS))
+        first = self._read()
+        if first is None:  # nothing to go by: the daemon's own watch has to do
+            return
+        spent = begin(first)
+        while not self._stopped.wait(period):
+            if (reading := self._read()) is None:
+                continue
+            spent = after(spent, reading, 3 * period)
+            if end := over(spent, self._allowance):
+                self._give_up(end, spent.seconds)
+                return
 
-    def _count(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._since = perf_counter()
-        self._timer = threading.Timer(seconds, self._give_up)
-        self._timer.daemon = True
-        self._timer.start()
+    def _read(self) -> Reading | None:
+        return readings.read(os.getpid(), without=threading.get_native_id())
 
-    def _give_up(self) -> None:
+    def _give_up(self, end: Over, seconds: float) -> None:
         with self._lock:
             if self._ended:
                 return
             self._ended = True
-            self._say(GateDone(self._gate, False, self._seconds, because := self._because()))
+            because = f"{self._gate} took too long: {end.because}"
+            self._say(GateDone(self._gate, False, round(seconds, 4), because))
             discard(self._directory)
-            self._say(Judged(False, because))
+            self._say(Judged(False, because, hindered=not end.own))
             os._exit(0)
-
-    def _because(self) -> str:
-        what = "it" if self._gate == APART else "all gates"
-        return f"{self._gate} took longer than the {self._seconds:g} s allowed for {what}"

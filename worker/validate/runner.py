@@ -13,7 +13,7 @@ from typing import Final
 from .. import protocol
 from ..protocol import GateDone, GateStarted, Judged
 from . import budget, compiled, golden, integrity, layout, load, probe, signature
-from .context import Answer, Context, NoVerdict, count, printable, size
+from .context import Answer, Context, Hindered, NoVerdict, count, printable, size
 from .finish import publish
 from .kinds import KINDS
 from .subject import OutOfMemory
@@ -53,7 +53,7 @@ def judge(candidate: protocol.Candidate, directory: Path, say: Say, before: tupl
                 return _verdict(context, accepted=False, because=answer.because)
         return _accepted(context, tuple(done))
     except NoVerdict as e:
-        return _verdict(context, accepted=False, because=str(e), changing=True)
+        return _verdict(context, accepted=False, because=str(e), no_verdict=e)
 
 
 def _timed(name: str, gate: Gate, context: Context) -> GateDone:
@@ -62,6 +62,8 @@ def _timed(name: str, gate: Gate, context: Context) -> GateDone:
         answer = gate(context)
     except (MemoryError, OutOfMemory):
         allowed = context.candidate.memory_bytes
+        if context.candidate.memory_short:
+            raise Hindered(f"cannot judge it: {name} needs more memory than the {size(allowed)} there is now") from None
         answer = Answer(False, f"needs more memory than the {size(allowed)} allowed" if allowed else "out of memory")
     seconds = round(perf_counter() - start, 4)
     return GateDone(name, answer.passed, seconds, printable(answer.because), answer.warning)
@@ -74,13 +76,15 @@ def _accepted(context: Context, done: tuple[GateDone, ...]) -> Judged:
         try:
             artifact = str(publish(context, done))
         except OSError as e:
-            raise NoVerdict(f"cannot keep the accepted version: {e.filename}: {e.strerror}") from e
+            raise Hindered(f"cannot keep the accepted version: {e.filename}: {e.strerror}") from e
     warnings = sum(answer.warning for answer in done)
     because = "all gates passed" + (f", {count(warnings, 'warning')}" if warnings else "")
     return _verdict(context, accepted=True, because=because, artifact=artifact)
 
 
-def _verdict(context: Context, *, accepted: bool, because: str, artifact: str = "", changing: bool = False) -> Judged:
+def _verdict(
+    context: Context, *, accepted: bool, because: str, artifact: str = "", no_verdict: NoVerdict | None = None
+) -> Judged:
     return Judged(
         accepted=accepted,
         because=printable(because),
@@ -88,6 +92,8 @@ def _verdict(context: Context, *, accepted: bool, because: str, artifact: str = 
         artifact=artifact,
         bytes=context.bytes,
         load_bytes=context.load_bytes,
-        changing=changing,
+        load_seconds=context.load_seconds,
+        changing=no_verdict is not None and not isinstance(no_verdict, Hindered),
+        hindered=isinstance(no_verdict, Hindered),
         compiled=context.compiled,
     )

@@ -14,7 +14,7 @@ from tests.support import eventually
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.models import validate as validation
 from modelward.daemon.models.validate import CannotStart, validate
-from modelward.daemon.models.verdict import Changing, Verdict
+from modelward.daemon.models.verdict import Answer, Changing, NotJudged, Verdict
 from modelward.daemon.processes import spawn
 from modelward.worker import protocol
 
@@ -30,7 +30,7 @@ def run(
     timeout: float = 10.0,
     progress: Callable[[protocol.Message], None] = lambda message: None,
     path: Path | str = "/models/v1",
-) -> Verdict | Changing:
+) -> Answer:
     candidate = protocol.Candidate(str(path), "v1", timeout_seconds=timeout)
     argv = [sys.executable, "-c", SAYS + code]
     return asyncio.run(validate(candidate, spawn, argv=argv, clock=SystemClock(), progress=progress))
@@ -81,9 +81,40 @@ def test_a_validator_that_crashes_names_the_gate_and_the_signal(number: int, nam
     assert rejected(code) == f"gate load: the validator died of {name}"
 
 
-def test_a_validator_that_is_killed_for_its_memory_says_so() -> None:
-    because = rejected(f"say({STARTED!r}); os.kill(os.getpid(), 9)")
-    assert because == "gate load: the validator died of SIGKILL, 2 times (out of memory, perhaps)"
+def test_a_validator_that_is_killed_again_proves_nothing_about_the_version() -> None:
+    answer = run(f"say({STARTED!r}); os.kill(os.getpid(), 9)")
+    assert answer == NotJudged("gate load: the validator died of SIGKILL, 2 times (out of memory, perhaps)")
+
+
+def test_a_validator_that_the_machine_hinders_proves_nothing_about_the_version() -> None:
+    judged = protocol.encode(protocol.Judged(False, "cannot copy it: no space", hindered=True)).decode()
+    assert run(f"say({judged!r})") == NotJudged("cannot copy it: no space")
+
+
+def test_a_validator_that_is_stopped_proves_nothing_about_the_version() -> None:
+    answer = run(f"say({STARTED!r}); os.kill(os.getpid(), signal.SIGSTOP)", timeout=0.2)
+    assert answer == NotJudged("gate load: it made no progress for 1.2 s: it is stopped by a signal")
+
+
+def test_a_validator_that_works_may_take_longer_than_its_time() -> None:
+    work = "end = time.monotonic() + 3\nwhile time.monotonic() < end: sum(range(20_000)); time.sleep(0.02)\n"
+    answer = run(f"{work}say({STARTED!r}, {DONE!r}, {JUDGED!r})", timeout=0.2)
+    assert isinstance(answer, Verdict)
+    assert answer.accepted
+
+
+def test_a_validator_that_computes_without_end_is_ended_for_its_cpu_time() -> None:
+    because = rejected(f"say({STARTED!r})\nwhile True: pass", timeout=0.1)
+    assert because == "gate load: it used the 2 s of CPU time allowed"
+
+
+def test_how_long_a_validator_stands_still_is_told_while_it_does() -> None:
+    told: list[float] = []
+    candidate = protocol.Candidate("/models/v1", "v1", timeout_seconds=0.2)
+    argv = [sys.executable, "-c", SAYS + "time.sleep(600)"]
+    asyncio.run(validate(candidate, spawn, argv=argv, clock=SystemClock(), stands=told.append))
+    assert told[0] == 0
+    assert told[-1] >= 1.0
 
 
 def test_a_validator_that_somebody_killed_proves_nothing_and_is_followed_by_another(tmp_path: Path) -> None:
@@ -98,13 +129,13 @@ def test_a_validator_that_somebody_killed_proves_nothing_and_is_followed_by_anot
 def test_a_validator_that_hangs_is_ended_with_everything_it_started(tmp_path: Path) -> None:
     code = f"signal.signal(signal.SIGTERM, signal.SIG_IGN); pid = os.fork(); say({STARTED!r}) if pid else None; "
     code += f"open({str(tmp_path / 'pid')!r}, 'w').write(str(pid)) if pid else None; time.sleep(600)"
-    assert rejected(code, timeout=0.2) == "gate load: no answer in 0.2 s"
+    assert rejected(code, timeout=0.2) == "gate load: it made no progress for 1.2 s"
     grandchild = int((tmp_path / "pid").read_text())
     eventually(lambda: not Path(f"/proc/{grandchild}").exists() or _is_zombie(grandchild))
 
 
 def test_a_validator_that_answers_and_does_not_end_is_not_believed() -> None:
-    assert rejected(f"say({JUDGED!r}); time.sleep(600)", timeout=0.2) == "no answer in 0.2 s"
+    assert rejected(f"say({JUDGED!r}); time.sleep(600)", timeout=0.2) == "it made no progress for 1.2 s"
 
 
 def test_a_validator_that_leaves_its_output_open_to_another_delays_nobody_long() -> None:

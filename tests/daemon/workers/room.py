@@ -23,6 +23,7 @@ from modelward.daemon.workers.crew import Crew, Welcome
 from modelward.daemon.workers.pool import Ended, Pool
 from modelward.daemon.workers.room import Way
 from modelward.daemon.workers.roster import Event
+from modelward.worker.progress import Reading
 from modelward.worker.protocol import WorkerSettings
 
 FAKE_WORKER = Path(__file__).parents[2] / "fakes" / "worker.py"
@@ -31,7 +32,9 @@ Command = Callable[[WorkerSettings], list[str]]
 
 @dataclass
 class Room:
-    """`scripts` are the fake workers' by name ("" for all others); `welcome` is what newcomers are told."""
+    """`scripts` are the fake workers' by name ("" for all others); `welcome` is what newcomers are told; `read` says
+    what a process did so far: nothing is known of it unless a test says so.
+    """
 
     path: Path
     clock: Clock = field(default_factory=SystemClock)
@@ -45,6 +48,7 @@ class Room:
     before_link: Callable[[Rollout, bool], None] = lambda rollout, forward: None
     progress: list[str] = field(default_factory=list)
     way: tuple[Way, str] = (Way.BESIDE, "")
+    read: Callable[[int], Reading | None] = lambda pid: None
 
     def __post_init__(self) -> None:
         self.crew = Crew(
@@ -58,6 +62,7 @@ class Room:
             settings=lambda name: (self.settings(name), 2),
             chance=lambda: 0.5,
             command=self.command or self.fake,
+            read=lambda pid: self.read(pid),
         )
         self.crew.pool = self.pool
         self.channel = Channel(self.socket, self.crew, lambda who: True)
@@ -67,6 +72,7 @@ class Room:
             commit_point=self._commit_point,
             progress=lambda rollout: self.progress.append(rollout.state),
             room=lambda target: self.way,
+            read=lambda pid: self.read(pid),
         )
         self.wake = asyncio.Event()
 

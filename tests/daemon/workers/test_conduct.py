@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support import soon
 
 from modelward.daemon.workers.rollout import Policy
 from modelward.worker import protocol as p
+from modelward.worker.progress import Reading
 
 
 def test_all_workers_are_moved_the_canary_first_and_the_link_last(tmp_path: Path) -> None:
@@ -46,6 +48,28 @@ def test_one_refusal_brings_all_back_and_the_version_is_to_blame(tmp_path: Path,
             assert it.links == []
             assert it.ended == []
             assert rollout.id == "r1"
+
+    run(work)
+
+
+def test_a_worker_that_goes_on_loading_may_take_longer_than_its_time(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with room(tmp_path, wanted=2, serve=V1, scripts={"w2": {V2: "hang"}}) as it:
+            state, seen = "R", 0
+
+            def read(pid: int) -> Reading:
+                nonlocal seen
+                seen += 1
+                return Reading(time.monotonic(), 0.0, state=state)
+
+            it.read = read
+            going = under_way(it, it.rollout(V2), IMPATIENT)
+            await soon(lambda: seen > 3)
+            assert not going.done()
+            state = "T"
+            rollout = await going
+            assert rollout.outcome.startswith("worker w2 did not finish preparing in 0.5 s: it is stopped by a signal")
+            assert not rollout.blame
 
     run(work)
 

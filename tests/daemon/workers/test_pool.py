@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.children import EXIT_1, EXIT_3, HANG, IGNORES_SIGTERM, SPAWNS_GRANDCHILD
 from tests.daemon.workers.room import Room
-from tests.daemon.workers.shop import Shop, run
+from tests.daemon.workers.shop import LIMITS, Shop, run
 from tests.fakes.clock import FakeClock
 from tests.support import soon
 
 from modelward.daemon.processes import identity
 from modelward.daemon.workers.staffing import Phase
+from modelward.worker.progress import Reading
+from modelward.worker.readings import read
 
 
 def test_as_many_as_wanted_are_started_and_no_more(tmp_path: Path) -> None:
@@ -208,6 +212,45 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path, ready: bool)
         shop.time.advance(2)
         shop.pool.step()
         assert shop.names() == ["w2"]
+
+    run(tmp_path, HANG, work)
+
+
+LOADS = "x = bytearray(1 << 20)\nwhile True: sum(x)"
+
+
+def test_a_worker_that_still_loads_is_not_killed_before_it_used_up_its_cpu_time(tmp_path: Path) -> None:
+    async def work(shop: Shop) -> None:
+        shop.read = read
+        shop.pool.step()
+        shop.time.advance(60)
+        shop.pool.step()
+        for _ in range(10):
+            shop.time.advance(2)
+            shop.pool.step()
+        assert shop.pool.hands()[0].killed == ""
+        shop.pool.limits = replace(LIMITS, start_seconds=0.01)
+        pid = shop.pool.hands()[0].child.pid
+        await soon(lambda: (reading := read(pid)) is not None and reading.cpu_seconds > 0.01)
+        shop.time.advance(2)
+        shop.pool.step()
+        assert shop.pool.hands()[0].killed == "it was not ready in 0.01 s"
+
+    run(tmp_path, LOADS, work)
+
+
+@pytest.mark.parametrize(("waited", "killed"), [(0.9, ""), (0.0, "it said nothing for 40 s")])
+def test_a_silent_worker_that_gets_no_processor_is_not_killed(tmp_path: Path, waited: float, killed: str) -> None:
+    async def work(shop: Shop) -> None:
+        seconds = itertools.count()
+        shop.read = lambda pid: Reading(at := float(next(seconds)), 0.01 * at, waited * at)
+        shop.pool.step()
+        shop.pool.heard("w1", ready=True)
+        shop.time.advance(40)
+        shop.pool.step()
+        shop.time.advance(2)
+        shop.pool.step()
+        assert shop.pool.hands()[0].killed == killed
 
     run(tmp_path, HANG, work)
 

@@ -352,3 +352,13 @@ def test_with_nothing_to_compare_errors_alone_speak() -> None:
 def test_asked_again_it_says_the_same() -> None:
     for stages in ("old old", "new@4 old", "new@11 ready", "no", "new new"):
         assert next_action(view(stages), POLICY) == next_action(view(stages), POLICY)
+
+
+def test_what_counts_is_the_time_that_a_worker_used_up_not_the_time_that_passed() -> None:
+    (loading,) = crew("prep@300")
+    started = View((replace(loading, spent_seconds=20.0),), now=NOW, started=NOW - 300)
+    assert short(next_action(started, POLICY)) == "wait 40: w1 is preparing"
+    late = replace(started, workers=(replace(loading, spent_seconds=60.0),))
+    assert next_action(late, POLICY) == Fail("worker w1 did not finish preparing in 60 s")
+    held = replace(started, workers=(replace(loading, spent_seconds=60.0, held="it is stopped"),))
+    assert next_action(held, POLICY) == Fail("worker w1 did not finish preparing in 60 s: it is stopped", blame=False)

@@ -97,6 +97,8 @@ def test_workers_come_and_go(members: tuple[Member, ...], vacancies: tuple[Vacan
         (m("a", S, age=99, doubted=NOW - 1), []),
         (m("a", S, age=99, doubted=NOW - 2), ["kill a"]),
         (m("a", S, age=99, doubted=NOW - 2, doomed=True), []),
+        (m("a", S, age=99, doubted=NOW - 2, spared=True), ["doubt a"]),
+        (m("a", R, quiet=45, doubted=NOW - 2, spared=True), ["doubt a"]),
         (m("a", R, quiet=39), []),
         (m("a", R, quiet=40), ["doubt a"]),
         (m("a", R, quiet=45, doubted=NOW - 2), ["kill a"]),

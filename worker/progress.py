@@ -1,0 +1,125 @@
+"""How much of its time a process has used up, from readings of what it did. Pure.
+
+What counts is CPU time that it used, and time in which it stood still. Waiting for a processor or for a disk that
+delivers does not count: a slow or busy machine uses up nothing of a limit. Invariant: an endless loop, a hang and a
+stopped process each reach any limit; a process that only waits for its turn does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+USUAL_BYTES: Final = 500 << 20
+"""Up to this size the configured limit is for the whole of a version; a larger one has more in proportion."""
+_RAN_SHARE: Final = 0.01
+_WAITED_SHARE: Final = 0.1
+"""Less of the time between two readings is the noise of a process that does nothing."""
+_OUTSIDE: Final = {"D": "it waits for a disk", "T": "it is stopped by a signal", "t": "it is stopped by a debugger"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a process did since it began. `at` is monotonic seconds.
+
+    `cpu_seconds` is of all threads; `waited_seconds` is time in which threads could run and had no processor;
+    `disk_bytes` went from and to disks; `faults` are pages that were read from a disk. `state` is R when any thread
+    runs or could run, else that of the main thread (proc_pid_stat(5)).
+    """
+
+    at: float
+    cpu_seconds: float
+    waited_seconds: float = 0.0
+    disk_bytes: int = 0
+    faults: int = 0
+    state: str = "S"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a process has used up from `first` to `last`; `still_seconds` since it last made progress."""
+
+    first: Reading
+    last: Reading
+    still_seconds: float = 0.0
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self.last.cpu_seconds - self.first.cpu_seconds
+
+    @property
+    def seconds(self) -> float:
+        """What counts against a limit."""
+        return max(self.cpu_seconds, self.still_seconds)
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """`still_seconds` without progress, `cpu_seconds` of all threads; 0: no limit."""
+
+    still_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Over:
+    """A limit is reached. `own`: by what the process itself does; else something outside holds it."""
+
+    because: str
+    own: bool
+
+
+def begin(reading: Reading) -> Spent:
+    """Nothing is used up yet."""
+    return Spent(reading, reading)
+
+
+def after(spent: Spent, reading: Reading, longest_step_seconds: float) -> Spent:
+    """What is used up after another reading.
+
+    A step counts at most `longest_step_seconds`: the one that reads may have been stopped or starved itself.
+    """
+    if moved(spent.last, reading):
+        return replace(spent, last=reading, still_seconds=0.0)
+    step = min(reading.at - spent.last.at, longest_step_seconds)
+    return replace(spent, last=reading, still_seconds=spent.still_seconds + max(0.0, step))
+
+
+def moved(before: Reading, now: Reading) -> bool:
+    """Whether the process made progress between two readings, or waited for a processor."""
+    seconds = max(1e-6, now.at - before.at)
+    return (
+        now.state == "R"
+        or now.cpu_seconds - before.cpu_seconds >= _RAN_SHARE * seconds
+        or now.waited_seconds - before.waited_seconds >= _WAITED_SHARE * seconds
+        or now.disk_bytes > before.disk_bytes
+        or now.faults > before.faults
+    )
+
+
+def outside(reading: Reading) -> str:
+    """What outside the process keeps it from going on, "" when nothing does."""
+    return _OUTSIDE.get(reading.state, "")
+
+
+def starved(before: Reading, now: Reading) -> bool:
+    """Whether the process wanted to run between two readings and mostly had no processor."""
+    seconds = max(1e-6, now.at - before.at)
+    ran, waited = now.cpu_seconds - before.cpu_seconds, now.waited_seconds - before.waited_seconds
+    return ran < seconds / 2 and (waited >= seconds / 2 or now.state == "R")
+
+
+def over(spent: Spent, allowance: Allowance) -> Over | None:
+    """The limit that is reached, if one is."""
+    if 0 < allowance.cpu_seconds <= spent.cpu_seconds:
+        return Over(f"it used the {allowance.cpu_seconds:.3g} s of CPU time allowed", own=True)
+    if 0 < allowance.still_seconds <= spent.still_seconds:
+        held = outside(spent.last)
+        stood = f"it made no progress for {allowance.still_seconds:.3g} s"
+        return Over(f"{stood}: {held}" if held else stood, own=not held)
+    return None
+
+
+def scale(size_bytes: int, slowness: float = 1.0) -> float:
+    """How many times the configured limit a version of this size has on a machine `slowness` times as slow as usual."""
+    return max(1.0, size_bytes / USUAL_BYTES) * max(1.0, slowness)
