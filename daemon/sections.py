@@ -200,11 +200,14 @@ class _Rotation(Section):
     max_size: Annotated[int, size(4 * _KIB, zero=True)] = Field(
         default=100 * _MIB, description="Rotate when a file is so big; 0: not by size."
     )
-    keep: Annotated[int, whole(0, 100_000)] = Field(default=30, description="Rotated files kept of each log.")
+    keep: Annotated[int, whole(0, 100_000)] = Field(
+        default=30,
+        description="Rotated files kept of each log; what was rotated by hand within one period counts once.",
+    )
     max_age: Annotated[float, duration(0)] = Field(default=30 * DAY, description="Older rotated files go; 0: no limit.")
     max_total: Annotated[int, size(zero=True)] = Field(
         default=_GIB,
-        description="All rotated files together; 0: no limit.",
+        description="All rotated files together, whatever `keep` would keep; 0: no limit.",
     )
     compress: Literal["gzip", "zstd", "none"] = Field(default="gzip", description="How rotated files are compressed.")
 

@@ -28,6 +28,8 @@ from .words import size
 CHUNK_BYTES: Final = 256 * 1024
 MAX_BYTES: Final = 64 << 30
 ENDINGS: Final = {"gzip": ".gz", "zstd": ".zst"}
+_LEAST_GZIP: Final = 18
+_ZSTD_HEAD: Final = 18
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -55,9 +57,10 @@ def _zstandard() -> Any:
         return None
 
 
-def _compressor(method: str) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
+def _compressor(method: str, size_bytes: int) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
+    """For so many bytes exactly, which then stand in what it makes."""
     if method == "zstd":
-        z = _zstandard().ZstdCompressor(level=3, write_checksum=True).compressobj()
+        z = _zstandard().ZstdCompressor(level=3, write_checksum=True).compressobj(size=size_bytes)
         return z.compress, z.flush
     g = zlib.compressobj(6, zlib.DEFLATED, 31)
     return g.compress, g.flush
@@ -118,13 +121,13 @@ def _refuse_writers(fd: int, files: Files) -> None:
 
 
 def _copy(fd: int, left: int, out: int, method: str, files: Files, stop: threading.Event) -> None:
-    feed, finish = _compressor(method)
-    while left >= 0:  # a file that grows is read no further; the caller sees its size
+    feed, finish = _compressor(method, left)
+    while left > 0:  # a file that grows is read no further; the caller sees its size
         if stop.is_set():
             raise NotYet("stopping")
-        chunk = files.read(fd, CHUNK_BYTES)
+        chunk = files.read(fd, min(left, CHUNK_BYTES))
         if not chunk:
-            break
+            raise NotYet("it was cut while it was compressed")
         left -= len(chunk)
         write_whole(files, out, feed(chunk))
     write_whole(files, out, finish())
@@ -187,6 +190,39 @@ def open_packed(fd: int, name: str) -> Any:
             raise OSError(f"cannot read {name}: the zstandard package is not installed")
         return zstandard.ZstdDecompressor().stream_reader(raw, closefd=True)
     return raw
+
+
+def length(dir_fd: int, name: str, files: Files) -> int | None:
+    """The bytes of an archive's lines, unpacked, as it says itself; None where it does not.
+
+    gzip counts modulo 4 GiB.
+    """
+    try:
+        fd = files.open(name, _READ, dir_fd=dir_fd)
+    except OSError:
+        return None
+    try:
+        size_bytes = files.fstat(fd).st_size
+        if name.endswith(".gz"):
+            return int.from_bytes(files.pread(fd, 4, size_bytes - 4), "little") if size_bytes >= _LEAST_GZIP else None
+        if name.endswith(".zst"):
+            return _zstd_length(files.pread(fd, _ZSTD_HEAD, 0))
+        return size_bytes
+    except OSError:
+        return None
+    finally:
+        files.close(fd)
+
+
+def _zstd_length(head: bytes) -> int | None:
+    zstandard = _zstandard()
+    if zstandard is None:
+        return None
+    try:
+        found: int = zstandard.frame_content_size(head)
+    except zstandard.ZstdError:
+        return None
+    return found if found >= 0 else None
 
 
 def _read_full(reader: Any, count: int) -> bytes:

@@ -22,6 +22,7 @@ from . import collapse as collapsing
 from . import pack
 from .files import Files
 from .logdir import Listing, live_file, live_names, look, open_log_directory
+from .pieces import MAX_PIECES, past_keep, pieces
 from .rotation import Archive, Live, Policy, drops, next_stamp, oldest_to_spare, parse_archive, why_rotate
 from .walk import lock
 from .words import shown
@@ -184,13 +185,22 @@ class Rotator:
             if live is None:
                 outcome.steps.append(Step("spared", path, "no such file"))
                 continue
-            due, because = why_rotate(live, log_set.policy, self._clock.wall(), force=force)
+            due, because = self._due(log_set.policy, live, listing, force)
             if not due:
                 outcome.steps.append(Step("spared", path, because, bytes=live.bytes))
                 continue
             self._rotate_file(log_set, dir_fd, live, listing, because, outcome)
         if not only:
             self._drop(log_set, dir_fd, live_bytes, outcome)
+
+    def _due(self, policy: Policy, live: Live, listing: Listing, force: bool) -> tuple[bool, str]:
+        now = self._clock.wall()
+        due, because = why_rotate(live, policy, now)
+        if not force or due:
+            return due, because
+        if pieces([a for a in listing.archives if a.live == live.name], policy, now) >= MAX_PIECES:
+            return False, f"rotated by hand {MAX_PIECES} times already in this period"
+        return why_rotate(live, policy, now, force=True)
 
     def _rotate_file(
         self, log_set: LogSet, dir_fd: int, live: Live, listing: Listing, because: str, outcome: RotationOutcome
@@ -254,8 +264,9 @@ class Rotator:
         return [a for a in listing.archives if a.live in names]
 
     def _drop(self, log_set: LogSet, dir_fd: int, live_bytes: int, outcome: RotationOutcome) -> None:
-        archives = self._mine(log_set, look(dir_fd, self._files))
-        for drop in drops(archives, log_set.policy, self._clock.wall(), live_bytes=live_bytes):
+        archives, policy = self._mine(log_set, look(dir_fd, self._files)), log_set.policy
+        surplus = self._surplus(dir_fd, archives, policy)
+        for drop in drops(archives, policy, self._clock.wall(), live_bytes=live_bytes, surplus=surplus):
             path = f"{log_set.directory}/{drop.name}"
             if not outcome.dry_run:
                 try:
@@ -266,6 +277,18 @@ class Rotator:
                     outcome.trouble.append(_cannot("drop", path, e))
                     continue
             outcome.steps.append(Step("dropped", path, drop.because, bytes=drop.bytes))
+
+    def _surplus(self, dir_fd: int, archives: Sequence[Archive], policy: Policy) -> frozenset[str]:
+        """The archives that go by number. How long each one's lines are is looked at only where there are too many."""
+        found: frozenset[str] = frozenset()
+        by_file: dict[str, list[Archive]] = {}
+        for archive in archives:
+            by_file.setdefault(archive.live, []).append(archive)
+        for mine in by_file.values():
+            if policy.keep and len(mine) > policy.keep:
+                lengths = {a.name: pack.length(dir_fd, a.name, self._files) for a in mine}
+                found |= past_keep(mine, policy, {name: n for name, n in lengths.items() if n is not None})
+        return found
 
     def _give_up_oldest(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> bool:
         oldest = oldest_to_spare(self._mine(log_set, look(dir_fd, self._files)))

@@ -124,18 +124,24 @@ class Drop:
     because: str
 
 
-def drops(archives: Sequence[Archive], policy: Policy, now: float, *, live_bytes: int = 0) -> list[Drop]:
-    """The archives of one set that go: past `keep` for their file, past `max_age`, then the oldest past `max_total`.
+def drops(
+    archives: Sequence[Archive],
+    policy: Policy,
+    now: float,
+    *,
+    live_bytes: int = 0,
+    surplus: frozenset[str] = frozenset(),
+) -> list[Drop]:
+    """The archives of one set that go: the `surplus` by number, past `max_age`, then the oldest past `max_total`.
 
-    Times in the future count as now. The total counts the live files, which themselves are never dropped.
+    Times in the future count as now. The total counts the live files, which themselves are never dropped; it is a hard
+    limit, whatever `keep` would keep.
     """
     found: list[Drop] = []
     kept: list[Archive] = []
-    count: dict[str, int] = {}
     for archive in sorted(archives, key=lambda a: a.stamp, reverse=True):
-        count[archive.live] = count.get(archive.live, 0) + 1
         age = now - archive.modified
-        if policy.keep and count[archive.live] > policy.keep:
+        if archive.name in surplus:
             found.append(Drop(archive.name, archive.bytes, f"more than {policy.keep} of {archive.live}"))
         elif policy.max_age_seconds and age > policy.max_age_seconds:
             found.append(Drop(archive.name, archive.bytes, f"older than {span(policy.max_age_seconds)}"))

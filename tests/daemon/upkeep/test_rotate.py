@@ -72,7 +72,7 @@ def test_missing_and_empty_files_and_missing_directories_are_no_error(logs: Path
 def test_a_dry_run_says_what_would_happen_and_does_nothing(logs: Path) -> None:
     (logs / "a.log").write_text("0123456789\n")
     for second in range(3):
-        (logs / f"a.log.20250101T00000{second}.000000Z").write_text("old\n")
+        (logs / f"a.log.20250101T00000{second}.000000Z").write_text("old, and long\n")
     outcome = rotator().rotate(sets(logs, keep=2), dry_run=True)
     assert did(outcome) == [("rotated", "a.log"), ("dropped", "a.log.20250101T000000.000000Z")]
     assert len(names(logs)) == 4

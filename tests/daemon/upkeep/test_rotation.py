@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon.upkeep.clocks import NOON
 
+from modelward.daemon.upkeep.pieces import past_keep
 from modelward.daemon.upkeep.rotation import (
     Archive,
     Live,
@@ -92,7 +93,8 @@ def test_no_clock_step_rotates_again_and_again() -> None:
 
 def test_archives_go_by_number_for_each_file_by_age_and_by_total_oldest_first() -> None:
     found = [archive(i) for i in range(5)] + [archive(i, live="b.log") for i in range(2)]
-    assert [d.name for d in drops(found, Policy(keep=3), NOON)] == [archive(1).name, archive(0).name]
+    extra = past_keep(found[:5], Policy(keep=3), {}) | past_keep(found[5:], Policy(keep=3), {})
+    assert [d.name for d in drops(found, Policy(keep=3), NOON, surplus=extra)] == [archive(1).name, archive(0).name]
     old = [archive(0, age=40 * DAY), archive(1, age=20 * DAY)]
     assert [d.because for d in drops(old, Policy(max_age_seconds=30 * DAY), NOON)] == ["older than 30d"]
     total = drops([archive(i, size=100) for i in range(5)], Policy(max_total_bytes=350), NOON, live_bytes=100)
@@ -117,7 +119,8 @@ def test_an_archive_dated_in_the_future_is_not_older_than_anything() -> None:
 )
 def test_what_stays_is_always_newer_than_what_goes(facts: list[tuple[int, int, float]], keep: int, total: int) -> None:
     found = [archive(n * 100 + i, size=size) for i, (n, size, _) in enumerate(facts)]
-    gone = {d.name for d in drops(found, Policy(keep=keep, max_total_bytes=total), NOON)}
+    policy = Policy(keep=keep, max_total_bytes=total)
+    gone = {d.name for d in drops(found, policy, NOON, surplus=past_keep(found, policy, {}))}
     kept = [a.stamp for a in found if a.name not in gone]
     lost = [a.stamp for a in found if a.name in gone]
     assert not kept or not lost or min(kept) > max(lost)
