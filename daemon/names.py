@@ -1,6 +1,7 @@
 """The words of the house: which names are versions, and which version is the higher one.
 
-Pure. Names that begin with `.` or end in `.tmp`, `.part` or `~` are copies in progress and ignored. The trailing
+Pure. Names that begin with `.` or end in `.tmp`, `.part` or `~` are copies in progress and ignored; those that begin
+with `-`, are only spaces or can't be printed are ignored too, and reported. The trailing
 version of a name compares as numbers (v1.9 < v1.10); a name without one is never above a numbered one.
 """
 
@@ -34,14 +35,30 @@ class Version(NamedTuple):
 
 def is_version_name(name: str) -> bool:
     """Whether an entry of the model root may be a version: printable, not hidden, not a copy in progress."""
-    return (
-        bool(name)
-        and not name.startswith(".")
-        and not name.endswith(_IGNORED_ENDINGS)
-        and "/" not in name
-        and name.isprintable()
-        and len(name.encode(errors="replace")) <= MAX_NAME_BYTES
-    )
+    return not _is_aside(name) and not why_ignored(name)
+
+
+def why_ignored(name: str) -> str:
+    """Why a directory of this name is no version; "" when it may be one, or is plainly not meant to be.
+
+    A name that begins with `-` is an option to every command; one of spaces is seen by nobody.
+    """
+    if _is_aside(name):
+        return ""
+    if not name.isprintable():
+        return "its name has characters that can't be printed"
+    if not name.strip():
+        return "its name is only spaces"
+    if name.startswith("-"):
+        return "its name begins with -, which commands take for an option"
+    if len(name.encode(errors="replace")) > MAX_NAME_BYTES:
+        return f"its name has more than {MAX_NAME_BYTES} bytes"
+    return ""
+
+
+def _is_aside(name: str) -> bool:
+    """Hidden, or a copy in progress; or no name at all."""
+    return not name or name.startswith(".") or name.endswith(_IGNORED_ENDINGS) or "/" in name
 
 
 def version_key(name: str) -> Version | None:

@@ -145,7 +145,8 @@ class Office:
         s = self._s
         live, peers = self._live(), s.crew.peers()
         entries = sorted(s.judging.catalog.entries(), key=lambda e: e.name)
-        return {"versions": [report.version(e, live=live, held=s.rolling.held, peers=peers) for e in entries]}
+        versions = [report.version(e, live=live, held=s.rolling.held, peers=peers) for e in entries]
+        return {"versions": versions, "ignored": report.ignored(s.judging.sight)}
 
     def workers(self) -> Json:
         return {"workers": report.workers(self._s.pool, self._s.crew.peers())}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from .checks import is_loopback, split_address
+from .protected_paths import refusal
 from .sections import Config
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
@@ -67,10 +68,10 @@ def _disk(config: Config) -> Iterator[Finding]:
     if (low.percent is None) == (high.percent is None) and low.of(1 << 40) > high.of(1 << 40):
         yield Finding(("disk.target_free", "disk.min_free"), f"{high} is below disk.min_free; at least {low}")
     for index, entry in enumerate(config.disk.class_):
-        if _too_near_the_root(entry.path):
+        if because := refusal(str(entry.path), home=str(Path.home())):
             yield Finding(
                 ("disk.class",),
-                f"[{index}].path: {entry.path} holds more than one kind of file; a directory of its own",
+                f"[{index}].path: {entry.path} cannot be swept: {because}; a directory of its own",
             )
         elif found := _over_ours(config, entry.name, entry.path):
             key, what = found
@@ -100,10 +101,6 @@ def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
         if path == place:
             return key, "is"
     return None
-
-
-def _too_near_the_root(path: Path) -> bool:
-    return len(path.parts) <= 2
 
 
 def _lists(config: Config) -> Iterator[Finding]:

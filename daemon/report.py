@@ -9,6 +9,7 @@ from .clock import rfc3339
 from .models import verdict as v
 from .models.catalog import Entry
 from .models.lifecycle import State
+from .models.sight import RootSeen, Sight
 from .workers.pool import Hand, Pool
 from .workers.roster import Peer
 from .workers.staffing import Phase
@@ -35,6 +36,12 @@ def version(entry: Entry, *, live: str, held: Mapping[str, str], peers: Iterable
     if entry.waiting and entry.state in (State.SEEN, State.SETTLING):
         shape["waiting"] = entry.waiting
     return shape
+
+
+def ignored(sight: Sight) -> list[Json]:
+    """Directories of the model root that are no versions because of their names."""
+    found = sight.ignored if isinstance(sight, RootSeen) else ()
+    return [{"name": name.encode("utf-8", "backslashreplace").decode(), "because": because} for name, because in found]
 
 
 def workers(pool: Pool, peers: Iterable[Peer]) -> list[Json]:

@@ -242,8 +242,10 @@ class DiskClass(Section):
     """A directory with a quota of its own."""
 
     name: Annotated[str, checks.class_name] = Field(description="What the class is called in `modelward disk`.")
-    path: AbsolutePath = Field(description="The directory; nothing outside it and no link in it is touched.")
-    max_age: Annotated[float, duration(0)] = Field(default=DAY, description="Older files go; 0: no limit.")
+    path: AbsolutePath = Field(description="The directory; nothing outside it is touched, and no link in it followed.")
+    max_age: Annotated[float, duration(0)] = Field(
+        default=DAY, description="Older files, links, FIFOs and sockets go; 0: no limit."
+    )
     max_bytes: Annotated[int, size(zero=True)] = Field(
         default=5 * _GIB, description="Beyond it the oldest files go; 0: no limit."
     )

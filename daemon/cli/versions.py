@@ -26,14 +26,22 @@ def run(args: argparse.Namespace) -> int:
         print_json(answer)
         return 0
     versions = items(answer.data, "versions")
+    ignored = items(answer.data, "ignored") if "ignored" in answer.data else []
     if not versions:
         print("no version yet: copy a directory under the model root")
+        _print(ignored)
         return 0
     now = datetime.now(UTC)
     rows = [row(version, now) for version in versions]
     headers = ("VERSION", "STATE", "SIZE", "AGE", "MARKS", "BECAUSE")
     print(table(headers, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
+    _print(ignored)
     return 0
+
+
+def _print(ignored: list[dict[str, Any]]) -> None:
+    for entry in ignored:
+        print(f"ignored {clean(repr(entry.get('name')))}: {clean(entry.get('because'))}")
 
 
 def row(version: dict[str, Any], now: datetime) -> list[Cell]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from ..names import is_version_name
+from ..names import is_version_name, why_ignored
 from ..safe_paths import open_directory
 from . import link
 from .openness import open_for_writing
@@ -26,6 +26,7 @@ from .sight import RootAbsent, RootSeen, Seen, Sight
 MAX_ENTRIES: Final = 10_000
 MAX_DEPTH: Final = 8
 MAX_VERSIONS: Final = 1_000
+MAX_IGNORED: Final = 100
 MAX_SUMS_BYTES: Final = 1 << 20
 SUMS: Final = "SHA256SUMS"
 _SUM_LINE: Final = re.compile(r"[0-9a-fA-F]{64} [ *](?P<path>.+)")
@@ -56,7 +57,8 @@ def look(
         versions = [_version(fd, name, known.get(name), name in writing_of) for name in wanted]
         others = sum(1 for n, _ in names if n != link_name) - len(wanted)
         state = link.read(root, link_name)
-        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others)
+        ignored = sorted((n, why) for n, directory in names if directory and (why := why_ignored(n)))[:MAX_IGNORED]
+        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others, tuple(ignored))
     except OSError as e:
         return RootAbsent(f"cannot read {root}: {e.strerror}")
     finally:

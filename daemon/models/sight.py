@@ -106,12 +106,16 @@ class RootAbsent:
 
 @dataclass(frozen=True)
 class RootSeen:
-    """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no versions."""
+    """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no versions.
+
+    `ignored` are directories that can't be versions by their names, each with the reason.
+    """
 
     identity: tuple[int, int]
     link: LinkState
     versions: tuple[Seen, ...]
     others: int = 0
+    ignored: tuple[tuple[str, str], ...] = ()
 
     def version(self, name: str) -> Seen | None:
         return next((v for v in self.versions if v.name == name), None)

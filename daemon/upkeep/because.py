@@ -17,7 +17,7 @@ INODES_LOW: Final = 5
 FIRST_SPARED: Final = 10
 WITHIN: Final = 10
 YOUNG: Final = 11
-NOT_A_FILE: Final = 12
+DEVICE: Final = 12
 HARD_LINKED: Final = 13
 STICKY: Final = 14
 KEPT: Final = 15
@@ -40,7 +40,7 @@ REMOVED: Final = 31
 
 _WORDS: Final = {
     WITHIN: "within the limits",
-    NOT_A_FILE: "not a regular file",
+    DEVICE: "a device",
     HARD_LINKED: "has other hard links: removing it would free nothing",
     STICKY: "its sticky bit says keep",
     KEPT: "kept by name",

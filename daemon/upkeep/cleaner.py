@@ -7,14 +7,18 @@ again. Directories get their times back after a removal inside, and go themselve
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
+from typing import Final
 
 from . import because
+from .files import KIND
 from .quota import Ages, Rule, by_age
 from .remover import Remover
 from .table import Table
 from .walk import Directory, Interrupted, Row
 
+_REGULAR: Final = stat.S_IFREG
 Report = Callable[[str, int, int], None]  # path, bytes, code: removed or spared
 
 
@@ -67,6 +71,8 @@ class Cleaner:
         if gone == len(rows):
             return
         kept = range(len(rows)) if not gone else [i for i, code in enumerate(codes) if code != because.REMOVED]
+        first = len(self.table)
+        self.table.specials.update(first + place for place, i in enumerate(kept) if _is_special(rows[i][1]))
         self.table.extend(
             directory.place,
             [names[i] for i in kept],
@@ -89,7 +95,8 @@ class Cleaner:
                 if (not i % 64 or remover.removed >= remover.most_files) and not remover.may_go_on():
                     raise Interrupted
                 name, st = rows[i]
-                spared = remover.remove(fd, name, device, st.st_ino, stamps[i], used[i])
+                special = _is_special(st)
+                spared = remover.remove(fd, name, device, st.st_ino, stamps[i], used[i], special=special)
                 codes[i] = spared or because.REMOVED
                 if not spared:
                     number += 1
@@ -141,6 +148,10 @@ class Cleaner:
                 return False
         self._say(parent, directory.name, 0, because.OLDER)
         return True
+
+
+def _is_special(st: os.stat_result) -> bool:
+    return st.st_mode & KIND != _REGULAR
 
 
 def restore_times(fd: int, before: os.stat_result, remover: Remover) -> None:

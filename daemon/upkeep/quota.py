@@ -17,6 +17,7 @@ from .words import count, size
 
 _KIND = 0o170000
 _REGULAR = 0o100000
+_SPECIAL = frozenset((0o120000, 0o010000, 0o140000))  # links, FIFOs, sockets: they take inodes, and go like files
 _STICKY = 0o1000
 
 
@@ -73,7 +74,7 @@ class Ages:
 
 
 def by_age(stats: Iterable[Stat], ages: Ages) -> tuple[list[int], list[float]]:
-    """The codes of files and other non-directories by kind and age alone, and the times that count, in seconds.
+    """The codes of all that is no directory, by kind and age alone, and the times that count, in seconds.
 
     The time that counts is the later of change and modification.
     """
@@ -83,8 +84,8 @@ def by_age(stats: Iterable[Stat], ages: Ages) -> tuple[list[int], list[float]]:
         stamp, changed, mode = st.st_mtime, st.st_ctime, st.st_mode
         if changed > stamp:
             stamp = changed
-        if mode & _KIND != _REGULAR:
-            code = because.NOT_A_FILE
+        if mode & _KIND != _REGULAR and mode & _KIND not in _SPECIAL:
+            code = because.DEVICE
         elif st.st_dev != device:
             code = because.ELSEWHERE
         elif stamp > young:
@@ -127,6 +128,8 @@ def over_quota(table: Table, rule: Rule) -> list[Cut]:
     cuts = []
     taken = 0
     if excess_bytes > 0:
+        # what takes no bytes frees none
+        order = sorted(order, key=lambda row: table.bytes[row] == 0)
         taken, freed = _take_bytes(table, order, excess_bytes)
         cuts.append(Cut(order[:taken], because.OVER_BYTES, missing_bytes=max(0, excess_bytes - freed)))
     if excess_files > taken:

@@ -18,6 +18,7 @@ from typing import Final
 
 from ..clock import Clock
 from . import because
+from . import special as specials
 from .files import KIND, Files
 from .inuse import held_by_nobody, lease_signals_are_ignored, quiet_lease
 
@@ -55,6 +56,7 @@ class Remover:
         self.files, self.dry_run, self.stop = files, dry_run, stop
         self._clock, self._budget = clock, budget
         self._deadline = float("inf")
+        self._users = specials.SpecialUsers()
         self._quiet = lease_signals_are_ignored()
         # Bound once: this is done a hundred thousand times in a row.
         self._open, self._close, self._fstat = files.open, files.close, files.fstat
@@ -77,8 +79,15 @@ class Remover:
             self.exhausted = True
         return not self.exhausted
 
-    def remove(self, dir_fd: int, name: str, device: int, inode: int, stamp: float, used_bytes: int) -> int:
-        """0 when the planned file is gone (or would be), else the code of what spares it. Never raises OSError."""
+    def remove(
+        self, dir_fd: int, name: str, device: int, inode: int, stamp: float, used_bytes: int, *, special: bool = False
+    ) -> int:
+        """0 when the planned file is gone (or would be), else the code of what spares it. Never raises OSError.
+
+        A `special` one (a link, FIFO or socket) is never opened.
+        """
+        if special:
+            return self._remove_special(dir_fd, name, (device, inode, stamp), used_bytes)
         try:
             fd = self._open(name, _OPEN, dir_fd=dir_fd)
         except OSError as e:
@@ -108,6 +117,21 @@ class Remover:
             self._close(fd)
         self.removed += 1
         self.freed_bytes += used_bytes
+        return 0
+
+    def _remove_special(self, dir_fd: int, name: str, planned: tuple[int, int, float], used_bytes: int) -> int:
+        try:
+            found = self.files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            now = (found.st_dev, found.st_ino, max(found.st_mtime, found.st_ctime))
+            if now != planned or found.st_nlink != 1 or found.st_mode & KIND not in specials.KINDS:
+                return because.CHANGED
+            if busy := self._users.held(found.st_mode, name, found.st_dev, found.st_ino):
+                return busy
+            if not self.dry_run:
+                self._unlink(name, dir_fd=dir_fd)
+        except OSError as e:
+            return _CODES.get(e.errno or 0, because.FAILED)
+        self.count(1, used_bytes)
         return 0
 
     def count(self, entries: int, used_bytes: int) -> None:

@@ -232,7 +232,13 @@ def _remove_from(c: _Class, place: int, rows: list[int], code: int, report: Repo
             spared = because.LATER
             if remover.may_go_on():
                 spared = remover.remove(
-                    fd, table.names[row], table.device, table.inodes[row], table.stamps[row], table.bytes[row]
+                    fd,
+                    table.names[row],
+                    table.device,
+                    table.inodes[row],
+                    table.stamps[row],
+                    table.bytes[row],
+                    special=row in table.specials,
                 )
             _mark(c, row, spared, code, report)
         restore_times(fd, before, remover)

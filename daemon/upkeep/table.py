@@ -22,7 +22,7 @@ class Place:
 
 @dataclass(slots=True)
 class Table:
-    """Rows of one root. `codes` says what is known of each row (see quota.py)."""
+    """Rows of one root. `codes` says what is known of each row (see quota.py); `specials` are no regular files."""
 
     root: str
     device: int = 0
@@ -33,6 +33,7 @@ class Table:
     bytes: array[int] = field(default_factory=lambda: array("q"))
     stamps: array[float] = field(default_factory=lambda: array("d"))
     codes: bytearray = field(default_factory=bytearray)
+    specials: set[int] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.names)

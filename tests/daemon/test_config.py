@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,13 @@ def test_refuses_keys_that_contradict_each_other(text: str, key: str) -> None:
         "/run/modelward/sub",
         "/var/lib/modelward",
         "/var/lib",
+        "/etc/ssl",
+        "/usr/local/lib",
+        "/var/lib/dpkg",
+        "/proc/self",
+        "/dev/shm",
+        "/home/somebody",
+        sys.prefix,
     ],
 )
 def test_a_class_that_would_empty_what_the_daemon_lives_on_is_refused(path: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.names import Version, compare, is_higher, is_version_name, order_key, version_key
+from modelward.daemon.names import Version, compare, is_higher, is_version_name, order_key, version_key, why_ignored
 
 NAMES = [
     "v1",
@@ -35,6 +35,29 @@ def test_takes_printable_names_as_versions(name: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "v1.tmp", "v1.part", "v1~", "a/b", "a\nb", "a" * 256])
 def test_ignores_hidden_unfinished_and_unprintable_names(name: str) -> None:
     assert not is_version_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "because"),
+    [
+        (" ", "only spaces"),
+        ("\u3000 ", "can't be printed"),
+        ("-v9", "begins with -"),
+        ("--help", "begins with -"),
+        ("a\nb", "can't be printed"),
+        ("v1\x1b[31m", "can't be printed"),
+        ("\udcff", "can't be printed"),
+        ("a" * 256, "more than 255 bytes"),
+    ],
+)
+def test_a_name_that_commands_or_people_could_not_use_is_ignored_with_its_reason(name: str, because: str) -> None:
+    assert not is_version_name(name)
+    assert because in why_ignored(name)
+
+
+@pytest.mark.parametrize("name", ["v1", "v1.tmp", ".hidden", "v1~", "with space", "v-1"])
+def test_nothing_is_reported_about_versions_and_copies_in_progress(name: str) -> None:
+    assert why_ignored(name) == ""
 
 
 @pytest.mark.parametrize(

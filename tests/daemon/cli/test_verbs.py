@@ -113,6 +113,14 @@ def test_json_is_the_daemons_own_untouched(ask: Call, admin: FakeAdmin, verb: st
     assert ask(verb, "--json").out == raw + "\n"
 
 
+def test_versions_shows_what_is_ignored_for_its_name(ask: Call, admin: FakeAdmin) -> None:
+    ignored = [{"name": "-v9\x1b", "because": "its name begins with -, which commands take for an option"}]
+    for versions in ([], VERSIONS):
+        admin.reply("GET", "/v1/versions", {"versions": versions, "ignored": ignored})
+        last = ask("versions").out.splitlines()[-1]
+        assert last.startswith("ignored '-v9") and last.endswith(ignored[0]["because"]) and "\x1b" not in last
+
+
 def test_versions_shows_state_reason_size_age_and_marks(ask: Call, admin: FakeAdmin) -> None:
     admin.reply("GET", "/v1/versions", {"versions": VERSIONS})
     header, *rows = ask("versions").out.splitlines()

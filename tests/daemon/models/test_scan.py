@@ -402,3 +402,13 @@ def test_a_root_behind_a_link_that_another_user_can_change_counts_as_absent_and_
     sight = look(common / "theirs/app/models", "current")
     assert isinstance(sight, RootAbsent)
     assert f"{common}/theirs/app is a link that uid {NOBODY} can change" in sight.because
+
+
+def test_directories_whose_names_no_command_can_take_are_reported_and_no_versions(tmp_path: Path) -> None:
+    for name in ("v1", "-v9", " ", ".hidden", "v2.tmp"):
+        version(tmp_path, name)
+    (tmp_path / "-file").touch()
+    sight = look(tmp_path, "current")
+    assert isinstance(sight, RootSeen)
+    assert [v.name for v in sight.versions] == ["v1"]
+    assert [name for name, _ in sight.ignored] == [" ", "-v9"]

@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon.upkeep.clocks import NOON
@@ -60,9 +61,16 @@ def test_the_future_counts_as_new() -> None:
     assert code(Facts(st_mtime=NOON + 60)) == because.YOUNG
 
 
-def test_only_plain_files_of_one_name_on_this_device_without_sticky_bit_are_taken() -> None:
-    for kind in (0o120777, 0o010644, 0o140755, 0o060644, 0o020644):
-        assert code(Facts(st_mode=kind)) == because.NOT_A_FILE
+@pytest.mark.parametrize("kind", [0o120777, 0o010644, 0o140755])
+def test_links_pipes_and_sockets_go_by_their_age_like_files(kind: int) -> None:
+    assert code(Facts(st_mode=kind)) == because.OLDER
+    assert code(Facts(NOON - 500, NOON - 500, kind)) == because.YOUNG
+    assert code(Facts(st_mode=kind, st_nlink=2)) == because.HARD_LINKED
+
+
+def test_only_what_has_one_name_on_this_device_without_sticky_bit_and_is_no_device_is_taken() -> None:
+    for kind in (0o060644, 0o020644):
+        assert code(Facts(st_mode=kind)) == because.DEVICE
     assert code(Facts(st_nlink=2)) == because.HARD_LINKED
     assert code(Facts(st_dev=2)) == because.ELSEWHERE
     assert code(Facts(st_mode=0o101644)) == because.STICKY

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from modelward.daemon.errors import Refused
+from modelward.daemon.protected_paths import PROGRAM, refusal
 from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.roots import open_root, refusal
+from modelward.daemon.upkeep.roots import open_root
 
 
 @pytest.mark.parametrize(
@@ -28,12 +29,35 @@ from modelward.daemon.upkeep.roots import open_root, refusal
         ("./uploads", "not an absolute path"),
         ("/srv/../etc/x", "written plainly"),
         ("/srv//uploads", "written plainly"),
-        ("/home/asr", "our home directory"),
-        ("/home/asr/", "our home directory"),
+        ("/home/asr", "home directory"),
+        ("/home/asr/", "home directory"),
+        ("/srv/asr", "our home directory"),
+        ("/home/somebody", "somebody's home directory"),
+        ("/dev/shm", "belongs to the system"),
+        ("/proc/self", "below a directory of the system"),
+        ("/usr/local/lib", "below a directory of the system"),
+        ("/var/lib/dpkg", "below a directory of the system"),
+        ("/var/lib/dpkg/info", "below a directory of the system"),
+        ("/var/spool/cron", "below a directory of the system"),
+        ("/run/lock", "below a directory of the system"),
+        ("/root/.ssh", "below a directory of the system"),
+        ("/var/backups", "belongs to the system"),
     ],
 )
 def test_what_is_not_ours_to_clean_is_refused(path: str, because: str) -> None:
-    assert because in refusal(path, home="/home/asr")
+    home = "/srv/asr" if path == "/srv/asr" else "/home/asr"
+    assert because in refusal(path, home=home, program=())
+
+
+@pytest.mark.parametrize("path", ["/opt/modelward", "/opt/modelward/lib", "/opt/vendor", "/opt/modelward/lib/python3"])
+def test_what_holds_this_program_or_lies_in_it_is_refused(path: str) -> None:
+    program = ("/opt/modelward/lib", "/opt/vendor/python")
+    assert "where this program is" in refusal(path, program=program)
+    assert refusal("/opt/modelward/uploads", program=program) == ""
+
+
+def test_this_programs_own_directories_are_refused() -> None:
+    assert all(refusal(place) for place in PROGRAM)
 
 
 @pytest.mark.parametrize("path", ["/srv/uploads", "/var/lib/modelward/uploads", "/home/asr/uploads", "/data/asr"])
