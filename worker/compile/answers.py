@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper
 
-from .graph import Array, View, attribute, other_input
+from .graph import View, attribute, other_input
+from .weights import Array
 
 TILE_COLUMNS = 3136
 IDS = "ids"
@@ -114,7 +115,7 @@ def _cutter(view: View, columns: int, part: slice) -> Callable[[str], str]:
         tensor = view.initializers.get(name)
         if tensor is None or not tensor.dims or tensor.dims[-1] != columns:
             return name
-        value: Array = numpy_helper.to_array(tensor)
+        value: Array = view.value(tensor)
         return view.add_constant(np.ascontiguousarray(value[..., part]), "tile")
 
     return cut

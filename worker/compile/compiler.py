@@ -1,112 +1,68 @@
-"""Compiles one version: tries each rewrite, keeps what is proved and pays, writes the mapped form and proves that too.
+"""Compiles one version into files that workers map: only tidied, or with the rewrites that pay on this machine.
 
-Nothing is taken on trust: the original's answers are taken first, on the caller's clips and on the same sounds at other
-lengths, and every form is held against them. Writes only into `out_dir`; publishing what is there is the caller's
-business. Whatever fails, the answer is a plainer form, at worst the original, with the reason.
+Nothing is taken on trust: every form is held against the answers of the original. Writes only into `out_dir`;
+publishing what is there is the caller's business. What fails with the model or the disk comes back as form "plain",
+with the reason: `because` begins with "cannot" when it may go better another time.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import onnx
-import onnxruntime as ort
 
-from . import optimise, prove
+from . import optimise, prove, sample, trial, weights
+from .compiled import Compiled as Compiled
+from .finish import Job, NotTheSame, finish
 from .graph import View, has_branches
-from .optimise import CPU, MODEL, ORT_ERRORS, CannotOptimise
-from .prove import Answer, Array, Feeds
-from .steps import STEPS, Level, Step, plan, verdict
+from .optimise import CPU, CannotOptimise
+from .probes import Probes, probes
+from .prove import Feeds
+from .recipe import Recipe, StepDone
+from .steps import STEPS, Level, Step, plan
 
-PROOF_FRAMES = (1, 2, 3, 37, 84, 500)  # 60 ms each
-TIMED_FRAMES = (84, 500)  # 5 s and 30 s
-ROUNDS = 4
-FRAME_SECONDS = 0.06
-
-Measure = Callable[[Sequence[Callable[[], object]], int], list[float]]
+WHOLE = 1 << 62
+NO_REWRITE = "no rewrite pays on this processor: the mapped form is as good"
 
 
-@dataclass(frozen=True)
-class StepDone:
-    """A step and what became of it; `because` is for the operator."""
+def compile_mapped(
+    source: Path,
+    out_dir: Path,
+    *,
+    probe_inputs: Sequence[Feeds],
+    flags: Iterable[str],
+    threads: int = 1,
+    lone_threads: int = 0,
+    providers: Sequence[str] = (CPU,),
+    one_clip: bool = True,
+    measure: trial.Measure = prove.cpu_seconds,
+) -> Compiled:
+    """The tidied graph in a mapped file, without any rewrite, in the empty directory `out_dir`; proved on short clips.
 
-    name: str
-    kept: bool
-    because: str
-
-
-@dataclass(frozen=True)
-class FileWritten:
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """What came of it. `form` "plain": use the version as it came; `because` says why, and there are no files.
-
-    With `lone_threads` the form answers bit for bit what it answers with those it was compiled for; 0: not proved.
-
-    `files` are all of the form's files, relative to `out_dir`: a form is whole only while each has this size and hash.
-    `gain`: seconds of audio → CPU time of the form over that of the original. Load times in seconds (wall).
+    `probe_inputs`: one feed a clip, of one clip at its full length: features f32 [1,T,F], lengths i32 [1], the rest.
+    `one_clip`: the model is always run so, and its caller wants best ids, not logits (SenseVoice); otherwise
+    `lone_threads`, with which the form may run too, are not proved. `flags` (see `key.flags_in`) are those the form is
+    for; nothing here depends on them. Raises ValueError without clips.
     """
+    short = probes(probe_inputs, one_clip=one_clip, short=True)
 
-    form: Literal["plain", "exact", "fast"]
-    because: str = ""
-    model_file: str = ""
-    files: dict[str, FileWritten] = field(default_factory=dict)
-    gain: dict[float, float] = field(default_factory=dict)
-    load_seconds: float = 0.0
-    load_seconds_original: float = 0.0
-    lone_threads: int = 0
-    steps: tuple[StepDone, ...] = ()
+    def make(work: Path) -> Compiled:
+        job = Job(source, out_dir, work, threads, lone_threads if one_clip else 0, measure)
+        optimise.tidied(source, work, threads)
+        try:
+            return finish(job, work / optimise.TIDY, short, "exact", "mapped")
+        except NotTheSame as e:
+            return Compiled("plain", f"the mapped form is wrong: {e}")
 
-
-@dataclass
-class _Bench:
-    """What a compilation works with: the clips (the caller's `given` first), the original's answers, scratch space."""
-
-    source: Path
-    work: Path
-    threads: int
-    clips: list[Feeds]
-    given: int
-    timed: list[tuple[float, Feeds]]
-    measure: Measure
-    wanted: list[Answer] = field(default_factory=list)
-    lone_threads: int = 0
-    number: int = 0
-    until: float = math.inf
-    grace: float = 0.0
-
-    def check_time(self) -> None:
-        """Raises CannotOptimise when not even what was begun can be finished."""
-        if time.perf_counter() > self.until + self.grace:
-            raise CannotOptimise("no time was left to finish")
-
-    def fresh(self) -> Path:
-        self.number += 1
-        return self.work / str(self.number)
+    return _guarded(make, out_dir, providers)
 
 
-@dataclass(frozen=True)
-class _Form:
-    """A graph on disk, open, with the steps that made it. `level` is what it is proved at."""
-
-    graph: Path
-    session: ort.InferenceSession
-    level: Level
-
-
-def compile_model(
+def compile_rewritten(
     source: Path,
     out_dir: Path,
     *,
@@ -117,235 +73,130 @@ def compile_model(
     lone_threads: int = 0,
     providers: Sequence[str] = (CPU,),
     one_clip: bool = True,
+    recipe: Recipe | None = None,
+    progress: trial.Progress = lambda _: None,
     rewrites: Sequence[Step] = STEPS,
-    measure: Measure = prove.cpu_seconds,
-    patience_seconds: float = math.inf,
-) -> Compiled:
-    """Compile the model at `source` into the empty directory `out_dir`.
+    measure: trial.Measure = prove.cpu_seconds,
+    small_bytes: int = sample.SMALL_BYTES,
+) -> tuple[Compiled, Recipe | None]:
+    """The form with the rewrites that `level` allows and that pay here, and what was learned of the graph.
 
-    `probe_inputs`: one feed a clip, of one clip at its full length: features f32 [1,T,F], lengths i32 [1], the rest.
-    `one_clip`: the model is always run so, and its caller wants best ids, not logits (SenseVoice); otherwise only
-    rewrites that hold for every input are tried, and `lone_threads`, with which the form may run too, are not proved.
-    `flags`: see `key.flags_in`. `patience_seconds`: after that no further
-    rewrite is tried. Raises ValueError without clips; everything that goes wrong with the model or the disk comes back
-    as a plainer form.
+    With a `recipe` (for this graph, machine, level and number of threads) its steps are taken without trials; should
+    the end result not be proved, they are tried once. `progress` hears of each piece of work that begins. Steps are
+    tried on a part of a model with more than `small_bytes` of weights. The rest is as in `compile_mapped`.
     """
-    if not probe_inputs:
-        raise ValueError("cannot compile without probe clips: nothing could be proved")
+    of = partial(probes, probe_inputs, one_clip=one_clip)
+    full, short, flags = of(short=False), of(short=True), frozenset(flags)
+    learned: list[Recipe] = []
+
+    def make(work: Path) -> Compiled:
+        job = Job(source, out_dir, work, threads, lone_threads if one_clip else 0, measure)
+        progress("tidying the graph")
+        model = optimise.tidied(source, work, threads)
+        setting = trial.Setting(work, threads, full, short, measure, progress)
+        wrong: list[StepDone] = []
+        for attempt in _attempts(recipe, level, small=_bytes(model) <= small_bytes):
+            tried = attempt.recipe or _tried(model, attempt, setting, rewrites, one_clip, flags)
+            made, because = _made(job, model, tried, rewrites, full, progress)
+            if made is not None:
+                learned.append(tried)
+                return replace(made, steps=(*wrong, *tried.steps, *made.steps))
+            wrong.append(StepDone(attempt.name, False, because))
+        return Compiled("plain", f"the rewritten form is wrong: {wrong[-1].because}", steps=tuple(wrong))
+
+    compiled = _guarded(make, out_dir, providers)
+    return compiled, learned[0] if learned else None
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One way to find the steps: a recipe, or trials on parts of the model, or on all of it."""
+
+    name: str
+    level: Level
+    small_bytes: int = 0  # what is tried as a whole: nothing
+    recipe: Recipe | None = None
+
+
+def _attempts(recipe: Recipe | None, level: Level, *, small: bool) -> Iterator[_Attempt]:
+    """What is tried in turn until one form is proved; a plainer level last."""
+    if recipe is not None and recipe.level == level:
+        yield _Attempt("what was learned of this graph", level, recipe=recipe)
+    if not small:
+        yield _Attempt("what was found on parts of the model", level)
+    yield _Attempt(f"the {level} form", level, WHOLE)
+    if level == "fast":
+        yield _Attempt("the exact form", "exact", WHOLE)
+
+
+def _tried(
+    model: onnx.ModelProto,
+    attempt: _Attempt,
+    setting: trial.Setting,
+    rewrites: Sequence[Step],
+    one_clip: bool,
+    flags: frozenset[str],
+) -> Recipe:
+    groups, passed = plan(rewrites, attempt.level, one_clip=one_clip, flags=flags)
+    done = [StepDone(step.name, False, because) for step, because in passed]
+    if has_branches(model):
+        because = "the graph has branches or loops, which rewrites do not look into"
+        done += [StepDone(step.name, False, because) for group in groups for step in group]
+    else:
+        done += trial.learn(model, groups, setting, small_bytes=attempt.small_bytes)
+    return Recipe(attempt.level, tuple(done))
+
+
+def _made(
+    job: Job,
+    model: onnx.ModelProto,
+    recipe: Recipe,
+    rewrites: Sequence[Step],
+    probes: Probes,
+    progress: trial.Progress,
+) -> tuple[Compiled | None, str]:
+    """(the proved form, or one not worth having; None and the reason when it answers otherwise)."""
+    steps = [step for step in rewrites if step.name in recipe.kept()]
+    if not steps:
+        return Compiled("plain", NO_REWRITE), ""
+    level: Level = "fast" if any(step.level == "fast" for step in steps) else "exact"
+    progress("applying " + ", ".join(step.name for step in steps))
+    rewritten = onnx.ModelProto()
+    rewritten.CopyFrom(model)
+    idle = [step.name for step in steps if not step.apply(View(rewritten, job.work))]
+    if idle:
+        return None, f"{idle[0]}: found nothing to change"
+    graph = weights.save(rewritten, job.work, "rewritten.onnx")
+    del rewritten
+    progress("proving the rewritten form")
+    try:
+        return finish(job, graph, probes, level, level), ""
+    except NotTheSame as e:
+        return None, str(e)
+
+
+def _guarded(make: Callable[[Path], Compiled], out_dir: Path, providers: Sequence[str]) -> Compiled:
+    """What `make` returns for a scratch directory that is gone afterwards; its failures as a plain form."""
     if tuple(providers)[:1] not in ((), (CPU,)):
-        return Compiled("plain", because=f"compiled forms are for the CPU and {providers[0]} comes first")
-    flags = frozenset(flags)
+        return Compiled("plain", f"compiled forms are for the CPU and {providers[0]} comes first")
     try:
         with tempfile.TemporaryDirectory(prefix=".work-", dir=out_dir, ignore_cleanup_errors=True) as work:
-            until = time.perf_counter() + patience_seconds
-            bench = _bench(source, Path(work), threads, probe_inputs, one_clip, measure, until)
-            bench.lone_threads = lone_threads if one_clip else 0
-            compiled = _compile(bench, out_dir, *plan(rewrites, level, one_clip=one_clip, flags=flags))
-            if compiled.form == "plain" and level == "fast":
-                refused = StepDone("the fast form", False, compiled.because)
-                compiled = _compile(bench, out_dir, *plan(rewrites, "exact", one_clip=one_clip, flags=flags))
-                compiled = replace(compiled, steps=(refused, *compiled.steps))
-            return compiled
-    except (CannotOptimise, OSError, MemoryError) as e:
-        return Compiled("plain", because=f"cannot compile: {e or type(e).__name__}; the version is served as it came")
+            return make(Path(work))
+    except (CannotOptimise, weights.BadModel, OSError, MemoryError) as e:
+        return Compiled("plain", f"cannot compile: {e or type(e).__name__}; the version is served as it came")
 
 
-def _bench(
-    source: Path,
-    work: Path,
-    threads: int,
-    probes: Sequence[Feeds],
-    one_clip: bool,
-    measure: Measure,
-    until: float,
-) -> _Bench:
-    """Clips to prove on and to time: the caller's, and for models run one clip at a time those at other lengths."""
-    clips: list[Feeds] = list(probes)
-    timed: list[tuple[float, Feeds]] = []
-    if one_clip:
-        longest = max(probes, key=lambda f: next(iter(f.values())).shape[1])
-        clips += [prove.at_length(probes[i % len(probes)], n) for i, n in enumerate(PROOF_FRAMES)]
-        timed = [(float(round(n * FRAME_SECONDS)), prove.at_length(longest, n)) for n in TIMED_FRAMES]
+def _bytes(model: onnx.ModelProto) -> int:
+    return sum(weights.size(tensor) for tensor in model.graph.initializer)
+
+
+def compile_model(source: Path, out_dir: Path, *, level: Level, patience_seconds: float = 0, **rest: Any) -> Compiled:
+    """The rewritten form, or the mapped one where there is none. For callers that want one form at once."""
+    flags, mapped = rest.pop("flags"), {k: v for k, v in rest.items() if k not in ("rewrites", "small_bytes")}
+    if rest.get("rewrites") == ():
+        made = compile_mapped(source, out_dir, flags=flags, **mapped)
     else:
-        timed = [(0.0, probes[0])]
-    bench = _Bench(source, work, threads, clips, len(probes), timed, measure)
-    bench.until, bench.grace = until, (until - time.perf_counter()) / 2
-    session = optimise.open_model(source, threads)
-    bench.wanted = _answers(bench, session)
-    return bench
-
-
-def _compile(
-    bench: _Bench, out_dir: Path, groups: Sequence[Sequence[Step]], passed: Sequence[tuple[Step, str]]
-) -> Compiled:
-    done = [StepDone(step.name, False, because) for step, because in passed]
-    best = _start(bench)
-    for group in groups:
-        if time.perf_counter() > bench.until:
-            done += [StepDone(step.name, False, "no time was left to try it") for step in group]
-            continue
-        best = _best_of(bench, best, group, done)
-    graph, proved = best.graph, best.level
-    del best
-    return _finish(bench, out_dir, graph, proved, tuple(done))
-
-
-def _start(bench: _Bench) -> _Form:
-    """The tidied original, which has to answer as the original does."""
-    bench.number += 1
-    directory = bench.work / str(bench.number)
-    directory.mkdir()
-    model = optimise.tidied(bench.source, directory, bench.threads)
-    graph = optimise.save(model, bench.fresh())
-    shutil.rmtree(directory)
-    session = optimise.open_model(graph, bench.threads)
-    clip = _difference(bench, _answers(bench, session), "exact")
-    if clip is not None:
-        raise CannotOptimise(f"the tidied graph answers clip {clip} differently")
-    return _Form(graph, session, "exact")
-
-
-def _best_of(bench: _Bench, before: _Form, group: Sequence[Step], done: list[StepDone]) -> _Form:
-    """The cheapest proved form among `before` and what the alternatives make of it; notes each in `done`."""
-    best, kept = before, -1
-    for step in group:
-        form, because = _try(bench, before, step)
-        worth = False
-        if form is not None:
-            worth, because = _weighed(bench, step if best is before else replace(step, limit=1.0), best, form)
-        if form is None or not worth:
-            done.append(StepDone(step.name, False, because))
-            if form is not None:
-                shutil.rmtree(form.graph.parent)
-            continue
-        if best is not before:
-            done[kept] = replace(done[kept], kept=False, because=f"{group[-1].name} is faster")
-            shutil.rmtree(best.graph.parent)
-        best, kept = form, len(done)
-        done.append(StepDone(step.name, True, because))
-    if best is not before:
-        shutil.rmtree(before.graph.parent)
-    return best
-
-
-def _try(bench: _Bench, before: _Form, step: Step) -> tuple[_Form | None, str]:
-    """The form that `step` makes, when it changes anything and is proved; else None and the reason."""
-    model = onnx.load(before.graph)
-    if has_branches(model):
-        return None, "the graph has branches or loops, which rewrites do not look into"
-    if not step.apply(View(model)):
-        return None, "found nothing to change"
-    level: Level = "fast" if "fast" in (step.level, before.level) else "exact"
-    directory = bench.fresh()
-    try:
-        graph = optimise.save(model, directory)
-        del model
-        session = optimise.open_model(graph, bench.threads)
-        clip = _difference(bench, _answers(bench, session), level)
-    except CannotOptimise as e:
-        shutil.rmtree(directory, ignore_errors=True)
-        return None, str(e)
-    if clip is None:
-        return _Form(graph, session, level), ""
-    shutil.rmtree(directory)
-    what = "logits differ" if level == "exact" else "another text, tag or token time"
-    frames = next(iter(bench.clips[clip].values())).shape[1:2]
-    return None, f"{what} on clip {clip + 1} of {len(bench.clips)} ({', '.join(map(str, frames))} frames)"
-
-
-def _finish(bench: _Bench, out_dir: Path, graph: Path, level: Level, done: tuple[StepDone, ...]) -> Compiled:
-    """Write the mapped form, open it as a worker does, prove it again, weigh it against the original, hand it over."""
-    written = bench.fresh()
-    written.mkdir()
-    model = optimise.write_mapped(graph, written, bench.threads)
-    mapped, load_seconds = _timed_open(lambda: optimise.open_mapped(model, bench.threads))
-    original, load_seconds_original = _timed_open(lambda: optimise.open_model(bench.source, bench.threads))
-    answers = _answers(bench, mapped)
-    clip = _difference(bench, answers, level)
-    if clip is not None:
-        return Compiled("plain", because=f"the written form answers clip {clip + 1} differently", steps=done)
-    ratios = _weigh(bench, original, mapped)
-    if max(ratios) > 1.0:
-        told = ", ".join(f"{r:.2f}" for r in ratios)
-        return Compiled("plain", because=f"the compiled form is slower: CPU time {told} of the original's", steps=done)
-    lone = _lone(bench, model, answers)
-    gain = {seconds: round(ratio, 3) for (seconds, _), ratio in zip(bench.timed, ratios, strict=True)}
-    files = {path.name: FileWritten(*optimise.digest_of(path)) for path in sorted(written.iterdir())}
-    for name in files:
-        os.replace(written / name, out_dir / name)
-    lone_threads = bench.lone_threads if lone and lone[0].kept else 0
-    return Compiled(level, "", MODEL, files, gain, load_seconds, load_seconds_original, lone_threads, (*done, *lone))
-
-
-def _lone(bench: _Bench, model: Path, answers: Sequence[Answer]) -> tuple[StepDone, ...]:
-    """Whether the written form answers the same bits with `lone_threads`; empty when that is not wanted."""
-    if bench.lone_threads <= bench.threads:
-        return ()
-    name = f"{bench.lone_threads} threads for a lone run"
-    try:
-        found = _answers(bench, optimise.open_mapped(model, bench.lone_threads))
-    except CannotOptimise as e:
-        return (StepDone(name, False, str(e)),)
-    same = all(prove.same_bits(one, other) for one, other in zip(answers, found, strict=True))
-    return (StepDone(name, same, "" if same else "other bits"),)
-
-
-def _difference(bench: _Bench, got: Sequence[Answer], level: Level) -> int | None:
-    """Index of the first clip that is answered otherwise than by the original; None when the form is proved.
-
-    Level fast promises the same reading of real clips; those cut to other lengths only show that lengths work.
-    """
-    for i, (wanted, found) in enumerate(zip(bench.wanted, got, strict=True)):
-        alike = prove.same_reading if i < bench.given else prove.much_alike
-        same = prove.same_bits if level == "exact" else alike
-        if not same(wanted, found):
-            return i
-    return None
-
-
-def _answers(bench: _Bench, session: ort.InferenceSession) -> list[Answer]:
-    found = []
-    for clip in bench.clips:
-        bench.check_time()
-        found.append(prove.answer(_run(session, clip)))
-    return found
-
-
-def _weighed(bench: _Bench, step: Step, before: _Form, after: _Form) -> tuple[bool, str]:
-    """Whether `step` pays. One that seems not to is measured once more: a busy neighbour only ever adds time."""
-    ratios = _weigh(bench, before.session, after.session)
-    worth, because = verdict(step, ratios)
-    if worth:
-        return worth, because
-    again = _weigh(bench, before.session, after.session)
-    return verdict(step, [min(pair) for pair in zip(ratios, again, strict=True)])
-
-
-def _weigh(bench: _Bench, before: ort.InferenceSession, after: ort.InferenceSession) -> list[float]:
-    """CPU time of `after` over that of `before`, one number a timed length; finding the best ids counts for both."""
-    ratios = []
-    for _, clip in bench.timed:
-        bench.check_time()
-        one, other = bench.measure([lambda c=clip: _read(before, c), lambda c=clip: _read(after, c)], ROUNDS)  # type: ignore[misc]
-        ratios.append(other / one if one else 1.0)
-    return ratios
-
-
-def _read(session: ort.InferenceSession, clip: Feeds) -> None:
-    first = _run(session, clip)[0]
-    if first.ndim == 3:
-        first.argmax(-1)
-
-
-def _run(session: ort.InferenceSession, clip: Feeds) -> list[Array]:
-    known = {i.name for i in session.get_inputs()}
-    try:
-        return list(session.run(None, {name: value for name, value in clip.items() if name in known}))
-    except ORT_ERRORS as e:
-        raise CannotOptimise(f"cannot run: {' '.join(str(e).split())[:500]}") from e
-
-
-def _timed_open(opener: Callable[[], ort.InferenceSession]) -> tuple[ort.InferenceSession, float]:
-    before = time.perf_counter()
-    session = opener()
-    return session, round(time.perf_counter() - before, 3)
+        made, _ = compile_rewritten(source, out_dir, level=level, flags=flags, **rest)
+        if made.because == NO_REWRITE:
+            made = replace(compile_mapped(source, out_dir, flags=flags, **mapped), steps=made.steps)
+    return replace(made, form="exact") if made.form == "mapped" else made

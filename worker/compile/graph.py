@@ -9,21 +9,26 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from . import weights
+from .weights import Array
+
 MICROSOFT = "com.microsoft"
-Array = npt.NDArray[Any]
 
 
 class View:
-    """Mutable index over one model's main graph. Small constants are decoded on demand; weights stay where they are."""
+    """Mutable index over one model's main graph. Constants are decoded on demand; weights stay where they are.
 
-    def __init__(self, model: ModelProto) -> None:
-        self.model, self.graph = model, model.graph
+    `directory`: where the file of weights lies that the graph refers to; None for a graph that holds all of its own.
+    """
+
+    def __init__(self, model: ModelProto, directory: Path | None = None) -> None:
+        self.model, self.graph, self.directory = model, model.graph, directory
         self._index()
 
     def _index(self) -> None:
@@ -66,7 +71,11 @@ class View:
             tensor = next((a.t for a in node.attribute if a.name == "value"), None) if node is not None else None
         if tensor is None or int(np.prod(tensor.dims)) > limit:
             return None
-        return np.asarray(numpy_helper.to_array(tensor))
+        return self.value(tensor)
+
+    def value(self, tensor: TensorProto) -> Array:
+        """A tensor's values, from the graph or from the file of weights."""
+        return weights.load(tensor, self.directory)
 
     def scalar(self, name: str) -> float | None:
         """The one number a constant holds, whatever its rank."""

@@ -8,7 +8,7 @@ transpositions. Taps are summed in the same order.
 from __future__ import annotations
 
 import numpy as np
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto
 
 from .graph import View, attribute
 
@@ -41,7 +41,7 @@ def _depthwise(conv: NodeProto, dims: list[int]) -> bool:
 
 def _replace(view: View, conv: NodeProto, source: str, target: str) -> None:
     """source [1,T,C] → [1,1,T,C] → [1,C,1,T] → Conv → back."""
-    kernel = numpy_helper.to_array(view.initializers[conv.input[1]])
+    kernel = view.value(view.initializers[conv.input[1]])
     channels, _, taps = kernel.shape
     pads = [int(p) for p in attribute(conv, "pads", [0, 0])]
     dilation = int(attribute(conv, "dilations", [1])[0])

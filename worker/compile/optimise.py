@@ -16,9 +16,11 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from . import weights
+
 CPU = "CPUExecutionProvider"
 MODEL, DATA = "model.onnx", "model.weights"
-INLINE_BYTES = 1024  # smaller tensors stay in the graph
+TIDY = "tidy.onnx"
 
 ORT_ERRORS = tuple(
     {e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)}
@@ -51,28 +53,23 @@ def open_mapped(path: Path, threads: int) -> ort.InferenceSession:
     return _session(path, options(threads, ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
 
 
-def tidied(source: Path, work: Path, threads: int) -> onnx.ModelProto:
-    """The model after ONNX Runtime's basic, meaning-preserving clean-up, weights in memory.
+def tidied(source: Path, directory: Path, threads: int) -> onnx.ModelProto:
+    """The model after ONNX Runtime's basic, meaning-preserving clean-up; its weights lie in `directory`.
 
     Exporters spell the same network in different ways; behind this the spellings differ less.
     """
+    try:
+        graph = weights.save(weights.unpack(source, directory), directory)
+    except weights.BadModel as e:
+        raise CannotOptimise(str(e)) from e
+    tidy = directory / TIDY
     wanted = options(threads, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
-    wanted.optimized_model_filepath = str(work / "tidy.onnx")
-    wanted.add_session_config_entry("session.optimized_model_external_initializers_file_name", "tidy.weights")
-    wanted.add_session_config_entry(
-        "session.optimized_model_external_initializers_min_size_in_bytes", str(INLINE_BYTES)
-    )
+    wanted.optimized_model_filepath = str(tidy)
     wanted.add_session_config_entry("session.disable_prepacking", "1")
-    _session(source, wanted)
-    return onnx.load(work / "tidy.onnx")
-
-
-def save(model: onnx.ModelProto, directory: Path) -> Path:
-    """The graph as it is, weights beside it, for a session to read. The weights in `model` are gone afterwards."""
-    directory.mkdir()
-    path = directory / "graph.onnx"
-    onnx.save(model, path, save_as_external_data=True, location="graph.weights", size_threshold=INLINE_BYTES)
-    return path
+    _session(graph, wanted)
+    model = onnx.load(tidy, load_external_data=False)
+    weights.save(model, directory, TIDY)
+    return model
 
 
 def write_mapped(source: Path, directory: Path, threads: int) -> Path:
@@ -81,7 +78,7 @@ def write_mapped(source: Path, directory: Path, threads: int) -> Path:
     wanted.optimized_model_filepath = str(directory / MODEL)
     wanted.add_session_config_entry("session.optimized_model_external_initializers_file_name", DATA)
     wanted.add_session_config_entry(
-        "session.optimized_model_external_initializers_min_size_in_bytes", str(INLINE_BYTES)
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(weights.INLINE_BYTES)
     )
     wanted.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
     _session(source, wanted)

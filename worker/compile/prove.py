@@ -37,18 +37,23 @@ class Answer:
     rest: str
 
 
-def answer(outputs: Sequence[Array]) -> Answer:
-    """From a run's outputs: logits [1,T,V] or ids [1,T] first. Anything else counts by its bytes alone."""
+def answer(outputs: Sequence[Array], *, bits: bool = True) -> Answer:
+    """From a run's outputs: logits [1,T,V] or ids [1,T] first. Anything else counts by its bytes alone.
+
+    `bits` False: of logits only the best ids are kept, for a form that has no others.
+    """
     first = np.ascontiguousarray(outputs[0])
     rest = hashlib.sha256()
     for other in outputs[1:]:
         rest.update(np.ascontiguousarray(other).tobytes())
     if np.issubdtype(first.dtype, np.integer):
         return Answer("", tuple(int(i) for i in first.reshape(-1)), rest.hexdigest())
-    bits = hashlib.sha256(f"{first.dtype.str}{first.shape}".encode())
-    bits.update(first.tobytes())
     ids = tuple(int(i) for i in first.argmax(-1).reshape(-1)) if first.ndim == 3 else ()
-    return Answer(bits.hexdigest(), ids, rest.hexdigest())
+    if ids and not bits:
+        return Answer("", ids, rest.hexdigest())
+    hashed = hashlib.sha256(f"{first.dtype.str}{first.shape}".encode())
+    hashed.update(first.data)
+    return Answer(hashed.hexdigest(), ids, rest.hexdigest())
 
 
 def same_bits(one: Answer, other: Answer) -> bool:

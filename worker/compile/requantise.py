@@ -1,8 +1,9 @@
 """Unsigned int8 weights re-encoded as signed, without loss.
 
-MatMulInteger, MatMulIntegerToFloat and DynamicQuantizeMatMul compute with `weight - zero_point`: subtracting 128 from
-both, and storing both as int8, leaves every product unchanged. It pays only where the CPU multiplies unsigned by signed
-bytes into 32 bits (VNNI, AMX); elsewhere such products saturate in 16 bits and answers change, so there it is not done.
+MatMulInteger, MatMulIntegerToFloat and DynamicQuantizeMatMul compute with `weight - zero_point`: subtracting one number
+from both, and storing both as int8, leaves every product unchanged. It pays where the CPU multiplies unsigned by signed
+bytes into 32 bits. Where pairs of such products are summed in 16 bits first (x86 without VNNI or AMX), the sum of two
+saturates and answers change, unless every weight has 7 bits: 255 * 64 * 2 is less than 2 ** 15.
 """
 
 from __future__ import annotations
@@ -14,35 +15,50 @@ from onnx import TensorProto, numpy_helper
 
 from .graph import View
 
-EXACT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+# flags of x86 (VNNI, AMX) and of ARM (dot products)
+EXACT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+SEVEN_BITS = 64  # the largest magnitude of which two products with 255 fit in 16 bits
 # operator → places of its constant weight and of that weight's zero point
 PLACES = {"MatMulInteger": (1, 3), "MatMulIntegerToFloat": (1, 5), "DynamicQuantizeMatMul": (1, 3)}
 
 
 def multiplies_exactly(flags: Iterable[str]) -> bool:
-    """Whether u8 x s8 products are summed in 32 bits on a CPU with these /proc/cpuinfo flags."""
+    """Whether u8 x s8 products are summed in 32 bits on a processor with these /proc/cpuinfo flags."""
     return not EXACT_PRODUCTS.isdisjoint(flags)
 
 
 def requantise(view: View) -> int:
     """Re-encode in place every weight that is used in no other way; the number of weights changed."""
+    return _requantise(view, shift=128, greatest=255)
+
+
+def requantise_seven_bits(view: View) -> int:
+    """The same for weights of 0 to 128 (quantised with a reduced range): from -64 to 64 they are exact everywhere."""
+    return _requantise(view, shift=SEVEN_BITS, greatest=2 * SEVEN_BITS)
+
+
+def _requantise(view: View, *, shift: int, greatest: int) -> int:
+    """Subtracts `shift` from every weight of values up to `greatest`, and from its zero point."""
     wanted: dict[str, str] = {}
     for node in view.nodes(*PLACES):
         weight, zero = (node.input[i] if i < len(node.input) else "" for i in PLACES[node.op_type])
         if _unsigned(view, weight) and (not zero or _unsigned(view, zero)):
             wanted[weight] = zero
-    shared = {name for name in (*wanted, *wanted.values()) if name and not _only_there(view, name)}
-    done: dict[str, None] = {}
+    left = {name for pair in wanted.items() for name in pair if name and not _only_there(view, name)}
     for weight, zero in wanted.items():
-        if weight in shared or zero in shared:
-            continue
-        for name in filter(None, (weight, zero)):
-            if name not in done:
-                _shift(view.initializers[name])
-                done[name] = None
+        if not (_fits(view, weight, greatest) and (not zero or _fits(view, zero, shift + 127))):
+            left |= {weight, zero} - {""}
+    changed = {weight: zero for weight, zero in wanted.items() if left.isdisjoint((weight, zero))}
+    for name in dict.fromkeys(name for pair in changed.items() for name in pair if name):
+        _subtract(view, view.initializers[name], shift)
+    for weight, zero in changed.items():
         if not zero:
-            _give_zero_point(view, weight)
-    return sum(1 for w in wanted if w in done)
+            _give_zero_point(view, weight, shift)
+    return len(changed)
+
+
+def _fits(view: View, name: str, greatest: int) -> bool:
+    return greatest >= 255 or int(view.value(view.initializers[name]).max(initial=0)) <= greatest
 
 
 def _unsigned(view: View, name: str) -> bool:
@@ -56,15 +72,14 @@ def _only_there(view: View, name: str) -> bool:
     return name not in view.outputs and len(places) == 1 and all(known and fits for known, _, fits in places)
 
 
-def _shift(tensor: TensorProto) -> None:
-    name = tensor.name
-    value = numpy_helper.to_array(tensor).astype(np.int16) - 128
-    tensor.CopyFrom(numpy_helper.from_array(value.astype(np.int8), name))
+def _subtract(view: View, tensor: TensorProto, shift: int) -> None:
+    value = np.asarray(view.value(tensor).astype(np.int16) - shift)
+    tensor.CopyFrom(numpy_helper.from_array(value.astype(np.int8), tensor.name))
 
 
-def _give_zero_point(view: View, weight: str) -> None:
-    """A weight without a zero point meant 0; shifted it means -128."""
-    zero = view.add_constant(np.array(-128, np.int8), "zero_point")
+def _give_zero_point(view: View, weight: str, shift: int) -> None:
+    """A weight without a zero point meant 0."""
+    zero = view.add_constant(np.array(-shift, np.int8), "zero_point")
     for node in view.readers[weight]:
         place = PLACES[node.op_type][1]
         while len(node.input) <= place:

@@ -6,6 +6,7 @@ the rewrites themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,19 +16,24 @@ from .attention import fuse_attention, stride_attention
 from .graph import View
 from .memory import block_convolutions
 from .padding import drop_padding
-from .requantise import multiplies_exactly, requantise
+from .requantise import multiplies_exactly, requantise, requantise_seven_bits
 from .tidy import fix_shapes
 
 Level = Literal["exact", "fast"]
 
 HELPS = 0.99  # a step has to save one part in a hundred
 FREE = 1.05  # a step that saves memory may cost this much
+CLEAR = 0.08  # so far from what decides it, one round of timing is enough
+FREE_OF_LAST = 1.5  # the same of the last layer alone, which is a twentieth of a speech model
 WORST = 1.1  # and no length may get slower than this, noise included
 
 
 @dataclass(frozen=True)
 class Step:
-    """One rewrite. `limit` is the most that CPU time may become, as a ratio over the lengths (geometric mean)."""
+    """One rewrite. `limit` is the most that CPU time may become, as a ratio over the lengths (geometric mean).
+
+    `ends`: it changes the end of the graph only, and can be tried on the last layer.
+    """
 
     name: str
     group: str
@@ -35,6 +41,7 @@ class Step:
     apply: Callable[[View], int]
     limit: float = HELPS
     one_clip: bool = True
+    ends: bool = False
 
 
 def _drop_padding_and_fix_shapes(view: View) -> int:
@@ -43,13 +50,15 @@ def _drop_padding_and_fix_shapes(view: View) -> int:
 
 
 SIGNED = Step("signed weights", "weights", "exact", requantise, one_clip=False)
+SEVEN_BITS = Step("signed weights of seven bits", "weights", "exact", requantise_seven_bits, one_clip=False)
 STEPS: tuple[Step, ...] = (
     SIGNED,
+    SEVEN_BITS,
     Step("padding mask dropped", "padding", "exact", _drop_padding_and_fix_shapes),
     Step("attention in place", "attention", "exact", stride_attention),
     Step("attention fused", "attention", "fast", fuse_attention),
     Step("memory convolution in blocks", "memory", "fast", block_convolutions),
-    Step("best ids in the graph", "answers", "exact", answer_ids, limit=FREE),
+    Step("best ids in the graph", "answers", "exact", answer_ids, limit=FREE, ends=True),
 )
 
 
@@ -66,7 +75,9 @@ def plan(
         elif step.level == "fast" and level == "exact":
             passed.append((step, "it moves answers by rounding; validation.compile is exact"))
         elif step is SIGNED and not exact_products:
-            passed.append((step, "this CPU has no VNNI: signed weights would change the answers"))
+            passed.append((step, "this processor has no VNNI or the like: signed weights would change the answers"))
+        elif step is SEVEN_BITS and exact_products:
+            continue  # the same with more bits is tried
         else:
             groups.setdefault(step.group, []).append(step)
     return list(groups.values()), passed
@@ -74,12 +85,20 @@ def plan(
 
 def verdict(step: Step, ratios: Sequence[float]) -> tuple[bool, str]:
     """Whether a proved step is worth it, from its CPU time over that of the form before it, one ratio a clip length."""
-    mean = 1.0
-    for ratio in ratios:
-        mean *= ratio ** (1 / len(ratios))
+    average = mean(ratios)
     told = "CPU time " + " and ".join(f"{r:.2f}" for r in ratios) + " of before"
-    if mean > step.limit:
+    if average > step.limit:
         return False, f"{told}; at most {step.limit:.2f} wanted"
-    if max(ratios) > WORST:
+    if max(ratios) > max(WORST, step.limit):
         return False, f"{told}; slower at one length"
     return True, told
+
+
+def is_clear(step: Step, ratios: Sequence[float]) -> bool:
+    """Whether times taken once decide about `step`: all of them are far on one side."""
+    return max(ratios) < step.limit - CLEAR or min(ratios) > max(step.limit, WORST) + CLEAR
+
+
+def mean(ratios: Sequence[float]) -> float:
+    """Geometric mean; 1 for none."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else 1.0

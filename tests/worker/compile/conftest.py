@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from tests.bench import shape, tones
 
-from modelward.worker.compile.compiler import Compiled, compile_model
+from modelward.worker.compile.compiled import Compiled
+from modelward.worker.compile.compiler import compile_mapped, compile_model, compile_rewritten
+from modelward.worker.compile.recipe import Recipe
 
 from .graphs import VNNI
 
@@ -39,3 +41,29 @@ def compile_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Ca
         return compile_model(source, out, **arguments)
 
     return compile_it
+
+
+@pytest.fixture
+def rewrite(
+    version: Path, clips: list[dict[str, Any]], tmp_path: Path
+) -> Callable[..., tuple[Compiled, Recipe | None]]:
+    def rewrite(**more: Any) -> tuple[Compiled, Recipe | None]:
+        arguments = {"level": "exact", "probe_inputs": clips, "flags": VNNI, "measure": always_better} | more
+        source = arguments.pop("source", version / "model_quant.onnx")
+        out = arguments.pop("out_dir", tmp_path / "out")
+        out.mkdir(exist_ok=True)
+        return compile_rewritten(source, out, **arguments)
+
+    return rewrite
+
+
+@pytest.fixture
+def map_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Compiled]:
+    def map_it(**more: Any) -> Compiled:
+        arguments = {"probe_inputs": clips, "flags": VNNI, "measure": always_better} | more
+        source = arguments.pop("source", version / "model_quant.onnx")
+        out = tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        return compile_mapped(source, out, **arguments)
+
+    return map_it

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.worker.compile.steps import FREE, HELPS, SIGNED, STEPS, WORST, plan, verdict
+from modelward.worker.compile.steps import FREE, HELPS, SEVEN_BITS, SIGNED, STEPS, WORST, is_clear, plan, verdict
 
 from .graphs import VNNI
 
@@ -25,13 +26,14 @@ def test_exact_tries_nothing_that_moves_answers() -> None:
 
 def test_fast_tries_everything() -> None:
     groups, passed = plan(STEPS, "fast", one_clip=True, flags=VNNI)
-    assert names(groups) == {s.name for s in STEPS}
+    assert names(groups) == {s.name for s in STEPS if s is not SEVEN_BITS}
     assert passed == []
 
 
 def test_without_vnni_weights_stay_unsigned() -> None:
     groups, passed = plan(STEPS, "fast", one_clip=True, flags={"avx2", "avx512f"})
     assert SIGNED.name not in names(groups)
+    assert SEVEN_BITS.name in names(groups)
     assert [(step.name, "VNNI" in because) for step, because in passed] == [(SIGNED.name, True)]
 
 
@@ -54,3 +56,16 @@ def test_a_step_that_saves_memory_may_cost_a_little() -> None:
     ids = next(s for s in STEPS if s.limit == FREE)
     assert verdict(ids, [1.03, 1.02])[0]
     assert not verdict(ids, [1.08, 1.06])[0]
+
+
+@pytest.mark.parametrize("flags", [{"asimd", "asimddp"}, {"asimd", "i8mm"}, {"avx2", "avx_vnni"}, {"amx_int8"}])
+def test_signed_weights_are_tried_wherever_products_are_summed_in_32_bits(flags: set[str]) -> None:
+    groups, _ = plan(STEPS, "exact", one_clip=True, flags=flags)
+    assert SIGNED.name in names(groups)
+
+
+def test_times_taken_once_decide_only_where_they_are_far_on_one_side() -> None:
+    assert is_clear(SIGNED, [0.5, 0.6])
+    assert is_clear(SIGNED, [1.3, 1.4])
+    assert not is_clear(SIGNED, [0.5, 0.97])
+    assert not is_clear(SIGNED, [1.0, 1.3])

@@ -1,0 +1,103 @@
+"""The clips that a compilation is proved on, and what counts as the same answer on them. No I/O of its own.
+
+The caller's clips come first, as they are or cut short; then the same sounds at other lengths, for kernels choose their
+ways by length. Some are timed too. Invariant: a form that differs on any of them is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import onnxruntime as ort
+
+from . import prove
+from .optimise import ORT_ERRORS, CannotOptimise
+from .prove import Answer, Array, Feeds
+from .steps import Level
+
+LENGTHS = (1, 2, 3, 37, 84, 500)  # frames of 60 ms
+SHORT_LENGTHS = (1, 2, 3, 37, 84)
+SHORT_FRAMES = 17  # to which the caller's clips are cut where only short ones are wanted
+TIMED = (84, 500)  # 5 s and 30 s
+SHORT_TIMED = (37, 84)
+FRAME_SECONDS = 0.06
+
+
+@dataclass(frozen=True)
+class Probes:
+    """`clips`: the caller's `given` first. `timed`: seconds of audio → a clip; 0 where there is no audio."""
+
+    clips: tuple[Feeds, ...]
+    given: int
+    timed: dict[float, Feeds]
+
+    def difference(self, wanted: Sequence[Answer], got: Sequence[Answer], level: Level) -> str:
+        """Where the first clip lies that is answered otherwise; "" when the form is proved.
+
+        Level fast promises the same reading of real clips; those at other lengths only show that lengths work.
+        """
+        for i, (one, other) in enumerate(zip(wanted, got, strict=True)):
+            if not self.same(i, one, other, level):
+                return self.place(i, level)
+        return ""
+
+    def same(self, number: int, wanted: Answer, got: Answer, level: Level) -> bool:
+        alike = prove.same_reading if number < self.given else prove.much_alike
+        return (prove.same_bits if level == "exact" else alike)(wanted, got)
+
+    def place(self, number: int, level: Level) -> str:
+        what = "logits differ" if level == "exact" else "another text, tag or token time"
+        length = ", ".join(map(str, next(iter(self.clips[number].values())).shape[1:2]))
+        return f"{what} on clip {number + 1} of {len(self.clips)} ({length} frames)"
+
+
+def probes(given: Sequence[Feeds], *, one_clip: bool, short: bool) -> Probes:
+    """The clips to prove a form on. Raises ValueError without any."""
+    if not given:
+        raise ValueError("cannot compile without probe clips: nothing could be proved")
+    if not one_clip:
+        return Probes(tuple(given), len(given), {0.0: given[0]})
+    longest = max(given, key=_frames)
+    wanted, timed = (SHORT_LENGTHS, SHORT_TIMED) if short else (LENGTHS, TIMED)
+    clips: list[Feeds] = [prove.at_length(clip, min(SHORT_FRAMES, _frames(clip))) if short else clip for clip in given]
+    clips += [prove.at_length(given[i % len(given)], n) for i, n in enumerate(wanted) if n not in timed]
+    by_length = {float(round(n * FRAME_SECONDS)): _of_length(clips, longest, n) for n in timed}
+    clips += [clip for clip in by_length.values() if not any(clip is known for known in clips)]
+    return Probes(tuple(clips), len(given), by_length)
+
+
+def answers(session: ort.InferenceSession, clips: Sequence[Feeds]) -> list[Answer]:
+    """What a session answers to each clip. Raises CannotOptimise."""
+    return [prove.answer(run(session, clip)) for clip in clips]
+
+
+def run(session: ort.InferenceSession, clip: Feeds) -> list[Array]:
+    """All outputs; inputs that the session has not are left out. Raises CannotOptimise."""
+    known = {i.name for i in session.get_inputs()}
+    try:
+        return list(session.run(None, {name: value for name, value in clip.items() if name in known}))
+    except ORT_ERRORS as e:
+        raise CannotOptimise(f"cannot run: {' '.join(str(e).split())[:500]}") from e
+
+
+def reader(session: ort.InferenceSession, clip: Feeds) -> Callable[[], None]:
+    """A run as it is timed: finding the best ids counts."""
+
+    def read() -> None:
+        first = run(session, clip)[0]
+        if first.ndim == 3:
+            first.argmax(-1)
+
+    return read
+
+
+def _of_length(clips: Sequence[Feeds], longest: Feeds, frames: int) -> Feeds:
+    """One of the clips when it is about that long, else the longest cut or repeated."""
+    near: Iterator[Feeds] = (clip for clip in clips if 0.8 * frames <= _frames(clip) <= 1.25 * frames)
+    return next(near, None) or prove.at_length(longest, frames)
+
+
+def _frames(clip: Feeds) -> int:
+    shape = next(iter(clip.values())).shape
+    return int(shape[1]) if len(shape) > 1 else 1

@@ -1,0 +1,171 @@
+"""Tries the rewrites one after the other on a part of the model: which of them are proved there, and which pay.
+
+Alternatives start from the same graph, and the cheapest is kept. What is found holds for the part only: the form that
+is made by it is proved as a whole. Steps for the graph's end are tried on the last layer, all others on the first few;
+a small model, or one without such parts, is tried whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from . import optimise, sample, weights
+from .graph import View
+from .optimise import CannotOptimise
+from .probes import Probes, answers, reader
+from .prove import Answer
+from .recipe import StepDone
+from .sample import Sample
+from .steps import FREE_OF_LAST, Level, Step, is_clear, verdict
+
+ROUNDS = 3
+
+Measure = Callable[[Sequence[Callable[[], object]], int], list[float]]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of one compilation share. `directory` holds the file of weights that the graphs refer to."""
+
+    directory: Path
+    threads: int
+    probes: Probes
+    short: Probes
+    measure: Measure
+    progress: Progress
+
+
+@dataclass
+class _Form:
+    """A rewritten part, open; `level` is what it is proved at."""
+
+    model: onnx.ModelProto
+    session: ort.InferenceSession
+    level: Level
+
+
+@dataclass
+class _Bench:
+    """A part on which steps are tried, its answers as it came, and the best form of it so far."""
+
+    setting: Setting
+    sample: Sample
+    probes: Probes
+    best: _Form
+    wanted: list[Answer] = field(default_factory=list)
+
+
+def learn(
+    model: onnx.ModelProto, groups: Sequence[Sequence[Step]], setting: Setting, *, small_bytes: int = sample.SMALL_BYTES
+) -> tuple[StepDone, ...]:
+    """What became of each step. A model of at most `small_bytes` of weights is tried whole. Raises CannotOptimise."""
+    done: list[StepDone] = []
+    layers, end = _parts(model, small_bytes)
+    bench: _Bench | None = None
+    for group in groups:
+        part = end if group[0].ends else layers
+        if bench is None or bench.sample is not part:
+            bench = None  # the other part's session goes first
+            bench = _bench(part, setting, whole=part.model is model)
+            _go_on(bench, [step for g in groups for step in g if any(d.name == step.name and d.kept for d in done)])
+        _best_of(bench, group, done)
+    return tuple(done)
+
+
+def _parts(model: onnx.ModelProto, small_bytes: int) -> tuple[Sample, Sample]:
+    """(the first layers, the last one); the whole model twice where it is small or looks otherwise."""
+    whole = Sample(model)
+    total = sum(weights.size(tensor) for tensor in model.graph.initializer)
+    if total <= small_bytes:
+        return whole, whole
+    layers = sample.first_layers(model, max(total // sample.SHARE, min(sample.LEAST_BYTES, total // 2)))
+    end = sample.last_layer(model)
+    return (layers, end) if layers is not None and end is not None else (whole, whole)
+
+
+def _bench(part: Sample, setting: Setting, *, whole: bool) -> _Bench:
+    known = setting.probes if whole else replace(setting.short, given=0)
+    clips = tuple(part.feeds(clip) for clip in known.clips)
+    timed = {seconds: part.feeds(clip) for seconds, clip in setting.probes.timed.items()}
+    probes = replace(known, clips=clips, timed=timed)
+    session = _open(part.model, setting)
+    return _Bench(setting, part, probes, _Form(part.model, session, "exact"), answers(session, probes.clips))
+
+
+def _go_on(bench: _Bench, kept: Sequence[Step]) -> None:
+    """Applies what was kept on another part of the model."""
+    model = _copied(bench.best.model)
+    if sum([step.apply(View(model, bench.setting.directory)) for step in kept]):
+        level: Level = "fast" if any(step.level == "fast" for step in kept) else "exact"
+        bench.best = _Form(model, _open(model, bench.setting), level)
+
+
+def _best_of(bench: _Bench, group: Sequence[Step], done: list[StepDone]) -> None:
+    """Leaves in `bench` the cheapest proved form among the best so far and what the alternatives make of it."""
+    before, kept = bench.best, -1
+    for step in group:
+        bench.setting.progress(f"trying: {step.name}")
+        form, because = _try(bench, before, step)
+        worth = False
+        if form is not None:
+            as_good = step if bench.best is before else replace(step, limit=1.0)
+            worth, because = _weighed(bench, as_good, form)
+        if form is None or not worth:
+            done.append(StepDone(step.name, False, because))
+            continue
+        if bench.best is not before:
+            done[kept] = replace(done[kept], kept=False, because=f"{step.name} is faster")
+        bench.best, kept = form, len(done)
+        done.append(StepDone(step.name, True, because))
+
+
+def _try(bench: _Bench, before: _Form, step: Step) -> tuple[_Form | None, str]:
+    """The form that `step` makes, when it changes anything and is proved; else None and the reason."""
+    model = _copied(before.model)
+    if not step.apply(View(model, bench.setting.directory)):
+        return None, "found nothing to change"
+    level: Level = "fast" if "fast" in (step.level, before.level) else "exact"
+    try:
+        session = _open(model, bench.setting)
+        differs = bench.probes.difference(bench.wanted, answers(session, bench.probes.clips), level)
+    except CannotOptimise as e:
+        return None, str(e)
+    return (None, differs) if differs else (_Form(model, session, level), "")
+
+
+def _weighed(bench: _Bench, step: Step, form: _Form) -> tuple[bool, str]:
+    """Whether `step` pays. One that seems not to is measured once more: a busy neighbour only ever adds time."""
+    if step.ends and bench.sample.width:
+        step = replace(step, limit=FREE_OF_LAST)
+    ratios = _ratios(bench, form, 1)
+    if not is_clear(step, ratios):
+        ratios = _ratios(bench, form, ROUNDS)
+        if not verdict(step, ratios)[0]:
+            ratios = [min(pair) for pair in zip(ratios, _ratios(bench, form, ROUNDS), strict=True)]
+    return verdict(step, ratios)
+
+
+def _ratios(bench: _Bench, form: _Form, rounds: int) -> list[float]:
+    """CPU time of `form` over that of the best one so far, one number a timed length."""
+    ratios = []
+    for clip in bench.probes.timed.values():
+        one, other = bench.setting.measure([reader(bench.best.session, clip), reader(form.session, clip)], rounds)
+        ratios.append(other / one if one else 1.0)
+    return ratios
+
+
+def _open(model: onnx.ModelProto, setting: Setting) -> ort.InferenceSession:
+    path = weights.save(model, setting.directory, "trial.onnx")
+    return optimise.open_model(path, setting.threads)
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    return made
