@@ -6,6 +6,7 @@ path, a command or a method. Errors are JSON.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...worker.exposition import CONTENT_TYPE
 from ..errors import BadConfig, ModelwardError, NotKnown
-from .desk import Desk
+from .desk import Desk, Json
 from .events import Hub
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -60,7 +61,7 @@ async def test_alerts(desk: Desk, request: Request) -> Response:
 
 async def history(desk: Desk, request: Request) -> Response:
     count, before = number(request, "n", 50, MAX_ROWS), number(request, "before", 0, MAX_ROW)
-    return JSONResponse(await desk.history(count, request.query_params.get("kind", ""), before))
+    return await large(await desk.history(count, request.query_params.get("kind", ""), before))
 
 
 async def rollout(desk: Desk, request: Request) -> Response:
@@ -68,15 +69,15 @@ async def rollout(desk: Desk, request: Request) -> Response:
 
 
 async def disk(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.disk(request.query_params.get("progress", "") not in ("", "0")))
+    return await large(await desk.disk(request.query_params.get("progress", "") not in ("", "0")))
 
 
 async def logs(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.logs())
+    return await large(await desk.logs())
 
 
 async def log(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES)))
+    return await large(await desk.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES)))
 
 
 async def health(desk: Desk, request: Request) -> Response:
@@ -126,7 +127,7 @@ async def panel_link(desk: Desk, request: Request) -> Response:
 
 
 async def sweep(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.sweep(flag(await fields(request), "dry_run")))
+    return await large(await desk.sweep(flag(await fields(request), "dry_run")))
 
 
 async def rotate(desk: Desk, request: Request) -> Response:
@@ -134,7 +135,7 @@ async def rotate(desk: Desk, request: Request) -> Response:
     file = given.get("file") or ""
     if not isinstance(file, str):
         raise HTTPException(400, "cannot do that: 'file' must be a text")
-    return JSONResponse(await desk.rotate(flag(given, "force"), flag(given, "dry_run"), file))
+    return await large(await desk.rotate(flag(given, "force"), flag(given, "dry_run"), file))
 
 
 async def rescan(desk: Desk, request: Request) -> Response:
@@ -197,6 +198,15 @@ def _endpoint(desk: Desk, handler: Handler) -> Callable[[Request], Awaitable[Res
         return await handler(desk, request)
 
     return endpoint
+
+
+async def large(data: Json) -> Response:
+    """An answer that may be long: its JSON is made on a thread."""
+    return Response(await asyncio.to_thread(_encoded, data), media_type="application/json")
+
+
+def _encoded(data: Json) -> bytes:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def waits(request: Request) -> bool:

@@ -2,8 +2,8 @@
 
 Renamed: the old file is read to its end, and past it until its writers have left, then the new one from its beginning.
 Collapsed: the mark at the head says how many bytes went, so reading goes on where it was. Truncated: from the
-beginning. Reads only; holds at most MAX_LINE_BYTES of an unfinished line. Opens regular files of one name, through no
-link that another user can change.
+beginning. Reads only; holds at most MAX_LINE_BYTES of an unfinished line and reads POLL_BYTES at a time. Opens regular
+files of one name, through no link that another user can change.
 """
 
 from __future__ import annotations
@@ -20,28 +20,14 @@ from . import marks
 MAX_LINE_BYTES: Final = 1 << 20
 CHUNK_BYTES: Final = 64 * 1024
 MAX_TAIL_LINES: Final = 100_000
+LOOK_BACK_BYTES: Final = 16 << 20
+POLL_BYTES: Final = 2 * LOOK_BACK_BYTES
+"""What one look reads at most; the next goes on from there."""
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LINGER_LOOKS: Final = 20  # looks at a renamed file after its end, for writers that have not reopened yet
 
 
-def tail(path: str, lines: int, *, dir_fd: int | None = None) -> list[str]:
-    """The last `lines` lines (at most MAX_TAIL_LINES), undecodable bytes replaced. Raises OSError.
-
-    With `dir_fd` the path is a single name in that directory.
-    """
-    fd = _opened(path, dir_fd)
-    try:
-        offset = _start_of_tail(fd, min(lines, MAX_TAIL_LINES))
-        data = bytearray()
-        while chunk := os.pread(fd, CHUNK_BYTES, offset):
-            data += chunk
-            offset += len(chunk)
-    finally:
-        os.close(fd)
-    return _texts(bytes(data))[-lines:] if lines > 0 else []
-
-
-def _opened(path: str, dir_fd: int | None = None) -> int:
+def opened(path: str, dir_fd: int | None = None) -> int:
     """A descriptor to read a log. Raises OSError for anything but a regular file with one name."""
     fd = open_file(path, _READ) if dir_fd is None else os.open(path, _READ, dir_fd=dir_fd)
     found = os.fstat(fd)
@@ -51,19 +37,10 @@ def _opened(path: str, dir_fd: int | None = None) -> int:
     return fd
 
 
-def _texts(data: bytes) -> list[str]:
-    return [
-        line.decode("utf-8", "replace")
-        for line in data.removesuffix(b"\n").split(b"\n")
-        if line and marks.read_mark(line) is None
-    ]
-
-
-def _start_of_tail(fd: int, lines: int) -> int:
-    """The offset from which at least `lines` whole lines follow, looking back no further than 64 MiB."""
-    size = os.fstat(fd).st_size
-    floor = max(0, size - (64 << 20))
-    offset, found = size, 0
+def start_of_tail(fd: int, end: int, lines: int, look_back_bytes: int) -> int:
+    """The offset from which at least `lines` whole lines follow before `end`, or so many bytes back."""
+    floor = max(0, end - look_back_bytes)
+    offset, found = end, 0
     while offset > floor:
         start = max(floor, offset - CHUNK_BYTES)
         found += os.pread(fd, offset - start, start).count(b"\n")
@@ -87,7 +64,8 @@ class Follower:
         self._lingered = 0
         self.first: list[bytes] = []
         if self._open():
-            self._offset = _start_of_tail(self._fd, min(lines, MAX_TAIL_LINES))
+            end = os.fstat(self._fd).st_size
+            self._offset = start_of_tail(self._fd, end, min(lines, MAX_TAIL_LINES), LOOK_BACK_BYTES)
             found = list(self._read())
             self.first = found[-lines:] if lines else []
 
@@ -115,7 +93,7 @@ class Follower:
 
     def _open(self) -> bool:
         try:
-            self._fd = _opened(self._path)
+            self._fd = opened(self._path)
         except FileNotFoundError:
             return False
         self._offset = 0
@@ -127,7 +105,7 @@ class Follower:
 
     def _renamed(self) -> bool:
         try:
-            fd = _opened(self._path)
+            fd = opened(self._path)
             there = os.fstat(fd)
             os.close(fd)
         except OSError:
@@ -146,7 +124,8 @@ class Follower:
 
     def _read(self) -> Iterator[bytes]:
         self._shift()
-        while True:
+        left = POLL_BYTES
+        while left > 0:
             chunk = os.pread(self._fd, CHUNK_BYTES, self._offset)
             if not chunk:
                 return
@@ -155,6 +134,7 @@ class Follower:
                 self._shift()
                 continue
             self._offset += len(chunk)
+            left -= len(chunk)
             *lines, self._held = (self._held + chunk).split(b"\n")
             for line in lines:
                 if line and marks.read_mark(line) is None:

@@ -20,7 +20,7 @@ from .. import processes
 from ..clock import Clock
 from ..config import Config
 from ..errors import NotKnown, Refused
-from . import errand, follow, kernel
+from . import errand, kernel
 from .files import Files
 from .glance import glance
 from .logdir import live_names, look, open_log_directory
@@ -31,6 +31,7 @@ from .quota import Margin
 from .rotate import LogSet, RotationOutcome, Rotator
 from .settings import KEPT_BY_RETENTION, OWN_LOGS, log_sets, margin, rules
 from .sweep import Orders
+from .tail import Tail, tail
 from .trusted import Trust
 from .trusted import look as look_at_clocks
 from .units import Keep
@@ -232,12 +233,12 @@ class Upkeep:
                     if wanted not in (known, known.removesuffix(".log"), path):
                         continue
                     try:
-                        found = follow.tail(known, min(lines, MAX_LINES), dir_fd=fd)
-                        return {"name": known, "path": path, "lines": found}
+                        found = tail(known, min(lines, MAX_LINES), dir_fd=fd)
                     except FileNotFoundError:
-                        return {"name": known, "path": path, "lines": []}
+                        found = Tail([])
                     except OSError as e:
                         raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
+                    return {"name": known, "path": path, "lines": found.lines, "truncated": found.truncated}
         raise NotKnown(f"cannot show {name[:255]!r}: no log of that name; GET /v1/logs names them")
 
     @contextmanager

@@ -244,6 +244,12 @@ def test_an_operator_of_this_machine_is_asked_for_nothing(browser: Open) -> None
         assert not [e for e in page.all("header button") if e.is_displayed()]
 
 
+def test_lines_that_did_not_fit_are_not_missed_in_silence(panel: RunningPanel, browser: Open) -> None:
+    panel.desk.log_truncated = True
+    page = opened(browser, panel)
+    page.reads("#logs", "What does not fit into one answer is left out")
+
+
 def test_speaks_chinese_to_a_chinese_browser(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel, lang="zh-CN")
     page.reads("#service", "工作进程", "就绪", "重启")

@@ -41,6 +41,7 @@ class FakeDesk:
         self.asked_history = 0
         self.hour: Json = {"interval_seconds": 10, "times": [], "series": {}}
         self.space: Json = {"classes": [], "disks": [], "deleted_open": []}
+        self.log_truncated = False
         self.log_lines: dict[str, list[str]] = {}
         self.swept: Json = {"removed": {"files": 0, "bytes": 0}, "classes": [], "listed": [], "trouble": []}
         self.rotated: Json = {"steps": [], "trouble": []}
@@ -91,7 +92,8 @@ class FakeDesk:
         return {"logs": found}
 
     async def log(self, name: str, lines: int) -> Json:
-        return {"name": name, "path": f"/var/log/{name}", "lines": self.log_lines.get(name, [])[-lines:]}
+        found = self.log_lines.get(name, [])[-lines:]
+        return {"name": name, "path": f"/var/log/{name}", "lines": found, "truncated": self.log_truncated}
 
     async def sweep(self, dry_run: bool) -> Json:
         self.wishes.append(("sweep", dry_run))

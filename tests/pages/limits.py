@@ -15,7 +15,7 @@ from modelward.daemon.panel import attempts, feed, links, peers, sessions, token
 from modelward.daemon.panel import server as panel
 from modelward.daemon.sections import Config
 from modelward.daemon.units import show_duration, show_size
-from modelward.daemon.upkeep import collapse, follow, logdir, pieces, rotate, sweeper, walk
+from modelward.daemon.upkeep import collapse, follow, logdir, pieces, rotate, sweeper, tail, walk
 from modelward.daemon.workers import backoff, channel, listening, staffing
 from modelward.worker import audio, connection, logs, process, protocol
 from modelward.worker.http import tensors, upload
@@ -125,6 +125,12 @@ def _upkeep() -> Iterable[Row]:
     yield "entries of a log directory", f"{logdir.MAX_ENTRIES:,}", "the others are not looked at"
     yield "line of our own logs", _bytes(logs.LINE_BYTES), "shortened"
     yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
+    yield "how far `modelward logs -n` looks back", _bytes(follow.LOOK_BACK_BYTES), "older lines are not shown"
+    yield (
+        "log lines of one admin answer",
+        f"{_bytes(tail.ANSWER_BYTES)}, of one {_bytes(tail.LINE_BYTES)}",
+        "cut, and that is said",
+    )
     yield "free space below which the disk counts as full for logs", _bytes(rotate.FULL_BYTES), "oldest archive dropped"
     yield "rotations by hand of a file in one period", str(pieces.MAX_PIECES), "the file is left as it is"
     yield "step of a collapse", _bytes(collapse.CHUNK_BYTES), "copied piece by piece"

@@ -46,6 +46,7 @@ export function logs() {
   const problem = h('p', { class: 'quiet', role: 'status' });
   const output = h('ol', { class: 'log', tabindex: '0', 'aria-label': t('logs.title') });
   let loaded = [];
+  let truncated = false;
 
   function show() {
     const wanted = search.value.trim().toLowerCase();
@@ -55,7 +56,7 @@ export function logs() {
       return h('li', { 'data-level': level || null, title: line.length < 2000 ? line : null },
         time && h('time', { datetime: time }, f.clock(time, { fractions: true })), level && h('span', { class: 'level' }, level), h('span', {}, highlighted(text, wanted)));
     }));
-    say(problem, wanted ? t('logs.found', { count: f.count(shown.length), total: f.count(loaded.length) }) : loaded.length ? '' : t('logs.empty'));
+    say(problem, wanted ? t('logs.found', { count: f.count(shown.length), total: f.count(loaded.length) }) : !loaded.length ? t('logs.empty') : truncated ? t('logs.truncated') : '');
     if (follow.checked) output.scrollTop = output.scrollHeight;
   }
 
@@ -69,6 +70,7 @@ export function logs() {
     const found = answer.data.lines ?? [];
     if (found.length === loaded.length && found.at(-1) === loaded.at(-1) && found[0] === loaded[0]) return;
     loaded = found;
+    truncated = answer.data.truncated === true;
     show();
   }
 
