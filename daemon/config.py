@@ -152,7 +152,8 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "workers": {
         "count": "live", "memory": "live", "listen": "daemon restart", "threads": "worker restart",
         "providers": "worker restart", "token_file": "worker restart", "drain": "worker restart",
-        "queue": "worker restart", "max_upload": "worker restart", "max_audio": "worker restart",
+        "queue": "worker restart", "max_upload": "worker restart", "min_upload_rate": "worker restart",
+        "max_audio": "worker restart",
         "request_timeout": "worker restart",
     },
     "control": dict.fromkeys(Control.model_fields, "daemon restart"),

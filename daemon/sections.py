@@ -154,6 +154,10 @@ class Workers(Section):
         default=64, description="Waiting requests in a worker; beyond: 503 with Retry-After."
     )
     max_upload: Annotated[int, size(_KIB)] = Field(default=64 * _MIB, description="One request's body.")
+    min_upload_rate: Annotated[int, size(1, zero=True)] = Field(
+        default=10 * _KIB,
+        description="Bytes a second, over ten seconds; an upload that is slower is ended with 408; 0: no limit.",
+    )
     max_audio: Annotated[float, duration(1, DAY)] = Field(default=HOUR, description="One clip's length.")
     request_timeout: Annotated[float, duration(1, DAY)] = Field(
         default=300.0,

@@ -310,6 +310,7 @@ class Supervisor:
             providers=workers.providers,
             queue=workers.queue,
             max_upload_bytes=workers.max_upload,
+            min_upload_rate=workers.min_upload_rate,
             max_audio_seconds=workers.max_audio,
             request_timeout_seconds=workers.request_timeout,
             drain_seconds=workers.drain,

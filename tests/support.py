@@ -1,8 +1,4 @@
-"""What many tests need: waiting for a condition without sleeping blindly.
-
-Every wait of the tests has one limit, `PATIENCE_SECONDS`. Only a hang reaches it: no promise is about this time, and a
-slow or busy machine stays far below it.
-"""
+"""What many tests need: waiting for a condition without sleeping blindly."""
 
 from __future__ import annotations
 
@@ -15,11 +11,8 @@ import psutil
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 300.0
-"""After this long a wait counts as a hang. pytest's own `timeout` (pyproject.toml) is longer."""
 
-
-def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
     """The first true answer of `condition`; fails the test when none comes within `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.005
     while True:
@@ -32,7 +25,7 @@ def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
         pause = min(0.05, pause * 1.25)  # what takes long is asked for less often
 
 
-async def soon(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+async def soon(condition: Callable[[], T], seconds: float = 10.0) -> T:
     """As `eventually`, on the event loop, which goes on meanwhile."""
     deadline = time.monotonic() + seconds
     while True:

@@ -22,13 +22,18 @@ from .framing import Framed
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of a connection. Sizes in bytes; no zero means "none" here."""
+    """Bounds of a connection. Sizes in bytes; no zero means "none" here.
+
+    A client that reads an answer slower than `read_rate` bytes a second for `look_seconds` is cut off.
+    """
 
     connections: int = 1024
     head_bytes: int = 32 * 1024
     head_seconds: float = 10.0
     keep_alive_seconds: int = 75
     unread_seconds: int = 60
+    look_seconds: float = 10.0
+    read_rate: int = 4 * 1024
 
 
 class TooLarge(Exception):
@@ -52,6 +57,8 @@ class Connection(Framed):
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self.quiet_since = loop.time()
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._unread = (0.0, 0)  # since when, and how much it was then
 
     # transport
 
@@ -61,8 +68,21 @@ class Connection(Framed):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._all_read()
         super().connection_lost(exc)
         self._lost()
+
+    def pause_writing(self) -> None:
+        """More of an answer waits than the connection should hold."""
+        super().pause_writing()
+        self._unread = self.loop.time(), self.unread_bytes
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(self._limits.look_seconds, self._look_at_unread)
+
+    def resume_writing(self) -> None:
+        """Most of it was read."""
+        self._all_read()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self.idle:
@@ -95,6 +115,45 @@ class Connection(Framed):
         self._head_bytes += amount
         if self._head_bytes > self._limits.head_bytes:
             raise TooLarge
+
+    # what the client does not read
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of answers that wait in this process."""
+        return self.transport.get_write_buffer_size()
+
+    @property
+    def unread_seconds(self) -> float:
+        """For how long an answer has been waiting."""
+        return self.loop.time() - self._unread[0] if self._unread_timer is not None else 0.0
+
+    @property
+    def read_rate(self) -> float:
+        """Bytes a second that the client read of it meanwhile."""
+        return (self._unread[1] - self.unread_bytes) / max(self.unread_seconds, 1e-3)
+
+    def cut(self) -> None:
+        """Ends the connection at once; what is unread is dropped."""
+        self._all_read()
+        self.transport.abort()
+
+    def _all_read(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _look_at_unread(self) -> None:
+        if self.read_rate < self._limits.read_rate:
+            self.cut()
+            return
+        self._unread = self.loop.time(), self.unread_bytes
+        self._unread_timer = self.loop.call_later(self._limits.look_seconds, self._look_at_unread)
 
     # what waits for whom
 
@@ -145,7 +204,7 @@ class Connection(Framed):
 
     def refuse(self, status: int) -> None:
         """As `Framed`, and reports it."""
-        self._refused(self.client[0] if self.client else "", status)
+        self._refused(self.peer, status)
         super().refuse(status)
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 from typing import Final
 
+from .answers import Answers
 from .connection import Limits
 from .control import Control
 from .counters import Counters
@@ -24,9 +25,11 @@ from .logs import Logs
 from .memory import Resident
 from .models import Load
 from .protocol import SLOT_FILES, WorkerSettings
+from .refusing import Refusing
 from .serve import Front
 from .service import Service
 from .slots import Slots
+from .uploads import Uploads
 from .work import Run, Work
 
 SPARE_DESCRIPTORS: Final = 64
@@ -34,6 +37,8 @@ MOST_DESCRIPTORS: Final = 4096
 LAST_WORDS_SECONDS: Final = 0.5
 SAMPLE_BYTES: Final = 16000 * 4  # a second of decoded audio
 UPLOADS_AT_ONCE: Final = 4  # of the largest size
+UNREAD_AT_ONCE: Final = 4  # answers that nobody reads, of the largest upload's size
+SURPLUS_UPLOADS: Final = 16  # uploads that last, besides as many as may wait
 CLIPS_AT_ONCE: Final = 2  # of the greatest length, decoded
 
 
@@ -53,13 +58,20 @@ class Process:
         )
         self._work = Work(
             queue=settings.queue,
-            upload_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,
             audio_bytes=int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
             slots=_slots(settings.slots, logs),
             ran=self._ran,
         )
         gate = Gate(settings.token_file, logs.events)
-        self._counters.refusing = gate.problem
+        self._uploads = Uploads(
+            places=settings.queue + SURPLUS_UPLOADS,
+            most_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,
+            least_rate=settings.min_upload_rate,
+            monotonic=asyncio.get_running_loop().time,
+        )
+        refusing = Refusing(gate.problem, lambda: self._front.refusing())
+        self._counters.refusing = refusing.because
+        answers = Answers(UNREAD_AT_ONCE * settings.max_upload_bytes, lambda: self._front.connections)
         service = Service(
             settings=settings,
             engine=self._engine,
@@ -68,6 +80,9 @@ class Process:
             logs=logs,
             gate=gate,
             draining=lambda: self._front.draining,
+            uploads=self._uploads,
+            answers=answers,
+            refusing=refusing,
         )
         self._front = Front(
             build_app(service),
@@ -76,6 +91,7 @@ class Process:
             busy=lambda: self._work.load,
             able=lambda: self._engine.current is not None,
             refused=logs.refused,
+            make_room=lambda: answers.make_room() or self._uploads.end_slowest(),
             limits=Limits(connections=_connections()),
         )
         self._control = Control(

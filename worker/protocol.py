@@ -168,6 +168,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     queue: int = 64
     max_upload_bytes: int = 64 << 20
+    min_upload_rate: int = 10 << 10
     max_audio_seconds: float = 3600.0
     request_timeout_seconds: float = 300.0
     drain_seconds: float = 30.0

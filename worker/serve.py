@@ -26,6 +26,7 @@ UNABLE_SECONDS: Final = 0.25  # a worker without a model is the last to take a c
 TAKEN_AT_ONCE: Final = 16
 LAST_TAKEN: Final = 256  # of the backlog, when this worker leaves
 NO_DESCRIPTOR_SECONDS: Final = 0.25
+REFUSING_SECONDS: Final = 5.0
 IDLE_GRACE_SECONDS: Final = 1.0
 DRAIN_LOOK_SECONDS: Final = 0.02
 EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -35,7 +36,7 @@ class Front:
     """The worker's side of the port. All methods belong to the event loop.
 
     `busy` says how many requests are in work, `able` whether there is a model to answer with; `refused` is told of what
-    never became a request.
+    never became a request. `make_room` ends a request that costs its client nothing, False where there is none.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Front:
         busy: Callable[[], int] = lambda: 0,
         able: Callable[[], bool] = lambda: True,
         refused: Callable[[str, int], None] = lambda client, status: None,
+        make_room: Callable[[], bool] = lambda: False,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.draining = False
@@ -54,6 +56,7 @@ class Front:
         self._config = server_config(app, limits)
         self._listener: socket.socket | None = listener
         self._limits, self._busy, self._able, self._refused, self._log = limits, busy, able, refused, log
+        self._make_room = make_room
         self._loop = asyncio.get_running_loop()
         self._taking = False
         self._pause: asyncio.TimerHandle | None = None
@@ -61,6 +64,12 @@ class Front:
         self._joining: set[asyncio.Task[Any]] = set()
         self._held = 0
         self._starved = False
+        self._full_since: float | None = None
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Those that are open."""
+        return self._open_connections()
 
     @property
     def listener(self) -> socket.socket | None:
@@ -109,8 +118,8 @@ class Front:
         """Accepts up to `most` connections. False when it has to pause."""
         assert self._listener is not None
         for _ in range(most):
-            if self._held >= self._limits.connections and not self._quiet():
-                self._later(NO_DESCRIPTOR_SECONDS)
+            if self._held >= self._limits.connections and not (self._quiet() or self._make_room()):
+                self._full()
                 return False
             try:
                 connection, _address = self._listener.accept()
@@ -121,14 +130,27 @@ class Front:
                     return True  # ECONNABORTED and its like: that client is gone, the next one is not
                 self._exhausted(e)
                 return False
-            self._starved = False
+            self._starved, self._full_since = False, None
             self._last_taken = self._loop.time()
             self._join(connection)
             if self._held > self._limits.connections:
                 self._shed()
         return True
 
+    def _full(self) -> None:
+        if self._full_since is None:
+            self._full_since = self._loop.time()
+        self._later(NO_DESCRIPTOR_SECONDS)
+
+    def refusing(self) -> str:
+        """Why a new connection would not be taken, once that lasts; "" otherwise."""
+        if self._full_since is None or self._loop.time() - self._full_since < REFUSING_SECONDS:
+            return ""
+        return f"all {self._limits.connections} connections are taken"
+
     def _exhausted(self, e: OSError) -> None:
+        if self._full_since is None:
+            self._full_since = self._loop.time()
         if not self._starved:
             self._log.error("cannot accept connections: " + (e.strerror or str(e)) + "; trying again")
         self._starved = True
@@ -141,9 +163,11 @@ class Front:
         return sorted(silent, key=lambda c: c.quiet_since)
 
     def _shed(self) -> None:
-        """Closes the connection that has been silent longest."""
+        """Closes the connection that has been silent longest; what its client has not read by now is dropped."""
         for connection in self._quiet():
             if connection.close_if_idle():
+                if connection.unread_bytes:
+                    connection.cut()
                 return
 
     def _join(self, connection: socket.socket) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .answers import Answers
 from .counters import Counters
 from .engine import Engine
 from .http.auth import Gate
 from .logs import Logs
 from .protocol import WorkerSettings
+from .refusing import Refusing
+from .uploads import Uploads
 from .work import Work
 
 
@@ -27,3 +30,6 @@ class Service:
     logs: Logs
     gate: Gate
     draining: Callable[[], bool]
+    uploads: Uploads
+    answers: Answers
+    refusing: Refusing

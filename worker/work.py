@@ -1,8 +1,7 @@
 """Runs models off the event loop, first come first served piece by piece, as many at once as there are slots for.
 
 A request has one job in the line at any time; a clip of many pieces queues anew for each, so short requests pass
-between them. Decides who is let in. Invariant: requests admitted, bytes of uploads and bytes of decoded audio are all
-bounded.
+between them. Decides who is let in. Invariant: requests admitted and bytes of decoded audio are bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from .idle import free_processors
 from .lanes import Lanes
@@ -21,6 +20,10 @@ from .slots import NO_SLOT, Slots
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+EXPECTING: Final = 256
+"""Requests that wait for a model that is on its way."""
 
 
 class Busy(Exception):
@@ -44,17 +47,15 @@ class Run:
 class Work:
     """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
 
-    `queue`: requests that may wait besides the one in work. `upload_bytes`: of all requests together.
-    `audio_bytes`: decoded samples above which no further clip is decoded. `slots`: for running the model and for
-    decoding, shared with other workers or not. `ran` hears of each inference that ended;
-    `free_processors` says how many threads would have a processor each.
+    `queue`: requests that may wait besides the one in work. `audio_bytes`: decoded samples above which no further clip
+    is decoded. `slots`: for running the model and for decoding, shared with other workers or not. `ran` hears of each
+    inference that ended; `free_processors` says how many threads would have a processor each.
     """
 
     def __init__(
         self,
         *,
         queue: int,
-        upload_bytes: int,
         audio_bytes: int,
         slots: tuple[Slots, Slots] | None = None,
         ran: Callable[[Run], None] = lambda run: None,
@@ -63,8 +64,8 @@ class Work:
         self.load = 0
         self.running: set[asyncio.Task[Any]] = set()
         self._queue = queue
-        self._upload_bytes, self._uploading = upload_bytes, 0
         self._audio_bytes, self._held = audio_bytes, 0
+        self._expecting = 0
         self._less = asyncio.Event()
         self.slots, self._decoders = slots or (Slots(), Slots())
         self._ran, self._free_processors = ran, free_processors
@@ -87,21 +88,15 @@ class Work:
             self.load -= 1
 
     @contextmanager
-    def upload(self) -> Iterator[Callable[[int], None]]:
-        """Counts the bytes of one upload while they are held; the given function raises Busy above the limit of all."""
-        mine = 0
-
-        def count(amount: int) -> None:
-            nonlocal mine
-            if self._uploading + amount > self._upload_bytes:
-                raise Busy(f"cannot take the upload: {self._uploading} bytes of uploads are in work already")
-            mine += amount
-            self._uploading += amount
-
+    def expecting(self) -> Iterator[None]:
+        """A request that waits for a model that is on its way. Raises Busy when too many do."""
+        if self._expecting >= EXPECTING:
+            raise Busy(f"cannot take the request: {self._expecting} wait for a model already")
+        self._expecting += 1
         try:
-            yield count
+            yield
         finally:
-            self._uploading -= mine
+            self._expecting -= 1
 
     @contextmanager
     def holding(self, audio_bytes: int) -> Iterator[None]:

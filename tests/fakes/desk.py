@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import PATIENCE_SECONDS
-
 from modelward.daemon.api.app import application
 from modelward.daemon.api.events import Hub
 from modelward.daemon.clock import SystemClock
@@ -178,7 +176,7 @@ class RunningPanel:
         sent = {"Host": f"{self.host}:{self.port}", **self.default_headers}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_SECONDS)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=15)
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             if data is not None:
@@ -194,7 +192,7 @@ class RunningPanel:
         """A new link that logs one browser in."""
         made: Future[str] = Future()
         self.loop.call_soon_threadsafe(lambda: made.set_result(str(self.server.link()["url"])))
-        return made.result(PATIENCE_SECONDS)
+        return made.result(15)
 
     def tell(self, event: str, data: Json) -> None:
         """The daemon tells an event."""
@@ -227,10 +225,9 @@ def running_panel(
         hub.close()
         _wait(loop, server.close())
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE_SECONDS)
-        assert not thread.is_alive(), "the panel's loop does not end"
+        thread.join(10)
         loop.close()
 
 
 def _wait(loop: asyncio.AbstractEventLoop, work: Any) -> None:
-    asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE_SECONDS)
+    asyncio.run_coroutine_threadsafe(work, loop).result(20)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support import PATIENCE_SECONDS
-
 
 @dataclass(frozen=True)
 class Reply:
@@ -84,7 +82,7 @@ def fake_receiver(*script: Reply) -> Iterator[FakeReceiver]:
 def _answer(handler: BaseHTTPRequestHandler, fake: FakeReceiver, reply: Reply) -> None:
     handler.close_connection = True
     if reply.manner == "hang":
-        fake.over.wait(PATIENCE_SECONDS)
+        fake.over.wait(60)
         return
     if reply.manner == "rst":
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -17,7 +17,7 @@ from modelward.daemon.sections import Config
 from modelward.daemon.units import show_duration, show_size
 from modelward.daemon.upkeep import collapse, follow, logdir, pieces, rotate, sweeper, tail, walk
 from modelward.daemon.workers import backoff, channel, listening, staffing
-from modelward.worker import audio, connection, logs, process, protocol
+from modelward.worker import audio, connection, logs, process, protocol, uploads, work
 from modelward.worker.http import tensors, upload
 from modelward.worker.sensevoice import segments
 from modelward.worker.validate import golden, graph, layout, sums
@@ -44,7 +44,17 @@ def _requests() -> Iterable[Row]:
     yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
     yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
     yield "decoded audio in a worker", f"{process.CLIPS_AT_ONCE} times `workers.max_audio`", "further clips wait"
+    yield "uploads that last longer than a second", f"`workers.queue` and {process.SURPLUS_UPLOADS}", "the slowest: 408"
+    yield "uploads at once", str(uploads.AT_ONCE), "the slowest: 408"
+    yield "an upload while a limit is reached", f"{_bytes(uploads.SLOW_RATE)}/s, or half of all for a client", "408"
+    yield "an upload", f"{_bytes(w.min_upload_rate)}/s (`workers.min_upload_rate`)", "408"
     yield "silence of a client while it uploads", _time(upload.SILENT_SECONDS), "408"
+    yield "requests that wait for a model that is on its way", str(work.EXPECTING), "503 with Retry-After"
+    yield (
+        "large answers that are not read, in a worker",
+        f"{process.UNREAD_AT_ONCE} times `workers.max_upload`, half for a client",
+        "503; a connection that hardly reads is cut off",
+    )
     yield "length of a clip", f"{_time(w.max_audio)} (`workers.max_audio`)", "413"
     yield "sample rate, channels", f"{audio.MAX_RATE} Hz, {audio.MAX_CHANNELS}", "400, 415"
     yield "one piece of a clip that the model hears at once", _time(segments.MAX_PIECE_SECONDS), "cut at a pause"
@@ -54,7 +64,11 @@ def _requests() -> Iterable[Row]:
     yield "connections that wait at the port", str(listening.BACKLOG), "the kernel makes clients wait"
     yield "head of a request", f"{_bytes(door.head_bytes)}, {_time(door.head_seconds)}", "431, 408"
     yield "idle connection", _time(door.keep_alive_seconds), "closed"
-    yield "client that does not read its answer", _time(door.unread_seconds), "closed"
+    yield (
+        "client that does not read its answer",
+        f"{_bytes(door.read_rate)}/s over {_time(door.look_seconds)}; {_time(door.unread_seconds)} without a word",
+        "closed",
+    )
     yield "JSON of a tensor request", _bytes(tensors.MAX_JSON_BYTES), "413"
     yield "numbers of a tensor in JSON", f"{tensors.MAX_JSON_NUMBERS:,}", "400: binary data has no such limit"
     yield "tensors of a request", f"{tensors.TENSORS}, of rank {tensors.RANK} at most", "400"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import House, clip, free_port
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import eventually
 from tests.versions import good_version
 
 from modelward.worker.attach import attach
@@ -38,9 +38,7 @@ def test_the_flask_example_is_reloaded_with_the_others_and_loses_no_request(hous
 
     def ask() -> tuple[str, str]:
         url = f"http://127.0.0.1:{port}/recognize"
-        with urllib.request.urlopen(
-            urllib.request.Request(url, clip(), method="POST"), timeout=PATIENCE_SECONDS
-        ) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, clip(), method="POST"), timeout=30) as answer:
             text = answer.read().decode()
             return ("digits" if "5551234" in text else "words" if "five" in text else "?"), text
 
@@ -51,18 +49,18 @@ def test_the_flask_example_is_reloaded_with_the_others_and_loses_no_request(hous
             return False
 
     try:
-        eventually(up)
+        eventually(up, 60)
         assert _attached(house)["name"] == "flask"
         assert _attached(house)["serving"] == "dtmf-v1.0"
         good_version(house.models, "dtmf-v1.1", words=True)
         seen = []
-        eventually(lambda: seen.append(ask()[0]) or seen[-1] == "words")
+        eventually(lambda: seen.append(ask()[0]) or seen[-1] == "words", 60)
         assert set(seen) == {"digits", "words"}
         house.await_serving("dtmf-v1.1")
-        assert eventually(lambda: _attached(house)["requests"])
+        assert eventually(lambda: _attached(house)["requests"], 20)
     finally:
         flask.terminate()
-        flask.wait(PATIENCE_SECONDS)
+        flask.wait(10)
     eventually(lambda: not _attached(house))
     assert house.serves("dtmf-v1.1")
 
@@ -76,7 +74,7 @@ def test_a_program_that_refuses_a_version_keeps_it_from_everybody(house: House) 
 
     ward = attach(load, name="picky", socket=_socket(house))
     try:
-        assert ward.wait(PATIENCE_SECONDS)
+        assert ward.wait(20)
         eventually(lambda: _attached(house).get("serving") == "dtmf-v1.0")
         good_version(house.models, "dtmf-v1.1", words=True)
         refused = house.await_state("dtmf-v1.1", "rejected")
@@ -94,9 +92,9 @@ def test_a_program_that_holds_one_model_at_a_time_loads_at_the_swap(house: House
         lambda artifact, version: loaded.append(version) or version, name="small", socket=_socket(house), aside=False
     )
     try:
-        assert ward.wait(PATIENCE_SECONDS)
+        assert ward.wait(20)
         good_version(house.models, "dtmf-v1.1", words=True)
-        eventually(lambda: ward.version == "dtmf-v1.1")
+        eventually(lambda: ward.version == "dtmf-v1.1", 60)
         assert loaded == ["dtmf-v1.0", "dtmf-v1.1"]
         with ward.request() as model:
             assert model == "dtmf-v1.1"
@@ -109,11 +107,11 @@ def test_it_serves_on_while_the_daemon_is_away_and_does_not_reload_when_it_retur
     loaded: list[str] = []
     ward = attach(lambda artifact, version: loaded.append(version) or version, name="loyal", socket=_socket(house))
     try:
-        assert ward.wait(PATIENCE_SECONDS)
+        assert ward.wait(20)
         house.kill()
         assert ward.version == "dtmf-v1.0"
         house.start()
-        eventually(lambda: _attached(house).get("serving") == "dtmf-v1.0")
+        eventually(lambda: _attached(house).get("serving") == "dtmf-v1.0", 30)
         assert loaded == ["dtmf-v1.0"]
     finally:
         ward.close()

@@ -13,7 +13,7 @@ from tests.system.conftest import Build
 from tests.system.marks import mark
 from tests.versions import masked_version
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 OLD = "dtmf-v1.0"
 
@@ -45,10 +45,10 @@ def _answers(house: House) -> None:
 @pytest.fixture(scope="module", params=["exact", "fast"])
 def town(request: pytest.FixtureRequest, build_shared: Build) -> House:
     """A house that serves a version with eight-bit weights, compiled: its form is faster by far on any machine."""
-    house = build_shared(validation={"compile": request.param})
+    house = build_shared(validation={"timeout": 90, "golden": "", "compile": request.param})
     masked_version(house.models, OLD)
     house.start()
-    house.await_serving(OLD)
+    house.await_serving(OLD, 120)
     assert _described(house)["form"] != "plain", house.version(OLD)["compiled"]
     return house
 
@@ -71,7 +71,7 @@ def test_a_form_made_for_another_machine_is_not_used_and_that_is_said(town: Hous
     try:
         lines = len(town.events())
         town.start()
-        town.await_serving(OLD)
+        town.await_serving(OLD, 60)
         assert _mapped(town) == set()
         said = [e["event"] for e in town.events()[lines:] if "compiled for another" in e["event"]]
         assert said
@@ -81,7 +81,7 @@ def test_a_form_made_for_another_machine_is_not_used_and_that_is_said(town: Hous
         town.stop()
         description.write_bytes(was)
         town.start()
-        town.await_serving(OLD)
+        town.await_serving(OLD, 60)
     assert _mapped(town)
 
 
@@ -90,7 +90,7 @@ def test_a_torn_form_is_made_again_and_nobody_loads_it_before(town: House) -> No
     town.stop()  # nobody maps it now
     os.truncate(torn, torn.stat().st_size // 2)
     town.start()
-    town.await_serving(OLD)
+    town.await_serving(OLD, 120)
     before = mark(town)
     assert before.history() == []
     kinds = [e["kind"] for e in town.history() if e["version"] == OLD]

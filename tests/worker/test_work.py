@@ -37,7 +37,6 @@ async def runs(model: Model, at_once: int, *, slots: int = 2, free: int = 9, oth
         mine, sibling = Slots(str(path)), Slots(str(path))
         work = Work(
             queue=9,
-            upload_bytes=1,
             audio_bytes=1,
             slots=(mine, Slots()),
             ran=heard.append,

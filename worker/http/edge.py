@@ -34,7 +34,7 @@ class Gone(Exception):
 
 @dataclass(eq=False)
 class Trace:
-    """What becomes known of a request on its way. `seconds`: from its last byte to its answer."""
+    """What becomes known of a request on its way. `seconds`: from its last byte to its answer. See also `Answer`."""
 
     request_id: str
     start: float = field(default_factory=time.perf_counter)
@@ -46,6 +46,8 @@ class Trace:
     sent_bytes: int = 0
     started: bool = False
     received: bool = False
+    client: str = ""
+    pending: int = 0
 
     def took(self, loaded: Loaded) -> None:
         """This version answers."""
@@ -70,7 +72,8 @@ class Edge:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        trace = scope[TRACE] = Trace(_request_id(headers))
+        trace = scope[TRACE] = Trace(_request_id(headers), client=scope["client"][0] if scope.get("client") else "")
+        self._service.answers.open.add(trace)
         trace.received = not ("content-length" in headers or "transfer-encoding" in headers)
         inward, outward = self._receiving(trace, receive), self._sending(trace, send)
         try:
@@ -87,6 +90,7 @@ class Edge:
                 problem = ApiError(500, "cannot answer: the service failed; it goes on serving", "internal_error")
                 await error_response(problem, scope["path"])(scope, inward, outward)
         finally:
+            self._service.answers.open.discard(trace)
             self._finish(scope, headers, trace)
 
     def _receiving(self, trace: Trace, receive: Receive) -> Receive:
@@ -112,6 +116,8 @@ class Edge:
             elif message["type"] == "http.response.body":
                 trace.sent_bytes += len(message.get("body", b""))
             await send(message)
+            if message["type"] == "http.response.body":
+                trace.pending = 0  # it is the connection's now
 
         return outward
 
@@ -138,7 +144,7 @@ class Edge:
             bytes=trace.sent_bytes,
             version=trace.version,
             request=trace.request_id,
-            client=scope["client"][0] if scope.get("client") else "",
+            client=trace.client,
             agent=headers.get("user-agent", "")[:AGENT_CHARS],
         )
 

@@ -27,6 +27,11 @@ class ApiError(Exception):
             self.headers.setdefault("retry-after", "1")
 
 
+def too_slow(because: Exception | str) -> ApiError:
+    """An upload that was ended before it was whole; the rest of it is not waited for."""
+    return ApiError(408, str(because), "upload_too_slow", {"connection": "close"})
+
+
 def error_body(message: str, kind: str, code: str, **more: str | None) -> bytes:
     """The JSON of an error."""
     return _json({"error": {"message": message, "type": kind, "code": code, **more}})

@@ -17,9 +17,11 @@ from starlette.requests import Request
 from ..engine import NoModel
 from ..models import Loaded
 from ..service import Service
+from ..uploads import Full, TooSlow
 from ..work import Busy
+from .client import client_of
 from .edge import Gone, trace_of
-from .errors import ApiError
+from .errors import ApiError, too_slow
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -46,18 +48,22 @@ async def run_model(
         await _available(service, deadline)
         service.engine.take()
         service.work.check()
-        with service.work.upload() as count:
-            body = await read(count)
+        with service.uploads.held(client_of(request)) as upload:
+            async with service.uploads.reading(upload) as count:
+                body = await read(count)
             return await _answer(request, verb, lambda loaded: job(body, loaded), deadline)
-    except Busy as e:
+    except (Busy, Full) as e:
+        service.refusing.refused(str(e))
         raise ApiError(503, str(e), "busy") from e
+    except TooSlow as e:
+        raise too_slow(e) from e
     except NoModel as e:
         raise ApiError(503, str(e), "no_model") from e
 
 
 async def _available(service: Service, deadline: float) -> None:
     """Waits for a version that is on its way, for as long as the request has."""
-    with suppress(TimeoutError):
+    with suppress(TimeoutError), service.work.expecting():
         async with asyncio.timeout(max(0.0, deadline - time.perf_counter())):
             await service.engine.available()
 
@@ -71,6 +77,7 @@ async def _answer(
     start = time.perf_counter()
     try:
         with service.work.admitted():
+            service.refusing.taken()
             loaded = service.engine.take()
             trace.took(loaded)
             return loaded, await _within(request, service, verb, job(loaded), deadline)

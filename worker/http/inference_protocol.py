@@ -14,6 +14,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..answers import Unread
 from ..models import Loaded
 from ..naming import answers_to, is_version_of, split_name
 from ..service import Service
@@ -22,7 +23,7 @@ from .edge import trace_of
 from .errors import ApiError
 from .inference import Count, run_model
 from .json import as_json
-from .tensors import Wanted, read_request, write_answer
+from .tensors import Wanted, check_size, known_bytes, read_request, write_answer
 from .upload import read_body
 
 EXTENSIONS: Final = ("model_repository", "model_configuration", "statistics", "binary_tensor_data")
@@ -54,7 +55,7 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """200 when requests should come here."""
     service: Service = request.app.state.service
-    good = service.engine.current is not None and not service.draining()
+    good = service.engine.current is not None and not service.draining() and not service.counters.refusing()
     return as_json({"ready": good}, 200 if good else 503, {} if good else {"retry-after": "1"})
 
 
@@ -147,7 +148,9 @@ async def _run(request: Request, service: Service, body: bytearray, loaded: Load
     options = model.options()
     try:
         with work.holding(wanted.bytes):
+            _allow(service, request, known_bytes(wanted, model.outputs))
             answers = await work.infer(lambda threads: model.infer(wanted.feeds, tuple(wanted.outputs), options))
+            _allow(service, request, sum(array.nbytes for array in answers))
             head = {
                 "model_name": model_name(loaded.version, _kind(request)),
                 "model_version": loaded.version,
@@ -162,6 +165,16 @@ async def _run(request: Request, service: Service, body: bytearray, loaded: Load
     if len(parts) == 1:
         return Response(parts[0], media_type="application/json")
     return Response(b"".join(parts), 200, {HEADER_LENGTH: str(len(parts[0]))}, "application/octet-stream")
+
+
+def _allow(service: Service, request: Request, size: int) -> None:
+    """An answer of so many bytes may be made. Raises ApiError 400 when it is too large, 503 when too much is unread."""
+    check_size(size)
+    try:
+        service.answers.allow(trace_of(request.scope), size)
+    except Unread as e:
+        service.refusing.refused(str(e))
+        raise ApiError(503, str(e), "busy") from e
 
 
 def unpack(data: bytes | bytearray, window: int, max_bytes: int) -> bytearray:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from ..service import Service
 from .auth import COOKIE
 from .sign_in import HTML, PROTECTED, asks_for_token
-from .upload import read_body
+from .upload import read_small
 
 PREFIX: Final = "/static/"
 TYPES: Final = {
@@ -87,7 +87,7 @@ class _Sender:
 async def sign_in(request: Request) -> Response:
     """Takes the form's token into a cookie that only this page's own requests carry."""
     service: Service = request.app.state.service
-    data = bytes(await read_body(request, max_bytes=FORM_BYTES, seconds=FORM_SECONDS))
+    data = bytes(await read_small(request, max_bytes=FORM_BYTES, seconds=FORM_SECONDS))
     try:
         token = parse_qs(data.decode("ascii"), max_num_fields=4).get("token", [""])[0].strip()
     except (UnicodeDecodeError, ValueError):

@@ -18,7 +18,7 @@ from .daemon import Daemon, Reply, Unreachable
 from .errors import ApiError
 from .json import as_json
 from .reload import look_again
-from .upload import read_body
+from .upload import read_small
 
 BODY_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 30.0
@@ -115,7 +115,7 @@ async def _asked(request: Request) -> dict[str, Any]:
     """The body's JSON object; nothing at all is an empty one. Raises ApiError 400, 403."""
     service: Service = request.app.state.service
     service.gate.check_change(request.client.host if request.client else "", request.headers)
-    data = await read_body(request, max_bytes=BODY_BYTES, seconds=BODY_SECONDS)
+    data = await read_small(request, max_bytes=BODY_BYTES, seconds=BODY_SECONDS)
     try:
         asked = msgspec.json.decode(data or b"{}", type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:

@@ -93,14 +93,26 @@ def read_request(
     return Wanted(asked.id, feeds, _outputs(asked, outputs))
 
 
+def check_size(total: int) -> None:
+    """Raises ApiError 400 for an answer that would be too large."""
+    if total > MAX_ANSWER_BYTES:
+        raise _bad(f"the answer would have {total} bytes, at most {MAX_ANSWER_BYTES}; ask for fewer outputs or less")
+
+
+def known_bytes(wanted: Wanted, ports: Sequence[Port]) -> int:
+    """What the wanted outputs take at least, as far as the graph says before it runs."""
+    asked = [port for port in ports if port.name in wanted.outputs and port.datatype != BYTES]
+    known = [port for port in asked if min(port.shape, default=1) >= 0]
+    return sum(math.prod(port.shape) * np.dtype(DTYPES[port.datatype]).itemsize for port in known)
+
+
 def write_answer(head: dict[str, Any], wanted: Wanted, ports: Sequence[Port], answers: Sequence[Array]) -> list[bytes]:
     """The answer: its JSON, then the binary data, if any. `answers` are in the order of `wanted.outputs`.
 
     Raises ApiError 400 when it would be too large.
     """
     datatypes = {port.name: port.datatype for port in ports}
-    if (total := sum(array.nbytes for array in answers)) > MAX_ANSWER_BYTES:
-        raise _bad(f"the answer would have {total} bytes, at most {MAX_ANSWER_BYTES}; ask for fewer outputs or less")
+    check_size(sum(array.nbytes for array in answers))
     entries, binary = [], []
     for (name, as_binary), array in zip(wanted.outputs.items(), answers, strict=True):
         entry: dict[str, Any] = {"name": name, "datatype": datatypes[name], "shape": list(array.shape)}

@@ -16,8 +16,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from ..service import Service
+from ..uploads import Full, TooSlow
+from .client import client_of
 from .edge import Gone
-from .errors import ApiError
+from .errors import ApiError, too_slow
 
 PARTS: Final = 32
 FIELD_BYTES: Final = 4096
@@ -72,13 +75,26 @@ async def read_body(
         return await _read_raw(_announced(request, max_bytes, 0), count)
 
 
+async def read_small(request: Request, *, max_bytes: int, seconds: float) -> bytearray:
+    """The small body of a request that runs no model; it takes a place among the uploads. Errors as above, and 503."""
+    service: Service = request.app.state.service
+    try:
+        with service.uploads.held(client_of(request)) as upload:
+            async with service.uploads.reading(upload) as count:
+                return await read_body(request, max_bytes=max_bytes, seconds=seconds, count=count)
+    except Full as e:
+        raise ApiError(503, str(e), "busy") from e
+    except TooSlow as e:
+        raise too_slow(e) from e
+
+
 @asynccontextmanager
 async def _in_time(seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise ApiError(408, "cannot read the upload: it did not come in time", "upload_too_slow") from None
+        raise too_slow("cannot read the upload: it did not come in time") from None
 
 
 def _announced(request: Request, max_bytes: int, overhead_bytes: int) -> AsyncIterator[bytes]:

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-from tests.support import PATIENCE_SECONDS
 
+from modelward.worker.answers import Answers
 from modelward.worker.connection import Limits
 from modelward.worker.counters import Counters
 from modelward.worker.engine import Engine
@@ -22,8 +22,10 @@ from modelward.worker.http.auth import Gate
 from modelward.worker.logs import Logs
 from modelward.worker.models import Loaded
 from modelward.worker.protocol import WorkerSettings
+from modelward.worker.refusing import Refusing
 from modelward.worker.serve import Front
 from modelward.worker.service import Service
+from modelward.worker.uploads import Uploads
 from modelward.worker.work import Work
 
 
@@ -87,10 +89,37 @@ class Served:
         self.counters = Counters()
         self.engine = Engine(self._load, swapped=self.counters.swapped)
         upload = self.settings.max_upload_bytes
-        self.work = Work(queue=self.settings.queue, upload_bytes=2 * upload, audio_bytes=1 << 30)
+        self.work = Work(queue=self.settings.queue, audio_bytes=1 << 30)
+        self.uploads = Uploads(
+            places=self.settings.queue + 16,
+            most_bytes=2 * upload,
+            least_rate=self.settings.min_upload_rate,
+            monotonic=self.loop.time,
+        )
         gate = Gate(self.settings.token_file, logs.events)
-        service = Service(self.settings, self.engine, self.work, self.counters, logs, gate, lambda: self.front.draining)
-        self.front = Front(build_app(service), self.listener, log=logs.events, refused=logs.refused, limits=self.limits)
+        refusing = Refusing(gate.problem, lambda: self.front.refusing())
+        self.counters.refusing = refusing.because
+        answers = Answers(2 * upload, lambda: self.front.connections)
+        service = Service(
+            self.settings,
+            self.engine,
+            self.work,
+            self.counters,
+            logs,
+            gate,
+            lambda: self.front.draining,
+            self.uploads,
+            answers,
+            refusing,
+        )
+        self.front = Front(
+            build_app(service),
+            self.listener,
+            log=logs.events,
+            refused=logs.refused,
+            make_room=lambda: answers.make_room() or self.uploads.end_slowest(),
+            limits=self.limits,
+        )
         self.front.open()
         self.ready.set()
         await self.over.wait()
@@ -107,7 +136,7 @@ class Served:
         return self.models[version]
 
     def wait(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE_SECONDS)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
     def call(self, function: Callable[[], Any]) -> Any:
         async def run() -> Any:
@@ -121,7 +150,7 @@ def serving(directory: Path, version: str = "v1", limits: Limits | None = None, 
     """The service with `version` loaded ("" for none)."""
     served = Served(directory, limits or Limits(), **settings)
     served.thread.start()
-    served.ready.wait(PATIENCE_SECONDS)
+    served.ready.wait(10)
     if version:
         served.swap(version)
     try:
@@ -130,7 +159,7 @@ def serving(directory: Path, version: str = "v1", limits: Limits | None = None, 
         for model in served.models.values():
             model.go.set()
         served.loop.call_soon_threadsafe(served.over.set)
-        served.thread.join(PATIENCE_SECONDS)
+        served.thread.join(10)
         served.listener.close()
 
 
@@ -164,7 +193,7 @@ class Asking(threading.Thread):
             self._error = e
 
     def answer(self) -> Any:
-        self.join(PATIENCE_SECONDS)
+        self.join(30)
         if self._error is not None:
             raise self._error
         return self._answer

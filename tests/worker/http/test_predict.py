@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,19 +101,28 @@ def test_counts_an_upload_without_announced_length(served: Served) -> None:
     assert (answer.status_code, error_of(answer)["code"]) == (413, "upload_too_large")
 
 
-def test_uploads_together_are_bounded(served: Served) -> None:
+def test_uploads_together_are_bounded_and_a_slow_one_makes_room_for_one_that_comes(served: Served) -> None:
     head = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: 399999\r\n\r\n"
-    open_uploads = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(2)]
-    for upload in open_uploads:
+    slow = [socket.create_connection(("127.0.0.1", served.port), timeout=20) for _ in range(2)]
+    for upload in slow:
         upload.sendall(head + bytes(390_000))
-    eventually(lambda: served.work._uploading == 780_000)
-    answer = post(served, wav(2))
-    assert (answer.status_code, error_of(answer)["code"]) == (503, "busy")
-    assert answer.headers["retry-after"] == "1"
-    for upload in open_uploads:
+    eventually(lambda: served.uploads.bytes == 780_000)
+
+    def answered() -> bool:
+        answer = post(served, wav(2))
+        if answer.status_code != 200:
+            assert (answer.status_code, error_of(answer)["code"]) == (503, "busy")
+            assert answer.headers["retry-after"] == "1"
+        assert served.uploads.bytes <= 800_000
+        return answer.status_code == 200
+
+    eventually(answered)
+    eventually(lambda: served.uploads.bytes == 390_000)
+    ended = [upload for upload in slow if select.select([upload], [], [], 0)[0]]
+    assert len(ended) == 1 and ended[0].recv(65536).startswith(b"HTTP/1.1 408 ")
+    for upload in slow:
         upload.close()
-    eventually(lambda: served.work._uploading == 0)
-    assert post(served, wav(2)).status_code == 200
+    eventually(lambda: served.uploads.bytes == 0)
 
 
 def test_says_come_again_when_no_model_is_loaded(tmp_path: Path) -> None:

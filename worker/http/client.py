@@ -1,0 +1,37 @@
+"""Which client a request counts for, where one client's share is limited: its address, or its network for IPv6.
+
+Pure. A proxy on this machine speaks for others, so for a loopback peer the last address of X-Forwarded-For counts,
+which that proxy wrote itself. Never decides who may do something: another program here can write any address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from starlette.requests import Request
+
+from .auth import is_loopback
+
+NETWORK_BITS: Final = 64
+"""A client with IPv6 has a whole network of this size."""
+
+
+def client_of(request: Request) -> str:
+    """The name that a client's shares are kept under."""
+    peer = request.client.host if request.client else ""
+    return client_named(peer, request.headers.get("x-forwarded-for", ""))
+
+
+def client_named(peer: str, forwarded: str) -> str:
+    """The same from the peer's address and the header, "" for none."""
+    named = forwarded.rpartition(",")[2].strip() if forwarded and is_loopback(peer) else peer
+    try:
+        address = ipaddress.ip_address(named)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), NETWORK_BITS), strict=False))

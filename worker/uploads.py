@@ -1,0 +1,207 @@
+"""Uploads under way in one worker: how many, how many bytes, how fast, and which one makes room for others.
+
+A slow upload costs its sender nothing and us a place. So one that stays below the least rate is ended, and where a
+limit is reached, the slowest goes. Must not wait, and must not read bodies. Invariant: places and bytes are bounded; an
+upload that comes at once is not refused for slow ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+GRACE_SECONDS: Final = 10.0
+"""Over so many seconds the least rate is measured, and before them it is not asked for."""
+LOOK_SECONDS: Final = 0.5
+RECENT_LOOKS: Final = 3
+"""Over so many looks it is measured which upload is the slowest."""
+YOUNG_SECONDS: Final = 1.0
+"""A younger upload takes none of the places: most are over by then."""
+NEW_SECONDS: Final = 0.1
+"""A younger upload is not ended for others."""
+SLOW_RATE: Final = 64 * 1024
+"""Bytes a second; an upload below it may be ended for others."""
+SMALL_BYTES: Final = 2 << 20
+"""Uploads up to this size may use all of the bytes; larger ones leave an eighth."""
+AT_ONCE: Final = 512
+"""Uploads under way, young ones included."""
+
+
+class Full(Exception):
+    """No room for this upload; the text says which limit."""
+
+
+class TooSlow(Exception):
+    """The upload was ended; the text says why."""
+
+
+@dataclass(eq=False)
+class Upload:
+    """One body that is being read. `bytes` counts what is kept of it; times are monotonic seconds."""
+
+    client: str
+    began: float
+    bytes: int = 0
+    moved: int = 0
+    marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=int(GRACE_SECONDS / LOOK_SECONDS)))
+    because: str = ""
+    limit: asyncio.Timeout | None = None
+
+    def rate(self, now: float, looks: int = 0) -> float:
+        """Bytes a second since `looks` looks ago, 0 for as long as is known."""
+        marks = self.marks if not looks or len(self.marks) <= looks else list(self.marks)[-looks:]
+        since, moved = marks[0] if marks else (self.began, 0)
+        return (self.moved - moved) / max(now - since, 1e-3)
+
+
+def slowest(
+    uploads: Iterable[Upload], now: float, *, at_least_seconds: float, large: Callable[[str], bool], client: str
+) -> Upload | None:
+    """The upload to end for one of `client`: the slowest that is slow, or is of another, `large` client. Pure."""
+    found = [
+        (upload.rate(now, RECENT_LOOKS), -upload.bytes, number, upload)
+        for number, upload in enumerate(uploads)
+        if now - upload.began >= at_least_seconds
+    ]
+    may = [entry for entry in found if entry[0] < SLOW_RATE or (entry[3].client != client and large(entry[3].client))]
+    return min(may)[3] if may else None
+
+
+class Uploads:
+    """The book of one worker. All methods belong to the event loop.
+
+    `places`: uploads that last; `most_bytes`: of all together, read or being read; `least_rate`: bytes a second, 0 for
+    none. `monotonic` is the loop's clock.
+    """
+
+    def __init__(self, *, places: int, most_bytes: int, least_rate: int, monotonic: Callable[[], float]) -> None:
+        self._places, self._most_bytes, self._least_rate, self._now = places, most_bytes, least_rate, monotonic
+        self._reading: set[Upload] = set()
+        self._held: dict[str, int] = {}
+        self._bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = 0.0
+
+    def __len__(self) -> int:
+        """Uploads that are being read."""
+        return len(self._reading)
+
+    @property
+    def bytes(self) -> int:
+        """Of all bodies that are held."""
+        return self._bytes
+
+    @contextmanager
+    def held(self, client: str) -> Iterator[Upload]:
+        """A body of this client; its bytes are counted until the end of the context."""
+        upload = Upload(client, self._now())
+        try:
+            yield upload
+        finally:
+            self._release(upload)
+
+    @asynccontextmanager
+    async def reading(self, upload: Upload) -> AsyncIterator[Callable[[int], None]]:
+        """The place of a body while it is read; yields the function that counts its bytes, which may raise Full.
+
+        Raises Full when there is no place, TooSlow when the upload was ended.
+        """
+        upload.began = self._now()
+        self._enter(upload)
+        try:
+            async with asyncio.timeout(None) as upload.limit:
+                yield partial(self._count, upload)
+        except TimeoutError:
+            if upload.because:
+                raise TooSlow(upload.because) from None
+            raise
+        finally:
+            self._reading.discard(upload)
+            if not self._reading and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _count(self, upload: Upload, amount: int) -> None:
+        upload.moved += amount
+        most = self._most_bytes if upload.bytes + amount <= SMALL_BYTES else self._most_bytes - self._most_bytes // 8
+        while self._bytes + amount > most:
+            others = [other for other in self._reading if other is not upload and other.bytes]
+            if not self._end_slowest(others, upload.client, NEW_SECONDS, "others need its bytes"):
+                raise Full(f"cannot take the upload: {self._bytes} bytes of uploads are in work already")
+        upload.bytes += amount
+        self._bytes += amount
+        self._held[upload.client] = self._held.get(upload.client, 0) + amount
+
+    def _release(self, upload: Upload) -> None:
+        self._bytes -= upload.bytes
+        left = self._held.get(upload.client, 0) - upload.bytes
+        if left > 0:
+            self._held[upload.client] = left
+        else:
+            self._held.pop(upload.client, None)
+        upload.bytes = 0
+
+    def end_slowest(self) -> bool:
+        """Ends the slowest upload, for a connection that waits. False when there is none to end."""
+        return self._end_slowest(self._reading, "", NEW_SECONDS, "others wait")
+
+    # deciding
+
+    def _enter(self, upload: Upload) -> None:
+        now = self._now()
+        while len(self._reading) >= AT_ONCE:
+            if not self._end_slowest(self._reading, upload.client, NEW_SECONDS, "others wait"):
+                raise Full(f"cannot take the upload: {AT_ONCE} are under way already")
+        lasting = self._lasting(now)
+        if len(lasting) >= self._places and not self._slowest(lasting, upload.client, YOUNG_SECONDS):
+            raise Full(f"cannot take the upload: {len(lasting)} are under way already")
+        self._reading.add(upload)
+        if self._timer is None:
+            self._looked = now
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        now = self._now()
+        stopped = now - self._looked > 4 * LOOK_SECONDS  # this process did not run: nobody was slow meanwhile
+        self._looked = now
+        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+        for upload in tuple(self._reading):
+            if stopped:
+                upload.marks.clear()
+                upload.began = max(upload.began, now - NEW_SECONDS)
+            elif self._least_rate and now - upload.began >= GRACE_SECONDS and upload.rate(now) < self._least_rate:
+                self._end(upload, f"it brought less than {self._least_rate} bytes a second")
+            upload.marks.append((now, upload.moved))
+        while len(lasting := self._lasting(now)) > self._places:
+            if not self._end_slowest(lasting, "", YOUNG_SECONDS, "others wait"):
+                return
+
+    def _lasting(self, now: float) -> list[Upload]:
+        return [upload for upload in self._reading if now - upload.began >= YOUNG_SECONDS]
+
+    def _slowest(self, uploads: Iterable[Upload], client: str, at_least_seconds: float) -> Upload | None:
+        return slowest(uploads, self._now(), at_least_seconds=at_least_seconds, large=self._large, client=client)
+
+    def _large(self, client: str) -> bool:
+        """Whether a client has more than half of the bytes or of the places."""
+        places = sum(upload.client == client for upload in self._reading)
+        return 2 * self._held.get(client, 0) > self._most_bytes or 2 * places > self._places
+
+    def _end_slowest(self, uploads: Iterable[Upload], client: str, at_least_seconds: float, because: str) -> bool:
+        found = self._slowest(uploads, client, at_least_seconds)
+        if found is not None:
+            self._end(found, because)
+        return found is not None
+
+    def _end(self, upload: Upload, because: str) -> None:
+        """Its task learns of it at the next turn of the loop; its place and bytes are free now."""
+        upload.because = f"cannot read the upload: {because}"
+        self._reading.discard(upload)
+        self._release(upload)
+        if upload.limit is not None:
+            upload.limit.reschedule(0.0)
