@@ -19,7 +19,7 @@ def alone(runtime_dir: Path) -> Iterator[None]:
     """Holds the lock of a runtime directory. Raises ModelwardError when another daemon does, or it can't be had."""
     path = runtime_dir / "daemon.lock"
     try:
-        runtime_dir.mkdir(parents=True, exist_ok=True)
+        runtime_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as e:
         raise ModelwardError(f"cannot start: {path}: {e.strerror}") from e

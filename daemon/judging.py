@@ -193,7 +193,7 @@ class Judging:
         self.still_seconds = 0.0
         try:
             await self._remove_unfinished()
-            self.artifact_root.mkdir(parents=True, exist_ok=True)
+            self.artifact_root.mkdir(mode=0o750, parents=True, exist_ok=True)
             answer = await validate(
                 await asyncio.to_thread(self._candidate, name, live_artifact),
                 spawn,

@@ -19,7 +19,7 @@ from ..worker.logs import Logs
 def open_logs(directory: Path, level: str) -> Logs:
     """The log files; structlog's loggers write to them from now on. Without a directory lines go to standard error."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         logs = Logs(str(directory), worker="daemon", level=level)
     except OSError as e:
         sys.stderr.write(f"cannot log in {directory}: {e.strerror}; logging to standard error\n")

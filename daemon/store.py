@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MAX_DAMAGED: Final = 3
 PRUNE_EVERY: Final = 100
 CACHE_KIB: Final = 256
 SCHEMA_VERSION: Final = 1
+MODE: Final = 0o640
 _SCHEMA: Final = """
 CREATE TABLE history (
   id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
@@ -81,7 +83,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             try:
                 db = self._connect()
             except (sqlite3.DatabaseError, UnicodeDecodeError) as e:  # the second: SQLite quotes what is damaged
@@ -104,7 +106,18 @@ class Store:
         for suffix in ("-wal", "-shm"):
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
 
+    def _close_to_others(self) -> None:
+        """Makes the file, and what SQLite keeps beside it, readable for owner and group alone: it holds history."""
+        os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, MODE))
+        for suffix in ("", "-wal", "-shm"):
+            path = f"{self._path}{suffix}"
+            with suppress(FileNotFoundError, PermissionError):  # of another user: it is used as it is
+                mode = stat.S_IMODE(os.stat(path).st_mode)
+                if mode & ~MODE:
+                    os.chmod(path, mode & MODE)
+
     def _connect(self) -> sqlite3.Connection:
+        self._close_to_others()
         db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")

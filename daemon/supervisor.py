@@ -21,7 +21,7 @@ import structlog
 from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
-from . import instance, lean, processes
+from . import directories, instance, lean, processes
 from .access import allowed, operator
 from .api.app import application
 from .api.events import Hub
@@ -147,7 +147,7 @@ class Supervisor:
         """Opens the sockets, finds what there is, takes former workers back. Raises ModelwardError or OSError."""
         control = self.config.control
         for directory in (control.runtime_dir, control.state_dir, control.cache_dir):
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=directories.MODE, parents=True, exist_ok=True)
         self.crew.expected = self.pool.remembered()
         self._former = Former(self.crew.expected, self._began)
         await self.judging.start()
@@ -394,6 +394,7 @@ def main(config_path: Path | None) -> int:
     origin = (config_path or DEFAULT_PATH).resolve()
     config, remark = load_or_default(config_path)
     config = with_credentials(config, os.environ)
+    directories.require_own(config)
     logs = open_logs(config.logs.dir, config.logs.level)
     if remark:
         logs.events.info(remark)

@@ -115,7 +115,7 @@ class AdminServer:
         if self.in_place():
             return False
         await self.close()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         await self.open()
         return True
 

@@ -1,4 +1,7 @@
-"""`modelward check-config [FILE]`: every mistake at once, each with its key, what is wrong and what would be right."""
+"""`modelward check-config [FILE]`: every mistake at once, each with its key, what is wrong and what would be right.
+
+Directories of ours that another user can change count as mistakes: the daemon would not start with them.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the daemon would take it, 2 otherwise."""
     from ..config import DEFAULT_PATH, load_or_default
+    from ..directories import probable_user, problems
 
     path = str(args.file or DEFAULT_PATH)
     try:
-        _config, remark = load_or_default(Path(args.file) if args.file else None)
+        config, remark = load_or_default(Path(args.file) if args.file else None)
+        if found := problems(config, probable_user(config)):
+            raise BadConfig(path, tuple(found))
     except BadConfig as e:
         if not args.json:
             raise

@@ -161,7 +161,7 @@ class Channel:
         if self.in_place():
             return False
         self._stop_listening()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         self.open()
         return True
 

@@ -139,7 +139,7 @@ class Pool:
     def step(self) -> None:
         """Carries out what `staffing.orders` says now. The first one takes a former daemon's workers back."""
         if self._hands and not self._record.exists():  # somebody emptied the runtime directory, or removed it
-            self._record.parent.mkdir(parents=True, exist_ok=True)
+            self._record.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._write_down()
         if not self._in_charge:
             self._in_charge = True
