@@ -18,6 +18,8 @@ Made from the tables in the code by `python -m tests.metrics_page`.
 
 ## Daemon: `GET /metrics` on `api.sock` and on the panel's address
 
+The panel's address asks for a [token](operating.md#who-may-use-the-panel), also on the machine itself.
+
 Each worker's figures are its own last word over the worker socket; nothing is asked of a worker for a scrape. What is
 not known at the moment is absent, never 0.
 
