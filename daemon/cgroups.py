@@ -40,10 +40,11 @@ class _Mount(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """One level. `second`: of version 2."""
+    """One level. `second`: of version 2. `own`: the one that this process is in."""
 
     path: str
     second: bool
+    own: bool
 
 
 def quota(proc: Path = PROC, root: Path = ROOT) -> float | None:
@@ -78,19 +79,20 @@ def _quota(group: _Group) -> float | None:
 
 
 def _memory(group: _Group) -> Memory | None:
-    stat = _counters(f"{group.path}/memory.stat")
-    if group.second:
-        limits, used = [_number(f"{group.path}/memory.{name}") for name in ("max", "high")], "memory.current"
-    else:
-        # The second tells of limits above the highest level that can be seen.
-        limits = [_number(f"{group.path}/memory.limit_in_bytes"), stat.get("hierarchical_memory_limit")]
-        used = "memory.usage_in_bytes"
+    names = ("max", "high") if group.second else ("limit_in_bytes",)
+    limits = [_number(f"{group.path}/memory.{name}") for name in names]
+    stat: dict[str, int] = {}
+    if group.own and not group.second:
+        # It tells of limits above the highest level that can be seen, too.
+        stat = _counters(f"{group.path}/memory.stat")
+        limits.append(stat.get("hierarchical_memory_limit"))
     known = [limit for limit in limits if limit is not None and limit < _UNLIMITED]
-    in_use = _number(f"{group.path}/{used}")
-    if not known or in_use is None:
+    in_use = _number(f"{group.path}/memory.{'current' if group.second else 'usage_in_bytes'}") if known else None
+    if in_use is None:
         return None
-    names = _RECLAIMABLE[:3] if group.second else _RECLAIMABLE[3:]
-    in_use -= sum(stat.get(name, 0) for name in names)
+    stat = stat or _counters(f"{group.path}/memory.stat")  # of a whole machine this takes the kernel a while
+    reclaimable = _RECLAIMABLE[:3] if group.second else _RECLAIMABLE[3:]
+    in_use -= sum(stat.get(name, 0) for name in reclaimable)
     return Memory(min(known), max(0, min(known) - max(0, in_use)))
 
 
@@ -117,9 +119,9 @@ def _levels(controller: str, proc: Path, root: Path) -> Iterator[_Group]:
         mounts = _mounts(proc)
         for mount, path in _candidates(controller, ours, mounts):
             base = f"{root}{mount.point}".replace("//", "/")
-            place = _below(path, mount.top)
+            place = ours_below = _below(path, mount.top)
             while True:
-                yield _Group(f"{base}/{place}".rstrip("/"), not mount.controllers)
+                yield _Group(f"{base}/{place}".rstrip("/"), not mount.controllers, place == ours_below)
                 if not place:
                     return
                 place = place.rpartition("/")[0]

@@ -168,6 +168,12 @@ class Judging:
         entry = next((e for e in due if e.name == wanted), due[0])
         self.judge(entry, live_artifact)
 
+    def hindered(self, name: str) -> str:
+        """Why an attempt to judge this version just ended without a verdict; "" when none did or it is tried again."""
+        entry = self.catalog.get(name)
+        waits = entry is not None and entry.state is State.SETTLING and entry.due > self._clock.monotonic()
+        return entry.waiting if entry is not None and waits and entry.waiting.startswith(NOT_JUDGED) else ""
+
     def at_once(self, name: str) -> None:
         """Somebody asks for this version: a pause after attempts without a verdict is over."""
         if self._hindered.pop(name, 0):

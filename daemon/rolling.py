@@ -163,9 +163,15 @@ class Rolling:
                 return self._answer(None, because)
             case d.Already(_, because):
                 return self._answer(because, "")
-            case d.AwaitVerdict():
-                pass  # judging takes `wanted` first
+            case d.AwaitVerdict(version):  # judging takes `wanted` first
+                self._answer_if_hindered(version)
         return False
+
+    def _answer_if_hindered(self, version: str) -> None:
+        """A command does not wait through the pauses between attempts that end without a verdict."""
+        because = self._judging.hindered(version)
+        if because and self.command is not None:
+            self._answer(None, f"cannot {self.command.asked.kind} {version}: {because}")
 
     def _complain(self, because: str, version: str) -> None:
         if because != self.complaint:

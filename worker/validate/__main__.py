@@ -31,6 +31,7 @@ from .confine import (
     program_views,
     restrict_view,
 )
+from .measure import room_for
 from .patience import Patience, Say
 from .private import discard, private_directory
 from .sockets import refuse_sockets
@@ -63,7 +64,8 @@ def main() -> int:
         because = "cannot judge it: needs more memory than " + ("there is now" if candidate.memory_short else "allowed")
         patience.say(Judged(False, because, hindered=candidate.memory_short))
     except Exception as e:  # noqa: BLE001  the top of a child: whatever it is, it is a reason not to serve this version
-        patience.say(Judged(False, f"cannot judge it: {type(e).__name__}: {str(e)[:300]}"))
+        short = candidate.memory_short and not room_for(readings.size_of(candidate.path))
+        patience.say(Judged(False, f"cannot judge it: {type(e).__name__}: {str(e)[:300]}", hindered=short))
     return 0
 
 

@@ -43,9 +43,9 @@ class Hindered(NoVerdict):
 class Context:
     """One judgement under way.
 
-    The layout gate fills `files` and `digest`, the load gate `subject`, `baseline_bytes` (resident before it),
-    `load_bytes` (taken by loading and one run) and `load_seconds` (CPU time of loading), the golden gate `clips`, the
-    compile gate `compiled_model`, `form`, `lone_threads` and `compiled`.
+    The layout gate fills `files` and `digest`, the signature gate `operators`, the load gate `subject`,
+    `baseline_bytes` (resident before it), `load_bytes` (taken by loading and one run) and `load_seconds` (CPU time of
+    loading), the golden gate `clips`, the compile gate `compiled_model`, `form`, `lone_threads` and `compiled`.
     """
 
     candidate: Candidate
@@ -53,6 +53,7 @@ class Context:
     files: dict[str, ArtifactFile] = field(default_factory=dict)
     digest: str = ""
     model: str = ""
+    operators: frozenset[str] = frozenset()
     subject: Subject | None = None
     baseline_bytes: int = 0
     load_bytes: int = 0

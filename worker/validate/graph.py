@@ -15,6 +15,8 @@ from typing import Any, Final
 import onnx
 from google.protobuf.message import DecodeError
 
+from .measure import room_for
+
 MAX_GRAPH_BYTES: Final = (2 << 30) - 1  # protobuf's own limit
 _KNOWN_DOMAINS: Final = frozenset(
     (
@@ -84,7 +86,7 @@ class Signature:
 
 
 def read_graph(path: Path) -> Any:
-    """The `onnx.ModelProto` in a file, external weights left where they are. Raises BadGraph, OSError."""
+    """The `onnx.ModelProto` in a file, external weights left where they are. Raises BadGraph, MemoryError, OSError."""
     size = path.stat().st_size
     if size == 0:
         raise BadGraph("it is empty")
@@ -95,6 +97,8 @@ def read_graph(path: Path) -> Any:
         try:
             model.ParseFromString(memoryview(data))
         except DecodeError as e:
+            if "alloc failed" in str(e) or not room_for(size):  # the parser reports want of memory as damage
+                raise MemoryError(f"no memory to parse {size} bytes") from e
             cause = "truncated or damaged" if data[:1] == _FIRST_BYTE else "no ONNX file"
             raise BadGraph(f"it is {cause}, and can't be parsed") from e
     if not model.graph.node or not model.graph.output:

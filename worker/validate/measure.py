@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+_PARSER_BYTES: Final = 32 << 20
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 _PRIVATE: Final = re.compile(r"^RssAnon:\s+(\d+) kB$", re.MULTILINE)
 _RESIDENT: Final = re.compile(r"^VmRSS:\s+(\d+) kB$", re.MULTILINE)
@@ -36,6 +38,15 @@ def reset_peak() -> None:
 def private_bytes() -> int:
     """Memory of this process that is its own: what is mapped from files can be dropped and read again."""
     return _figure(_PRIVATE)
+
+
+def room_for(size: int) -> bool:
+    """Whether this process may still take the memory that a model of `size` bytes needs when it is read."""
+    try:
+        mmap.mmap(-1, size + size // 4 + _PARSER_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def timed(action: Callable[[], T]) -> tuple[T, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from .context import Answer, Context
-from .graph import operators, read_graph
 from .measure import peak_bytes
 from .subject import BadSubject
 from .tensors import not_finite
@@ -47,5 +46,4 @@ def _judged(context: Context) -> Answer:
 
 def _quantised_each_run(context: Context) -> bool:
     """Whether the scale of the numbers depends on everything in the run, so that a batch can't equal single runs."""
-    used = {name for _, name in operators(read_graph(context.directory / context.model))}
-    return not used.isdisjoint(_QUANTISED_EACH_RUN)
+    return not context.operators.isdisjoint(_QUANTISED_EACH_RUN)

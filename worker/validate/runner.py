@@ -16,6 +16,7 @@ from . import budget, compiled, golden, integrity, layout, load, probe, signatur
 from .context import Answer, Context, Hindered, NoVerdict, count, printable, size
 from .finish import publish
 from .kinds import KINDS
+from .measure import room_for
 from .subject import OutOfMemory
 
 Say = Callable[[protocol.FromValidator], None]
@@ -60,6 +61,8 @@ def _timed(name: str, gate: Gate, context: Context) -> GateDone:
     start = perf_counter()
     try:
         answer = gate(context)
+        if name == "load" and not answer.passed and context.candidate.memory_short and not room_for(context.bytes):
+            raise MemoryError  # ONNX Runtime has many words for it
     except (MemoryError, OutOfMemory):
         allowed = context.candidate.memory_bytes
         if context.candidate.memory_short:

@@ -6,7 +6,7 @@ Reads the ONNX file and the small files beside it; loads no weights, runs nothin
 from __future__ import annotations
 
 from .context import Answer, Context
-from .graph import BadGraph, Signature, read_graph, wrong_operators, wrong_weights
+from .graph import BadGraph, Signature, operators, read_graph, wrong_operators, wrong_weights
 from .kinds import KINDS
 from .subject import BadSubject
 
@@ -22,6 +22,7 @@ def check(context: Context) -> Answer:
     if wrong := wrong_operators(graph) or wrong_weights(graph, sizes):
         return Answer(False, f"cannot use {name}: {wrong}")
     signature = Signature(graph)
+    context.operators = frozenset(name for _, name in operators(graph))
     del graph  # its weights, when they are inside
     try:
         return Answer(True, KINDS[context.candidate.kind].signature(context.directory, name, signature))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +127,19 @@ def test_names_operators_and_opsets_nobody_knows() -> None:
     assert "the operator Nonsense" in wrong_operators(model(helper.make_node("Nonsense", ["x"], ["y"])))
     assert "needs ONNX opset 99" in wrong_operators(model(opset=99))
     assert wrong_operators(model()) == ""
+
+
+def test_want_of_memory_is_told_from_damage(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    weights = numpy_helper.from_array(np.zeros(64 << 20, np.uint8), "W")
+    path.write_bytes(model(weights=(weights,)).SerializeToString())
+    script = (
+        "import resource, sys, pathlib\n"
+        "from modelward.worker.validate import graph\n"
+        "used = int(open('/proc/self/statm').read().split()[5]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (used + (40 << 20), used + (40 << 20)))\n"
+        "try:\n    graph.read_graph(pathlib.Path(sys.argv[1]))\n"
+        "except MemoryError as e:\n    print('no memory')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "no memory", done.stderr
