@@ -54,6 +54,4 @@ def candidate(
         max_error_rate=rules.max_error_rate,
         max_latency_ratio=rules.max_latency_ratio,
         compile=rules.compile,
-        min_free_bytes=config.disk.min_free.size_bytes if config.disk.min_free.percent is None else 0,
-        min_free_fraction=(config.disk.min_free.percent or 0.0) / 100,
     )

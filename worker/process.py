@@ -60,6 +60,9 @@ class Process:
             queue=settings.queue,
             audio_bytes=int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
             slots=_slots(settings.slots, logs),
+            decoders=settings.slots,
+            clip_bytes=settings.max_upload_bytes,
+            say=logs.events.warning,
             ran=self._ran,
         )
         gate = Gate(settings.token_file, logs.events)

@@ -185,7 +185,6 @@ class Candidate(msgspec.Struct, frozen=True):
     `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `lone_threads` is with
     how many threads a run may be made that has the machine to itself (0: with no more than any other). `memory_short`:
     the machine has less memory now than the rules allow, so that running out of it proves nothing about the version.
-    `min_free_bytes` or `min_free_fraction` of the disk below `artifact_root` is to stay free; the larger one counts.
     """
 
     path: str
@@ -205,8 +204,6 @@ class Candidate(msgspec.Struct, frozen=True):
     max_error_rate: float = 0.10
     max_latency_ratio: float = 2.0
     compile: str = "exact"
-    min_free_bytes: int = 0
-    min_free_fraction: float = 0.0
 
 
 class GateStarted(Message, frozen=True, tag="gate_started"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,10 +79,14 @@ class Slots:
         except OSError:  # the next look says it
             return 1
 
-    async def turn(self) -> int:
-        """Waits for a slot; returns it, for `free`. Cancelled, it has none."""
-        waiter = _Waiter(self._now_ns(), asyncio.get_running_loop().create_future())
-        self._line.append(waiter)
+    async def turn(self, *, later_seconds: float = 0.0) -> int:
+        """Waits for a slot; returns it, for `free`. Cancelled, it has none.
+
+        Who can wait gives way to those who ask up to `later_seconds` later.
+        """
+        since = self._now_ns() + int(later_seconds * 1e9)
+        waiter = _Waiter(since, asyncio.get_running_loop().create_future())
+        self._line.insert(bisect_right(self._line, since, key=lambda other: other.since_ns), waiter)
         self._look()
         try:
             return await waiter.slot

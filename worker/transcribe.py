@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from .audio import decode
-from .models import Loaded, Samples, Speech
+from .audio import SAMPLE_RATE
+from .models import Loaded, Speech
 from .sensevoice.transcript import join_texts
-from .work import Work
+from .work import SHORT_SECONDS, Work
+
+LONG_SAMPLES: Final = int(SHORT_SECONDS * SAMPLE_RATE)
 
 
 async def transcribe(
@@ -25,24 +27,27 @@ async def transcribe(
     itn: bool,
     work: Work,
     max_audio_seconds: float,
+    client: str = "",
     said: Callable[[str], Awaitable[None]] | None = None,
 ) -> dict[str, Any]:
     """The answer for the clip in `data` (an audio file's bytes, emptied once decoded), without `version`.
 
-    `said` is awaited with the text that each piece adds, when it adds any.
-    Raises BadAudio for what is no usable audio, and whatever the model raises.
+    `client` is who sent it, for its share of what may be held. `said` is awaited with the text that each piece adds,
+    when it adds any.
+    Raises BadAudio for what is no usable audio, CannotDecode, and whatever the model raises.
     """
     model = cast(Speech, loaded.model)
-    samples, spans = await work.decode_input(_decode_and_cut, model, data, max_audio_seconds)
     options = model.options()
     pieces: list[tuple[tuple[int, int], Any]] = []
     text = ""
     try:
-        with work.holding(samples.nbytes):
+        async with work.decoded(data, max_seconds=max_audio_seconds, client=client) as samples:
+            long = len(samples) > LONG_SAMPLES
+            spans = await work.beside(lambda: model.cut(samples), long=long)
             for span in spans:
                 piece = samples[span[0] : span[1]]
                 recognize = partial(model.recognize, piece, language=language, itn=itn, options=options)
-                heard = await work.infer(recognize, model.lone_threads)
+                heard = await work.infer(recognize, model.lone_threads, long=long)
                 pieces.append((span, heard))
                 if said is not None:
                     text = await _say(said, text, model.join(pieces[-1:], len(samples))["text"])
@@ -58,9 +63,3 @@ async def _say(said: Callable[[str], Awaitable[None]], before: str, more: str) -
     if len(text) > len(before):
         await said(text[len(before) :])
     return text
-
-
-def _decode_and_cut(model: Speech, data: bytearray, max_audio_seconds: float) -> tuple[Samples, list[tuple[int, int]]]:
-    samples = decode(bytes(data), max_seconds=max_audio_seconds)
-    data.clear()
-    return samples, list(model.cut(samples))

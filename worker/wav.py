@@ -53,7 +53,7 @@ class Wav:
         return self.claimed_frames is not None and self.claimed_frames > self.frames
 
 
-def parse(data: bytes) -> Wav:
+def parse(data: bytes | bytearray) -> Wav:
     """The header of a RIFF/WAVE file. Raises BadWav when there is no sound format or no data in it."""
     if len(data) < 12:
         raise BadWav("the header is cut off")
@@ -75,7 +75,7 @@ def parse(data: bytes) -> Wav:
     raise BadWav("it has no format" if form is None else "it has no data")
 
 
-def _format(body: bytes) -> tuple[int, int, int, int]:
+def _format(body: bytes | bytearray) -> tuple[int, int, int, int]:
     """(encoding, channels, rate, sample width in bytes)."""
     if len(body) < 16:
         raise BadWav("the format is cut off")

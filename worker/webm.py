@@ -1,7 +1,8 @@
 """Takes the Opus packets out of a WebM recording and puts them into OGG, which libsndfile reads.
 
 Browsers record WebM; only the wrapping differs, so no sound is decoded here. Pure, on bytes. Sizes are believed only as
-far as the file goes, and the number of elements is limited, because each costs a step of Python.
+far as the file goes. Each element costs a step of Python and no more: their number and that of tracks is limited, a
+track is found by its number, and the caller has its turn after so many.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _BLOCK: Final = 0xA1
 _SIMPLE_BLOCK: Final = 0xA3
 # elements whose content is looked into; the rest is passed over by size
 _CONTAINERS: Final = frozenset({_SEGMENT, _CLUSTER, _TRACKS, _TRACK, _BLOCK_GROUP})
-_MAX_ELEMENTS: Final = 500_000  # an hour is 180,000 packets of 20 ms
+MAX_ELEMENTS: Final = 500_000  # an hour is 180,000 packets of 20 ms
+MAX_TRACKS: Final = 16
+_AT_ONCE: Final = 4096  # elements, or pages, between two turns of the caller
 _MAX_PACKET_BYTES: Final = 255 * 254
 _LACING: Final = 0x06
 _OPUS: Final = b"A_OPUS"
@@ -48,38 +51,75 @@ class _Track:
 
 def opus_in_ogg(data: bytes) -> bytes:
     """The first Opus track of a WebM file as an OGG Opus file (RFC 7845). Raises BadWebm."""
-    track = _first_opus(data)
+    return b"".join(ogg_parts(data))
+
+
+def ogg_parts(data: bytes) -> Iterator[bytes]:
+    """The same in parts, which may be empty: little is done between two of them. Raises BadWebm, at any part."""
+    found = _Found()
+    for count, (identity, start, end) in enumerate(_elements(data)):
+        if count % _AT_ONCE == 0:
+            yield b""
+        if identity in (_BLOCK, _SIMPLE_BLOCK):
+            _take_packet(data, start, end, found)
+        else:
+            found.describe(identity, data, start, end)
+    track = found.opus()
     if not track.packets:
         raise BadWebm("empty_audio", "it holds no sound")
-    return b"".join(_pages(track))
+    parts: list[bytes] = []
+    for page in _pages(track):
+        parts.append(page)
+        if len(parts) >= _AT_ONCE // 64:
+            yield b"".join(parts)
+            parts.clear()
+    yield b"".join(parts)
 
 
-def _first_opus(data: bytes) -> _Track:
-    tracks: list[_Track] = []
-    for identity, start, end in _elements(data):
+class _Found:
+    """The tracks so far: in the order of the file, and the Opus ones by number."""
+
+    def __init__(self) -> None:
+        self._tracks: list[_Track] = []
+        self._by_number: dict[int, _Track] = {}
+
+    def describe(self, identity: int, data: bytes, start: int, end: int) -> None:
+        """Takes what an element says of its track. Raises BadWebm for more tracks than any recording has."""
         if identity == _TRACK:
-            tracks.append(_Track())
-        elif identity == _TRACK_NUMBER and tracks:
-            tracks[-1].number = int.from_bytes(data[start : min(end, start + 8)], "big")
-        elif identity == _CODEC and tracks:
-            tracks[-1].codec = data[start : min(end, start + 32)].rstrip(b"\0")
-        elif identity == _CODEC_PRIVATE and tracks:
-            tracks[-1].head = data[start : min(end, start + 512)]
-        elif identity in (_BLOCK, _SIMPLE_BLOCK):
-            _take_packet(data, start, end, tracks)
-    for track in tracks:
-        if track.codec == _OPUS:
-            if track.head[:8] != b"OpusHead" or len(track.head) < 19:
-                raise BadWebm("damaged_audio", "its Opus track has no header")
-            return track
-    codecs = ", ".join(track.codec.decode("ascii", errors="replace") for track in tracks[:4]) or "no track"
-    raise BadWebm("unsupported_audio", f"it holds {codecs}, only Opus is read")
+            if len(self._tracks) == MAX_TRACKS:
+                raise BadWebm("damaged_audio", f"it has more than {MAX_TRACKS} tracks")
+            self._tracks.append(_Track())
+        elif not self._tracks:
+            return
+        elif identity == _TRACK_NUMBER:
+            self._tracks[-1].number = int.from_bytes(data[start : min(end, start + 8)], "big")
+        elif identity == _CODEC:
+            self._tracks[-1].codec = data[start : min(end, start + 32)].rstrip(b"\0")
+        elif identity == _CODEC_PRIVATE:
+            self._tracks[-1].head = data[start : min(end, start + 512)]
+        else:
+            return
+        self._by_number = {track.number: track for track in reversed(self._tracks) if track.codec == _OPUS}
+
+    def numbered(self, number: int) -> _Track | None:
+        """The Opus track with this number, the first if there are several."""
+        return self._by_number.get(number)
+
+    def opus(self) -> _Track:
+        """The first Opus track. Raises BadWebm."""
+        for track in self._tracks:
+            if track.codec == _OPUS:
+                if track.head[:8] != b"OpusHead" or len(track.head) < 19:
+                    raise BadWebm("damaged_audio", "its Opus track has no header")
+                return track
+        codecs = ", ".join(track.codec.decode("ascii", errors="replace") for track in self._tracks[:4]) or "no track"
+        raise BadWebm("unsupported_audio", f"it holds {codecs}, only Opus is read")
 
 
-def _take_packet(data: bytes, start: int, end: int, tracks: list[_Track]) -> None:
+def _take_packet(data: bytes, start: int, end: int, found: _Found) -> None:
     number, body = _number(data, start, keep_marker=False)
     flags = data[body + 2] if body + 2 < end else 0
-    track = next((track for track in tracks if track.number == number and track.codec == _OPUS), None)
+    track = found.numbered(number)
     if track is None:
         return
     if flags & _LACING:
@@ -97,7 +137,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, int, int]]:
     Containers are told by their id alone, so those of unknown size, as live recordings have, need no special care.
     """
     position = 0
-    for _ in range(_MAX_ELEMENTS):
+    for _ in range(MAX_ELEMENTS):
         if position >= len(data):
             return
         identity, position = _number(data, position, keep_marker=True)
@@ -111,7 +151,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, int, int]]:
             raise BadWebm("truncated_audio", "it ends inside an element")
         yield identity, position, position + size
         position += size
-    raise BadWebm("damaged_audio", f"it has more than {_MAX_ELEMENTS} elements")
+    raise BadWebm("damaged_audio", f"it has more than {MAX_ELEMENTS} elements")
 
 
 def _number(data: bytes, position: int, *, keep_marker: bool) -> tuple[int, int]:

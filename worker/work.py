@@ -7,19 +7,31 @@ between them. Decides who is let in. Invariant: requests admitted and bytes of d
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
+import numpy as np
+
+from .audio import SAMPLE_RATE, Floats, blocks, plain
+from .decoders.pool import Pool
+from .hold import Hold
 from .idle import free_processors
 from .lanes import Lanes
 from .slots import NO_SLOT, Slots
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SAMPLE_BYTES: Final = 4
+SHORT_SECONDS: Final = 60.0
+"""A clip up to this length is decoded whatever else is held."""
+
+
+LONG_LATER_SECONDS: Final = 3.0
 
 
 EXPECTING: Final = 256
@@ -28,6 +40,10 @@ EXPECTING: Final = 256
 
 class Busy(Exception):
     """No room now; the text says which limit. The client may come again in a second."""
+
+
+class Stopped(Exception):
+    """Nobody waits for the result of this job any more."""
 
 
 @dataclass(eq=False)
@@ -47,9 +63,10 @@ class Run:
 class Work:
     """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
 
-    `queue`: requests that may wait besides the one in work. `audio_bytes`: decoded samples above which no further clip
-    is decoded. `slots`: for running the model and for decoding, shared with other workers or not. `ran` hears of each
-    inference that ended; `free_processors` says how many threads would have a processor each.
+    `queue`: requests that may wait besides the one in work. `audio_bytes`: decoded samples of long clips above which no
+    further one is decoded. `slots`: for running the model and for decoding, shared with other workers or not.
+    `decoders`: where the names of shared decoders are, "" for none. `ran` hears of each inference that ended;
+    `free_processors` says how many threads would have a processor each.
     """
 
     def __init__(
@@ -58,19 +75,23 @@ class Work:
         queue: int,
         audio_bytes: int,
         slots: tuple[Slots, Slots] | None = None,
+        decoders: str = "",
+        clip_bytes: int = 64 << 20,
+        say: Callable[[str], None] = lambda text: None,
         ran: Callable[[Run], None] = lambda run: None,
         free_processors: Callable[[], int] = free_processors,
     ) -> None:
         self.load = 0
         self.running: set[asyncio.Task[Any]] = set()
         self._queue = queue
-        self._audio_bytes, self._held = audio_bytes, 0
         self._expecting = 0
-        self._less = asyncio.Event()
+        self._hold = Hold(audio_bytes)
         self.slots, self._decoders = slots or (Slots(), Slots())
         self._ran, self._free_processors = ran, free_processors
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
-        self._inference, self._decoding = Lanes("inference"), Lanes("decoding")
+        self._inference, self._decoding, self._cutting = Lanes("inference"), Lanes("decoding"), Lanes("cutting")
+        self._one_long = asyncio.Lock()
+        self._pool = Pool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
 
     def check(self) -> None:
         """Raises Busy when a request that comes now could not be admitted."""
@@ -98,30 +119,22 @@ class Work:
         finally:
             self._expecting -= 1
 
-    @contextmanager
-    def holding(self, audio_bytes: int) -> Iterator[None]:
-        """Counts decoded audio while it is held."""
-        self._held += audio_bytes
-        try:
-            yield
-        finally:
-            self._held -= audio_bytes
-            self._less.set()
-
     def give_up(self) -> None:
         """Ends everything in `running`: the worker leaves and can't wait any longer."""
         for task in tuple(self.running):
             task.cancel()
 
-    async def infer(self, job: Callable[[int], T], lone_threads: Callable[[], int] = lambda: 1) -> T:
-        """Runs `job` with a number of threads when its turn comes.
+    async def infer(
+        self, job: Callable[[int], T], lone_threads: Callable[[], int] = lambda: 1, *, long: bool = False
+    ) -> T:
+        """Runs `job` with a number of threads when its turn comes; a piece of a `long` clip lets others pass.
 
         That is `lone_threads()` where nobody else has the slots for them and the machine has room, 1 otherwise.
         Cancelled before its turn, it never runs; after it, its result is dropped.
         """
         task = asyncio.current_task()
         run = Run(task.get_name() if task else "", NO_SLOT, time.monotonic())
-        run.slot = await self.slots.turn()
+        run.slot = await self.slots.turn(later_seconds=LONG_LATER_SECONDS if long else 0.0)
         reach = self.slots.reach
 
         def timed() -> T:
@@ -144,21 +157,68 @@ class Work:
         """The same beside inference."""
         return await self._decode(await self._decoders.turn(), partial(job, *args, **kwargs))
 
-    async def decode_input(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Decodes what a client sent once there is space for it; the result is to be counted by `holding` at once."""
-        while True:
-            while self._held >= self._audio_bytes:
-                self._less.clear()
-                await self._less.wait()
-            slot = await self._decoders.turn()
-            if self._held < self._audio_bytes:  # asked again: all who waited for the space were told of it
-                return await self._decode(slot, partial(job, *args, **kwargs))
-            self._decoders.free(slot)
+    @asynccontextmanager
+    async def decoded(self, data: bytearray, *, max_seconds: float, client: str = "") -> AsyncIterator[Floats]:
+        """The samples of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode.
+
+        Cancelled, nothing more than the step in hand is done to it.
+        """
+        with self._hold.share(client) as share:
+
+            async def claim(seconds: float) -> None:
+                if seconds > SHORT_SECONDS:
+                    await self._hold.claim(share, int(seconds * SAMPLE_RATE) * SAMPLE_BYTES)
+
+            header = plain(data)
+            if header is None:
+                samples = await self._pool.decode(data, max_seconds=max_seconds, claim=claim)
+            else:
+                await claim(min(header.frames / header.rate, max_seconds))
+                samples = await self.stoppable(partial(_read_wav, data, max_seconds))
+            if share.held:
+                self._hold.settle(share, samples.nbytes)
+            yield samples
+
+    async def stoppable(self, job: Callable[[Callable[[], None]], T]) -> T:
+        """Runs `job` like `decode`; what it is given raises Stopped when nobody waits for the result any more."""
+        stopped = threading.Event()
+
+        def go_on() -> None:
+            if stopped.is_set():
+                raise Stopped
+
+        try:
+            return await self.decode(job, go_on)
+        finally:
+            stopped.set()
+
+    async def beside(self, job: Callable[[], T], *, long: bool) -> T:
+        """Runs what takes longer than the event loop may, but needs no slot; `long` jobs one after the other."""
+        async with self._one_long if long else nullcontext():
+            return await self._cutting.start(job, lambda: None)
+
+    @asynccontextmanager
+    async def reserved(self, amount: int) -> AsyncIterator[Callable[[int], None]]:
+        """Waits until so many bytes may be held besides audio, and counts them to the end; what is given is to be told
+        what became of them."""
+        with self._hold.share("") as share:
+            await self._hold.claim(share, amount)
+            yield partial(self._hold.settle, share)
 
     def _decode(self, slot: int, job: Callable[[], T]) -> asyncio.Future[T]:
         return self._decoding.start(job, partial(self._decoders.free, slot))
 
     def close(self) -> None:
         """Takes no more part in what workers share."""
+        self._pool.close()
         self.slots.close()
         self._decoders.close()
+
+
+def _read_wav(data: bytearray, max_seconds: float, go_on: Callable[[], None]) -> Floats:
+    parts = []
+    for part in blocks(bytes(data), max_seconds=max_seconds):
+        go_on()
+        parts.append(part)
+    data.clear()
+    return np.concatenate(parts)

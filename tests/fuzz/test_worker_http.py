@@ -22,9 +22,9 @@ from tests.fuzz.asking import answered
 from tests.fuzz.strategies import altered_text, bytes_like, fuzzed, lines_of, twisted
 from tests.worker.http.serving import Served, serving, wav
 
+from modelward.worker.http.compressed import unpack
 from modelward.worker.http.daemon import Daemon, Unreachable
 from modelward.worker.http.errors import ApiError
-from modelward.worker.http.inference_protocol import unpack
 from modelward.worker.http.tensors import read_request, write_answer
 from modelward.worker.http.upload import Clip, read_clip
 from modelward.worker.tensor import DTYPES, Port

@@ -10,15 +10,16 @@ from modelward.daemon.api import events
 from modelward.daemon.api import server as admin
 from modelward.daemon.health import addresses, alerts, notify, series
 from modelward.daemon.models import retention, scan
-from modelward.daemon.models import validate as child
+from modelward.daemon.models import validate as judging
 from modelward.daemon.panel import attempts, feed, links, peers, sessions, tokens
 from modelward.daemon.panel import server as panel
 from modelward.daemon.sections import Config
 from modelward.daemon.units import show_duration, show_size
 from modelward.daemon.upkeep import collapse, follow, logdir, pieces, rotate, sweeper, tail, walk
 from modelward.daemon.workers import backoff, channel, listening, staffing
-from modelward.worker import audio, connection, logs, process, protocol, uploads, work
-from modelward.worker.http import tensors, upload
+from modelward.worker import audio, connection, logs, process, protocol, uploads, webm, work
+from modelward.worker.decoders import child, confinement, launch, pool
+from modelward.worker.http import compressed, tensors, upload
 from modelward.worker.sensevoice import segments
 from modelward.worker.validate import golden, graph, layout, sums
 
@@ -29,6 +30,7 @@ def tables() -> dict[str, str]:
     """One table for each part of the page."""
     made = {
         "limits-requests": _requests(),
+        "limits-decoders": _decoders(),
         "limits-versions": _versions(),
         "limits-workers": _workers(),
         "limits-upkeep": _upkeep(),
@@ -43,7 +45,8 @@ def _requests() -> Iterable[Row]:
     yield "a form around the clip", f"{_bytes(upload.OVERHEAD_BYTES)} more, {upload.PARTS} parts", "413, 400"
     yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
     yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
-    yield "decoded audio in a worker", f"{process.CLIPS_AT_ONCE} times `workers.max_audio`", "further clips wait"
+    long = f"{process.CLIPS_AT_ONCE} times `workers.max_audio`, half of it of one client"
+    yield f"decoded audio of clips over {_time(work.SHORT_SECONDS)} in a worker", long, "further long clips wait"
     yield "uploads that last longer than a second", f"`workers.queue` and {process.SURPLUS_UPLOADS}", "the slowest: 408"
     yield "uploads at once", str(uploads.AT_ONCE), "the slowest: 408"
     yield "an upload while a limit is reached", f"{_bytes(uploads.SLOW_RATE)}/s, or half of all for a client", "408"
@@ -56,7 +59,12 @@ def _requests() -> Iterable[Row]:
         "503; a connection that hardly reads is cut off",
     )
     yield "length of a clip", f"{_time(w.max_audio)} (`workers.max_audio`)", "413"
-    yield "sample rate, channels", f"{audio.MAX_RATE} Hz, {audio.MAX_CHANNELS}", "400, 415"
+    yield "sample rate", f"{audio.MIN_RATE} to {audio.MAX_RATE} Hz", "400"
+    yield "channels", str(audio.MAX_CHANNELS), "415"
+    sound = f"{_time(audio.FREE_SECONDS)}, and 1s for each {audio.LEAST_BYTES_PER_SECOND} bytes"
+    yield "sound that an upload may hold", sound, "400"
+    yield "WebM", f"{webm.MAX_TRACKS} tracks, {webm.MAX_ELEMENTS:,} elements", "400"
+    yield "members of a compressed tensor request", f"{compressed.MEMBERS:,}", "400"
     yield "one piece of a clip that the model hears at once", _time(segments.MAX_PIECE_SECONDS), "cut at a pause"
     yield "waiting requests in a worker", f"{w.queue} (`workers.queue`)", "503 with Retry-After"
     yield "one request, waiting included", f"{_time(w.request_timeout)} (`workers.request_timeout`)", "504"
@@ -75,6 +83,19 @@ def _requests() -> Iterable[Row]:
     yield "answer of a tensor request", _bytes(tensors.MAX_ANSWER_BYTES), "400"
 
 
+def _decoders() -> Iterable[Row]:
+    yield "decoders", "one for each worker, shared by all", "further clips wait"
+    yield "an idle decoder", _time(child.IDLE_SECONDS), "ends"
+    cost = f"{_time(child.BASE_CPU_SECONDS)}, and {child.CPU_SECONDS_PER_SECOND:g}s for each second of sound"
+    yield "processor time of one clip", cost, "400"
+    yield "processor time of one step of a clip", _time(confinement.STEP_CPU_SECONDS), "the kernel ends the decoder"
+    yield "time without an answer of a decoder", _time(pool.SILENT_SECONDS), "killed; the clip is tried once more"
+    yield "memory of a decoder", f"{_bytes(launch.BASE_MEMORY_BYTES)}, and 6 times `workers.max_upload`", "503"
+    yield "clips in work in a decoder", str(child.OPEN_JOBS), "further ones wait"
+    short = f"{child.SHORT_CPU_SECONDS:g}s of processor time, {_time(child.SHORT_SECONDS)} of sound"
+    yield "a clip that passes others", short, "all short clips pass it"
+
+
 def _versions() -> Iterable[Row]:
     c = Config()
     yield "name of a version", f"{names.MAX_NAME_BYTES} bytes, printable", "passed over"
@@ -85,8 +106,6 @@ def _versions() -> Iterable[Row]:
     )
     yield "files of a version", f"{scan.MAX_ENTRIES:,}, {scan.MAX_DEPTH} levels deep", "not judged, and that is said"
     yield "size of a version", _bytes(layout.MAX_VERSION_BYTES), "rejected"
-    least = f"what is free above `disk.min_free`, or 1/{layout.SMALL_PART} of what is free"
-    yield "copy of a version in the cache", least, "not judged yet, and that is an alert"
     yield "ONNX graph without external weights", _bytes(graph.MAX_GRAPH_BYTES + 1), "rejected"
     yield "SHA256SUMS", _bytes(sums.MAX_SUMS_BYTES), "rejected"
     yield "golden clips", str(golden.MAX_CLIPS), "the others are skipped, and that is said"
@@ -105,7 +124,7 @@ def _versions() -> Iterable[Row]:
         f"{_bytes(c.validation.memory)} (`validation.memory`), or what there is",
         "rejected; tried again",
     )
-    yield "what a validator may say", _bytes(child.MAX_OUTPUT_BYTES), "killed, rejected"
+    yield "what a validator may say", _bytes(judging.MAX_OUTPUT_BYTES), "killed, rejected"
     yield "age below which no version is removed", _time(retention.DAY_SECONDS), "kept"
     yield "versions kept besides those in use", f"{c.models.keep} (`models.keep`)", "the lowest go"
 

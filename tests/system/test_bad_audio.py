@@ -66,7 +66,7 @@ def _header(**lies: int) -> bytes:
 
 
 def _two_hours() -> bytes:
-    return _file(np.zeros(2 * 3600 * 1000, dtype=np.int16), 1000, "FLAC", "PCM_16")
+    return _file(np.zeros(2 * 3600 * 4000, dtype=np.int16), 4000, "FLAC", "PCM_16")
 
 
 BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {

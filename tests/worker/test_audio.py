@@ -9,8 +9,10 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.costly_audio import quiet_flac
 
-from modelward.worker.audio import BadAudio, decode
+from modelward.worker import audio
+from modelward.worker.audio import BadAudio, blocks, decode
 
 RATE = 16000
 
@@ -95,7 +97,7 @@ def test_other_containers_and_codecs_are_read(format: str, subtype: str) -> None
     assert np.abs(got).max() <= 1.0
 
 
-@pytest.mark.parametrize("rate", [1000, 8000, 11025, 22050, 44100, 48000, 96000, 192000, 768000])
+@pytest.mark.parametrize("rate", [4000, 8000, 11025, 22050, 44100, 48000, 96000, 192000, 384000])
 def test_any_rate_becomes_16_khz_with_the_same_duration_and_pitch(rate: int) -> None:
     got = decode(encoded(tone(1.5, rate), rate, subtype="FLOAT"), max_seconds=60)
     assert abs(len(got) - 1.5 * RATE) <= 2
@@ -266,10 +268,27 @@ def test_a_pipe_that_never_ends_is_refused_by_counting() -> None:
     assert refusal(data, max_seconds=20).code == "audio_too_long"
 
 
-def test_a_low_rate_does_not_multiply_memory_beyond_the_limit() -> None:
-    data = plain_wav(bytes(2 * 100_000), rate=1)
-    assert refusal(data, max_seconds=3600).code == "audio_too_long"
-    assert len(decode(plain_wav(bytes(200), rate=1), max_seconds=3600)) == 100 * RATE
+@pytest.mark.parametrize("rate", [1, 1000, 3999, 384_001, 768_000])
+def test_a_sample_rate_that_no_recording_has_is_refused(rate: int) -> None:
+    assert refusal(plain_wav(bytes(3600), rate=rate), max_seconds=3600).code == "damaged_audio"
+
+
+@pytest.mark.parametrize(("format", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_ten_minutes_of_real_silence_are_within_what_so_few_bytes_may_become(format: str, subtype: str) -> None:
+    made = io.BytesIO()
+    with soundfile.SoundFile(made, "w", 8000, 1, subtype, format=format) as file:
+        for _ in range(600):
+            file.write(np.zeros(8000, np.float32))
+    assert len(decode(made.getvalue(), max_seconds=3600)) == pytest.approx(600 * RATE, rel=0.001)
+
+
+def test_a_few_bytes_that_become_hours_are_refused_as_soon_as_that_shows() -> None:
+    data, frames = quiet_flac(36_000), 0
+    with pytest.raises(BadAudio, match="bytes cannot be") as caught:
+        for block in blocks(data, max_seconds=36_000):
+            frames += len(block)
+    assert caught.value.code == "damaged_audio"
+    assert frames / RATE < audio.FREE_SECONDS + len(data) / audio.LEAST_BYTES_PER_SECOND
 
 
 def test_memory_follows_the_samples_kept_not_the_upload() -> None:

@@ -14,6 +14,7 @@ from modelward.worker.work import Work
 
 CLIPS = 6
 LOOK_SECONDS = 0.1
+SECONDS = 61  # short clips do not wait for room
 
 
 class Counting:
@@ -51,7 +52,7 @@ def clip() -> bytearray:
         f.setnchannels(1)
         f.setsampwidth(2)
         f.setframerate(16_000)
-        f.writeframes(bytes(2 * 16_000))
+        f.writeframes(bytes(2 * 16_000 * SECONDS))
     return bytearray(made.getvalue())
 
 
@@ -59,11 +60,11 @@ def test_clips_that_came_together_are_not_all_decoded_before_the_first_is_answer
     async def play() -> Counting:
         model = Counting()
         loaded = Loaded("v1", "", "", cast(Model, model))
-        work = Work(queue=CLIPS, audio_bytes=16_000 * 4)  # one clip
+        work = Work(queue=CLIPS, audio_bytes=SECONDS * 16_000 * 4)  # one clip
         async with asyncio.timeout(20):
             await asyncio.gather(
                 *(
-                    transcribe(loaded, clip(), language="auto", itn=False, work=work, max_audio_seconds=10)
+                    transcribe(loaded, clip(), language="auto", itn=False, work=work, max_audio_seconds=100)
                     for _ in range(CLIPS)
                 )
             )
@@ -71,4 +72,4 @@ def test_clips_that_came_together_are_not_all_decoded_before_the_first_is_answer
 
     model = asyncio.run(play())
     assert model.answered == CLIPS
-    assert model.most <= 2  # the one that fills the space, and one that was begun meanwhile
+    assert model.most == 1

@@ -6,7 +6,7 @@ so that a client that never wants to know need not. Inference is for models of k
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any, Final
@@ -19,6 +19,7 @@ from ..models import Loaded
 from ..naming import answers_to, is_version_of, split_name
 from ..service import Service
 from ..tensor import BadInput, Port, TensorModel
+from .compressed import ENCODINGS, unpack
 from .edge import trace_of
 from .errors import ApiError
 from .inference import Count, run_model
@@ -28,7 +29,6 @@ from .upload import read_body
 
 EXTENSIONS: Final = ("model_repository", "model_configuration", "statistics", "binary_tensor_data")
 HEADER_LENGTH: Final = "inference-header-content-length"
-ENCODINGS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 _CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
 
 
@@ -140,14 +140,15 @@ async def infer(request: Request) -> Response:
 async def _run(request: Request, service: Service, body: bytearray, loaded: Loaded, model: TensorModel) -> Response:
     work, encoding, json_bytes = service.work, _encoding(request), _json_bytes(request)
 
-    def read() -> Wanted:
-        whole = body if encoding is None else unpack(body, encoding, service.settings.max_upload_bytes)
+    def read(go_on: Callable[[], None]) -> Wanted:
+        whole = body if encoding is None else unpack(body, encoding, service.settings.max_upload_bytes, go_on)
         return read_request(whole, json_bytes, model.inputs, model.outputs)
 
-    wanted = await work.decode_input(read)
     options = model.options()
     try:
-        with work.holding(wanted.bytes):
+        async with work.reserved(len(body) if encoding is None else service.settings.max_upload_bytes) as became:
+            wanted = await work.stoppable(read)
+            became(wanted.bytes)
             _allow(service, request, known_bytes(wanted, model.outputs))
             answers = await work.infer(lambda threads: model.infer(wanted.feeds, tuple(wanted.outputs), options))
             _allow(service, request, sum(array.nbytes for array in answers))
@@ -175,26 +176,6 @@ def _allow(service: Service, request: Request, size: int) -> None:
     except Unread as e:
         service.refusing.refused(str(e))
         raise ApiError(503, str(e), "busy") from e
-
-
-def unpack(data: bytes | bytearray, window: int, max_bytes: int) -> bytearray:
-    """A compressed body, whole. Raises ApiError: 400 for what is damaged, 413 for more than `max_bytes`."""
-    found = bytearray()
-    unread = bytes(data)
-    try:
-        while unread:
-            stream = zlib.decompressobj(window)
-            found += stream.decompress(unread, max_bytes + 1 - len(found))
-            if len(found) > max_bytes:
-                raise ApiError(
-                    413, f"cannot take the request: unpacked it is larger than {max_bytes} bytes", "too_large"
-                )
-            if not stream.eof:
-                raise ApiError(400, "cannot read the request: its compressed body ends early", "bad_request")
-            unread = stream.unused_data
-    except zlib.error as e:
-        raise ApiError(400, f"cannot read the request: its compressed body is damaged ({e})", "bad_request") from e
-    return found
 
 
 def model_name(version: str, kind: str) -> str:

@@ -12,9 +12,11 @@ from typing import Any, Final, cast
 from starlette.requests import Request
 
 from ..audio import BadAudio
+from ..decoders.pool import CannotDecode
 from ..models import SPEECH_KINDS, Loaded, Speech
 from ..service import Service
 from ..transcribe import transcribe
+from .client import client_of
 from .errors import ApiError
 from .inference import Count, run_model
 from .upload import Clip, read_clip
@@ -66,8 +68,11 @@ async def transcribe_upload(request: Request, *, part: str, wish: Callable[[Clip
                 itn=asked.itn,
                 work=service.work,
                 max_audio_seconds=service.settings.max_audio_seconds,
+                client=client_of(request),
                 said=asked.said,
             )
+        except CannotDecode as e:
+            raise ApiError(503, str(e), "cannot_decode") from e
         except BadAudio as e:
             raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param=part) from e
 

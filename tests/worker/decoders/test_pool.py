@@ -1,0 +1,177 @@
+"""Clips through real decoders."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.costly_audio import quiet_flac, spoken, tracks_webm
+from tests.support import children, soon
+
+from modelward.worker import audio
+from modelward.worker.audio import BadAudio
+from modelward.worker.decoders.pool import Pool
+from modelward.worker.lanes import Lanes
+from modelward.worker.slots import Slots
+
+
+@contextlib.asynccontextmanager
+async def pool(directory: Path | None = None, said: list[str] | None = None) -> AsyncIterator[Pool]:
+    slots = Slots(str(directory / "decode") if directory else "")
+    place = str(directory) if directory else ""
+    made = Pool(place, slots, Lanes("decoding"), most_bytes=64 << 20, say=(said if said is not None else []).append)
+    try:
+        yield made
+    finally:
+        made.close()
+        slots.close()
+
+
+async def free(seconds: float) -> None:
+    """There is room for everything."""
+
+
+async def decode(pool: Pool, data: bytes, max_seconds: float = 3600) -> audio.Floats:
+    return await pool.decode(bytearray(data), max_seconds=max_seconds, claim=free)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("OGG", "OPUS"), ("OGG", "VORBIS"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]
+)
+def test_a_clip_becomes_the_same_samples_as_in_this_process(format: str, subtype: str) -> None:
+    async def play() -> None:
+        data = spoken(3, format, subtype)
+        async with pool() as decoders:
+            for _ in range(2):
+                assert np.array_equal(await decode(decoders, data), audio.decode(data, max_seconds=60))
+
+    asyncio.run(play())
+
+
+def test_what_is_no_audio_is_refused_as_in_this_process() -> None:
+    async def play() -> None:
+        async with pool() as decoders:
+            for data in (tracks_webm(240_000), quiet_flac(36_000), spoken(3)[:-1], b"fLaC" + bytes(100)):
+                with pytest.raises(BadAudio) as here:
+                    audio.decode(data, max_seconds=3600)
+                with pytest.raises(BadAudio) as there:
+                    await decode(decoders, data)
+                assert (there.value.code, str(there.value)) == (here.value.code, str(here.value))
+
+    asyncio.run(play())
+
+
+def test_short_clips_pass_a_long_one_in_the_same_decoder() -> None:
+    async def play() -> list[str]:
+        ended: list[str] = []
+
+        async def take(name: str, data: bytes, long: asyncio.Event) -> None:
+            async def claim(seconds: float) -> None:
+                long.set()
+
+            await decoders.decode(bytearray(data), max_seconds=3600, claim=claim)
+            ended.append(name)
+
+        async with pool() as decoders:  # with one decoder
+            reached = asyncio.Event()
+            hour = asyncio.create_task(take("long", spoken(120), reached))
+            await reached.wait()
+            for number in range(3):
+                await take(f"short {number}", spoken(3), asyncio.Event())
+            await hour
+        return ended
+
+    assert asyncio.run(play()) == ["short 0", "short 1", "short 2", "long"]
+
+
+def test_a_clip_that_nobody_waits_for_any_more_is_dropped_and_its_slot_is_free() -> None:
+    async def play() -> None:
+        async with pool() as decoders:
+            reached = asyncio.Event()
+
+            async def claim(seconds: float) -> None:
+                reached.set()
+                await asyncio.Event().wait()  # there is never room
+
+            waiting = asyncio.create_task(decoders.decode(bytearray(spoken(120)), max_seconds=3600, claim=claim))
+            await reached.wait()
+            waiting.cancel()
+            for _ in range(10):  # more than a decoder has places
+                assert len(await decode(decoders, spoken(3))) == 48_000
+
+    asyncio.run(play())
+
+
+def test_workers_share_decoders_and_a_killed_one_costs_no_clip(tmp_path: Path) -> None:
+    async def play() -> None:
+        (tmp_path / "decode").touch()
+        os.truncate(tmp_path / "decode", 2)
+        said: list[str] = []
+        async with pool(tmp_path, said) as one, pool(tmp_path) as other:
+            for _ in range(3):
+                await asyncio.gather(*(decode(who, spoken(3)) for who in (one, other, one, other)))
+            decoders = children()
+            assert len(decoders) <= 2  # as many as slots
+            reached = asyncio.Event()
+
+            async def claim(seconds: float) -> None:
+                reached.set()
+
+            both = [
+                asyncio.create_task(who.decode(bytearray(spoken(120)), max_seconds=3600, claim=claim))
+                for who in (one, other)
+            ]
+            await reached.wait()
+            for pid in decoders:
+                os.kill(pid, signal.SIGKILL)
+            assert [len(samples) for samples in await asyncio.gather(*both)] == [120 * 16_000] * 2
+
+    asyncio.run(play())
+    assert not children()
+
+
+def test_samples_can_be_changed_by_nobody() -> None:
+    async def play() -> None:
+        async with pool() as decoders:
+            samples = await decode(decoders, spoken(3))
+            assert not samples.flags.writeable
+            assert np.abs(samples).max() <= 1.0
+
+    asyncio.run(play())
+
+
+def test_a_decoder_that_does_not_answer_is_killed_and_its_slot_is_free_again() -> None:
+    async def play() -> None:
+        said: list[str] = []
+        slots = Slots()
+        decoders = Pool("", slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append, silent_seconds=8.0)
+        try:
+            await decode(decoders, spoken(3))
+            (pid,) = children()
+            os.kill(pid, signal.SIGSTOP)
+            assert len(await decode(decoders, spoken(3))) == 48_000
+            assert any("did not answer" in text for text in said)
+            assert slots.running == 0
+            await soon(lambda: pid not in children())
+        finally:
+            decoders.close()
+            slots.close()
+
+    asyncio.run(play())
+
+
+def test_an_idle_decoder_ends() -> None:
+    async def play() -> None:
+        async with pool() as decoders:
+            await decode(decoders, spoken(3))
+            (pid,) = children()
+            await soon(lambda: pid not in children(), 60)
+            assert len(await decode(decoders, spoken(3))) == 48_000
+
+    asyncio.run(play())

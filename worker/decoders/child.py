@@ -1,0 +1,223 @@
+"""Decodes clips in small steps: new ones first, until they are known to be long; then all long ones in turn.
+
+Runs in a process of its own, after `confinement`. Opens nothing: what it reads and writes was handed to it. Each step
+is limited by the kernel, each clip by what it may cost for its length. Invariants: a short clip waits for one step of a
+long one at most; a clip that nobody waits for any more is dropped before its next step.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from .. import audio
+from .confinement import LIFE_CPU_SECONDS, limit_step
+from .messages import (
+    GO_ON,
+    MOST_BYTES,
+    TEXT_CHARS,
+    Alive,
+    Bad,
+    Begun,
+    Done,
+    Failed,
+    FromDecoder,
+    Job,
+    Long,
+    decode_job,
+    encode,
+)
+
+IDLE_SECONDS: Final = 20.0
+OPEN_JOBS: Final = 8
+SHORT_CPU_SECONDS: Final = 0.1
+SHORT_SECONDS: Final = 60
+ALIVE_SECONDS: Final = 1.0
+SMALL_BYTES: Final = 1 << 20  # begun at once, whatever else is open
+BASE_CPU_SECONDS: Final = 10.0
+CPU_SECONDS_PER_SECOND: Final = 0.05  # of audio; Opus, the dearest, takes 0.002 to 0.004
+
+
+class Clip:
+    """A job in work. `granted` seconds may become of it before the worker is asked."""
+
+    def __init__(self, job: Job, source: int, target: int, answers: socket.socket) -> None:
+        self.job, self.source, self.target, self.answers = job, source, target, answers
+        self.granted = float(SHORT_SECONDS)
+        self.expected = 0.0
+        self.long = self.parked = False
+        self.cpu_seconds = 0.0
+        self.samples = 0
+        self.told = time.monotonic()
+        self.blocks: Iterator[audio.Floats] | None = None
+
+    def begin(self) -> None:
+        """Takes the bytes into memory of this process."""
+        data = os.pread(self.source, self.job.bytes, 0)
+        self.blocks = audio.blocks(data, max_seconds=self.job.max_seconds, expects=self._expects)
+
+    def _expects(self, seconds: float) -> None:
+        self.expected = seconds
+
+    def tell(self, message: FromDecoder, *descriptors: int) -> None:
+        """Raises OSError when nobody listens."""
+        self.told = time.monotonic()
+        socket.send_fds(self.answers, [encode(message)], descriptors)
+
+    def close(self) -> None:
+        os.close(self.source)
+        os.close(self.target)
+        self.answers.close()
+
+
+class Child:
+    """The decoder's loop. `most_bytes` is what long clips may hold of compressed bytes together.
+
+    The sockets must not block, and were made so by those who handed them over: here it is refused.
+    """
+
+    def __init__(self, inbox: socket.socket, *, most_bytes: int, missing: str, pidfd: int) -> None:
+        self._inbox, self._most_bytes, self._missing, self._pidfd = inbox, most_bytes, missing[:TEXT_CHARS], pidfd
+        self._clips: dict[int, Clip] = {}  # by the descriptor of their answers
+
+    def run(self) -> None:
+        """Returns when it was idle for IDLE_SECONDS, or used up its life and has nothing in work."""
+        while True:
+            clip = self._next()
+            if not self._clips and time.process_time() > LIFE_CPU_SECONDS:
+                return
+            heard = self._look(0.0 if clip is not None else IDLE_SECONDS)
+            if clip is None and not heard and not self._clips:
+                return
+            if heard:
+                clip = self._next()  # what just came may be shorter
+            if clip is not None:
+                self._step(clip)
+
+    def _next(self) -> Clip | None:
+        """The first clip not known to be long; else of the long ones that which had least."""
+        ready = [clip for clip in self._clips.values() if not clip.parked and (clip.blocks or self._room(clip))]
+        fresh = [clip for clip in ready if not clip.long]
+        if fresh:
+            return fresh[0]
+        return min(ready, key=lambda clip: clip.cpu_seconds, default=None)
+
+    def _room(self, clip: Clip) -> bool:
+        begun = sum(other.job.bytes for other in self._clips.values() if other.blocks is not None)
+        return begun == 0 or clip.job.bytes <= SMALL_BYTES or begun + clip.job.bytes <= self._most_bytes
+
+    # hearing
+
+    def _look(self, seconds: float) -> bool:
+        """Takes what came in, waiting for it so long; whether there was anything."""
+        poll = select.poll()
+        if len(self._clips) < OPEN_JOBS:
+            poll.register(self._inbox, select.POLLIN)
+        for descriptor in self._clips:
+            poll.register(descriptor, select.POLLIN)
+        found = poll.poll(seconds * 1000)
+        for descriptor, _ in found:
+            if descriptor == self._inbox.fileno():
+                self._take()
+            elif (clip := self._clips.get(descriptor)) is not None:
+                self._answered(clip)
+        return bool(found)
+
+    def _take(self) -> None:
+        descriptors: list[int] = []
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._inbox, MOST_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
+            job = decode_job(data)
+            source, target, answers = descriptors
+        except (OSError, ValueError):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        clip = Clip(job, source, target, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=answers))
+        self._clips[answers] = clip
+        self._tell(clip, Begun(self._missing), self._pidfd)
+
+    def _answered(self, clip: Clip) -> None:
+        try:
+            data = clip.answers.recv(MOST_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data == GO_ON:
+            clip.parked = False
+        else:
+            self._drop(clip)
+
+    # working
+
+    def _step(self, clip: Clip) -> None:
+        limit_step()
+        began = time.process_time()
+        try:
+            if clip.blocks is None:
+                clip.begin()
+                assert clip.blocks is not None
+            block = next(clip.blocks, None)
+        except audio.BadAudio as e:
+            self._end(clip, Bad(e.code, str(e)[:TEXT_CHARS]))
+        except MemoryError:
+            self._end(clip, Failed("it needs more memory than a decoder may use"))
+        except Exception as e:  # noqa: BLE001 - the top of a child: whatever it is, it concerns this clip alone
+            self._end(clip, Failed(f"{type(e).__name__}: {e}"[:TEXT_CHARS]))
+        else:
+            clip.cpu_seconds += time.process_time() - began
+            if block is None:
+                self._end(clip, Done(clip.samples))
+            else:
+                self._keep(clip, block)
+
+    def _keep(self, clip: Clip, block: audio.Floats) -> None:
+        try:
+            left = memoryview(block.tobytes())
+            while left:
+                left = left[os.write(clip.target, left) :]
+        except OSError as e:
+            self._end(clip, Failed(f"no memory for its samples ({e.strerror})"))
+            return
+        clip.samples += len(block)
+        seconds = clip.samples / audio.SAMPLE_RATE
+        if clip.cpu_seconds > BASE_CPU_SECONDS + CPU_SECONDS_PER_SECOND * seconds:
+            text = f"cannot read the audio: {seconds:.0f} s of it took {clip.cpu_seconds:.0f} s of processor time"
+            self._end(clip, Bad("damaged_audio", text))
+        elif clip.samples > clip.granted * audio.SAMPLE_RATE or not clip.long and clip.cpu_seconds > SHORT_CPU_SECONDS:
+            # What turns out longer than it promised may become anything.
+            believed = clip.expected if clip.expected > seconds else 0.0
+            clip.long = clip.parked = True
+            clip.granted = min(believed + 1.0, clip.job.max_seconds) if believed else clip.job.max_seconds
+            self._tell(clip, Long(clip.granted))
+        elif time.monotonic() - clip.told > ALIVE_SECONDS:
+            self._tell(clip, Alive())
+
+    # answering
+
+    def _end(self, clip: Clip, message: FromDecoder) -> None:
+        self._tell(clip, message)
+        self._drop(clip)
+
+    def _tell(self, clip: Clip, message: FromDecoder, *descriptors: int) -> None:
+        try:
+            clip.tell(message, *descriptors)
+        except OSError:  # nobody waits for it any more
+            self._drop(clip)
+
+    def _drop(self, clip: Clip) -> None:
+        if self._clips.pop(clip.answers.fileno(), None) is not None:
+            clip.close()
+
+
+def warm() -> None:
+    """Decodes a little of what needs no file, so that nothing has to be loaded later."""
+    head = b".snd" + b"".join(n.to_bytes(4, "big") for n in (24, 1600, 3, 8000, 1))
+    with suppress(audio.BadAudio):
+        audio.decode(head + bytes(1600), max_seconds=60)

@@ -1,0 +1,150 @@
+"""Starts decoders and hands jobs to them; the only spawner of a worker.
+
+A decoder is a fresh interpreter in a session of its own that ends with the worker that started it. Decoder number n
+belongs to whoever holds slot n: it is found by a socket's name, so that any worker can use it. `send` and `start` must
+not be called on the event loop. Invariant: what was started is reaped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+BASE_MEMORY_BYTES: Final = 256 << 20
+_KEPT: Final = ("PATH", "TMPDIR", "TZ", "PYTHONPATH")
+
+
+class Inbox:
+    """Where the jobs of one decoder go. `path` is its name among all workers, "" for one of this worker alone."""
+
+    def __init__(self, launcher: Launcher, path: str = "") -> None:
+        self._launcher, self._path = launcher, path
+        self._process: subprocess.Popen[bytes] | None = None
+        self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+    def send(self, data: bytes, descriptors: Sequence[int]) -> None:
+        """Hands a job over, to a new decoder where there is none. Raises OSError when none can be had."""
+        with suppress(OSError):  # it ended, never was, or does not take anything any more
+            self._send(data, descriptors)
+            return
+        self._start()
+        self._send(data, descriptors)
+
+    def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
+        if self._path:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as out:
+                out.connect(self._path)
+                socket.send_fds(out, [data], descriptors)
+        else:
+            socket.send_fds(self._out, [data], descriptors)
+
+    def _start(self) -> None:
+        if self._path:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+            theirs = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            with theirs:
+                theirs.bind(self._path)
+                self._process = self._launcher.start(theirs, self._path)
+        else:
+            self._out.close()
+            self._out, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._out.setblocking(False)
+            with theirs:
+                self._process = self._launcher.start(theirs, "")
+
+    def abandon(self) -> None:
+        """The decoder does not answer: nobody is to find it any more."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        if self._path:
+            with suppress(OSError):
+                os.unlink(self._path)
+
+    def close(self) -> None:
+        """Lets go of it; one of this worker alone ends."""
+        if not self._path:
+            self.abandon()
+        self._out.close()
+
+
+class Launcher:
+    """Starts the processes and reaps them. Made on the event loop; `say` hears when one did not end by itself."""
+
+    def __init__(self, *, most_bytes: int, say: Callable[[str], None]) -> None:
+        self._most_bytes, self._say = most_bytes, say
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, inbox: socket.socket, path: str) -> subprocess.Popen[bytes]:
+        """A decoder that reads jobs from `inbox`. Raises OSError."""
+        # To bytes that are decoded and rewrapped, and to several clips: see `child`.
+        memory = BASE_MEMORY_BYTES + 6 * self._most_bytes
+        words = (inbox.fileno(), os.getpid(), memory, self._most_bytes)
+        process = subprocess.Popen(
+            [sys.executable, "-m", __package__, *(str(word) for word in words)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # what decoders print follows the bytes of strangers
+            env=_environment(),
+            cwd="/",
+            pass_fds=(inbox.fileno(),),
+            start_new_session=True,
+        )
+        number = os.stat(path).st_ino if path else 0
+        self._loop.call_soon_threadsafe(self._watch, process, path, number)
+        return process
+
+    def _watch(self, process: subprocess.Popen[bytes], path: str, number: int) -> None:
+        pidfd = os.pidfd_open(process.pid)
+        self._running[pidfd] = process
+        self._loop.add_reader(pidfd, self._ended, pidfd, path, number)
+
+    def _ended(self, pidfd: int, path: str, number: int) -> None:
+        process = self._running.pop(pidfd)
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+        status = process.wait()
+        if path:
+            with suppress(OSError):
+                if os.stat(path).st_ino == number:  # else another decoder has the name by now
+                    os.unlink(path)
+        if status:
+            self._say(f"a decoder ended: {_why(status)}")
+
+    def close(self) -> None:
+        """Ends and reaps all."""
+        for pidfd, process in self._running.items():
+            self._loop.remove_reader(pidfd)
+            process.kill()
+            process.wait()
+            os.close(pidfd)
+        self._running.clear()
+
+
+def _environment() -> dict[str, str]:
+    """What a decoder gets to know: where programs and modules are. Everything it holds may be read by a stranger."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    if place := kept.get("PYTHONPATH"):
+        kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in place.split(os.pathsep) if part)
+    return {
+        **kept,
+        "LANG": "C.UTF-8",
+        "PYTHONSAFEPATH": "1",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _why(status: int) -> str:
+    if status == -signal.SIGPROF:
+        return "one step took more processor time than any may"
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"

@@ -1,0 +1,84 @@
+"""What a worker and a decoder send to each other: one JSON object a datagram, and the descriptors that come with it.
+
+Decides what a legal message is; does no I/O. PROTOCOL is part of the name by which a decoder is found: workers of two
+releases never share one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+PROTOCOL: Final = 1
+MOST_BYTES: Final = 4096
+GO_ON: Final = b"go"  # to the decoder: there is room for the long clip
+TEXT_CHARS: Final = 400
+
+Amount = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS)]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A clip to decode. With it come three descriptors: its bytes, where the samples go, and where answers go."""
+
+    bytes: Amount
+    max_seconds: Seconds
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun"):
+    """The job was taken. With it comes a pidfd of the decoder. `missing` names confinement that was not to be had."""
+
+    missing: Text = ""
+
+
+class Long(msgspec.Struct, frozen=True, tag="long"):
+    """The clip is a long one; it may become `seconds`. Nothing more is done to it until the worker answers GO_ON."""
+
+    seconds: Seconds
+
+
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """A long clip is still in work."""
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """All samples are there: so many float32."""
+
+    samples: Amount
+
+
+class Bad(msgspec.Struct, frozen=True, tag="bad"):
+    """The clip can't be used: what `audio.BadAudio` says."""
+
+    code: Text
+    text: Text
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """A fault of ours, or no memory."""
+
+    because: Text
+
+
+FromDecoder = Begun | Long | Alive | Done | Bad | Failed
+
+_encoder: Final = msgspec.json.Encoder()
+_jobs: Final = msgspec.json.Decoder(Job)
+_answers: Final[msgspec.json.Decoder[FromDecoder]] = msgspec.json.Decoder(FromDecoder)
+
+
+def encode(message: Job | FromDecoder) -> bytes:
+    """One datagram."""
+    return _encoder.encode(message)
+
+
+def decode_job(data: bytes) -> Job:
+    """Raises ValueError for what is none."""
+    return _jobs.decode(data)
+
+
+def decode_answer(data: bytes) -> FromDecoder:
+    """Raises ValueError for what is none."""
+    return _answers.decode(data)

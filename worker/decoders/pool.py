@@ -1,0 +1,317 @@
+"""Has compressed audio decoded by the decoders that all workers share, one clip after the other into shared memory.
+
+A slot is held until the clip is decoded or known to be a long one: a decoder takes new clips between two steps of long
+ones. A decoder that does not answer is killed; what it was at is tried once more by one of its own. Must not block the
+event loop. Invariants: a slot is always given back; samples handed out can't be changed by a decoder any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import mmap
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+
+from ..audio import CODES, SAMPLE_RATE, BadAudio, Floats
+from ..lanes import Lanes
+from ..slots import NO_SLOT, Slots
+from .launch import Inbox, Launcher
+from .messages import (
+    GO_ON,
+    MOST_BYTES,
+    PROTOCOL,
+    Alive,
+    Bad,
+    Begun,
+    Done,
+    Failed,
+    FromDecoder,
+    Job,
+    Long,
+    decode_answer,
+    encode,
+)
+
+SILENT_SECONDS: Final = 30.0  # a decoder answers each second of its processor time
+STARTS: Final = 3
+_SAMPLE_BYTES: Final = 4
+_SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+Claim = Callable[[float], Awaitable[None]]  # waits until there is room for so many seconds of decoded audio
+
+
+class CannotDecode(Exception):
+    """No fault of the clip: no decoder, or no memory. The text is for the client."""
+
+
+class _Lost(Exception):
+    """The decoder ended with the clip in its hands, or `begun` is False and it never had it."""
+
+    def __init__(self, begun: bool) -> None:
+        super().__init__()
+        self.begun = begun
+
+
+class _Broken(Exception):
+    """A decoder does what none of ours does."""
+
+
+class Pool:
+    """One worker's use of the decoders. All methods belong to the event loop.
+
+    `directory` is where the decoders' names are, "" to share none; `slots` say how many may decode at once; `beside`
+    runs what may take its time.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        slots: Slots,
+        beside: Lanes,
+        *,
+        most_bytes: int,
+        say: Callable[[str], None],
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> None:
+        self._directory, self._slots, self._beside, self._say = directory, slots, beside, say
+        self._most_bytes, self._silent_seconds = most_bytes, silent_seconds
+        self._launcher: Launcher | None = None
+        self._inboxes: dict[int, Inbox] = {}
+        self._again = asyncio.Lock()
+        self._said = ""
+
+    async def decode(self, data: bytearray, *, max_seconds: float, claim: Claim) -> Floats:
+        """The samples of the file in `data`, which is emptied: as `audio.decode`, but read-only.
+
+        `claim` is awaited before a clip becomes longer than a short one. Raises BadAudio, CannotDecode.
+        """
+        job = Job(len(data), max_seconds)
+        source = await self._done(self._beside.start(lambda: _in_memory(data), _nothing))
+        try:
+            for _ in range(STARTS):
+                try:
+                    return await self._shared(job, source, claim)
+                except _Lost as e:
+                    if e.begun:
+                        return await self._by_itself(job, source, claim)
+            raise CannotDecode("cannot decode the audio: no decoder starts")
+        finally:
+            os.close(source)
+
+    def close(self) -> None:
+        """Ends the decoders that this worker started."""
+        for inbox in self._inboxes.values():
+            inbox.close()
+        if self._launcher is not None:
+            self._launcher.close()
+
+    async def _shared(self, job: Job, source: int, claim: Claim) -> Floats:
+        slot = await self._slots.turn()
+        held = _Held(self._slots, slot)
+        try:
+            return await self._talk(self._inbox(slot), job, source, claim, held.free)
+        finally:
+            held.free()
+
+    async def _by_itself(self, job: Job, source: int, claim: Claim) -> Floats:
+        """With a decoder that has nothing else, which tells whose fault it was. One at a time."""
+        async with self._again:
+            inbox = Inbox(self._starts())
+            try:
+                return await self._talk(inbox, job, source, claim, _nothing)
+            except _Lost as e:
+                if not e.begun:
+                    raise CannotDecode("cannot decode the audio: no decoder starts") from None
+                raise BadAudio("damaged_audio", "cannot read the audio: it ends its decoder") from None
+            finally:
+                inbox.close()
+
+    def _starts(self) -> Launcher:
+        if self._launcher is None:
+            self._launcher = Launcher(most_bytes=self._most_bytes, say=self._say)
+        return self._launcher
+
+    def _inbox(self, slot: int) -> Inbox:
+        if slot not in self._inboxes:
+            path = os.path.join(self._directory, f"decoder{PROTOCOL}.{slot}") if slot != NO_SLOT else ""
+            self._inboxes[slot] = Inbox(self._starts(), path)
+        return self._inboxes[slot]
+
+    async def _talk(
+        self, inbox: Inbox, job: Job, source: int, claim: Claim, no_longer_new: Callable[[], None]
+    ) -> Floats:
+        """Sends the job and hears of it to its end. `no_longer_new` is called when the decoder takes others again."""
+        target = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        talk = _Talk(ours, self._silent_seconds)
+        try:
+            with theirs:
+                fds = (source, target, theirs.fileno())
+                await self._done(self._beside.start(lambda: inbox.send(encode(job), fds), _nothing))
+            while True:
+                answer = await talk.hear()
+                match answer:
+                    case Begun():
+                        self._complain(answer.missing)
+                    case Alive():
+                        pass
+                    case Long():
+                        no_longer_new()
+                        await claim(answer.seconds)
+                        talk.go_on()
+                    case Done():
+                        return _samples(target, answer.samples, job.max_seconds)
+                    case Bad():
+                        raise _bad(answer)
+                    case Failed():
+                        raise CannotDecode(f"cannot decode the audio: {answer.because}")
+        except TimeoutError:
+            self._say(f"a decoder is killed: it did not answer for {self._silent_seconds:g} s")
+            talk.kill()
+            inbox.abandon()
+            raise _Lost(talk.begun) from None
+        except _Broken as e:
+            self._say(f"a decoder is killed: {e}")
+            talk.kill()
+            inbox.abandon()
+            raise _Lost(True) from e
+        except OSError as e:
+            raise CannotDecode(f"cannot decode the audio: {e.strerror or e}") from e
+        finally:
+            talk.close()
+            os.close(target)
+
+    async def _done(self, running: asyncio.Future[int] | asyncio.Future[None]) -> int:
+        """Waits for what uses descriptors of ours: not even a cancelled request closes them before."""
+        try:
+            return await asyncio.shield(running) or 0
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            if not running.cancelled() and running.exception() is None and (fd := running.result()) is not None:
+                os.close(fd)
+            raise
+
+    def _complain(self, missing: str) -> None:
+        if missing and missing != self._said:
+            self._say(f"decoders are less confined than they could be: {missing}")
+        self._said = missing
+
+
+class _Held:
+    """A slot until it is given back."""
+
+    def __init__(self, slots: Slots, slot: int) -> None:
+        self._slots, self._slot, self._has = slots, slot, True
+
+    def free(self) -> None:
+        """Gives it back; once."""
+        if self._has:
+            self._has = False
+            self._slots.free(self._slot)
+
+
+class _Talk:
+    """Our end of what a decoder says of one clip."""
+
+    def __init__(self, ours: socket.socket, silent_seconds: float) -> None:
+        self._ours, self._silent_seconds, self._pidfd = ours, silent_seconds, -1
+
+    @property
+    def begun(self) -> bool:
+        """A decoder took the clip."""
+        return self._pidfd >= 0
+
+    async def hear(self) -> FromDecoder:
+        """The next answer. Raises _Lost, TimeoutError, _Broken."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._silent_seconds):
+            while True:
+                try:
+                    data, fds, _, _ = socket.recv_fds(self._ours, MOST_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+                    break
+                except BlockingIOError:
+                    readable = loop.create_future()
+                    loop.add_reader(self._ours, _set, readable)
+                    try:
+                        await readable
+                    finally:
+                        loop.remove_reader(self._ours)
+                except OSError:
+                    raise _Lost(self.begun) from None
+        for fd in fds:
+            if self._pidfd < 0:
+                self._pidfd = fd
+            else:
+                os.close(fd)
+        if not data:
+            raise _Lost(self.begun)
+        try:
+            return decode_answer(data)
+        except ValueError as e:
+            raise _Broken(f"it sent what is no answer: {e}") from e
+
+    def go_on(self) -> None:
+        """There is room for it. A decoder that ended meanwhile is heard of next."""
+        with suppress(OSError):
+            self._ours.send(GO_ON)
+
+    def kill(self) -> None:
+        """Ends the decoder."""
+        if self.begun:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """The decoder drops the clip when it is not done."""
+        self._ours.close()
+        if self.begun:
+            os.close(self._pidfd)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _set(readable: asyncio.Future[None]) -> None:
+    if not readable.done():
+        readable.set_result(None)
+
+
+def _in_memory(data: bytearray) -> int:
+    """A descriptor of memory that holds the bytes; `data` is emptied. Raises OSError."""
+    fd = os.memfd_create("clip", os.MFD_CLOEXEC)
+    try:
+        with memoryview(data) as whole:
+            written = 0
+            while written < len(whole):
+                written += os.write(fd, whole[written:])
+    except OSError:
+        os.close(fd)
+        raise
+    data.clear()
+    return fd
+
+
+def _samples(target: int, count: int, max_seconds: float) -> Floats:
+    """What the decoder wrote, which nobody can change from now on. Raises _Broken when that is not what it said."""
+    if not 0 < count <= (max_seconds + 1) * SAMPLE_RATE or os.fstat(target).st_size != count * _SAMPLE_BYTES:
+        raise _Broken(f"it said {count} samples and wrote {os.fstat(target).st_size} bytes")
+    try:
+        fcntl.fcntl(target, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError as e:
+        raise _Broken("it keeps the samples") from e
+    return np.frombuffer(mmap.mmap(target, count * _SAMPLE_BYTES, prot=mmap.PROT_READ), dtype=np.float32)
+
+
+def _bad(answer: Bad) -> BadAudio:
+    code = answer.code if answer.code in CODES else "damaged_audio"
+    return BadAudio(code, "".join(c if c.isprintable() else "?" for c in answer.text))

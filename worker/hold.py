@@ -1,0 +1,87 @@
+"""How much decoded audio a worker holds at once, and whose turn it is to hold more.
+
+Decides and waits; knows no audio. Short clips do not ask. Invariants: without a clip that lied of its length, no more
+than the limit is held, or one clip; no client has more than its share while it has more than one; among those that wait
+the shortest comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+CLIENT_SHARE = 0.5
+"""Of the limit."""
+
+
+@dataclass(eq=False)
+class Share:
+    """What one request holds, in bytes, and what it waits for more than that. `client` "" is nobody in particular."""
+
+    client: str
+    held: int = 0
+    wanted: int = 0
+    granted: asyncio.Event | None = None
+
+
+def next_granted(waiting: Sequence[Share], all_shares: Collection[Share], limit: int) -> Share | None:
+    """Which of `waiting` may have what it wants now, the shortest first; None for none. Pure.
+
+    The oldest holder has more at once: two that wait for one another would wait for ever.
+    """
+    total = sum(share.held for share in all_shares)
+    oldest = next((share for share in all_shares if share.held), None)
+    for share in sorted(waiting, key=lambda share: share.wanted):
+        theirs = sum(other.held for other in all_shares if other.client == share.client) - share.held
+        fits = total - share.held + share.wanted <= limit or total == share.held
+        fair = not share.client or theirs == 0 or theirs + share.wanted <= CLIENT_SHARE * limit
+        if share is oldest or fits and fair:
+            return share
+    return None
+
+
+class Hold:
+    """The shares of all requests of a worker. All methods belong to the event loop."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._shares: dict[Share, None] = {}
+
+    @property
+    def bytes(self) -> int:
+        """What is held now."""
+        return sum(share.held for share in self._shares)
+
+    @contextmanager
+    def share(self, client: str) -> Iterator[Share]:
+        """One request's share: nothing at first; given back at the end."""
+        share = Share(client)
+        self._shares[share] = None
+        try:
+            yield share
+        finally:
+            del self._shares[share]
+            self._grant()
+
+    async def claim(self, share: Share, amount: int) -> None:
+        """Waits until the request may hold `amount` in all."""
+        share.wanted, share.granted = amount, asyncio.Event()
+        self._grant()
+        await share.granted.wait()
+
+    def settle(self, share: Share, amount: int) -> None:
+        """It became `amount` in truth."""
+        share.held = amount
+        self._grant()
+
+    def _grant(self) -> None:
+        while True:
+            waiting = [share for share in self._shares if share.granted is not None and not share.granted.is_set()]
+            share = next_granted(waiting, self._shares, self._limit)
+            if share is None:
+                return
+            assert share.granted is not None
+            share.held = max(share.held, share.wanted)
+            share.granted.set()
