@@ -293,7 +293,8 @@ class Supervisor:
         """What the served version takes; while nothing is served, the largest that is there. Kept while not known."""
         serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
         chosen = [e for e in entries if serving is None or e.digest == serving.digest]
-        needs = [Need(e.seen.bytes, e.verdict.load_bytes if e.verdict else 0) for e in chosen]
+        own = serving.load_bytes if serving is not None else 0  # of the form that is served
+        needs = [Need(e.seen.bytes, own or (e.verdict.load_bytes if e.verdict else 0)) for e in chosen]
         return max(needs, key=lambda need: (need.file_bytes, need.load_bytes), default=self._need)
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
