@@ -1,4 +1,4 @@
-"""Serves the admin API on a Unix socket, to peers that the kernel says are allowed.
+"""Serves the admin API on a Unix socket, to peers that the kernel says are allowed; idle connections keep nobody out.
 
 An embedded uvicorn that leaves signals alone, wakes up only for work, and hangs up on a stranger before reading a byte.
 """
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from ...worker.framing import Framed
 from ..workers.channel import Credentials, bind, credentials
+from .room import Bounded, bounded
 
 SHUTDOWN_SECONDS = 3
 MAX_CONNECTIONS = 256
@@ -79,14 +80,14 @@ class Embedded:
 
 
 def _protocol(allowed: Callable[[Credentials], bool]) -> type[Framed]:
-    class CheckedProtocol(Framed):
+    class CheckedProtocol(Bounded):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             sock = transport.get_extra_info("socket")
             if sock.family == socket.AF_UNIX and not allowed(credentials(sock)):
                 transport.abort()
 
-    return CheckedProtocol
+    return bounded(CheckedProtocol, MAX_CONNECTIONS)
 
 
 class AdminServer:
@@ -101,7 +102,7 @@ class AdminServer:
         """Starts serving; requests are answered when this returns. Raises OSError."""
         sock = bind(self._path)
         self._inode = os.stat(self._path).st_ino
-        self._server = Embedded(self._app, _protocol(self._allowed), MAX_CONNECTIONS)
+        self._server = Embedded(self._app, _protocol(self._allowed), MAX_CONNECTIONS + 1)
         await self._server.open(sock)
 
     def in_place(self) -> bool:

@@ -11,9 +11,9 @@ import asyncio
 import socket
 from collections import Counter
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-from ...worker.framing import Framed
+from ..api.room import Bounded, bounded
 from .attempts import place
 from .peers import Peer
 
@@ -23,29 +23,20 @@ PEER: Final = "modelward.peer"
 """Where a request's scope holds what is known of its connection."""
 
 
-class Limited(Framed):
-    """One connection. `room` and `most` belong to the server: see `limited`."""
-
-    room: ClassVar[dict[Limited, None]]
-    most: ClassVar[int]
+class Limited(Bounded):
+    """One connection of the panel's server."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.peer, self.share = Peer(), ""
         super().connection_made(transport)
-        self.peer = Peer()
         self.share = place(self.client[0]) if self.client else ""  # whose part of the room it takes
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         with suppress(OSError):
             _keep_alive(transport.get_extra_info("socket"))
-        self.room[self] = None
-        if len(self.room) > self.most:
-            victim = self._victim()
-            self.room.pop(victim, None)
-            victim.transport.abort()
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.room.pop(self, None)
         self._head_came()
         super().connection_lost(exc)
 
@@ -58,17 +49,18 @@ class Limited(Framed):
             self.transport.abort()
         self._expect_head()
 
-    def _victim(self) -> Limited:
-        """The connection that makes room for this one; itself when all others are being answered."""
-        others = [other for other in self.room if other is not self]
+    def make_room(self) -> None:
+        """Closes one connection; this one when all others are being answered."""
+        others = [other for other in self.room if isinstance(other, Limited) and other is not self]
         for found in (
             [other for other in others if not other.peer.admitted],
             [other for other in others if not other.busy()],
         ):
             if found:
                 held = Counter(other.share for other in found)
-                return max(found, key=lambda other: held[other.share])  # the oldest of them: `room` is in order
-        return self
+                max(found, key=lambda other: held[other.share]).leave()  # the oldest of them: `room` is in order
+                return
+        self.leave()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -77,10 +69,6 @@ class Limited(Framed):
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
-
-    def busy(self) -> bool:
-        """A request is being answered."""
-        return self.cycle is not None and not self.cycle.response_complete
 
     def _expect_head(self) -> None:
         if self._deadline is None:
@@ -95,7 +83,7 @@ class Limited(Framed):
 
 def limited(most: int) -> type[Limited]:
     """The protocol of one server with at most `most` connections."""
-    return type("Limited", (Limited,), {"room": {}, "most": most})
+    return bounded(Limited, most)
 
 
 def _keep_alive(sock: Any) -> None:

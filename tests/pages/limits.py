@@ -180,7 +180,7 @@ def _daemon() -> Iterable[Row]:
     yield (
         "connections to `api.sock`, to the panel",
         f"{admin.MAX_CONNECTIONS}, {panel.MAX_CONNECTIONS}",
-        "503; one that was let in to nothing is closed",
+        "an idle one, or one that was let in to nothing, is closed; else 503",
     )
     yield "listeners of `/v1/events`, viewers of the panel", f"{events.MAX_LISTENERS}, {feed.MAX_VIEWERS}", "503"
     yield (

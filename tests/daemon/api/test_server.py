@@ -1,0 +1,87 @@
+"""The API's socket: idle connections keep nobody out, and those that are answered are never cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+from tests.support import eventually
+
+from modelward.daemon.api.server import MAX_CONNECTIONS, AdminServer
+from modelward.daemon.cli.client import Client
+
+
+class App:
+    """Answers at once, except what is asked for below /slow: that when its client leaves. `slow` counts those."""
+
+    def __init__(self) -> None:
+        self.slow = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            self.slow += 1
+            while (await receive())["type"] != "http.disconnect":
+                continue
+        await JSONResponse({"path": scope["path"]})(scope, receive, send)
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+@pytest.fixture
+def served(tmp_path: Path, app: App) -> Iterator[Path]:
+    """The socket of a server in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = AdminServer(tmp_path / "api.sock", app, lambda who: who.uid == os.geteuid())
+    try:
+        asyncio.run_coroutine_threadsafe(server.open(), loop).result(20)
+        yield tmp_path / "api.sock"
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def connected(stack: contextlib.ExitStack, path: Path, request: bytes = b"") -> socket.socket:
+    client = stack.enter_context(socket.socket(socket.AF_UNIX))
+    client.settimeout(20)
+    client.connect(str(path))
+    client.sendall(request)
+    return client
+
+
+def test_idle_connections_keep_nobody_out(served: Path, app: App) -> None:
+    with contextlib.ExitStack() as stack:
+        slow = connected(stack, served, b"GET /slow HTTP/1.1\r\nHost: m\r\n\r\n")
+        eventually(lambda: app.slow == 1)
+        first = connected(stack, served)
+        for _ in range(MAX_CONNECTIONS + 100):
+            connected(stack, served)
+        assert Client(str(served)).get("/v1/status").data == {"path": "/v1/status"}
+        assert first.recv(1) == b""  # the oldest idle one
+        slow.setblocking(False)
+        with pytest.raises(BlockingIOError):  # still there
+            slow.recv(1)
+
+
+def test_where_all_are_being_answered_a_newcomer_is_told_so(served: Path, app: App) -> None:
+    with contextlib.ExitStack() as stack:
+        for number in range(MAX_CONNECTIONS):
+            connected(stack, served, b"GET /slow HTTP/1.1\r\nHost: m\r\n\r\n")
+            eventually(lambda: app.slow == number + 1)  # noqa: B023 - asked for before the next round
+        newcomer = connected(stack, served, b"GET /v1/status HTTP/1.1\r\nHost: m\r\n\r\n")
+        assert newcomer.recv(12) == b"HTTP/1.1 503"
+        assert app.slow == MAX_CONNECTIONS
