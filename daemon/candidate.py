@@ -1,4 +1,4 @@
-"""What a validator is asked about a version, by the daemon and by `modelward validate` alike.
+"""What a validator and a compiler are asked about a version, by the daemon and by `modelward validate` alike.
 
 Decides nothing: puts the configuration's rules into the words of the protocol.
 """
@@ -6,9 +6,11 @@ Decides nothing: puts the configuration's rules into the words of the protocol.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from ..worker.protocol import Candidate
+from ..worker.protocol import Candidate, FormRequest
 from .capacity import Capacity, Need, child_bytes, lone_threads, workers
 from .config import Config
 
@@ -29,12 +31,8 @@ def candidate(
     capacity: Capacity,
     available_bytes: int | None,
 ) -> Candidate:
-    """The version at `path` under this configuration's rules, on a machine with so much room.
-
-    A run that has the machine to itself may use as many processors as all workers together.
-    """
+    """The version at `path` under this configuration's rules, on a machine with so much room."""
     rules, settings = config.validation, config.workers
-    count, _ = worker_count(config, capacity, Need())
     memory = child_bytes(rules.memory, available_bytes, capacity.memory_bytes)
     return Candidate(
         path=str(path),
@@ -46,12 +44,50 @@ def candidate(
         memory_short=memory != rules.memory,
         timeout_seconds=rules.timeout,
         threads=settings.threads,
-        lone_threads=lone_threads(capacity, count, settings.threads),
         providers=settings.providers,
         checksums=rules.checksums,
         public_keys=rules.public_keys,
-        golden=rules.golden if os.path.isdir(rules.golden or "/nonexistent") else "",
+        golden=_golden(config),
         max_error_rate=rules.max_error_rate,
         max_latency_ratio=rules.max_latency_ratio,
-        compile=rules.compile,
     )
+
+
+def form_request(
+    config: Config,
+    artifact: str,
+    root: Path,
+    stages: Sequence[str],
+    *,
+    capacity: Capacity,
+    available_bytes: int | None,
+    cpu_seconds: int,
+    urgent: bool,
+    learned: Mapping[str, dict[str, Any]],
+) -> FormRequest:
+    """Forms of the accepted version that lies in `artifact`, under this configuration's rules.
+
+    A run that has the machine to itself may use as many processors as all workers together.
+    """
+    rules, settings = config.validation, config.workers
+    count, _ = worker_count(config, capacity, Need())
+    return FormRequest(
+        artifact=artifact,
+        root=str(root),
+        level=rules.compile,
+        stages=tuple(stages),
+        memory_bytes=child_bytes(rules.memory, available_bytes, capacity.memory_bytes),
+        cpu_seconds=cpu_seconds,
+        threads=settings.threads,
+        lone_threads=lone_threads(capacity, count, settings.threads),
+        providers=settings.providers,
+        golden=_golden(config),
+        urgent=urgent,
+        learned=dict(learned),
+    )
+
+
+def _golden(config: Config) -> str:
+    """The operator's clips, where there are any."""
+    golden = config.validation.golden
+    return golden if os.path.isdir(golden or "/nonexistent") else ""

@@ -19,12 +19,13 @@ import structlog
 from .clock import Clock
 from .config import Config
 from .errors import ModelwardError
+from .forms import Forms
 from .judging import Judging
 from .ledger import Ledger
 from .models.lifecycle import State
 from .models.retention import Kept, reasons
 from .models.sight import Names, RootSeen
-from .models.unfinished import UNFINISHED
+from .models.unfinished import UNFINISHED, UNFINISHED_FORM
 from .rolling import Rolling
 from .upkeep.room import Upkeep, retention_decides
 from .upkeep.settings import KEPT_BY_RETENTION
@@ -50,13 +51,14 @@ class Housekeeping:
         clock: Clock,
         *,
         judging: Judging,
+        forms: Forms,
         rolling: Rolling,
         crew: Crew,
         ledger: Ledger,
         reopen: Callable[[], list[str]],
     ) -> None:
         self._config, self._clock, self._ledger, self._reopen = config, clock, ledger, reopen
-        self._judging, self._rolling, self._crew = judging, rolling, crew
+        self._judging, self._forms, self._rolling, self._crew = judging, forms, rolling, crew
         self._log = structlog.get_logger("upkeep")
         self._owed: set[str] = set()
         self._answered = asyncio.Event()
@@ -201,12 +203,15 @@ class Housekeeping:
         return found
 
     def _keep_compiled(self) -> Keep:
-        position, busy = self._rolling.position, self._judging.busy
+        position, busy, compiling = self._rolling.position, self._judging.busy, self._forms.busy
         in_use = {Path(peer.artifact).name for peer in self._crew.peers() if peer.artifact}
         in_use |= {Path(t.artifact).name for t in (position.serving, position.good) if t}
         wanted = {Path(e.verdict.artifact).name for e in self._judging.catalog.entries() if e.verdict}
+        wanted |= {Path(a).name for e in self._judging.catalog.entries() for a in self._forms.of_version(e.digest)}
 
         def why(name: str) -> str:
+            if name.startswith(UNFINISHED_FORM):
+                return "a compiler is at work" if compiling else ""
             if name.startswith(UNFINISHED):
                 return "a validator is at work" if busy else ""
             if name in in_use:

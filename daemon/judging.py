@@ -149,7 +149,8 @@ class Judging:
     def conditions(self) -> str:
         """What a verdict depends on beside the version's bytes; under others it is judged anew."""
         config = self._config()
-        parts: list[Any] = [config.validation, config.models.kind, config.workers.threads, config.workers.providers]
+        rules = config.validation.model_copy(update={"compile": "off"})  # no form of a version decides about it
+        parts: list[Any] = [rules, config.models.kind, config.workers.threads, config.workers.providers]
         parts += [version for package in ("onnxruntime", "modelward") if (version := installed(package))]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

@@ -38,3 +38,11 @@ def _machine(proc: Path, name: str) -> int | None:
             if line.startswith(name):
                 return max(0, int(line.split()[1])) * 1024
     return None
+
+
+def memory_pressure(proc: Path = cgroups.PROC) -> float | None:
+    """Percent of the last ten seconds in which something waited for memory; None where the kernel does not tell."""
+    with suppress(OSError, ValueError, StopIteration):
+        line = next(line for line in told(proc / "pressure/memory").splitlines() if line.startswith("some "))
+        return float(line.partition("avg10=")[2].split()[0])
+    return None

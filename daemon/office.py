@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +18,12 @@ from .clock import Clock
 from .command import Command
 from .config import Config
 from .errors import NotKnown, Refused
+from .forms import Forms
 from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
 from .manager import Manager
+from .models.catalog import Entry
 from .models.choose import Asked
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
@@ -31,6 +33,7 @@ from .rolling import Rolling
 from .vigil import Vigil
 from .workers.crew import Crew
 from .workers.pool import Pool
+from .workers.roster import Peer
 
 Json = dict[str, Any]
 WAIT_SECONDS = 3600.0
@@ -61,6 +64,7 @@ class Daemon(Protocol):
     pool: Pool
     rolling: Rolling
     judging: Judging
+    forms: Forms
     ledger: Ledger
     housekeeping: Housekeeping
     watch: Watch
@@ -114,6 +118,9 @@ class Office:
                 "because": s.staff_because,
             },
             "rollout": rollout.as_json() if rollout else None,
+            "waiting": dict(zip(("version", "because"), s.rolling.choice.waiting, strict=True))
+            if s.rolling.choice.waiting[0]
+            else None,
             "disk": s.vigil.disk(),
             "alerts": alerts,
             "watch": {"state": s.watch.state, "because": s.watch.because},
@@ -145,8 +152,15 @@ class Office:
         s = self._s
         live, peers = self._live(), s.crew.peers()
         entries = sorted(s.judging.catalog.entries(), key=lambda e: e.name)
-        versions = [report.version(e, live=live, held=s.rolling.held, peers=peers) for e in entries]
+        versions = [self._version(e, live, peers) for e in entries]
         return {"versions": versions, "ignored": report.ignored(s.judging.sight)}
+
+    def _version(self, entry: Entry, live: str, peers: Iterable[Peer]) -> Json:
+        name, because = self._s.rolling.choice.waiting
+        compiled = self._s.forms.told(entry.name, entry.digest) if entry.artifact else {}
+        waiting = because if name == entry.name else ""
+        held = self._s.rolling.held
+        return report.version(entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting)
 
     def workers(self) -> Json:
         return {"workers": report.workers(self._s.pool, self._s.crew.peers())}
@@ -215,7 +229,7 @@ class Office:
         if serving is None:
             raise Refused("cannot roll back: nothing is served yet")
         rollout = self._s.rolling.conductor.current
-        if rollout is not None and rollout.origin != "converge" and not rollout.link_moved:
+        if rollout is not None and rollout.changes_version and not rollout.link_moved:
             # The version to leave is the one on its way in: what the operator sees coming, not what still serves.
             return await self._command(Asked("activate", serving.name), wait)
         if self._s.rolling.position.previous is None:
@@ -269,7 +283,7 @@ class Office:
         await self._until(lambda: entry.state is not State.VALIDATING)
         if entry.verdict is None:
             raise Refused(f"cannot validate {version}: no verdict; {entry.waiting or 'it changed meanwhile'}")
-        shape = report.version(entry, live=self._live(), held=self._s.rolling.held, peers=())
+        shape = self._version(entry, self._live(), ())
         if entry.verdict.accepted:
             return {"success": True, "message": f"{version} is accepted: {entry.verdict.because}", "version": shape}
         return {"success": False, "message": f"cannot accept {version}: {entry.verdict.because}", "version": shape}

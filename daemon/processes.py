@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 MAX_STDIN_BYTES = 64 * 1024
+PASSED_ON = ("PATH", "TMPDIR", "TZ", "MODELWARD_HIDE_CPU_FLAGS")  # the last for tests: see worker.machine
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     MALLOC_MMAP_THRESHOLD_ makes glibc give a dropped model's memory back to the system; numpy's products are small
     and workers are many, so OpenBLAS keeps to the thread that calls it.
     """
-    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "TZ") if name in os.environ}
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     if places := [os.path.abspath(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]:
         kept["PYTHONPATH"] = os.pathsep.join(places)  # absolute: children start elsewhere
     return {

@@ -17,8 +17,17 @@ from .workers.staffing import Phase
 Json = dict[str, Any]
 
 
-def version(entry: Entry, *, live: str, held: Mapping[str, str], peers: Iterable[Peer]) -> Json:
-    """One version. `serving` names the workers that answer with it."""
+def version(
+    entry: Entry,
+    *,
+    live: str,
+    held: Mapping[str, str],
+    peers: Iterable[Peer],
+    compiled: Mapping[str, Any] | None = None,
+    waiting: str = "",
+) -> Json:
+    """One version. `serving` names the workers that answer with it; `compiled` is about the form that they load;
+    `waiting` says that it waits for one."""
     shape: Json = {
         "version": entry.name,
         "digest": entry.digest,
@@ -28,13 +37,15 @@ def version(entry: Entry, *, live: str, held: Mapping[str, str], peers: Iterable
         "live": entry.name == live,
         "held": entry.name in held,
         "serving": [p.name for p in peers if p.serving == entry.name],
-        "compiled": dict(entry.verdict.compiled) if entry.verdict else {},
+        "compiled": dict(compiled or {}),
         "arrived": rfc3339(entry.arrived),
     }
     if entry.name in held:
         shape["held_because"] = held[entry.name]
     if entry.waiting and entry.state in (State.SEEN, State.SETTLING):
         shape["waiting"] = entry.waiting
+    elif waiting:
+        shape["waiting"] = waiting
     return shape
 
 

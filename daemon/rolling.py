@@ -11,6 +11,8 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import structlog
@@ -22,6 +24,7 @@ from .clock import Clock, rfc3339
 from .command import Command
 from .config import Config
 from .errors import ModelwardError
+from .form_choice import FormChoice
 from .judging import Judging
 from .ledger import CannotKeep, Ledger
 from .memory import available_bytes
@@ -54,13 +57,14 @@ class Rolling:
         clock: Clock,
         ledger: Ledger,
         judging: Judging,
+        choice: FormChoice,
         crew: Crew,
         happened: Callable[[], None],
         progress: Callable[[Rollout], None],
         files: link.Files | None = None,
     ) -> None:
         self._config, self._clock, self._ledger, self._judging = config, clock, ledger, judging
-        self._crew, self._happened, self._files = crew, happened, files
+        self._crew, self._happened, self._files, self.choice = crew, happened, files, choice
         self._log = structlog.get_logger("models")
         self.conductor = Conductor(
             crew, clock, commit_point=self._commit_point, progress=progress, room=self._room, read=read
@@ -72,6 +76,7 @@ class Rolling:
         self.rollouts: dict[str, Rollout] = {}
         self.complaint = ""
         self.wanted = ""
+        self._again: Rollout | None = None
         self._bearings = Bearings(judging, clock)
         self._committing = False
         self._task: asyncio.Task[None] | None = None
@@ -103,10 +108,10 @@ class Rolling:
 
     def next_look(self) -> float | None:
         """When time alone may change the decision, monotonic seconds."""
-        since = self._bearings.link_bad_since
+        since, again = self._bearings.link_bad_since, self.choice.next_look()
         if since is not None and self._link_settling and self.position.serving is not None:
-            return since + self._config().models.settle
-        return None
+            return min(since + self._config().models.settle, again or inf)
+        return again
 
     async def decide(self) -> None:
         """Decides once and begins to act on it. Quick: what takes long goes on by itself.
@@ -117,12 +122,14 @@ class Rolling:
             return
         models = self._config().models
         policy = Policy(models.activation, models.rejected_link, models.settle)
+        await self._replace_lost()
         for _ in range(4):  # a link put right may show what to do next
             command = self.command or self._under_way
             facts = self._bearings.take(self.position, self.held, command.asked if command else None)
             self._link_settling = facts.link_bad_seconds < models.settle
             decision = wish(facts, policy)
             self.resting = isinstance(decision, d.Keep)
+            self.choice.decided(decision.digest if isinstance(decision, d.Activate) else "")
             if not facts.root_absent:
                 self._give_up_unless(decision)
             self.wanted = decision.version if isinstance(decision, d.AwaitVerdict) else ""
@@ -134,7 +141,10 @@ class Rolling:
         rollout = self.conductor.current
         if rollout is None or rollout.origin == "converge" or rollout.link_moved:
             return
-        if not isinstance(decision, d.Activate | d.Refuse):
+        if rollout.origin == "form":
+            if isinstance(decision, d.Acknowledge | d.MakeLink | d.RestoreLink):  # what serves gets another name
+                self.conductor.cancel(f"it is no longer wanted: {decision.because}")
+        elif not isinstance(decision, d.Activate | d.Refuse):
             self.conductor.cancel(f"it is no longer wanted: {decision.because}")
 
     async def _act(self, decision: d.Decision) -> bool:
@@ -196,28 +206,32 @@ class Rolling:
                 self.conductor.cancel(f"{decision.version} is wanted now ({decision.because})")
             return False
         if target is None:
-            self._complain(f"cannot serve {decision.version}: its compiled form is gone", decision.version)
+            self._complain(f"cannot serve {decision.version}: its copy is gone", decision.version)
+            return False
+        entry = self._judging.catalog.get(decision.version)
+        waits = decision.origin in ("auto", "operator") and entry is not None
+        if waits and entry is not None and self.choice.waits(entry, self.position.serving):
             return False
         _, not_before = self._failures.get(decision.digest, (0, 0.0))
         if self._clock.monotonic() < not_before and self.command is None:
             return False
         command, self.command = self.command, None
         if decision.origin == "start":
+            entry = self._judging.catalog.get(decision.version)
+            if entry is not None and entry.artifact and entry.digest == decision.digest:
+                target = self.choice.proved(entry, self.position.good)
             await self._start_on(target, decision)
             return False
-        rollout = Rollout(
-            id=secrets.token_hex(4),
-            target=target,
-            origin=decision.origin,
-            because=decision.because,
-            old=self.position.serving,
-            started=self._clock.monotonic(),
-            began=rfc3339(self._clock.wall()),
-            moves_link=decision.move_link,
-            hold=decision.hold,
-        )
+        rollout = self._rollout(target, decision.origin, decision.because)
+        rollout.moves_link, rollout.hold = decision.move_link, decision.hold
         self._begin(rollout, command)
         return False
+
+    def _rollout(self, target: Target, origin: str, because: str) -> Rollout:
+        """From what serves now to `target`; the link stays."""
+        now, began = self._clock.monotonic(), rfc3339(self._clock.wall())
+        old = None if origin == "converge" else self.position.serving
+        return Rollout(secrets.token_hex(4), target, origin, because, old, now, began, moves_link=False)
 
     async def _start_on(self, target: Target, decision: d.Activate) -> None:
         """After a start nothing is served by our order yet: workers are told when they join, without a rollout."""
@@ -242,18 +256,30 @@ class Rolling:
         _, not_before = self._failures.get(serving.digest, (0, 0.0))
         if self._clock.monotonic() < not_before:
             return False
-        rollout = Rollout(
-            id=secrets.token_hex(4),
-            target=serving,
-            origin="converge",
-            because="a worker serves something else",
-            old=None,
-            started=self._clock.monotonic(),
-            began=rfc3339(self._clock.wall()),
-            moves_link=False,
-        )
-        self._begin(rollout, command)
+        self._begin(self._rollout(serving, "converge", "a worker serves something else"), command)
         return True
+
+    def improve(self) -> bool:
+        """Brings the workers a better form of what they serve, with a canary and a way back; False when there is none.
+
+        Only while nothing else is wanted.
+        """
+        serving = self.position.serving
+        if serving is None or self._task is not None or not (self.resting or self.complaint):
+            return False
+        better = self.choice.better(serving)
+        if better is None:
+            return False
+        self._begin(self._rollout(better, "form", f"ready: {self.choice.describe(better)}"), None)
+        return True
+
+    async def _replace_lost(self) -> None:
+        """Workers that start are told to load what is there, when the form that serves was removed by somebody."""
+        serving = self.position.serving
+        other = self.choice.lost(serving) if serving is not None and self._task is None else None
+        if other is not None:
+            self._log.warning("form lost; served as it came until it is made again", version=other.version)
+            await self._keep(replace(self.position, serving=other, good=other))
 
     def _begin(self, rollout: Rollout, command: Command | None) -> None:
         while len(self.rollouts) >= MAX_REMEMBERED:
@@ -270,16 +296,20 @@ class Rolling:
             canary=rules.canary,
             bake_seconds=rules.bake,
             max_error_ratio=rules.max_error_ratio,
-            max_latency_ratio=rules.max_latency_ratio,
+            max_latency_ratio=rules.max_latency_ratio * self.choice.handicap(rollout),
             reload_timeout_seconds=load_seconds(rules.reload_timeout, rollout.target),
         )
         refusal = f"cannot activate {rollout.target.version}: the rollout was interrupted"
         try:
-            if rollout.origin != "converge":
+            if rollout.changes_version:
                 with suppress(CannotKeep):  # a full disk costs a line of history, not the rollout
                     await self._ledger.do(lambda store: pos.begun(store, rollout.as_json()))
             await self.conductor.run(rollout, policy)
             await self._settle(rollout)
+            if again := self._again:
+                self._again, rollout = None, again
+                await self.conductor.run(rollout, policy)
+                await self._settle(rollout)
             refusal = "" if rollout.succeeded else f"cannot activate {rollout.target.version}: {rollout.outcome}"
         except ModelwardError as e:
             rollout.state, rollout.outcome = "failed", str(e)
@@ -297,18 +327,38 @@ class Rolling:
         target = rollout.target
         if rollout.origin != "converge":
             self._note_outcome(rollout.as_json(), rollout.because if rollout.succeeded else rollout.outcome)
+        if rollout.changes_version:
             with suppress(CannotKeep):
                 await self._ledger.do(pos.settled)
         if rollout.succeeded:
             self._failures.pop(target.digest, None)
+            self.choice.succeeded()
             return
-        if rollout.blame and rollout.old is not None:
+        form_failed = await self.choice.failed(rollout)
+        if rollout.origin == "form":
+            return
+        if form_failed:
+            self._again = self._as_it_came(rollout)
+        elif rollout.blame and rollout.old is not None:
             await self._judging.reject(target.version, target.digest, rollout.outcome)
-        if not rollout.cancelled:
+        if not rollout.cancelled and self._again is None:
             self._back_off(target.digest)
+
+    def _as_it_came(self, failed: Rollout) -> Rollout | None:
+        """The same version once more, without the form that failed: only then it is the version's fault."""
+        entry = self._judging.catalog.get(failed.target.version)
+        if entry is None or entry.state is not State.ACCEPTED or entry.digest != failed.target.digest:
+            return None
+        again = self._rollout(self.choice.plain(entry), failed.origin, f"{failed.because}; as it came")
+        again.moves_link, again.hold = failed.moves_link, failed.hold
+        self.rollouts[again.id] = again
+        self._log.info("rollout", rollout=again.id, version=again.target.version, because=again.because)
+        return again
 
     def _note_outcome(self, rollout: dict[str, Any], because: str) -> None:
         kind = "activated" if rollout["succeeded"] else "rollout-failed"
+        if rollout["origin"] == "form":
+            kind = "form-live" if rollout["succeeded"] else "form-failed"
         self._ledger.note(kind, rollout["version"], because, rollout=rollout)
 
     def _back_off(self, digest: str) -> None:
@@ -320,11 +370,14 @@ class Rolling:
         """Where these bytes can be loaded from; None when there is no usable copy."""
         entry = self._judging.catalog.get(version)
         if entry is not None and entry.state is State.ACCEPTED and entry.digest == digest:
-            judged = entry.verdict
-            needs = (judged.load_bytes, judged.load_seconds) if judged else (0, 0.0)
-            return Target(version, digest, entry.artifact, *needs)
+            return self.choice.target(entry)
         good = self.position.usable_good()
         return good if good and good.digest == digest else None
+
+    def artifacts_in_use(self) -> set[str]:
+        """Directories that workers map, or would load when they start."""
+        kept = (self.position.serving, self.position.good)
+        return {peer.artifact for peer in self._crew.peers()} | {t.artifact for t in kept if t}
 
     def _copy(self, version: str, digest: str) -> Target | None:
         """These bytes under this very name, for workers to load."""
@@ -332,7 +385,9 @@ class Rolling:
         return copy if copy is not None and copy.version == version else None
 
     def _room(self, target: Target) -> tuple[Way, str]:
-        return way(target.load_bytes, available_bytes(), self._config().rollout.overlap)
+        rollout = self.conductor.current
+        only_a_form = rollout is not None and rollout.origin == "form"  # not worth a moment without service
+        return way(target.load_bytes, available_bytes(), "required" if only_a_form else self._config().rollout.overlap)
 
     # the link
 
@@ -341,6 +396,8 @@ class Rolling:
         if rollout.origin == "converge":
             return
         target = rollout.target if forward else rollout.old
+        if forward and rollout.origin == "form" and self.position.serving != rollout.old:
+            raise ModelwardError("cannot take the form up: another version serves by now")
         assert target is not None  # nothing goes back that had nothing before
         self._committing = True
         try:

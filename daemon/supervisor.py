@@ -31,6 +31,8 @@ from .capacity import Capacity, Need
 from .clock import Clock, SystemClock
 from .config import DEFAULT_PATH, Config, load_or_default
 from .credentials import with_credentials
+from .form_choice import FormChoice, judged_seconds
+from .forms import Forms
 from .housekeeping import Housekeeping
 from .judging import Judging
 from .ledger import Ledger
@@ -38,6 +40,7 @@ from .logs import open_logs
 from .lookout import Lookout
 from .manager import Manager
 from .memory import capacity
+from .models.form_plan import Wanted
 from .models.watch import Watch
 from .office import Office
 from .panel import parts_of
@@ -96,11 +99,19 @@ class Supervisor:
             happened=self.wake,
             progress=lambda version, message: self.hub.tell("gate", {"version": version, "gate": message.gate}),
         )
+        self.forms = Forms(
+            lambda: self.config,
+            clock=clock,
+            ledger=self.ledger,
+            happened=self.wake,
+            pids=lambda: [peer.pid for peer in self.crew.peers()],
+        )
         self.rolling = Rolling(
             lambda: self.config,
             clock=clock,
             ledger=self.ledger,
             judging=self.judging,
+            choice=FormChoice(self.forms, self.judging, clock),
             crew=self.crew,
             happened=self.wake,
             progress=lambda rollout: self.hub.tell("rollout", rollout.as_json()),
@@ -109,6 +120,7 @@ class Supervisor:
             lambda: self.config,
             clock,
             judging=self.judging,
+            forms=self.forms,
             rolling=self.rolling,
             crew=self.crew,
             ledger=self.ledger,
@@ -151,6 +163,7 @@ class Supervisor:
         self.crew.expected = self.pool.remembered()
         self._former = Former(self.crew.expected, self._began)
         await self.judging.start()
+        await self.forms.start()
         await self._look()
         await self.rolling.start(returning=bool(self.crew.expected))
         await self.vigil.recall()
@@ -172,12 +185,15 @@ class Supervisor:
         await self._look()
         if not self._returning():
             await self.rolling.decide()
-            if not self.rolling.busy:
-                self.rolling.converge()
+            if not self.rolling.busy and not self.rolling.converge():
+                self.rolling.improve()
         await self._heal()
         self._staff()
         serving = self.rolling.position.serving
         self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
+        if not self.rolling.busy:
+            await self.forms.tidy(self.rolling.artifacts_in_use())
+        self.forms.ensure(self._form_order(), lambda name, _: judged_seconds(self.judging.catalog.get(name)))
         await self.panel.keep()
         self.pulse.tell()
         self.vigil.look()
@@ -186,6 +202,14 @@ class Supervisor:
         """The watch first: what comes while it looks wakes it again."""
         if said := await self.judging.look(self._check):
             self.log.info(said)
+        await self.forms.look(wanted.digest for wanted in self._form_order(all_accepted=True))
+
+    def _form_order(self, *, all_accepted: bool = False) -> list[Wanted]:
+        """Versions whose forms are wanted: what serves, then what waits for its form."""
+        serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
+        order = [Wanted(serving.version, serving.digest)] if serving is not None else []
+        accepted = [e for e in entries if e.artifact and (all_accepted or self.forms.waiting(e.digest))]
+        return order + [Wanted(e.name, e.digest, urgent=self.rolling.choice.waiting[0] == e.name) for e in accepted]
 
     def _check(self) -> str:
         """On a thread: what this machine has may have changed too."""
@@ -248,6 +272,7 @@ class Supervisor:
         await asyncio.gather(asyncio.to_thread(self.lookout.stop), asyncio.to_thread(self.watch.stop))
         await self.housekeeping.stop()
         await self.rolling.stop()
+        await self.forms.stop()
         await self.judging.stop()
         self.entrance.close()
         if self._leave_workers:
@@ -264,7 +289,7 @@ class Supervisor:
     def _until_next(self, failed: bool) -> float:
         late = self._former.deadline
         latest = self.lookout.after_round(failed=failed or late is not None or bool(self.panel.problem))
-        due = [self.judging.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
+        due = [self.judging.next_due(), self.forms.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
         now = self.clock.monotonic()
         times = [max(0.05, moment - now) for moment in due if moment is not None]
         return min([latest, *times])

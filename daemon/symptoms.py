@@ -144,7 +144,7 @@ def class_usage(parts: Parts) -> Iterator[tuple[str, int, int]]:
 
 def _failed_rollout(rolling: Rolling, now: float) -> Rollout | None:
     """The last rollout that the operator would hear of, if it failed by itself and not long ago."""
-    last = next((r for r in reversed(rolling.rollouts.values()) if r.origin != "converge" and r.decided), None)
+    last = next((r for r in reversed(rolling.rollouts.values()) if r.changes_version and r.decided), None)
     if last is None or last.succeeded or last.cancelled or now - last.started > ROLLOUT_SECONDS:
         return None
     return last

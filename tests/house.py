@@ -91,7 +91,7 @@ class House:
         """Writes the configuration: quick defaults, then the house's settings, then `sections`."""
         usual: dict[str, dict[str, object]] = {
             "models": {"root": str(self.models), "settle": 0.3, "rescan": 1},
-            "validation": {"timeout": 60, "golden": ""},
+            "validation": {"timeout": 60, "golden": "", "compile": "off"},
             "rollout": {"bake": 0, "reload_timeout": 20},
             "workers": {"count": 2, "listen": f"127.0.0.1:{self.port}", "drain": 10},
             "control": {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +47,10 @@ class ArtifactFile:
 class Artifact:
     """What `artifact.json` says. `model` is the ONNX file to load, relative; `load_bytes` the memory that loading took.
 
-    `form` is "plain" when there are only the version's files as they came, else the level of the compiled form, whose
-    file is `compiled_model`; it is only good on a machine of the same `key`, which has in it the
-    `level` that was wanted. With `lone_threads` it was proved to answer the same, bit for bit (0: with none).
+    `form` is "plain" when there are only the version's files as they came. Else it is mapped, exact or fast, and
+    `compiled_model` is the compiled form's file beside them. A form is only good on a machine of the same `key`, which
+    depends on the `level` that was asked for. With `lone_threads` it was proved to answer the same, bit for bit
+    (0: with none).
     """
 
     version: str
@@ -73,16 +75,27 @@ def artifact_name(version: str, digest: str) -> str:
     return f"{version.encode()[:_MAX_VERSION_BYTES].decode(errors='ignore')}-{digest[:_DIGEST_HEAD]}"
 
 
-def write_artifact(directory: Path, artifact: Artifact) -> None:
+def form_name(version: str, digest: str, key: str, form: str) -> str:
+    """The directory name of a compiled form of an artifact: that of the artifact, the head of the key, the form."""
+    ending = f"-{digest[:_DIGEST_HEAD]}-{key[:_DIGEST_HEAD]}-{form}"
+    return version.encode()[: 255 - len(ending)].decode(errors="ignore") + ending
+
+
+def create_description(directory: Path) -> int:
+    """A new, empty description in `directory`, open for writing: to be filled by `write_artifact`. Raises OSError."""
+    return os.open(
+        directory / DESCRIPTION, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+    )
+
+
+def write_artifact(directory: Path, artifact: Artifact, descriptor: int | None = None) -> None:
     """Writes the description into `directory`, makes everything in it read-only and durable. Raises OSError.
 
     The directory is still aside when this is called: the rename that publishes it is the caller's, after this returns.
+    `descriptor` is what `create_description` gave; it is closed.
     """
     data = msgspec.json.format(msgspec.json.encode(artifact), indent=1)
-    descriptor = os.open(
-        directory / DESCRIPTION, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
-    )
-    with open(descriptor, "wb") as f:
+    with open(create_description(directory) if descriptor is None else descriptor, "wb") as f:
         f.write(data)
     for parent, names, files in os.walk(directory, topdown=False):
         for name in files:
@@ -90,6 +103,18 @@ def write_artifact(directory: Path, artifact: Artifact) -> None:
         for name in names:
             _seal(Path(parent, name), DIRECTORY_MODE)
     _seal(directory, DIRECTORY_MODE)
+
+
+def put_in_place(directory: Path, target: Path) -> None:
+    """Renames a finished directory to `target`, durably. Raises OSError."""
+    if os.path.lexists(target):  # torn or foreign: out of the way, the daemon's sweep removes it
+        target.rename(target.with_name(f".tmp-torn-{os.getpid()}-{secrets.token_hex(4)}"))
+    directory.rename(target)
+    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_artifact(directory: Path) -> Artifact:

@@ -182,9 +182,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """What a validator is asked to judge: one JSON object on its standard input.
 
     `artifact_root` is where an accepted version is left in the daemon's own form ("" to keep nothing);
-    `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `lone_threads` is with
-    how many threads a run may be made that has the machine to itself (0: with no more than any other). `memory_short`:
-    the machine has less memory now than the rules allow, so that running out of it proves nothing about the version.
+    `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the
+    machine has less memory now than the rules allow, so that running out of it proves nothing about the version.
     """
 
     path: str
@@ -196,14 +195,12 @@ class Candidate(msgspec.Struct, frozen=True):
     memory_short: bool = False
     timeout_seconds: float = 120.0
     threads: int = 1
-    lone_threads: int = 0
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     checksums: str = "if-present"
     public_keys: tuple[str, ...] = ()
     golden: str = ""
     max_error_rate: float = 0.10
     max_latency_ratio: float = 2.0
-    compile: str = "exact"
 
 
 class GateStarted(Message, frozen=True, tag="gate_started"):
@@ -227,8 +224,7 @@ class Judged(Message, frozen=True):
 
     `changing` says that the version was modified while it was read: no verdict, look again later. `hindered`: the
     machine, not the version, is in the way (no memory, no disk, stopped): no verdict, try again later.
-    `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading; `compiled` is for
-    people: form, gain, reason.
+    `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading.
     """
 
     accepted: bool
@@ -240,13 +236,86 @@ class Judged(Message, frozen=True):
     load_seconds: Seconds = 0.0
     changing: bool = False
     hindered: bool = False
-    compiled: dict[str, str | float | bool] = {}
 
 
 FromValidator = GateStarted | GateDone | Judged
 
+# what the daemon asks of a compiler, and what that answers
+
+STAGES: Final = ("mapped", "rewritten")
+"""The forms that a compiler makes of a version, the cheap one first."""
+
+
+class FormRequest(msgspec.Struct, frozen=True):
+    """What a compiler is asked to make: one JSON object on its standard input.
+
+    `artifact` is an accepted version's directory, `root` the directory in which forms are left, `stages` what to make
+    of STAGES, `level` what the rewritten form must share with the original. `lone_threads` is with how many threads a
+    run may be made that has the machine to itself (0: with no more than any other). Zero limits mean none. `urgent`:
+    a version waits for the form, so the processor is not left to whatever else there is. `learned` are recipes of
+    earlier compilations by their key (see FormLearned).
+    """
+
+    artifact: str
+    root: str
+    level: str = "exact"
+    stages: tuple[str, ...] = STAGES
+    memory_bytes: int = 0
+    cpu_seconds: int = 0
+    threads: int = 1
+    lone_threads: int = 0
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    golden: str = ""
+    urgent: bool = False
+    learned: dict[str, dict[str, object]] = {}
+
+
+class FormStarted(Message, frozen=True, tag="form_started"):
+    """A stage begins."""
+
+    stage: str
+
+
+class FormProgress(Message, frozen=True, tag="form_progress"):
+    """A sign of progress inside a stage, for people."""
+
+    because: str = ""
+
+
+class FormMade(Message, frozen=True, tag="form_made"):
+    """A form lies in `artifact`, whole. `form` is mapped, exact or fast; `compiled` is for people: gain, steps."""
+
+    stage: str
+    form: str
+    artifact: str
+    because: str = ""
+    compiled: dict[str, str | float | bool] = {}
+
+
+class FormRefused(Message, frozen=True, tag="form_refused"):
+    """There is no such form of this version. `again`: it may go better later; else it is so on this machine."""
+
+    stage: str
+    because: str
+    again: bool = False
+
+
+class FormLearned(Message, frozen=True, tag="form_learned"):
+    """What helps to compile the next version with the same graph on this machine; `key` says which those are."""
+
+    key: str
+    recipe: dict[str, object]
+
+
+class FormsDone(Message, frozen=True, tag="forms_done"):
+    """A compiler's last line: every stage was made or refused."""
+
+
+FromCompiler = FormStarted | FormProgress | FormMade | FormRefused | FormLearned | FormsDone
+
 _encoder = msgspec.json.Encoder()
 _from_validator: msgspec.json.Decoder[FromValidator] = msgspec.json.Decoder(FromValidator)
+_from_compiler: msgspec.json.Decoder[FromCompiler] = msgspec.json.Decoder(FromCompiler)
 _from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
 _from_daemon: msgspec.json.Decoder[FromDaemon] = msgspec.json.Decoder(FromDaemon)
 
@@ -284,6 +353,14 @@ def decode_from_validator(line: bytes) -> FromValidator:
         return _from_validator.decode(_bounded(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(f"cannot read a validator's message: {e}") from e
+
+
+def decode_from_compiler(line: bytes) -> FromCompiler:
+    """The message in one line of a compiler's output. Raises Refused with the reason when it is none."""
+    try:
+        return _from_compiler.decode(_bounded(line))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise Refused(f"cannot read a compiler's message: {e}") from e
 
 
 def _bounded(line: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""Removes the private copies that no validator will finish: it was killed, or died with its daemon.
+"""Removes what no validator or compiler will finish: it was killed, or died with its daemon.
 
-Each holds a whole model, so a daemon that keeps dying must not leave one a time. To be called while no validator is at
-work. Follows no link; what can't be removed stays and is swept by its age.
+Each holds a whole model, so a daemon that keeps dying must not leave one a time. To be called
+while none is at work. Follows no link; what can't be removed stays and is swept by its age.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Final
 
 UNFINISHED: Final = ".tmp-"  # of every name in the artifact root that is not whole
+UNFINISHED_FORM: Final = ".tmp-form-"  # a compiler's, not a validator's
 
 
-def remove_unfinished(root: Path) -> list[str]:
-    """The names of those that are gone now; [] when there is no such directory."""
+def remove_unfinished(root: Path, *, forms: bool = False) -> list[str]:
+    """The names of those that are gone now; [] when there is no such directory.
+
+    Of the validator, or with `forms` of the compiler: only one of them may be at work.
+    """
     try:
-        found = sorted(name for name in os.listdir(root) if name.startswith(UNFINISHED))
+        found = sorted(
+            n for n in os.listdir(root) if n.startswith(UNFINISHED) and forms == n.startswith(UNFINISHED_FORM)
+        )
     except OSError:
         return []
     for name in found:
@@ -26,6 +32,15 @@ def remove_unfinished(root: Path) -> list[str]:
         with suppress(OSError, RecursionError):
             _remove(root / name)
     return [name for name in found if not os.path.lexists(root / name)]
+
+
+def remove_form(directory: str) -> None:
+    """Removes a finished form; one that can't be removed whole has another name then, and is swept by that."""
+    path = Path(directory)
+    aside = path.with_name(f"{UNFINISHED_FORM}gone-{path.name}"[:255])
+    with suppress(OSError, RecursionError):
+        path.rename(aside)
+        _remove(aside)
 
 
 def _remove(path: Path) -> None:

@@ -193,7 +193,7 @@ def _ended(status: int | None, attempts: int) -> str:
 async def _listen(child: Child, heard: _Heard, clock: Clock, progress: Progress) -> None:
     """Takes in the child's lines until it closes its output or says something wrong."""
     lines, total = protocol.Lines(), 0
-    async for data in _chunks(child.stdout_fd):
+    async for data in Chunks(child.stdout_fd):
         total += len(data)
         try:
             if total > MAX_OUTPUT_BYTES:
@@ -222,13 +222,13 @@ def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock, progress
     progress(message)
 
 
-class _Chunks:
+class Chunks:
     """What a non-blocking descriptor yields, as it comes, until its end."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def __aiter__(self) -> _Chunks:
+    def __aiter__(self) -> Chunks:
         return self
 
     async def __anext__(self) -> bytes:
@@ -250,6 +250,3 @@ class _Chunks:
 def _set(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
-
-
-_chunks = _Chunks

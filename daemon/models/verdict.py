@@ -7,12 +7,11 @@ only when the validator said so and no gate said otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ...worker import protocol
 
-Compiled = Mapping[str, str | float | bool]
 MAX_ATTEMPTS: Final = 2
 _SIGKILL: Final = 9
 
@@ -39,7 +38,6 @@ class Verdict:
     artifact: str = ""
     bytes: int = 0
     load_bytes: int = 0
-    compiled: Compiled = field(default_factory=dict)
     judged_at: str = ""
     load_seconds: float = 0.0
 
@@ -87,7 +85,6 @@ def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> A
         bytes=message.bytes,
         load_bytes=message.load_bytes,
         load_seconds=message.load_seconds,
-        compiled=dict(message.compiled),
         judged_at=judged_at,
     )
 
@@ -134,7 +131,6 @@ def to_record(verdict: Verdict) -> dict[str, Any]:
         "bytes": verdict.bytes,
         "load_bytes": verdict.load_bytes,
         "load_seconds": verdict.load_seconds,
-        "compiled": dict(verdict.compiled),
         "judged_at": verdict.judged_at,
     }
 
@@ -155,7 +151,6 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
             bytes=int(record.get("bytes", 0)),
             load_bytes=int(record.get("load_bytes", 0)),
             load_seconds=float(record.get("load_seconds", 0.0)),
-            compiled=dict(record.get("compiled", {})),
             judged_at=str(record.get("judged_at", "")),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as e:

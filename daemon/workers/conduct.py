@@ -100,6 +100,11 @@ class Rollout:
         return f"{self.id}-back" if self.returning else self.id
 
     @property
+    def changes_version(self) -> bool:
+        """Whether it brings other bytes; else only another form of them, or workers astray back in line."""
+        return self.origin not in ("converge", "form")
+
+    @property
     def decided(self) -> bool:
         return self.state in ("done", "failed")
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tests.daemon.workers.rollouts import run
 from tests.daemon.workers.room import Room, room
+from tests.fakes.forms import choice_of
 from tests.support import soon
 
 from modelward.daemon import position as pos
@@ -183,6 +184,7 @@ async def _hall(path: Path, *, bake_seconds: float = 0.0, settle_seconds: float 
             clock=clock,
             ledger=ledger,
             judging=judging,
+            choice=choice_of(lambda: config, clock, ledger, judging),
             crew=it.crew,
             happened=lambda: None,
             progress=lambda rollout: None,

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
+from tests.fakes.forms import choice_of, forms_of
 from tests.support import soon
 
 from modelward.daemon.clock import SystemClock
@@ -122,6 +123,7 @@ class Home:
             clock=clock,
             ledger=ledger,
             judging=self.judging,
+            choice=choice_of(lambda: self.config, clock, ledger, self.judging),
             crew=crew,
             happened=lambda: None,
             progress=lambda rollout: None,
@@ -131,6 +133,7 @@ class Home:
             lambda: self.config,
             clock,
             judging=self.judging,
+            forms=forms_of(lambda: self.config, clock, ledger),
             rolling=self.rolling,
             crew=connected,
             ledger=ledger,

@@ -211,6 +211,7 @@ CONDITIONS: dict[str, tuple[Callable[[World], None], str]] = {
 def _rollout(world: World, version: str, outcome: str) -> Any:
     return SimpleNamespace(
         origin="link",
+        changes_version=True,
         decided=True,
         succeeded=False,
         cancelled="",

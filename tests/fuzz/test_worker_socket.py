@@ -54,7 +54,7 @@ FROM_DAEMON = (
 FROM_VALIDATOR = (
     {"type": "gate_started", "gate": "load"},
     {"type": "gate_done", "gate": "load", "passed": True, "seconds": 0.5, "because": "fine", "warning": False},
-    {"type": "judged", "accepted": True, "digest": "d", "artifact": "/a", "bytes": 9, "compiled": {"form": "plain"}},
+    {"type": "judged", "accepted": True, "digest": "d", "artifact": "/a", "bytes": 9},
 )
 
 

@@ -1,102 +1,188 @@
-"""The compiled form of a version: workers map it, and one that is torn or foreign is never used."""
+"""The compiled form of a version: made after it serves, taken up like a version, never in the way of one."""
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
-from typing import Any
+import signal
 
 import pytest
+from tests.forms import (
+    FORM_SECONDS,
+    artifacts,
+    await_form,
+    bytes_once,
+    compilers,
+    described,
+    mapped,
+    rewrite_description,
+)
 from tests.house import DIGITS, House
+from tests.support import eventually
 from tests.system.conftest import Build
 from tests.system.marks import mark
 from tests.versions import masked_version
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
-OLD = "dtmf-v1.0"
-
-
-def _artifact(house: House) -> Path:
-    [found] = [p for p in (house.root / "cache" / "compiled").iterdir() if not p.name.startswith(".")]
-    return found
+OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 
 
-def _described(house: House) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((_artifact(house) / "artifact.json").read_text())
-    return found
-
-
-def _mapped(house: House) -> set[str]:
-    """Files of the compiled form that all workers have mapped, relative to the artifact."""
-    everywhere: list[set[str]] = []
-    for worker in house.workers():
-        names = {line.split(maxsplit=5)[-1] for line in Path(f"/proc/{worker['pid']}/maps").read_text().splitlines()}
-        everywhere.append({os.path.relpath(n, _artifact(house)) for n in names if "/compiled/model" in n})
-    return set.intersection(*everywhere)
-
-
-def _answers(house: House) -> None:
+def _answers(house: House, name: str = OLD) -> None:
     status, answer, version = house.transcribe()
-    assert (status, answer["result"], version) == (200, DIGITS[OLD], OLD)
+    assert (status, answer["result"], version) == (200, DIGITS[name], name)
+
+
+def _house(build: Build, level: str = "exact") -> House:
+    return build(validation={"timeout": 90, "golden": "", "compile": level})
+
+
+def _arrives(house: House, name: str, *, words: bool = False) -> None:
+    """A version that is faster by far once it is compiled, on any machine; it comes by a rename."""
+    aside = house.root / "aside"
+    aside.mkdir(exist_ok=True)
+    masked_version(aside, name, words=words).rename(house.models / name)
 
 
 @pytest.fixture(scope="module", params=["exact", "fast"])
 def town(request: pytest.FixtureRequest, build_shared: Build) -> House:
-    """A house that serves a version with eight-bit weights, compiled: its form is faster by far on any machine."""
-    house = build_shared(validation={"timeout": 90, "golden": "", "compile": request.param})
-    masked_version(house.models, OLD)
+    """A house that serves a version in its compiled form."""
+    house = _house(build_shared, request.param)
+    _arrives(house, OLD)
     house.start()
-    house.await_serving(OLD, 120)
-    assert _described(house)["form"] != "plain", house.version(OLD)["compiled"]
+    await_form(house, OLD)
     return house
 
 
 def test_workers_map_the_compiled_form_and_it_is_told(town: House) -> None:
-    described = _described(town)
-    assert described["compiled_model"].startswith("compiled/")
-    assert {name for name in _mapped(town) if name in described["files"]}
+    form = await_form(town, OLD)
+    assert described(form)["compiled_model"].startswith("compiled/")
     told = town.version(OLD)["compiled"]
-    assert told["form"] == described["form"]
+    assert told["form"] == described(form)["form"]
     assert told["load_seconds"] > 0
+    assert {"cpu_ratio_5s", "load_seconds_original", "load_bytes", "load_bytes_original"} <= told.keys()
+    live = town.history("form-live")[0]["because"]
+    assert all(word in live for word in ("CPU time", "loads in", "MiB instead of"))
+    assert [e["kind"] for e in town.history() if e["kind"] in ("accepted", "activated")] == ["activated", "accepted"]
     _answers(town)
 
 
-def test_a_form_made_for_another_machine_is_not_used_and_that_is_said(town: House) -> None:
-    description = _artifact(town) / "artifact.json"
-    was = description.read_bytes()
-    town.stop()
-    description.write_text(json.dumps({**json.loads(was), "key": "0123456789abcdef"}))
-    try:
-        lines = len(town.events())
-        town.start()
-        town.await_serving(OLD, 60)
-        assert _mapped(town) == set()
-        said = [e["event"] for e in town.events()[lines:] if "compiled for another" in e["event"]]
-        assert said
-        assert all("served as it came" in text for text in said)
-        _answers(town)
-    finally:
-        town.stop()
-        description.write_bytes(was)
-        town.start()
-        town.await_serving(OLD, 60)
-    assert _mapped(town)
+def test_of_several_forms_only_the_best_stays_and_no_byte_of_the_version_is_stored_twice(town: House) -> None:
+    form = await_form(town, OLD)
+    eventually(lambda: len(artifacts(town)) == 2)
+    once, names = bytes_once(town.root / "cache" / "compiled")
+    originals = sum(file["bytes"] for name, file in described(form)["files"].items() if "compiled/" not in name)
+    assert names - once == originals
+    space = {row["class"]: row for row in town.api.get("/v1/disk").data["classes"]}["compiled"]
+    blocks = [p.stat().st_blocks * 512 for p in (town.root / "cache" / "compiled").rglob("*")]
+    assert space["bytes"] < sum(blocks)  # links count once
+
+
+def test_a_form_that_exists_is_used_at_once_after_a_restart(town: House) -> None:
+    form = await_form(town, OLD)
+    assert town.stop() == 0
+    before = len(town.events())
+    town.start()
+    town.await_serving(OLD, 60)
+    assert any(name.startswith(f"{form}/") for name in mapped(town))
+    _answers(town)
+    assert not [e for e in town.events()[before:] if e["event"] == "compiling"]
+
+
+def test_a_form_made_for_another_machine_is_not_used_and_another_is_made(town: House) -> None:
+    form = await_form(town, OLD)
+    assert town.stop() == 0
+    rewrite_description(form, key="0123456789abcdef")
+    town.start()
+    town.await_serving(OLD, 60)
+    _answers(town)
+    assert described(await_form(town, OLD))["key"] != "0123456789abcdef"
+    _answers(town)
 
 
 def test_a_torn_form_is_made_again_and_nobody_loads_it_before(town: House) -> None:
-    torn = max((_artifact(town) / "compiled").iterdir(), key=lambda path: path.stat().st_size)
-    town.stop()  # nobody maps it now
+    form = await_form(town, OLD)
+    torn = max((form / "compiled").iterdir(), key=lambda path: path.stat().st_size)
+    assert town.stop() == 0  # nobody maps it now
     os.truncate(torn, torn.stat().st_size // 2)
     town.start()
-    town.await_serving(OLD, 120)
-    before = mark(town)
-    assert before.history() == []
-    kinds = [e["kind"] for e in town.history() if e["version"] == OLD]
-    assert kinds.count("accepted") == 2  # judged again, since its copy was not whole
-    described = _described(town)
-    for name, entry in described["files"].items():
-        assert (_artifact(town) / name).stat().st_size == entry["bytes"]
-    assert _mapped(town)
+    town.await_serving(OLD, 60)
+    again = await_form(town, OLD)
+    for name, entry in described(again)["files"].items():
+        assert (again / name).stat().st_size == entry["bytes"]
+    assert [e["kind"] for e in town.history() if e["version"] == OLD].count("accepted") == 1  # not judged again
     _answers(town)
+
+
+def test_a_first_version_serves_before_its_form_exists(build: Build) -> None:
+    house = _house(build)
+    _arrives(house, OLD)
+    house.start()
+    house.await_serving(OLD, 60)
+    kinds = [e["kind"] for e in house.history()]
+    assert "activated" in kinds and "form-live" not in kinds
+    assert mapped(house) == set()
+    _answers(house)
+    await_form(house, OLD)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_compiler_that_is_killed_or_stopped_costs_nothing_and_the_form_comes(build: Build, number: int) -> None:
+    house = _house(build)
+    _arrives(house, OLD)
+    house.start()
+    house.await_serving(OLD, 60)
+    before = mark(house)
+    with house.load(clients=1) as load:
+        eventually(lambda: compilers(house), FORM_SECONDS)
+        for pid in compilers(house):
+            os.kill(pid, number)
+        await_form(house, OLD)
+    assert load.failures == []
+    assert load.mixed == []
+    assert not [e for e in before.history() if e["kind"] in ("rejected", "rollout-failed", "worker-ended")]
+    assert house.version(OLD)["state"] == "accepted"
+
+
+def test_a_daemon_that_dies_in_the_middle_leaves_no_compiler_and_its_successor_goes_on(build: Build) -> None:
+    house = _house(build)
+    _arrives(house, OLD)
+    house.start()
+    house.await_serving(OLD, 60)
+    [pid, *_] = eventually(lambda: compilers(house), FORM_SECONDS)
+    house.kill()
+    eventually(lambda: not _alive(pid))
+    house.start()
+    house.await_serving(OLD, 60)
+    await_form(house, OLD)
+    assert not [p.name for p in (house.root / "cache" / "compiled").iterdir() if p.name.startswith(".tmp-form-")]
+    _answers(house)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_next_version_waits_for_its_form_and_goes_live_in_it(build: Build) -> None:
+    house = _house(build)
+    _arrives(house, OLD)
+    house.start()
+    await_form(house, OLD)
+    before = mark(house)
+    with house.load(clients=1) as load:
+        _arrives(house, NEW, words=True)
+        waiting = eventually(lambda: house.version(NEW).get("waiting"), 60)
+        assert "waiting for its compiled form" in waiting
+        told = house.status()["waiting"]
+        assert told is None or told["version"] == NEW
+        house.await_serving(NEW, FORM_SECONDS)
+    assert load.failures == []
+    assert load.mixed == []
+    await_form(house, NEW)
+    [activated] = before.history("activated")
+    assert activated["version"] == NEW
+    loads = [e for e in before.events("prepared") if e.get("version") == NEW]
+    assert len(loads) == len(house.workers())  # once each: in the form that it waited for

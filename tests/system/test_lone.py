@@ -8,6 +8,7 @@ import time
 
 import pytest
 from tests.balance import runs_in
+from tests.forms import await_form
 from tests.house import DIGITS, House
 from tests.support import eventually
 from tests.system.conftest import Build
@@ -33,7 +34,7 @@ def town(build_shared: Build) -> House:
     )
     masked_version(house.models, OLD)
     house.start()
-    house.await_serving(OLD, 120)
+    await_form(house, OLD)
     assert house.version(OLD)["compiled"]["lone_threads"] == WORKERS
     return house
 
@@ -68,7 +69,7 @@ def test_many_clients_get_one_each(town: House) -> None:
 
 
 def test_a_form_that_was_not_proved_so_runs_with_one_thread(town: House) -> None:
-    [artifact] = [p for p in (town.root / "cache" / "compiled").iterdir() if not p.name.startswith(".")]
+    artifact = await_form(town, OLD)
     description = artifact / "artifact.json"
     was = description.read_bytes()
     town.stop()

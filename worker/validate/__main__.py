@@ -16,7 +16,8 @@ from typing import Final
 
 import msgspec
 
-from .. import calibration, protocol, readings
+from .. import calibration, readings
+from ..child_output import speaker
 from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
 from ..progress import Allowance, scale
 from ..protocol import Candidate, GateDone, GateStarted, Judged
@@ -32,21 +33,21 @@ from .confine import (
     restrict_view,
 )
 from .measure import room_for
-from .patience import Patience, Say
+from .patience import Patience
 from .private import discard, private_directory
 from .sockets import refuse_sockets
 
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
-_MAX_DESCRIPTORS: Final = 1 << 16
 _CPU_MARGIN_SECONDS: Final = 10  # the kernel's limit holds if the watch can't
 
 
 def main() -> int:
     """Judges the candidate on standard input; the exit status."""
     die_with_parent()  # a verdict that nobody waits for is worth no processor
-    say = _speaker()
+    sys.stdout.flush()
+    say = speaker()
     try:
         candidate = msgspec.json.decode(sys.stdin.buffer.read(MAX_CANDIDATE_BYTES), type=Candidate)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
@@ -105,11 +106,8 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path, allowance: All
 
 def _allowance(candidate: Candidate) -> Allowance:
     """The configured time: as it is for standing still, in proportion to the work for CPU time."""
-    times = 1 if candidate.compile == "off" else 2  # compiling has as long again
-    threads = max(1, candidate.threads)
-    cpu_seconds = (
-        times * threads * candidate.timeout_seconds * scale(readings.size_of(candidate.path), calibration.slowness())
-    )
+    seconds = max(1, candidate.threads) * candidate.timeout_seconds
+    cpu_seconds = seconds * scale(readings.size_of(candidate.path), calibration.slowness())
     return Allowance(candidate.timeout_seconds, cpu_seconds)
 
 
@@ -140,22 +138,6 @@ def _unusable(candidate: Candidate) -> str:
     if candidate.artifact_root and (not candidate.version or "/" in candidate.version or candidate.version[0] == "."):
         return f"{candidate.version!r} is no name of a version"
     return ""
-
-
-def _speaker() -> Say:
-    """Keeps the real standard output for protocol lines, sends everything else that prints to standard error."""
-    sys.stdout.flush()
-    real = os.dup(1)
-    os.dup2(2, 1)
-    for first, last in ((3, real), (real + 1, _MAX_DESCRIPTORS)):
-        os.closerange(first, last)
-
-    def say(message: protocol.FromValidator) -> None:
-        line = memoryview(protocol.encode(message))
-        while line:
-            line = line[os.write(real, line) :]
-
-    return say
 
 
 if __name__ == "__main__":

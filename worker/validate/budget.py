@@ -1,6 +1,7 @@
 """Gate 8: the version is not much slower than the one that serves now.
 
-Both answer the same clips in turn in this process. So that a busy machine decides nothing, a version is too slow only
+Both answer the same clips in turn in this process, in the form they came in: what either gains by being compiled comes
+later. So that a busy machine decides nothing, a version is too slow only
 when the fastest of several runs says so and, where the CPU alone computes, CPU time over all runs says so too;
 differences under 10 ms a clip do not count. More memory is told, not refused: whether there is room is decided when the
 workers move.
@@ -65,8 +66,7 @@ def check(context: Context) -> Answer:
         artifact = read_artifact(directory)
         if artifact.kind != candidate.kind:
             return Answer(True, f"the live version is of kind {artifact.kind}, not compared")
-        model, mapped = artifact.compiled_model or artifact.model, bool(artifact.compiled_model)
-        live = KINDS[artifact.kind].load(directory, model, candidate.threads, candidate.providers, mapped=mapped)
+        live = KINDS[artifact.kind].load(directory, artifact.model, candidate.threads, candidate.providers)
         patience_seconds = SHARE_OF_TIMEOUT * candidate.timeout_seconds or float("inf")
         ours, theirs = paces(_work(context.loaded(), context), _work(live, context), patience_seconds)
     except (BadArtifact, BadSubject, OutOfMemory, MemoryError) as e:
@@ -102,7 +102,8 @@ def _judged(context: Context, ours: Pace, theirs: Pace, live: Artifact) -> Answe
         ratio = ours.wall_seconds / max(theirs.wall_seconds, 1e-6)
         return Answer(False, f"{ratio:.1f} times as slow as the live version, at most {most:.1f} ({said})")
     more = context.load_bytes - live.load_bytes
-    if live.load_bytes and context.load_bytes > most * live.load_bytes and more > _MEMORY_NOT_COUNTED_BYTES:
+    alike = live.form == "plain"  # a compiled form needs less than what it was made of
+    if alike and live.load_bytes and context.load_bytes > most * live.load_bytes and more > _MEMORY_NOT_COUNTED_BYTES:
         said += f"; needs {size(context.load_bytes)} of memory, the live version {size(live.load_bytes)}"
         return Answer(True, said, warning=True)
     return Answer(True, said)

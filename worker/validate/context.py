@@ -18,8 +18,6 @@ from ..protocol import Candidate
 from .subject import Subject
 
 MAX_BECAUSE_CHARACTERS: Final = 600
-COMPILED: Final = "compiled"
-"""The directory of the compiled form inside an artifact."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Context:
 
     The layout gate fills `files` and `digest`, the signature gate `operators`, the load gate `subject`,
     `baseline_bytes` (resident before it), `load_bytes` (taken by loading and one run) and `load_seconds` (CPU time of
-    loading), the golden gate `clips`, the compile gate `compiled_model`, `form`, `lone_threads` and `compiled`.
+    loading), the golden gate `clips`.
     """
 
     candidate: Candidate
@@ -59,15 +57,11 @@ class Context:
     load_bytes: int = 0
     load_seconds: float = 0.0
     clips: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    compiled_model: str = ""
-    form: str = "plain"
-    lone_threads: int = 0
-    compiled: dict[str, str | float | bool] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
         """Size of the version as it came: the sum over its files."""
-        return sum(file.bytes for name, file in self.files.items() if not name.startswith(f"{COMPILED}/"))
+        return sum(file.bytes for file in self.files.values())
 
     def loaded(self) -> Subject:
         """The loaded model. Raises RuntimeError when the load gate has not run."""

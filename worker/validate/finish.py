@@ -6,14 +6,11 @@ directory under an artifact's name is whole; what is not whole has a name that b
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 import onnxruntime as ort
 
-from ..artifact import Artifact, BadArtifact, artifact_name, read_artifact, write_artifact
-from ..machine import form_key
+from ..artifact import Artifact, BadArtifact, artifact_name, put_in_place, read_artifact, write_artifact
 from ..protocol import GateDone
 from .context import Context
 from .private import discard
@@ -32,24 +29,15 @@ def publish(context: Context, gates: tuple[GateDone, ...]) -> Path:
         model=context.model,
         files=context.files,
         onnxruntime=ort.__version__,
-        form=context.form,
-        compiled_model=context.compiled_model,
-        level=candidate.compile,
-        key=form_key(context.digest, candidate.compile),
-        lone_threads=context.lone_threads,
         load_bytes=context.load_bytes,
         gates=gates,
-        compiled=context.compiled,
     )
     target = context.directory.parent / artifact_name(candidate.version, context.digest)
     if _is_there(target, artifact):
         discard(context.directory)
         return target
     write_artifact(context.directory, artifact)
-    if os.path.lexists(target):  # torn or foreign: out of the way, the daemon's sweep removes it
-        target.rename(target.with_name(f".tmp-torn-{os.getpid()}-{secrets.token_hex(4)}"))
-    context.directory.rename(target)
-    _sync(target.parent)
+    put_in_place(context.directory, target)
     return target
 
 
@@ -58,17 +46,4 @@ def _is_there(target: Path, wanted: Artifact) -> bool:
         found = read_artifact(target)
     except BadArtifact:
         return False
-    return (found.version, found.digest, found.kind, found.key) == (
-        wanted.version,
-        wanted.digest,
-        wanted.kind,
-        wanted.key,
-    )
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return (found.version, found.digest, found.kind) == (wanted.version, wanted.digest, wanted.kind)

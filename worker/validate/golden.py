@@ -7,7 +7,7 @@ the context's `clips` with some of those heard, for the budget gate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -66,6 +66,22 @@ def check(context: Context) -> Answer:
         return Answer(True, "no golden clips")
     failed = next((answer for answer in answers if not answer.passed), None)
     return failed or Answer(True, "; ".join(a.because for a in answers), any(a.warning for a in answers))
+
+
+def some_clips(directories: Iterable[Path]) -> list[npt.NDArray[np.float32]]:
+    """A few short clips of the sets in `directories`, mono, 16 kHz; those that can't be used are passed over."""
+    found: list[npt.NDArray[np.float32]] = []
+    for directory in directories:
+        for number, (_, clip, _) in enumerate(_pairs(directory)):
+            if number >= MAX_CLIPS or len(found) >= _KEPT_CLIPS:
+                break
+            try:
+                samples = decode(_read(clip, MAX_CLIP_BYTES), max_seconds=MAX_CLIP_SECONDS)
+            except (BadAudio, OSError):
+                continue
+            if len(samples) <= _KEPT_SECONDS * SAMPLE_RATE:
+                found.append(samples)
+    return found
 
 
 def _judged(name: str, found: _Set, most: float) -> Answer | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from .. import protocol
 from ..protocol import GateDone, GateStarted, Judged
-from . import budget, compiled, golden, integrity, layout, load, probe, signature
+from . import budget, golden, integrity, layout, load, probe, signature
 from .context import Answer, Context, Hindered, NoVerdict, count, printable, size
 from .finish import publish
 from .kinds import KINDS
@@ -29,7 +29,6 @@ GATES: Final[tuple[tuple[str, Gate], ...]] = (
     ("load", load.check),
     ("probe", probe.check),
     ("golden", golden.check),
-    ("compile", compiled.check),
     ("budget", budget.check),
 )
 
@@ -98,5 +97,4 @@ def _verdict(
         load_seconds=context.load_seconds,
         changing=no_verdict is not None and not isinstance(no_verdict, Hindered),
         hindered=isinstance(no_verdict, Hindered),
-        compiled=context.compiled,
     )

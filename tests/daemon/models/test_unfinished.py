@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelward.daemon.models.unfinished import remove_unfinished
+from modelward.daemon.models.unfinished import remove_form, remove_unfinished
 
 
 @pytest.fixture
@@ -23,6 +23,20 @@ def test_a_copy_that_nobody_finishes_is_removed_and_a_whole_one_stays(root: Path
     (root / ".tmp-torn-2-cd").write_text("a file")
     assert remove_unfinished(root) == [".tmp-torn-2-cd", ".tmp-validate-1-ab"]
     assert [p.name for p in root.iterdir()] == ["v1-0123"]
+
+
+def test_a_form_under_way_is_no_validators_and_goes_when_no_compiler_is_at_work(root: Path) -> None:
+    (root / ".tmp-form-1-ab" / "compiled").mkdir(parents=True)
+    (root / ".tmp-validate-1-ab").mkdir()
+    assert remove_unfinished(root) == [".tmp-validate-1-ab"]
+    assert remove_unfinished(root, forms=True) == [".tmp-form-1-ab"]
+    assert [p.name for p in root.iterdir()] == ["v1-0123"]
+
+
+def test_a_finished_form_that_is_no_longer_wanted_is_removed_whole(root: Path) -> None:
+    remove_form(str(root / "v1-0123"))
+    remove_form(str(root / "v1-0123"))
+    assert list(root.iterdir()) == []
 
 
 def test_what_a_link_leads_to_stays(root: Path, tmp_path: Path) -> None:

@@ -15,13 +15,12 @@ FAILED = v.Gate("signature", False, 0.1, "no input speech")
 
 
 def test_takes_over_what_the_validator_found() -> None:
-    message = protocol.Judged(True, "", "ab" * 32, "/a/v1-abab", 100, 200, compiled={"form": "plain"})
+    message = protocol.Judged(True, "", "ab" * 32, "/a/v1-abab", 100, 200)
     verdict = v.judged(message, [PASSED, WARNED], "2026-11-22T10:00:00.000Z")
     assert isinstance(verdict, v.Verdict)
     assert verdict.accepted
     assert verdict.because == "every gate passed"
     assert (verdict.digest, verdict.artifact, verdict.bytes, verdict.load_bytes) == ("ab" * 32, "/a/v1-abab", 100, 200)
-    assert verdict.compiled == {"form": "plain"}
 
 
 def test_a_failed_gate_outweighs_the_word_accepted() -> None:
@@ -49,7 +48,7 @@ def test_the_api_shape_is_exactly_that_of_the_contract() -> None:
 
 
 def test_a_stored_verdict_comes_back_whole() -> None:
-    verdict = v.Verdict(True, "ok", (PASSED, WARNED), "d", "/a", 1, 2, {"form": "exact", "gain": 3.1}, "x")
+    verdict = v.Verdict(True, "ok", (PASSED, WARNED), "d", "/a", 1, 2, "x")
     assert v.from_record(json.loads(json.dumps(v.to_record(verdict)))) == verdict
 
 

@@ -38,7 +38,7 @@ class Outcome:
 
 
 def candidate(path: Path, artifacts: Path | None, **more: Any) -> Candidate:
-    settings: dict[str, Any] = {"memory_bytes": 1 << 30, "timeout_seconds": 30.0, "compile": "off", **more}
+    settings: dict[str, Any] = {"memory_bytes": 1 << 30, "timeout_seconds": 30.0, **more}
     return Candidate(path=str(path), version=path.name, artifact_root=str(artifacts) if artifacts else "", **settings)
 
 

@@ -1,0 +1,388 @@
+"""Has compiled forms made of what serves or is about to, one child at a time, and knows which form workers are to load.
+
+Level-triggered: what lies on the disk is the truth, read at every look; a report or a restart only means to look again.
+Decides nothing about versions. Invariant: whatever becomes of a compiler or of a form, versions, verdicts and what is
+served stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from ..worker.protocol import FormRequest
+from . import form_state as kept
+from .candidate import form_request
+from .clock import Clock
+from .config import Config
+from .ledger import CannotKeep, Ledger
+from .memory import available_bytes, capacity, memory_pressure
+from .models import form_files, form_plan
+from .models.compilation import MODULE, Compilation, usage
+from .models.form_pace import Limits, Pace, Sample, step
+from .models.form_plan import Form, Wanted
+from .models.unfinished import remove_form, remove_unfinished
+from .processes import python, spawn
+
+TICK_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = (5.0, 15.0, 60.0, 300.0, 1800.0, 21600.0)
+CPU_TIMES: Final = 15.0
+"""A compiler may use so many times `validation.timeout` of processor time, each thread's counted."""
+CPU_JUDGED_TIMES: Final = 60.0
+"""And at least so many times what judging took: a limit that grows with model and machine."""
+NOT_WANTED: Final = "it is not wanted now"
+
+
+@dataclass
+class _Failure:
+    """Of one version's forms: how often making them failed in a row, why, and when to try again (monotonic)."""
+
+    count: int = 0
+    because: str = ""
+    not_before: float = 0.0
+
+
+class Forms:
+    """See the module. `happened` is called when the supervisor should look at everything again.
+
+    `pids` are the workers' processes; `argv` starts a compiler; `limits` overrides what a compiler may use.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        happened: Callable[[], None],
+        pids: Callable[[], Iterable[int]] = tuple,
+        argv: Sequence[str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._config, self._clock, self._ledger, self._happened = config, clock, ledger, happened
+        self._pids, self._argv, self._limits = pids, argv or python(MODULE), limits
+        self._log = structlog.get_logger("forms")
+        self._look = form_files.Look()
+        self._state = kept.FormState()
+        self._failures: dict[str, _Failure] = {}
+        self._waiting_since: dict[str, float] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._at_work: Compilation | None = None
+        self._wanted: Wanted | None = None
+        self._pace = Pace()
+        self._began = 0.0
+
+    async def start(self) -> None:
+        """Takes up what a former daemon learned. Raises CannotKeep."""
+        self._state = kept.read(await self._ledger.do(lambda store: store.fact(kept.FACT)))
+        await self._remove_unfinished()
+
+    async def stop(self) -> None:
+        """Ends a compiler at work; what it finished is used after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    @property
+    def root(self) -> Path:
+        return self._config().control.cache_dir / "compiled"
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    # what there is
+
+    async def look(self, digests: Iterable[str]) -> None:
+        """Reads what lies on the disk; `digests` are those whose forms may be made."""
+        level, wanted = self._config().validation.compile, tuple(set(digests))
+        self._look = await asyncio.to_thread(form_files.look, self.root, level, wanted)
+
+    def best(self, version: str, digest: str) -> Form | None:
+        """The form that workers are to load; None when there is none at all, not even the plain one."""
+        return form_plan.best(self._look.forms, version, digest, self._level(), self._state.refused)
+
+    def of(self, artifact: str) -> Form | None:
+        """The form that lies in this directory; None when that is not whole, or not there."""
+        return next((form for form in self._look.forms if form.artifact == artifact), None)
+
+    def permitted(self, form: Form) -> bool:
+        """Whether workers may load it."""
+        return form_plan.permitted(form, self._level(), self._state.refused)
+
+    def of_version(self, digest: str) -> tuple[str, ...]:
+        """The directories of every form of these bytes."""
+        return tuple(form.artifact for form in self._look.forms if digest and form.digest == digest)
+
+    async def tidy(self, in_use: Iterable[str]) -> None:
+        """Removes forms that nobody will load again: a better one is used, or they failed."""
+        gone = form_plan.superseded(self._look.forms, self._level(), self._state.refused, set(in_use))
+        for artifact, because in gone.items():
+            self._log.info("compiled form removed", form=Path(artifact).name, because=because)
+            await asyncio.to_thread(remove_form, artifact)
+        if gone:
+            forms = tuple(form for form in self._look.forms if form.artifact not in gone)
+            self._look = form_files.Look(forms, self._look.keys)
+
+    def _level(self) -> str:
+        return self._config().validation.compile
+
+    def _missing(self, version: str, digest: str) -> tuple[str, ...]:
+        keys = self._look.keys.get(digest)
+        plain = any((f.version, f.digest) == (version, digest) for f in self._look.forms)
+        if keys is None or not plain:
+            return ()
+        return form_plan.missing(self._look.forms, version, digest, self._level(), keys, self._state.refused)
+
+    # waiting for a form
+
+    def waits(self, version: str, digest: str, serving: str, judged_seconds: float) -> str:
+        """What the version waits for before workers move to it from the artifact `serving`; "" when it goes now."""
+        failure = self._failures.get(digest)
+        stages = () if failure is not None and failure.count > 1 else self._missing(version, digest)
+        now = self._clock.monotonic()
+        since = self._waiting_since.get(digest, now)
+        most = form_plan.wait_seconds(self._state.seconds, judged_seconds)
+        because = form_plan.waits(self._in_use(serving), self.best(version, digest), stages, now - since, most)
+        if because:
+            self._waiting_since = {digest: since}  # of one version at a time
+        return because
+
+    def waiting(self, digest: str) -> bool:
+        """Whether this version waits for its form."""
+        return digest in self._waiting_since
+
+    def only(self, digest: str) -> None:
+        """No other version than this waits any longer."""
+        self._waiting_since = {key: since for key, since in self._waiting_since.items() if key == digest}
+
+    def _in_use(self, artifact: str) -> Form | None:
+        form = self.of(artifact)
+        return form if form is not None and form.usable and self._level() != "off" else None
+
+    # making them
+
+    def ensure(self, order: Sequence[Wanted], judged_seconds: Callable[[str, str], float]) -> None:
+        """Starts a compiler on the first of `order` that lacks a form, unless one is at work on it."""
+        now = self._clock.monotonic()
+        due = [
+            (wanted, stages)
+            for wanted in sorted(order, key=lambda w: not w.urgent)
+            if (stages := self._missing(wanted.version, wanted.digest))
+        ]
+        if self._at_work is not None:
+            self._retarget(order, due)
+            return
+        if self._task is not None:
+            return
+        for wanted, stages in due:
+            failure = self._failures.get(wanted.digest)
+            if failure is not None and now < failure.not_before:
+                continue
+            plain = form_plan.plain(self._look.forms, wanted.version, wanted.digest)
+            if plain is None:
+                continue
+            self._wanted = wanted
+            seconds = judged_seconds(wanted.version, wanted.digest)
+            run = self._make(wanted, plain, stages, seconds)
+            self._task = asyncio.get_running_loop().create_task(run, name="compile")
+            return
+
+    def next_due(self) -> float | None:
+        """When a compilation that failed may be tried again, or a wait ends, monotonic seconds."""
+        now = self._clock.monotonic()
+        moments = [f.not_before for f in self._failures.values() if f.not_before > now and self._task is None]
+        moments += [now + TICK_SECONDS for _ in self._waiting_since]
+        return min(moments, default=None)
+
+    def _retarget(self, order: Sequence[Wanted], due: Sequence[tuple[Wanted, tuple[str, ...]]]) -> None:
+        """What is at work goes on unless it is not wanted any more, or another version waits."""
+        work, wanted = self._at_work, self._wanted
+        assert work is not None and wanted is not None
+        same = [w for w in order if (w.version, w.digest) == (wanted.version, wanted.digest)]
+        if not same or work.request.level != self._level():
+            work.end(NOT_WANTED)
+            return
+        self._wanted = same[0]
+        first = due[0][0] if due else same[0]
+        if first.urgent and first.digest != wanted.digest:
+            work.end(f"{NOT_WANTED}: {first.version} waits for its form")
+
+    async def _make(self, wanted: Wanted, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
+        """One compilation, from its start to what is known afterwards."""
+        self._began, self._pace = self._clock.monotonic(), Pace()
+        because, again = "", True
+        try:
+            await self._remove_unfinished()
+            config = self._config()
+            limits = self._limits or _limits(config, judged_seconds, plain)
+            here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
+            if available is not None and available < limits.reserve_bytes + form_plan.MEMORY_TIMES * plain.load_bytes:
+                because = f"memory is short: {available >> 20} MiB are available"
+                return
+            request = form_request(
+                config,
+                plain.artifact,
+                self.root,
+                stages,
+                capacity=here,
+                available_bytes=available,
+                cpu_seconds=int(limits.cpu_seconds),
+                urgent=wanted.urgent,
+                learned=self._state.learned,
+            )
+            because, again = await self._run(request, wanted, limits)
+        except (OSError, ValueError) as e:
+            because = f"cannot start a compiler: {e}"
+        finally:
+            self._at_work = self._wanted = self._task = None
+            self._after(wanted, because, again)
+            self._happened()
+
+    async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> tuple[str, bool]:
+        """What came of one child: why it failed ("" when it did not), and whether it is to be tried again."""
+        self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
+        work = Compilation(request, spawn, self._argv, version=wanted.version, happened=self._happened)
+        self._at_work = work
+        watching = asyncio.get_running_loop().create_task(self._watch(work, limits), name="watch the compiler")
+        try:
+            because = await work.wait()
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+        await self._remove_unfinished()
+        await self.look([wanted.digest])
+        await self._learn(work, wanted)
+        left = self._missing(wanted.version, wanted.digest)
+        for stage, (reason, again) in work.heard.refused.items():
+            if again and stage in left:
+                because = because or reason
+        if not because and left:
+            because = f"it reported the form {left[0]} and there is none"
+        return because, True
+
+    async def _watch(self, work: Compilation, limits: Limits) -> None:
+        """Pauses, resumes and ends the child as the machine's load and memory ask for."""
+        cores = (await asyncio.to_thread(capacity)).processors
+        before: dict[int, float] = {}
+        last = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            pids = tuple(self._pids())
+            sampled = await asyncio.to_thread(_sample, work, pids)
+            if sampled is None:
+                return
+            used, busy_by, available, pressure = sampled
+            now = self._clock.monotonic()
+            spent = sum(max(0.0, seconds - before.get(pid, seconds)) for pid, seconds in busy_by.items())
+            busy, before, last = spent / max(0.1, now - last) / cores, busy_by, now
+            sample = Sample(now, busy, available, pressure, used.cpu_seconds, used.eager, work.heard.lines)
+            urgent = self._wanted is not None and self._wanted.urgent
+            pace = step(self._pace, sample, limits, urgent=urgent)
+            if pace.state != self._pace.state:
+                event = {"paused": "compiler paused", "running": "compiler resumed"}.get(
+                    pace.state, "compiler given up"
+                )
+                self._log.info(event, version=work.version, because=pace.because or "the machine has time for it")
+            self._pace = pace
+            if pace.state == "given up":
+                work.end(pace.because)
+                return
+            work.keep("running" if pace.state == "running" else "paused")
+
+    def _after(self, wanted: Wanted, because: str, again: bool) -> None:
+        """Notes success or failure; a failure holds nothing against the version."""
+        if not because:
+            self._failures.pop(wanted.digest, None)
+            return
+        if because.startswith(NOT_WANTED):
+            self._log.info("compiler ended", version=wanted.version, because=because)
+            return
+        failure = self._failures.setdefault(wanted.digest, _Failure())
+        delay = RETRY_SECONDS[min(failure.count, len(RETRY_SECONDS) - 1)]
+        failure.count, failure.because = failure.count + 1, because
+        failure.not_before = self._clock.monotonic() + delay
+        said = f"{because}; it is served as it came or in the form that is there, tried again in {delay:.0f} s"
+        self._log.warning("no compiled form", version=wanted.version, because=said)
+        if failure.count == 1:
+            self._ledger.note("form-failed", wanted.version, said)
+        while len(self._failures) > kept.MAX_REFUSED:
+            del self._failures[next(iter(self._failures))]
+
+    async def _learn(self, work: Compilation, wanted: Wanted) -> None:
+        """Keeps what the child found out: recipes, what can't be made, how long it took."""
+        heard, keys = work.heard, self._look.keys.get(wanted.digest, {})
+        refused = {keys[stage]: text for stage, (text, again) in heard.refused.items() if not again and stage in keys}
+        left = self._missing(wanted.version, wanted.digest)
+        refused = {key: text for key, text in refused.items() if key in {keys[stage] for stage in left}}
+        for stage, text in heard.made.items():
+            if stage not in left:
+                self._log.info("compiled", version=wanted.version, stage=stage, because=text)
+        for text in refused.values():
+            self._log.info("no such form", version=wanted.version, because=text)
+        seconds = self._clock.monotonic() - self._began if not left else self._state.seconds
+        await self._keep(self._state.plus(refused=refused, learned=heard.learned, seconds=seconds))
+
+    async def refuse(self, form: Form, because: str) -> None:
+        """Workers proved this form wrong: it is not loaded or made again on this machine."""
+        self._log.warning("compiled form refused", version=form.version, form=form.form, because=because)
+        self._ledger.note("form-refused", form.version, f"the {form.form} form is not used: {because}")
+        await self._keep(self._state.plus(refused={form.key: because}))
+
+    async def _keep(self, state: kept.FormState) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        with suppress(CannotKeep):  # logged; it is found out again
+            await self._ledger.do(lambda store: store.put(**{kept.FACT: state.as_json()}))
+
+    async def _remove_unfinished(self) -> None:
+        """What a killed compiler left; none is at work when this is called."""
+        if gone := await asyncio.to_thread(remove_unfinished, self.root, forms=True):
+            self._log.info("unfinished forms removed", names=gone[:10], count=len(gone))
+
+    # telling
+
+    def told(self, version: str, digest: str) -> Mapping[str, Any]:
+        """For people: the form that is loaded, its gains, or why there is none."""
+        form = self.best(version, digest)
+        if form is None:
+            return {}
+        told: dict[str, Any] = {**form.compiled, "form": form.form}
+        work, wanted = self._at_work, self._wanted
+        if work is not None and wanted is not None and (wanted.version, wanted.digest) == (version, digest):
+            state = f"paused: {self._pace.because}" if work.paused else work.heard.progress
+            told["compiling"] = ": ".join(filter(None, (work.heard.stage or "starting", state)))
+        elif (failure := self._failures.get(digest)) is not None and self._missing(version, digest):
+            told["because"] = failure.because
+        elif form.form == form_plan.PLAIN:
+            told["because"] = self._plain_because(version, digest)
+        return told
+
+    def _plain_because(self, version: str, digest: str) -> str:
+        if self._level() == "off":
+            return "validation.compile is off"
+        keys = self._look.keys.get(digest, {})
+        reasons = [self._state.refused[key] for key in keys.values() if key in self._state.refused]
+        return "; ".join(dict.fromkeys(reasons)) or "not compiled yet"
+
+
+def _limits(config: Config, judged_seconds: float, plain: Form) -> Limits:
+    timeout, threads = config.validation.timeout, max(1, config.workers.threads)
+    cpu = threads * max(CPU_TIMES * timeout, CPU_JUDGED_TIMES * judged_seconds) if timeout > 0 else 0.0
+    return Limits(cpu_seconds=cpu)
+
+
+def _sample(work: Compilation, pids: Sequence[int]) -> tuple[Any, dict[int, float], int | None, float | None] | None:
+    used = work.usage()
+    if used is None:
+        return None
+    busy_by = {pid: found.cpu_seconds for pid in pids if (found := usage(pid)) is not None}
+    return used, busy_by, available_bytes(), memory_pressure()

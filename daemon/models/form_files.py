@@ -1,0 +1,74 @@
+"""Reads which forms of which versions lie in the artifact root, and which keys a form has on this machine.
+
+On a thread: it opens files. Believes nothing that a compiler reported: a form counts when its directory is whole and
+its description says whose it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...worker.machine import form_keys
+from .copies import DESCRIPTION, MAX_DESCRIPTION_BYTES, is_whole
+from .form_plan import MAPPED, PLAIN, RANKS, REWRITTEN, Form
+
+Describe = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is. `keys`: digest → stage → the key that its form has here."""
+
+    forms: tuple[Form, ...] = ()
+    keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def look(root: Path, level: str, digests: Iterable[str]) -> Look:
+    """Every whole artifact below `root`, and the keys of forms of `digests` at this level."""
+    key_of = form_keys()
+    try:
+        names = sorted(name for name in os.listdir(root) if not name.startswith("."))
+    except OSError:
+        names = []
+    found = tuple(form for name in names if (form := _form(str(root / name), key_of)) is not None)
+    keys = {digest: {MAPPED: key_of(digest, MAPPED), REWRITTEN: key_of(digest, level)} for digest in digests}
+    return Look(found, keys)
+
+
+def _form(directory: str, key_of: Callable[[str, str], str]) -> Form | None:
+    try:
+        with open(os.path.join(directory, DESCRIPTION), "rb") as file:
+            told: Describe = json.loads(file.read(MAX_DESCRIPTION_BYTES))
+        form = _described(directory, told)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if form is None or not is_whole(directory):
+        return None
+    if form.form == PLAIN:
+        return form
+    usable = form.key == key_of(form.digest, form.level)
+    return Form(**{**form.__dict__, "usable": usable})
+
+
+def _described(directory: str, told: Describe) -> Form | None:
+    compiled = bool(told.get("compiled_model"))
+    form = str(told.get("form", PLAIN)) if compiled else PLAIN
+    if form not in RANKS:
+        return None
+    own = {name: file for name, file in told["files"].items() if not compiled or name.startswith("compiled/")}
+    return Form(
+        version=str(told["version"]),
+        digest=str(told["digest"]),
+        artifact=directory,
+        form=form,
+        level=str(told.get("level", "")),
+        key=str(told.get("key", "")),
+        load_bytes=max(0, int(told.get("load_bytes", 0))),
+        compiled=dict(told.get("compiled") or {}),
+        bytes=sum(int(file["bytes"]) for file in own.values()),
+    )

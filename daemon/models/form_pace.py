@@ -1,0 +1,87 @@
+"""Whether a compiler runs, is paused or is given up, from what the machine and the compiler do. Pure.
+
+A compiler's time is its processor time: on a busy machine it may take hours by the clock and nothing is wrong with it.
+Only one that neither uses the processor nor wants to for long stands still. Invariant: requests and memory go first;
+a compiler that a version waits for is not paused for load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+PAUSE_AT: Final = 0.75
+"""Share of the processors that the workers use, above which a compiler is paused."""
+RESUME_AT: Final = 0.60
+MEMORY_PRESSURE: Final = 20.0
+"""Percent of the last ten seconds in which something waited for memory (PSI, some avg10)."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds. `cpu_seconds`: of the compiler's processor time (0: none). `short_seconds`: how long memory may be short
+    before it is given up. `still_seconds`: how long it may stand still. `reserve_bytes` stay free for all others."""
+
+    cpu_seconds: float = 0.0
+    short_seconds: float = 30.0
+    still_seconds: float = 120.0
+    reserve_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look, monotonic seconds. `busy`: share of the processors that the workers used since the look before.
+
+    `available_bytes`, `pressure`: None where nobody tells. `cpu_seconds`: the compiler's until now; `eager`: it runs or
+    waits for its turn or the disk; `lines`: messages until now.
+    """
+
+    now: float
+    busy: float
+    available_bytes: int | None
+    pressure: float | None
+    cpu_seconds: float
+    eager: bool
+    lines: int
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The decision, with what it needs to remember. `because` is "" while it simply runs."""
+
+    state: Literal["running", "paused", "given up"] = "running"
+    because: str = ""
+    short_since: float | None = None
+    alive_at: float | None = None
+    cpu_seconds: float = 0.0
+    lines: int = 0
+
+
+def step(before: Pace, sample: Sample, limits: Limits, *, urgent: bool) -> Pace:
+    """The next decision."""
+    if limits.cpu_seconds and sample.cpu_seconds > limits.cpu_seconds:
+        return replace(before, state="given up", because=f"it used its {limits.cpu_seconds:.0f} s of processor time")
+    active = sample.eager or sample.lines > before.lines or sample.cpu_seconds > before.cpu_seconds
+    alive = sample.now if active or before.state != "running" or before.alive_at is None else before.alive_at
+    known = replace(before, alive_at=alive, cpu_seconds=sample.cpu_seconds, lines=sample.lines)
+    if sample.now - alive >= limits.still_seconds:
+        return replace(known, state="given up", because=f"it stood still for {limits.still_seconds:.0f} s")
+    if short := _memory(sample, limits):
+        since = sample.now if before.short_since is None else before.short_since
+        if sample.now - since >= limits.short_seconds:
+            return replace(known, state="given up", because=short, short_since=since)
+        return replace(known, state="paused", because=short, short_since=since)
+    known = replace(known, short_since=None)
+    most = RESUME_AT if before.state == "paused" else PAUSE_AT
+    if not urgent and sample.busy > most:
+        return replace(known, state="paused", because=f"the workers use {sample.busy:.0%} of the processors")
+    return replace(known, state="running", because="")
+
+
+def _memory(sample: Sample, limits: Limits) -> str:
+    available = sample.available_bytes
+    if available is not None and available < limits.reserve_bytes:
+        return f"memory is short: {available >> 20} MiB are available"
+    if sample.pressure is not None and sample.pressure >= MEMORY_PRESSURE:
+        return f"memory is short: {sample.pressure:.0f} % of the time something waits for it"
+    return ""

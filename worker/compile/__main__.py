@@ -1,0 +1,121 @@
+"""`python -m modelward.worker.compile`: a request on standard input, what was made of it on standard output.
+
+Makes forms of one accepted version, at the lowest priority, with no right but to read it and to fill the directories
+that it made for them. Nothing depends on it: whatever becomes of this process, the version is served without. Exit
+status 0 when every stage was made or refused; 1 otherwise, the reason on standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ..artifact import Artifact, BadArtifact, read_artifact
+from ..child_output import Say, speaker
+from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
+from ..protocol import STAGES, FormMade, FormRefused, FormRequest, FormsDone, FormStarted
+from ..validate.confine import (
+    PUBLISH,
+    READ,
+    READ_WRITE,
+    View,
+    drop_capabilities,
+    leave_network,
+    program_views,
+    restrict_view,
+)
+from ..validate.sockets import refuse_sockets
+from .directory import COMPILED, FORMS, FormDirectory, described, form_elsewhere, prepare, take_over
+from .priority import stand_back
+
+MAX_REQUEST_BYTES: Final = 1 << 20
+MAX_FILE_BYTES: Final = 64 << 30
+NICENESS: Final = 19
+_MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
+
+
+def main() -> int:
+    """Makes what the request on standard input asks for; the exit status."""
+    die_with_parent()  # nobody would take up what it makes
+    say = speaker()
+    try:
+        request = msgspec.json.decode(sys.stdin.buffer.read(MAX_REQUEST_BYTES), type=FormRequest)
+        plain = read_artifact(Path(request.artifact))
+    except (msgspec.DecodeError, UnicodeDecodeError, BadArtifact) as e:
+        sys.stderr.write(f"cannot compile: no request on standard input: {e}\n")
+        return 1
+    try:
+        _make(request, plain, say)
+    except (OSError, MemoryError) as e:
+        sys.stderr.write(f"cannot compile {plain.version}: {e or type(e).__name__}\n")
+        return 1
+    except Exception as e:  # noqa: BLE001  the top of a child: whatever it is, there is no form
+        sys.stderr.write(f"cannot compile {plain.version}: {type(e).__name__}: {str(e)[:300]}\n")
+        return 1
+    say(FormsDone())
+    return 0
+
+
+def _make(request: FormRequest, plain: Artifact, say: Say) -> None:
+    os.umask(0o027)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    missing = [*stand_back(urgent=request.urgent)]
+    directories = _directories(request, plain, say)
+    missing += _confined(request, directories)
+    die_with_parent()
+    if missing:
+        sys.stderr.write(f"compiling {plain.version}: {'; '.join(missing)}\n")
+    from .stages import make  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
+
+    make(request, plain, directories, say)
+
+
+def _directories(request: FormRequest, plain: Artifact, say: Say) -> dict[str, FormDirectory]:
+    """A directory for each stage that is still to be made; what others made of the same bytes is taken over."""
+    root, source = Path(request.root), Path(request.artifact)
+    found: dict[str, FormDirectory] = {}
+    if any(name == COMPILED or name.startswith(f"{COMPILED}/") for name in plain.files) and not plain.compiled_model:
+        for stage in request.stages:
+            say(FormRefused(stage, f"it has a directory {COMPILED!r} of its own"))
+        return {}
+    for stage in (stage for stage in STAGES if stage in request.stages):
+        begun, directory = described(plain, stage, request.level), prepare(root, source, plain)
+        there = form_elsewhere(root, begun, FORMS[stage])
+        if there is None or there[1].version == plain.version:
+            found[stage] = directory
+            continue
+        say(FormStarted(stage))
+        place = take_over(directory, plain, *there)
+        because = f"taken over from {there[1].version}, which has the same files"
+        say(FormMade(stage, there[1].form, str(place), because, there[1].compiled))
+    return found
+
+
+def _confined(request: FormRequest, directories: dict[str, FormDirectory]) -> list[str]:
+    """Takes away what compiling does not need; what could not be, one short phrase each."""
+    return_freed_memory()
+    memory = request.memory_bytes
+    addresses = 2 * memory + _MAPPED_BYTES if memory else 0
+    limits = Limits(memory, addresses, request.cpu_seconds, MAX_FILE_BYTES, niceness=NICENESS)
+    left, refused = leave_network(), refuse_sockets()
+    network = "" if not refused and left.startswith("network not taken away") else left
+    steps = (*apply_limits(limits), network, drop_capabilities(), restrict_view(_views(request, directories)))
+    return [problem for problem in steps if problem]
+
+
+def _views(request: FormRequest, directories: dict[str, FormDirectory]) -> list[View]:
+    package = Path(__file__).resolve().parents[1]
+    views = list(program_views(package, sys.path, {sys.prefix, sys.base_prefix, sys.exec_prefix}))
+    views += [View(path, READ) for path in (request.artifact, request.golden) if path]
+    views.append(View(request.root, PUBLISH))
+    for directory in directories.values():
+        views += [View(str(directory.path), READ), View(str(directory.compiled), READ_WRITE)]
+    return views
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Makes the stages of a version's compiled forms in turn: the mapped one, then the rewritten one.
+
+Reports each as soon as it lies in place, and why there is none. Decides nothing about how a graph is compiled and
+nothing about what is served. Invariant: a form that is reported answered as the original does, in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ..artifact import Artifact, ArtifactFile
+from ..machine import cpu_flags, form_key
+from ..memory import trim
+from ..protocol import FormLearned, FormMade, FormProgress, FormRefused, FormRequest, FormStarted, FromCompiler
+from ..validate.context import printable, size
+from ..validate.golden import OWN, some_clips
+from ..validate.kinds import KINDS
+from ..validate.measure import private_bytes
+from ..validate.subject import BadSubject, OutOfMemory
+from .compiler import Compiled, compile_mapped, compile_rewritten
+from .directory import COMPILED, FormDirectory, described
+from .recipe import graph_digest, recipe_of
+from .steps import Level
+from .weights import BadModel
+
+Say = Callable[[FromCompiler], None]
+Feeds = dict[str, npt.NDArray[np.generic]]
+_FAILED: Final = "cannot "
+
+
+def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDirectory], say: Say) -> None:
+    """Makes a form for each of `directories`, by stage. Raises BadSubject, OutOfMemory, OSError."""
+    if not directories:
+        return
+    clips = some_clips([*([Path(request.golden)] if request.golden else []), Path(request.artifact) / OWN])
+    feeds = _feeds(request, plain, clips)
+    trim()
+    for stage, directory in directories.items():
+        say(FormStarted(stage))
+        made = _compiled(request, plain, stage, directory, feeds, say)
+        if made.form == "plain":
+            say(FormRefused(stage, printable(made.because), again=made.because.startswith(_FAILED)))
+            continue
+        say(_published(request, plain, stage, directory, made))
+
+
+def _feeds(request: FormRequest, plain: Artifact, clips: Sequence[npt.NDArray[np.float32]]) -> list[Feeds]:
+    load = KINDS[plain.kind].load
+    subject = load(Path(request.artifact), plain.model, request.threads, request.providers)
+    return cast(list[Feeds], subject.feeds(clips))
+
+
+def _compiled(
+    request: FormRequest,
+    plain: Artifact,
+    stage: str,
+    directory: FormDirectory,
+    feeds: Sequence[Feeds],
+    say: Say,
+) -> Compiled:
+    source, flags, one_clip = directory.path / plain.model, cpu_flags(), plain.kind == "sensevoice"
+    if stage == "mapped":
+        return compile_mapped(
+            source,
+            directory.compiled,
+            probe_inputs=feeds,
+            flags=flags,
+            threads=request.threads,
+            lone_threads=request.lone_threads,
+            providers=request.providers,
+            one_clip=one_clip,
+        )
+    key = recipe_key(request, source)
+    known = recipe_of(request.learned[key]) if key in request.learned else None
+    made, learned = compile_rewritten(
+        source,
+        directory.compiled,
+        level=cast(Level, request.level),
+        probe_inputs=feeds,
+        flags=flags,
+        threads=request.threads,
+        lone_threads=request.lone_threads,
+        providers=request.providers,
+        one_clip=one_clip,
+        recipe=known,
+        progress=lambda because: say(FormProgress(printable(because))),
+    )
+    if learned is not None and learned != known:
+        say(FormLearned(key, learned.to_json()))
+    return made
+
+
+def recipe_key(request: FormRequest, source: Path) -> str:
+    """Which versions on which machines a recipe is for: same graph, ONNX Runtime, processor, level, threads, rewrites.
+
+    Reads the graph. Raises BadSubject, OSError.
+    """
+    try:
+        graph = graph_digest(source)
+    except BadModel as e:
+        raise BadSubject(str(e)) from e
+    return form_key(graph, f"{request.level} on {request.threads}")
+
+
+def _published(
+    request: FormRequest, plain: Artifact, stage: str, directory: FormDirectory, made: Compiled
+) -> FormMade | FormRefused:
+    try:
+        load_bytes = _load_bytes(request, plain, directory, made)
+    except (BadSubject, OutOfMemory) as e:
+        return FormRefused(stage, printable(f"the compiled form can't be used: {e}"))
+    form = "mapped" if stage == "mapped" else made.form
+    told: dict[str, str | float | bool] = {
+        "form": form,
+        "load_seconds": made.load_seconds,
+        "load_seconds_original": made.load_seconds_original,
+        "load_bytes": load_bytes,
+        "load_bytes_original": plain.load_bytes,
+        "lone_threads": made.lone_threads,
+        **{f"cpu_ratio_{seconds:g}s": ratio for seconds, ratio in made.gain.items()},
+        "kept": ", ".join(step.name for step in made.steps if step.kept),
+        "refused": "; ".join(f"{step.name}: {step.because}" for step in made.steps if not step.kept),
+    }
+    artifact = replace(
+        described(plain, stage, request.level),
+        form=form,
+        compiled_model=f"{COMPILED}/{made.model_file}",
+        lone_threads=made.lone_threads,
+        load_bytes=load_bytes,
+        compiled=told,
+    )
+    files = {name: ArtifactFile(file.bytes, file.sha256) for name, file in made.files.items()}
+    place = directory.publish(plain, artifact, files)
+    return FormMade(stage, form, str(place), gains(plain, made, load_bytes), told)
+
+
+def gains(plain: Artifact, made: Compiled, load_bytes: int) -> str:
+    """What the form brings: processor, load and memory, each by itself."""
+    ratios = ", ".join(f"{ratio:.2f} at {seconds:g} s" for seconds, ratio in made.gain.items())
+    return (
+        f"CPU time {ratios} of the original's; loads in {made.load_seconds:.2f} s instead of "
+        f"{made.load_seconds_original:.2f}; {size(load_bytes)} of memory of its own, {size(plain.load_bytes)} at the "
+        "original's peak"
+    )
+
+
+def _load_bytes(request: FormRequest, plain: Artifact, directory: FormDirectory, made: Compiled) -> int:
+    """Memory that a worker needs for the form. Raises BadSubject, OutOfMemory."""
+    trim()  # or it is loaded into what trying the forms left behind, and seems to need nothing
+    before = private_bytes()
+    model = f"{COMPILED}/{made.model_file}"
+    subject = KINDS[plain.kind].load(directory.path, model, request.threads, request.providers, mapped=True)
+    subject.probe()
+    # Opened once more for lone runs, it takes as much again at most: the weights are mapped already.
+    return max(0, private_bytes() - before) * (2 if made.lone_threads else 1)
