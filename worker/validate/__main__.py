@@ -36,7 +36,10 @@ from .measure import room_for
 from .patience import Patience
 from .private import discard, private_directory
 from .sockets import refuse_sockets
+from .syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
 
+# what compiling leaves is sealed by its descriptor
+AFTER_COPY: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchmod")
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
@@ -83,7 +86,7 @@ def _judged(candidate: Candidate, patience: Patience, allowance: Allowance) -> J
         patience.start(directory)
         from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
 
-        return judge(candidate, directory, patience.say, (sandbox,))
+        return judge(candidate, directory, patience.say, (sandbox,), copied=lambda: _after_copy(candidate))
     finally:
         discard(directory)  # renamed away when it was accepted
 
@@ -98,10 +101,19 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path, allowance: All
     addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
     limits = Limits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
     views = _views(candidate, root, directory)
-    steps = (*apply_limits(limits), _no_network(candidate), drop_capabilities(), restrict_view(views))
+    # other providers' drivers may start helpers of their own
+    calls = refuse_calls((*PROCESSES, *PRIVILEGES)) if _only_cpu(candidate) else ""
+    steps = (*apply_limits(limits), _no_network(candidate), drop_capabilities(), restrict_view(views), calls)
     missing = [problem for problem in steps if problem]
     because = "; ".join(missing) or "limits, no network, read-only view"
     return GateDone("sandbox", True, round(perf_counter() - start, 4), because, warning=bool(missing))
+
+
+def _after_copy(candidate: Candidate) -> None:
+    """What follows parses what strangers made, and reads the copy alone: no file of anybody's gets another mode."""
+    problem = refuse_calls(AFTER_COPY) if _only_cpu(candidate) else ""
+    if problem:
+        sys.stderr.write(f"cannot refuse changes of files' modes: {problem}; judging goes on\n")
 
 
 def _allowance(candidate: Candidate) -> Allowance:

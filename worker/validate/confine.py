@@ -21,7 +21,7 @@ _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 
 _CAPABILITY_VERSION_3: Final = 0x20080522
-_KEPT_CAPABILITIES: Final = 1 << 1 | 1 << 2 | 1 << 3  # DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER
+_KEPT_CAPABILITIES: Final = 1 << 1 | 1 << 2  # DAC_OVERRIDE, DAC_READ_SEARCH
 
 # linux/landlock.h; the system calls have the same numbers on every architecture
 _SYS_CREATE_RULESET: Final = 444
@@ -78,7 +78,7 @@ def leave_network() -> str:
 
 
 def drop_capabilities() -> str:
-    """Gives up every capability but those over files' permissions, which the view bounds; "" when done, else why not.
+    """Gives up every capability but those to read and write files, which the view bounds; "" when done, else why not.
 
     As root it would otherwise keep them all, and in a user namespace it has just been given them.
     """

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from ..artifact import ArtifactFile
+from ..artifact import FILE_MODE, ArtifactFile
 from .tree import Seen, open_file
 
 BLOCK_BYTES: Final = 1 << 20
@@ -56,7 +56,7 @@ def _copy(root: int, name: str, seen: Seen, target: Path) -> ArtifactFile:
         if Seen.of(os.fstat(source)) != seen:
             raise Changed(f"{name} was modified")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        written = os.open(target, flags, 0o640)
+        written = os.open(target, flags, FILE_MODE)  # nothing needs to be sealed later
         try:
             sha256 = _hash_of(written) if _cloned(source, written) else _copy_blocks(source, written, seen.bytes)
             if os.fstat(written).st_size != seen.bytes or Seen.of(os.fstat(source)) != seen:

@@ -33,8 +33,17 @@ GATES: Final[tuple[tuple[str, Gate], ...]] = (
 )
 
 
-def judge(candidate: protocol.Candidate, directory: Path, say: Say, before: tuple[GateDone, ...] = ()) -> Judged:
+def judge(
+    candidate: protocol.Candidate,
+    directory: Path,
+    say: Say,
+    before: tuple[GateDone, ...] = (),
+    *,
+    copied: Callable[[], None] = lambda: None,
+) -> Judged:
     """The verdict on a candidate, judged in `directory`, which is empty and ours; `before` goes in front of the gates.
+
+    `copied` is called when the version lies there as a copy, before anything parses it.
 
     On acceptance the directory becomes the artifact when the candidate has an `artifact_root`; else it is the caller's
     to remove.
@@ -51,6 +60,8 @@ def judge(candidate: protocol.Candidate, directory: Path, say: Say, before: tupl
             done.append(answer)
             if not answer.passed:
                 return _verdict(context, accepted=False, because=answer.because)
+            if name == "layout":
+                copied()
         return _accepted(context, tuple(done))
     except NoVerdict as e:
         return _verdict(context, accepted=False, because=str(e), no_verdict=e)

@@ -159,4 +159,4 @@ def test_root_keeps_no_power_but_over_permissions(tmp_path: Path) -> None:
         "a",
         "b",
     )
-    assert said == "EPERM EPERM ['000000000000000e']"
+    assert said == "EPERM EPERM ['0000000000000006']"
