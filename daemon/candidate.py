@@ -50,6 +50,8 @@ def candidate(
         golden=_golden(config),
         max_error_rate=rules.max_error_rate,
         max_latency_ratio=rules.max_latency_ratio,
+        min_free_bytes=config.disk.min_free.size_bytes if config.disk.min_free.percent is None else 0,
+        min_free_fraction=(config.disk.min_free.percent or 0.0) / 100,
     )
 
 

@@ -31,6 +31,7 @@ FIGURES: Final[dict[str, str]] = {
     "requests_failed_percent": "of the answers since the measurement before that were 500 and above",
     # versions
     "version_rejected": "1 for each rejected version that is wanted, or was judged in the last hour",
+    "version_unjudged": "1 for each version that could not be judged at least twice in a row",
     "rollout_failed": "1 for the version of the last rollout while that failed, for a day at most",
     "needs_operator": "1 while the daemon cannot go on by itself",
     "root_absent": "1 while the model root cannot be read",

@@ -35,12 +35,17 @@ from .processes import python, spawn
 from .store import Sighting
 
 NOT_JUDGED = "not judged yet: "
+CHANGES_BELIEVED = 3
+"""So many times in a row a version may have changed under the validator while every look saw the same files."""
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
 """After so many attempts in a row that ended without a verdict through no fault of the version."""
 
 
 class Judging:
-    """See the module. `happened` is called when the supervisor should look at everything again."""
+    """See the module. `happened` is called when the supervisor should look at everything again.
+
+    `unjudged` are versions that could not be judged twice in a row, each with the reason.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,8 @@ class Judging:
         self._sightings: dict[str, Sighting] = {}
         self._one_look = asyncio.Lock()
         self._hindered: dict[str, int] = {}
+        self._changes: dict[str, tuple[str, int]] = {}
+        self.unjudged: dict[str, str] = {}
         self._wanted = ""
         self.still_seconds = 0.0
         self.catalog = Catalog()
@@ -108,7 +115,8 @@ class Judging:
         for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
             if note.kind != "changed":
                 self._log.info("version " + note.kind, version=note.version)
-            self._hindered.pop(note.version, None)  # other bytes, or none
+            for of_name in (self._hindered, self._changes, self.unjudged):
+                of_name.pop(note.version, None)  # other bytes, or none
             if note.kind == "vanished":
                 self._ledger.note("vanished", note.version, "its directory is gone")
         for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
@@ -236,19 +244,32 @@ class Judging:
         count = self._hindered.get(entry.name, 0)
         pause = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
         self._hindered[entry.name] = count + 1
+        if count:
+            self.unjudged[entry.name] = because
         self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._clock.monotonic() + pause)
         self._log.error("not judged yet", version=entry.name, because=because, again_seconds=pause)
         if not count:
             self._ledger.note("not-judged", entry.name, f"{because}; it is tried again in {pause:g} s")
 
+    def _changing(self, entry: Entry, fingerprint: str, because: str) -> None:
+        """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
+        known, count = self._changes.get(entry.name, ("", 0))
+        count = count + 1 if known == fingerprint else 1
+        self._changes[entry.name] = (fingerprint, count)
+        if count >= CHANGES_BELIEVED:
+            self._again(entry, because)
+        else:
+            self.catalog.interrupted(entry, because, self._clock.monotonic() + self._config().models.settle)
+
     async def _decided(self, entry: Entry, fingerprint: str, answer: v.Answer) -> None:
         if isinstance(answer, v.Changing):
-            self.catalog.interrupted(entry, answer.because, self._clock.monotonic() + self._config().models.settle)
+            self._changing(entry, fingerprint, answer.because)
             return
         if isinstance(answer, v.NotJudged):
             self._again(entry, answer.because)
             return
-        self._hindered.pop(entry.name, None)
+        for of_name in (self._hindered, self._changes, self.unjudged):
+            of_name.pop(entry.name, None)
         self.judged += 1
         if entry.state is not State.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now

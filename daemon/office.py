@@ -306,6 +306,8 @@ class Office:
         await judging.look()
         self._s.wake()
         fresh = {e.name for e in judging.catalog.entries() if e.state in PENDING}
+        for name in fresh:
+            judging.at_once(name)
         if not wait:
             return {"accepted": True, "message": "looking again"}
         await self._until(self._settled, pause=True)
@@ -315,12 +317,15 @@ class Office:
             entry = judging.catalog.get(name)
             if entry is not None and entry.state is State.REJECTED and entry.verdict is not None:
                 return {"success": False, "message": f"cannot take {name}: {entry.verdict.because}; still {now}"}
+            if because := judging.hindered(name):
+                return {"success": False, "message": f"cannot take {name}: {because}; still {now}"}
         if serving is None:
             return {"success": False, "message": f"cannot find a version to serve: {now}"}
         return {"success": True, "message": now}
 
     def _settled(self) -> bool:
-        pending = any(e.state in PENDING for e in self._s.judging.catalog.entries())
+        judging = self._s.judging
+        pending = any(e.state in PENDING and not judging.hindered(e.name) for e in judging.catalog.entries())
         return not pending and not self._s.rolling.busy and not self._s.judging.busy
 
     async def _until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:

@@ -29,6 +29,17 @@ def findings(config: Config) -> list[Finding]:
     return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config)]
 
 
+def warnings(config: Config) -> list[str]:
+    """What is no mistake and is still to be reported: sentences, each with its key."""
+    workers = config.workers
+    if workers.token_file or is_loopback(workers.listen):
+        return []
+    return [
+        f"workers.listen is {workers.listen}, which other machines reach, and workers.token_file is empty: "
+        "everybody there may use the service"
+    ]
+
+
 def _addresses(config: Config) -> Iterator[Finding]:
     panel, workers = config.panel, config.workers
     if panel.listen and panel.token_file in ("", "none") and not is_loopback(panel.listen):

@@ -181,7 +181,9 @@ class Rolling:
         """A command does not wait through the pauses between attempts that end without a verdict."""
         because = self._judging.hindered(version)
         if because and self.command is not None:
-            self._answer(None, f"cannot {self.command.asked.kind} {version}: {because}")
+            serving = self.position.serving
+            still = f"still serving {serving.version}" if serving else "nothing is served yet"
+            self._answer(None, f"cannot {self.command.asked.kind} {version}: {because}; {still}")
 
     def _complain(self, because: str, version: str) -> None:
         if because != self.complaint:

@@ -47,6 +47,7 @@ from .panel import parts_of
 from .panel.feed import Feed
 from .panel.server import PanelServer
 from .pulse import Pulse
+from .relations import warnings
 from .rolling import Rolling, load_seconds
 from .store import Entry, Store
 from .vigil import Vigil
@@ -424,6 +425,8 @@ def main(config_path: Path | None) -> int:
     logs = open_logs(config.logs.dir, config.logs.level)
     if remark:
         logs.events.info(remark)
+    for warning in warnings(config):
+        logs.events.warning(warning)
     control = config.control
     # The second lock holds when somebody removed the runtime directory, and the first with it.
     with instance.alone(control.runtime_dir), instance.alone(control.state_dir):

@@ -25,9 +25,9 @@ from .workers.pool import Pool
 from .workers.staffing import Phase
 
 SYMPTOMS: Final = (
-    "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "rollout_failed", "needs_operator",
-    "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall", "class_used_percent",
-    "worker_refusing", "tokens_unusable",
+    "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
+    "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
+    "class_used_percent", "worker_refusing", "tokens_unusable",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
@@ -53,7 +53,7 @@ def symptoms(
     parts: Parts, *, now: float, wall: float, restarts: int, refused: str, channels: Iterable[Channel]
 ) -> list[Figure]:
     """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes; `refused`: the config."""
-    figures = [*_workers(parts), *_versions(parts, now, wall), *_upkeep(parts)]
+    figures = [*_workers(parts), *_versions(parts, now, wall), *_unjudged(parts), *_upkeep(parts)]
     figures.append(Figure("worker_restarts", float(restarts)))
     if complaint := parts.rolling.complaint:
         figures.append(Figure("needs_operator", 1.0, "", complaint))
@@ -124,6 +124,11 @@ def _versions(parts: Parts, now: float, wall: float) -> Iterator[Figure]:
         if (wanted or _just_judged(entry.verdict.judged_at, wall)) and count < MAX_VERSIONS:
             count += 1
             yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because)
+
+
+def _unjudged(parts: Parts) -> Iterator[Figure]:
+    for name, because in list(parts.judging.unjudged.items())[:MAX_VERSIONS]:
+        yield Figure("version_unjudged", 1.0, name, because[:MAX_REASON])
 
 
 def _upkeep(parts: Parts) -> Iterator[Figure]:

@@ -39,7 +39,15 @@ HOLD_SECONDS: Final = 60.0
 LEAST_SECONDS: Final = 0.25
 """Between two looks at our own parts."""
 TOLD_BY_OTHERS: Final = frozenset(
-    ("version_rejected", "rollout_failed", "needs_operator", "root_absent", "config_refused", "sweep_shortfall")
+    (
+        "version_rejected",
+        "version_unjudged",
+        "rollout_failed",
+        "needs_operator",
+        "root_absent",
+        "config_refused",
+        "sweep_shortfall",
+    )  # fmt: skip
 )
 """What has a line of history and of the log of its own already."""
 MAX_NOTES: Final = 20

@@ -184,6 +184,7 @@ class Candidate(msgspec.Struct, frozen=True):
     `artifact_root` is where an accepted version is left in the daemon's own form ("" to keep nothing);
     `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the
     machine has less memory now than the rules allow, so that running out of it proves nothing about the version.
+    `min_free_bytes` or `min_free_fraction` of the disk below `artifact_root` is to stay free; the larger one counts.
     """
 
     path: str
@@ -201,6 +202,8 @@ class Candidate(msgspec.Struct, frozen=True):
     golden: str = ""
     max_error_rate: float = 0.10
     max_latency_ratio: float = 2.0
+    min_free_bytes: int = 0
+    min_free_fraction: float = 0.0
 
 
 class GateStarted(Message, frozen=True, tag="gate_started"):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import secrets
 import stat
 from collections.abc import Callable
 from typing import Final
 
 MAX_FILE_BYTES: Final = 64 * 1024
 MAX_TOKEN_CHARS: Final = 4096
+MAX_PLEDGE_CHARS: Final = 200
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 Seen = tuple[int, ...]
@@ -90,6 +92,22 @@ class TokensFile:
             good |= hmac.compare_digest(mark, known)
         return mark if good and mark else ""
 
+    def pledge(self, token: str) -> str:
+        """What a browser may keep instead of a good token: it tells nothing of it and ends with it. "" for others."""
+        mark, nonce = self.check(token), secrets.token_hex(16)
+        return f"{nonce}.{_signature(mark, nonce)}" if mark else ""
+
+    def knows_pledge(self, pledge: str) -> bool:
+        """Whether it stands for a token that is in the file now."""
+        nonce, _, given = pledge.partition(".")
+        if not self._path or not nonce.isascii() or not given.isascii() or len(pledge) > MAX_PLEDGE_CHARS:
+            return False
+        self._look()
+        good = False
+        for mark in self._marks:
+            good |= hmac.compare_digest(given, _signature(mark, nonce))
+        return good
+
     def _look(self) -> None:
         try:
             found = os.stat(self._path)
@@ -108,6 +126,10 @@ class TokensFile:
         if problem != self._problem:
             self._report(problem)
         self._problem = problem
+
+
+def _signature(mark: str, nonce: str) -> str:
+    return hmac.new(mark.encode(), b"modelward page " + nonce.encode(), hashlib.sha256).hexdigest()
 
 
 def _identity(found: os.stat_result) -> Seen:

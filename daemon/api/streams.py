@@ -7,9 +7,13 @@ also when the client left before the first byte.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+STILL: Final = "modelward.still"
+"""Where a request's scope may hold a function that says, before each event, whether its listener may have it."""
 
 
 class HeldStream(StreamingResponse):

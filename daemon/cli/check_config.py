@@ -1,6 +1,7 @@
 """`modelward check-config [FILE]`: every mistake at once, each with its key, what is wrong and what would be right.
 
 Directories of ours that another user can change count as mistakes: the daemon would not start with them.
+A warning is no mistake: the daemon takes the file.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the daemon would take it, 2 otherwise."""
     from ..config import DEFAULT_PATH, load_or_default
     from ..directories import probable_user, problems
+    from ..relations import warnings
 
     path = str(args.file or DEFAULT_PATH)
     try:
@@ -31,10 +33,13 @@ def run(args: argparse.Namespace) -> int:
     except BadConfig as e:
         if not args.json:
             raise
-        print(json.dumps({"path": e.path, "mistakes": list(e.mistakes)}))
+        print(json.dumps({"path": e.path, "mistakes": list(e.mistakes), "warnings": []}))
         return e.exit_status
+    remarks = warnings(config)
     if args.json:
-        print(json.dumps({"path": path, "mistakes": []}))
-    else:
-        print(remark or f"{path} is fine")
+        print(json.dumps({"path": path, "mistakes": [], "warnings": remarks}))
+        return 0
+    print(remark or f"{path} is fine")
+    for warning in remarks:
+        print(f"warning: {warning}")
     return 0

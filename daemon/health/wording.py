@@ -30,6 +30,7 @@ _WHAT: Final = {
     "worker_refusing": "the worker {subject} would not answer a request",
     "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
     "version_rejected": "{subject} was rejected",
+    "version_unjudged": "{subject} cannot be judged",
     "rollout_failed": "the rollout of {subject} failed",
     "needs_operator": "cannot go on by itself",
     "root_absent": "the model root is absent",

@@ -97,7 +97,7 @@ class Catalog:
     def hurry(self, name: str) -> None:
         """This version waits no longer, if it waits."""
         if entry := self._entries.get(name):
-            entry.due = 0.0
+            entry.due, entry.waiting = 0.0, ""
 
     def reconsider(self) -> None:
         """The rules changed: whoever waits is looked at anew, not when the old rules said."""

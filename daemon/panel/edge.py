@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.app import MAX_BODY_BYTES, error
+from ..api.streams import STILL
 from ..clock import Clock
 from .assets import PREFIX, Asset
 from .attempts import Attempts
@@ -177,6 +178,7 @@ class Edge:
             missing = path not in ("/login", "/session", "/live", "/")  # a link is made over api.sock alone
             response = error(f"cannot {method} {path[:200]}", *(("not_found", 404) if missing else _NOT_ALLOWED))
         else:
+            scope[STILL] = self._still(scope, headers)
             await self._api(scope, _replay(body, receive), send)
             return
         await response(scope, receive, send)

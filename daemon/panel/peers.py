@@ -3,7 +3,7 @@
 Both ends of a loopback connection stand in the table of our network namespace; the client's line names the owner of its
 socket. Only a line that is established and still has its socket counts: a closed one is shown as root's. What is not
 found, or stands too far down, is nobody: the caller then asks for a token. The table is read on a thread, and one
-reading serves every connection that was there when it began.
+reading serves every connection that was there when it began; the user database is asked for one user at a time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ TABLES: Final = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 OVERFLOW: Final = "/proc/sys/kernel/overflowuid"
 MAX_TABLE_BYTES: Final = 32 << 20
 """Of one table: about 200,000 sockets."""
+KNOWN_SECONDS: Final = 30.0
+MAX_KNOWN: Final = 256
 _CHUNK: Final = 64 * 1024
 _ESTABLISHED: Final = "01"
 
@@ -47,6 +49,8 @@ class Peers:
 
     def __init__(self, operator: Callable[[int], bool]) -> None:
         self._operator = operator
+        self._asking = asyncio.Lock()
+        self._users: dict[int, tuple[bool, float]] = {}
         self._reading: asyncio.Task[dict[tuple[Address, Address], int]] | None = None
         self._next: asyncio.Task[dict[tuple[Address, Address], int]] | None = None
 
@@ -58,8 +62,20 @@ class Peers:
         for _ in range(2):  # a table that changes while it is read may lack a line
             uid = (await self._table(server[1])).get(pair)
             if uid is not None:
-                return await asyncio.to_thread(self._known, uid)
+                return await self._user(uid)
         return False
+
+    async def _user(self, uid: int) -> bool:
+        """Whether this user is an operator, as it was found at most KNOWN_SECONDS ago."""
+        async with self._asking:
+            now = asyncio.get_running_loop().time()
+            known, until = self._users.get(uid, (False, 0.0))
+            if now >= until:
+                known = await asyncio.to_thread(self._known, uid)
+                if len(self._users) >= MAX_KNOWN:
+                    self._users.clear()
+                self._users[uid] = (known, now + KNOWN_SECONDS)
+            return known
 
     def _known(self, uid: int) -> bool:
         with suppress(OSError, ValueError):

@@ -17,6 +17,7 @@ from modelward.daemon.judging import RETRY_SECONDS, Judging
 from modelward.daemon.ledger import Ledger
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.verdict import Changing
 from modelward.daemon.store import Sighting, Store
 
 CLOCK = SystemClock()
@@ -90,6 +91,29 @@ def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) ->
         assert one.next_due() is None, "one is judged, the other one waits for that"
         await soon(lambda: not one.busy, 30)
         assert one.next_due() is not None
+
+    run(tmp_path, test)
+
+
+def test_a_version_that_changes_under_the_validator_though_no_look_sees_it_is_left_longer_and_longer(
+    tmp_path: Path,
+) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+        entry = one.catalog.entries()[0]
+        pauses = []
+        for _ in range(5):
+            entry.state = State.VALIDATING
+            await one._decided(entry, entry.seen.fingerprint, Changing("it changed while it was read"))
+            pauses.append(round(entry.due - CLOCK.monotonic()))
+        assert pauses[:2] == [0, 0] and pauses[2:] == [round(s) for s in RETRY_SECONDS[:3]]
+        assert entry.waiting == "not judged yet: it changed while it was read"
+        assert one.unjudged == {entry.name: "it changed while it was read"}
+        entry.state = State.VALIDATING
+        await one._decided(entry, "other files", Changing("it changed while it was read"))
+        assert round(entry.due - CLOCK.monotonic()) == 0, "a look saw it change: it is a copy under way"
 
     run(tmp_path, test)
 

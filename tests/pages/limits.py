@@ -106,6 +106,8 @@ def _versions() -> Iterable[Row]:
     )
     yield "files of a version", f"{scan.MAX_ENTRIES:,}, {scan.MAX_DEPTH} levels deep", "not judged, and that is said"
     yield "size of a version", _bytes(layout.MAX_VERSION_BYTES), "rejected"
+    least = f"what is free above `disk.min_free`, or 1/{layout.SMALL_PART} of what is free"
+    yield "copy of a version in the cache", least, "not judged yet, and that is an alert"
     yield "ONNX graph without external weights", _bytes(graph.MAX_GRAPH_BYTES + 1), "rejected"
     yield "SHA256SUMS", _bytes(sums.MAX_SUMS_BYTES), "rejected"
     yield "golden clips", str(golden.MAX_CLIPS), "the others are skipped, and that is said"

@@ -17,6 +17,7 @@ from .errors import ApiError
 
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 COOKIE: Final = "modelward_token"
+PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"})
 SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -39,8 +40,11 @@ class Gate:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if not scheme and (method in SAFE or _same_origin(headers)):
-            scheme, token = "bearer", _cookie(headers.get("cookie", ""))
-        if scheme.lower() != "bearer" or not self.knows(token.strip()):
+            token = _cookie(headers.get("cookie", ""))
+            good = bool(token) and self._tokens.knows_pledge(token)
+        else:
+            good = scheme.lower() == "bearer" and self.knows(token.strip())
+        if not good:
             raise ApiError(
                 401,
                 "cannot answer: this service asks for a bearer token in the header Authorization",
@@ -48,21 +52,30 @@ class Gate:
                 {"www-authenticate": "Bearer"},
             )
 
-    def check_change(self, client: str, headers: Mapping[str, str]) -> None:
+    def check_change(self, client: str, headers: Mapping[str, str], http_version: str = "1.1") -> None:
         """Raises ApiError 403 when a request that changes something comes neither with a token nor from this machine.
 
         With a token file `check` has asked for one already. A proxy on this machine speaks for others, and a web page
-        in a browser here may name any address: neither counts as being here.
+        in a browser here may name any address: neither counts as being here. nginx passes requests on by HTTP/1.0 and
+        says nothing else of itself unless it is told to; programs here speak 1.1.
         """
         if self._path:
             return
-        forwarded = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
-        if forwarded or not is_loopback(client) or not _own_page(headers):
+        if proxied(headers) or http_version == "1.0" or not is_loopback(client) or not _own_page(headers):
             raise ApiError(403, "cannot change anything for a client elsewhere: no token file is set", "loopback_only")
+
+    def cookie_for(self, token: str) -> str:
+        """What a browser keeps for a good token; "" for any other, and where none is asked for."""
+        return self._tokens.pledge(token)
 
     def knows(self, token: str) -> bool:
         """Whether the token is one of the file's; any is when there is no file."""
         return not self._path or bool(self._tokens.check(token))
+
+
+def proxied(headers: Mapping[str, str]) -> bool:
+    """Whether a request says that a proxy passed it on."""
+    return any(name in PROXIED or name.startswith("x-forwarded-") for name in headers)
 
 
 def is_loopback(client: str) -> bool:

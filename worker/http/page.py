@@ -95,6 +95,12 @@ async def sign_in(request: Request) -> Response:
     if not service.gate.knows(token):
         return asks_for_token(request.headers.get("accept-language", ""))
     answer = Response(status_code=303, headers={"location": "/", "cache-control": "no-store"})
-    secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, token, path="/", httponly=True, samesite="strict", secure=secure)
+    if cookie := service.gate.cookie_for(token):
+        answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict", secure=_behind_tls(request))
     return answer
+
+
+def _behind_tls(request: Request) -> bool:
+    """Whether the browser speaks TLS: to a proxy, as this port does not. A browser that lies harms itself alone."""
+    origin, scheme = request.headers.get("origin", ""), request.headers.get("x-forwarded-proto", "")
+    return origin.startswith("https:") or scheme.rpartition(",")[2].strip().lower() == "https"

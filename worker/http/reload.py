@@ -26,7 +26,7 @@ async def reload_model(request: Request) -> Response:
     service: Service = request.app.state.service
     daemon: Daemon = request.app.state.daemon
     client = request.client.host if request.client else ""
-    service.gate.check_change(client, request.headers)
+    service.gate.check_change(client, request.headers, request.scope["http_version"])
     try:
         return as_json(await look_again(daemon))
     except Unreachable as e:

@@ -114,7 +114,8 @@ async def unload(request: Request) -> Response:
 async def _asked(request: Request) -> dict[str, Any]:
     """The body's JSON object; nothing at all is an empty one. Raises ApiError 400, 403."""
     service: Service = request.app.state.service
-    service.gate.check_change(request.client.host if request.client else "", request.headers)
+    host = request.client.host if request.client else ""
+    service.gate.check_change(host, request.headers, request.scope["http_version"])
     data = await read_small(request, max_bytes=BODY_BYTES, seconds=BODY_SECONDS)
     try:
         asked = msgspec.json.decode(data or b"{}", type=dict[str, Any])

@@ -1,7 +1,8 @@
 """Copies a version's files into the private directory and hashes the very bytes that were written there.
 
-Copy-on-write where the file system can (FICLONE), else block by block. Follows no link out (see tree). Invariant: the
-digest describes what lies in the copy; a source that changed while it was read raises Changed, never a mixed copy.
+Copy-on-write where the file system can (FICLONE), else block by block; blocks of zeros become holes, so that a sparse
+file takes no more room here than there. Follows no link out (see tree). Invariant: the digest describes what lies in
+the copy; a source that changed while it was read raises Changed, never a mixed copy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..artifact import FILE_MODE, ArtifactFile
 from .tree import Seen, open_file
 
 BLOCK_BYTES: Final = 1 << 20
+_ZEROS: Final = bytes(BLOCK_BYTES)
 _FICLONE: Final = 0x40049409
 
 
@@ -82,9 +84,13 @@ def _copy_blocks(source: int, target: int, limit: int) -> str:
     while total <= limit and (block := os.read(source, BLOCK_BYTES)):
         hashed.update(block)
         total += len(block)
+        if block == _ZEROS[: len(block)]:
+            os.lseek(target, len(block), os.SEEK_CUR)
+            continue
         view = memoryview(block)
         while view:
             view = view[os.write(target, view) :]
+    os.ftruncate(target, total)
     return hashed.hexdigest()
 
 

@@ -1,7 +1,8 @@
 """Gate 1: the version holds plain files only, and enough of them; then they are copied.
 
-Names what is not allowed or missing. Fills the context's `files`, `digest` and `model`: every later gate reads the
-copy. Raises NoVerdict when the version changed meanwhile or the trouble is the disk's.
+Names what is not allowed or missing, the names of our own files among it. Fills the context's `files`, `digest` and
+`model`: every later gate reads the copy. Raises NoVerdict when the version changed meanwhile or the trouble is the
+disk's: a copy leaves the disk's margin free, or takes no more than a tenth of what is free.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from ..artifact import DESCRIPTION
 from .context import Answer, Context, Hindered, NoVerdict, count, size
 from .copy import Changed, copy_files, digest_of
 from .kinds import KINDS
@@ -19,6 +21,9 @@ from .subject import BadSubject
 from .tree import BadTree, Seen, files_of, open_version
 
 MAX_VERSION_BYTES: Final = 64 << 30
+OUR_NAMES: Final = (DESCRIPTION, "compiled")
+SMALL_PART: Final = 10
+"""A copy that takes a tenth of what is free, or less, is always made."""
 _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
@@ -46,7 +51,7 @@ def _judged(context: Context, root: int) -> Answer:
     seen = files_of(root)
     if not seen:
         return Answer(False, "it holds no files")
-    if wrong := _too_much(seen, context.directory):
+    if wrong := _ours(seen) or _too_much(seen, context):
         return Answer(False, wrong)
     model_file = KINDS[context.candidate.kind].model_file
     model_file(Path(context.candidate.path))  # before gigabytes are copied for nothing
@@ -58,12 +63,34 @@ def _judged(context: Context, root: int) -> Answer:
     return Answer(True, f"{count(len(seen), 'file')}, {size(context.bytes)}")
 
 
-def _too_much(seen: Mapping[str, Seen], directory: Path) -> str:
+def _ours(seen: Mapping[str, Seen]) -> str:
+    """The reason when a file would take the place of one that the daemon writes beside a version's files."""
+    for name in seen:
+        if name.partition("/")[0] in OUR_NAMES:
+            return f"{name}: the daemon keeps this name for its own files ({', '.join(OUR_NAMES)}); rename it"
+    return ""
+
+
+def _too_much(seen: Mapping[str, Seen], context: Context) -> str:
     """Why these files are not copied, "" when nothing speaks against it. Raises Hindered when the disk is too full."""
     total = sum(file.bytes for file in seen.values())
     if total > MAX_VERSION_BYTES:
         return f"it holds {size(total)}, at most {size(MAX_VERSION_BYTES)}"
-    disk = os.statvfs(directory)
-    if total > (free := disk.f_bavail * disk.f_frsize):
-        raise Hindered(f"cannot copy it: {size(total)} needed below {directory.parent}, {size(free)} free")
+    disk, candidate = os.statvfs(context.directory), context.candidate
+    free = disk.f_bavail * disk.f_frsize
+    kept = max(candidate.min_free_bytes, int(disk.f_blocks * disk.f_frsize * candidate.min_free_fraction))
+    if (missing := room_missing(total, free, kept)) > 0:
+        raise Hindered(
+            f"cannot copy it below {context.directory.parent}: it needs {size(total)}, {size(max(0, free - kept))} are "
+            f"free above disk.min_free ({size(kept)}); {size(missing)} are missing: see `modelward disk`"
+        )
     return ""
+
+
+def room_missing(needed: int, free: int, kept: int) -> int:
+    """Bytes that are missing for a copy; 0 or less when it may be made.
+
+    It leaves `kept` free, or takes no more than a tenth of what is free: on a disk that is low already, a small
+    version is served all the same.
+    """
+    return 0 if needed * SMALL_PART <= free else needed + kept - free

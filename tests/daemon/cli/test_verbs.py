@@ -267,7 +267,22 @@ def test_check_config_passes_a_good_file(call: Call, tmp_path: Path) -> None:
     good = tmp_path / "good.toml"
     good.write_text("[models]\nkeep = 1\n")
     assert call("check-config", str(good)).out == f"{good} is fine\n"
-    assert json.loads(call("check-config", str(good), "--json").out) == {"path": str(good), "mistakes": []}
+    assert json.loads(call("check-config", str(good), "--json").out) == {
+        "path": str(good),
+        "mistakes": [],
+        "warnings": [],
+    }
+
+
+def test_check_config_warns_of_a_service_that_everybody_may_use(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "open.toml"
+    file.write_text('[workers]\nlisten = "0.0.0.0:7860"\n')
+    outcome = call("check-config", str(file))
+    assert outcome.status == 0 and "warning: workers.listen is 0.0.0.0:7860" in outcome.out
+    file.write_text('[workers]\nlisten = "0.0.0.0:7860"\ntoken_file = "/etc/modelward/tokens"\n')
+    assert call("check-config", str(file)).out == f"{file} is fine\n"
+    file.write_text('[workers]\nlisten = "[::1]:7860"\n')
+    assert call("check-config", str(file)).out == f"{file} is fine\n"
 
 
 def test_check_config_shows_every_mistake_and_ends_with_2(call: Call, tmp_path: Path) -> None:

@@ -248,6 +248,19 @@ def test_a_login_opens_a_session_that_a_logout_ends(guarded: RunningPanel) -> No
     assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 401
 
 
+def test_a_token_that_is_taken_away_ends_the_events_it_let_in(guarded: RunningPanel, token_file: Path) -> None:
+    listener = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=15)
+    with contextlib.closing(listener):
+        listener.request("GET", "/v1/events", headers={"Authorization": f"Bearer {TOKEN}"})
+        stream = listener.getresponse()
+        assert stream.readline() == b": hello\n"
+        guarded.tell("history", {"kind": "before"})
+        assert b"before" in stream.readline() + stream.readline() + stream.readline()
+        token_file.write_text("another\n", encoding="utf-8")
+        guarded.tell("history", {"kind": "after"})
+        assert b"after" not in stream.read()
+
+
 def test_a_token_that_is_taken_away_ends_its_sessions_and_streams(guarded: RunningPanel, token_file: Path) -> None:
     cookie = log_in(guarded)
     viewer = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=15)

@@ -80,8 +80,10 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
         signed_in = httpx.post(served.url, content=b"token=secret-1")
         assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/")
         cookie = signed_in.headers["set-cookie"]
-        assert cookie == "modelward_token=secret-1; HttpOnly; Path=/; SameSite=strict"
-        headers = {"cookie": "a=b; modelward_token=secret-1"}
+        value, _, fields = cookie.partition("; ")
+        assert value.startswith("modelward_token=") and "secret-1" not in value
+        assert fields == "HttpOnly; Path=/; SameSite=strict"
+        headers = {"cookie": f"a=b; {value}"}
         assert httpx.get(served.url, headers=headers).status_code == 200
 
         def post(path: str, **more: str) -> int:
@@ -93,7 +95,29 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
             assert post(path, origin="http://evil.example") == 401
             assert post(path, origin="null") == 401
             assert post(path, origin=served.url.replace("127.0.0.1", "localhost")) == 401
-        assert httpx.get(served.url, headers={"cookie": "modelward_token=secret-2"}).status_code == 401
+        for other in ("=secret-2", "=secret-1", "=", "=.", "=.a"):
+            assert httpx.get(served.url, headers={"cookie": "modelward_token" + other}).status_code == 401
+        for other in (value[:-1], value + "0", value.replace("=", "=0")):
+            assert httpx.get(served.url, headers={"cookie": other}).status_code == 401
+        (tmp_path / "tokens").write_text("secret-3\n")
+        assert httpx.get(served.url, headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "secure"),
+    [
+        ({}, False),
+        ({"origin": "http://h"}, False),
+        ({"origin": "https://h"}, True),
+        ({"x-forwarded-proto": "https"}, True),
+        ({"x-forwarded-proto": "https, http"}, False),
+    ],
+)
+def test_behind_tls_the_cookie_is_for_tls_alone(tmp_path: Path, headers: dict[str, str], secure: bool) -> None:
+    (tmp_path / "tokens").write_text("secret-1\n")
+    with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
+        cookie = httpx.post(served.url, content=b"token=secret-1", headers=headers).headers["set-cookie"]
+        assert cookie.endswith("; Secure") == secure
 
 
 def test_asks_in_the_browsers_language() -> None:

@@ -88,6 +88,9 @@ def test_knows_this_machine(address: str, here: bool) -> None:
     [
         ({}, 503),
         ({"x-forwarded-for": "127.0.0.1"}, 403),
+        ({"x-forwarded-proto": "https"}, 403),
+        ({"via": "1.1 proxy"}, 403),
+        ({"forwarded": "for=127.0.0.1"}, 403),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "http://evil.example", "host": "evil.example"}, 403),
         ({"origin": "null"}, 403),
@@ -97,6 +100,14 @@ def test_knows_this_machine(address: str, here: bool) -> None:
 def test_reload_is_for_this_machine_only(tmp_path: Path, headers: dict[str, str], status: int) -> None:
     with serving(tmp_path) as served:
         assert httpx.post(served.url + "/api/reload-model", headers=headers).status_code == status
+
+
+def test_what_comes_by_http_1_0_may_come_from_a_proxy_and_changes_nothing(tmp_path: Path) -> None:
+    fields = b"Host: 127.0.0.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    with serving(tmp_path) as served:
+        for version, status in ((b"1.1", b"503"), (b"1.0", b"403")):
+            head = b"POST /api/reload-model HTTP/%s\r\n" % version
+            assert raw(served, head + fields).split(b" ")[1] == status
 
 
 def test_reload_without_a_daemon_says_so_and_what_is_served(tmp_path: Path) -> None:
