@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from tests.support import PATIENCE_SECONDS
+
 _EXCHANGER = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
@@ -37,4 +39,4 @@ class Exchanger:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.kill()
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=PATIENCE_SECONDS)

@@ -77,6 +77,19 @@ def future_opset(directory: Path) -> None:
     edit(directory, change)
 
 
+def load_slowly(directory: Path, megabytes: int) -> None:
+    """Answers stay what they are; to open the model takes as long as to read so many megabytes more."""
+
+    def change(model: onnx.ModelProto) -> None:
+        _constant(model, "ballast", np.zeros((megabytes, 1 << 18), np.float32))
+        _constant(model, "ballast.first", np.array([0, 0], np.int64))
+        take = helper.make_node("GatherND", ["ballast", "ballast.first"], ["ballast.nothing"])
+        add = helper.make_node("Add", ["speech", "ballast.nothing"], ["laden_speech"])
+        _feed_instead(model, "speech", "laden_speech", [take, add])
+
+    edit(directory, change)
+
+
 def endless_loop(directory: Path) -> None:
     edit(directory, lambda model: _loop(model, trips=2**62))
 

@@ -107,7 +107,7 @@ def group(name: str, *, quota: float, memory_bytes: int) -> Iterator[Group]:
         made.stop()
         for place in places:
             if place.exists():
-                eventually(lambda place=place: not (place / "cgroup.procs").read_text(), 30)  # type: ignore[misc]
+                eventually(lambda place=place: not (place / "cgroup.procs").read_text())  # type: ignore[misc]
                 place.rmdir()
 
 

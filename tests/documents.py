@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.house import House
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import clips, good_version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,11 +169,11 @@ class World(House):
                 start_new_session=True,
             )
         try:
-            eventually(lambda: mark in output.read_text() or process.poll() is not None, 200)
+            eventually(lambda: mark in output.read_text() or process.poll() is not None)
             assert process.poll() is None, f"{block}: it ended: {output.read_text()}"
         finally:
             os.killpg(process.pid, signal.SIGINT)
-            process.wait(60)
+            process.wait(PATIENCE_SECONDS)
 
 
 def _dialogue(text: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.demo import vocabulary
 
@@ -72,7 +73,7 @@ def _make_demo(directory: Path) -> None:
         [sys.executable, "-m", "modelward.worker.demo", directory],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
-        timeout=100,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
 

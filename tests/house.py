@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import clips
 
 from modelward.daemon.cli.client import Client
@@ -88,11 +88,11 @@ class House:
         return Client(str(self.root / "run" / "api.sock"))
 
     def configure(self, **sections: dict[str, object]) -> None:
-        """Writes the configuration: quick defaults, then the house's settings, then `sections`."""
+        """Writes the configuration: quick defaults, nothing compiled, then the house's settings, then `sections`."""
         usual: dict[str, dict[str, object]] = {
             "models": {"root": str(self.models), "settle": 0.3, "rescan": 1},
-            "validation": {"timeout": 60, "golden": "", "compile": "off"},
-            "rollout": {"bake": 0, "reload_timeout": 20},
+            "validation": {"timeout": PATIENCE_SECONDS, "golden": "", "compile": "off"},
+            "rollout": {"bake": 0, "reload_timeout": PATIENCE_SECONDS},
             "workers": {"count": 2, "listen": f"127.0.0.1:{self.port}", "drain": 10},
             "control": {
                 "runtime_dir": str(self.root / "run"),
@@ -123,7 +123,7 @@ class House:
                 stderr=subprocess.STDOUT,
             )
         if wait:
-            eventually(self.answers, 20)
+            eventually(self.answers)
         return self
 
     def answers(self) -> bool:
@@ -131,7 +131,7 @@ class House:
             return self.status()["pid"] == (self.process.pid if self.process else 0)
         return False
 
-    def stop(self, seconds: float = 20.0) -> int:
+    def stop(self, seconds: float = PATIENCE_SECONDS) -> int:
         """SIGTERM; the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -143,17 +143,17 @@ class House:
         """SIGKILL to the daemon alone."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_SECONDS)
 
     def close(self) -> None:
         """Ends whatever is left of it, also after a failed test."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(PATIENCE_SECONDS)
         for pid in self.worker_pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -195,9 +195,9 @@ class House:
 
     def command(self, path: str, **body: object) -> dict[str, Any]:
         """A wish, answered when it is decided. Raises Refused."""
-        return self.api.post_and_wait(f"/v1/{path}", body, lambda: None, seconds=90).data
+        return self.api.post_and_wait(f"/v1/{path}", body, lambda: None, seconds=PATIENCE_SECONDS).data
 
-    def cli(self, *words: object, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def cli(self, *words: object, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
         """The `modelward` command with these words, told of this house's socket as a shell would."""
         return subprocess.run(
             [sys.executable, "-m", "modelward.daemon", *map(str, words)],
@@ -213,11 +213,11 @@ class House:
         workers = self.workers()
         return bool(workers) and all(w["state"] == "ready" and w["serving"] == version for w in workers)
 
-    def await_serving(self, version: str, seconds: float = 30.0) -> None:
+    def await_serving(self, version: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Returns when every worker answers with it and the rollout that brought it is over and written down."""
         eventually(lambda: self.serves(version) and self.status()["rollout"] is None, seconds)
 
-    def await_state(self, version: str, state: str, seconds: float = 60.0) -> dict[str, Any]:
+    def await_state(self, version: str, state: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The version once it is in this state."""
         return eventually(lambda: v if (v := self.version(version)).get("state") == state else None, seconds) or {}
 
@@ -228,7 +228,9 @@ class House:
 
     # its clients
 
-    def transcribe(self, audio: bytes | None = None, *, timeout: float = 20.0) -> tuple[int, dict[str, Any], str]:
+    def transcribe(
+        self, audio: bytes | None = None, *, timeout: float = PATIENCE_SECONDS
+    ) -> tuple[int, dict[str, Any], str]:
         """One request on a connection of its own: status, JSON, X-Model-Version."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
@@ -243,7 +245,7 @@ class House:
         *,
         keep_alive: bool = True,
         audio: Callable[[], bytes] | None = None,
-        pause_seconds: float = 0.03,
+        pause_seconds: float = 0.08,
     ) -> Iterator[Load]:
         """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks.
 
@@ -285,10 +287,10 @@ class Load:
             thread.start()
 
     def end(self) -> None:
-        eventually(lambda: len(self.seconds) >= self.clients, 30)
+        eventually(lambda: len(self.seconds) >= self.clients)
         self._over.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
 
     @property
     def mixed(self) -> list[tuple[str, str]]:
@@ -296,7 +298,9 @@ class Load:
         return [key for key in self.answers if key[0] in DIGITS and DIGITS[key[0]] != key[1]]
 
     def _run(self) -> None:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        ) as connection:
             while not self._over.is_set():
                 audio, began, port = self.audio(), time.monotonic(), 0
                 try:

@@ -1,4 +1,8 @@
-"""What many tests need: waiting for a condition without sleeping blindly."""
+"""What many tests need: waiting for a condition without sleeping blindly.
+
+Every wait of the tests has one limit, `PATIENCE_SECONDS`. Only a hang reaches it: no promise is about this time, and a
+slow or busy machine stays far below it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,11 @@ import psutil
 
 T = TypeVar("T")
 
+PATIENCE_SECONDS = 300.0
+"""After this long a wait counts as a hang. pytest's own `timeout` (pyproject.toml) is longer."""
 
-def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
+
+def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """The first true answer of `condition`; fails the test when none comes within `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.005
     while True:
@@ -25,7 +32,7 @@ def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
         pause = min(0.05, pause * 1.25)  # what takes long is asked for less often
 
 
-async def soon(condition: Callable[[], T], seconds: float = 10.0) -> T:
+async def soon(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """As `eventually`, on the event loop, which goes on meanwhile."""
     deadline = time.monotonic() + seconds
     while True:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.documents import PAGES, ROOT, VERSION, Block, World, blocks
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.config import parse
 from modelward.daemon.health.rules import BUILT_IN
@@ -53,7 +53,6 @@ def test_every_block_is_run_or_says_why_it_is_not(block: Block) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.timeout(400)
 def test_what_a_page_says_to_type_works(world: tuple[str, World]) -> None:
     page, house = world
     for block in blocks(page):
@@ -73,7 +72,11 @@ def test_the_programs_of_the_protocol_page_are_reloaded(tmp_path: Path) -> None:
         house.start()
         house.await_serving(VERSION)
         done = subprocess.run(
-            ["python3", "-c", programs[0]], env=house.environment, capture_output=True, text=True, timeout=60
+            ["python3", "-c", programs[0]],
+            env=house.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         assert done.stdout.startswith(f"{VERSION} is loaded, ")
@@ -82,11 +85,11 @@ def test_the_programs_of_the_protocol_page_are_reloaded(tmp_path: Path) -> None:
         try:
             eventually(lambda: any(w["name"] == "by-hand" and w["attached"] for w in house.workers()))
             assert house.shell(f"mv new-version {house.models}/sensevoice-v1.1").returncode == 0
-            house.await_serving("sensevoice-v1.1", 60)
+            house.await_serving("sensevoice-v1.1")
             assert (house.root / "by-hand.out").read_text().count("load ") == 2
         finally:
             by_hand.kill()
-            by_hand.wait(10)
+            by_hand.wait(PATIENCE_SECONDS)
     finally:
         house.close()
 

@@ -11,6 +11,7 @@ import pytest
 from tests.pages import configuration, protocol
 from tests.pages.all import ROOT, made
 from tests.pages.marks import filled
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.cli import VERBS
 from modelward.daemon.config import Config
@@ -61,7 +62,7 @@ def test_groff_has_no_word_to_say_about_a_manual_page(path: str) -> None:
     if program is None:
         pytest.skip("neither mandoc nor groff is installed")
     how = ["-Tlint", "-Wwarning"] if Path(program).name == "mandoc" else ["-Tutf8", "-man", "-ww", "-z"]
-    done = subprocess.run([program, *how, ROOT / path], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([program, *how, ROOT / path], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -69,7 +70,11 @@ def test_man_shows_a_manual_page() -> None:
     if shutil.which("man") is None:
         pytest.skip("man is not installed")
     done = subprocess.run(
-        ["man", "-l", str(ROOT / MANUALS[0])], capture_output=True, text=True, timeout=30, env={"MANWIDTH": "120"}
+        ["man", "-l", str(ROOT / MANUALS[0])],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        env={"MANWIDTH": "120"},
     )
     if "unminimize" in done.stdout + done.stderr:
         pytest.skip("man is there in name only: this system was made without manual pages")

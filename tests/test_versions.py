@@ -184,8 +184,8 @@ def test_fails_for_about_one_clip_in_ten_and_for_the_same_ones_again(tmp_path: P
         except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument:
             return True
 
-    failed = [fails(seed) for seed in range(200)]
-    assert 8 <= sum(failed) <= 40
+    failed = [fails(seed) for seed in range(80)]
+    assert 3 <= sum(failed) <= 16
     assert [fails(seed) for seed in range(20)] == failed[:20]
     assert ears.text(SOUND) == "110044"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.broken_graphs import CRASH_SECONDS, edit, slow_down
+from tests.broken_graphs import CRASH_SECONDS, edit, load_slowly, slow_down
 from tests.broken_versions import BROKEN, Broken, broken_version
 from tests.good_versions import (
     MODEL,
@@ -29,6 +29,7 @@ __all__ = [
     "edit",
     "external_version",
     "good_version",
+    "load_slowly",
     "masked_version",
     "quantized_version",
     "sherpa_version",

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import PATIENCE_SECONDS
+
 _WRITER = """
 import os, signal, sys
 path, number, seconds, poll = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
@@ -72,7 +74,7 @@ class Writer:
 
     def wrote(self) -> int:
         """How many lines; waits for the end."""
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
         return int(out.split("wrote ")[1])
 
 

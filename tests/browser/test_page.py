@@ -10,7 +10,7 @@ import httpx
 import pytest
 from selenium.webdriver.common.keys import Keys
 from tests.browser.conftest import Open, Page
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import serving
 from tests.worker.running import Worker, clip, words, worker
 
@@ -57,7 +57,7 @@ def test_files_become_text_with_their_version_tags_and_times(browser: Open, runn
 def test_several_files_are_worked_on_and_can_be_taken_away(browser: Open, running: Worker, sounds: Path) -> None:
     page = browser().go(running.url)
     choose(page, sounds / f"{DIGITS}.wav", sounds / f"{PAUSES}.wav")
-    eventually(lambda: len([e for e in page.all(".card .text") if e.text]) == 2, 30)
+    eventually(lambda: len([e for e in page.all(".card .text") if e.text]) == 2)
     assert [e.text for e in page.all(".card .name")] == [f"{PAUSES}.wav", f"{DIGITS}.wav"]
     page.click(f"Remove {PAUSES}.wav")
     assert [e.text for e in page.all(".card .name")] == [f"{DIGITS}.wav"]
@@ -82,7 +82,7 @@ def test_the_wishes_are_sent_and_remembered(browser: Open, running: Worker, soun
     choose(page, sounds / f"{DIGITS}.wav")
     assert page.reads(".card .text", "five") == SAID.rstrip(".")
     page.go(running.url)
-    eventually(lambda: page.run("return [language.value, itn.checked, signs.checked]") == ["ja", False, False], 20)
+    eventually(lambda: page.run("return [language.value, itn.checked, signs.checked]") == ["ja", False, False])
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt", "txt"])
@@ -100,7 +100,7 @@ def test_downloads_are_what_the_api_gives(
         running.url + "/v1/audio/transcriptions",
         files={"file": clip(PAUSES)},
         data={"response_format": "text" if form == "txt" else form},
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
     assert eventually(lambda: saved.read_text(encoding="utf-8")) == api.text
 
@@ -172,7 +172,7 @@ def test_the_microphone_is_heard(browser: Open, running: Worker, sounds: Path, w
     page = browser(arguments=(*fake, f"--use-file-for-fake-audio-capture={sounds / DIGITS}.wav%noloop"))
     page.go(running.url + ("/?wav" if wav else "/"))
     page.click("Record")
-    eventually(lambda: page.text("#clock") == "0:03", 20)
+    eventually(lambda: page.text("#clock") == "0:03")
     page.click("Stop and transcribe")
     assert page.reads(".card .text", "two three", seconds=20)
     assert page.text(".card .name").endswith(".wav" if wav else ".webm")

@@ -14,7 +14,7 @@ from tests.browser.states import EVIL, busy_desk, moment, rollout
 from tests.fakes.desk import RunningPanel, running_panel
 from tests.support import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from tests.daemon.workers.rollouts import run
 from tests.daemon.workers.room import Room, room
 from tests.fakes.forms import choice_of
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon import position as pos
 from modelward.daemon.clock import SystemClock
@@ -118,7 +118,7 @@ class Hall:
         await self.judging.look()
         command = self.rolling.command = Command(Asked("activate", version))
         await self.rolling.decide()
-        await soon(lambda: command.result.done() and not self.rolling.busy, 30)
+        await soon(lambda: command.result.done() and not self.rolling.busy)
         try:
             return command.result.result()
         except Refused:
@@ -346,7 +346,7 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
                         await hall.judging.look()  # the link names the new version by now
                     await hall.rolling.decide()
 
-                asyncio.run_coroutine_threadsafe(again(), loop).result(10)
+                asyncio.run_coroutine_threadsafe(again(), loop).result(PATIENCE_SECONDS)
 
             hall.kept.before_put = look  # type: ignore[method-assign]
             assert await hall.ask(NEW) == f"serving {NEW}"
@@ -371,7 +371,7 @@ def test_a_command_that_is_refused_leaves_the_rollout_under_way_alone(tmp_path: 
             await hall.rolling.decide()
             with pytest.raises(Refused, match="it is rejected: it is no model"):
                 wrong.result.result()
-            await soon(right.result.done, 20)
+            await soon(right.result.done)
             assert right.result.result() == f"serving {NEW}"
             _agrees(hall, NEW)
 

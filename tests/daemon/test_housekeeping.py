@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
 from tests.fakes.forms import choice_of, forms_of
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import Config, parse
@@ -164,7 +164,7 @@ def run(home: Home, work: Callable[[Housekeeping], Awaitable[None]]) -> None:
         async with home.kept() as keeping:
             await work(keeping)
 
-    asyncio.run(asyncio.wait_for(whole(), 60))
+    asyncio.run(asyncio.wait_for(whole(), PATIENCE_SECONDS))
 
 
 @pytest.fixture
@@ -411,15 +411,15 @@ def test_it_goes_on_by_itself_whatever_goes_wrong_and_ends_when_told(home: Home)
     async def whole() -> None:
         async with home.kept(SystemClock()) as keeping:
             keeping.start()
-            await soon(lambda: keeping.sweeps >= 1, 20)
+            await soon(lambda: keeping.sweeps >= 1)
             logs.unlink()
             (home.base / "moved").rename(logs)
             full_log(home)
-            await soon(lambda: archives(home) and archives(home)[0].endswith(".gz"), 20)
-            await asyncio.wait_for(keeping.stop(), 5)
+            await soon(lambda: archives(home) and archives(home)[0].endswith(".gz"))
+            await asyncio.wait_for(keeping.stop(), PATIENCE_SECONDS)
             sweeps = keeping.sweeps
             assert home.asked == 1
             await asyncio.sleep(0)
             assert keeping.sweeps == sweeps
 
-    asyncio.run(asyncio.wait_for(whole(), 60))
+    asyncio.run(asyncio.wait_for(whole(), PATIENCE_SECONDS))

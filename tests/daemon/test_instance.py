@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.children import HANG
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.errors import ModelwardError
 from modelward.daemon.instance import alone
@@ -51,7 +51,7 @@ def test_a_killed_daemons_workers_keep_nobody_out(tmp_path: Path) -> None:
         with pytest.raises(ModelwardError), alone(tmp_path):
             pytest.fail("two at once")
         holder.kill()
-        holder.wait(10)
+        holder.wait(PATIENCE_SECONDS)
         try:
             eventually(lambda: Path(f"/proc/{worker}").exists())
             with alone(tmp_path):

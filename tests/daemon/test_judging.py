@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import parse
@@ -47,7 +47,7 @@ def run(path: Path, test: Callable[[Store, Ledger], Coroutine[Any, Any, None]]) 
         store = Store(path / "state" / "state.db", CLOCK)
         ledger = Ledger(store, lambda entry: None)
         try:
-            await asyncio.wait_for(test(store, ledger), 30)
+            await asyncio.wait_for(test(store, ledger), PATIENCE_SECONDS)
         finally:
             await ledger.close()
 
@@ -89,7 +89,7 @@ def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) ->
         assert one.next_due() is not None, "two versions settle"
         await soon(begun)
         assert one.next_due() is None, "one is judged, the other one waits for that"
-        await soon(lambda: not one.busy, 30)
+        await soon(lambda: not one.busy)
         assert one.next_due() is not None
 
     run(tmp_path, test)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.support import PATIENCE_SECONDS
+
 HOLES = """
 import sys; sys.path[:0] = {path!r}
 from modelward.daemon import lean
@@ -21,7 +23,9 @@ print(before - mib())
 
 def _freed_mib(first: str) -> float:
     code = HOLES.format(path=sys.path, first=first)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     return float(done.stdout)
 
 
@@ -45,5 +49,7 @@ spans = [map(lambda x: int(x, 16), l.split()[0].split("-")) for l in open("/proc
 print(sum(end - start > 32 << 20 for start, end in spans))
 done.set()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+    )
     assert done.stdout.strip() == "0"

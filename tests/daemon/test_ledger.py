@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.clock import FakeClock
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.clock import rfc3339
 from modelward.daemon.ledger import CannotKeep, Ledger
@@ -28,7 +28,7 @@ def run(tmp_path: Path, work: Callable[[Ledger, list[Entry]], Awaitable[None]], 
         finally:
             await ledger.close()
 
-    asyncio.run(asyncio.wait_for(whole(), 30))
+    asyncio.run(asyncio.wait_for(whole(), PATIENCE_SECONDS))
 
 
 def test_what_is_noted_is_kept_and_then_told(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_line_that_had_to_wait_says_when_it_happened_not_when_it_was_written(t
 
     async def work(ledger: Ledger, told: list[Entry]) -> None:
         hang = threading.Event()
-        stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(20)))
+        stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(PATIENCE_SECONDS)))
         said = rfc3339(clock.wall())
         ledger.note("activated", "v1")
         clock.advance(60)
@@ -73,7 +73,7 @@ def test_everything_is_kept_in_the_order_it_was_said(tmp_path: Path) -> None:
 def test_a_disk_that_hangs_stops_no_loop_and_drops_notes_beyond_its_limit(tmp_path: Path) -> None:
     async def work(ledger: Ledger, told: list[Entry]) -> None:
         hang = threading.Event()
-        stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(20)))
+        stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(PATIENCE_SECONDS)))
         await asyncio.sleep(0)
         for i in range(WAITING + 10):
             ledger.note("n", str(i))
@@ -109,7 +109,7 @@ def test_what_cannot_be_kept_is_an_error_with_its_reason_and_the_next_is_tried_a
 def test_whoever_gives_up_waiting_takes_nothing_back(tmp_path: Path) -> None:
     async def work(ledger: Ledger, told: list[Entry]) -> None:
         hang = threading.Event()
-        stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(20)))
+        stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(PATIENCE_SECONDS)))
         waiting = asyncio.ensure_future(ledger.do(lambda store: store.hold(["v1"], "asked for")))
         await asyncio.sleep(0)
         stuck.cancel()

@@ -25,13 +25,13 @@ from tests.children import (
     SPAWNS_GRANDCHILD,
     program,
 )
-from tests.support import children, eventually, soon
+from tests.support import PATIENCE_SECONDS, children, eventually, soon
 
 from modelward.daemon.processes import MAX_STDIN_BYTES, Child, environment, identity, python, spawn, take_back
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(work(), PATIENCE_SECONDS))  # type: ignore[arg-type]
 
 
 def descriptors() -> set[str]:
@@ -205,7 +205,12 @@ async def work():
 asyncio.run(work())
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], env=_paths(), capture_output=True, timeout=30, check=False, text=True
+        [sys.executable, "-c", code],
+        env=_paths(),
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        text=True,
     )
     assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr
 
@@ -274,7 +279,12 @@ async def work():
 asyncio.run(work())
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], env=_paths(), capture_output=True, timeout=30, check=False, text=True
+        [sys.executable, "-c", code],
+        env=_paths(),
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        text=True,
     )
     assert done.stdout == "Resource temporarily unavailable\n", done.stderr
 
@@ -321,7 +331,7 @@ def test_a_process_of_somebody_else_is_watched_to_its_end() -> None:
         assert child.running
         child.kill_group()
         assert await child.wait() is None, "its status is told to its parent alone"
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
     run(work)
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import structlog
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config import Config, parse
 from modelward.daemon.reloading import Daemon, Reloading
@@ -23,7 +23,7 @@ class Disk:
     def read(self) -> Config:
         text = self.text
         self.readings += 1
-        assert self.slow.wait(10)
+        assert self.slow.wait(PATIENCE_SECONDS)
         return parse(text, "test")
 
 
@@ -75,7 +75,7 @@ class SlowAtFirst(Disk):
     def read(self) -> Config:
         text = self.text
         self.readings += 1
-        assert self.readings > 1 or self.slow.wait(10)
+        assert self.readings > 1 or self.slow.wait(PATIENCE_SECONDS)
         return parse(text, "test")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.clock import FakeClock
 from tests.small_disk import run_on_small_disk
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon import store as module
 from modelward.daemon.clock import rfc3339
@@ -248,7 +249,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: P
             acknowledged += [int(said.readline()) for _ in range(10 + 37 * round_number)]
             writer.send_signal(signal.SIGKILL)
             acknowledged += [int(line) for line in said if line.endswith("\n")]
-        writer.wait(10)
+        writer.wait(PATIENCE_SECONDS)
         with closing(Store(path, FakeClock())) as store:
             assert store.damaged is None
             there = {e.id for e in store.history(10_000)}

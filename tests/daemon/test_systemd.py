@@ -8,12 +8,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.systemd import listen_sockets, notify
 
@@ -22,7 +22,7 @@ from modelward.daemon.systemd import listen_sockets, notify
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(str(tmp_path / "notify"))
-        s.settimeout(5)
+        s.settimeout(PATIENCE_SECONDS)
         yield s
 
 
@@ -41,7 +41,7 @@ def test_a_name_without_a_file_is_reached_too() -> None:
     name = f"modelward-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.bind(f"\0{name}")
-        s.settimeout(5)
+        s.settimeout(PATIENCE_SECONDS)
         assert notify({"NOTIFY_SOCKET": f"@{name}"}, "READY=1")
         assert s.recv(4096) == b"READY=1"
 
@@ -53,15 +53,9 @@ def test_with_nobody_there_it_is_said_and_nothing_happens(address: str | None) -
 
 def test_a_manager_that_does_not_read_never_blocks(manager: socket.socket) -> None:
     environ = {"NOTIFY_SOCKET": manager.getsockname()}
-    times, sent = [], []
-    for _ in range(1000):
-        began = time.perf_counter()
-        sent.append(notify(environ, "WATCHDOG=1"))
-        times.append(time.perf_counter() - began)
+    sent = [notify(environ, "WATCHDOG=1") for _ in range(1000)]  # a call that blocks would never come back
     assert sent[0]
     assert not sent[-1], "its queue is full by now"
-    # On a busy machine single calls are put off the processor; a call that blocks would never come back.
-    assert sorted(times)[-5] < 0.010
 
 
 def test_no_descriptor_is_left_behind(manager: socket.socket) -> None:
@@ -97,7 +91,7 @@ def handed_over(count: int, **environ: str) -> dict[str, list[object]]:
             pass_fds=high,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         for fd in high:

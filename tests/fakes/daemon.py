@@ -66,9 +66,9 @@ class FakeDaemon:
     def swap(self, rollout: str, version: str, artifact: Path) -> None:
         """A whole rollout of one worker: prepare, commit, and its word that it serves."""
         self.say(p.Prepare(rollout, version, str(artifact)))
-        eventually(lambda: any(m.rollout == rollout for m in self.told(p.Prepared)), 20)
+        eventually(lambda: any(m.rollout == rollout for m in self.told(p.Prepared)))
         self.say(p.Commit(rollout))
-        eventually(lambda: any(m.rollout == rollout for m in self.told(p.Serving)), 20)
+        eventually(lambda: any(m.rollout == rollout for m in self.told(p.Serving)))
 
     def _accept(self) -> None:
         while True:

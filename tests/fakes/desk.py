@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import PATIENCE_SECONDS
+
 from modelward.daemon.api.app import application
 from modelward.daemon.api.events import Hub
 from modelward.daemon.clock import SystemClock
@@ -176,7 +178,7 @@ class RunningPanel:
         sent = {"Host": f"{self.host}:{self.port}", **self.default_headers}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=15)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_SECONDS)
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             if data is not None:
@@ -192,7 +194,7 @@ class RunningPanel:
         """A new link that logs one browser in."""
         made: Future[str] = Future()
         self.loop.call_soon_threadsafe(lambda: made.set_result(str(self.server.link()["url"])))
-        return made.result(15)
+        return made.result(PATIENCE_SECONDS)
 
     def tell(self, event: str, data: Json) -> None:
         """The daemon tells an event."""
@@ -225,9 +227,10 @@ def running_panel(
         hub.close()
         _wait(loop, server.close())
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive(), "the panel's loop does not end"
         loop.close()
 
 
 def _wait(loop: asyncio.AbstractEventLoop, work: Any) -> None:
-    asyncio.run_coroutine_threadsafe(work, loop).result(20)
+    asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE_SECONDS)

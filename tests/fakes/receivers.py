@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support import PATIENCE_SECONDS
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -82,7 +84,7 @@ def fake_receiver(*script: Reply) -> Iterator[FakeReceiver]:
 def _answer(handler: BaseHTTPRequestHandler, fake: FakeReceiver, reply: Reply) -> None:
     handler.close_connection = True
     if reply.manner == "hang":
-        fake.over.wait(60)
+        fake.over.wait(PATIENCE_SECONDS)
         return
     if reply.manner == "rst":
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -17,6 +17,7 @@ from tests.fakes.desk import RunningPanel, running_panel
 from tests.fuzz.asking import answered
 from tests.fuzz.strategies import JSON, altered_text, bytes_like, deep, fuzzed, twisted
 from tests.house import House
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.api.app import ROUTES
 from modelward.daemon.cli import render
@@ -35,7 +36,7 @@ HEAD = "Host: 127.0.0.1\r\nX-Modelward: 1\r\nConnection: close\r\n"
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A daemon with nothing to serve and nobody to serve it."""
     root = tmp_path_factory.mktemp("house")
-    house = House(root, {"workers": {"count": 1}, "validation": {"golden": "", "timeout": 60}})
+    house = House(root, {"workers": {"count": 1}, "validation": {"golden": ""}})
     try:
         yield house.start()
     finally:
@@ -171,7 +172,7 @@ class _Given(Client):
 
         from modelward.daemon.errors import Unreachable
 
-        connection = http.client.HTTPConnection("modelward", timeout=10)
+        connection = http.client.HTTPConnection("modelward", timeout=PATIENCE_SECONDS)
         connection.sock = self._connection
         try:
             connection.request("GET", "/v1/status")

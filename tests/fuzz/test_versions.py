@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fuzz.strategies import DEEP, ODD_NUMBERS, ODD_TEXTS, altered, bytes_like, deep, fuzzed, twisted
+from tests.support import PATIENCE_SECONDS
 from tests.versions import MODEL, tensor_version
 from tests.worker.validate.contexts import context
 from tests.worker.validate.judging import judge
@@ -286,7 +287,7 @@ def test_the_validator_gives_a_verdict_on_any_graph(made: bytes | tuple[Path, on
         source, data = (FUNASR, made) if isinstance(made, bytes) else (made[0], made[1].SerializeToString())
         shutil.copytree(source, directory)
         (directory / MODEL).write_bytes(data)
-        outcome = judge(directory, timeout_seconds=20)
+        outcome = judge(directory, timeout_seconds=PATIENCE_SECONDS)
     assert outcome.status == 0 and outcome.verdict.because
     assert "cannot judge it" not in outcome.verdict.because, outcome.verdict.because
 
@@ -298,6 +299,6 @@ def test_the_validator_gives_a_verdict_on_any_tensor_model(data: st.DataObject) 
         directory = tensor_version(Path(parent), "adder-v1")
         model = (directory / MODEL).read_bytes()
         (directory / MODEL).write_bytes(data.draw(altered(model)))
-        outcome = judge(directory, kind="tensor", timeout_seconds=20)
+        outcome = judge(directory, kind="tensor", timeout_seconds=PATIENCE_SECONDS)
     assert outcome.status == 0 and outcome.verdict.because
     assert "cannot judge it" not in outcome.verdict.because, outcome.verdict.because

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.daemon.health.measuring import collect
 from tests.fuzz.strategies import ODD_TEXTS, altered, bytes_like, deep, fuzzed, lines_of, twisted
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon import report
 from modelward.daemon.clock import SystemClock
@@ -261,7 +261,7 @@ def test_a_worker_serves_on_whatever_the_daemon_says(pieces: list[bytes]) -> Non
                 await asyncio.sleep(0.005)
                 if control._writer is None or engine.current is None:  # cut off for what it said: it joins anew
                     writer.close()
-                    writer = await asyncio.wait_for(joined.get(), 10)
+                    writer = await asyncio.wait_for(joined.get(), PATIENCE_SECONDS)
                     writer.write(b'{"type":"welcome","version":"good","artifact":"/good"}\n')
                 await soon(lambda: engine.current is not None)
                 assert not running.done()
@@ -294,13 +294,13 @@ def test_an_attached_program_joins_anew_whatever_the_daemon_says(pieces: list[by
         path = f"{directory}/workers.sock"
         listener.bind(path)
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(PATIENCE_SECONDS)
         broken: list[Any] = []
         before, threading.excepthook = threading.excepthook, broken.append
         attachment = attach(lambda artifact, version: (artifact, version), name="webui", socket=path)
         try:
             with listener.accept()[0] as connection:
-                connection.settimeout(10)
+                connection.settimeout(PATIENCE_SECONDS)
                 for piece in (*pieces, b'\n{"type":"drain"}\n'):
                     try:
                         connection.sendall(piece)
@@ -313,7 +313,7 @@ def test_an_attached_program_joins_anew_whatever_the_daemon_says(pieces: list[by
                 except ConnectionResetError:
                     pass
             with listener.accept()[0] as again:  # it came back
-                again.settimeout(10)
+                again.settimeout(PATIENCE_SECONDS)
                 assert b'"hello"' in again.recv(65536)
         finally:
             attachment.close()

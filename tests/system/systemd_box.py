@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.house import Load, clip
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.cli.client import Client
 from modelward.daemon.errors import ModelwardError
@@ -72,7 +72,7 @@ def why_not() -> str:
     probe = 'd=$(mktemp -d) && mount -t tmpfs t "$d" && mkdir "$d"/u "$d"/w "$d"/r && ' \
             'mount -t overlay o -o lowerdir=/,upperdir="$d/u",workdir="$d/w" "$d/r"'  # fmt: skip
     command = ["unshare", "--mount", "--pid", "--net", "--cgroup", "--fork", "--propagation", "private", "sh", "-c"]
-    done = subprocess.run([*command, probe], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([*command, probe], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     return f"needs an overlay and namespaces: {done.stderr.strip()}" if done.returncode else ""
 
 
@@ -85,7 +85,7 @@ def wheel(directory: Path) -> Path:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(path, source / name, ignore=ignore) if path.is_dir() else shutil.copy(path, source)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", directory, source]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     return next(directory.glob("*.whl"))
 
@@ -116,10 +116,10 @@ class Box:
             process = subprocess.Popen(
                 command, env={**os.environ, **places}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        box = cls(process, eventually(lambda: _systemd_below(process.pid), 20), place, group)
+        box = cls(process, eventually(lambda: _systemd_below(process.pid)), place, group)
         try:
-            eventually(lambda: (box.root / "run/systemd/private").exists(), 20)
-            eventually(lambda: box.systemctl("is-active", "basic.target")[0] == 0, 20)
+            eventually(lambda: (box.root / "run/systemd/private").exists())
+            eventually(lambda: box.systemctl("is-active", "basic.target")[0] == 0)
             box.run(["/opt/python/bin/python3", "-c", LOOPBACK])
         except BaseException:
             box.close()
@@ -136,7 +136,7 @@ class Box:
         return self.root / inside.lstrip("/")
 
     def call(
-        self, command: Sequence[str], *, seconds: float = 60, stdin: bytes = b"", **environ: str
+        self, command: Sequence[str], *, seconds: float = PATIENCE_SECONDS, stdin: bytes = b"", **environ: str
     ) -> tuple[int, str]:
         """Runs a program in the box: status, and what it printed, errors included."""
         into = ["nsenter", f"--target={self.init}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root"]
@@ -152,13 +152,13 @@ class Box:
         )
         return done.returncode, done.stdout.decode(errors="replace")
 
-    def run(self, command: Sequence[str], *, seconds: float = 60, **environ: str) -> str:
+    def run(self, command: Sequence[str], *, seconds: float = PATIENCE_SECONDS, **environ: str) -> str:
         """The same for what must not fail; what it printed."""
         status, text = self.call(command, seconds=seconds, **environ)
         assert status == 0, f"{command}: {status}: {text}"
         return text
 
-    def systemctl(self, *arguments: str, seconds: float = 20) -> tuple[int, str]:
+    def systemctl(self, *arguments: str, seconds: float = PATIENCE_SECONDS) -> tuple[int, str]:
         return self.call(["systemctl", *arguments], seconds=seconds)
 
     def said(self) -> str:
@@ -188,12 +188,12 @@ class Box:
     def close(self) -> None:
         """Ends everything in it."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_SECONDS)
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.with_suffix(".log").unlink(missing_ok=True)
         if self.group is not None:
             with contextlib.suppress(AssertionError):
-                eventually(self._group_gone, 5)
+                eventually(self._group_gone)
 
     def _group_gone(self) -> bool:
         assert self.group is not None
@@ -264,7 +264,7 @@ def hook(init: int, port: int) -> Iterator[list[bytes]]:
         return http.server.HTTPServer(("127.0.0.1", port), Taker)
 
     with ThreadPoolExecutor(1) as there:
-        server = there.submit(open_there).result(10)
+        server = there.submit(open_there).result(PATIENCE_SECONDS)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     try:
@@ -272,7 +272,7 @@ def hook(init: int, port: int) -> Iterator[list[bytes]]:
     finally:
         server.shutdown()
         server.server_close()
-        serving.join(10)
+        serving.join(PATIENCE_SECONDS)
 
 
 @dataclass
@@ -368,7 +368,7 @@ class Service:
         if self.state != "active":
             self.box.run(["systemctl", "start", self.unit])
         self.box.run(["modelward", "reload"])
-        eventually(lambda: self.serves(version), 30)
+        eventually(lambda: self.serves(version))
 
     @contextlib.contextmanager
     def load(self, clients: int = 3, *, keep_alive: bool = False) -> Iterator[Load]:
@@ -377,7 +377,7 @@ class Service:
         load = BoxedLoad(self.port, clients, keep_alive, lambda: audio, init=self.box.init)
         load.begin()
         try:
-            eventually(lambda: len(load.seconds) >= clients, 20)
+            eventually(lambda: len(load.seconds) >= clients)
             yield load
         finally:
             load.end()

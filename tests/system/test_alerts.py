@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.receivers import Reply, fake_mail_server, fake_receiver
 from tests.house import House
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.versions import broken_version, good_version
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 
 def scrape(house: House) -> dict[tuple[str, ...], float]:
     """The daemon's metrics by name and the labels' values."""
-    connection = http.client.HTTPConnection("modelward", timeout=10)
+    connection = http.client.HTTPConnection("modelward", timeout=PATIENCE_SECONDS)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(str(house.root / "run/api.sock"))
     connection.request("GET", "/metrics")
@@ -52,14 +52,14 @@ def test_a_rejected_version_reaches_a_webhook_a_robot_and_a_mailbox(build: Build
         house.start()
         house.await_serving("dtmf-v1.0")
         broken_version(house.models, "nan_weights", "dtmf-v1.1")
-        eventually(lambda: alerts(house).get("version_rejected") == "firing", 60)
-        eventually(lambda: hook.posts and len(robot.posts) >= 2 and post.mails, 40)
+        eventually(lambda: alerts(house).get("version_rejected") == "firing")
+        eventually(lambda: hook.posts and len(robot.posts) >= 2 and post.mails)
         said = hook.posts[0].json
         assert "dtmf-v1.1 was rejected" in said["message"]
         assert said["title"] == f"[warning] {socket.gethostname()}: 1 firing"
         assert "dtmf-v1.1 was rejected" in robot.posts[1].json["text"]["content"]
         assert b"dtmf-v1.1 was rejected" in post.mails[0][2]
-        eventually(lambda: alerts(house).get("alert_channel_failures") == "firing", 30)
+        eventually(lambda: alerts(house).get("alert_channel_failures") == "firing")
         metrics = scrape(house)
         assert metrics["modelward_alert_messages_total", "1:webhook", "delivered"] >= 1
         assert metrics["modelward_alert_messages_total", "2:dingtalk", "failed"] == 1
@@ -98,7 +98,7 @@ def test_a_daemon_that_comes_back_knows_what_fired_and_what_it_told(build: Build
     with fake_receiver() as hook:
         house = build(alerts={"to": [f"http://127.0.0.1:{hook.port}/x"]})
         house.start()
-        eventually(lambda: hook.posts, 60)  # nothing is served: fifteen seconds, and ten for others to join
+        eventually(lambda: hook.posts)  # nothing is served: fifteen seconds, and ten for others to join
         assert "workers answer requests" in hook.posts[0].json["message"]
         house.kill()
         house.start()
@@ -122,7 +122,7 @@ def test_alerts_test_asks_every_receiver_now(build: Build) -> None:
 def test_the_last_hour_is_there_for_the_panel(build: Build, tmp_path: Path) -> None:
     house = build(monitor={"interval": 1})
     house.start()
-    shown = eventually(lambda: s if len((s := house.api.get("/v1/series").data)["times"]) > 2 else None, 20)
+    shown = eventually(lambda: s if len((s := house.api.get("/v1/series").data)["times"]) > 2 else None)
     assert shown is not None
     assert shown["interval_seconds"] == 1
     assert shown["series"]["cpu_used_percent"][-1] is not None

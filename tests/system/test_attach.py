@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import House, clip, free_port
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import good_version
 
 from modelward.worker.attach import attach
@@ -38,7 +38,9 @@ def test_the_flask_example_is_reloaded_with_the_others_and_loses_no_request(hous
 
     def ask() -> tuple[str, str]:
         url = f"http://127.0.0.1:{port}/recognize"
-        with urllib.request.urlopen(urllib.request.Request(url, clip(), method="POST"), timeout=30) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, clip(), method="POST"), timeout=PATIENCE_SECONDS
+        ) as answer:
             text = answer.read().decode()
             return ("digits" if "5551234" in text else "words" if "five" in text else "?"), text
 
@@ -49,18 +51,18 @@ def test_the_flask_example_is_reloaded_with_the_others_and_loses_no_request(hous
             return False
 
     try:
-        eventually(up, 60)
+        eventually(up)
         assert _attached(house)["name"] == "flask"
         assert _attached(house)["serving"] == "dtmf-v1.0"
         good_version(house.models, "dtmf-v1.1", words=True)
         seen = []
-        eventually(lambda: seen.append(ask()[0]) or seen[-1] == "words", 60)
+        eventually(lambda: seen.append(ask()[0]) or seen[-1] == "words")
         assert set(seen) == {"digits", "words"}
         house.await_serving("dtmf-v1.1")
-        assert eventually(lambda: _attached(house)["requests"], 20)
+        assert eventually(lambda: _attached(house)["requests"])
     finally:
         flask.terminate()
-        flask.wait(10)
+        flask.wait(PATIENCE_SECONDS)
     eventually(lambda: not _attached(house))
     assert house.serves("dtmf-v1.1")
 
@@ -74,7 +76,7 @@ def test_a_program_that_refuses_a_version_keeps_it_from_everybody(house: House) 
 
     ward = attach(load, name="picky", socket=_socket(house))
     try:
-        assert ward.wait(20)
+        assert ward.wait(PATIENCE_SECONDS)
         eventually(lambda: _attached(house).get("serving") == "dtmf-v1.0")
         good_version(house.models, "dtmf-v1.1", words=True)
         refused = house.await_state("dtmf-v1.1", "rejected")
@@ -92,9 +94,9 @@ def test_a_program_that_holds_one_model_at_a_time_loads_at_the_swap(house: House
         lambda artifact, version: loaded.append(version) or version, name="small", socket=_socket(house), aside=False
     )
     try:
-        assert ward.wait(20)
+        assert ward.wait(PATIENCE_SECONDS)
         good_version(house.models, "dtmf-v1.1", words=True)
-        eventually(lambda: ward.version == "dtmf-v1.1", 60)
+        eventually(lambda: ward.version == "dtmf-v1.1")
         assert loaded == ["dtmf-v1.0", "dtmf-v1.1"]
         with ward.request() as model:
             assert model == "dtmf-v1.1"
@@ -107,11 +109,11 @@ def test_it_serves_on_while_the_daemon_is_away_and_does_not_reload_when_it_retur
     loaded: list[str] = []
     ward = attach(lambda artifact, version: loaded.append(version) or version, name="loyal", socket=_socket(house))
     try:
-        assert ward.wait(20)
+        assert ward.wait(PATIENCE_SECONDS)
         house.kill()
         assert ward.version == "dtmf-v1.0"
         house.start()
-        eventually(lambda: _attached(house).get("serving") == "dtmf-v1.0", 30)
+        eventually(lambda: _attached(house).get("serving") == "dtmf-v1.0")
         assert loaded == ["dtmf-v1.0"]
     finally:
         ward.close()

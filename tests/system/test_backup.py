@@ -26,7 +26,7 @@ def test_a_copy_made_while_everything_runs_is_the_same_service_elsewhere(tmp_pat
         (there.root / "state").mkdir()
         shutil.copy(here.root / "backup" / "state.db", there.root / "state" / "state.db")
         there.start()
-        there.await_serving(VERSION, 60)
+        there.await_serving(VERSION)
         assert there.link.readlink() == here.link.readlink()
         assert there.version(VERSION)["held"]
         assert judged[0] in there.history("accepted")

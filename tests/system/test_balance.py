@@ -16,18 +16,20 @@ from contextlib import closing, contextmanager
 import pytest
 from tests.balance import Run, idle_while_waiting, most_at_once, runs_in
 from tests.house import House, Load, clip
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(180)]
+from modelward.worker import turn
+
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 WORKERS = 2
 
 
 @pytest.fixture(scope="module")
 def shared(build_shared: Build) -> House:
-    house = build_shared(workers={"count": WORKERS}, logs={"level": "debug"}, validation={"compile": "off"})
+    house = build_shared(workers={"count": WORKERS}, logs={"level": "debug"})
     good_version(house.models, "dtmf-v1.0")
     house.start()
     house.await_serving("dtmf-v1.0")
@@ -109,7 +111,7 @@ def check(runs: list[Run]) -> None:
 def test_no_request_waits_while_a_slot_is_free(town: House, keep_alive: bool, clips: tuple[bytes, ...]) -> None:
     since, turns = time.monotonic(), itertools.cycle(clips)
     with town.load(8, keep_alive=keep_alive, audio=lambda: next(turns), pause_seconds=0) as load:
-        eventually(lambda: len(load.seconds) >= 60, 60)
+        eventually(lambda: len(load.seconds) >= 60)
     assert load.failures == []
     check(trace(town, since, len(load.seconds)))
 
@@ -117,7 +119,7 @@ def test_no_request_waits_while_a_slot_is_free(town: House, keep_alive: bool, cl
 def test_a_worker_with_all_the_clients_uses_what_its_idle_sibling_leaves(town: House) -> None:
     with all_at_one(town) as (load, _):
         since, seen = time.monotonic(), len(load.seconds)
-        eventually(lambda: len(load.seconds) >= seen + 40, 60)
+        eventually(lambda: len(load.seconds) >= seen + 40)
         until = time.monotonic()
     assert load.failures == []
     runs = [run for run in trace(town, since, 40) if run.ended < until]
@@ -128,15 +130,18 @@ def test_a_worker_with_all_the_clients_uses_what_its_idle_sibling_leaves(town: H
 def test_whoever_has_no_run_to_ask_for_is_answered_while_all_slots_are_busy(town: House) -> None:
     with town.load(8, audio=lambda: LONG, pause_seconds=0) as load:
         eventually(lambda: len(load.seconds) >= 8)
-        took = []
+        since, probes = time.monotonic(), []
         for _ in range(20):
-            with closing(http.client.HTTPConnection("127.0.0.1", town.port, timeout=10)) as probe:
+            with closing(http.client.HTTPConnection("127.0.0.1", town.port, timeout=PATIENCE_SECONDS)) as probe:
                 began = time.monotonic()
                 probe.request("GET", "/health")
                 assert probe.getresponse().status == 200
-                took.append(time.monotonic() - began)
+                probes.append((began, time.monotonic()))
     assert load.failures == []
-    assert sorted(took)[len(took) // 2] < 0.1
+    runs = trace(town, since, 1)
+    ended = sorted(sum(began < run.ended < answered for run in runs) for began, answered in probes)
+    print(f"runs that ended while a probe waited: {ended}")
+    assert ended[len(ended) // 2] < 3, "it stood in the line, where it had been the ninth"
 
 
 def test_what_a_killed_worker_had_is_free_at_once(town: House) -> None:
@@ -153,16 +158,16 @@ def test_what_a_killed_worker_had_is_free_at_once(town: House) -> None:
 def test_a_worker_that_hangs_with_all_slots_does_not_keep_its_sibling_from_answering(town: House) -> None:
     with all_at_one(town) as (load, pid):
         with stopped(pid):
-            since, took = time.monotonic(), []
+            since = time.monotonic()
             for _ in range(3):
-                began = time.monotonic()
                 assert town.transcribe(SHORT)[0] == 200
-                took.append(time.monotonic() - began)
+            until = time.monotonic()
         seen = len(load.seconds)
         eventually(lambda: len(load.seconds) >= seen + 8)
     assert load.failures == []
-    assert took[0] < 8 and max(took[1:]) < 1.5, "patience is lost once, not for each request"
-    assert {run.worker for run in trace(town, since, 3) if run.began - since < sum(took)}
+    waits = [run.began - run.asked for run in trace(town, since, 3) if run.began < until]
+    assert len(waits) >= 3
+    assert max(waits[1:]) < turn.PATIENCE_SECONDS, "patience is lost once, not for each request"
 
 
 def test_the_workers_go_on_sharing_when_the_daemon_is_dead(town: House) -> None:
@@ -170,7 +175,7 @@ def test_the_workers_go_on_sharing_when_the_daemon_is_dead(town: House) -> None:
     try:
         with all_at_one(town) as (load, _):
             since, seen = time.monotonic(), len(load.seconds)
-            eventually(lambda: len(load.seconds) >= seen + 20, 60)
+            eventually(lambda: len(load.seconds) >= seen + 20)
             until = time.monotonic()
         assert load.failures == []
         check([run for run in trace(town, since, 20) if run.ended < until])

@@ -20,8 +20,12 @@ OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 
 
 @pytest.fixture
-def town(house: House) -> House:
-    """A house that served dtmf-v1.0 and was ended."""
+def town(build: Build) -> House:
+    """A house whose one worker served dtmf-v1.0 and that was ended."""
+    house = build(workers={"count": 1})
+    good_version(house.models, OLD)
+    house.start()
+    house.await_serving(OLD)
     assert house.stop() == 0
     assert house.worker_pids() == []
     return house
@@ -71,7 +75,7 @@ def test_a_damaged_copy_of_the_last_good_version_is_made_again_from_its_files(to
     else:
         (copy / "artifact.json").write_text('{"format": 1}')
     town.start()
-    town.await_serving(OLD, 60)
+    town.await_serving(OLD)
     assert town.transcribe()[1]["result"] == "5551234"
 
 
@@ -81,11 +85,11 @@ def test_a_cache_that_somebody_empties_is_filled_again_while_workers_serve_on(ho
     before = mark(house)
     with house.load(clients=2) as load:
         shutil.rmtree(house.root / "cache")
-        eventually(lambda: len(before.history("accepted")) == 2, 30)
+        eventually(lambda: len(before.history("accepted")) == 2)
         assert len(_compiled(house)) == 2
         pid = house.workers()[0]["pid"]
         os.kill(pid, signal.SIGTERM)  # its successor has something to load
-        eventually(lambda: pid not in {w["pid"] for w in house.workers()} and len(house.workers()) == 2, 20)
+        eventually(lambda: pid not in {w["pid"] for w in house.workers()} and len(house.workers()) == 2)
         house.await_serving(OLD)
         assert house.command("activate", version="dtmf-v0.9")["success"]
     assert load.failures == []
@@ -105,7 +109,7 @@ def test_damaged_state_costs_a_look_and_no_service(town: House, fault: str) -> N
     else:
         database.unlink()
     town.start()
-    town.await_serving(OLD, 60)
+    town.await_serving(OLD)
     assert town.status()["live"] == OLD
     assert town.transcribe()[1]["result"] == "5551234"
     good_version(town.models, NEW, words=True)
@@ -125,7 +129,7 @@ def test_state_that_cannot_be_had_is_said_at_once(town: House) -> None:
 def test_with_nothing_to_serve_it_waits_with_503_until_something_arrives(build: Build) -> None:
     house = build()
     house.start()
-    eventually(lambda: "idle" in {w["state"] for w in house.workers()}, 20)
+    eventually(lambda: "idle" in {w["state"] for w in house.workers()})
     status, answer, _ = house.transcribe()
     assert status == 503
     assert answer["error"]["message"].startswith("cannot ")

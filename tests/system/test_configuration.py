@@ -117,24 +117,22 @@ def test_a_configuration_with_a_mistake_changes_nothing_and_is_said(town: House,
 
 
 def test_a_good_change_is_taken_up_and_each_key_says_when_it_holds(town: House) -> None:
-    town.configure(models={"settle": "5s"}, workers={"threads": 2}, control={"state_dir": str(town.root / "elsewhere")})
+    town.configure(models={"settle": "1h"}, workers={"threads": 2}, control={"state_dir": str(town.root / "elsewhere")})
     asked = town.cli("reload")
     assert asked.returncode == 0, asked.stderr
     lines = asked.stdout.splitlines()
-    assert "models.settle: 0.3 -> 5" in lines
+    assert "models.settle: 0.3 -> 3600" in lines
     assert "workers.threads: 1 -> 2 (after a worker restart)" in lines
     assert any(line.startswith("control.state_dir: ") and line.endswith("(after a daemon restart)") for line in lines)
     assert "3 changes taken up" in lines[-1]
     assert not (town.root / "elsewhere").exists()
 
-    copied = time.monotonic()
     source = good_version(town.root / "source", "dtmf-v0.1")
     CopyUnderway(source, town.models / "dtmf-v0.1").finish()  # as cp does: without the marks of a whole directory
     eventually(lambda: town.version("dtmf-v0.1").get("state") == "settling")
     town.configure()
     _signal(town, signal.SIGHUP)  # the short settle time again: judged before the long one is over
     town.await_state("dtmf-v0.1", "accepted")
-    assert time.monotonic() - copied < 5.0
 
 
 def test_more_and_fewer_workers_come_and_go_under_load_without_a_failed_request(town: House) -> None:
@@ -142,7 +140,7 @@ def test_more_and_fewer_workers_come_and_go_under_load_without_a_failed_request(
         for count in (4, 1, 3, 2):
             town.configure(workers={"count": count})
             _signal(town, signal.SIGHUP)
-            eventually(lambda want=count: len(town.workers()) == want and town.serves(OLD), 30)
+            eventually(lambda want=count: len(town.workers()) == want and town.serves(OLD))
             seen = len(load.seconds)
             eventually(lambda done=seen: len(load.seconds) > done + 8)
     assert load.failures == []
@@ -202,7 +200,7 @@ def test_a_rolling_restart_by_signal_replaces_every_worker_without_a_failed_requ
     pids = {w["pid"] for w in town.workers()}
     with town.load(clients=4) as load:
         _signal(town, signal.SIGUSR2)
-        eventually(lambda: len(town.workers()) == 2 and pids.isdisjoint(w["pid"] for w in town.workers()), 30)
+        eventually(lambda: len(town.workers()) == 2 and pids.isdisjoint(w["pid"] for w in town.workers()))
         town.await_serving(OLD)
     assert load.failures == []
 
@@ -213,7 +211,7 @@ def test_reload_and_end_in_the_middle_of_a_rollout_leave_a_defined_state(build: 
     house.start()
     house.await_serving(OLD)
     good_version(house.models, NEW, words=True)
-    eventually(lambda: {w["serving"] for w in house.workers()} == {OLD, NEW}, 30)
+    eventually(lambda: {w["serving"] for w in house.workers()} == {OLD, NEW})
     for wish in ({"path": "activate", "version": OLD}, {"path": "rollback"}):  # during it, and a reload
         _signal(house, signal.SIGHUP)
         assert house.command(**wish)["success"]
@@ -221,11 +219,9 @@ def test_reload_and_end_in_the_middle_of_a_rollout_leave_a_defined_state(build: 
         assert house.version(NEW)["held"]
         assert house.status()["live"] == OLD
         house.command("release", version=NEW)
-        eventually(lambda: {w["serving"] for w in house.workers()} == {OLD, NEW}, 30)
+        eventually(lambda: {w["serving"] for w in house.workers()} == {OLD, NEW})
     _signal(house, signal.SIGHUP)
-    began = time.monotonic()
-    assert house.stop(seconds=15) == 0
-    print(f"ended {time.monotonic() - began:.2f} s after it was told to, in the middle of a rollout")
+    assert house.stop() == 0
     assert house.worker_pids() == []
     assert os.readlink(house.link) == OLD
     house.configure(rollout={"bake": 0})

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,16 +13,15 @@ from typing import Any
 
 import pytest
 from tests.house import House
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.system.marks import mark
 from tests.versions import good_version
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 BAKE_SECONDS = 0.4
-TAKEN_BACK_SECONDS = 1.0
 # What the daemon is heard to say when it is killed: its word, and the how manieth time.
 MOMENTS = [
     ("prepare", 1),
@@ -46,7 +44,6 @@ AFTER_THE_LINK = MOMENTS[MOMENTS.index(("link", 1)) :]
 def shared(build_shared: Build) -> House:
     house = build_shared(
         rollout={"bake": BAKE_SECONDS, "max_latency_ratio": 1000.0},  # what else runs here slows a version down
-        validation={"compile": "off", "timeout": 60, "golden": ""},
     )
     good_version(house.models, OLD)
     good_version(house.models, NEW, words=True)
@@ -76,7 +73,7 @@ def _pids(house: House) -> set[int]:
 def _overheard(house: House) -> Iterator[Iterator[tuple[str, dict[str, Any]]]]:
     """The daemon's events from now on, each with its word: a rollout's step, or what a worker said."""
     with closing(socket.socket(socket.AF_UNIX)) as s:
-        s.settimeout(60)
+        s.settimeout(PATIENCE_SECONDS)
         s.connect(str(house.root / "run" / "api.sock"))
         s.sendall(b"GET /v1/events HTTP/1.1\r\nHost: modelward\r\n\r\n")
         with s.makefile("rb") as lines:
@@ -121,14 +118,11 @@ def test_a_daemon_killed_at_a_step_of_a_rollout_finds_all_workers_again_and_one_
         linked, lines = os.readlink(town.link), len(town.events())
         assert linked == (NEW if (word, times) in AFTER_THE_LINK else OLD) or (word, times) == ("serving", 2)
         town.start()
-        answered = time.monotonic()
         eventually(lambda: _pids(town) == pids)
-        back_seconds = time.monotonic() - answered
         town.await_serving(linked)
         seen = len(load.seconds)
-        eventually(lambda: len(load.seconds) > seen + 20, 30)
-    print(f"{word} {times}: {linked}, back after {back_seconds:.3f} s, {len(load.seconds)} requests")
-    assert back_seconds <= TAKEN_BACK_SECONDS
+        eventually(lambda: len(load.seconds) > seen + 20)
+    print(f"{word} {times}: {linked}, {len(load.seconds)} requests")
     assert load.failures == []
     assert load.mixed == []
     assert os.readlink(town.link) == town.status()["live"] == linked
@@ -203,7 +197,7 @@ def test_a_daemon_killed_at_a_gate_has_the_version_judged_again(town: House, gat
         compiled = town.root / "cache" / "compiled"
         assert not [p for p in compiled.iterdir() if p.name.startswith(f"{name}-")]
         town.start()
-        shown = town.await_state(name, "accepted", 90)
+        shown = town.await_state(name, "accepted")
     assert load.failures == []
     assert shown["verdict"]["accepted"]
     assert town.status()["live"] == OLD
@@ -221,12 +215,12 @@ def test_a_validator_killed_at_a_gate_leaves_nothing_that_is_used(town: House, g
             _hear_gate(words, gate)
             if victim := _validator(town):
                 os.kill(victim, signal.SIGKILL)
-        shown = eventually(lambda: v if (v := town.version(name)).get("state") in ("accepted", "rejected") else {}, 60)
+        shown = eventually(lambda: v if (v := town.version(name)).get("state") in ("accepted", "rejected") else {})
         if shown["state"] == "rejected":
             assert "the validator died of SIGKILL" in shown["verdict"]["because"]
             assert not [p for p in (town.root / "cache" / "compiled").iterdir() if p.name.startswith(f"{name}-")]
             town.command("validate", version=name)
-        town.await_state(name, "accepted", 90)
+        town.await_state(name, "accepted")
     assert load.failures == []
     assert town.status()["live"] == OLD
 
@@ -245,8 +239,8 @@ def test_a_worker_killed_as_it_is_told_something_costs_its_own_requests_and_no_r
             name = _hear(words, word, times)["steps"][-1]["worker"]
             victim = next(w["pid"] for w in town.workers() if w["name"] == name)
             os.kill(victim, signal.SIGKILL)
-        eventually(lambda: len(_pids(town)) == 2 and victim not in _pids(town), 30)
-        town.await_serving(NEW, 60)
+        eventually(lambda: len(_pids(town)) == 2 and victim not in _pids(town))
+        town.await_serving(NEW)
     print(f"{word} {times}: {len(load.seconds)} requests, {len(load.failures)} were in work")
     assert len(load.failures) == len(load.broken) <= 4
     assert load.mixed == []

@@ -15,8 +15,8 @@ from tests.support import eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-pytestmark = pytest.mark.system
-START_SECONDS, SECONDS = 8.0, 20.0
+pytestmark = [pytest.mark.system, pytest.mark.alone]
+SECONDS, MOST_LOOKS = 10.0, 6
 MOST_WAKEUPS_A_SECOND = 2.5
 MOST_CPU_MS_A_MINUTE = 80.0
 MOST_RESIDENT_MIB = 64.0
@@ -31,20 +31,27 @@ def test_a_daemon_at_rest_hardly_wakes_starts_nothing_and_misses_nothing(build: 
     house.await_serving("dtmf-v1.0")
     assert house.process is not None
     pid = house.process.pid
-    threading.Event().wait(START_SECONDS)  # what a start brings about
-    woken, cpu, children = trees.switches(pid), trees.run_seconds(pid), trees.waited_seconds(pid)
-    threading.Event().wait(SECONDS)
-    woken, cpu = trees.switches(pid) - woken, trees.run_seconds(pid) - cpu
-    assert woken / SECONDS < MOST_WAKEUPS_A_SECOND
-    assert cpu * 1000 * 60 / SECONDS < MOST_CPU_MS_A_MINUTE
-    assert trees.waited_seconds(pid) == children  # nobody was started: an interpreter alone takes several ticks
+    seen: list[tuple[float, float, float]] = []
+
+    def rests() -> bool:
+        """Whether it was at rest for a while: what a start brings about may take longer on a slow machine."""
+        woken, cpu, children = trees.switches(pid), trees.run_seconds(pid), trees.waited_seconds(pid)
+        threading.Event().wait(SECONDS)
+        woken, cpu = (trees.switches(pid) - woken) / SECONDS, (trees.run_seconds(pid) - cpu) * 60_000 / SECONDS
+        seen.append((woken, cpu, trees.waited_seconds(pid) - children))
+        # Nothing may be started: an interpreter alone takes several ticks.
+        return woken < MOST_WAKEUPS_A_SECOND and cpu < MOST_CPU_MS_A_MINUTE and seen[-1][2] == 0
+
+    assert any(rests() for _ in range(MOST_LOOKS)), f"(wakeups a second, ms of CPU a minute, children's s): {seen}"
     assert trees.memory([pid])["rss"] < MOST_RESIDENT_MIB
-    # The next round by itself may be a minute away: none of this waits for it.
+    house.configure(models={"rescan": 3600}, disk={"check": 3600})
+    house.command("reload")
+    # The next round by itself is an hour away: none of this waits for it.
     socket = house.root / "run" / "api.sock"
     socket.unlink()
-    eventually(socket.exists, 8.0)
+    eventually(socket.exists)
     os.kill(house.workers()[0]["pid"], signal.SIGKILL)
-    eventually(lambda: len(house.history("worker-ended")) == 1, 3.0)
+    eventually(lambda: len(house.history("worker-ended")) == 1)
     house.await_serving("dtmf-v1.0")
     good_version(house.models, "dtmf-v1.1")
-    eventually(lambda: house.version("dtmf-v1.1"), 3.0)
+    eventually(lambda: house.version("dtmf-v1.1"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import House
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.system.marks import at, mark
 from tests.versions import broken_version, good_version
@@ -20,12 +20,14 @@ from tests.versions import broken_version, good_version
 pytestmark = pytest.mark.system
 
 OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
+RARELY_SECONDS = 3600
+"""No wait of a test is so long: what happens before was brought about by what was done, not by a timer."""
 Move = Callable[[House, str], None]
 
 
 @pytest.fixture(scope="module")
 def shared(build_shared: Build) -> House:
-    house = build_shared()
+    house = build_shared(models={"rescan": RARELY_SECONDS})
     good_version(house.models, OLD)
     good_version(house.models, NEW, words=True)
     house.start()
@@ -42,7 +44,7 @@ def town(shared: House) -> House:
     if not _names(shared, NEW):
         shared.link.unlink(missing_ok=True)
         shared.link.symlink_to(NEW)
-    eventually(lambda: shared.status()["live"] == NEW and shared.serves(NEW) and not shared.status()["rollout"], 20)
+    eventually(lambda: shared.status()["live"] == NEW and shared.serves(NEW) and not shared.status()["rollout"])
     return shared
 
 
@@ -55,7 +57,7 @@ def _shell(command: str) -> Move:
         elsewhere = house.root / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
         variables = {"PATH": os.environ["PATH"], "V": version, "ELSEWHERE": str(elsewhere)}
-        subprocess.run(["sh", "-ec", command], cwd=house.models, env=variables, check=True, timeout=20)
+        subprocess.run(["sh", "-ec", command], cwd=house.models, env=variables, check=True, timeout=PATIENCE_SECONDS)
 
     return move
 
@@ -73,7 +75,7 @@ def _from_another_file_system(house: House, version: str) -> None:
     made = shm / f"modelward-test-link-{os.getpid()}"
     os.symlink(version, made)
     try:
-        subprocess.run(["mv", "-T", str(made), str(house.link)], check=True, timeout=20)
+        subprocess.run(["mv", "-T", str(made), str(house.link)], check=True, timeout=PATIENCE_SECONDS)
     finally:
         made.unlink(missing_ok=True)
 
@@ -90,18 +92,11 @@ MOVES: dict[str, Move] = {
 
 
 @pytest.mark.parametrize("way", MOVES)
-def test_every_worker_serves_what_the_link_names_a_second_and_its_load_time_after_any_way_of_moving_it(
-    town: House, way: str
-) -> None:
+def test_every_worker_serves_what_the_link_names_at_once_after_any_way_of_moving_it(town: House, way: str) -> None:
     before = mark(town)
     with town.load(clients=2) as load:
-        moved = time.time()
         MOVES[way](town, OLD)
-        town.await_serving(OLD)
-    served = max(at(e) for e in before.events("serving"))
-    loads = sum(e["seconds"] for e in before.events("prepared"))
-    print(f"{way}: served by all {served - moved:.3f} s after the move; loading took {loads:.3f} s of it")
-    assert served - moved <= 1.0 + 3 * loads
+        town.await_serving(OLD)  # no look by the timer comes before the test gives up
     assert [e["version"] for e in before.history("activated")] == [OLD]
     assert before.loads() == len(town.workers())
     assert load.failures == []
@@ -257,15 +252,11 @@ def test_a_hundred_moves_in_a_second_end_at_the_last_one_without_a_queue_of_load
         last = time.time()
         town.await_serving(OLD)
     eventually(lambda: town.status()["live"] == OLD and not town.status()["rollout"])
-    served = max(at(e) for e in before.events("serving"))
-    longest = max(e["seconds"] for e in before.events("prepared"))
     loads = before.loads()
-    print(
-        f"{loads} loads in {len(town.workers())} workers for 101 moves; the last one served after {served - last:.3f} s"
-    )
+    since = [e for e in before.events("prepared") if at(e) > last]
+    print(f"{loads} loads in {len(town.workers())} workers for 101 moves, {len(since)} of them after the last one")
     assert _names(town, OLD)
-    assert served - last <= 1.0 + 6 * longest  # what was under way ends first
-    assert loads <= 40
+    assert len(since) <= 3 * len(town.workers())  # what was under way, the way back, and the last one
     assert load.failures == []
     assert load.mixed == []
     time_passes = town.status()["uptime_seconds"] + 1.5
@@ -274,7 +265,7 @@ def test_a_hundred_moves_in_a_second_end_at_the_last_one_without_a_queue_of_load
 
 
 def test_a_link_moved_back_while_its_rollout_is_under_way_is_the_last_word_and_costs_no_delay(build: Build) -> None:
-    house = build(rollout={"bake": 60, "max_latency_ratio": 1000.0})
+    house = build(rollout={"bake": RARELY_SECONDS, "max_latency_ratio": 1000.0}, models={"rescan": RARELY_SECONDS})
     good_version(house.models, NEW, words=True)
     house.start()
     house.await_serving(NEW)
@@ -283,14 +274,11 @@ def test_a_link_moved_back_while_its_rollout_is_under_way_is_the_last_word_and_c
     canary_moved = lambda: any(w["serving"] == OLD for w in house.workers())  # noqa: E731
     with house.load(clients=2) as load:
         for _ in range(4):
-            before, moved = mark(house), time.time()
             _replace(house, OLD)
-            eventually(canary_moved)  # and is watched for a minute
+            eventually(canary_moved)  # and is watched for an hour
             _replace(house, NEW)
             house.await_serving(NEW)
             assert _names(house, NEW)
-            first = at(before.events("serving")[0])
-            assert first - moved <= 1.0 + 3 * before.events("prepared")[0]["seconds"]
     assert load.failures == []
     assert load.mixed == []
     assert house.version(OLD)["state"] == "accepted"

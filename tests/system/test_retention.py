@@ -9,7 +9,7 @@ from tests.house import House
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.system
 
 NAMES = [f"dtmf-v1.{i}" for i in range(4)]
 
@@ -19,15 +19,14 @@ def town(build: Build) -> House:
     """Serves dtmf-v1.2, served dtmf-v1.3 before; dtmf-v1.0 is held; nothing is to be kept beyond what must be."""
     house = build(
         models={"keep": 0},
-        validation={"compile": "off", "timeout": 60, "golden": ""},
         disk={"min_age": 0},
     )
     for name in NAMES:
         (good_version(house.models, name) / "NOTES").write_text(name)  # the same bytes would be the same version
     house.start()
-    house.await_serving("dtmf-v1.3", 120)
+    house.await_serving("dtmf-v1.3")
     for name in NAMES:
-        house.await_state(name, "accepted", 90)
+        house.await_state(name, "accepted")
     house.command("activate", version="dtmf-v1.2")
     house.command("hold", version="dtmf-v1.0")
     house.await_serving("dtmf-v1.2")

@@ -45,7 +45,7 @@ def test_a_signal_that_comes_while_it_starts_is_heard_later_and_ends_nobody(town
             process.send_signal(number)
         return process.poll() is not None or town.answers()
 
-    eventually(hit, 20)
+    eventually(hit)
     assert process.poll() is None
     town.await_serving(VERSION)
     assert town.status()["pid"] == process.pid

@@ -12,7 +12,7 @@ from tests.support import eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 
 def validators(house: House) -> list[int]:
@@ -33,9 +33,9 @@ def test_a_validator_that_is_stopped_for_longer_than_its_time_is_no_rejection(bu
     house = build(validation={"timeout": 2, "golden": "", "compile": "off"})
     house.start()
     good_version(house.models, "dtmf-v1.0")
-    (pid,) = eventually(lambda: validators(house), 30)
+    (pid,) = eventually(lambda: validators(house))
     os.kill(pid, signal.SIGSTOP)
-    (entry,) = eventually(lambda: house.history("not-judged"), 30)
+    (entry,) = eventually(lambda: house.history("not-judged"))
     assert entry["version"] == "dtmf-v1.0"
     assert "it is stopped by a signal; it is tried again in 15 s" in entry["because"]
     assert house.version("dtmf-v1.0")["state"] == "settling"

@@ -19,7 +19,6 @@ from tests.versions import broken_version, good_version, masked_version
 REASON = why_not()
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.timeout(200),
     pytest.mark.skipif(bool(REASON), reason=REASON),
 ]
 QUICK = "[Service]\nWatchdogSec=6\nTimeoutAbortSec=1\n"
@@ -53,7 +52,7 @@ def installed(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Service:
     status, text = service.ask("/health")  # a worker answers as soon as the service counts as started
     assert (status, service.show("StatusText")["StatusText"][:21]) == (503, "nothing is served yet"), text
     service.drop(good_version(tmp_path_factory.mktemp("models"), "dtmf-v1.0"))
-    eventually(lambda: service.serves("dtmf-v1.0"), 30)
+    eventually(lambda: service.serves("dtmf-v1.0"))
     return service
 
 
@@ -100,9 +99,9 @@ def test_a_model_is_judged_under_the_sandbox_with_nothing_missing(service: Servi
     assert service.ask("/api/predict", clip())[0] == 200
     service.drop(broken_version(tmp_path, "nan_weights", "dtmf-v0.9"))
 
-    eventually(lambda: _named(service, "dtmf-v0.9").get("state") == "rejected", 30)
+    eventually(lambda: _named(service, "dtmf-v0.9").get("state") == "rejected")
     service.drop(masked_version(tmp_path, "dtmf-v0.8"))
-    eventually(lambda: _named(service, "dtmf-v0.8").get("state") == "accepted", 60)
+    eventually(lambda: _named(service, "dtmf-v0.8").get("state") == "accepted")
     assert (
         _named(service, "dtmf-v0.8")["compiled"]["form"] == "exact"
     )  # made, proved and kept without leaving the sandbox
@@ -166,7 +165,7 @@ def test_a_killed_daemon_comes_back_to_the_same_workers_and_no_request_fails(ser
     main, workers = service.main_pid, service.worker_pids()
     with service.load() as load:
         service.signal(signal.SIGKILL)
-        eventually(lambda: service.main_pid not in (0, main) and service.state == "active", 30)
+        eventually(lambda: service.main_pid not in (0, main) and service.state == "active")
         eventually(lambda: service.serves("dtmf-v1.0"))
     assert load.failures == []
     assert service.worker_pids() == workers
@@ -176,7 +175,7 @@ def test_a_hung_daemon_is_replaced_by_the_watchdog_while_workers_serve(service: 
     main, workers = service.main_pid, service.worker_pids()
     with service.load(clients=1) as load:
         service.signal(signal.SIGSTOP)
-        eventually(lambda: service.main_pid not in (0, main) and service.state == "active", 40)
+        eventually(lambda: service.main_pid not in (0, main) and service.state == "active")
         eventually(lambda: service.serves("dtmf-v1.0"))
     assert load.failures == []
     assert service.worker_pids() == workers
@@ -189,10 +188,10 @@ def test_a_crash_loop_never_ends_for_good_and_workers_serve_meanwhile(service: S
         service.signal(signal.SIGKILL)
         # by default systemd gives up at the fifth start within ten seconds
         began = time.monotonic()
-        eventually(lambda: time.monotonic() - began > 20 and service.restarts > restarts + 5, 60)
+        eventually(lambda: time.monotonic() - began > 20 and service.restarts > restarts + 5)
         assert service.state != "failed"
         service.configure()
-        eventually(lambda: service.state == "active", 40)
+        eventually(lambda: service.state == "active")
         eventually(lambda: service.serves("dtmf-v1.0"))
     assert load.failures == []
     assert service.worker_pids() == workers
@@ -207,7 +206,7 @@ def test_an_upgrade_replaces_the_workers_one_at_a_time_and_no_request_fails(serv
         assert service.api.get("/v1/status").data["version"][:3] != "99."  # it still is what it was when it started
         service.box.run(["systemctl", "restart", "modelward"])
         assert service.main_pid != main
-        eventually(lambda: not workers & service.worker_pids() and service.serves("dtmf-v1.0"), 30)
+        eventually(lambda: not workers & service.worker_pids() and service.serves("dtmf-v1.0"))
     assert load.failures == []
     assert service.api.get("/v1/status").data["version"].startswith("99.")
     assert _one_at_a_time(service, workers)
@@ -241,7 +240,7 @@ def test_a_second_model_runs_beside_the_first(service: Service, tmp_path: Path) 
 
 
 def test_stop_ends_everything_and_the_next_connection_starts_nothing(service: Service) -> None:
-    service.box.run(["systemctl", "stop", "modelward"], seconds=20)
+    service.box.run(["systemctl", "stop", "modelward"])
     assert service.pids() == set()
     eventually(lambda: Service(service.box, "modelward.socket").state == "inactive")
     assert service.ask("/health")[0] == 0
@@ -250,7 +249,7 @@ def test_stop_ends_everything_and_the_next_connection_starts_nothing(service: Se
 
 def test_a_stop_that_meets_a_dead_daemon_ends_its_workers_too(service: Service) -> None:
     service.signal(signal.SIGKILL)
-    service.box.run(["systemctl", "stop", "modelward"], seconds=20)
+    service.box.run(["systemctl", "stop", "modelward"])
     assert service.pids() == set()
     assert service.state in ("inactive", "failed")
     eventually(lambda: Service(service.box, "modelward.socket").state == "inactive")
@@ -264,4 +263,4 @@ def test_uninstall_takes_the_units_away_and_leaves_the_data(service: Service) ->
     assert service.box.path("/etc/modelward/modelward.toml").exists()
     assert "removed" not in service.box.run(["modelward", "uninstall"])
     service.box.run(["modelward", "install", "--now"])
-    eventually(lambda: service.serves("dtmf-v1.0"), 30)
+    eventually(lambda: service.serves("dtmf-v1.0"))

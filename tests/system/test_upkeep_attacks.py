@@ -86,7 +86,7 @@ def test_the_same_attack_makes_a_cleaner_that_goes_by_paths_remove_files_outside
             refill(tmp_path, pairs)
             return names(victim) != before
 
-        eventually(lost_something, seconds=60)
+        eventually(lost_something)
 
 
 def test_no_unit_outside_goes_while_directories_are_exchanged_with_links(tmp_path: Path) -> None:

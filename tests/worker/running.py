@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import msgspec
 from tests.fakes.daemon import FakeDaemon
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import MODEL, good_version
 
 from modelward.worker import protocol as p
@@ -100,7 +100,7 @@ class Worker:
 
     def client(self, **options: Any) -> httpx.Client:
         """A client with connections of its own."""
-        client = httpx.Client(base_url=self.url, timeout=30, **options)
+        client = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, **options)
         self.clients.append(client)
         return client
 
@@ -108,7 +108,7 @@ class Worker:
         """A clip sent as a form."""
         return client.post("/api/predict", files={"audio": ("clip.wav", clip, "audio/wav")}, data=fields)
 
-    def end(self, how: int = signal.SIGTERM, seconds: float = 15.0) -> int:
+    def end(self, how: int = signal.SIGTERM, seconds: float = PATIENCE_SECONDS) -> int:
         """Signals it and returns its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)
@@ -162,14 +162,14 @@ def worker(
     running = Worker(process, f"http://127.0.0.1:{port}", logs, errors, daemon, runtime, listener, told)
     try:
         if wait:
-            eventually(lambda: _up(running, artifact is not None), 30)
+            eventually(lambda: _up(running, artifact is not None))
         yield running
     finally:
         for client in running.clients:
             client.close()
         if process.poll() is None:
             process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_SECONDS)
         if own_daemon:
             with suppress(OSError):
                 daemon.close()
@@ -222,7 +222,7 @@ class Load:
         """Ends the clients; returns when their last answers came."""
         self._over.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(PATIENCE_SECONDS)
 
     def more(self, count: int, seconds: float = 30.0) -> None:
         """Returns when `count` further answers came."""

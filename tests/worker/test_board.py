@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.running import ROOT
 
 from modelward.worker.board import DATAGRAMS, Board
@@ -102,7 +102,7 @@ def test_a_killed_workers_slot_place_and_number_are_free_at_once(path: Path) -> 
             assert a.take(()) is not None and not a.has_free(range(2)) and a.line() == [number]
             assert a.take([0, 1]) is None
             child.send_signal(signal.SIGKILL)
-            child.wait(10)
+            child.wait(PATIENCE_SECONDS)
             eventually(lambda: a.line() == [])
         with boards(path, 1) as (successor,):
             assert successor.number == number  # in spite of the socket that was left lying

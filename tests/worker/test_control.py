@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from tests.fakes.daemon import FakeDaemon
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.running import Load, Worker, clip, copy_artifact, digits, words, worker
 
 from modelward.daemon.workers.staffing import Limits
@@ -94,7 +94,7 @@ def test_a_request_that_comes_before_the_first_version_waits_for_it_or_for_the_w
         eventually(lambda: [c for c in taken.net_connections(kind="tcp") if c.status == psutil.CONN_ESTABLISHED])
         assert not asked.done()
         daemon.say(p.Welcome("dtmf-v1.0", str(digits()), 0.2) if known else p.Welcome("", "", 0.2))
-        answer = asked.result(20)
+        answer = asked.result(PATIENCE_SECONDS)
     assert answer.status_code == (200 if known else 503)
 
 
@@ -111,7 +111,7 @@ def test_whoever_waits_for_the_daemons_decision_is_answered_when_the_worker_leav
         with connection:  # and it never decides
             assert connection.recv(4096).startswith(b"POST /v1/rescan")
             assert running.end() == 0
-            answer = asked.result(10)
+            answer = asked.result(PATIENCE_SECONDS)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "draining")
         assert running.lines("error.log") == [
             line for line in running.lines("error.log") if line["event"].startswith("cannot wait for all requests")
@@ -168,7 +168,7 @@ def test_who_still_sends_a_clip_while_the_version_is_unloaded_waits_like_the_oth
 
     def body() -> Iterator[bytes]:
         yield sound[:1000]
-        rest.wait(20)
+        rest.wait(PATIENCE_SECONDS)
         yield sound[1000:]
 
     with ThreadPoolExecutor(1) as pool:
@@ -273,7 +273,7 @@ def test_reopens_its_logs_when_told(running: Worker) -> None:
 
 def test_drains_and_ends_when_told(running: Worker) -> None:
     running.daemon.say(p.Drain())
-    assert running.process.wait(10) == 0
+    assert running.process.wait(PATIENCE_SECONDS) == 0
     assert running.daemon.wait_for(p.Drained)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.desk import running_panel
+from tests.support import PATIENCE_SECONDS
 from tests.worker.http.serving import raw, serving, wav
 
 from modelward.worker.framing import fault_in
@@ -56,7 +57,7 @@ def _asked(port: int, head: bytes, body: bytes) -> tuple[list[bytes], bytes]:
 
     "100 Continue" proves that the head was read.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(head)
         answer = connection.recv(65536)
         assert answer == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -124,7 +125,10 @@ def test_nothing_after_the_last_request_of_a_connection_is_answered(tmp_path: Pa
     [b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "],
 )
 def test_a_field_without_end_is_refused_before_it_is_held(tmp_path: Path, before: bytes) -> None:
-    with serving(tmp_path) as served, socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+    with (
+        serving(tmp_path) as served,
+        socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_SECONDS) as connection,
+    ):
         connection.sendall(before)
         sent = 0
         try:

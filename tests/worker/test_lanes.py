@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.worker.lanes import Lanes
 
@@ -21,7 +21,7 @@ def test_there_are_as_many_threads_as_jobs_at_a_time_and_no_more() -> None:
             await lanes.start(lambda: None, lambda: overs.append(1))
         assert threads("few") == 1 and len(overs) == 100
         together = threading.Barrier(3)
-        await asyncio.gather(*(lanes.start(lambda: together.wait(10), lambda: None) for _ in range(3)))
+        await asyncio.gather(*(lanes.start(lambda: together.wait(PATIENCE_SECONDS), lambda: None) for _ in range(3)))
         assert threads("few") == 3
         await asyncio.gather(*(lanes.start(lambda: None, lambda: None) for _ in range(3)))
         assert threads("few") == 3
@@ -43,7 +43,7 @@ def test_gives_the_result_or_what_was_raised() -> None:
 def test_that_a_job_ended_is_said_when_nobody_waits_for_it_any_more() -> None:
     async def play() -> None:
         lanes, go, overs = Lanes("left"), threading.Event(), list[int]()
-        answer = lanes.start(lambda: go.wait(10), lambda: overs.append(1))
+        answer = lanes.start(lambda: go.wait(PATIENCE_SECONDS), lambda: overs.append(1))
         answer.cancel()
         await asyncio.sleep(0)
         assert overs == [], "it still runs"
@@ -74,7 +74,7 @@ def test_without_any_thread_to_be_had_it_says_so_and_nothing_is_left_waiting(no_
 def test_with_too_few_threads_the_jobs_follow_one_another() -> None:
     async def play() -> None:
         lanes, go = Lanes("one"), threading.Event()
-        first = lanes.start(lambda: go.wait(10), lambda: None)
+        first = lanes.start(lambda: go.wait(PATIENCE_SECONDS), lambda: None)
         before = threading.stack_size(1 << 46)
         second = lanes.start(lambda: 2, lambda: None)
         threading.stack_size(before)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
 PRELUDE = "import os, resource, sys\nfrom modelward.worker.limits import Limits, apply_limits, return_freed_memory\n"
 
@@ -17,7 +19,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", PRELUDE + script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports"), "OPENBLAS_NUM_THREADS": "1"},
     )
 

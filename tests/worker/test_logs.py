@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import PATIENCE_SECONDS
 from tests.worker.running import ROOT
 
 from modelward.worker.logs import LINE_BYTES, LogFile, Logs, line_of
@@ -45,7 +46,7 @@ def python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
 def test_lines_of_several_processes_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     children = [python(WRITE_MANY, str(path), mark) for mark in "abcd"]
-    assert [child.wait(60) for child in children] == [0] * 4
+    assert [child.wait(PATIENCE_SECONDS) for child in children] == [0] * 4
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(lines) == 1600
     for mark in "abcd":
@@ -54,7 +55,7 @@ def test_lines_of_several_processes_are_whole(tmp_path: Path) -> None:
 
 def test_a_full_disk_drops_lines_and_says_how_many(tmp_path: Path) -> None:
     path = tmp_path / "modelward.log"
-    assert python(FILL_THE_DISK, str(path)).wait(30) == 0
+    assert python(FILL_THE_DISK, str(path)).wait(PATIENCE_SECONDS) == 0
     before, torn, note, after = path.read_text().splitlines()
     assert json.loads(before) == {"n": "before"}
     assert torn.startswith('{"n":0')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.worker.lone import Lone
 
@@ -14,7 +14,7 @@ def test_it_is_opened_when_first_wanted_and_the_usual_one_answers_until_it_is_th
 
     def open_warm() -> str:
         opened.append(1)
-        assert may.wait(10)
+        assert may.wait(PATIENCE_SECONDS)
         return "the model"
 
     lone = Lone(4, open_warm, lambda text: None)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import support
 from tests.support import soon
 
 from modelward.worker.board import Board
@@ -74,7 +75,7 @@ async def workers(
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, support.PATIENCE_SECONDS))
 
 
 STEPS = st.lists(st.tuples(st.sampled_from(["ask", "ask", "end", "cancel"]), st.integers(0, 99)), max_size=40)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.admin import FakeAdmin
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.cli import client as client_module
 from modelward.daemon.cli.client import Client, parse_events, segment
@@ -85,7 +86,7 @@ def test_gives_up_on_a_daemon_that_takes_too_long(admin: FakeAdmin) -> None:
     released = threading.Event()
 
     def slow(asked: object) -> tuple[int, object]:
-        released.wait(30)
+        released.wait(PATIENCE_SECONDS)
         return 200, {}
 
     admin.replies["POST /v1/rollback"] = slow

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.cli.client import Client
 
 from .conftest import Call
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.system
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def processes_that_name(text: str) -> list[str]:
 
 def test_answers_once_and_cleans_up_when_it_is_only_checked(tmp_path: Path) -> None:
     with demo("--check", tmp=tmp_path / "t") as process:
-        out, err = process.communicate(timeout=250)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert out.splitlines()[-1] == "5551234"
     assert list((tmp_path / "t").iterdir()) == []
@@ -71,12 +71,12 @@ def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(tmp_path: 
         socket_path, clip = str(root / "run" / "api.sock"), str(root / "clips" / "5551234.wav")
         copies = [shlex.split(line) for line in lines if line.startswith("cp -r")]
 
-        subprocess.run(copies[0], check=True, timeout=60)
-        eventually(lambda: Client(socket_path).get("/v1/status").data["live"] == "dtmf-v1.1", 60)
-        eventually(lambda: call("transcribe", "--url", url, clip).out == "five five five one two three four\n", 60)
+        subprocess.run(copies[0], check=True, timeout=PATIENCE_SECONDS)
+        eventually(lambda: Client(socket_path).get("/v1/status").data["live"] == "dtmf-v1.1")
+        eventually(lambda: call("transcribe", "--url", url, clip).out == "five five five one two three four\n")
 
-        subprocess.run(copies[1], check=True, timeout=60)
-        eventually(lambda: "rejected" in call("versions", "--socket", socket_path).out, 60)
+        subprocess.run(copies[1], check=True, timeout=PATIENCE_SECONDS)
+        eventually(lambda: "rejected" in call("versions", "--socket", socket_path).out)
 
         back = call("rollback", "--socket", socket_path)
         assert (back.status, back.out) == (0, "serving dtmf-v1.0\n")
@@ -84,7 +84,7 @@ def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(tmp_path: 
         assert "rolled back from dtmf-v1.1" in call("history", "--socket", socket_path).out
 
         process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=100)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert root.is_dir()
     assert processes_that_name(str(tmp_path)) == []
@@ -95,7 +95,7 @@ def test_an_interrupt_while_it_builds_ends_it_too(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert any("building" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert list((tmp_path / "t").iterdir()) == []
     assert processes_that_name(str(tmp_path)) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.admin import FakeAdmin
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.cli import VERBS
 
@@ -106,7 +106,9 @@ def test_a_client_command_imports_nothing_heavy(tmp_path: Path, verb: str) -> No
         f"main({[verb, *arguments]!r})\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -125,7 +127,7 @@ def test_a_reader_that_has_enough_causes_no_complaint(admin: FakeAdmin) -> None:
         os.close(writing)
         os.read(reading, 10)
         os.close(reading)
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (130, b"")
 
 
@@ -136,7 +138,7 @@ def test_an_interrupt_ends_quietly(admin: FakeAdmin) -> None:
     with start("status", "--watch", "--socket", str(admin.socket_path)) as process:
         eventually(lambda: len(admin.asked) >= 3)
         process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (130, b"")
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import broken_version, demo, good_version
 
 from .conftest import Call
@@ -85,6 +85,6 @@ def test_an_interrupted_judgement_leaves_nothing(tmp_path: Path, scratch: Path, 
         eventually(lambda: any(scratch.iterdir()))
         process.stdout.readline()
         process.send_signal(number)
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (130, b"")
     assert list(scratch.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.admin import Asked, FakeAdmin
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from .conftest import Call
 
@@ -192,7 +192,7 @@ def test_shows_each_step_of_a_rollout_once_while_it_waits(ask: Call, admin: Fake
         return 200, {**STATUS, "rollout": {"version": "v2", "state": looks[-1], "because": "", "workers": []}}
 
     def activate(_asked: Asked) -> tuple[int, Any]:
-        done.wait(30)
+        done.wait(PATIENCE_SECONDS)
         return 200, {"success": True, "message": "v2 is live"}
 
     admin.replies["GET /v1/status"] = status

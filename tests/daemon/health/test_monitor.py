@@ -7,14 +7,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from time import monotonic
 
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon.health.measuring import collect
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.figures import FIGURES
@@ -132,8 +131,7 @@ def test_processes_that_vanish_while_they_are_read_are_left_out() -> None:
     assert "w1" in read_machine({"w1": child.pid}).processes
     killer = threading.Timer(0.05, child.kill)
     killer.start()
-    until = monotonic() + 0.3
-    while monotonic() < until:
+    while child.poll() is None:
         read_machine({"w1": child.pid, "w2": 2**22 - 3})
     killer.join()
     child.communicate()
@@ -149,7 +147,7 @@ def test_a_mount_that_never_answers_holds_up_nothing_and_costs_one_thread(tmp_pa
 
     def stuck(mount: str) -> os.statvfs_result:
         calls.append(mount)
-        release.wait(30)
+        release.wait(PATIENCE_SECONDS)
         return os.statvfs("/")
 
     (tmp_path / "self").mkdir()
@@ -158,11 +156,9 @@ def test_a_mount_that_never_answers_holds_up_nothing_and_costs_one_thread(tmp_pa
     mounts = Mounts(clock, stuck, tmp_path)
     try:
         for look in range(20):
-            began = monotonic()
             clock.now += 1.0 if look else 0.0
             (mount,) = mounts.look([Path("/tmp/a"), Path("/tmp/b")])
             assert mount.space is None
-            assert monotonic() - began < 1.5
             assert mounts.threads == 1
         assert len(calls) == 1
         assert mount.stuck
@@ -183,7 +179,7 @@ def test_the_other_figures_come_in_time_while_a_mount_is_stuck(tmp_path: Path) -
 
     def statvfs(mount: str) -> os.statvfs_result:
         if mount == "/mnt/far away":
-            release.wait(30)
+            release.wait(PATIENCE_SECONDS)
         return os.statvfs("/")
 
     clock = HandClock()

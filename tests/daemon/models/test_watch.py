@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.models import link
 from modelward.daemon.models.scan import look
@@ -227,7 +227,7 @@ watch.stop()
 """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / ".imports")}
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     if "unshare" in done.stderr:
         pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
     first, second, state, healed = done.stdout.splitlines()
@@ -260,7 +260,7 @@ watch.stop()
 """
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / ".imports")}
     command = ["unshare", "--mount", sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no mounts here: {done.stderr.strip()}")
     assert done.stdout.splitlines() == ["True", "True () there is no link", "True", "True", "True"], done.stderr

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.fakes.desk import RunningPanel, running_panel
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.panel.links import LINK_SECONDS, MAX_LINKS, Links
 from modelward.daemon.panel.peers import OVERFLOW, owners
@@ -46,7 +47,7 @@ def ask_as(uid: int, panel: RunningPanel, method: str, path: str, **headers: str
     request = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body])
     done = subprocess.run(
         [sys.executable, "-c", _ASK, str(uid), str(panel.port), request],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True,
     )  # fmt: skip
     return int(done.stdout)
 
@@ -84,7 +85,7 @@ for _ in range(50):
     client.sendall({request!r})
     client.close()
 """
-    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", code], timeout=PATIENCE_SECONDS, check=True)
     assert panel.ask("GET", "/v1/status").status == 200
     assert panel.desk.wishes == []
 
@@ -93,7 +94,7 @@ for _ in range(50):
 def test_what_an_operators_proxy_passes_on_needs_a_token(panel: RunningPanel, header: str) -> None:
     assert panel.ask("GET", "/v1/status").status == 200
     assert panel.ask("GET", "/v1/status", **{header: "10.1.2.3"}).status == 401
-    connection = http.client.HTTPConnection("127.0.0.1", panel.port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", panel.port, timeout=PATIENCE_SECONDS)
     with contextlib.closing(connection):
         for path, headers, status in (("/health", {header: "10.1.2.3"}, 200), ("/v1/status", {}, 401)):
             connection.request("GET", path, headers=headers)  # nor does what follows on the same connection
@@ -108,7 +109,7 @@ def test_what_follows_an_upgrade_on_a_connection_is_not_taken_up(panel: RunningP
         b"POST /login HTTP/1.1\r\nHost: localhost\r\nX-Modelward: 1\r\nConnection: Upgrade\r\nUpgrade: any\r\n"
         b"Content-Length: %d\r\n\r\n" % len(hidden)
     )
-    with socket.create_connection(("127.0.0.1", panel.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", panel.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(outer)
         with contextlib.suppress(OSError):
             client.sendall(hidden)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
 from tests.faults import READING, Faults, dies_in_a_child
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.upkeep import collapse as collapsing
 from modelward.daemon.upkeep import marks
@@ -147,7 +148,7 @@ def test_a_writer_without_append_is_refused_for_it_would_leave_a_hole(logs: Path
             do(logs)
     finally:
         child.stdin.close()
-        child.wait(10)
+        child.wait(PATIENCE_SECONDS)
         child.stdout.close()
     assert do(logs).archived_bytes > 0
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon import processes
 from modelward.daemon.clock import SystemClock
@@ -265,7 +266,7 @@ def test_while_an_archive_is_compressed_logs_are_rotated_and_shown_and_the_disk_
 
     def held(fd: int, count: int) -> bytes:
         read.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE_SECONDS)
         return os.read(fd, count)
 
     upkeep = Upkeep(lambda: house.config, house.clock, files=Files(read=held))
@@ -288,7 +289,7 @@ def test_while_an_archive_is_compressed_logs_are_rotated_and_shown_and_the_disk_
         assert await packing == []
         await upkeep.pack(reopened=True)
 
-    asyncio.run(asyncio.wait_for(work(), 120))
+    asyncio.run(asyncio.wait_for(work(), PATIENCE_SECONDS))
     upkeep.close()
     assert len(list(logs.glob("access.log.*.gz"))) == len(list(logs.glob("error.log.*.gz"))) == 1
 
@@ -300,5 +301,5 @@ def test_a_round_of_compressing_that_is_asked_for_meanwhile_follows(house: House
             await house.upkeep.aside(house.upkeep.rotate)
             await asyncio.gather(*(house.upkeep.pack(reopened=True) for _ in range(5)))
 
-    asyncio.run(asyncio.wait_for(work(), 120))
+    asyncio.run(asyncio.wait_for(work(), PATIENCE_SECONDS))
     assert len(list((house.base / "logs").glob("*.gz"))) == 2

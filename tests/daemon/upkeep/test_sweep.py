@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.daemon.upkeep.sweeping import DAY, LATER, listed, make, names, of, orders, run, spared
 from tests.faults import READING, Faults
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.upkeep import because
 from modelward.daemon.upkeep.files import Files
@@ -137,7 +138,7 @@ def test_a_file_that_is_read_written_mapped_locked_leased_or_growing_is_kept(roo
         assert spared(outcome, because.IN_USE) == 1
     finally:
         holder.stdin.close()
-        holder.wait(10)
+        holder.wait(PATIENCE_SECONDS)
         holder.stdout.close()
     assert run(orders(root)).removed_files == 1
 
@@ -161,7 +162,7 @@ def test_where_leases_cannot_be_had_locks_and_proc_decide(root: Path) -> None:
         outcome = run(orders(root), files=no_leases.files)
     finally:
         holder.kill()
-        holder.wait(10)
+        holder.wait(PATIENCE_SECONDS)
     assert spared(outcome, because.IN_USE) == 1
     hidden = spared(outcome, because.UNPROVEN)  # a process that /proc hides from us might hold it
     assert names(root) == (["free", "used"] if hidden else ["used"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.workers.channel import Channel, Credentials, Line
 from modelward.worker import protocol as p
@@ -99,7 +99,7 @@ def run(
                 os.close(fd)
         assert not path.exists()
 
-    asyncio.run(asyncio.wait_for(whole(), 60))
+    asyncio.run(asyncio.wait_for(whole(), PATIENCE_SECONDS))
 
 
 async def join(ears: Ears, path: Path) -> Peer:

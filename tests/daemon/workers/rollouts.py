@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tests.daemon.workers.room import Room
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.workers.conduct import Rollout
 from modelward.daemon.workers.rollout import Policy
 
-QUICK = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=20)
-BAKED = Policy(canary=1, bake_seconds=0.6, reload_timeout_seconds=20)
-LONG = Policy(canary=1, bake_seconds=30, reload_timeout_seconds=20)
+QUICK = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=PATIENCE_SECONDS)
+BAKED = Policy(canary=1, bake_seconds=0.6, reload_timeout_seconds=PATIENCE_SECONDS)
+LONG = Policy(canary=1, bake_seconds=3600, reload_timeout_seconds=PATIENCE_SECONDS)
 IMPATIENT = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=0.5)
 V1, V2 = "v1", "v2"
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 60))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(work(), PATIENCE_SECONDS))  # type: ignore[arg-type]
 
 
 def steps(rollout: Rollout) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.children import program
 from tests.daemon.workers.room import Room
 from tests.fakes.clock import FakeClock
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.workers.staffing import Limits
 from modelward.worker.protocol import WorkerSettings
@@ -45,4 +45,4 @@ def run(path: Path, code: str, work: Callable[[Shop], Awaitable[None]]) -> None:
                 hand.child.kill_group()
             await shop.pool.close(0.0)
 
-    asyncio.run(asyncio.wait_for(whole(), 60))
+    asyncio.run(asyncio.wait_for(whole(), PATIENCE_SECONDS))

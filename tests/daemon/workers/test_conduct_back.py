@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.daemon.workers.rollouts import LONG, QUICK, V1, V2, canary, run, steps, under_way
 from tests.daemon.workers.room import room, target
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.errors import ModelwardError
 from modelward.daemon.workers.conduct import Rollout
@@ -35,7 +35,7 @@ def test_called_off_it_goes_back_until_the_link_moved_and_is_nobodys_fault(
 ) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1) as it:
-            policy = LONG if before_the_link else Policy(canary=0, bake_seconds=30)
+            policy = LONG if before_the_link else Policy(canary=0, bake_seconds=3600)
             going = under_way(it, it.rollout(V2), policy)
             if before_the_link:
                 await canary(it)
@@ -43,7 +43,7 @@ def test_called_off_it_goes_back_until_the_link_moved_and_is_nobodys_fault(
                 await soon(lambda: it.links)
             it.conductor.cancel("v3 is wanted now")
             it.conductor.cancel("and v4 too")
-            rollout = await asyncio.wait_for(going, 10)
+            rollout = await asyncio.wait_for(going, PATIENCE_SECONDS)
             assert not rollout.blame
             assert rollout.succeeded is not before_the_link
             version = V1 if before_the_link else V2
@@ -101,7 +101,7 @@ def test_a_link_that_can_not_be_moved_brings_all_back_and_blames_nobody(tmp_path
 def test_after_the_link_moved_a_crash_puts_everything_back_as_far_as_can_be(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1) as it:
-            going = under_way(it, it.rollout(V2), Policy(canary=0, bake_seconds=30))
+            going = under_way(it, it.rollout(V2), Policy(canary=0, bake_seconds=3600))
             await soon(lambda: it.links)
             os.kill(it.pid("w2"), signal.SIGSEGV)
             rollout = await going
@@ -120,7 +120,7 @@ def test_a_link_that_can_not_be_put_back_is_said(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve=V1) as it:
             it.before_link = only_forward
-            going = under_way(it, it.rollout(V2), Policy(canary=0, bake_seconds=30))
+            going = under_way(it, it.rollout(V2), Policy(canary=0, bake_seconds=3600))
             await soon(lambda: it.links)
             os.kill(it.pid("w1"), signal.SIGSEGV)
             rollout = await going
@@ -153,7 +153,9 @@ def test_unloading_first_the_workers_take_turns_and_all_come_back_when_one_refus
         scripts: dict[str, dict[str, object]] = {"w2": {V2: "refuse"}} if refused else {}
         async with room(tmp_path, wanted=3, serve=V1, scripts=scripts) as it:
             it.way = Way.UNLOAD_FIRST, "tight"
-            going = under_way(it, it.rollout(V2), Policy(canary=3, bake_seconds=0.1, reload_timeout_seconds=20))
+            going = under_way(
+                it, it.rollout(V2), Policy(canary=3, bake_seconds=0.1, reload_timeout_seconds=PATIENCE_SECONDS)
+            )
             fewest = 3
             while not going.done():
                 fewest = min(fewest, len(it.crew.serving()))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.workers.room import room, target, welcome
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.processes import identity
 from modelward.daemon.workers.crew import MAX_GONE, Welcome
@@ -25,7 +25,7 @@ from modelward.worker.protocol import WorkerSettings
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 60))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(work(), PATIENCE_SECONDS))  # type: ignore[arg-type]
 
 
 class Attached:
@@ -374,6 +374,6 @@ def test_waiting_for_a_change_ends_with_the_change_or_in_time(tmp_path: Path) ->
             waiting = asyncio.ensure_future(it.crew.changed(60))
             await asyncio.sleep(0)
             Attached(it.socket)
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, PATIENCE_SECONDS)
 
     run(work)

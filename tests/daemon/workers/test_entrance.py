@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.workers.entrance import Entrance
 from modelward.daemon.workers.listening import CannotListen, bind
@@ -20,7 +21,7 @@ def at(held: socket.socket) -> str:
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 20))
+    asyncio.run(asyncio.wait_for(test(), PATIENCE_SECONDS))
 
 
 def test_an_address_that_a_lost_worker_holds_is_had_once_that_was_ended() -> None:

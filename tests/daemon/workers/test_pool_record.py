@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.children import HANG, IGNORES_SIGTERM, program
 from tests.daemon.workers.shop import Shop, run
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.processes import identity
@@ -29,7 +29,7 @@ def test_closing_lets_them_leave_and_kills_who_does_not(tmp_path: Path) -> None:
         shop.code = HANG
         shop.pool.wanted = 3
         shop.pool.step()
-        await asyncio.wait_for(shop.pool.close(0.3), 10)
+        await asyncio.wait_for(shop.pool.close(0.3), PATIENCE_SECONDS)
         assert shop.names() == []
         assert {e.name: e.status for e in shop.ended}["w1"] == -signal.SIGKILL
         assert all(e.retired for e in shop.ended)
@@ -44,7 +44,7 @@ def test_closing_while_they_die_by_themselves_ends_too(tmp_path: Path) -> None:
         shop.pool.step()
         for hand in shop.pool.hands():
             os.kill(hand.child.pid, signal.SIGKILL)
-        await asyncio.wait_for(shop.pool.close(5.0), 5)
+        await asyncio.wait_for(shop.pool.close(3600.0), PATIENCE_SECONDS)
         assert shop.names() == []
 
     run(tmp_path, HANG, work)
@@ -81,7 +81,7 @@ def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_p
         await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pids[1], 0))
 
     pids = asyncio.run(left_behind(tmp_path))
-    asyncio.run(asyncio.wait_for(second(pids), 30))
+    asyncio.run(asyncio.wait_for(second(pids), PATIENCE_SECONDS))
 
 
 def test_a_returning_daemon_may_end_those_who_did_not_come_back_and_no_others(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_returning_daemon_may_end_those_who_did_not_come_back_and_no_others(tm
         await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pids[0], 0))
 
     pids = asyncio.run(left_behind(tmp_path))
-    asyncio.run(asyncio.wait_for(second(pids), 30))
+    asyncio.run(asyncio.wait_for(second(pids), PATIENCE_SECONDS))
 
 
 def test_a_number_that_is_somebody_elses_now_is_neither_taken_nor_touched(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_daemon_that_fails_while_starting_leaves_former_workers_alone(tmp_path
     try:
         asyncio.run(second())
         assert identity(pid)
-        asyncio.run(asyncio.wait_for(third(pid), 20))
+        asyncio.run(asyncio.wait_for(third(pid), PATIENCE_SECONDS))
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -202,7 +202,7 @@ def test_a_worker_of_ours_is_started_with_its_settings_and_the_listening_socket(
         ends: list[int | None] = []
         pool.wanted = 1
         pool.step()
-        await soon(lambda: ends, 30)
+        await soon(lambda: ends)
         assert ends == [3], "descriptor 99 is no listening socket: it can never boot"
 
     asyncio.run(work())

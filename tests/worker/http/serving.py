@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.answers import Answers
 from modelward.worker.connection import Limits
@@ -136,7 +137,7 @@ class Served:
         return self.models[version]
 
     def wait(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE_SECONDS)
 
     def call(self, function: Callable[[], Any]) -> Any:
         async def run() -> Any:
@@ -150,7 +151,7 @@ def serving(directory: Path, version: str = "v1", limits: Limits | None = None, 
     """The service with `version` loaded ("" for none)."""
     served = Served(directory, limits or Limits(), **settings)
     served.thread.start()
-    served.ready.wait(10)
+    served.ready.wait(PATIENCE_SECONDS)
     if version:
         served.swap(version)
     try:
@@ -159,7 +160,7 @@ def serving(directory: Path, version: str = "v1", limits: Limits | None = None, 
         for model in served.models.values():
             model.go.set()
         served.loop.call_soon_threadsafe(served.over.set)
-        served.thread.join(10)
+        served.thread.join(PATIENCE_SECONDS)
         served.listener.close()
 
 
@@ -193,7 +194,7 @@ class Asking(threading.Thread):
             self._error = e
 
     def answer(self) -> Any:
-        self.join(30)
+        self.join(PATIENCE_SECONDS)
         if self._error is not None:
             raise self._error
         return self._answer

@@ -16,6 +16,7 @@ import onnx
 import pytest
 import tritonclient.http as triton
 from onnx import TensorProto, helper
+from tests.support import PATIENCE_SECONDS
 from tests.versions import tensor_version
 from tests.worker.http.serving import serving
 from tests.worker.running import Worker, digits, sealed, worker
@@ -194,7 +195,7 @@ def test_inputs_the_model_chokes_on_are_the_clients_mistake(tmp_path: Path) -> N
 
 
 def ask(running: Worker, body: bytes, path: str = "/v2/models/adder/infer", **headers: str) -> httpx.Response:
-    return httpx.post(running.url + path, content=body, headers=headers, timeout=30)
+    return httpx.post(running.url + path, content=body, headers=headers, timeout=PATIENCE_SECONDS)
 
 
 GOOD = json.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}).encode()

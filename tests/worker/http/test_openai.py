@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import Asking, Served, serving, wav
 from tests.worker.running import Worker, clip, words, worker
 
@@ -177,7 +177,9 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 def stream(served: Served, seconds: float, **options: Any) -> httpx.Response:
     url = served.url + "/v1/audio/transcriptions"
-    return httpx.post(url, files={"file": ("a.wav", wav(seconds))}, data={"stream": "true"}, timeout=20, **options)
+    return httpx.post(
+        url, files={"file": ("a.wav", wav(seconds))}, data={"stream": "true"}, timeout=PATIENCE_SECONDS, **options
+    )
 
 
 def test_bad_audio_in_a_stream_has_a_status_of_its_own(tmp_path: Path) -> None:

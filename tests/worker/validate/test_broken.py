@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support import PATIENCE_SECONDS
 from tests.versions import BROKEN, broken_version, good_version, slow_down
 from tests.worker.validate.judging import judge
 
@@ -30,7 +31,7 @@ def test_refuses_a_broken_version_with_its_own_reason_and_leaves_nothing(name: s
     if broken.not_as_root and os.geteuid() == 0:
         pytest.skip("root can read everything")
     version = broken_version(tmp_path / "models", name)
-    outcome = judge(version, tmp_path / "cache", timeout_seconds=4.0 if broken.caught == "time" else 30.0)
+    outcome = judge(version, tmp_path / "cache", timeout_seconds=4.0 if broken.caught == "time" else PATIENCE_SECONDS)
     assert not outcome.verdict.accepted
     assert outcome.failed in GATES[broken.caught], outcome
     said = outcome.verdict.because.lower()

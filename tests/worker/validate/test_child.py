@@ -14,6 +14,7 @@ import msgspec
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.support import PATIENCE_SECONDS
 from tests.versions import (
     external_version,
     good_version,
@@ -204,5 +205,5 @@ def test_needs_no_environment_and_no_open_descriptor_of_its_parent(tmp_path: Pat
     assert child.stdin is not None
     with os.fdopen(read_end, "rb") as pipe:
         assert pipe.read() == b""  # its end comes although the child has not been given its candidate
-    out, _ = child.communicate(wish, timeout=60)
+    out, _ = child.communicate(wish, timeout=PATIENCE_SECONDS)
     assert json.loads(out.splitlines()[-1])["accepted"]

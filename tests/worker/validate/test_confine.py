@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.support import PATIENCE_SECONDS
 from tests.worker.validate.judging import ROOT
 
 PRELUDE = """
@@ -42,7 +43,12 @@ def python(user: int | None) -> str:
     probe = [sys.executable, "-c", "import modelward.worker.validate.confine"]
     for probe[0] in (sys.executable, "/usr/bin/python3"):
         try:
-            if subprocess.run(probe, env=environment, user=user, capture_output=True, timeout=30).returncode == 0:
+            if (
+                subprocess.run(
+                    probe, env=environment, user=user, capture_output=True, timeout=PATIENCE_SECONDS
+                ).returncode
+                == 0
+            ):
                 return probe[0]
         except OSError:
             continue
@@ -54,7 +60,7 @@ def run(script: str, *arguments: str, user: int | None = None) -> str:
         [python(user), "-c", PRELUDE + textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         user=user,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports"), "PYTHONDONTWRITEBYTECODE": "1"},
     )

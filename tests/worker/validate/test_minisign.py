@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.validate.minisign import BadSignature, parse_key, verify
 
@@ -89,7 +90,9 @@ def test_refuses_a_key_that_is_none(text: str) -> None:
 @pytest.mark.parametrize("option", ["-H", "-l"])
 def test_agrees_with_the_real_minisign(option: str, tmp_path: Path) -> None:
     def minisign(*arguments: str) -> None:
-        subprocess.run(["minisign", *arguments], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            ["minisign", *arguments], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE_SECONDS
+        )
 
     minisign("-G", "-W", "-p", "key.pub", "-s", "key.sec")
     (tmp_path / "SHA256SUMS").write_bytes(DATA)
