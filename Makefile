@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench soak fuzz docs clean
+.PHONY: demo test check bench soak arm fuzz docs clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -42,6 +42,9 @@ SOAK_SEED := $(if $(SEED),--seed $(SEED))
 
 soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a shorter one, SEED=7 for the same again
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.soak --seconds $(SECONDS) $(SOAK_SEED)
+
+arm: .venv/stamp  ## the worker's pure part and one compilation on an emulated aarch64; skipped where that cannot be had
+	$(BIN)/python -m tests.arm
 
 docs: .venv/stamp  ## write the pages that are made from the code anew
 	PYTHONPATH=.imports $(BIN)/python -m tests.pages
