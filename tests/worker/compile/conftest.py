@@ -13,7 +13,7 @@ from modelward.worker.compile.compiled import Compiled
 from modelward.worker.compile.compiler import compile_mapped, compile_model, compile_rewritten
 from modelward.worker.compile.recipe import Recipe
 
-from .graphs import VNNI
+from .graphs import HERE
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def always_better(runs: Any, rounds: int) -> list[float]:
 @pytest.fixture
 def compile_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Compiled]:
     def compile_it(**more: Any) -> Compiled:
-        arguments = {"level": "exact", "probe_inputs": clips, "flags": VNNI, "measure": always_better} | more
+        arguments = {"level": "exact", "probe_inputs": clips, "flags": HERE, "measure": always_better} | more
         source = arguments.pop("source", version / "model_quant.onnx")
         out = arguments.pop("out_dir", tmp_path / "out")
         out.mkdir(exist_ok=True)
@@ -48,7 +48,7 @@ def rewrite(
     version: Path, clips: list[dict[str, Any]], tmp_path: Path
 ) -> Callable[..., tuple[Compiled, Recipe | None]]:
     def rewrite(**more: Any) -> tuple[Compiled, Recipe | None]:
-        arguments = {"level": "exact", "probe_inputs": clips, "flags": VNNI, "measure": always_better} | more
+        arguments = {"level": "exact", "probe_inputs": clips, "flags": HERE, "measure": always_better} | more
         source = arguments.pop("source", version / "model_quant.onnx")
         out = arguments.pop("out_dir", tmp_path / "out")
         out.mkdir(exist_ok=True)
@@ -60,7 +60,7 @@ def rewrite(
 @pytest.fixture
 def map_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Compiled]:
     def map_it(**more: Any) -> Compiled:
-        arguments = {"probe_inputs": clips, "flags": VNNI, "measure": always_better} | more
+        arguments = {"probe_inputs": clips, "flags": HERE, "measure": always_better} | more
         source = arguments.pop("source", version / "model_quant.onnx")
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)

@@ -12,10 +12,12 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from modelward.worker.compile.graph import View
+from modelward.worker.machine import cpu_flags
 
 Array = npt.NDArray[Any]
 F, I32, I64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
 VNNI = frozenset({"avx2", "avx512f", "avx512_vnni"})
+HERE = cpu_flags()
 
 
 def node(
