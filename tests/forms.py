@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.house import House
-from tests.support import eventually
-
-FORM_SECONDS = 120.0
-"""A compiler runs when nothing else wants the processor: beside other tests that takes its time."""
+from tests.support import PATIENCE_SECONDS, eventually
 
 
 def artifacts(house: House) -> list[Path]:
@@ -35,7 +32,7 @@ def mapped(house: House) -> set[str]:
     return set.intersection(*everywhere) if everywhere else set()
 
 
-def await_form(house: House, version: str, seconds: float = FORM_SECONDS) -> Path:
+def await_form(house: House, version: str, seconds: float = PATIENCE_SECONDS) -> Path:
     """The directory of the rewritten form, once every worker maps it and nothing is compiled any more."""
 
     def found() -> Path | None:

@@ -7,7 +7,6 @@ import signal
 
 import pytest
 from tests.forms import (
-    FORM_SECONDS,
     artifacts,
     await_form,
     bytes_once,
@@ -22,7 +21,7 @@ from tests.system.conftest import Build
 from tests.system.marks import mark
 from tests.versions import masked_version
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.system
 
 OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 
@@ -33,7 +32,7 @@ def _answers(house: House, name: str = OLD) -> None:
 
 
 def _house(build: Build, level: str = "exact") -> House:
-    return build(validation={"timeout": 90, "golden": "", "compile": level})
+    return build(validation={"compile": level})
 
 
 def _arrives(house: House, name: str, *, words: bool = False) -> None:
@@ -82,7 +81,7 @@ def test_a_form_that_exists_is_used_at_once_after_a_restart(town: House) -> None
     assert town.stop() == 0
     before = len(town.events())
     town.start()
-    town.await_serving(OLD, 60)
+    town.await_serving(OLD)
     assert any(name.startswith(f"{form}/") for name in mapped(town))
     _answers(town)
     assert not [e for e in town.events()[before:] if e["event"] == "compiling"]
@@ -93,7 +92,7 @@ def test_a_form_made_for_another_machine_is_not_used_and_another_is_made(town: H
     assert town.stop() == 0
     rewrite_description(form, key="0123456789abcdef")
     town.start()
-    town.await_serving(OLD, 60)
+    town.await_serving(OLD)
     _answers(town)
     assert described(await_form(town, OLD))["key"] != "0123456789abcdef"
     _answers(town)
@@ -105,7 +104,7 @@ def test_a_torn_form_is_made_again_and_nobody_loads_it_before(town: House) -> No
     assert town.stop() == 0  # nobody maps it now
     os.truncate(torn, torn.stat().st_size // 2)
     town.start()
-    town.await_serving(OLD, 60)
+    town.await_serving(OLD)
     again = await_form(town, OLD)
     for name, entry in described(again)["files"].items():
         assert (again / name).stat().st_size == entry["bytes"]
@@ -117,7 +116,7 @@ def test_a_first_version_serves_before_its_form_exists(build: Build) -> None:
     house = _house(build)
     _arrives(house, OLD)
     house.start()
-    house.await_serving(OLD, 60)
+    house.await_serving(OLD)
     kinds = [e["kind"] for e in house.history()]
     assert "activated" in kinds and "form-live" not in kinds
     assert mapped(house) == set()
@@ -130,10 +129,10 @@ def test_a_compiler_that_is_killed_or_stopped_costs_nothing_and_the_form_comes(b
     house = _house(build)
     _arrives(house, OLD)
     house.start()
-    house.await_serving(OLD, 60)
+    house.await_serving(OLD)
     before = mark(house)
     with house.load(clients=1) as load:
-        eventually(lambda: compilers(house), FORM_SECONDS)
+        eventually(lambda: compilers(house))
         for pid in compilers(house):
             os.kill(pid, number)
         await_form(house, OLD)
@@ -147,12 +146,12 @@ def test_a_daemon_that_dies_in_the_middle_leaves_no_compiler_and_its_successor_g
     house = _house(build)
     _arrives(house, OLD)
     house.start()
-    house.await_serving(OLD, 60)
-    [pid, *_] = eventually(lambda: compilers(house), FORM_SECONDS)
+    house.await_serving(OLD)
+    [pid, *_] = eventually(lambda: compilers(house))
     house.kill()
     eventually(lambda: not _alive(pid))
     house.start()
-    house.await_serving(OLD, 60)
+    house.await_serving(OLD)
     await_form(house, OLD)
     assert not [p.name for p in (house.root / "cache" / "compiled").iterdir() if p.name.startswith(".tmp-form-")]
     _answers(house)
@@ -174,11 +173,11 @@ def test_a_next_version_waits_for_its_form_and_goes_live_in_it(build: Build) -> 
     before = mark(house)
     with house.load(clients=1) as load:
         _arrives(house, NEW, words=True)
-        waiting = eventually(lambda: house.version(NEW).get("waiting"), 60)
+        waiting = eventually(lambda: house.version(NEW).get("waiting"))
         assert "waiting for its compiled form" in waiting
         told = house.status()["waiting"]
         assert told is None or told["version"] == NEW
-        house.await_serving(NEW, FORM_SECONDS)
+        house.await_serving(NEW)
     assert load.failures == []
     assert load.mixed == []
     await_form(house, NEW)

@@ -17,7 +17,6 @@ from tests.versions import masked_version
 pytestmark = [
     pytest.mark.system,
     pytest.mark.alone,
-    pytest.mark.timeout(240),
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor"),
 ]
 
@@ -30,7 +29,7 @@ def town(build_shared: Build) -> House:
     house = build_shared(
         workers={"count": WORKERS},
         logs={"level": "debug"},
-        validation={"timeout": 90, "golden": "", "compile": "exact"},
+        validation={"compile": "exact"},
     )
     masked_version(house.models, OLD)
     house.start()
@@ -56,16 +55,19 @@ def test_a_lone_client_gets_all_processors_and_the_same_answer(town: House) -> N
         assert town.transcribe()[:2] == (200, {**town.transcribe()[1], "result": DIGITS[OLD]})
         return WORKERS in threads(town, since, 2)
 
-    eventually(alone, 60)
+    eventually(alone)
 
 
 def test_many_clients_get_one_each(town: House) -> None:
     since = time.monotonic()
     with town.load(8, pause_seconds=0) as load:
-        eventually(lambda: len(load.seconds) >= 80, 60)
+        eventually(lambda: len(load.seconds) >= 80)
     assert load.failures == []
-    found = threads(town, since, 80)
-    assert found.count(1) > 0.9 * len(found)
+    runs = [run for run in runs_in(town.log_dir) if run.asked > since]
+    wide = [run for run in runs if run.threads > 1]
+    greedy = [run for run in wide if any(q.asked < run.began < q.ended for q in runs if q is not run)]
+    print(f"{len(runs)} runs, {len(greedy)} with more than one thread beside others")
+    assert len(greedy) <= 0.1 * len(runs)  # others may ask in the moment in which it begins
 
 
 def test_a_form_that_was_not_proved_so_runs_with_one_thread(town: House) -> None:
@@ -76,7 +78,7 @@ def test_a_form_that_was_not_proved_so_runs_with_one_thread(town: House) -> None
     description.write_text(json.dumps({**json.loads(was), "lone_threads": 0}))
     try:
         town.start()
-        town.await_serving(OLD, 60)
+        town.await_serving(OLD)
         since = time.monotonic()
         for _ in range(20):
             assert town.transcribe()[1]["result"] == DIGITS[OLD]
@@ -85,4 +87,4 @@ def test_a_form_that_was_not_proved_so_runs_with_one_thread(town: House) -> None
         town.stop()
         description.write_bytes(was)
         town.start()
-        town.await_serving(OLD, 60)
+        town.await_serving(OLD)

@@ -22,7 +22,7 @@ def town(build: Build) -> House:
     house = build(disk={"min_free": "100%", "target_free": "100%"})
     good_version(house.models, OLD)
     house.start()
-    house.await_serving(OLD, 90)
+    house.await_serving(OLD)
     return house
 
 
@@ -64,8 +64,8 @@ def test_a_version_without_room_for_its_copy_is_answered_with_the_reason_and_jud
     again = town.command("rescan")
     assert again["success"] is False and "free above disk.min_free" in again["message"]
     assert "free above disk.min_free" in eventually(lambda: town.version(NEW).get("waiting"))
-    assert "free above disk.min_free" in str(eventually(lambda: unjudged(town), 60))
+    assert "free above disk.min_free" in str(eventually(lambda: unjudged(town)))
     assert town.serves(OLD)
     (town.models / NEW / "pad.bin").unlink()
-    town.await_serving(NEW, 120)
-    eventually(lambda: not unjudged(town), 60)
+    town.await_serving(NEW)
+    eventually(lambda: not unjudged(town))

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from onnx import TensorProto, helper
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import post, serving, wav
 from tests.worker.running import sealed, worker
 from tests.worker.tensor_models import save
@@ -97,7 +97,7 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory_and_others_are_answere
         before, statuses = psutil.Process(running.process.pid).memory_info().rss, []
         for _ in range(60):
             connection = stack.enter_context(socket.socket())
-            connection.settimeout(30)
+            connection.settimeout(PATIENCE_SECONDS)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect(running.listener.getsockname())
             connection.sendall(head + data)
@@ -106,9 +106,9 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory_and_others_are_answere
         assert psutil.Process(running.process.pid).memory_info().rss - before < 120 * MIB
         small, headers = _body(400_000)
         url = f"{running.url}/v2/models/i/infer"
-        assert httpx.post(url, content=small, headers=headers, timeout=30).status_code == 200
+        assert httpx.post(url, content=small, headers=headers, timeout=PATIENCE_SECONDS).status_code == 200
         data, headers = _body(2 * MIB)
-        eventually(lambda: httpx.post(url, content=data, headers=headers, timeout=30).status_code == 200, 30)
+        eventually(lambda: httpx.post(url, content=data, headers=headers, timeout=PATIENCE_SECONDS).status_code == 200)
 
 
 def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
                 break
             except OSError:
                 break
-        eventually(lambda: not served.front.connections, 30)
+        eventually(lambda: not served.front.connections)
         assert post(served, wav(1)).status_code == 200
 
 
@@ -143,6 +143,6 @@ def test_an_answer_whose_size_the_graph_tells_is_refused_before_the_run(tmp_path
     with worker(tmp_path / "w", artifact, kind="tensor") as running:
         before = psutil.Process(running.process.pid).memory_info().rss
         data, headers = _body(4)
-        answer = httpx.post(f"{running.url}/v2/models/e/infer", content=data, headers=headers, timeout=60)
+        answer = httpx.post(f"{running.url}/v2/models/e/infer", content=data, headers=headers, timeout=PATIENCE_SECONDS)
         assert answer.status_code == 400 and "1073741824 bytes" in answer.json()["error"]
         assert psutil.Process(running.process.pid).memory_info().rss - before < 200 * MIB

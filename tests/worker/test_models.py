@@ -15,8 +15,6 @@ from tests.worker.validate.judging import judge
 from modelward.worker.models import loader
 from modelward.worker.protocol import WorkerSettings
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(scope="module")
 def form(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -8,6 +8,8 @@ import threading
 import wave
 from typing import Any, cast
 
+from tests.support import PATIENCE_SECONDS
+
 from modelward.worker.models import Loaded, Model
 from modelward.worker.transcribe import transcribe
 from modelward.worker.work import Work
@@ -61,7 +63,7 @@ def test_clips_that_came_together_are_not_all_decoded_before_the_first_is_answer
         model = Counting()
         loaded = Loaded("v1", "", "", cast(Model, model))
         work = Work(queue=CLIPS, audio_bytes=SECONDS * 16_000 * 4)  # one clip
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(
                 *(
                     transcribe(loaded, clip(), language="auto", itn=False, work=work, max_audio_seconds=100)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import Asking, post, raw, serving, wav
 from tests.worker.running import clip, digits, worker
 
@@ -168,7 +168,7 @@ def dripping(port: int, count: int, head: bytes) -> Iterator[None]:
         while not over.is_set():
             while len(held) < count and not over.is_set():
                 with suppress(OSError):
-                    connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+                    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
                     held.append(connection)
                     connection.sendall(head)
                     connection.setblocking(False)
@@ -180,12 +180,12 @@ def dripping(port: int, count: int, head: bytes) -> Iterator[None]:
 
     thread = threading.Thread(target=drip, daemon=True)
     thread.start()
-    assert full.wait(60)
+    assert full.wait(PATIENCE_SECONDS)
     try:
         yield
     finally:
         over.set()
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
 
 
 def _alive(connection: socket.socket) -> bool:
@@ -203,7 +203,7 @@ def _alive(connection: socket.socket) -> bool:
 
 
 def _status(port: int, method: str, path: str, body: bytes | None = None) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         connection.request(method, path, body, {"content-type": "audio/wav"})
         return connection.getresponse().status
@@ -230,7 +230,7 @@ def test_clips_are_answered_while_large_uploads_hold_the_bytes(tmp_path: Path) -
     with worker(tmp_path, digits(), max_upload_bytes=8 << 20) as running, ExitStack() as stack:
         port = running.listener.getsockname()[1]
         for _ in range(6):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS))
             with suppress(OSError):
                 connection.sendall(BEGUN % (8 << 20) + bytes((8 << 20) - 100))
         for _ in range(20):
@@ -252,7 +252,7 @@ def test_a_worker_that_refuses_everybody_is_not_ready_and_its_beat_says_why(tmp_
             assert answer.status_code == 503 and "are waiting already" in answer.json()["because"]
             return True
 
-        eventually(not_ready, 30)
+        eventually(not_ready)
         assert "are waiting already" in served.call(served.counters.beat).refusing
         assert httpx.get(f"{served.url}/health").status_code == 200
         served.models["v1"].go.set()

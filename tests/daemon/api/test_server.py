@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.api.server import MAX_CONNECTIONS, AdminServer
 from modelward.daemon.cli.client import Client
@@ -46,18 +46,18 @@ def served(tmp_path: Path, app: App) -> Iterator[Path]:
     thread.start()
     server = AdminServer(tmp_path / "api.sock", app, lambda who: who.uid == os.geteuid())
     try:
-        asyncio.run_coroutine_threadsafe(server.open(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(server.open(), loop).result(PATIENCE_SECONDS)
         yield tmp_path / "api.sock"
     finally:
-        asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(PATIENCE_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
         loop.close()
 
 
 def connected(stack: contextlib.ExitStack, path: Path, request: bytes = b"") -> socket.socket:
     client = stack.enter_context(socket.socket(socket.AF_UNIX))
-    client.settimeout(20)
+    client.settimeout(PATIENCE_SECONDS)
     client.connect(str(path))
     client.sendall(request)
     return client

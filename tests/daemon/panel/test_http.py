@@ -246,7 +246,7 @@ def test_a_login_opens_a_session_that_a_logout_ends(guarded: RunningPanel) -> No
 
 
 def test_a_token_that_is_taken_away_ends_the_events_it_let_in(guarded: RunningPanel, token_file: Path) -> None:
-    listener = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=15)
+    listener = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=PATIENCE_SECONDS)
     with contextlib.closing(listener):
         listener.request("GET", "/v1/events", headers={"Authorization": f"Bearer {TOKEN}"})
         stream = listener.getresponse()

@@ -16,8 +16,6 @@ from modelward.daemon.models import form_files
 from modelward.daemon.models.copies import is_whole
 from modelward.worker.artifact import read_artifact
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -171,7 +171,7 @@ def test_an_idle_decoder_ends() -> None:
         async with pool() as decoders:
             await decode(decoders, spoken(3))
             (pid,) = children()
-            await soon(lambda: pid not in children(), 60)
+            await soon(lambda: pid not in children())
             assert len(await decode(decoders, spoken(3))) == 48_000
 
     asyncio.run(play())

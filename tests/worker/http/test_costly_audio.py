@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from tests.costly_audio import empty_members, quiet_flac, slow_wav, spoken, spoken_webm, tracks_webm
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.running import Worker, clip, digits, worker
 
 from modelward.worker import protocol as p
@@ -42,7 +42,7 @@ class Attack:
 
     def _send(self, body: bytes, kind: str) -> None:
         answer = httpx.post(
-            f"{self._running.url}/api/predict", content=body, headers={"content-type": kind}, timeout=90
+            f"{self._running.url}/api/predict", content=body, headers={"content-type": kind}, timeout=PATIENCE_SECONDS
         )
         self.statuses.append(answer.status_code)
         self.order.append("attack")
@@ -55,7 +55,7 @@ class Attack:
 
     def end(self) -> None:
         for thread in self._threads:
-            thread.join(100)
+            thread.join(PATIENCE_SECONDS)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import Asking, Served, post, raw, serving, wav
 
 
@@ -103,7 +103,7 @@ def test_counts_an_upload_without_announced_length(served: Served) -> None:
 
 def test_uploads_together_are_bounded_and_a_slow_one_makes_room_for_one_that_comes(served: Served) -> None:
     head = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: 399999\r\n\r\n"
-    slow = [socket.create_connection(("127.0.0.1", served.port), timeout=20) for _ in range(2)]
+    slow = [socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_SECONDS) for _ in range(2)]
     for upload in slow:
         upload.sendall(head + bytes(390_000))
     eventually(lambda: served.uploads.bytes == 780_000)

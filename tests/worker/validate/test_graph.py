@@ -11,6 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.validate.graph import (
     BadGraph,
@@ -141,5 +142,7 @@ def test_want_of_memory_is_told_from_damage(tmp_path: Path) -> None:
         "try:\n    graph.read_graph(pathlib.Path(sys.argv[1]))\n"
         "except MemoryError as e:\n    print('no memory')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert done.stdout.strip() == "no memory", done.stderr

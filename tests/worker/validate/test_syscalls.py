@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support import PATIENCE_SECONDS
 from tests.worker.validate.test_confine import NOBODY, python, run
 
 from modelward.worker.validate.syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, program
@@ -105,7 +106,9 @@ def test_what_a_model_needs_goes_on_working() -> None:
         "session = ort.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])\n"
         "print(session.run(None, {'x': np.ones(3, np.float32)}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert "-1." in done.stdout, done.stderr
 
 
@@ -138,6 +141,6 @@ def test_a_validator_that_has_its_copy_can_leave_no_set_uid_file(tmp_path: Path)
     (tmp_path / "program").write_text("x")
     script = "from modelward.worker.limits import Limits, apply_limits\napply_limits(Limits())\n" + SET_UID
     command = [sys.executable, "-c", script, str(tmp_path / "program")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.stdout.split() == ["refused"] * 3, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["program"]
