@@ -44,7 +44,8 @@ class Counters:
 
     For /metrics: `answers` by class, `audio_seconds`, and two histograms: of the answers that a model worked on, and of
     the times that something ready for the model waited for it. They outlive a swap.
-    `refusing` is asked for each beat: why a request would not be answered, "" while one would be.
+    Asked for each beat: `refusing`, why a request would not be answered, "" while one would be; `stuck`, how many jobs
+    do not end.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, resident: Resident | None = None) -> None:
@@ -54,6 +55,7 @@ class Counters:
         self.errors = 0
         self.changed = asyncio.Event()
         self.refusing: Callable[[], str] = lambda: ""
+        self.stuck: Callable[[], int] = lambda: 0
         self._monotonic = monotonic
         self._durations, self._shared, self._lone = (_window() for _ in range(3))
         self.answers = {"2xx": 0, "4xx": 0, "5xx": 0}
@@ -105,6 +107,7 @@ class Counters:
             shared=self._pace(self._shared),
             lone=self._pace(self._lone),
             refusing=self.refusing(),
+            stuck=self.stuck(),
         )
 
     def _pace(self, window: Window) -> Pace:

@@ -39,6 +39,7 @@ SAMPLE_BYTES: Final = 16000 * 4  # a second of decoded audio
 UPLOADS_AT_ONCE: Final = 4  # of the largest size
 UNREAD_AT_ONCE: Final = 4  # answers that nobody reads, of the largest upload's size
 SURPLUS_UPLOADS: Final = 16  # uploads that last, besides as many as may wait
+STUCK_SECONDS: Final = 10.0  # beyond the time of a request: what was told to end has ended by then
 CLIPS_AT_ONCE: Final = 2  # of the greatest length, decoded
 
 
@@ -64,6 +65,8 @@ class Process:
             clip_bytes=settings.max_upload_bytes,
             say=logs.events.warning,
             ran=self._ran,
+            limit_seconds=settings.request_timeout_seconds + STUCK_SECONDS,
+            noticed=self._stuck,
         )
         gate = Gate(settings.token_file, logs.events)
         self._uploads = Uploads(
@@ -72,8 +75,9 @@ class Process:
             least_rate=settings.min_upload_rate,
             monotonic=asyncio.get_running_loop().time,
         )
-        refusing = Refusing(gate.problem, lambda: self._front.refusing())
+        refusing = Refusing(gate.problem, lambda: self._front.refusing(), self._work.jammed)
         self._counters.refusing = refusing.because
+        self._counters.stuck = lambda: self._work.stuck
         answers = Answers(UNREAD_AT_ONCE * settings.max_upload_bytes, lambda: self._front.connections)
         service = Service(
             settings=settings,
@@ -151,6 +155,10 @@ class Process:
             began=run.began,
             ended=run.ended,
         )
+
+    def _stuck(self) -> None:
+        self._logs.events.error("a job does not end: this worker has to be replaced", stuck=self._work.stuck)
+        self._counters.changed.set()
 
     def _mappings(self) -> int:
         return current.model.mappings if (current := self._engine.current) else 1

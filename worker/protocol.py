@@ -78,6 +78,7 @@ class Beat(Message, frozen=True):
 
     `shared` and `lone` tell the runs that shared the machine from those that had it to themselves, and so went faster;
     told by our own workers. `refusing` is why a request would not be answered now, "" while one would be.
+    `stuck` counts jobs that outlived every limit: only the worker's end ends them.
     """
 
     inflight: Count = 0
@@ -88,6 +89,7 @@ class Beat(Message, frozen=True):
     shared: Pace = Pace()
     lone: Pace = Pace()
     refusing: str = ""
+    stuck: Count = 0
 
 
 class Reopened(Message, frozen=True):

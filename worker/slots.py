@@ -79,6 +79,15 @@ class Slots:
         except OSError:  # the next look says it
             return 1
 
+    def jammed(self, stuck: int) -> bool:
+        """Whether nothing can run here, as all that runs are `stuck` pieces and no slot is free."""
+        if not stuck or stuck < self._running:
+            return False
+        try:
+            return self._board is None or self._board.count() <= 1 or not self._board.has_free(self._held)
+        except OSError:  # the next look says it
+            return False
+
     async def turn(self, *, later_seconds: float = 0.0) -> int:
         """Waits for a slot; returns it, for `free`. Cancelled, it has none.
 

@@ -22,6 +22,7 @@ from .decoders.pool import Pool
 from .hold import Hold
 from .idle import free_processors
 from .lanes import Lanes
+from .overdue import Overdue
 from .slots import NO_SLOT, Slots
 
 P = ParamSpec("P")
@@ -29,9 +30,8 @@ T = TypeVar("T")
 SAMPLE_BYTES: Final = 4
 SHORT_SECONDS: Final = 60.0
 """A clip up to this length is decoded whatever else is held."""
-
-
 LONG_LATER_SECONDS: Final = 3.0
+"""A piece of a longer clip lets pieces of others that came so much later go first."""
 
 
 EXPECTING: Final = 256
@@ -66,7 +66,8 @@ class Work:
     `queue`: requests that may wait besides the one in work. `audio_bytes`: decoded samples of long clips above which no
     further one is decoded. `slots`: for running the model and for decoding, shared with other workers or not.
     `decoders`: where the names of shared decoders are, "" for none. `ran` hears of each inference that ended;
-    `free_processors` says how many threads would have a processor each.
+    `free_processors` says how many threads would have a processor each. A job that runs longer than `limit_seconds`
+    (0: none) is stuck; `noticed` is called then.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Work:
         say: Callable[[str], None] = lambda text: None,
         ran: Callable[[Run], None] = lambda run: None,
         free_processors: Callable[[], int] = free_processors,
+        limit_seconds: float = 0.0,
+        noticed: Callable[[], None] = lambda: None,
     ) -> None:
         self.load = 0
         self.running: set[asyncio.Task[Any]] = set()
@@ -90,8 +93,22 @@ class Work:
         self._ran, self._free_processors = ran, free_processors
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
         self._inference, self._decoding, self._cutting = Lanes("inference"), Lanes("decoding"), Lanes("cutting")
+        self._stuck_runs, self._stuck_decoding = (Overdue(limit_seconds, noticed) for _ in range(2))
         self._one_long = asyncio.Lock()
         self._pool = Pool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
+
+    @property
+    def stuck(self) -> int:
+        """Jobs that no limit could end."""
+        return self._stuck_runs.count + self._stuck_decoding.count
+
+    def jammed(self) -> str:
+        """Why no request can be answered: stuck jobs hold every slot; "" when one can."""
+        if self.slots.jammed(self._stuck_runs.count):
+            return "every slot is held by a run of the model that does not end"
+        if self._decoders.jammed(self._stuck_decoding.count):
+            return "every slot for decoding is held by a job that does not end"
+        return ""
 
     def check(self) -> None:
         """Raises Busy when a request that comes now could not be admitted."""
@@ -147,9 +164,10 @@ class Work:
             finally:
                 run.ended = time.monotonic()
 
-        return await self._inference.start(timed, partial(self._over, run))
+        return await self._inference.start(timed, partial(self._over, run, self._stuck_runs.begun()))
 
-    def _over(self, run: Run) -> None:
+    def _over(self, run: Run, ended: Callable[[], None]) -> None:
+        ended()
         self.slots.free(run.slot)
         self._ran(run)
 
@@ -206,7 +224,13 @@ class Work:
             yield partial(self._hold.settle, share)
 
     def _decode(self, slot: int, job: Callable[[], T]) -> asyncio.Future[T]:
-        return self._decoding.start(job, partial(self._decoders.free, slot))
+        ended = self._stuck_decoding.begun()
+
+        def over() -> None:
+            ended()
+            self._decoders.free(slot)
+
+        return self._decoding.start(job, over)
 
     def close(self) -> None:
         """Takes no more part in what workers share."""

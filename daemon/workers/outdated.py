@@ -17,7 +17,7 @@ LOST_SECONDS = 10.0
 def outdated(
     peers: Iterable[Peer], *, most_bytes: int, release: str, now: float, started: Container[str] = ()
 ) -> Iterator[tuple[str, str]]:
-    """Name and reason of each worker that uses more than `most_bytes` (0: no limit) or runs another release.
+    """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release or is stuck.
 
     Those `started` by this very daemon run what is installed now, and so would their successors: they stay.
 
@@ -28,6 +28,8 @@ def outdated(
             continue
         if most_bytes and now - peer.joined > MEMORY_REST_SECONDS and peer.beat.rss_bytes > most_bytes:
             yield peer.name, f"{peer.beat.rss_bytes >> 20} MiB used, at most {most_bytes >> 20}"
+        if peer.beat.stuck:
+            yield peer.name, f"{peer.beat.stuck} of its jobs do not end"
         if peer.release != release and peer.name not in started:
             yield peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {release}"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
+from tests.support import soon
 
 from modelward.worker.slots import Slots
 from modelward.worker.work import Run, Work
@@ -76,3 +78,33 @@ def test_a_model_is_not_opened_again_while_others_want_the_processors(options: d
     model = Model(2)
     asyncio.run(runs(model, 1, **options))
     assert model.asked == 0
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_runs_that_outlive_every_limit_are_counted_and_when_they_hold_all_slots_nothing_can_be_answered(
+    slots: int, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        path = tmp_path / "slots"
+        path.touch()
+        os.truncate(path, slots)
+        release, noticed = threading.Event(), asyncio.Event()
+        work = Work(queue=9, audio_bytes=1, slots=(Slots(str(path)), Slots()), limit_seconds=0.05, noticed=noticed.set)
+        try:
+            stuck = [asyncio.create_task(work.infer(lambda threads: release.wait(60))) for _ in range(slots)]
+            await noticed.wait()
+            await soon(lambda: work.stuck == slots)
+            assert "does not end" in work.jammed()
+            for task in stuck:
+                task.cancel()  # their clients were told; the runs go on
+            await asyncio.sleep(0)
+            assert work.stuck == slots
+            release.set()
+            await soon(lambda: not work.stuck)
+            assert work.jammed() == ""
+            assert await work.infer(lambda threads: threads)
+        finally:
+            release.set()
+            work.close()
+
+    asyncio.run(play())

@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Final
 
-from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
+from ..limits import Limits, apply_limits, die_with_parent
 from ..validate.confine import drop_capabilities, restrict_view
 from ..validate.sockets import refuse_all_but
 
@@ -35,7 +35,6 @@ CALLS: Final = {
 def confine(parent: int, memory_bytes: int) -> str:
     """Takes the rights away; "" when all are gone, else which are not. Exits when the process `parent` ended before."""
     die_with_parent()
-    return_freed_memory()
     limits = Limits(memory_bytes, 0, 2 * LIFE_CPU_SECONDS, _FILE_BYTES, _OPEN_FILES, niceness=0)
     steps = [*apply_limits(limits), drop_capabilities(), restrict_view(())]
     die_with_parent()

@@ -35,3 +35,9 @@ def test_a_worker_of_another_program_is_left_alone() -> None:
 
 def test_who_has_not_come_back_is_lost() -> None:
     assert [name for name, _ in lost({"w1", "w2"}, [_peer("w2"), _peer("w5")])] == ["w1"]
+
+
+def test_a_worker_with_jobs_that_do_not_end_is_replaced() -> None:
+    peers = [_peer("w1"), _peer("w2")]
+    peers[1].beat = Beat(stuck=2)
+    assert dict(outdated(peers, most_bytes=0, release="2.0", now=100.0)) == {"w2": "2 of its jobs do not end"}
