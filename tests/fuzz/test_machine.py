@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.fakes.clock import FakeClock
 from tests.fuzz.strategies import bytes_like, fuzzed
 
+from modelward.daemon import cgroups
 from modelward.daemon.health.machine import read_machine
 from modelward.daemon.health.mounts import Mounts
-from modelward.daemon.memory import available_bytes, group_limit
+from modelward.daemon.memory import available_bytes
 from modelward.daemon.processes import identity, identity_in
 
 PRESSURE = b"some avg10=0.00 avg60=1.50 avg300=0.00 total=123456\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=12\n"
@@ -58,6 +59,7 @@ def test_what_the_kernel_says_is_a_figure_or_absent(
         (proc / "vmstat").write_bytes(vmstat)
         (proc / "meminfo").write_bytes(meminfo)
         (proc / "self" / "cgroup").write_bytes(group)
+        (proc / "self" / "mountinfo").write_text(f"30 1 0:26 / {groups} rw - cgroup2 cgroup2 rw\n")
         for name, data in zip(("memory.max", "memory.current", "memory.stat"), limits, strict=True):
             (groups / "a" / name).write_bytes(data)
         machine = read_machine({"gone": 2**22 + 1, "us": os.getpid()}, proc)
@@ -67,8 +69,8 @@ def test_what_the_kernel_says_is_a_figure_or_absent(
         assert machine.oom_kills is None or 0 <= machine.oom_kills < 10**20
         free = available_bytes(proc, groups)
         assert free is None or free >= 0
-        found = group_limit(proc, groups)
-        assert found is None or (found[0] >= 0 and found[1] >= 0)
+        found = cgroups.memory(proc, groups)
+        assert found is None or (found.limit_bytes >= 0 and found.free_bytes >= 0)
 
 
 @fuzzed(120)
