@@ -196,7 +196,7 @@ def _ours(path: Path, status: os.stat_result, kind: int) -> None:
 def _seal(path: Path, mode: int) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+        if os.fstat(descriptor).st_mode & 0o777 != mode:  # a group that a directory hands down is no concern
             os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:

@@ -29,9 +29,12 @@ from ..validate.confine import (
     restrict_view,
 )
 from ..validate.sockets import refuse_sockets
+from ..validate.syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
 from .directory import COMPILED, FORMS, FormDirectory, described, form_elsewhere, prepare, take_over
 from .priority import stand_back
 
+ATTRIBUTES: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchmod")
+"""What is made is sealed by its descriptor; nothing else of a file changes."""
 MAX_REQUEST_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
 NICENESS: Final = 19
@@ -103,7 +106,8 @@ def _confined(request: FormRequest, directories: dict[str, FormDirectory]) -> li
     limits = Limits(memory, addresses, request.cpu_seconds, MAX_FILE_BYTES, niceness=NICENESS)
     left, refused = leave_network(), refuse_sockets()
     network = "" if not refused and left.startswith("network not taken away") else left
-    steps = (*apply_limits(limits), network, drop_capabilities(), restrict_view(_views(request, directories)))
+    calls = refuse_calls((*PROCESSES, *PRIVILEGES, *ATTRIBUTES))
+    steps = (*apply_limits(limits), network, drop_capabilities(), restrict_view(_views(request, directories)), calls)
     return [problem for problem in steps if problem]
 
 

@@ -38,8 +38,6 @@ from .private import discard, private_directory
 from .sockets import refuse_sockets
 from .syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
 
-# what compiling leaves is sealed by its descriptor
-AFTER_COPY: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchmod")
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
@@ -111,7 +109,7 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path, allowance: All
 
 def _after_copy(candidate: Candidate) -> None:
     """What follows parses what strangers made, and reads the copy alone: no file of anybody's gets another mode."""
-    problem = refuse_calls(AFTER_COPY) if _only_cpu(candidate) else ""
+    problem = refuse_calls(FILE_ATTRIBUTES) if _only_cpu(candidate) else ""
     if problem:
         sys.stderr.write(f"cannot refuse changes of files' modes: {problem}; judging goes on\n")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from ..artifact import FILE_MODE, ArtifactFile
+from ..artifact import DIRECTORY_MODE, FILE_MODE, ArtifactFile
 from .tree import Seen, open_file
 
 BLOCK_BYTES: Final = 1 << 20
@@ -35,7 +35,8 @@ def copy_files(root: int, files: Mapping[str, Seen], into: Path) -> dict[str, Ar
     copied: dict[str, ArtifactFile] = {}
     for name, seen in files.items():
         target = into / name
-        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for parent in reversed(Path(name).parents):
+            (into / parent).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         try:
             copied[name] = _copy(root, name, seen, target)
         except OSError as e:

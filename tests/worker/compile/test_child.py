@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from tests.versions import good_version, masked_version
+from tests.versions import masked_version
 from tests.worker.compile.making import compiled, run_compiler
 from tests.worker.validate.judging import judge
 
@@ -72,13 +73,17 @@ def test_what_was_made_under_another_name_of_the_same_bytes_is_taken_over(artifa
     assert os.path.samefile(one / "compiled" / "model.onnx", two / "compiled" / "model.onnx")
 
 
-def test_a_version_with_a_directory_of_that_name_has_no_form(tmp_path: Path) -> None:
-    version = good_version(tmp_path / "models")
-    (version / "compiled").mkdir()
-    (version / "compiled" / "notes.txt").write_text("mine")
-    artifact = Path(judge(version, tmp_path / "cache").verdict.artifact)
+def test_an_artifact_of_an_earlier_release_with_a_directory_of_that_name_has_no_form(artifact: Path) -> None:
+    (artifact / "compiled").mkdir(mode=0o750)
+    (artifact / "compiled" / "notes.txt").write_text("mine")
+    (artifact / "compiled" / "notes.txt").chmod(0o440)
+    described = json.loads((artifact / "artifact.json").read_text())
+    described["files"]["compiled/notes.txt"] = {"bytes": 4, "sha256": hashlib.sha256(b"mine").hexdigest()}
+    (artifact / "artifact.json").chmod(0o600)
+    (artifact / "artifact.json").write_text(json.dumps(described))
+    (artifact / "artifact.json").chmod(0o440)
     outcome = compiled(artifact)
-    assert outcome.done and not outcome.made
+    assert outcome.done and not outcome.made, outcome.errors
     assert "a directory 'compiled' of its own" in outcome.refused["mapped"].because
 
 

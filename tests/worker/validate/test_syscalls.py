@@ -129,6 +129,7 @@ for attempt in (
     lambda: os.chmod(sys.argv[1], 0o4755),
     lambda: os.open(sys.argv[1] + "-made", os.O_WRONLY | os.O_CREAT, 0o4755),
     lambda: os.utime(sys.argv[1], (0, 0)),
+    lambda: os.fchmod(os.open(sys.argv[1], os.O_RDONLY), 0o4755),
 ):
     try:
         attempt()
@@ -142,5 +143,5 @@ def test_a_validator_that_has_its_copy_can_leave_no_set_uid_file(tmp_path: Path)
     script = "from modelward.worker.limits import Limits, apply_limits\napply_limits(Limits())\n" + SET_UID
     command = [sys.executable, "-c", script, str(tmp_path / "program")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
-    assert done.stdout.split() == ["refused"] * 3, done.stderr
+    assert done.stdout.split() == ["refused"] * 4, done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["program"]
