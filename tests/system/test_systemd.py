@@ -239,6 +239,28 @@ def test_a_second_model_runs_beside_the_first(service: Service, tmp_path: Path) 
     assert service.serves("dtmf-v1.0")
 
 
+def test_the_panel_knows_operators_of_the_machine_from_other_users_under_the_sandbox(service: Service) -> None:
+    config = service.box.path("/etc/modelward/modelward.toml")
+    config.write_text(config.read_text().replace('listen = ""', 'listen = "127.0.0.1:5000"'))
+    service.box.run(["systemctl", "restart", "modelward"])
+    link = service.box.run(["modelward", "panel"])
+    assert link.startswith("http://127.0.0.1:5000/#login=") and "/var/lib/modelward/panel.token" in link
+    token = service.box.path("/var/lib/modelward/panel.token").stat()
+    assert token.st_mode & 0o777 == 0o640 and token.st_uid == token.st_gid != 0
+    ask = (
+        "import encodings.idna, os, socket, sys\n"
+        "os.setgroups([]), os.setgid(int(sys.argv[1])), os.setuid(int(sys.argv[1]))\n"
+        "client = socket.create_connection(('127.0.0.1', 5000), 20)\n"
+        "client.sendall(b'GET /v1/status HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n"
+        "print(client.recv(12).decode()[-3:])\n"
+    )
+    for uid, status in ((0, "200"), (token.st_uid, "200"), (61_003, "401")):
+        assert service.box.run(["/opt/python/bin/python3", "-c", ask, str(uid)]).strip() == status
+    service.configure()
+    service.box.run(["systemctl", "restart", "modelward"])
+    service.ready()
+
+
 def test_stop_ends_everything_and_the_next_connection_starts_nothing(service: Service) -> None:
     service.box.run(["systemctl", "stop", "modelward"])
     assert service.pids() == set()
