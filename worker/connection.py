@@ -149,7 +149,8 @@ class Connection(Framed):
             self._unread_timer = None
 
     def _look_at_unread(self) -> None:
-        if self.read_rate < self._limits.read_rate:
+        late = self.unread_seconds > 2 * self._limits.look_seconds  # this process did not run: nobody could read
+        if self.read_rate < self._limits.read_rate and not late:
             self.cut()
             return
         self._unread = self.loop.time(), self.unread_bytes

@@ -124,6 +124,7 @@ class Front:
             try:
                 connection, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
+                self._full_since = None  # nobody waits
                 return True
             except OSError as e:
                 if e.errno not in EXHAUSTED:
