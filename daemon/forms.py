@@ -113,6 +113,10 @@ class Forms:
         """The form that lies in this directory; None when that is not whole, or not there."""
         return next((form for form in self._look.forms if form.artifact == artifact), None)
 
+    def keys(self, digest: str) -> Mapping[str, str]:
+        """Of each stage, the key that its form of these bytes has on this machine; {} before they were looked at."""
+        return self._look.keys.get(digest, {})
+
     def permitted(self, form: Form) -> bool:
         """Whether workers may load it."""
         return form_plan.permitted(form, self._level(), self._state.refused)
@@ -318,7 +322,7 @@ class Forms:
 
     async def _learn(self, work: Compilation, wanted: Wanted) -> None:
         """Keeps what the child found out: recipes, what can't be made, how long it took."""
-        heard, keys = work.heard, self._look.keys.get(wanted.digest, {})
+        heard, keys = work.heard, self.keys(wanted.digest)
         refused = {keys[stage]: text for stage, (text, again) in heard.refused.items() if not again and stage in keys}
         left = self._missing(wanted.version, wanted.digest)
         refused = {key: text for key, text in refused.items() if key in {keys[stage] for stage in left}}
@@ -369,7 +373,7 @@ class Forms:
     def _plain_because(self, version: str, digest: str) -> str:
         if self._level() == "off":
             return "validation.compile is off"
-        keys = self._look.keys.get(digest, {})
+        keys = self.keys(digest)
         reasons = [self._state.refused[key] for key in keys.values() if key in self._state.refused]
         return "; ".join(dict.fromkeys(reasons)) or "not compiled yet"
 

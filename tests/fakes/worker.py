@@ -1,10 +1,10 @@
 """A worker that speaks the protocol and serves nobody: a program, for a worker is known by its process.
 
-`python worker.py SOCKET NAME SCRIPT`: SCRIPT is JSON, by version what it does with it ("refuse", "hang", "hang at
-commit", "no commit", "fails" every other request), and under "*" how it behaves: "slow" loads its welcome for ever,
-"ignores drain", "loses drain" leaves its connection at the first word to leave; a number takes so many seconds for its
-welcome. SIGUSR1 makes it join anew; SIGUSR2 makes it leave its connection and die of SIGABRT a little later. Standard
-library only.
+`python worker.py SOCKET NAME SCRIPT`: SCRIPT is JSON, by version, or by its artifact's directory name, what it does
+with it ("refuse", "hang", "hang at commit", "no commit", "dies" once it serves it, "fails" every other request), and
+under "*" how it behaves: "slow" loads its welcome for ever, "ignores drain", "loses drain" leaves its connection at
+the first word to leave; a number takes so many seconds for its welcome. SIGUSR1 makes it join anew; SIGUSR2 makes it
+leave its connection and die of SIGABRT a little later. Standard library only.
 """
 
 from __future__ import annotations
@@ -75,9 +75,14 @@ class Worker:
         self.serving, self.artifact = version, artifact
         self.beat()
         self.say(type="serving", rollout=rollout, version=version)
-        if self.script.get(version) == "fails":
+        if self.how(version, artifact) == "dies":
+            os.abort()
+        if self.how(version, artifact) == "fails":
             self.requests, self.errors = self.requests + 100, self.errors + 50
             self.beat()
+
+    def how(self, version: str, artifact: str) -> object:
+        return self.script.get(os.path.basename(artifact), self.script.get(version))
 
     def beat(self) -> None:
         self.say(type="beat", requests=self.requests, errors=self.errors, p95_seconds=0.01)
@@ -89,7 +94,7 @@ class Worker:
             self.serve("", version, artifact)
 
     def hear(self, message: dict[str, str]) -> None:
-        kind, how = message["type"], self.script.get(message.get("version", ""))
+        kind, how = message["type"], self.how(message.get("version", ""), message.get("artifact", ""))
         if kind == "welcome":
             self.welcomed(message)
         elif kind == "prepare":
@@ -126,7 +131,7 @@ class Worker:
 
     def commit(self, rollout: str) -> None:
         version, artifact = self.prepared.pop(rollout, ("", ""))
-        how = self.script.get(version)
+        how = self.how(version, artifact)
         if not version or how == "no commit":
             self.say(type="refused", rollout=rollout, version="", reason="nothing is prepared under this rollout")
         elif how != "hang at commit":

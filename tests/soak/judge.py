@@ -102,7 +102,8 @@ def rollouts(
     The second and third are how many began and how many have no outcome.
     """
     begun = {e["rollout"]: e for e in events if e.get("event") == "rollout" and e.get("because") != CONVERGE}
-    kept = {e["rollout"]["id"] for e in history if e["kind"] in ("activated", "rollout-failed") and "rollout" in e}
+    kinds = ("activated", "rollout-failed", "form-live", "form-failed")
+    kept = {e["rollout"]["id"] for e in history if e["kind"] in kinds and "rollout" in e}
     unkept = sum(e.get("event") in ("cannot keep state", "history line dropped") for e in events)
     open_ = [e for name, e in begun.items() if name not in kept]
     if len(open_) <= daemon_kills + unkept:

@@ -1,0 +1,69 @@
+"""A compiler runs, is paused or is given up: tables of what the machine does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelward.daemon.models.form_pace import Limits, Pace, Sample, step
+
+LIMITS = Limits(cpu_seconds=100.0, short_seconds=30.0, still_seconds=60.0, reserve_bytes=256 << 20)
+PAUSED = Pace("paused", "the workers use 90% of the processors")
+
+
+def sample(**more: Any) -> Sample:
+    usual: dict[str, Any] = {
+        "now": 1000.0, "busy": 0.1, "available_bytes": 8 << 30, "pressure": 0.0, "cpu_seconds": 5.0, "eager": True,
+        "lines": 1,
+    }  # fmt: skip
+    return Sample(**{**usual, **more})
+
+
+@pytest.mark.parametrize(
+    ("before", "more", "urgent", "state"),
+    [
+        (Pace(), {}, False, "running"),
+        (Pace(), {"busy": 0.8}, False, "paused"),
+        (Pace(), {"busy": 0.8}, True, "running"),  # a version waits for it
+        (PAUSED, {"busy": 0.7}, False, "paused"),  # not to and fro
+        (PAUSED, {"busy": 0.5}, False, "running"),
+        (Pace(), {"available_bytes": 100 << 20}, True, "paused"),
+        (Pace(), {"pressure": 50.0}, False, "paused"),
+        (Pace(), {"available_bytes": None, "pressure": None}, False, "running"),
+        (Pace(), {"cpu_seconds": 101.0}, False, "given up"),
+    ],
+)
+def test_requests_and_memory_go_first(before: Pace, more: dict[str, Any], urgent: bool, state: str) -> None:
+    after = step(before, sample(**more), LIMITS, urgent=urgent)
+    assert after.state == state
+    assert bool(after.because) == (state != "running")
+
+
+def test_memory_that_stays_short_ends_it_and_memory_that_comes_back_does_not() -> None:
+    pace = Pace()
+    for second in range(29):
+        pace = step(pace, sample(now=1000.0 + second, available_bytes=1), LIMITS, urgent=False)
+        assert pace.state == "paused"
+    back = step(pace, sample(now=1029.0), LIMITS, urgent=False)
+    assert (back.state, back.short_since) == ("running", None)
+    assert step(pace, sample(now=1031.0, available_bytes=1), LIMITS, urgent=False).state == "given up"
+
+
+def test_one_that_stands_still_is_given_up_and_one_that_waits_for_its_turn_never() -> None:
+    still = starved = Pace()
+    for second in range(0, 4000, 10):
+        now = 1000.0 + second
+        starved = step(starved, sample(now=now, eager=True), LIMITS, urgent=False)
+        if still.state != "given up":
+            still = step(still, sample(now=now, eager=False), LIMITS, urgent=False)
+    assert starved.state == "running"
+    assert still.state == "given up" and "stood still for 60 s" in still.because
+
+
+def test_the_time_of_a_pause_is_not_its_own() -> None:
+    pace = PAUSED
+    for second in range(0, 600, 10):
+        pace = step(pace, sample(now=1000.0 + second, eager=False, busy=0.9), LIMITS, urgent=False)
+    assert pace.state == "paused"
+    assert step(pace, sample(now=1600.0, eager=False), LIMITS, urgent=False).state == "running"

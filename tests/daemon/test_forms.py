@@ -1,0 +1,252 @@
+"""Whatever becomes of a compiler, versions stay as they are: with real children that die, hang, flood and lie."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.support import children, soon
+
+from modelward.daemon.clock import SystemClock
+from modelward.daemon.config import parse
+from modelward.daemon.forms import Forms
+from modelward.daemon.ledger import Ledger
+from modelward.daemon.models.form_pace import Limits
+from modelward.daemon.models.form_plan import Wanted
+from modelward.daemon.store import Entry, Store
+
+DIGEST = "ab" * 32
+WANTED = [Wanted("v1", DIGEST)]
+SAYS = f"""
+import json, os, resource, signal, sys, time
+request = json.loads(sys.stdin.read())
+def say(**message):
+    sys.stdout.write(json.dumps(message) + "\\n"); sys.stdout.flush()
+def refuse(because, **more):
+    for stage in request["stages"]:
+        say(type="form_refused", stage=stage, because=because, **more)
+def form(kind, version="v1", digest={DIGEST!r}, key="", level="mapped"):
+    path = os.path.join(request["root"], "v1-form-" + kind)
+    os.makedirs(path)
+    open(os.path.join(path, "model.onnx"), "w").write("model")
+    files = {{"model.onnx": {{"bytes": 5}}}}
+    told = dict(version=version, digest=digest, form=kind, level=level, key=key, files=files)
+    told["compiled_model"] = "model.onnx"
+    open(os.path.join(path, "artifact.json"), "w").write(json.dumps(told))
+    return path
+"""
+LIMITS = Limits(cpu_seconds=1000.0, still_seconds=1000.0)
+
+
+class Hall:
+    """Forms over an artifact root with one plain artifact; `kinds` are the lines of history."""
+
+    def __init__(self, forms: Forms, root: Path, told: list[Entry]) -> None:
+        self.forms, self.root, self._told = forms, root, told
+
+    @property
+    def kinds(self) -> list[str]:
+        return [entry.kind for entry in self._told]
+
+    async def once(self) -> None:
+        """One compilation, from its start to its end."""
+        await self.forms.look([DIGEST])
+        self.forms.ensure(WANTED, lambda version, digest: 0.0)
+        assert self.forms.busy
+        await soon(lambda: not self.forms.busy, 60)
+
+    def told(self, key: str) -> str:
+        return str(self.forms.told("v1", DIGEST).get(key, ""))
+
+
+@asynccontextmanager
+async def _hall(path: Path, code: str, limits: Limits = LIMITS) -> AsyncIterator[Hall]:
+    config = parse(f'[control]\ncache_dir = "{path}/cache"\nstate_dir = "{path}/state"', "test")
+    root = path / "cache" / "compiled"
+    plain = root / "v1-plain"
+    if not plain.exists():
+        plain.mkdir(parents=True)
+        (plain / "model.onnx").write_text("model")
+        described = {"version": "v1", "digest": DIGEST, "form": "plain", "files": {"model.onnx": {"bytes": 5}}}
+        (plain / "artifact.json").write_text(json.dumps(described))
+    told: list[Entry] = []
+    ledger = Ledger(Store(path / "state" / "state.db", SystemClock()), told.append)
+    argv = [sys.executable, "-I", "-S", "-c", SAYS + code]
+    forms = Forms(lambda: config, clock=SystemClock(), ledger=ledger, happened=lambda: None, argv=argv, limits=limits)
+    await forms.start()
+    try:
+        yield Hall(forms, root, told)
+    finally:
+        await forms.stop()
+        await ledger.close()
+
+
+DONE = "say(type='forms_done')"
+
+
+@pytest.mark.parametrize(
+    ("code", "because"),
+    [
+        ("raise SystemExit(1)", "ended with status 1"),
+        ("", "ended with status 0 before it was done"),
+        ("os.kill(os.getpid(), 9)", "died of SIGKILL (out of memory, perhaps)"),
+        ("resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.kill(os.getpid(), 11)", "died of SIGSEGV"),
+        ("resource.setrlimit(resource.RLIMIT_AS, (64 << 20,) * 2); bytearray(1 << 30)", "ended with status 1"),
+        (DONE, "it reported the form mapped and there is none"),
+        (f"say(type='form_made', stage='mapped', form='mapped', artifact='/etc'); {DONE}", "and there is none"),
+        (f"{DONE}; {DONE}; time.sleep(600)", "cannot be understood: it went on after its last line"),
+        ("print('rubbish', flush=True); time.sleep(600)", "cannot be understood"),
+        ("sys.stdout.write('x' * 200_000); sys.stdout.flush(); time.sleep(600)", "cannot be understood"),
+        ("[say(type='form_progress', because='x' * 1000) for _ in range(2000)]; time.sleep(600)", "more than 1048576"),
+        ("say(type='form_made', stage='other', form='mapped', artifact='/'); time.sleep(600)", "nobody asked for"),
+        ("say(type='form_learned', key='k', recipe={'x': 'y' * 40_000}); time.sleep(600)", "more than can be kept"),
+        (f"refuse('cannot: no room', again=True); {DONE}", "cannot: no room"),
+    ],
+)  # fmt: skip
+def test_a_compiler_that_fails_in_any_way_costs_a_line_and_is_tried_again_later(
+    tmp_path: Path, code: str, because: str
+) -> None:
+    async def work() -> None:
+        before = children()
+        async with _hall(tmp_path, code) as hall:
+            await hall.once()
+            assert because in hall.told("because")
+            assert hall.told("form") == "plain"
+            await soon(lambda: hall.kinds == ["form-failed"])
+            assert hall.forms.next_due() is not None
+            hall.forms.ensure(WANTED, lambda version, digest: 0.0)
+            assert not hall.forms.busy  # not at once
+            assert os.listdir(hall.root) == ["v1-plain"]
+        assert children() == before
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "because"),
+    [
+        ("signal.pause()", Limits(still_seconds=2.0), "it stood still for 2 s"),
+        ("while True: pass", Limits(cpu_seconds=0.5), "it used its 0 s of processor time"),
+        ("while True: pass", Limits(short_seconds=0.0, reserve_bytes=1 << 60), "memory is short"),
+    ],
+)
+def test_a_compiler_without_end_is_ended(tmp_path: Path, code: str, limits: Limits, because: str) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, code, limits) as hall:
+            await hall.once()
+            assert because in hall.told("because")
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+def test_a_compiler_that_somebody_stopped_goes_on(tmp_path: Path) -> None:
+    async def work() -> None:
+        code = "os.kill(os.getpid(), signal.SIGSTOP); raise SystemExit(7)"
+        async with _hall(tmp_path, code) as hall:
+            await hall.once()
+            assert "status 7" in hall.told("because")
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+@pytest.mark.parametrize("lie", ["version='v2'", "digest='cd' * 32", "key='0123456789abcdef'"])
+def test_a_form_that_is_not_what_it_seems_is_not_loaded(tmp_path: Path, lie: str) -> None:
+    async def work() -> None:
+        code = (
+            f"path = form('mapped', {lie}); say(type='form_made', stage='mapped', form='mapped', artifact=path); {DONE}"
+        )
+        async with _hall(tmp_path, code) as hall:
+            await hall.once()
+            best = hall.forms.best("v1", DIGEST)
+            assert best is not None and best.form == "plain"
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+REFUSES = f"refuse('no rewrite pays'); {DONE}"
+
+
+def test_what_cannot_be_made_is_not_tried_again_by_the_next_daemon_either(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, f"say(type='form_learned', key='k', recipe={{'number': 1}}); {REFUSES}") as hall:
+            await hall.once()
+            assert hall.told("because") == "no rewrite pays"
+            assert hall.kinds == []
+        async with _hall(tmp_path, "raise SystemExit(1)") as hall:
+            await hall.forms.look([DIGEST])
+            hall.forms.ensure(WANTED, lambda version, digest: 0.0)
+            assert not hall.forms.busy
+            assert hall.told("because") == "no rewrite pays"
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+def test_what_was_learned_is_in_the_next_request(tmp_path: Path) -> None:
+    async def work() -> None:
+        learns = "say(type='form_learned', key='k', recipe={'number': 1}); raise SystemExit(1)"
+        async with _hall(tmp_path, learns) as hall:
+            await hall.once()
+        async with _hall(tmp_path, f"refuse(json.dumps(request['learned'])); {DONE}") as hall:
+            await hall.once()
+            assert json.loads(hall.told("because")) == {"k": {"number": 1}}
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+def test_the_end_of_the_daemon_and_a_version_nobody_wants_any_more_end_the_compiler(tmp_path: Path) -> None:
+    async def work() -> None:
+        before = children()
+        async with _hall(tmp_path, "signal.pause()") as hall:
+            await hall.forms.look([DIGEST])
+            hall.forms.ensure(WANTED, lambda version, digest: 0.0)
+            await soon(lambda: children() - before)
+            hall.forms.ensure([Wanted("v2", "cd" * 32)], lambda version, digest: 0.0)
+            await soon(lambda: not hall.forms.busy)
+            assert children() == before
+            assert hall.kinds == [] and hall.forms.next_due() is None  # that was no failure
+            hall.forms.ensure(WANTED, lambda version, digest: 0.0)
+            await soon(lambda: children() - before)
+        assert children() == before
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+def test_a_form_that_the_workers_refused_is_not_loaded_and_not_made_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, "raise SystemExit(1)") as hall:
+            await hall.forms.look([DIGEST])
+            keys = hall.forms.keys(DIGEST)
+            path = hall.root / "v1-mapped"
+            path.mkdir()
+            (path / "model.onnx").write_text("model")
+            told = {
+                "version": "v1", "digest": DIGEST, "form": "mapped", "level": "mapped", "key": keys["mapped"],
+                "files": {"model.onnx": {"bytes": 5}}, "compiled_model": "model.onnx",
+            }  # fmt: skip
+            (path / "artifact.json").write_text(json.dumps(told))
+            await hall.forms.look([DIGEST])
+            best = hall.forms.best("v1", DIGEST)
+            assert best is not None and best.form == "mapped"
+            await hall.forms.refuse(best, "worker w1 died while it served it")
+            best = hall.forms.best("v1", DIGEST)
+            assert best is not None and best.form == "plain"
+            await hall.forms.tidy({best.artifact})
+            assert sorted(os.listdir(hall.root)) == ["v1-plain"]
+            await soon(lambda: hall.kinds == ["form-refused"])
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+def test_what_a_killed_compiler_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    async def work() -> None:
+        (tmp_path / "cache" / "compiled" / ".tmp-form-1-ab" / "compiled").mkdir(parents=True)
+        async with _hall(tmp_path, "") as hall:
+            assert os.listdir(hall.root) == ["v1-plain"]
+
+    asyncio.run(asyncio.wait_for(work(), 90))
