@@ -189,8 +189,8 @@ class Housekeeping:
             found[position.previous.name] = "it served before"
         if position.committed:
             found[position.committed.name] = "live"
-        if rolling.wanted:
-            found[rolling.wanted] = "wanted"
+        for name in filter(None, (rolling.wanted, rolling.choice.waiting[0])):
+            found[name] = "wanted"
         if (rollout := rolling.conductor.current) is not None:
             found[rollout.target.version] = "being rolled out"
         for peer in self._crew.peers():

@@ -293,24 +293,16 @@ class Rolling:
         self._task = asyncio.get_running_loop().create_task(run, name=f"rollout {rollout.id}")
 
     async def _roll_out(self, rollout: Rollout, command: Command | None) -> None:
-        rules = self._config().rollout
-        policy = RolloutPolicy(
-            canary=rules.canary,
-            bake_seconds=rules.bake,
-            max_error_ratio=rules.max_error_ratio,
-            max_latency_ratio=rules.max_latency_ratio * self.choice.handicap(rollout),
-            reload_timeout_seconds=load_seconds(rules.reload_timeout, rollout.target),
-        )
         refusal = f"cannot activate {rollout.target.version}: the rollout was interrupted"
         try:
             if rollout.changes_version:
                 with suppress(CannotKeep):  # a full disk costs a line of history, not the rollout
                     await self._ledger.do(lambda store: pos.begun(store, rollout.as_json()))
-            await self.conductor.run(rollout, policy)
+            await self.conductor.run(rollout, self._policy(rollout))
             await self._settle(rollout)
             if again := self._again:
                 self._again, rollout = None, again
-                await self.conductor.run(rollout, policy)
+                await self.conductor.run(rollout, self._policy(rollout))
                 await self._settle(rollout)
             refusal = "" if rollout.succeeded else f"cannot activate {rollout.target.version}: {rollout.outcome}"
         except ModelwardError as e:
@@ -323,6 +315,20 @@ class Rolling:
             if command is not None:
                 command.refuse(refusal) if refusal else command.fulfil(rollout.outcome)
             self._happened()
+
+    def _policy(self, rollout: Rollout) -> RolloutPolicy:
+        """The operator's rules for this rollout.
+
+        A large version may load longer; one that goes as it came is not compared with a compiled one as with its like.
+        """
+        rules = self._config().rollout
+        return RolloutPolicy(
+            canary=rules.canary,
+            bake_seconds=rules.bake,
+            max_error_ratio=rules.max_error_ratio,
+            max_latency_ratio=rules.max_latency_ratio * self.choice.handicap(rollout),
+            reload_timeout_seconds=load_seconds(rules.reload_timeout, rollout.target),
+        )
 
     async def _settle(self, rollout: Rollout) -> None:
         """Writes down how it ended."""

@@ -54,15 +54,23 @@ class Progress:
     def tick(self) -> None:
         """Looks once and shows what changed."""
         try:
-            rollout = self._client.get("/v1/status").data.get("rollout")
+            status = self._client.get("/v1/status").data
         except ModelwardError:
             return  # the request that waits will say what is wrong
+        rollout, waiting = status.get("rollout"), status.get("waiting")
         if isinstance(rollout, dict):
             self._line.show(describe(rollout))
+        elif isinstance(waiting, dict):
+            self._line.show(waits(waiting))
 
     def end(self) -> None:
         """Leaves the line free for the outcome."""
         self._line.end()
+
+
+def waits(waiting: dict[str, Any]) -> str:
+    """A version that waits before its rollout, in one line."""
+    return f"{clean(waiting.get('version'))}: {clean(waiting.get('because'))}"
 
 
 def describe(rollout: dict[str, Any]) -> str:

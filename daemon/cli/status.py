@@ -10,7 +10,7 @@ from typing import Any, Final
 from ..errors import ModelwardError, Unreachable
 from .client import Client
 from .options import client, json_option, socket_option
-from .progress import describe
+from .progress import describe, waits
 from .render import clean, colours, items, paint, size, span, table, terminal_columns
 from .workers import HEADERS
 from .workers import row as worker_row
@@ -85,6 +85,9 @@ def lines(data: dict[str, Any], colour: bool = False) -> list[str]:
         facts.append(("workers", f"{clean(workers.get('ready'))} of {clean(workers.get('total'))} ready{because}"))
     rollout = data.get("rollout")
     facts.append(("rollout", describe(rollout) if isinstance(rollout, dict) else "none"))
+    waiting = data.get("waiting")
+    if isinstance(waiting, dict):
+        facts.append(("waiting", waits(waiting)))
     facts += [("disk", line) for line in _disk(data.get("disk"))]
     facts += [("alert", paint(line, "red", colour)) for line in _alerts(data.get("alerts"))] or [("alerts", "none")]
     panel = data.get("panel")

@@ -68,7 +68,7 @@ def marks(version: dict[str, Any]) -> str:
 
 
 def because(version: dict[str, Any]) -> str:
-    """The reason of the verdict, or what it is waiting for; "-" while there is neither."""
+    """What it is waiting for, or the reason of the verdict; "-" while there is neither."""
     verdict = version.get("verdict")
     text = clean(verdict.get("because")) if isinstance(verdict, dict) else ""
-    return text or clean(version.get("waiting")) or "-"
+    return clean(version.get("waiting")) or text or "-"

@@ -76,17 +76,20 @@ class Modelward:
         self.house = House(self.root, settings, python=self.python)
 
     def start(self, first: Clip) -> Modelward:
-        """Returns when every worker serves an accepted version."""
+        """Returns when every worker serves an accepted version in its compiled form."""
         self.house.start()
         for name in VERSIONS:
             self.house.await_state(name, "accepted", JUDGING_SECONDS)
-        eventually(self._rests, 120)
+        eventually(self._rests, JUDGING_SECONDS)
         self.ask(first)
         return self
 
     def _rests(self) -> bool:
         status = self.house.status()
-        return bool(status["live"]) and status["rollout"] is None and self.house.serves(status["live"])
+        if not status["live"] or status["rollout"] is not None or not self.house.serves(status["live"]):
+            return False
+        told = self.house.version(status["live"])["compiled"]
+        return "compiling" not in told and told.get("form") != "plain"
 
     def ask(self, clip: Clip) -> Answer:
         body, headers = post(self.house.port, "/api/predict", clip.form, FORM_TYPE)
@@ -103,7 +106,8 @@ class Modelward:
     def artifact(self) -> Path:
         """The form that the workers have open: equal weights may be compiled otherwise, by what was faster then."""
         live = self.house.link.resolve().name
-        found = sorted((self.root / "cache").rglob(f"{live}-*/artifact.json"))
+        form = self.house.version(live)["compiled"].get("form", "plain")
+        found = sorted((self.root / "cache").rglob(f"{live}-*-{form}/artifact.json"))
         if not found:
             raise RuntimeError(f"cannot measure: {live} was not compiled")
         return found[0].parent
