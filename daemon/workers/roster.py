@@ -80,7 +80,7 @@ class Event:
     """Something the supervisor may have to act on; `because` is the worker's own word."""
 
     worker: str
-    kind: str  # serving | prepared | refused | reopened | drained
+    kind: str  # serving | prepared | refused | reopened | drained | refusing (begins, or ends: no reason)
     version: str = ""
     because: str = ""
     seconds: float = 0.0
@@ -95,8 +95,9 @@ def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
         case p.Beat():
             if not peer.beats:
                 peer.beats, peer.at_move = True, message
+            turned = bool(message.refusing) != bool(peer.beat.refusing)
             peer.beat = message
-            return None
+            return Event(peer.name, "refusing", because=message.refusing[:MAX_REASON]) if turned else None
         case p.Reopened():
             return Event(peer.name, "reopened")
         case p.Drained():

@@ -179,3 +179,11 @@ def test_offers_are_remembered_in_bounds() -> None:
         roster.offer(w, f"r{i}", *V2, 0.0)
     assert len(w.offers) <= roster.MAX_OFFERS
     assert "r99" in w.offers
+
+
+def test_a_beat_is_an_event_when_a_worker_begins_or_ends_to_refuse_requests() -> None:
+    w = peer()
+    assert hear(w, p.Beat(), 1.0) is None
+    assert hear(w, p.Beat(refusing="full"), 2.0) == Event("w1", "refusing", because="full")
+    assert hear(w, p.Beat(refusing="full, still"), 3.0) is None
+    assert hear(w, p.Beat(), 4.0) == Event("w1", "refusing")
