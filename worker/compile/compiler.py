@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from .compiled import Compiled as Compiled
 from .finish import Job, NotTheSame, finish
 from .graph import View, has_branches
 from .optimise import CPU, CannotOptimise
-from .probes import Probes, probes
+from .probes import FULL, KNOWN, SHORT, Probes, probes
 from .prove import Feeds
 from .recipe import Recipe, StepDone
 from .steps import STEPS, Level, Step, plan
@@ -49,7 +48,7 @@ def compile_mapped(
     `lone_threads`, with which the form may run too, are not proved. `flags` (see `key.flags_in`) are those the form is
     for; nothing here depends on them. Raises ValueError without clips.
     """
-    short = probes(probe_inputs, one_clip=one_clip, short=True)
+    short = probes(probe_inputs, SHORT, one_clip=one_clip)
 
     def make(work: Path) -> Compiled:
         job = Job(source, out_dir, work, threads, lone_threads if one_clip else 0, measure)
@@ -81,12 +80,13 @@ def compile_rewritten(
 ) -> tuple[Compiled, Recipe | None]:
     """The form with the rewrites that `level` allows and that pay here, and what was learned of the graph.
 
-    With a `recipe` (for this graph, machine, level and number of threads) its steps are taken without trials; should
-    the end result not be proved, they are tried once. `progress` hears of each piece of work that begins. Steps are
+    With a `recipe` (for this graph, machine, level and number of threads) its steps are taken without trials, and bits
+    are compared on five seconds of each clip: what depends on the length was proved when the recipe was learned. Should
+    the end result not be proved, steps are tried once. `progress` hears of each piece of work that begins. Steps are
     tried on a part of a model with more than `small_bytes` of weights. The rest is as in `compile_mapped`.
     """
-    of = partial(probes, probe_inputs, one_clip=one_clip)
-    full, short, flags = of(short=False), of(short=True), frozenset(flags)
+    full, short, known = (probes(probe_inputs, extent, one_clip=one_clip) for extent in (FULL, SHORT, KNOWN))
+    flags = frozenset(flags)
     learned: list[Recipe] = []
 
     def make(work: Path) -> Compiled:
@@ -97,7 +97,8 @@ def compile_rewritten(
         wrong: list[StepDone] = []
         for attempt in _attempts(recipe, level, small=_bytes(model) <= small_bytes):
             tried = attempt.recipe or _tried(model, attempt, setting, rewrites, one_clip, flags)
-            made, because = _made(job, model, tried, rewrites, full, progress)
+            held = known if attempt.recipe and level == "exact" else full
+            made, because = _made(job, model, tried, rewrites, held, progress)
             if made is not None:
                 learned.append(tried)
                 return replace(made, steps=(*wrong, *tried.steps, *made.steps))

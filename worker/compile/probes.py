@@ -16,12 +16,23 @@ from .optimise import ORT_ERRORS, CannotOptimise
 from .prove import Answer, Array, Feeds
 from .steps import Level
 
-LENGTHS = (1, 2, 3, 37, 84, 500)  # frames of 60 ms
+FULL_LENGTHS = (1, 2, 3, 37, 84, 500)  # frames of 60 ms
 SHORT_LENGTHS = (1, 2, 3, 37, 84)
-SHORT_FRAMES = 17  # to which the caller's clips are cut where only short ones are wanted
-TIMED = (84, 500)  # 5 s and 30 s
-SHORT_TIMED = (37, 84)
 FRAME_SECONDS = 0.06
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much a form is run: the caller's clips cut to `most_frames` (0: whole), other lengths, which are timed."""
+
+    most_frames: int
+    lengths: tuple[int, ...]
+    timed: tuple[int, ...]
+
+
+FULL = Extent(0, FULL_LENGTHS, (84, 500))  # 5 s and 30 s
+SHORT = Extent(17, SHORT_LENGTHS, (37, 84))
+KNOWN = Extent(84, SHORT_LENGTHS, (84,))  # for a graph of which all lengths were proved with other weights
 
 
 @dataclass(frozen=True)
@@ -52,17 +63,17 @@ class Probes:
         return f"{what} on clip {number + 1} of {len(self.clips)} ({length} frames)"
 
 
-def probes(given: Sequence[Feeds], *, one_clip: bool, short: bool) -> Probes:
-    """The clips to prove a form on. Raises ValueError without any."""
+def probes(given: Sequence[Feeds], extent: Extent, *, one_clip: bool) -> Probes:
+    """The clips to prove a form on: as they are for a model that is not run clip by clip. ValueError without any."""
     if not given:
         raise ValueError("cannot compile without probe clips: nothing could be proved")
     if not one_clip:
         return Probes(tuple(given), len(given), {0.0: given[0]})
-    longest = max(given, key=_frames)
-    wanted, timed = (SHORT_LENGTHS, SHORT_TIMED) if short else (LENGTHS, TIMED)
-    clips: list[Feeds] = [prove.at_length(clip, min(SHORT_FRAMES, _frames(clip))) if short else clip for clip in given]
-    clips += [prove.at_length(given[i % len(given)], n) for i, n in enumerate(wanted) if n not in timed]
-    by_length = {float(round(n * FRAME_SECONDS)): _of_length(clips, longest, n) for n in timed}
+    longest, most = max(given, key=_frames), extent.most_frames
+    clips: list[Feeds] = [prove.at_length(clip, most) if 0 < most < _frames(clip) else clip for clip in given]
+    lengths = [n for n in extent.lengths if n not in extent.timed]
+    clips += [prove.at_length(given[i % len(given)], n) for i, n in enumerate(lengths)]
+    by_length = {float(round(n * FRAME_SECONDS)): _of_length(clips, longest, n) for n in extent.timed}
     clips += [clip for clip in by_length.values() if not any(clip is known for known in clips)]
     return Probes(tuple(clips), len(given), by_length)
 

@@ -26,6 +26,7 @@ BLANK = 0
 
 TURN_SECONDS = 0.02
 MOST_TIMES = 50
+LEAST_TURNS = 5
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,23 @@ def reading(ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[tuple[int, int],
 def cpu_seconds(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Least CPU seconds of each over `rounds` turns; the caller has run each once before.
 
-    Some kernels count CPU time in ticks of milliseconds: what is shorter than TURN_SECONDS is run several times a turn
-    and timed by the wall, of which the least is as telling for so short a time.
+    Some kernels count CPU time in ticks of milliseconds: a run that is shorter than TURN_SECONDS is timed by the wall,
+    several times a turn and in LEAST_TURNS at least. Of so short a time the least is as telling.
     """
     times = [_times(run) for run in runs]
     least = [math.inf] * len(runs)
-    for _ in range(rounds):
+    for _ in range(rounds if max(times) == 1 else max(rounds, LEAST_TURNS)):
         for place, run in enumerate(runs):
-            cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(times[place]):
-                run()
-            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-            least[place] = min(least[place], (cpu if cpu > TURN_SECONDS else wall) / times[place])
+                least[place] = min(least[place], _seconds(run))
     return least
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    cpu, wall = time.process_time(), time.perf_counter()
+    run()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return cpu if cpu > TURN_SECONDS else wall
 
 
 def _times(run: Callable[[], object]) -> int:

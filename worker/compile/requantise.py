@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from .graph import View
 
@@ -73,8 +73,12 @@ def _only_there(view: View, name: str) -> bool:
 
 
 def _subtract(view: View, tensor: TensorProto, shift: int) -> None:
-    value = np.asarray(view.value(tensor).astype(np.int16) - shift)
-    tensor.CopyFrom(numpy_helper.from_array(value.astype(np.int8), tensor.name))
+    value = view.value(tensor)
+    signed = (value ^ np.uint8(128)).view(np.int8) if shift == 128 else (value.astype(np.int16) - shift).astype(np.int8)
+    tensor.data_type, tensor.data_location = TensorProto.INT8, TensorProto.DEFAULT
+    del tensor.external_data[:]
+    tensor.ClearField("int32_data")
+    tensor.raw_data = signed.tobytes()
 
 
 def _give_zero_point(view: View, weight: str, shift: int) -> None:

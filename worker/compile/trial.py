@@ -24,6 +24,7 @@ from .sample import Sample
 from .steps import FREE_OF_LAST, Level, Step, is_clear, verdict
 
 ROUNDS = 3
+TRIES = 2
 
 Measure = Callable[[Sequence[Callable[[], object]], int], list[float]]
 Progress = Callable[[str], None]
@@ -144,10 +145,12 @@ def _weighed(bench: _Bench, step: Step, form: _Form) -> tuple[bool, str]:
     if step.ends and bench.sample.width:
         step = replace(step, limit=FREE_OF_LAST)
     ratios = _ratios(bench, form, 1)
-    if not is_clear(step, ratios):
-        ratios = _ratios(bench, form, ROUNDS)
-        if not verdict(step, ratios)[0]:
-            ratios = [min(pair) for pair in zip(ratios, _ratios(bench, form, ROUNDS), strict=True)]
+    for _ in range(TRIES):
+        if is_clear(step, ratios):
+            break
+        ratios = [min(pair) for pair in zip(ratios, _ratios(bench, form, ROUNDS), strict=True)]
+        if verdict(step, ratios)[0]:
+            break
     return verdict(step, ratios)
 
 

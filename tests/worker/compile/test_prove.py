@@ -89,4 +89,4 @@ def test_long_runs_take_turns_and_short_ones_are_run_several_times_a_turn() -> N
     assert order == ["a", "b"] * 4  # once to see how long it takes
     short: list[str] = []
     prove.cpu_seconds([lambda: short.append("a")], 2)
-    assert len(short) == 1 + 2 * prove.MOST_TIMES
+    assert len(short) == 1 + prove.LEAST_TURNS * prove.MOST_TIMES

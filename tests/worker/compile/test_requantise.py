@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from modelward.worker.compile.key import flags_in
-from modelward.worker.compile.requantise import multiplies_exactly, requantise
+from modelward.worker.compile.requantise import multiplies_exactly, requantise, requantise_seven_bits
 
 from .graphs import F, graph, node, quantised_linear, rewritten, run, same_bits
 
@@ -74,6 +74,37 @@ def test_signed_weights_are_left_alone() -> None:
     again, count = rewritten(signed, requantise)
     assert count == 0
     assert again.SerializeToString() == signed.SerializeToString()
+
+
+@given(seed=st.integers(0, 2**32 - 1), depth=st.integers(1, 300))
+@settings(max_examples=20)
+def test_weights_of_seven_bits_are_exact_on_every_processor(seed: int, depth: int) -> None:
+    """The sum of two products with 255 fits in 16 bits, so this needs no VNNI."""
+    random = np.random.default_rng(seed)
+    weight = random.choice([0, 1, 64, 127, 128], (depth, 24)).astype(np.uint8)
+    zero = random.integers(0, 129, 24).astype(np.uint8)
+    nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])]
+    nodes += [node("MatMulInteger", ["q", "w", "z", "wz"], ["y"])]
+    model = graph(nodes, {"x": (F, ["T", depth])}, {"y": (6, None)}, {"w": weight, "wz": zero})
+    signed, count = rewritten(model, requantise_seven_bits)
+    stored = next(numpy_helper.to_array(t) for t in signed.graph.initializer if t.name == "w")
+    assert count == 1
+    assert 2 * 255 * int(abs(stored.astype(np.int32)).max()) < 2**15
+    x = {"x": np.full((3, depth), 1.0, np.float32)}
+    assert same_bits(run(model, x), run(signed, x))
+
+
+def test_weights_of_eight_bits_and_what_they_share_are_not_among_them() -> None:
+    nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])]
+    nodes += [node("MatMulInteger", ["q", w, "z", "wz"], [y]) for w, y in (("small", "y"), ("large", "v"))]
+    random = np.random.default_rng(0)
+    constants = {
+        "small": random.integers(0, 128, (32, 8)).astype(np.uint8),
+        "large": random.integers(0, 256, (32, 8)).astype(np.uint8),
+        "wz": np.array(100, np.uint8),
+    }
+    model = graph(nodes, {"x": (F, ["T", 32])}, {"y": (6, None), "v": (6, None)}, constants)
+    assert rewritten(model, requantise_seven_bits)[1] == 0
 
 
 @pytest.mark.parametrize(
