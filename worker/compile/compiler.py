@@ -11,12 +11,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from . import optimise, prove, sample, trial, weights
-from .compiled import Compiled as Compiled
+from .compiled import Compiled
 from .finish import Job, NotTheSame, finish
 from .graph import View, has_branches
 from .optimise import CPU, CannotOptimise
@@ -189,15 +188,3 @@ def _guarded(make: Callable[[Path], Compiled], out_dir: Path, providers: Sequenc
 
 def _bytes(model: onnx.ModelProto) -> int:
     return sum(weights.size(tensor) for tensor in model.graph.initializer)
-
-
-def compile_model(source: Path, out_dir: Path, *, level: Level, patience_seconds: float = 0, **rest: Any) -> Compiled:
-    """The rewritten form, or the mapped one where there is none. For callers that want one form at once."""
-    flags, mapped = rest.pop("flags"), {k: v for k, v in rest.items() if k not in ("rewrites", "small_bytes")}
-    if rest.get("rewrites") == ():
-        made = compile_mapped(source, out_dir, flags=flags, **mapped)
-    else:
-        made, _ = compile_rewritten(source, out_dir, level=level, flags=flags, **rest)
-        if made.because == NO_REWRITE:
-            made = replace(compile_mapped(source, out_dir, flags=flags, **mapped), steps=made.steps)
-    return replace(made, form="exact") if made.form == "mapped" else made

@@ -23,7 +23,8 @@ from ..validate.golden import OWN, some_clips
 from ..validate.kinds import KINDS
 from ..validate.measure import private_bytes
 from ..validate.subject import BadSubject, OutOfMemory
-from .compiler import Compiled, compile_mapped, compile_rewritten
+from .compiled import Compiled
+from .compiler import compile_mapped, compile_rewritten
 from .directory import COMPILED, FormDirectory, described
 from .recipe import graph_digest, recipe_of
 from .steps import Level

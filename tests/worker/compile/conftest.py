@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.bench import shape, tones
 
 from modelward.worker.compile.compiled import Compiled
-from modelward.worker.compile.compiler import compile_mapped, compile_model, compile_rewritten
+from modelward.worker.compile.compiler import NO_REWRITE, compile_mapped, compile_rewritten
 from modelward.worker.compile.recipe import Recipe
 
 from .graphs import HERE
@@ -32,13 +33,17 @@ def always_better(runs: Any, rounds: int) -> list[float]:
 
 
 @pytest.fixture
-def compile_it(version: Path, clips: list[dict[str, Any]], tmp_path: Path) -> Callable[..., Compiled]:
+def compile_it(
+    rewrite: Callable[..., tuple[Compiled, Recipe | None]], map_it: Callable[..., Compiled]
+) -> Callable[..., Compiled]:
+    """The rewritten form; where no rewrite pays, the mapped one with the steps that were refused."""
+
     def compile_it(**more: Any) -> Compiled:
-        arguments = {"level": "exact", "probe_inputs": clips, "flags": HERE, "measure": always_better} | more
-        source = arguments.pop("source", version / "model_quant.onnx")
-        out = arguments.pop("out_dir", tmp_path / "out")
-        out.mkdir(exist_ok=True)
-        return compile_model(source, out, **arguments)
+        compiled, _ = rewrite(**more)
+        if compiled.because != NO_REWRITE:
+            return compiled
+        mapped = map_it(**{name: value for name, value in more.items() if name not in ("level", "rewrites")})
+        return replace(mapped, steps=compiled.steps)
 
     return compile_it
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelward.worker.compile import optimise
-from modelward.worker.compile.compiler import Compiled
+from modelward.worker.compile.compiled import Compiled
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.bench import tones
 
-from modelward.worker.compile.compiler import Compiled
+from modelward.worker.compile.compiled import Compiled
 from modelward.worker.sensevoice.pipeline import Recognizer
 
 
