@@ -25,17 +25,13 @@ from .ledger import CannotKeep, Ledger
 from .memory import available_bytes, capacity, memory_pressure
 from .models import form_files, form_plan
 from .models.compilation import MODULE, Compilation, usage
-from .models.form_pace import Limits, Pace, Sample, step
+from .models.form_pace import Limits, Pace, Sample, limits_for, step
 from .models.form_plan import Form, Wanted
 from .models.unfinished import remove_form, remove_unfinished
 from .processes import python, spawn
 
 TICK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = (5.0, 15.0, 60.0, 300.0, 1800.0, 21600.0)
-CPU_TIMES: Final = 15.0
-"""A compiler may use so many times `validation.timeout` of processor time, each thread's counted."""
-CPU_JUDGED_TIMES: Final = 60.0
-"""And at least so many times what judging took: a limit that grows with model and machine."""
 NOT_WANTED: Final = "it is not wanted now"
 
 
@@ -197,6 +193,7 @@ class Forms:
             seconds = judged_seconds(wanted.version, wanted.digest)
             run = self._make(wanted, plain, stages, seconds)
             self._task = asyncio.get_running_loop().create_task(run, name="compile")
+            self._task.add_done_callback(self._report)
             return
 
     def next_due(self) -> float | None:
@@ -222,11 +219,11 @@ class Forms:
     async def _make(self, wanted: Wanted, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
         """One compilation, from its start to what is known afterwards."""
         self._began, self._pace = self._clock.monotonic(), Pace()
-        because, again = "", True
+        because, again = "it ended by an error in the daemon, which is in the log", True
         try:
             await self._remove_unfinished()
             config = self._config()
-            limits = self._limits or _limits(config, judged_seconds, plain)
+            limits = self._limits or limits_for(config.validation.timeout, config.workers.threads, judged_seconds)
             here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
             if available is not None and available < limits.reserve_bytes + form_plan.MEMORY_TIMES * plain.load_bytes:
                 because = f"memory is short: {available >> 20} MiB are available"
@@ -245,6 +242,9 @@ class Forms:
             because, again = await self._run(request, wanted, limits)
         except (OSError, ValueError) as e:
             because = f"cannot start a compiler: {e}"
+        except asyncio.CancelledError:
+            because = NOT_WANTED
+            raise
         finally:
             self._at_work = self._wanted = self._task = None
             self._after(wanted, because, again)
@@ -256,6 +256,7 @@ class Forms:
         work = Compilation(request, spawn, self._argv, version=wanted.version, happened=self._happened)
         self._at_work = work
         watching = asyncio.get_running_loop().create_task(self._watch(work, limits), name="watch the compiler")
+        watching.add_done_callback(lambda task: work.end("it could not be watched") if self._report(task) else None)
         try:
             because = await work.wait()
         finally:
@@ -271,6 +272,13 @@ class Forms:
         if not because and left:
             because = f"it reported the form {left[0]} and there is none"
         return because, True
+
+    def _report(self, task: asyncio.Task[None]) -> bool:
+        """Logs the error that a task ended by; False when there was none."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._log.error("compiling failed by an error in the daemon", task=task.get_name(), exc_info=error)
+        return error is not None
 
     async def _watch(self, work: Compilation, limits: Limits) -> None:
         """Pauses, resumes and ends the child as the machine's load and memory ask for."""
@@ -376,12 +384,6 @@ class Forms:
         keys = self.keys(digest)
         reasons = [self._state.refused[key] for key in keys.values() if key in self._state.refused]
         return "; ".join(dict.fromkeys(reasons)) or "not compiled yet"
-
-
-def _limits(config: Config, judged_seconds: float, plain: Form) -> Limits:
-    timeout, threads = config.validation.timeout, max(1, config.workers.threads)
-    cpu = threads * max(CPU_TIMES * timeout, CPU_JUDGED_TIMES * judged_seconds) if timeout > 0 else 0.0
-    return Limits(cpu_seconds=cpu)
 
 
 def _sample(work: Compilation, pids: Sequence[int]) -> tuple[Any, dict[int, float], int | None, float | None] | None:

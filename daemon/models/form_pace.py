@@ -10,6 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+CPU_TIMES: Final = 15.0
+"""A compiler may use so many times `validation.timeout` of processor time, for each thread of a run."""
+CPU_JUDGED_TIMES: Final = 60.0
+"""And at least so many times what judging took: a limit that grows with model and machine."""
 PAUSE_AT: Final = 0.75
 """Share of the processors that the workers use, above which a compiler is paused."""
 RESUME_AT: Final = 0.60
@@ -55,6 +59,12 @@ class Pace:
     alive_at: float | None = None
     cpu_seconds: float = 0.0
     lines: int = 0
+
+
+def limits_for(timeout_seconds: float, threads: int, judged_seconds: float) -> Limits:
+    """What a compiler may use; no limit to its processor time where judging has none (timeout 0)."""
+    seconds = max(CPU_TIMES * timeout_seconds, CPU_JUDGED_TIMES * judged_seconds)
+    return Limits(cpu_seconds=max(1, threads) * seconds if timeout_seconds > 0 else 0.0)
 
 
 def step(before: Pace, sample: Sample, limits: Limits, *, urgent: bool) -> Pace:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -66,7 +66,9 @@ class Hall:
 
 
 @asynccontextmanager
-async def _hall(path: Path, code: str, limits: Limits = LIMITS) -> AsyncIterator[Hall]:
+async def _hall(
+    path: Path, code: str, limits: Limits = LIMITS, pids: Callable[[], Iterable[int]] = tuple
+) -> AsyncIterator[Hall]:
     config = parse(f'[control]\ncache_dir = "{path}/cache"\nstate_dir = "{path}/state"', "test")
     root = path / "cache" / "compiled"
     plain = root / "v1-plain"
@@ -78,7 +80,9 @@ async def _hall(path: Path, code: str, limits: Limits = LIMITS) -> AsyncIterator
     told: list[Entry] = []
     ledger = Ledger(Store(path / "state" / "state.db", SystemClock()), told.append)
     argv = [sys.executable, "-I", "-S", "-c", SAYS + code]
-    forms = Forms(lambda: config, clock=SystemClock(), ledger=ledger, happened=lambda: None, argv=argv, limits=limits)
+    forms = Forms(
+        lambda: config, clock=SystemClock(), ledger=ledger, happened=lambda: None, argv=argv, limits=limits, pids=pids
+    )
     await forms.start()
     try:
         yield Hall(forms, root, told)
@@ -151,6 +155,21 @@ def test_a_compiler_that_somebody_stopped_goes_on(tmp_path: Path) -> None:
         async with _hall(tmp_path, code) as hall:
             await hall.once()
             assert "status 7" in hall.told("because")
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, KeyError])
+def test_an_error_of_our_own_ends_the_compiler_and_is_tried_again_later(tmp_path: Path, error: type[Exception]) -> None:
+    def pids() -> Iterable[int]:
+        raise error("unexpected")
+
+    async def work() -> None:
+        before = children()
+        async with _hall(tmp_path, "signal.pause()", pids=pids) as hall:
+            await hall.once()
+            assert hall.told("because") == "it could not be watched"
+            assert children() == before
 
     asyncio.run(asyncio.wait_for(work(), 90))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelward.daemon.models.form_pace import Limits, Pace, Sample, step
+from modelward.daemon.models.form_pace import Limits, Pace, Sample, limits_for, step
 
 LIMITS = Limits(cpu_seconds=100.0, short_seconds=30.0, still_seconds=60.0, reserve_bytes=256 << 20)
 PAUSED = Pace("paused", "the workers use 90% of the processors")
@@ -38,6 +38,12 @@ def test_requests_and_memory_go_first(before: Pace, more: dict[str, Any], urgent
     after = step(before, sample(**more), LIMITS, urgent=urgent)
     assert after.state == state
     assert bool(after.because) == (state != "running")
+
+
+def test_the_limit_of_processor_time_grows_with_what_judging_took() -> None:
+    assert limits_for(120.0, 1, 2.0).cpu_seconds == 1800.0
+    assert limits_for(120.0, 2, 100.0).cpu_seconds == 12_000.0
+    assert limits_for(0.0, 1, 100.0).cpu_seconds == 0.0  # none
 
 
 def test_memory_that_stays_short_ends_it_and_memory_that_comes_back_does_not() -> None:
