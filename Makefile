@@ -54,5 +54,10 @@ MINUTES ?= 15
 fuzz: .venv/stamp  ## inputs of strangers, others each time, for so many minutes; what is found stops it
 	$(BIN)/python -m tests.fuzz $(MINUTES)
 
+FILES ?= 1000000
+
+fuzz-audio: .venv/stamp  ## FILES=1000000 mutated audio files through the decoders; SEED=7 for the same again
+	PYTHONPATH=.imports:. $(BIN)/python -m tests.fuzz.decoders $(FILES) $(SEED)
+
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -68,6 +68,14 @@ def spoken(seconds: int, format: str = "OGG", subtype: str = "OPUS") -> bytes:
     return made.getvalue()
 
 
+def encoded_tone(seconds: float, format: str, subtype: str) -> bytes:
+    """A short file of that kind; at 8 kHz, which every kind can have."""
+    made = io.BytesIO()
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(8000 * seconds)) / 8000)
+    soundfile.write(made, tone.astype(np.float32), 8000, format=format, subtype=subtype)
+    return made.getvalue()
+
+
 def spoken_webm(seconds: int) -> bytes:
     """The same as a browser records it: ten seconds again and again, as encoding takes longer than all the rest."""
     ogg = spoken(10)

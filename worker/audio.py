@@ -27,7 +27,7 @@ SAMPLE_RATE: Final = 16_000
 MIN_RATE: Final = 4_000
 MAX_RATE: Final = 384_000
 MAX_CHANNELS: Final = 64
-_BLOCK_SAMPLES: Final = 1 << 18  # of all channels together
+_BLOCK_SAMPLES: Final = 1 << 16  # of all channels together; 7 ms of Opus: so long may a short clip have to wait
 _BLOCK_SECONDS: Final = 60
 # Silence in FLAC at 8 kHz takes 25 bytes a second, in Vorbis 67, speech in Opus at 6 kbit/s 750.
 LEAST_BYTES_PER_SECOND: Final = 16

@@ -391,3 +391,27 @@ def test_one_who_leaves_a_file_that_is_gone_takes_nobodys_bell_away(tmp_path: Pa
                     done.end()
 
     run(play())
+
+
+def test_a_piece_that_can_wait_lets_others_go_first_but_not_for_ever() -> None:
+    async def play() -> list[str]:
+        now, order = [0], []
+        slots = Slots(monotonic_ns=lambda: now[0])
+
+        async def take(name: str, later_seconds: float = 0.0) -> None:
+            slot = await slots.turn(later_seconds=later_seconds)
+            order.append(name)
+            slots.free(slot)
+
+        first = await slots.turn()
+        waiting = []
+        for seconds, name, later in ((0, "long", 3.0), (1, "soon", 0.0), (2, "later", 0.0), (4, "late", 0.0)):
+            now[0] = seconds * 10**9
+            waiting.append(asyncio.create_task(take(name, later)))
+            await asyncio.sleep(0)
+        slots.free(first)
+        await asyncio.gather(*waiting)
+        slots.close()
+        return order
+
+    assert asyncio.run(play()) == ["soon", "later", "long", "late"]

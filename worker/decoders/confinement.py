@@ -16,7 +16,7 @@ from ..validate.sockets import refuse_all_but
 
 LIFE_CPU_SECONDS: Final = 3600
 STEP_CPU_SECONDS: Final = 10.0
-"""Of one piece of work between two looks at the clock; an hour of Opus is 700 such pieces and takes less in all."""
+"""Of one piece of work between two looks at the clock; an hour of Opus is 2,600 such pieces and takes less in all."""
 _FILE_BYTES: Final = 64 << 30
 _OPEN_FILES: Final = 128
 
@@ -36,7 +36,7 @@ def confine(parent: int, memory_bytes: int) -> str:
     """Takes the rights away; "" when all are gone, else which are not. Exits when the process `parent` ended before."""
     die_with_parent()
     limits = Limits(memory_bytes, 0, 2 * LIFE_CPU_SECONDS, _FILE_BYTES, _OPEN_FILES, niceness=0)
-    steps = [*apply_limits(limits), drop_capabilities(), restrict_view(())]
+    steps = [*apply_limits(limits), drop_capabilities(keep=0), restrict_view(())]
     die_with_parent()
     if os.getppid() != parent:
         os._exit(0)

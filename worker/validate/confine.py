@@ -77,8 +77,9 @@ def leave_network() -> str:
     return ""
 
 
-def drop_capabilities() -> str:
-    """Gives up every capability but those to read and write files, which the view bounds; "" when done, else why not.
+def drop_capabilities(*, keep: int = _KEPT_CAPABILITIES) -> str:
+    """Gives up every capability but `keep`: those over files' permissions, which the view bounds; "" when done, else
+    why not.
 
     As root it would otherwise keep them all, and in a user namespace it has just been given them.
     """
@@ -86,7 +87,7 @@ def drop_capabilities() -> str:
     held = ctypes.create_string_buffer(24)
     if libc.capget(header, held) == 0 and held.raw == bytes(24):
         return ""  # nothing to give up; in a service even that may be refused
-    kept = struct.pack("=6I", _KEPT_CAPABILITIES, _KEPT_CAPABILITIES, 0, 0, 0, 0)
+    kept = struct.pack("=6I", keep, keep, 0, 0, 0, 0)
     if os.geteuid() != 0:
         kept = bytes(24)
     if libc.capset(header, kept) != 0:
