@@ -16,6 +16,10 @@ CLIENT_SHARE = 0.5
 """Of the limit."""
 
 
+class Crowded(Exception):
+    """Too many wait already; the text says whose."""
+
+
 @dataclass(eq=False)
 class Share:
     """What one request holds, in bytes, and what it waits for more than that. `client` "" is nobody in particular."""
@@ -43,10 +47,13 @@ def next_granted(waiting: Sequence[Share], all_shares: Collection[Share], limit:
 
 
 class Hold:
-    """The shares of all requests of a worker. All methods belong to the event loop."""
+    """The shares of all requests of a worker. All methods belong to the event loop.
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
+    `places`: how many clips may wait; half of them of one client.
+    """
+
+    def __init__(self, limit_bytes: int, places: int) -> None:
+        self._limit, self._places = limit_bytes, places
         self._shares: dict[Share, None] = {}
 
     @property
@@ -66,10 +73,23 @@ class Hold:
             self._grant()
 
     async def claim(self, share: Share, amount: int) -> None:
-        """Waits until the request may hold `amount` in all."""
+        """Waits until the request may hold `amount` in all. Raises Crowded when it would have to, and too many do."""
         share.wanted, share.granted = amount, asyncio.Event()
         self._grant()
+        if not share.granted.is_set() and share.client:
+            self._check_places(share)
         await share.granted.wait()
+
+    def _check_places(self, share: Share) -> None:
+        others = [other for other in self._waiting() if other is not share and other.client]
+        if len(others) >= self._places:
+            raise Crowded(f"{len(others)} long clips wait already")
+        theirs = sum(other.client == share.client for other in others)
+        if theirs >= max(1, self._places // 2):
+            raise Crowded(f"{theirs} long clips of this client wait already")
+
+    def _waiting(self) -> list[Share]:
+        return [share for share in self._shares if share.granted is not None and not share.granted.is_set()]
 
     def settle(self, share: Share, amount: int) -> None:
         """It became `amount` in truth."""
@@ -78,8 +98,7 @@ class Hold:
 
     def _grant(self) -> None:
         while True:
-            waiting = [share for share in self._shares if share.granted is not None and not share.granted.is_set()]
-            share = next_granted(waiting, self._shares, self._limit)
+            share = next_granted(self._waiting(), self._shares, self._limit)
             if share is None:
                 return
             assert share.granted is not None

@@ -34,7 +34,7 @@ async def transcribe(
 
     `client` is who sent it, for its share of what may be held. `said` is awaited with the text that each piece adds,
     when it adds any.
-    Raises BadAudio for what is no usable audio, CannotDecode, and whatever the model raises.
+    Raises BadAudio for what is no usable audio, CannotDecode, Busy, and whatever the model raises.
     """
     model = cast(Speech, loaded.model)
     options = model.options()

@@ -19,7 +19,7 @@ import numpy as np
 
 from .audio import SAMPLE_RATE, Floats, blocks, plain
 from .decoders.pool import Pool
-from .hold import Hold
+from .hold import Crowded, Hold
 from .idle import free_processors
 from .lanes import Lanes
 from .overdue import Overdue
@@ -88,7 +88,7 @@ class Work:
         self.running: set[asyncio.Task[Any]] = set()
         self._queue = queue
         self._expecting = 0
-        self._hold = Hold(audio_bytes)
+        self._hold = Hold(audio_bytes, max(1, queue // 2))
         self.slots, self._decoders = slots or (Slots(), Slots())
         self._ran, self._free_processors = ran, free_processors
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
@@ -177,7 +177,8 @@ class Work:
 
     @asynccontextmanager
     async def decoded(self, data: bytearray, *, max_seconds: float, client: str = "") -> AsyncIterator[Floats]:
-        """The samples of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode.
+        """The samples of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode,
+        Busy.
 
         Cancelled, nothing more than the step in hand is done to it.
         """
@@ -185,7 +186,10 @@ class Work:
 
             async def claim(seconds: float) -> None:
                 if seconds > SHORT_SECONDS:
-                    await self._hold.claim(share, int(seconds * SAMPLE_RATE) * SAMPLE_BYTES)
+                    try:
+                        await self._hold.claim(share, int(seconds * SAMPLE_RATE) * SAMPLE_BYTES)
+                    except Crowded as e:
+                        raise Busy(f"cannot take the clip: {e}") from e
 
             header = plain(data)
             if header is None:

@@ -46,6 +46,8 @@ def _requests() -> Iterable[Row]:
     yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
     yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
     long = f"{process.CLIPS_AT_ONCE} times `workers.max_audio`, half of it of one client"
+    places = f"{w.queue // 2} (half of `workers.queue`), half of them of one client"
+    yield "long clips that wait for room in a worker", places, "503 with Retry-After"
     yield f"decoded audio of clips over {_time(work.SHORT_SECONDS)} in a worker", long, "further long clips wait"
     yield "uploads that last longer than a second", f"`workers.queue` and {process.SURPLUS_UPLOADS}", "the slowest: 408"
     yield "uploads at once", str(uploads.AT_ONCE), "the slowest: 408"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from modelward.worker.hold import Hold, Share, next_granted
+from modelward.worker.hold import Crowded, Hold, Share, next_granted
 
 
 def _waits(client: str, wanted: int, held: int = 0) -> Share:
@@ -41,7 +41,7 @@ def test_two_that_turn_out_longer_than_they_said_do_not_wait_for_one_another() -
 
 def test_what_is_given_back_goes_to_who_waits_and_a_request_that_ends_waits_no_more() -> None:
     async def play() -> None:
-        hold = Hold(100)
+        hold = Hold(100, 9)
         with hold.share("b") as mine, hold.share("a") as theirs:
             await hold.claim(mine, 80)
             with hold.share("c") as leaving:
@@ -53,6 +53,32 @@ def test_what_is_given_back_goes_to_who_waits_and_a_request_that_ends_waits_no_m
             hold.settle(mine, 30)  # shorter than it said
             await waiting
             assert hold.bytes == 80
+        assert hold.bytes == 0
+
+    asyncio.run(play())
+
+
+def test_long_clips_of_one_client_leave_places_to_wait_for_others_and_all_of_them_leave_some_for_short_ones() -> None:
+    async def play() -> None:
+        hold, waiting = Hold(100, 4), []
+
+        async def come(client: str) -> None:
+            with hold.share(client) as share:
+                await hold.claim(share, 90)
+                await asyncio.Event().wait()
+
+        async def refused(client: str, because: str) -> None:
+            with hold.share(client) as share, pytest.raises(Crowded, match=because):
+                await hold.claim(share, 90)
+
+        for clients, newcomer, because in (("aaa", "a", "of this client"), ("bc", "d", "4 long clips wait")):
+            for client in clients:
+                waiting.append(asyncio.create_task(come(client)))
+                await asyncio.sleep(0)
+            await refused(newcomer, because)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
         assert hold.bytes == 0
 
     asyncio.run(play())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from ..limits import Limits, apply_limits, die_with_parent
@@ -17,6 +19,7 @@ from ..validate.sockets import refuse_all_but
 LIFE_CPU_SECONDS: Final = 3600
 STEP_CPU_SECONDS: Final = 10.0
 """Of one piece of work between two looks at the clock; an hour of Opus is 2,600 such pieces and takes less in all."""
+OOM_SCORE: Final = 500
 _FILE_BYTES: Final = 64 << 30
 _OPEN_FILES: Final = 128
 
@@ -35,6 +38,8 @@ CALLS: Final = {
 def confine(parent: int, memory_bytes: int) -> str:
     """Takes the rights away; "" when all are gone, else which are not. Exits when the process `parent` ended before."""
     die_with_parent()
+    with suppress(OSError):  # where memory is short, a clip goes before a worker does
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     limits = Limits(memory_bytes, 0, 2 * LIFE_CPU_SECONDS, _FILE_BYTES, _OPEN_FILES, niceness=0)
     steps = [*apply_limits(limits), drop_capabilities(keep=0), restrict_view(())]
     die_with_parent()

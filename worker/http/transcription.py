@@ -16,6 +16,7 @@ from ..decoders.pool import CannotDecode
 from ..models import SPEECH_KINDS, Loaded, Speech
 from ..service import Service
 from ..transcribe import transcribe
+from ..work import Busy
 from .client import client_of
 from .errors import ApiError
 from .inference import Count, run_model
@@ -71,6 +72,8 @@ async def transcribe_upload(request: Request, *, part: str, wish: Callable[[Clip
                 client=client_of(request),
                 said=asked.said,
             )
+        except Busy as e:
+            raise ApiError(503, str(e), "busy") from e
         except CannotDecode as e:
             raise ApiError(503, str(e), "cannot_decode") from e
         except BadAudio as e:

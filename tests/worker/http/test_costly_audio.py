@@ -7,13 +7,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
+from onnx import TensorProto, helper
 from tests.costly_audio import empty_members, quiet_flac, slow_wav, spoken, spoken_webm, tracks_webm
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.worker.running import Worker, clip, digits, worker
+from tests.worker.running import Worker, clip, digits, sealed, worker
+from tests.worker.tensor_models import save
 
 from modelward.worker import protocol as p
 
@@ -135,12 +139,29 @@ def test_what_decoders_print_goes_nowhere(town: Worker) -> None:
     assert town.errors.stat().st_size == before
 
 
-def test_a_gzip_body_of_empty_members_is_refused_and_delays_nobody() -> None:
-    from modelward.worker.http.compressed import ENCODINGS, unpack
-    from modelward.worker.http.errors import ApiError
+def test_a_gzip_body_of_empty_members_is_refused_and_delays_nobody(tmp_path: Path) -> None:
+    version = save(
+        tmp_path / "aside",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])],
+    )
+    with worker(tmp_path / "w", sealed(version, "same-v1", "tensor"), kind="tensor") as running:
 
-    with pytest.raises(ApiError, match="members"):
-        unpack(empty_members(1_600_000), ENCODINGS["gzip"], 64 << 20)
+        def infer(**request: Any) -> httpx.Response:
+            return httpx.post(f"{running.url}/v2/models/tensor/infer", timeout=90, **request)
+
+        good = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 0]}]}
+        bomb = {"content": empty_members(1_600_000), "headers": {"content-encoding": "gzip"}}
+        answers: list[httpx.Response] = []
+        clients = [threading.Thread(target=lambda: answers.append(infer(**bomb))) for _ in range(6)]
+        for client in clients:
+            client.start()
+        assert infer(json=good).json()["outputs"][0]["data"] == [1.0, 0.0]
+        for client in clients:
+            client.join(100)
+        assert [(answer.status_code, "members" in answer.text) for answer in answers] == [(400, True)] * 6
+        assert infer(json=good).status_code == running.client().get("/ready").status_code == 200
 
 
 def _usual(running: Worker) -> None:
