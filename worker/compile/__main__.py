@@ -38,6 +38,8 @@ ATTRIBUTES: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchm
 MAX_REQUEST_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
 NICENESS: Final = 19
+URGENT_NICENESS: Final = 10
+"""As a validator's: a version waits for both."""
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
 
 
@@ -103,7 +105,9 @@ def _confined(request: FormRequest, directories: dict[str, FormDirectory]) -> li
     return_freed_memory()
     memory = request.memory_bytes
     addresses = 2 * memory + _MAPPED_BYTES if memory else 0
-    limits = Limits(memory, addresses, request.cpu_seconds, MAX_FILE_BYTES, niceness=NICENESS)
+    limits = Limits(
+        memory, addresses, request.cpu_seconds, MAX_FILE_BYTES, niceness=URGENT_NICENESS if request.urgent else NICENESS
+    )
     left, refused = leave_network(), refuse_sockets()
     network = "" if not refused and left.startswith("network not taken away") else left
     calls = refuse_calls((*PROCESSES, *PRIVILEGES, *ATTRIBUTES))

@@ -73,6 +73,15 @@ def test_what_was_made_under_another_name_of_the_same_bytes_is_taken_over(artifa
     assert os.path.samefile(one / "compiled" / "model.onnx", two / "compiled" / "model.onnx")
 
 
+def test_of_a_known_graph_the_better_form_is_made_at_once_and_the_other_not_at_all(artifact: Path) -> None:
+    learned = compiled(artifact, stages=("rewritten",)).learned
+    assert learned
+    for form in artifact.parent.glob("*-exact"):
+        form.rename(form.with_name(".away"))
+    outcome = compiled(artifact, learned=learned)
+    assert outcome.done and list(outcome.made) == ["rewritten"], outcome
+
+
 def test_an_artifact_of_an_earlier_release_with_a_directory_of_that_name_has_no_form(artifact: Path) -> None:
     (artifact / "compiled").mkdir(mode=0o750)
     (artifact / "compiled" / "notes.txt").write_text("mine")
