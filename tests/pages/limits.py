@@ -94,6 +94,7 @@ def _decoders() -> Iterable[Row]:
     yield "time without an answer of a decoder", _time(pool.SILENT_SECONDS), "killed; the clip is tried once more"
     yield "memory of a decoder", f"{_bytes(launch.BASE_MEMORY_BYTES)}, and 6 times `workers.max_upload`", "503"
     yield "clips in work in a decoder", str(child.OPEN_JOBS), "further ones wait"
+    yield "long clips of a worker in all decoders", str(pool.LONG_AT_ONCE), "further long ones wait"
     short = f"{child.SHORT_CPU_SECONDS:g}s of processor time, {_time(child.SHORT_SECONDS)} of sound"
     yield "a clip that passes others", short, "all short clips pass it"
 

@@ -18,7 +18,6 @@ from typing import Final
 from .. import audio
 from .confinement import LIFE_CPU_SECONDS, limit_step
 from .messages import (
-    GO_ON,
     MOST_BYTES,
     TEXT_CHARS,
     Alive,
@@ -34,7 +33,7 @@ from .messages import (
 )
 
 IDLE_SECONDS: Final = 20.0
-OPEN_JOBS: Final = 8
+OPEN_JOBS: Final = 32
 SHORT_CPU_SECONDS: Final = 0.1
 SHORT_SECONDS: Final = 60
 ALIVE_SECONDS: Final = 1.0
@@ -44,13 +43,13 @@ CPU_SECONDS_PER_SECOND: Final = 0.05  # of audio; Opus, the dearest, takes 0.002
 
 
 class Clip:
-    """A job in work. `granted` seconds may become of it before the worker is asked."""
+    """A job in work. `granted` seconds may become of it."""
 
     def __init__(self, job: Job, source: int, target: int, answers: socket.socket) -> None:
         self.job, self.source, self.target, self.answers = job, source, target, answers
-        self.granted = float(SHORT_SECONDS)
+        self.granted = max(job.granted, float(SHORT_SECONDS))
         self.expected = 0.0
-        self.long = self.parked = False
+        self.long = job.granted > 0
         self.cpu_seconds = 0.0
         self.samples = 0
         self.told = time.monotonic()
@@ -101,7 +100,7 @@ class Child:
 
     def _next(self) -> Clip | None:
         """The first clip not known to be long; else of the long ones that which had least."""
-        ready = [clip for clip in self._clips.values() if not clip.parked and (clip.blocks or self._room(clip))]
+        ready = [clip for clip in self._clips.values() if clip.blocks or self._room(clip)]
         fresh = [clip for clip in ready if not clip.long]
         if fresh:
             return fresh[0]
@@ -143,16 +142,14 @@ class Child:
         self._tell(clip, Begun(self._missing), self._pidfd)
 
     def _answered(self, clip: Clip) -> None:
+        """A worker says nothing of a clip but that it waits for it no more."""
         try:
-            data = clip.answers.recv(MOST_BYTES)
+            clip.answers.recv(MOST_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if data == GO_ON:
-            clip.parked = False
-        else:
-            self._drop(clip)
+            pass
+        self._drop(clip)
 
     # working
 
@@ -192,10 +189,8 @@ class Child:
             self._end(clip, Bad("damaged_audio", text))
         elif clip.samples > clip.granted * audio.SAMPLE_RATE or not clip.long and clip.cpu_seconds > SHORT_CPU_SECONDS:
             # What turns out longer than it promised may become anything.
-            believed = clip.expected if clip.expected > seconds else 0.0
-            clip.long = clip.parked = True
-            clip.granted = min(believed + 1.0, clip.job.max_seconds) if believed else clip.job.max_seconds
-            self._tell(clip, Long(clip.granted))
+            believed = clip.expected + 1.0 if clip.expected > seconds else clip.job.max_seconds
+            self._end(clip, Long(min(believed, clip.job.max_seconds)))
         elif time.monotonic() - clip.told > ALIVE_SECONDS:
             self._tell(clip, Alive())
 

@@ -12,7 +12,6 @@ import msgspec
 
 PROTOCOL: Final = 1
 MOST_BYTES: Final = 4096
-GO_ON: Final = b"go"  # to the decoder: there is room for the long clip
 TEXT_CHARS: Final = 400
 
 Amount = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
@@ -21,10 +20,14 @@ Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS)]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A clip to decode. With it come three descriptors: its bytes, where the samples go, and where answers go."""
+    """A clip to decode. With it come three descriptors: its bytes, where the samples go, and where answers go.
+
+    `granted`: for so many seconds of samples there is room; 0 for a clip that is not known to be a long one.
+    """
 
     bytes: Amount
     max_seconds: Seconds
+    granted: Seconds = 0.0
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
@@ -34,7 +37,8 @@ class Begun(msgspec.Struct, frozen=True, tag="begun"):
 
 
 class Long(msgspec.Struct, frozen=True, tag="long"):
-    """The clip is a long one; it may become `seconds`. Nothing more is done to it until the worker answers GO_ON."""
+    """The clip is longer than was granted; it may become `seconds`. The decoder has dropped it: so it takes no place
+    while it waits for room, and the little that was done is done again."""
 
     seconds: Seconds
 

@@ -24,7 +24,6 @@ from ..lanes import Lanes
 from ..slots import NO_SLOT, Slots
 from .launch import Inbox, Launcher
 from .messages import (
-    GO_ON,
     MOST_BYTES,
     PROTOCOL,
     Alive,
@@ -41,6 +40,7 @@ from .messages import (
 
 SILENT_SECONDS: Final = 30.0  # a decoder answers each second of its processor time
 STARTS: Final = 3
+LONG_AT_ONCE: Final = 2  # of each worker in all decoders; the others take no place there
 _SAMPLE_BYTES: Final = 4
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -57,6 +57,14 @@ class _Lost(Exception):
     def __init__(self, begun: bool) -> None:
         super().__init__()
         self.begun = begun
+
+
+class _Longer(Exception):
+    """The clip is longer than was granted; it may become `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
 
 class _Broken(Exception):
@@ -84,7 +92,7 @@ class Pool:
         self._most_bytes, self._silent_seconds = most_bytes, silent_seconds
         self._launcher: Launcher | None = None
         self._inboxes: dict[int, Inbox] = {}
-        self._again = asyncio.Lock()
+        self._again, self._long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
         self._said = ""
 
     async def decode(self, data: bytearray, *, max_seconds: float, claim: Claim) -> Floats:
@@ -95,13 +103,19 @@ class Pool:
         job = Job(len(data), max_seconds)
         source = await self._done(self._beside.start(lambda: _in_memory(data), _nothing))
         try:
-            for _ in range(STARTS):
-                try:
-                    return await self._shared(job, source, claim)
-                except _Lost as e:
-                    if e.begun:
-                        return await self._by_itself(job, source, claim)
-            raise CannotDecode("cannot decode the audio: no decoder starts")
+            try:
+                return await self._once(job, source)
+            except _Longer as e:
+                seconds = e.seconds
+            while True:
+                await claim(seconds)
+                async with self._long:
+                    try:
+                        return await self._once(Job(job.bytes, max_seconds, seconds), source)
+                    except _Longer as e:
+                        if e.seconds <= seconds:
+                            raise BadAudio("damaged_audio", "cannot read the audio: it has no end") from e
+                        seconds = e.seconds
         finally:
             os.close(source)
 
@@ -112,20 +126,30 @@ class Pool:
         if self._launcher is not None:
             self._launcher.close()
 
-    async def _shared(self, job: Job, source: int, claim: Claim) -> Floats:
+    async def _once(self, job: Job, source: int) -> Floats:
+        """By a shared decoder, or by one of its own when that is lost. Raises _Longer."""
+        for _ in range(STARTS):
+            try:
+                return await self._shared(job, source)
+            except _Lost as e:
+                if e.begun:
+                    return await self._by_itself(job, source)
+        raise CannotDecode("cannot decode the audio: no decoder starts")
+
+    async def _shared(self, job: Job, source: int) -> Floats:
         slot = await self._slots.turn()
         held = _Held(self._slots, slot)
         try:
-            return await self._talk(self._inbox(slot), job, source, claim, held.free)
+            return await self._talk(self._inbox(slot), job, source, held.free)
         finally:
             held.free()
 
-    async def _by_itself(self, job: Job, source: int, claim: Claim) -> Floats:
+    async def _by_itself(self, job: Job, source: int) -> Floats:
         """With a decoder that has nothing else, which tells whose fault it was. One at a time."""
         async with self._again:
             inbox = Inbox(self._starts())
             try:
-                return await self._talk(inbox, job, source, claim, _nothing)
+                return await self._talk(inbox, job, source, _nothing)
             except _Lost as e:
                 if not e.begun:
                     raise CannotDecode("cannot decode the audio: no decoder starts") from None
@@ -144,9 +168,7 @@ class Pool:
             self._inboxes[slot] = Inbox(self._starts(), path)
         return self._inboxes[slot]
 
-    async def _talk(
-        self, inbox: Inbox, job: Job, source: int, claim: Claim, no_longer_new: Callable[[], None]
-    ) -> Floats:
+    async def _talk(self, inbox: Inbox, job: Job, source: int, no_longer_new: Callable[[], None]) -> Floats:
         """Sends the job and hears of it to its end. `no_longer_new` is called when the decoder takes others again."""
         target = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -162,12 +184,12 @@ class Pool:
                 match answer:
                     case Begun():
                         self._complain(answer.missing)
+                        if job.granted:
+                            no_longer_new()
                     case Alive():
                         pass
                     case Long():
-                        no_longer_new()
-                        await claim(answer.seconds)
-                        talk.go_on()
+                        raise _Longer(answer.seconds)
                     case Done():
                         return _samples(target, answer.samples, job.max_seconds)
                     case Bad():
@@ -258,11 +280,6 @@ class _Talk:
             return decode_answer(data)
         except ValueError as e:
             raise _Broken(f"it sent what is no answer: {e}") from e
-
-    def go_on(self) -> None:
-        """There is room for it. A decoder that ended meanwhile is heard of next."""
-        with suppress(OSError):
-            self._ours.send(GO_ON)
 
     def kill(self) -> None:
         """Ends the decoder."""
