@@ -234,7 +234,8 @@ class Logs(_Rotation):
     """Our own log files, and those of others that are rotated along."""
 
     dir: AbsolutePath = Field(
-        default=Path("/var/log/modelward"), description="modelward.log, access.log, error.log, debug.log."
+        default=Path("/var/log/modelward"),
+        description="modelward.log, access.log, error.log, debug.log. Other files in it are never removed.",
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What is worth a line; `debug` also writes debug.log."

@@ -37,6 +37,7 @@ UNPROVEN: Final = 28
 FUTURE: Final = 29
 OWN_RULE: Final = 30
 REMOVED: Final = 31
+FOREIGN: Final = 32
 
 _WORDS: Final = {
     WITHIN: "within the limits",
@@ -59,6 +60,7 @@ _WORDS: Final = {
     FUTURE: "dated in the future: counts as new",
     OWN_RULE: "has a class of its own",
     REMOVED: "already removed",
+    FOREIGN: "not named as a log of ours: another program's",
     UNPROVEN: "it cannot be shown that no process uses it",
 }
 
@@ -79,6 +81,7 @@ BLOCKING: Final = frozenset(
         ACTIVE,
         UNPROVEN,
         FUTURE,
+        FOREIGN,
     }
 )
 

@@ -15,6 +15,7 @@ from . import because
 from .files import KIND
 from .quota import Ages, Rule, by_age
 from .remover import Remover
+from .rotation import is_ours
 from .table import Table
 from .walk import Directory, Interrupted, Row
 
@@ -57,10 +58,8 @@ class Cleaner:
         codes, stamps = by_age([st for _, st in rows], self._ages)
         if because.HARD_LINKED in codes or because.YOUNG in codes:
             self._count_links_once(rows, used)
-        if directory.depth == 0 and self._rule.active:
-            codes = [
-                because.ACTIVE if name in self._rule.active else code for name, code in zip(names, codes, strict=True)
-            ]
+        if directory.depth == 0:
+            codes = [self._by_name(name) or code for name, code in zip(names, codes, strict=True)]
         self.before_bytes += sum(used)
         self.before_files += len(rows)
         if because.OLDER in codes:
@@ -81,6 +80,13 @@ class Cleaner:
             [stamps[i] for i in kept],
             [codes[i] for i in kept],
         )
+
+    def _by_name(self, name: str) -> int:
+        """The code that a name directly below the root alone decides, else 0."""
+        rule = self._rule
+        if name in rule.active:
+            return because.ACTIVE
+        return because.FOREIGN if rule.ours and not is_ours(name, rule.ours) else 0
 
     def _remove_old(
         self, directory: Directory, rows: list[Row], used: list[int], stamps: list[float], codes: list[int]

@@ -57,7 +57,8 @@ def glance(
 
     dry = replace(orders, dry_run=True, budget=Budget(files=0, bytes=0, seconds=MOST_SECONDS))
     outcome = sweep(dry, files=files, clock=clock, stop=_TimeUp(stop, seconds), keep=keep, report=report)
-    if would_go or outcome.more or any(_holds_something(f"{rule.path}/{TRASH}") for rule in orders.rules):
+    trashes = [f"{rule.path}/{TRASH}" for rule in orders.rules if not rule.ours]
+    if would_go or outcome.more or any(map(_holds_something, trashes)):
         return None
     outcome.dry_run = orders.dry_run
     return outcome

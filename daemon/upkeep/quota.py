@@ -40,7 +40,8 @@ class Stat(Protocol):
 class Rule:
     """One class. Zero means no limit. `unit` is "file", or "directory" for entries of the root that go as a whole.
 
-    `active` are names directly below the root that are never removed (log files being written).
+    `active` are names directly below the root that are never removed (log files being written). `ours`, where it is not
+    empty, are log files: nothing may go but their archives, directly below the root; all else is other programs'.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Rule:
     max_files: int = 0
     unit: str = "file"
     active: frozenset[str] = frozenset()
+    ours: frozenset[str] = frozenset()
 
     @property
     def limited(self) -> bool:
@@ -119,9 +121,13 @@ class Cut:
 
 
 def over_quota(table: Table, rule: Rule) -> list[Cut]:
-    """What must go so that the rows of a table fit the bytes and the files of their rule, oldest first."""
-    excess_bytes = sum(table.bytes) - rule.max_bytes if rule.max_bytes else 0
-    excess_files = len(table) - table.codes.count(because.REMOVED) - rule.max_files if rule.max_files else 0
+    """What must go so that the rows of a table fit the bytes and the files of their rule, oldest first.
+
+    What other programs keep in a directory of ours counts against no limit of ours.
+    """
+    ours = [used for used, code in zip(table.bytes, table.codes, strict=True) if code != because.FOREIGN]
+    excess_bytes = sum(ours) - rule.max_bytes if rule.max_bytes else 0
+    excess_files = len(ours) - table.codes.count(because.REMOVED) - rule.max_files if rule.max_files else 0
     if excess_bytes <= 0 and excess_files <= 0:
         return []
     order = _oldest_first(table)

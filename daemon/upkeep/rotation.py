@@ -7,7 +7,7 @@ time is never used twice, even when the clock goes back. There is no state file:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -80,6 +80,15 @@ def _is_time(stamp: str) -> bool:
 def is_leftover(name: str, ending: str = PART) -> bool:
     """Whether `name` is something of ours that a crash left: an archive's name with `ending` behind."""
     return name.endswith(ending) and parse_archive(name.removesuffix(ending)) is not None
+
+
+def is_ours(name: str, lives: Collection[str]) -> bool:
+    """Whether a file is one of `lives`, an archive of one, or what a crash left of an archive: nothing else is ours."""
+    parsed = parse_archive(name)
+    for ending in (PART, HEAD):
+        if parsed is None and name.endswith(ending):
+            parsed = parse_archive(name.removesuffix(ending))
+    return name in lives or (parsed is not None and parsed[0] in lives)
 
 
 def next_stamp(now: float, used: Iterable[str]) -> str:

@@ -1,11 +1,13 @@
 """From the configuration to what upkeep works with: the classes in the order of their sweeping, the sets of logs.
 
 Pure. Built-in classes come cheapest first (tmp, cache, logs), then the operator's, then compiled versions, then
-versions themselves; a class of the operator's that has a built-in's name takes its place.
+versions themselves; a class of the operator's that has a built-in's name takes its place. Invariant: in the log
+directory only our own log files' archives may go, whoever configures the class.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ..config import Config
@@ -26,13 +28,16 @@ def rules(config: Config) -> list[Rule]:
     first = [
         Rule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
         Rule("cache", str(control.cache_dir)),
-        Rule("logs", str(config.logs.dir), active=frozenset(OWN_LOGS)),
+        _logs(Rule("logs", str(config.logs.dir)), config),
     ]
     last = [
         Rule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
         Rule("versions", str(config.models.root), max_age_seconds=_DAY_SECONDS, unit="directory"),
     ]
-    theirs = [Rule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files, _unit(c.name)) for c in config.disk.class_]
+    theirs = [
+        _logs(Rule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files, _unit(c.name)), config)
+        for c in config.disk.class_
+    ]
     named = {rule.name: rule for rule in theirs}
     builtin = {rule.name for rule in (*first, *last)}
 
@@ -40,6 +45,13 @@ def rules(config: Config) -> list[Rule]:
         return [named.get(rule.name, rule) for rule in built_in]
 
     return [*chosen(first), *(rule for rule in theirs if rule.name not in builtin), *chosen(last)]
+
+
+def _logs(rule: Rule, config: Config) -> Rule:
+    """The same rule; over the log directory one that touches our own archives alone."""
+    if rule.path != str(config.logs.dir):
+        return rule
+    return replace(rule, active=frozenset(OWN_LOGS), ours=frozenset(OWN_LOGS))
 
 
 def _unit(name: str) -> str:

@@ -154,7 +154,7 @@ def _sweep_class(
     others: frozenset[tuple[int, int]],
 ) -> None:
     c.remover.restart()
-    if not orders.dry_run:
+    if not orders.dry_run and not c.rule.ours:
         _empty_trash(c)
     visitor: Cleaner | UnitGatherer
     if c.rule.unit == "directory":
@@ -162,7 +162,9 @@ def _sweep_class(
     else:
         visitor = Cleaner(c.rule, c.ages, c.table, c.remover, report=report)
     try:
-        walk(c.fd, visitor, files=files, locking=True, skip=(TRASH,), exclude=others, stop=stop)
+        skip = () if c.rule.ours else (TRASH,)
+        flat = bool(c.rule.ours)
+        walk(c.fd, visitor, files=files, locking=True, skip=skip, exclude=others, stop=stop, flat=flat)
         c.seen_whole = True
     except Interrupted:
         c.remover.exhausted = True

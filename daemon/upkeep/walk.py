@@ -80,12 +80,14 @@ def walk(
     skip: Sequence[str] = (),
     exclude: frozenset[tuple[int, int]] = frozenset(),
     stop: threading.Event | None = None,
+    flat: bool = False,
 ) -> None:
     """Depth first, a directory's own entries before its sub-directories. Closes all but `root_fd`.
 
     With `locking` every sub-directory is locked while it is open, and passed over when another process holds it.
     `skip` are names directly below the root that are not even mentioned, `exclude` directories (device, inode) with a
-    class of their own. Raises Interrupted when `stop` is set; whatever a visitor raises ends the walk too.
+    class of their own. With `flat` no sub-directory is looked into: they belong to others. Raises Interrupted when
+    `stop` is set; whatever a visitor raises ends the walk too.
     """
     root = Directory(root_fd, "", None, files.fstat(root_fd), 0)
     stack = [root]
@@ -95,7 +97,7 @@ def walk(
             top = stack[-1]
             if top.pending:
                 name, found = top.pending.pop()
-                child = _enter(top, name, found, visitor, files, locking, exclude)
+                child = _enter(top, name, found, visitor, files, locking, exclude, flat)
                 if child is not None:
                     stack.append(child)
                     _list(child, visitor, files, (), stop)
@@ -118,10 +120,13 @@ def _enter(
     files: Files,
     locking: bool,
     exclude: frozenset[tuple[int, int]],
+    flat: bool,
 ) -> Directory | None:
     code, child = because.TOO_DEEP, None
     if (found.st_dev, found.st_ino) in exclude:
         code = because.OWN_RULE
+    elif flat:
+        code = because.FOREIGN
     elif parent.depth < MAX_DEPTH:
         code, child = _open_child(parent, name, found, files, locking)
     if child is None:
