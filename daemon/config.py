@@ -45,7 +45,7 @@ MAX_FILE_BYTES: Final = 1 << 20
 MAX_LINE_CHARS: Final = 16 * 1024  # a dotted key takes tomllib time with the square of its length
 MAX_LEVELS: Final = 16
 
-Applies = Literal["live", "worker restart", "daemon restart"]
+Applies = Literal["live", "workers replaced", "daemon restart"]
 
 
 def load_or_default(path: Path | None) -> tuple[Config, str]:
@@ -141,7 +141,7 @@ class Change(NamedTuple):
     applies: Applies
 
 
-# What a running daemon takes up at SIGHUP, what the next start of each worker does, and what needs a new daemon.
+# What holds from SIGHUP on, what the daemon replaces the workers for, successor first, and what needs a new daemon.
 APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "models": {
         "root": "daemon restart", "link": "daemon restart", "kind": "daemon restart", "activation": "live",
@@ -150,16 +150,14 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "validation": dict.fromkeys(Validation.model_fields, "live"),
     "rollout": dict.fromkeys(Rollout.model_fields, "live"),
     "workers": {
-        "count": "live", "memory": "live", "listen": "daemon restart", "threads": "worker restart",
-        "providers": "worker restart", "token_file": "worker restart", "drain": "worker restart",
-        "queue": "worker restart", "max_upload": "worker restart", "min_upload_rate": "worker restart",
-        "max_audio": "worker restart",
-        "request_timeout": "worker restart",
+        "count": "live", "memory": "live", "listen": "workers replaced", "threads": "workers replaced",
+        "providers": "workers replaced", "token_file": "live", "drain": "live", "queue": "live", "max_upload": "live",
+        "min_upload_rate": "live", "max_audio": "live", "request_timeout": "live",
     },
     "control": dict.fromkeys(Control.model_fields, "daemon restart"),
     "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),
     "logs": {
-        "dir": "daemon restart", "level": "worker restart", "every": "live", "max_size": "live", "keep": "live",
+        "dir": "daemon restart", "level": "live", "every": "live", "max_size": "live", "keep": "live",
         "max_age": "live", "max_total": "live", "compress": "live", "extra": "live",
     },
     "disk": dict.fromkeys((field.alias or name for name, field in Disk.model_fields.items()), "live"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +31,9 @@ from .models.watch import Watch
 from .reloading import Reloading
 from .rolling import Rolling
 from .vigil import Vigil
+from .workers.agreement import Agreement
 from .workers.crew import Crew
+from .workers.entrance import Entrance
 from .workers.pool import Pool
 from .workers.roster import Peer
 
@@ -60,8 +62,11 @@ class Daemon(Protocol):
     config: Config
     origin: Path | None
     clock: Clock
+    environ: Mapping[str, str]
     crew: Crew
     pool: Pool
+    agreement: Agreement
+    entrance: Entrance
     rolling: Rolling
     judging: Judging
     forms: Forms
@@ -117,6 +122,7 @@ class Office:
                 "wanted": s.pool.wanted,
                 "because": s.staff_because,
             },
+            "pending": self._pending(),
             "rollout": rollout.as_json() if rollout else None,
             "waiting": dict(zip(("version", "because"), s.rolling.choice.waiting, strict=True))
             if s.rolling.choice.waiting[0]
@@ -141,8 +147,17 @@ class Office:
         ready = sum(peer.ready for peer in peers)
         what = f"serving {serving.version}" if serving else "nothing is served yet"
         return "; ".join(
-            [what, f"{ready} of {len(peers)} workers ready", *(a["message"] for a in self._s.vigil.active())]
+            [
+                what,
+                f"{ready} of {len(peers)} workers ready",
+                *(p["message"] for p in self._pending()),
+                *(a["message"] for a in self._s.vigil.active()),
+            ]
         )
+
+    def _pending(self) -> list[Json]:
+        """What is configured and does not hold yet."""
+        return [*self._s.agreement.pending(), *self.reloading.waiting()]
 
     def _live(self) -> str:
         sight = self._s.judging.sight

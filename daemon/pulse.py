@@ -19,6 +19,7 @@ from .manager import Manager
 from .models.lifecycle import State
 from .office import Office
 from .rolling import Rolling
+from .workers.agreement import Agreement
 from .workers.channel import Channel
 from .workers.crew import Crew
 
@@ -27,6 +28,10 @@ ROUND_SECONDS = 120.0
 PROBE_SECONDS = 3.0
 FIRST_LOOK_SECONDS = 10.0
 """How long after `models.settle` a version that was there at the start may still be on its way to its verdict."""
+
+
+CONFIRM_SECONDS = 15.0
+"""How long after the start a worker of a former daemon may run with settings that it has not confirmed."""
 
 
 class Looks(Protocol):
@@ -45,6 +50,7 @@ class Daemon(Protocol):
     rolling: Rolling
     office: Office
     manager: Manager
+    agreement: Agreement
     channel: Channel
     api: AdminServer
     lookout: Looks
@@ -88,8 +94,13 @@ class Pulse:
         s = self._s
         peers = s.crew.peers()
         busy = s.judging.busy or s.rolling.busy or any(peer.loading for peer in peers) or self._undecided()
-        answers = s.office.ready() or (bool(peers) and not busy)
+        answers = (s.office.ready() or (bool(peers) and not busy)) and not self._unconfirmed()
         s.manager.tell(s.office.sentence(), ready=answers, busy=busy)
+
+    def _unconfirmed(self) -> bool:
+        """Some worker that was there at the start may still answer by former settings, without a token for one."""
+        early = self._s.clock.monotonic() - self._began < CONFIRM_SECONDS
+        return early and bool(self._s.agreement.unconfirmed())
 
     def _undecided(self) -> bool:
         """A version that was there at the start is on its way to its verdict, and has not had the time for it."""

@@ -1,24 +1,31 @@
 """Takes up a changed configuration, whole or not at all.
 
-Decides which keys wait for a new daemon. Invariant: what is on the disk when the last one asks is what holds, or the
-old configuration with the reason why not.
+Decides which keys wait for a new daemon, and keeps saying so. Invariants: what is on the disk when the last one asks is
+what holds, or the old configuration with the reason why not; success means that every worker confirmed what a running
+worker can take up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from . import systemd
 from .config import Change, Config, differences
 from .errors import BadConfig
 from .judging import Judging
 from .ledger import Ledger
 from .manager import Manager
 from .vigil import Vigil
+from .workers.agreement import Agreement
+from .workers.entrance import Entrance
+from .workers.listening import CannotListen
 from .workers.pool import Pool
 
+CONFIRM_SECONDS: Final = 20.0
+"""What workers are given to confirm their settings; one that still starts needs seconds for that."""
 Json = dict[str, Any]
 
 
@@ -26,7 +33,10 @@ class Daemon(Protocol):
     """The parts that learn of another configuration."""
 
     config: Config
+    environ: Mapping[str, str]
     pool: Pool
+    agreement: Agreement
+    entrance: Entrance
     judging: Judging
     ledger: Ledger
     manager: Manager
@@ -45,6 +55,9 @@ class Reloading:
     def __init__(self, daemon: Daemon, sentence: Callable[[], str]) -> None:
         self._s, self._sentence = daemon, sentence
         self.generation, self.refused = 1, ""
+        self._waiting: tuple[Change, ...] = ()
+        self._restart = restart_command(systemd.unit(daemon.environ))
+        self.set_own_level: Callable[[str], None] = lambda level: None
         self._reloading = self._hung_up = False
         self._one_reload = asyncio.Lock()
 
@@ -82,6 +95,8 @@ class Reloading:
         s = self._s
         try:
             new = await asyncio.to_thread(s.read_config)
+            changes = differences(s.config, new)
+            remark = await self._listen(new, changes)
         except BadConfig as e:
             self.refused = f"configuration refused: {'; '.join(e.mistakes)}"
             s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
@@ -89,22 +104,53 @@ class Reloading:
             s.vigil.look(at_once=True)
             message = f"{e}; the old configuration stays in force"
             return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
-        changes = differences(s.config, new)
         s.config = effective(s.config, new, changes)
+        self._waiting = tuple(c for c in changes if c.applies == "daemon restart")
         self.refused = ""
+        self.set_own_level(s.config.logs.level)
         s.vigil.look(at_once=True)
         if changes:
             self.generation += 1
             s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
             s.judging.catalog.reconsider()
         s.pool.unblock()
+        late = await s.agreement.reached(CONFIRM_SECONDS)
         s.wake()
-        return {
-            "success": True,
-            "message": _summary(changes),
-            "changes": [c._asdict() for c in changes],
-            "mistakes": [],
-        }
+        message = "; ".join(filter(None, [_summary(changes, self._restart), remark]))
+        if late:
+            message = f"cannot confirm that every worker took it up: {', '.join(late)} did not answer; being replaced"
+            s.log.error(message)
+        return {"success": not late, "message": message, "changes": [c._asdict() for c in changes], "mistakes": []}
+
+    async def _listen(self, new: Config, changes: tuple[Change, ...]) -> str:
+        """Moves the socket of the service where that changed; a remark on it. Raises BadConfig."""
+        if not any(change.key == "workers.listen" for change in changes):
+            return ""
+        try:
+            remark = await self._s.entrance.move(new.workers.listen)
+        except CannotListen as e:
+            raise BadConfig("the configuration", (f"workers.listen: {e}",)) from e
+        if remark:
+            self._s.log.warning(remark)
+        return remark
+
+    def waiting(self) -> list[Json]:
+        """The keys that only a new daemon takes up, each with a sentence that gives the command."""
+        return [
+            {
+                "key": change.key,
+                "waits_for": "daemon restart",
+                "workers": [],
+                "total": 0,
+                "message": f"{change.key} waits for a new daemon: {self._restart}",
+            }
+            for change in self._waiting
+        ]
+
+
+def restart_command(unit: str) -> str:
+    """What starts a new daemon without losing a request; `unit` is the service it runs as, "" for none."""
+    return f"systemctl restart {unit}" if unit else "end it with SIGQUIT and start it again; its workers serve on"
 
 
 def effective(old: Config, new: Config, changes: tuple[Change, ...]) -> Config:
@@ -118,9 +164,15 @@ def effective(old: Config, new: Config, changes: tuple[Change, ...]) -> Config:
     return new.model_copy(update=sections)
 
 
-def _summary(changes: tuple[Change, ...]) -> str:
+def _summary(changes: tuple[Change, ...], restart: str) -> str:
     if not changes:
         return "nothing changed"
-    later = sorted({c.applies for c in changes if c.applies != "live"})
-    count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} taken up"
-    return f"{count}; some need a {' or a '.join(later)}" if later else count
+    said = [f"{len(changes)} change{'s' if len(changes) > 1 else ''} taken up"]
+    for_workers = [c.key for c in changes if c.applies == "workers replaced"]
+    for_daemon = [c.key for c in changes if c.applies == "daemon restart"]
+    if for_workers:
+        said.append(f"the workers are replaced for {', '.join(for_workers)}, one at a time, successor first")
+    if for_daemon:
+        wait = "waits" if len(for_daemon) == 1 else "wait"
+        said.append(f"{', '.join(for_daemon)} {wait} for a new daemon: {restart}")
+    return "; ".join(said)

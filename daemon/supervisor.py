@@ -21,6 +21,7 @@ import structlog
 from ..worker.logs import Logs
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
+from ..worker.terms import Terms
 from . import directories, instance, lean, processes
 from .access import allowed, operator
 from .api.app import application
@@ -52,6 +53,7 @@ from .rolling import Rolling, load_seconds
 from .store import Entry, Store
 from .vigil import Vigil
 from .workers import slots
+from .workers.agreement import Agreement
 from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
 from .workers.entrance import Entrance
@@ -59,6 +61,7 @@ from .workers.former import Former
 from .workers.outdated import outdated
 from .workers.pool import Ended, Pool
 from .workers.roster import Event
+from .workers.settings import settings_of, terms_of
 from .workers.staffing import Limits
 
 SLOWEST_BEAT_SECONDS = 5.0
@@ -84,7 +87,9 @@ class Supervisor:
         self._former = Former((), self._began)
         self.manager = Manager(environ, clock)
         self.ledger = Ledger(Store(control.state_dir / "state.db", clock), self._told)
-        self.crew = Crew(clock=clock, welcome=self._welcome, happened=self._happened, offered=self._take_listener)
+        self.crew = Crew(
+            clock=clock, welcome=self._welcome, happened=self._happened, offered=self._take_listener, terms=self._terms
+        )
         self.pool = Pool(
             runtime_dir=control.runtime_dir,
             clock=clock,
@@ -93,6 +98,7 @@ class Supervisor:
             settings=self._settings,
         )
         self.crew.pool = self.pool
+        self.agreement = Agreement(self.crew, self.pool, clock, self._terms)
         self.judging = Judging(
             lambda: self.config,
             clock=clock,
@@ -310,7 +316,10 @@ class Supervisor:
             slots.keep(self.config.control.runtime_dir, self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
         ours = {hand.name for hand in self.pool.hands() if hand.child.ours}
-        leaving = [*outdated(peers, most_bytes=workers.memory, release=RELEASE, now=now, started=ours)]
+        self.crew.agree()
+        leaving = outdated(
+            peers, most_bytes=workers.memory, release=RELEASE, now=now, started=ours, terms=self._terms()
+        )
         for name, because in (*leaving, *self._former.overdue(peers, now)):
             self.pool.replace(name, because)
         self.pool.step()
@@ -325,28 +334,12 @@ class Supervisor:
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
         assert self.entrance.sock is not None
-        workers, control = self.config.workers, self.config.control
         fd = self.entrance.sock.fileno()
-        settings = WorkerSettings(
-            name=name,
-            worker_socket=str(control.runtime_dir / "workers.sock"),
-            api_socket=str(control.runtime_dir / "api.sock"),
-            listen_fd=fd,
-            kind=self.config.models.kind,
-            threads=workers.threads,
-            providers=workers.providers,
-            queue=workers.queue,
-            max_upload_bytes=workers.max_upload,
-            min_upload_rate=workers.min_upload_rate,
-            max_audio_seconds=workers.max_audio,
-            request_timeout_seconds=workers.request_timeout,
-            drain_seconds=workers.drain,
-            token_file=workers.token_file,
-            log_dir=str(self.config.logs.dir),
-            log_level=self.config.logs.level,
-            slots=str(control.runtime_dir),
-        )
-        return settings, fd
+        return settings_of(name, self.config, self._terms(), fd), fd
+
+    def _terms(self) -> Terms:
+        """What all workers are to run with."""
+        return terms_of(self.config, self.entrance.address)
 
     def _welcome(self) -> Welcome:
         """What a worker that joins now is to serve.
@@ -437,6 +430,7 @@ def main(config_path: Path | None) -> int:
 async def _serve(config: Config, origin: Path, logs: Logs) -> None:
     supervisor = Supervisor(config, origin, SystemClock(), os.environ)
     supervisor.office.reopen_own_logs = logs.reopen
+    supervisor.office.reloading.set_own_level = logs.set_level
     supervisor.handle_signals()
     try:
         await supervisor.start()

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 FIRST_FD = 3
 MAX_FDS = 16
@@ -53,6 +54,17 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
     except (ValueError, OverflowError):
         return None
     return seconds if seconds > 0 else None
+
+
+def unit(environ: Mapping[str, str], cgroup: Path = Path("/proc/self/cgroup")) -> str:
+    """The service that this process runs as, such as "modelward.service"; "" when no manager runs it as one."""
+    if "NOTIFY_SOCKET" not in environ and "INVOCATION_ID" not in environ:
+        return ""
+    try:
+        names = [line.rpartition("/")[2] for line in cgroup.read_text(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    return next((name for name in names if name.endswith(".service") and not name.startswith("user@")), "")
 
 
 def listen_sockets(environ: Mapping[str, str], pid: int) -> dict[str, socket.socket]:

@@ -37,7 +37,7 @@ def test_every_key_of_the_configuration_has_its_line() -> None:
 
 def test_every_kind_of_message_is_in_the_protocol_page() -> None:
     page = (ROOT / "docs/worker-protocol.md").read_text(encoding="utf-8")
-    assert len(protocol.kinds()) == 14
+    assert len(protocol.kinds()) == 16
     assert all(f"| `{kind}` |" in page for kind in protocol.kinds())
 
 

@@ -56,6 +56,10 @@ class Answers:
         self._most_bytes, self._connections = most_bytes, connections
         self.open: set[Answer] = set()
 
+    def limit(self, most_bytes: int) -> None:
+        """Another limit from now on; what was allowed stays so."""
+        self._most_bytes = most_bytes
+
     def allow(self, answer: Answer, size: int) -> None:
         """Counts `size` bytes that will be sent for this request. Raises Unread when they are too many."""
         answer.pending = 0

@@ -22,6 +22,7 @@ from .counters import Counters
 from .engine import CannotLoad, Engine, GivenUp
 from .models import Loaded
 from .release import RELEASE
+from .terms import Terms
 
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that returns wants its workers back within a second
@@ -40,7 +41,8 @@ class NotTheDaemon(OSError):
 
 
 class Control:
-    """`listener` gives the listening socket to hand over while it is held; the rest is what the daemon may ask for."""
+    """`listener` gives the listening socket to hand over while it is held, `terms` what this worker runs with; the rest
+    is what the daemon may ask for. `apply` takes up what it can of other terms."""
 
     def __init__(
         self,
@@ -51,12 +53,15 @@ class Control:
         counters: Counters,
         log: structlog.typing.FilteringBoundLogger,
         listener: Callable[[], socket.socket | None],
+        terms: Callable[[], Terms],
+        apply: Callable[[Terms], None],
         reopen: Callable[[], None],
         drain: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
         self._path, self._name, self._engine, self._counters, self._log = path, name, engine, counters, log
         self._listener, self._reopen, self._drain, self._stop = listener, reopen, drain, stop
+        self._terms, self._apply = terms, apply
         self._writer: asyncio.StreamWriter | None = None
         self._beat_seconds = 5.0
         self._welcome: tuple[str, str] = ("", "")
@@ -137,6 +142,7 @@ class Control:
             name=self._name,
             attached=False,
             release=RELEASE,
+            terms=self._terms(),
             serving=current.version if current else "",
             artifact=current.artifact if current else "",
         )
@@ -170,6 +176,9 @@ class Control:
                 self._engine.abort(message.rollout)
                 # Most often it says at once what to serve instead, and that is not to be loaded twice.
                 asyncio.get_running_loop().call_later(ABORTED_SECONDS, self._unattended)
+            case p.Settings():
+                self._apply(message.terms)
+                self._send(p.Applied(self._terms()))
             case p.ReopenLogs():
                 self._reopen()
                 self._send(p.Reopened())

@@ -61,6 +61,11 @@ class Hold:
         """What is held now."""
         return sum(share.held for share in self._shares)
 
+    def limit(self, limit_bytes: int, places: int) -> None:
+        """Other limits from now on; what is held already stays so, and what waits waits on."""
+        self._limit, self._places = limit_bytes, places
+        self._grant()
+
     @contextmanager
     def share(self, client: str) -> Iterator[Share]:
         """One request's share: nothing at first; given back at the end."""

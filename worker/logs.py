@@ -84,6 +84,12 @@ class LogFile:
             if not self._put(line):
                 self.dropped += 1
 
+    def close(self) -> None:
+        """Nothing is written any more, whoever still has it."""
+        with self._lock:
+            self._close()
+            self.path = None
+
     def reopen(self) -> None:
         """Lets go of the file and opens the one that now has the name."""
         with self._lock:
@@ -139,18 +145,30 @@ class Logs:
 
     def __init__(self, directory: str, *, worker: str, level: str = "info") -> None:
         self.worker = worker
-        self._level = LEVELS.get(level, LEVELS["info"])
-        root = Path(directory) if directory else None
-        names = ["modelward.log", "access.log", "error.log", *(["debug.log"] if self._level <= LEVELS["debug"] else [])]
+        self._level = LEVELS["info"]
+        self._root = root = Path(directory) if directory else None
+        names = ["modelward.log", "access.log", "error.log"]
         # Opened now: when descriptors run out, that must still find its way into a log.
         self._files = {name: LogFile(root / name) for name in names} if root else dict.fromkeys(names, LogFile(None))
         self._single = root is None
         self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
             _Sink(self._route),
-            processors=[self._stamp, structlog.processors.format_exc_info, _bounded, _render],
-            wrapper_class=structlog.make_filtering_bound_logger(self._level),
+            processors=[self._enough, self._stamp, structlog.processors.format_exc_info, _bounded, _render],
+            wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),
             cache_logger_on_first_use=True,
         )
+        self.set_level(level)
+
+    def set_level(self, level: str) -> None:
+        """What is worth a line from now on; `debug` also opens debug.log, every other level closes it."""
+        self._level = LEVELS.get(level, LEVELS["info"])
+        if self._level > LEVELS["debug"]:
+            closed = self._files.pop("debug.log", None)
+            if closed is not None and self._root is not None:
+                closed.close()
+        elif "debug.log" not in self._files:
+            same = self._files["modelward.log"]
+            self._files = {**self._files, "debug.log": LogFile(self._root / "debug.log") if self._root else same}
 
     def access(self, **fields: Any) -> None:
         """One line of a request; `time` and `worker` are added."""
@@ -175,6 +193,11 @@ class Logs:
         logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
+    def _enough(self, _: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if LEVELS.get(method, LEVELS["error"]) < self._level:
+            raise structlog.DropEvent
+        return fields
+
     def _stamp(self, _: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {"time": now(), "level": method, "worker": self.worker, "event": fields.pop("event", ""), **fields}
 
@@ -185,8 +208,8 @@ class Logs:
             return
         if level >= LEVELS["warning"]:
             self._files["error.log"].write(line)
-        if "debug.log" in self._files:
-            self._files["debug.log"].write(line)
+        if (debug := self._files.get("debug.log")) is not None:
+            debug.write(line)
 
 
 def _bounded(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

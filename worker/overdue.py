@@ -21,6 +21,10 @@ class Overdue:
         """How many are overdue now."""
         return len(self._jobs)
 
+    def limit(self, limit_seconds: float) -> None:
+        """Another limit, for jobs that start from now on."""
+        self._limit_seconds = limit_seconds
+
     def begun(self) -> Callable[[], None]:
         """A job started; what is returned is to be called at its end."""
         if not self._limit_seconds:

@@ -12,10 +12,10 @@ import os
 import resource
 import signal
 import socket
-from typing import Final
+from typing import Final, TypedDict
 
 from .answers import Answers
-from .connection import Limits
+from .connection import Limits as Connections
 from .control import Control
 from .counters import Counters
 from .engine import Engine
@@ -29,6 +29,7 @@ from .refusing import Refusing
 from .serve import Front
 from .service import Service
 from .slots import Slots
+from .terms import Terms, differing
 from .uploads import Uploads
 from .work import Run, Work
 
@@ -41,6 +42,23 @@ UNREAD_AT_ONCE: Final = 4  # answers that nobody reads, of the largest upload's 
 SURPLUS_UPLOADS: Final = 16  # uploads that last, besides as many as may wait
 STUCK_SECONDS: Final = 10.0  # beyond the time of a request: what was told to end has ended by then
 CLIPS_AT_ONCE: Final = 2  # of the greatest length, decoded
+
+
+class WorkLimits(TypedDict):
+    """See Work."""
+
+    queue: int
+    audio_bytes: int
+    clip_bytes: int
+    limit_seconds: float
+
+
+class UploadLimits(TypedDict):
+    """See Uploads."""
+
+    places: int
+    most_bytes: int
+    least_rate: int
 
 
 class Process:
@@ -58,48 +76,40 @@ class Process:
             quiet=lambda: self._counters.inflight == 0,
         )
         self._work = Work(
-            queue=settings.queue,
-            audio_bytes=int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
+            **_work_limits(settings),
             slots=_slots(settings.slots, logs),
             decoders=settings.slots,
-            clip_bytes=settings.max_upload_bytes,
             say=logs.events.warning,
             ran=self._ran,
-            limit_seconds=settings.request_timeout_seconds + STUCK_SECONDS,
             noticed=self._stuck,
         )
-        gate = Gate(settings.token_file, logs.events)
-        self._uploads = Uploads(
-            places=settings.queue + SURPLUS_UPLOADS,
-            most_bytes=UPLOADS_AT_ONCE * settings.max_upload_bytes,
-            least_rate=settings.min_upload_rate,
-            monotonic=asyncio.get_running_loop().time,
-        )
-        refusing = Refusing(gate.problem, lambda: self._front.refusing(), self._work.jammed)
+        self._gate = Gate(settings.token_file, logs.events)
+        self._uploads = Uploads(**_upload_limits(settings), monotonic=asyncio.get_running_loop().time)
+        refusing = Refusing(self._gate.problem, lambda: self._front.refusing(), self._work.jammed)
         self._counters.refusing = refusing.because
         self._counters.stuck = lambda: self._work.stuck
-        answers = Answers(UNREAD_AT_ONCE * settings.max_upload_bytes, lambda: self._front.connections)
-        service = Service(
+        self._answers = Answers(_unread_bytes(settings), lambda: self._front.connections)
+        self._service = Service(
             settings=settings,
             engine=self._engine,
             work=self._work,
             counters=self._counters,
             logs=logs,
-            gate=gate,
+            gate=self._gate,
             draining=lambda: self._front.draining,
             uploads=self._uploads,
-            answers=answers,
+            answers=self._answers,
             refusing=refusing,
         )
         self._front = Front(
-            build_app(service),
+            build_app(self._service),
             listener,
             log=logs.events,
             busy=lambda: self._work.load,
             able=lambda: self._engine.current is not None,
             refused=logs.refused,
-            make_room=lambda: answers.make_room() or self._uploads.end_slowest(),
-            limits=Limits(connections=_connections()),
+            make_room=lambda: self._answers.make_room() or self._uploads.end_slowest(),
+            limits=Connections(connections=_connections()),
         )
         self._control = Control(
             settings.worker_socket,
@@ -108,6 +118,8 @@ class Process:
             counters=self._counters,
             log=logs.events,
             listener=lambda: self._front.listener,
+            terms=lambda: self._settings.terms(),
+            apply=self._apply,
             reopen=logs.reopen,
             drain=self._leaving.set,
             stop=self._stop,
@@ -144,6 +156,19 @@ class Process:
             self._work.give_up()
             await self._front.drain(LAST_WORDS_SECONDS)
 
+    def _apply(self, wanted: Terms) -> None:
+        """Takes up what can change while it runs: for every request from now on, and for the end of this worker."""
+        now = self._settings.with_live(wanted)
+        changed = differing(self._settings, now)
+        self._settings = self._service.settings = now
+        self._gate.use(now.token_file)
+        self._work.limit(**_work_limits(now))
+        self._uploads.limit(**_upload_limits(now))
+        self._answers.limit(_unread_bytes(now))
+        self._logs.set_level(now.log_level)
+        if changed:
+            self._logs.events.info("settings taken up", changed=", ".join(changed))
+
     def _ran(self, run: Run) -> None:
         self._counters.ran(waited=run.began - run.asked, took=run.ended - run.asked, lone=run.threads > 1)
         self._logs.events.debug(
@@ -168,6 +193,27 @@ class Process:
         self._leaving.set()
 
 
+def _work_limits(settings: WorkerSettings) -> WorkLimits:
+    return {
+        "queue": settings.queue,
+        "audio_bytes": int(CLIPS_AT_ONCE * settings.max_audio_seconds * SAMPLE_BYTES),
+        "clip_bytes": settings.max_upload_bytes,
+        "limit_seconds": settings.request_timeout_seconds + STUCK_SECONDS,
+    }
+
+
+def _upload_limits(settings: WorkerSettings) -> UploadLimits:
+    return {
+        "places": settings.queue + SURPLUS_UPLOADS,
+        "most_bytes": UPLOADS_AT_ONCE * settings.max_upload_bytes,
+        "least_rate": settings.min_upload_rate,
+    }
+
+
+def _unread_bytes(settings: WorkerSettings) -> int:
+    return UNREAD_AT_ONCE * settings.max_upload_bytes
+
+
 def _slots(directory: str, logs: Logs) -> tuple[Slots, Slots]:
     running, decoding = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
     return Slots(running, say=logs.events.warning), Slots(decoding, say=logs.events.warning)
@@ -180,4 +226,4 @@ def _connections() -> int:
     if 0 <= soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         soft = most
-    return max(16, min(Limits().connections, soft - SPARE_DESCRIPTORS))
+    return max(16, min(Connections().connections, soft - SPARE_DESCRIPTORS))

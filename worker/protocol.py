@@ -10,6 +10,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from .terms import Terms
+
 PROTOCOL: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 
@@ -30,7 +32,10 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 
 
 class Hello(Message, frozen=True):
-    """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it loaded that from."""
+    """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it loaded that from.
+
+    `terms` are what it runs with; told by our own workers.
+    """
 
     pid: int
     name: str = ""
@@ -39,6 +44,7 @@ class Hello(Message, frozen=True):
     serving: str = ""
     artifact: str = ""
     release: str = ""  # of the package; told by our own workers
+    terms: Terms | None = None
 
 
 class Prepared(Message, frozen=True):
@@ -96,11 +102,17 @@ class Reopened(Message, frozen=True):
     """Log files were reopened: nothing more is written to the old ones."""
 
 
+class Applied(Message, frozen=True):
+    """What was in `settings` holds from now on, as far as a running worker can: `terms` are what it runs with."""
+
+    terms: Terms
+
+
 class Drained(Message, frozen=True):
     """No request is left and none will be accepted; the worker ends."""
 
 
-FromWorker = Hello | Prepared | CannotPrepare | Serving | Beat | Reopened | Drained
+FromWorker = Hello | Prepared | CannotPrepare | Serving | Beat | Reopened | Applied | Drained
 
 # daemon -> worker
 
@@ -134,6 +146,15 @@ class Abort(Message, frozen=True):
     rollout: str
 
 
+class Settings(Message, frozen=True):
+    """Run with these terms, as far as that goes without a restart, then answer `applied`.
+
+    Sent only to workers that said in `hello` what they run with.
+    """
+
+    terms: Terms
+
+
 class ReopenLogs(Message, frozen=True, tag="reopen_logs"):
     """Open the log files anew by name, then answer `reopened`."""
 
@@ -146,7 +167,7 @@ class Stop(Message, frozen=True):
     """End now."""
 
 
-FromDaemon = Welcome | Prepare | Commit | Abort | ReopenLogs | Drain | Stop
+FromDaemon = Welcome | Prepare | Commit | Abort | Settings | ReopenLogs | Drain | Stop
 
 # what the daemon hands to the processes it starts, and what a validator says
 
@@ -155,7 +176,7 @@ SLOT_FILES: Final = ("slots", "decode")
 """For running the model and for decoding audio. The size of each is how many may do that at once."""
 
 
-class WorkerSettings(msgspec.Struct, frozen=True):
+class WorkerSettings(Terms, frozen=True):
     """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`.
 
     `slots` is the directory of SLOT_FILES, through which workers share what may be done at once ("": each for itself).
@@ -165,18 +186,6 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     worker_socket: str
     api_socket: str
     listen_fd: int
-    kind: str = "sensevoice"
-    threads: int = 1
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    queue: int = 64
-    max_upload_bytes: int = 64 << 20
-    min_upload_rate: int = 10 << 10
-    max_audio_seconds: float = 3600.0
-    request_timeout_seconds: float = 300.0
-    drain_seconds: float = 30.0
-    token_file: str = ""
-    log_dir: str = ""
-    log_level: str = "info"
     slots: str = ""
 
 

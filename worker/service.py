@@ -1,6 +1,6 @@
-"""The parts that a request needs, handed to the routes as one frozen value.
+"""The parts that a request needs, handed to the routes as one value.
 
-Holds no decision of its own.
+Holds no decision of its own. Only the settings change while a worker runs, and all of them at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .uploads import Uploads
 from .work import Work
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
     """`draining`: this worker takes no new connections and asks its clients to go elsewhere."""
 

@@ -80,7 +80,8 @@ class Uploads:
     """
 
     def __init__(self, *, places: int, most_bytes: int, least_rate: int, monotonic: Callable[[], float]) -> None:
-        self._places, self._most_bytes, self._least_rate, self._now = places, most_bytes, least_rate, monotonic
+        self.limit(places=places, most_bytes=most_bytes, least_rate=least_rate)
+        self._now = monotonic
         self._reading: set[Upload] = set()
         self._held: dict[str, int] = {}
         self._bytes = 0
@@ -90,6 +91,10 @@ class Uploads:
     def __len__(self) -> int:
         """Uploads that are being read."""
         return len(self._reading)
+
+    def limit(self, *, places: int, most_bytes: int, least_rate: int) -> None:
+        """Other limits from now on; uploads beyond them make room when others come."""
+        self._places, self._most_bytes, self._least_rate = places, most_bytes, least_rate
 
     @property
     def bytes(self) -> int:

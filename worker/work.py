@@ -97,6 +97,14 @@ class Work:
         self._one_long = asyncio.Lock()
         self._pool = Pool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
 
+    def limit(self, *, queue: int, audio_bytes: int, clip_bytes: int, limit_seconds: float) -> None:
+        """Other limits for what comes from now on."""
+        self._queue = queue
+        self._hold.limit(audio_bytes, max(1, queue // 2))
+        self._pool.limit(clip_bytes)
+        for jobs in (self._stuck_runs, self._stuck_decoding):
+            jobs.limit(limit_seconds)
+
     @property
     def stuck(self) -> int:
         """Jobs that no limit could end."""

@@ -11,6 +11,8 @@ from .options import json_option, print_json, socket_option
 from .render import clean, items
 from .wishes import decided, granted
 
+_WHEN = {"live": "", "workers replaced": " (workers are replaced)", "daemon restart": " (after a daemon restart)"}
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """--json, --socket."""
@@ -50,5 +52,5 @@ def _mistakes(answer: Answer) -> list[str]:
 
 def _sentence(change: dict[str, object]) -> str:
     applies = clean(change.get("applies"))
-    when = "" if applies == "live" else f" (after a {applies})"
+    when = _WHEN.get(applies, f" ({applies})" if applies else "")
     return f"{clean(change.get('key'))}: {clean(change.get('old'))} -> {clean(change.get('new'))}{when}"

@@ -83,6 +83,7 @@ def lines(data: dict[str, Any], colour: bool = False) -> list[str]:
     if isinstance(workers, dict):
         because = f" ({clean(workers['because'])})" if workers.get("because") else ""
         facts.append(("workers", f"{clean(workers.get('ready'))} of {clean(workers.get('total'))} ready{because}"))
+    facts += [("pending", line) for line in _alerts(data.get("pending"))]
     rollout = data.get("rollout")
     facts.append(("rollout", describe(rollout) if isinstance(rollout, dict) else "none"))
     waiting = data.get("waiting")

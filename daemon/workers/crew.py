@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from ...worker import protocol as p
+from ...worker.terms import LIVE, Terms, differing
 from ..clock import Clock
 from ..processes import Identity
 from . import roster
@@ -40,7 +41,8 @@ class Crew:
     """See the module. `happened` is called for each event, `offered` with a listening socket that a worker kept.
 
     `expected` are a former daemon's workers that have not joined yet; `moving_to` is the version and artifact that a
-    rollout is bringing in: a worker that comes back with it is not told to give it up.
+    rollout is bringing in: a worker that comes back with it is not told to give it up. `terms` gives what our workers
+    are to run with, None for whatever they do.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class Crew:
         welcome: Callable[[], Welcome],
         happened: Callable[[Event], None],
         offered: Callable[[int], None],
+        terms: Callable[[], Terms | None] = lambda: None,
     ) -> None:
         self._clock, self._welcome, self._happened, self._offered = clock, welcome, happened, offered
+        self._terms = terms
         self._log = structlog.get_logger("crew")
         self._peers: dict[Line, Peer] = {}
         self._gone: dict[str, Peer] = {}
@@ -123,6 +127,19 @@ class Crew:
             line.send(message)
         return [peer.name for peer in self._peers.values()]
 
+    def agree(self) -> None:
+        """Each worker of ours that runs with other settings is sent the right ones, once."""
+        for line, peer in list(self._peers.items()):
+            self._agree(line, peer)
+
+    def _agree(self, line: Line, peer: Peer) -> None:
+        wanted = self._terms()
+        if wanted is None or peer.attached or peer.terms is None or peer.asked == wanted:
+            return
+        if peer.asked is not None or differing(peer.terms, wanted, LIVE):
+            peer.asked, peer.asked_at = wanted, self._clock.monotonic()
+            line.send(p.Settings(wanted))
+
     # the socket's side
 
     def joined(self, line: Line, hello: p.Hello, fds: list[int]) -> None:
@@ -133,13 +150,14 @@ class Crew:
         now = self._clock.monotonic()
         peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
         peer.serving, peer.artifact, peer.serving_since = hello.serving, hello.artifact if hello.serving else "", now
-        peer.release = hello.release
+        peer.release, peer.terms = hello.release, hello.terms
         self._peers[line] = peer
         welcome = self._welcome_for(peer)
         roster.welcome(peer, welcome.version, welcome.artifact)
         self._log.info("worker joined", worker=name, pid=peer.pid, attached=attached, serving=peer.serving)
         self._tell_pool(peer)
         self._notify(Event(name, "joined", peer.serving))
+        self._agree(line, peer)  # first: it answers no request by former settings once it has something to serve
         line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
         hand = self.pool.hand(name) if self.pool is not None and not attached else None
         if hand is not None and hand.phase is Phase.RETIRING:
@@ -179,7 +197,7 @@ class Crew:
 
     def _tell_pool(self, peer: Peer) -> None:
         if self.pool is not None and not peer.attached:
-            self.pool.heard(peer.name, ready=peer.settled)
+            self.pool.heard(peer.name, ready=peer.settled, terms=peer.terms)
 
     def _notify(self, event: Event) -> None:
         self._changed.set()

@@ -9,7 +9,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -39,7 +38,9 @@ class Entrance:
         self._listen, self._environ = listen, environ
         self._return_seconds, self._lost_seconds = return_seconds, lost_seconds
         self.sock: socket.socket | None = None
-        self._offered = asyncio.Event()
+        self._former: socket.socket | None = None  # of a worker, at another address than configured
+        self._activated = False
+        self._offered, self._other_offered = asyncio.Event(), asyncio.Event()
         self._log = structlog.get_logger("supervisor")
 
     async def open(self, *, returning: bool, end_lost: Callable[[], Awaitable[None]]) -> None:
@@ -51,19 +52,46 @@ class Entrance:
         if given:
             self.sock = given.get("http") or next(iter(given.values()))
             self.sock.setblocking(False)
+            self._activated = True
             self._log.info("listening on the service manager's socket", address=str(self.sock.getsockname()))
             return
         if returning:
-            await self._wait(self._return_seconds)
+            await self._wait(self._return_seconds, or_other=True)
         if self.sock is None:
             try:
-                self.sock = listening.bind(self._listen())
+                self.sock = listening.bind(self._listen(), self._beside())
             except listening.AddressInUse as e:
                 if not returning:
                     raise
                 self._log.warning("waiting for a worker that did not come back yet", because=str(e))
                 await self._win(end_lost)
-        self._log.info("listening", address=self._listen())
+        if self._former is not None:
+            self._former.close()
+            self._former = None
+        self._log.info("listening", address=self.address)
+
+    @property
+    def address(self) -> str:
+        """What the socket is bound to; "" while there is none."""
+        return listening.name_of(self.sock) if self.sock is not None else ""
+
+    async def move(self, listen: str) -> str:
+        """Listens on that address from now on, for workers that start from now on; those on the former one keep it.
+
+        Returns a remark for the operator, "" for none. Raises CannotListen; the former socket stays then.
+        """
+        if self._activated:
+            return "workers.listen does not count: the socket belongs to the service manager"
+        held = self.sock
+        found = await asyncio.to_thread(listening.bind_elsewhere, held, listen) if held is not None else None
+        if held is not None and found is not None:
+            self.sock = found
+            held.close()
+            self._log.info("listening", address=self.address)
+        return ""
+
+    def _beside(self) -> tuple[socket.socket, ...]:
+        return (self._former,) if self._former is not None else ()
 
     async def _win(self, end_lost: Callable[[], Awaitable[None]]) -> None:
         """The address, from a worker that hangs: nobody else would end it, and no daemon could start."""
@@ -71,24 +99,38 @@ class Entrance:
         if self.sock is None:
             await end_lost()
         if self.sock is None:
-            self.sock = listening.bind(self._listen())
+            self.sock = listening.bind(self._listen(), self._beside())
 
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._offered.wait()
+    async def _wait(self, seconds: float, *, or_other: bool = False) -> None:
+        events = [self._offered, self._other_offered] if or_other else [self._offered]
+        waiting = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
 
     def take(self, fd: int, *, wanted: bool) -> None:
-        """A worker hands over what it listens on; closed when it is not `wanted`, or there is one already."""
+        """A worker hands over what it listens on; closed when it is not `wanted`, or there is one already.
+
+        One at another address than configured is kept until ours is bound beside it.
+        """
         if self.sock is not None or not wanted:
             os.close(fd)
             return
-        self.sock = listening.adopt(fd, self._listen())
-        if self.sock is not None:
+        sock = listening.adopt(fd)
+        if sock is None:
+            return
+        if listening.is_at(sock, self._listen()):
+            self.sock = sock
             self._log.info("listening socket taken back from a worker")
             self._offered.set()
+        elif self._former is None:
+            self._former = sock
+            self._other_offered.set()
+        else:
+            sock.close()
 
     def close(self) -> None:
         """Workers that hold it go on."""
-        if self.sock is not None:
-            self.sock.close()
+        for sock in (self.sock, self._former):
+            if sock is not None:
+                sock.close()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 
 from ..errors import ModelwardError
 
@@ -34,40 +35,84 @@ def address(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def bind(listen: str) -> socket.socket:
-    """A listening TCP socket. Raises CannotListen, of which AddressInUse."""
-    host, port = address(listen)
+def bind(listen: str, beside: Iterable[socket.socket] = ()) -> socket.socket:
+    """A listening TCP socket. Raises CannotListen, of which AddressInUse.
+
+    `beside` are listening sockets of ours on other addresses, perhaps of the same port: they are no hindrance.
+    """
     try:
-        family, kind, proto, _, place = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, proto)
+        family, place = _resolved(listen)
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(place)
-            sock.listen(BACKLOG)
+            with _sharing(*beside, sock) if beside else nullcontext():
+                sock.bind(place)
+                sock.listen(BACKLOG)
         except OSError:
             sock.close()
             raise
     except OSError as e:
         kind_of = AddressInUse if e.errno == errno.EADDRINUSE else CannotListen
         raise kind_of(f"cannot listen on {listen}: {e.strerror or e}") from e
-    except UnicodeError as e:  # what the resolver says to a label that is too long
-        raise CannotListen(f"cannot listen on {listen}: no such host") from e
     return sock
 
 
-def adopt(fd: int, listen: str) -> socket.socket | None:
+def bind_elsewhere(held: socket.socket, listen: str) -> socket.socket | None:
+    """A socket on that address beside the one that is held; None when that is on it already. Raises CannotListen."""
+    return None if is_at(held, listen) else bind(listen, (held,))
+
+
+def is_at(sock: socket.socket, listen: str) -> bool:
+    """Whether the socket is bound to that address; port 0 is any. A name that has no address now counts as the same."""
+    try:
+        family, place = _resolved(listen)
+    except (OSError, CannotListen):
+        return address(listen)[1] in (0, sock.getsockname()[1])
+    name = sock.getsockname()
+    return sock.family == family and name[0] == place[0] and place[1] in (0, name[1])
+
+
+def name_of(sock: socket.socket) -> str:
+    """The address that a socket is bound to, in one spelling."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_INET6:
+        return f"[{name[0]}]:{name[1]}"
+    return f"{name[0]}:{name[1]}" if sock.family == socket.AF_INET else f"unix:{name!s}"
+
+
+def _resolved(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Family and address. Raises CannotListen, OSError."""
+    host, port = address(listen)
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except UnicodeError as e:  # what the resolver says to a label that is too long
+        raise CannotListen(f"cannot listen on {listen}: no such host") from e
+    return found[0], found[4]  # type: ignore[return-value]
+
+
+@contextmanager
+def _sharing(*socks: socket.socket) -> Iterator[None]:
+    """Their ports may be bound by all of them meanwhile. Not any longer: a second daemon is to be refused."""
+    for sock in socks:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        yield
+    finally:
+        for sock in socks:
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+
+def adopt(fd: int) -> socket.socket | None:
     """The listening socket behind a descriptor that a worker handed over; None, and closed, when it is none."""
     try:
         sock = socket.socket(fileno=fd)
     except OSError:  # some other kind of file
         os.close(fd)
         return None
-    with suppress(OSError, CannotListen):
+    with suppress(OSError):
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        port = address(listen)[1]
-        if listening and sock.family in (socket.AF_INET, socket.AF_INET6) and port in (0, sock.getsockname()[1]):
+        if listening and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setblocking(False)
             return sock
     sock.close()

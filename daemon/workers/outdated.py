@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 
+from ...worker.terms import Terms
 from .roster import Peer
+from .terms import unlike
 
 MEMORY_REST_SECONDS = 60.0
 LOST_SECONDS = 10.0
@@ -15,9 +17,16 @@ LOST_SECONDS = 10.0
 
 
 def outdated(
-    peers: Iterable[Peer], *, most_bytes: int, release: str, now: float, started: Container[str] = ()
+    peers: Iterable[Peer],
+    *,
+    most_bytes: int,
+    release: str,
+    now: float,
+    started: Container[str] = (),
+    terms: Terms | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release or is stuck.
+    """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release, is stuck, or
+    runs with other settings than `terms` and cannot take them up (None: any will do).
 
     Those `started` by this very daemon run what is installed now, and so would their successors: they stay.
 
@@ -32,6 +41,13 @@ def outdated(
             yield peer.name, f"{peer.beat.stuck} of its jobs do not end"
         if peer.release != release and peer.name not in started:
             yield peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {release}"
+        elif _says(peer, started) and terms is not None and (because := unlike(peer, terms, now)):
+            yield peer.name, because
+
+
+def _says(peer: Peer, started: Container[str]) -> bool:
+    """Whether its settings can be judged: where one that was started here says nothing, no successor would."""
+    return peer.terms is not None or peer.name not in started
 
 
 def lost(awaited: Iterable[str], peers: Iterable[Peer]) -> Iterator[tuple[str, str]]:

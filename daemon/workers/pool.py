@@ -20,6 +20,7 @@ import structlog
 from ...worker.progress import Reading, moved, starved
 from ...worker.protocol import WorkerSettings
 from ...worker.readings import read
+from ...worker.terms import Terms
 from ..clock import Clock
 from ..files import replace_file
 from ..processes import Child, Identity, identity, python, spawn, take_back
@@ -45,7 +46,7 @@ class Ended:
 
 @dataclass
 class Hand:
-    """One worker process as the pool sees it."""
+    """One worker process as the pool sees it. `terms` are what it runs with as far as is known, None when it is not."""
 
     name: str
     child: Child
@@ -58,6 +59,7 @@ class Hand:
     doubted: float | None = None
     seen: Reading | None = None
     killed: str = ""
+    terms: Terms | None = None
     ready_at: float | None = None
     watch: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -112,9 +114,10 @@ class Pool:
 
     # what others tell it
 
-    def heard(self, name: str, *, ready: bool) -> None:
-        """The worker said something; `ready` when it can answer requests, or has nothing to load."""
+    def heard(self, name: str, *, ready: bool, terms: Terms | None = None) -> None:
+        """The worker said something; `ready` when it can answer requests, or has nothing to load. Runs with `terms`."""
         if hand := self._hands.get(name):
+            hand.terms = terms or hand.terms
             hand.heard = self._clock.monotonic()
             if ready and hand.phase is Phase.STARTING:
                 hand.phase, hand.since, hand.ready_at = Phase.READY, hand.heard, hand.heard
@@ -176,7 +179,7 @@ class Pool:
             self._log.error("cannot start a worker", worker=name, because=str(e))
             self._vacate(failures + 1)
             return
-        self._take(name, child, failures)
+        self._take(name, child, failures, settings.terms())
         self._log.info("worker started", worker=name, pid=child.pid, because=order.because)
 
     def take_back(self, name: str, who: Identity) -> bool:
@@ -190,9 +193,9 @@ class Pool:
         self._take(name, child, 0)
         return True
 
-    def _take(self, name: str, child: Child, failures: int) -> None:
+    def _take(self, name: str, child: Child, failures: int, terms: Terms | None = None) -> None:
         now = self._clock.monotonic()
-        hand = Hand(name, child, identity(child.pid), failures, Phase.STARTING, now, now)
+        hand = Hand(name, child, identity(child.pid), failures, Phase.STARTING, now, now, terms=terms)
         self._hands[name] = hand
         hand.watch = asyncio.get_running_loop().create_task(self._watch(hand), name=f"watch {name}")
         self._write_down()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...worker import protocol as p
+from ...worker.terms import Terms
 from .rollout import Figures, Pace, Stage, WorkerView
 
 MAX_REASON = 2000
@@ -22,7 +23,8 @@ class Peer:
     """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version.
 
     `offers` are version and artifact by rollout, "" being the welcome; `unsure` is a rollout whose commit was sent and
-    not answered: until then nobody knows what it serves.
+    not answered: until then nobody knows what it serves. `terms` are what it runs with, None when it did not say;
+    `asked` those that it was sent last, at `asked_at`.
     """
 
     name: str
@@ -33,6 +35,9 @@ class Peer:
     serving: str = ""
     artifact: str = ""
     release: str = ""
+    terms: Terms | None = None
+    asked: Terms | None = None
+    asked_at: float = 0.0
     serving_since: float = 0.0
     rollout: str = ""
     offers: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -80,7 +85,7 @@ class Event:
     """Something the supervisor may have to act on; `because` is the worker's own word."""
 
     worker: str
-    kind: str  # serving | prepared | refused | reopened | drained | refusing (begins, or ends: no reason)
+    kind: str  # serving | prepared | refused | reopened | applied | drained | refusing (begins, or ends: no reason)
     version: str = ""
     because: str = ""
     seconds: float = 0.0
@@ -100,6 +105,9 @@ def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
             return Event(peer.name, "refusing", because=message.refusing[:MAX_REASON]) if turned else None
         case p.Reopened():
             return Event(peer.name, "reopened")
+        case p.Applied():
+            peer.terms = message.terms
+            return Event(peer.name, "applied")
         case p.Drained():
             peer.draining = True
             return Event(peer.name, "drained")

@@ -373,7 +373,7 @@ def test_compares_two_configurations_key_by_key() -> None:
     assert [(c.key, c.old, c.new, c.applies) for c in differences(Config(), new)] == [
         ("models.settle", "2", "3", "live"),
         ("models.keep", "3", "5", "live"),
-        ("workers.threads", "1", "2", "worker restart"),
+        ("workers.threads", "1", "2", "workers replaced"),
         ("control.state_dir", '"/var/lib/modelward"', '"/srv/state"', "daemon restart"),
     ]
     assert differences(new, new) == ()

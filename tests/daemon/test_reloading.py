@@ -27,10 +27,16 @@ class Disk:
         return parse(text, "test")
 
 
+async def _at_once(seconds: float) -> list[str]:
+    return []
+
+
 def _daemon(disk: Disk, reopened: list[str]) -> Any:
     nothing: Any = lambda *_, **__: None  # noqa: E731
     return SimpleNamespace(
         config=Config(),
+        environ={},
+        agreement=SimpleNamespace(reached=_at_once),
         manager=SimpleNamespace(reloading=nothing, reloaded=nothing),
         vigil=SimpleNamespace(look=nothing),
         judging=SimpleNamespace(catalog=SimpleNamespace(reconsider=nothing)),

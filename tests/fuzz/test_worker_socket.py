@@ -32,6 +32,7 @@ from modelward.worker.counters import Counters
 from modelward.worker.engine import Engine
 from modelward.worker.exposition import Exposition
 from modelward.worker.models import Loaded
+from modelward.worker.terms import Terms
 
 FROM_WORKER = (
     {"type": "hello", "protocol": 1, "pid": 7, "name": "webui", "attached": True, "serving": "v1", "artifact": "/a"},
@@ -247,6 +248,8 @@ def test_a_worker_serves_on_whatever_the_daemon_says(pieces: list[bytes]) -> Non
                 counters=Counters(),
                 log=structlog.get_logger(),
                 listener=lambda: None,
+                terms=Terms,
+                apply=lambda terms: None,
                 reopen=lambda: None,
                 drain=lambda: None,
                 stop=lambda: None,

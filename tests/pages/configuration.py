@@ -22,9 +22,11 @@ Sizes are bytes or a text: `"512MiB"` counts in 1024s, `"5GB"` in 1000s. Duratio
 `"2s"`, `"1h30m"`, `"7d"`. An unknown key is a mistake. `modelward check-config FILE` names every mistake at once;
 `modelward reload` (or SIGHUP) takes a changed file up whole or not at all, and says of each change when it holds:
 
-- **live**: from the reload on;
-- **worker restart**: in each worker started after it; `modelward restart` replaces them one at a time, successor first;
+- **live**: from the moment `reload` returns; running workers confirm it, those that a new daemon takes back too;
+- **workers replaced**: the daemon replaces the workers by itself, one at a time, successor first;
 - **daemon restart**: in the next daemon; `systemctl restart modelward` loses no connection.
+
+`modelward status` shows under `pending` what does not hold yet; when it shows nothing there, everything holds.
 
 """
 _BY_NAME = {

@@ -122,7 +122,8 @@ def keys() -> str:
         "TOML. Every key has a default, and an empty file is a valid configuration. Sizes are bytes or a text like\n"
         "\\(dq512MiB\\(dq, durations seconds or a text like \\(dq1h30m\\(dq. An unknown key is a mistake;\n"
         ".B modelward check\\-config\nnames every mistake at once. Behind each key stand its default and when a\n"
-        "change holds: live (from the reload on), or after a worker restart or a daemon restart.\n",
+        "change holds: live (once the reload returns), once the daemon has replaced the workers,\n"
+        "or after a daemon restart.\n",
     ]
     for section in configuration.sections():
         parts.append(f".SH {_roff(section.title)}\n{_roff(_plain(section.about))}\n")

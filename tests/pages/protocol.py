@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -41,7 +42,9 @@ def _field(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _words(kind: Any) -> str:
-    """A type, with its bounds where it has any."""
+    """A type, with its bounds where it has any; what may be null besides is said by the default."""
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return "object of " + ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(kind))
     if get_origin(kind) is not Annotated:

@@ -122,9 +122,10 @@ def test_a_good_change_is_taken_up_and_each_key_says_when_it_holds(town: House) 
     assert asked.returncode == 0, asked.stderr
     lines = asked.stdout.splitlines()
     assert "models.settle: 0.3 -> 3600" in lines
-    assert "workers.threads: 1 -> 2 (after a worker restart)" in lines
+    assert "workers.threads: 1 -> 2 (workers are replaced)" in lines
     assert any(line.startswith("control.state_dir: ") and line.endswith("(after a daemon restart)") for line in lines)
-    assert "3 changes taken up" in lines[-1]
+    assert lines[-1].startswith("3 changes taken up; the workers are replaced for workers.threads, one at a time")
+    assert "control.state_dir waits for a new daemon: " in lines[-1]
     assert not (town.root / "elsewhere").exists()
 
     source = good_version(town.root / "source", "dtmf-v0.1")

@@ -92,8 +92,8 @@ class Pool:
     ) -> None:
         self._directory, self._slots, self._beside, self._say = directory, slots, beside, say
         self._most_bytes, self._silent_seconds = most_bytes, silent_seconds
-        self._launcher: Launcher | None = None
-        self._inboxes: dict[int, Inbox] = {}
+        self._launchers: dict[int, Launcher] = {}  # by the size of clips that their decoders are for
+        self._inboxes: dict[tuple[int, int], Inbox] = {}
         self._again, self._long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
         self._said = ""
 
@@ -125,8 +125,12 @@ class Pool:
         """Ends the decoders that this worker started."""
         for inbox in self._inboxes.values():
             inbox.close()
-        if self._launcher is not None:
-            self._launcher.close()
+        for launcher in self._launchers.values():
+            launcher.close()
+
+    def limit(self, most_bytes: int) -> None:
+        """Clips of another size from now on; decoders that were started for other sizes end when they have no work."""
+        self._most_bytes = most_bytes
 
     async def _once(self, job: Job, source: int) -> Floats:
         """By a shared decoder, or by one of its own when that is lost. Raises _Longer."""
@@ -162,15 +166,17 @@ class Pool:
                 inbox.close()
 
     def _starts(self) -> Launcher:
-        if self._launcher is None:
-            self._launcher = Launcher(most_bytes=self._most_bytes, say=self._say)
-        return self._launcher
+        if self._most_bytes not in self._launchers:
+            self._launchers[self._most_bytes] = Launcher(most_bytes=self._most_bytes, say=self._say)
+        return self._launchers[self._most_bytes]
 
     def _inbox(self, slot: int) -> Inbox:
-        if slot not in self._inboxes:
-            path = os.path.join(self._directory, f"decoder{PROTOCOL}.{slot}") if slot != NO_SLOT else ""
-            self._inboxes[slot] = Inbox(self._starts(), path)
-        return self._inboxes[slot]
+        key = slot, self._most_bytes
+        if key not in self._inboxes:
+            name = f"decoder{PROTOCOL}.{self._most_bytes}.{slot}"
+            path = os.path.join(self._directory, name) if slot != NO_SLOT else ""
+            self._inboxes[key] = Inbox(self._starts(), path)
+        return self._inboxes[key]
 
     async def _talk(self, inbox: Inbox, job: Job, source: int, no_longer_new: Callable[[], None]) -> Floats:
         """Sends the job and hears of it to its end. `no_longer_new` is called when the decoder takes others again."""

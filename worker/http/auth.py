@@ -25,7 +25,13 @@ class Gate:
     """The rules for one file of tokens. `path` "" asks for none; `log` is told of a file that cannot be used."""
 
     def __init__(self, path: str, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._log = log
         self._path, self._tokens = path, TokensFile(path, log.error)
+
+    def use(self, path: str) -> None:
+        """From now on the tokens are those of this file; "" asks for none."""
+        if path != self._path:
+            self._path, self._tokens = path, TokensFile(path, self._log.error)
 
     def problem(self) -> str:
         """Why no token is let in, without the file's name; "" while there is nothing wrong with the file."""

@@ -205,12 +205,12 @@ def test_shows_each_step_of_a_rollout_once_while_it_waits(ask: Call, admin: Fake
 def test_reload_shows_what_changed_and_what_waits(ask: Call, admin: FakeAdmin) -> None:
     changes = [
         {"key": "models.keep", "old": "3", "new": "5", "applies": "live"},
-        {"key": "workers.threads", "old": "1", "new": "2", "applies": "worker restart"},
+        {"key": "workers.threads", "old": "1", "new": "2", "applies": "workers replaced"},
     ]
     admin.reply("POST", "/v1/reload", {"success": True, "message": "configuration 2 is in use", "changes": changes})
     assert ask("reload").out.splitlines() == [
         "models.keep: 3 -> 5",
-        "workers.threads: 1 -> 2 (after a worker restart)",
+        "workers.threads: 1 -> 2 (workers are replaced)",
         "configuration 2 is in use",
     ]
 

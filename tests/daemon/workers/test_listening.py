@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelward.daemon.workers.listening import CannotListen, address, adopt, bind
+from modelward.daemon.workers.listening import AddressInUse, CannotListen, address, adopt, bind, is_at
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,26 @@ def test_a_host_that_cannot_be_is_an_error_of_ours(host: str) -> None:
 def test_a_listening_socket_is_taken_over_when_it_is_the_right_one() -> None:
     with bind("127.0.0.1:0") as sock:
         port = sock.getsockname()[1]
-        again = adopt(os.dup(sock.fileno()), f"127.0.0.1:{port}")
+        again = adopt(os.dup(sock.fileno()))
         assert again is not None
         with again:
             assert again.getsockname() == sock.getsockname()
             assert not again.getblocking()
-        other = adopt(os.dup(sock.fileno()), f"127.0.0.1:{port + 1}")
-        assert other is None
+        assert is_at(sock, f"127.0.0.1:{port}")
+        assert is_at(sock, "127.0.0.1:0")
+        assert not is_at(sock, f"127.0.0.1:{port + 1}")
+        assert not is_at(sock, f"0.0.0.0:{port}")
+
+
+def test_another_address_of_the_same_port_is_had_beside_the_one_that_is_held_and_by_nobody_else() -> None:
+    with bind("127.0.0.1:0") as held:
+        listen = f"0.0.0.0:{held.getsockname()[1]}"
+        with pytest.raises(AddressInUse):
+            bind(listen)
+        with bind(listen, (held,)) as wider:
+            held.close()
+            with socket.create_connection(wider.getsockname(), 5), pytest.raises(AddressInUse):
+                bind(listen)
 
 
 def test_whatever_else_is_handed_over_is_closed(tmp_path: Path) -> None:
@@ -72,5 +85,5 @@ def test_whatever_else_is_handed_over_is_closed(tmp_path: Path) -> None:
             os.dup(idle.fileno()),
             os.dup(local.fileno()),
         ):
-            assert adopt(fd, "127.0.0.1:0") is None
+            assert adopt(fd) is None
     assert len(os.listdir("/proc/self/fd")) == before

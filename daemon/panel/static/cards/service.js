@@ -70,6 +70,11 @@ export function service() {
     button(t('service.reload'), () => ({ title: t('service.reload'), text: t('service.reload_text'), yes: t('service.reload'), path: '/v1/reload' }), { kind: 'small' }),
     button(t('service.restart_all'), () => ({ title: t('service.restart_all'), text: t('service.restart_all_text'), yes: t('service.restart_all'), path: '/v1/restart?wait=1' }), { kind: 'small' }),
   ];
+  const pending = h('ul', { class: 'lines', role: 'status', 'aria-label': t('service.pending') });
+  watch(['status'], ({ status }) => {
+    pending.replaceChildren(...(status.pending ?? []).map((entry) => h('li', {}, h('span', { class: 'kind' }, t('service.pending')), ' ', entry.message)));
+    pending.hidden = !pending.children.length;
+  });
   const none = h('p', { class: 'quiet' }, t('workers.none'));
   watch(['workers'], ({ workers: found }) => {
     const known = found.workers ?? [];
@@ -80,5 +85,5 @@ export function service() {
     h('div', { class: 'pair' },
       h('figure', {}, h('figcaption', {}, t('service.requests'), rate), requests.element),
       h('figure', {}, h('figcaption', {}, t('service.p95')), latency.element)),
-    workers.element, none);
+    pending, workers.element, none);
 }

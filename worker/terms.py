@@ -1,0 +1,48 @@
+"""What the configuration says to all workers alike, and which part of it a running worker can take up.
+
+Pure. The daemon makes Terms of its configuration; a worker reports those it runs with. Invariant: a field that is not
+in LIVE stays what it was at the worker's start, so a worker that needs another value of it has to be replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, Self
+
+import msgspec
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """`listen` is the address that the worker's listening socket is bound to, as its daemon names it."""
+
+    listen: str = ""
+    kind: str = "sensevoice"
+    threads: int = 1
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    queue: int = 64
+    max_upload_bytes: int = 64 << 20
+    min_upload_rate: int = 10 << 10
+    max_audio_seconds: float = 3600.0
+    request_timeout_seconds: float = 300.0
+    drain_seconds: float = 30.0
+    token_file: str = ""
+    log_dir: str = ""
+    log_level: str = "info"
+
+    def with_live(self, wanted: Terms) -> Self:
+        """The same with everything that a running worker can take up as `wanted` has it."""
+        return msgspec.structs.replace(self, **{name: getattr(wanted, name) for name in LIVE})
+
+    def terms(self) -> Terms:
+        """Only what all workers have alike."""
+        return Terms(**{name: getattr(self, name) for name in FIELDS})
+
+
+FIELDS: Final = Terms.__struct_fields__
+FIXED: Final = ("listen", "kind", "threads", "providers", "log_dir")
+LIVE: Final = tuple(name for name in FIELDS if name not in FIXED)
+
+
+def differing(one: Terms, other: Terms, among: Collection[str] = FIELDS) -> tuple[str, ...]:
+    """The fields that differ, in the order of FIELDS."""
+    return tuple(name for name in FIELDS if name in among and getattr(one, name) != getattr(other, name))
