@@ -40,8 +40,8 @@ from .messages import (
 
 SILENT_SECONDS: Final = 30.0  # a decoder answers each second of its processor time
 STARTS: Final = 3
-LATER_SECONDS: Final = 3.0
-LATER_BYTES: Final = 1 << 20  # for each second later
+LATER_SECONDS: Final = 30.0
+LATER_BYTES: Final = 64 << 10  # for each second later
 LONG_AT_ONCE: Final = 2  # of each worker in all decoders; the others take no place there
 _SAMPLE_BYTES: Final = 4
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -144,7 +144,8 @@ class Pool:
 
     async def _shared(self, job: Job, source: int) -> Floats:
         # Large uploads give way to small ones that come soon after: each takes a slot for a while, whatever it is.
-        later = LATER_SECONDS if job.granted else min(LATER_SECONDS, job.bytes / LATER_BYTES)
+        # One that is known to be long frees it at once.
+        later = 0.0 if job.granted else min(LATER_SECONDS, job.bytes / LATER_BYTES)
         slot = await self._slots.turn(later_seconds=later)
         held = _Held(self._slots, slot)
         try:
