@@ -99,6 +99,7 @@ class Housekeeping:
         await self.rotate()
         done = await self._upkeep.sweep()
         self._swept(done)
+        self._complain("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
         return bool(done.get("more"))
 
     # what the operator asks

@@ -21,6 +21,7 @@ from .files import Files
 from .rotation import HEAD, PART, Archive, Live, is_leftover, parse_archive, stamp_seconds
 
 MAX_ENTRIES: Final = 100_000
+FUTURE_SECONDS: Final = 86400.0
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS: Final = (
     (stat.S_ISLNK, "a symbolic link"),
@@ -119,8 +120,11 @@ def live_names(listing: Listing, patterns: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: Files) -> Live | None:
-    """The facts of a live file; None when there is none. Raises Refused for what is no plain file."""
+def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: Files, now: float) -> Live | None:
+    """The facts of a live file; None when there is none. Raises Refused for what is no plain file.
+
+    An archive dated after `now` was made while the clock was wrong: the file itself says when it began.
+    """
     try:
         found = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -128,7 +132,7 @@ def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: Files)
     why = refuse_file(found)
     if why:
         raise Refused(f"cannot rotate {name}: {why}; nothing was touched")
-    stamps = [a.stamp for a in archives if a.live == name]
+    stamps = [a.stamp for a in archives if a.live == name and stamp_seconds(a.stamp) <= now + FUTURE_SECONDS]
     began = stamp_seconds(max(stamps)) if stamps else None
     if began is None:
         fd = files.open(name, _READ, dir_fd=dir_fd)

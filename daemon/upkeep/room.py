@@ -2,7 +2,7 @@
 
 Counting and sweeping are a process of their own (sweeper.py); rotation, compression (packing.py) and looking at logs
 have a thread each, so that none waits for another; nothing of it is done on the event loop. Holds what little must last
-from one pass to the next: which time to trust, and how long not to try a full disk again.
+from one pass to the next: how long not to try a full disk again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from .rotate import LogSet, RotationOutcome, Rotator
 from .settings import KEPT_BY_RETENTION, OWN_LOGS, log_sets, margin, rules
 from .sweep import Orders
 from .tail import Tail, tail
-from .trusted import Trust
-from .trusted import look as look_at_clocks
+from .trusted import Judged
+from .trusted_clock import TrustedClock
 from .units import Keep
 from .words import shown
 
@@ -52,7 +52,6 @@ def retention_decides(rule: str) -> Keep:
 
 @dataclass(slots=True)
 class _Memory:
-    trust: Trust
     disk_quiet_until: float = 0.0
     progress: dict[str, Json] = field(default_factory=dict)
     no_glance: int = 0
@@ -84,9 +83,11 @@ class Upkeep:
         self._config, self._clock, self._keep, self._pids = config, clock, keep, pids
         self._files = files or Files()
         self._stop = threading.Event()
-        self._memory = _Memory(Trust.begin(clock.wall(), clock.monotonic()))
+        self.clock_held = ""  # why the wall clock is not believed, as of the last pass
+        self._memory = _Memory()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep", initializer=kernel.lower_io_priority)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading", initializer=kernel.lower_io_priority)
+        self._trusted = TrustedClock(config().control.state_dir, clock, newest=self._newest_archive)
         self._rotator = Rotator(self._files, clock, self._stop)
         self._packing = Packing(lambda reopened: self._rotator.compress(log_sets(self._config()), reopened=reopened))
 
@@ -146,16 +147,16 @@ class Upkeep:
         After a pass that could not free what it must, the disk's margin rests for ten minutes unless asked by hand.
         """
         config, memory = self._config(), self._memory
-        memory.trust, now, trouble = look_at_clocks(memory.trust, self._clock.wall(), self._clock.monotonic())
+        judged = await self.reading(self._judged)
         resting = self._clock.monotonic() < memory.disk_quiet_until and not by_hand and not dry_run
         given = Orders(
             rules(config),
-            now,
+            judged.now,
             min_age_seconds=config.disk.min_age,
             min_free=Margin() if resting else margin(config.disk.min_free),
             target_free=Margin() if resting else margin(config.disk.target_free),
             dry_run=dry_run,
-            clock_trouble=trouble,
+            clock_trouble=judged.refused,
         )
         if not dry_run and not by_hand and (nothing := await self._glance(given)):
             return self._answer(nothing, resting)
@@ -194,7 +195,28 @@ class Upkeep:
     def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
         """Rotates what is due. `pack` it afterwards; with `tell_writers` in the answer ask all to reopen before."""
         sets = log_sets(self._config())
-        return self._rotator.rotate(sets, force=force, only=self._path_of(sets, file), dry_run=dry_run).as_json()
+        only = self._path_of(sets, file)
+        return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).as_json()
+
+    def _judged(self) -> Judged:
+        """What the clocks allow now; remembered for `clock_held`."""
+        judged = self._trusted.look()
+        self.clock_held = judged.held
+        return judged
+
+    def _newest_archive(self) -> float:
+        """When the newest archive of our own logs was written, seconds since 1970; 0 for none."""
+        own = log_sets(self._config())[0]
+        try:
+            fd = open_log_directory(own.directory, self._files)
+        except (OSError, Refused):
+            return 0.0
+        try:
+            return max((a.modified for a in look(fd, self._files).archives if a.live in OWN_LOGS), default=0.0)
+        except OSError:
+            return 0.0
+        finally:
+            self._files.close(fd)
 
     def compress(self, *, reopened: bool) -> Json:
         """Compresses what was rotated; `reopened` when every writer has answered so."""

@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..clock import Clock
@@ -24,6 +24,7 @@ from .files import Files
 from .logdir import Listing, live_file, live_names, look, open_log_directory
 from .pieces import MAX_PIECES, past_keep, pieces
 from .rotation import Archive, Live, Policy, drops, next_stamp, oldest_to_spare, parse_archive, why_rotate
+from .trusted import Judged
 from .walk import lock
 from .words import shown
 
@@ -98,14 +99,27 @@ class Rotator:
         return outcome
 
     def rotate(
-        self, sets: Sequence[LogSet], *, force: bool = False, only: str = "", dry_run: bool = False
+        self,
+        sets: Sequence[LogSet],
+        *,
+        force: bool = False,
+        only: str = "",
+        dry_run: bool = False,
+        judged: Judged | None = None,
     ) -> RotationOutcome:
-        """Rotates what is due (`force`: everything that is not empty; `only`: one path), then drops archives."""
+        """Rotates what is due (`force`: everything that is not empty; `only`: one path), then drops archives.
+
+        `judged`: the time to count ages from (None: the wall clock); while it refuses, sizes and numbers alone count.
+        """
         outcome = RotationOutcome(dry_run=dry_run)
+        moment = judged or Judged(self._clock.wall())
+        if moment.refused:
+            outcome.trouble.append(f"cannot rotate by age: {moment.refused}; by size it goes on")
+            sets = [replace(s, policy=replace(s.policy, every_seconds=0.0, max_age_seconds=0.0)) for s in sets]
         for log_set in sets:
             with self._opened(log_set, outcome) as dir_fd:
                 if dir_fd is not None:
-                    self._rotate_set(log_set, dir_fd, outcome, force, only)
+                    self._rotate_set(log_set, dir_fd, outcome, force, only, moment.now)
         if only and not any(step.path == only for step in outcome.steps) and not outcome.trouble:
             outcome.trouble.append(f"cannot rotate {only}: it is not among the files that are rotated here")
         return outcome
@@ -164,7 +178,9 @@ class Rotator:
         finally:
             self._files.close(fd)
 
-    def _rotate_set(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome, force: bool, only: str) -> None:
+    def _rotate_set(
+        self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome, force: bool, only: str, now: float
+    ) -> None:
         if not outcome.dry_run:
             self._relieve(log_set, dir_fd, outcome)
         listing = look(dir_fd, self._files)
@@ -172,7 +188,7 @@ class Rotator:
         for name in live_names(listing, log_set.patterns):
             path = f"{log_set.directory}/{name}"
             try:
-                live = live_file(dir_fd, name, listing.archives, self._files)
+                live = live_file(dir_fd, name, listing.archives, self._files, now)
             except Refused as e:
                 outcome.trouble.append(str(e).replace(f"rotate {name}", f"rotate {path}", 1))
                 continue
@@ -185,16 +201,15 @@ class Rotator:
             if live is None:
                 outcome.steps.append(Step("spared", path, "no such file"))
                 continue
-            due, because = self._due(log_set.policy, live, listing, force)
+            due, because = self._due(log_set.policy, live, listing, force, now)
             if not due:
                 outcome.steps.append(Step("spared", path, because, bytes=live.bytes))
                 continue
-            self._rotate_file(log_set, dir_fd, live, listing, because, outcome)
+            self._rotate_file(log_set, dir_fd, live, listing, because, outcome, now)
         if not only:
-            self._drop(log_set, dir_fd, live_bytes, outcome)
+            self._drop(log_set, dir_fd, live_bytes, outcome, now)
 
-    def _due(self, policy: Policy, live: Live, listing: Listing, force: bool) -> tuple[bool, str]:
-        now = self._clock.wall()
+    def _due(self, policy: Policy, live: Live, listing: Listing, force: bool, now: float) -> tuple[bool, str]:
         due, because = why_rotate(live, policy, now)
         if not force or due:
             return due, because
@@ -203,11 +218,18 @@ class Rotator:
         return why_rotate(live, policy, now, force=True)
 
     def _rotate_file(
-        self, log_set: LogSet, dir_fd: int, live: Live, listing: Listing, because: str, outcome: RotationOutcome
+        self,
+        log_set: LogSet,
+        dir_fd: int,
+        live: Live,
+        listing: Listing,
+        because: str,
+        outcome: RotationOutcome,
+        now: float,
     ) -> None:
         path = f"{log_set.directory}/{live.name}"
         used = _stamps(listing, live.name)
-        archive = f"{live.name}.{next_stamp(self._clock.wall(), used)}"
+        archive = f"{live.name}.{next_stamp(now, used)}"
         if outcome.dry_run:
             outcome.steps.append(Step("rotated", path, because, archive, live.bytes))
             return
@@ -263,10 +285,10 @@ class Rotator:
         names = exact | set(live_names(archived, globs))
         return [a for a in listing.archives if a.live in names]
 
-    def _drop(self, log_set: LogSet, dir_fd: int, live_bytes: int, outcome: RotationOutcome) -> None:
+    def _drop(self, log_set: LogSet, dir_fd: int, live_bytes: int, outcome: RotationOutcome, now: float) -> None:
         archives, policy = self._mine(log_set, look(dir_fd, self._files)), log_set.policy
         surplus = self._surplus(dir_fd, archives, policy)
-        for drop in drops(archives, policy, self._clock.wall(), live_bytes=live_bytes, surplus=surplus):
+        for drop in drops(archives, policy, now, live_bytes=live_bytes, surplus=surplus):
             path = f"{log_set.directory}/{drop.name}"
             if not outcome.dry_run:
                 try:

@@ -39,6 +39,9 @@ class HandClock:
     def monotonic(self) -> float:
         return self.now
 
+    def elapsed(self) -> float:
+        return self.now
+
     def wall(self) -> float:
         return 1_800_000_000.0 + self.now
 

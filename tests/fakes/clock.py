@@ -12,6 +12,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._monotonic
 
+    def elapsed(self) -> float:
+        return self._monotonic
+
     def wall(self) -> float:
         return self._wall
 

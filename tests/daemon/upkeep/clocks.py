@@ -11,6 +11,9 @@ class HandClock:
     def __init__(self, wall: float = NOON) -> None:
         self._wall, self._monotonic = wall, 1000.0
 
+    def elapsed(self) -> float:
+        return self._monotonic
+
     def wall(self) -> float:
         return self._wall
 
