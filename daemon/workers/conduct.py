@@ -361,7 +361,10 @@ class Conductor:
     def _state(self, rollout: Rollout, because: str) -> None:
         watched = because in ("baking", "watching")
         state = "returning" if rollout.returning else "baking" if watched else "preparing"
-        if state != rollout.state:
+        # Watching may follow baking at once: one state, and yet another step.
+        told = [step["because"] for step in rollout.steps[-1:]]
+        again = watched and told != [because] and len(rollout.steps) < MAX_STEPS
+        if state != rollout.state or again:
             rollout.state = state
             self._step(rollout, state, because)
 

@@ -337,7 +337,7 @@ def test_a_store_that_fails_at_any_write_of_a_rollout_leaves_link_and_workers_in
 @pytest.mark.parametrize("fresh", [True, False], ids=["looks", "looked before"])
 def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watch(tmp_path: Path, fresh: bool) -> None:
     async def work() -> None:
-        async with _hall(tmp_path, bake_seconds=0.3) as hall:
+        async with _hall(tmp_path, bake_seconds=3.0) as hall:  # longer than a busy machine takes for a commit
             loop = asyncio.get_running_loop()
 
             def look() -> None:
@@ -359,7 +359,7 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
 
 def test_a_command_that_is_refused_leaves_the_rollout_under_way_alone(tmp_path: Path) -> None:
     async def work() -> None:
-        async with _hall(tmp_path, bake_seconds=0.5) as hall:
+        async with _hall(tmp_path, bake_seconds=3.0) as hall:
             (tmp_path / "models" / "v0.9").mkdir()
             await hall.judging.look()
             verdict = Verdict(False, "it is no model", digest="digest of v0.9")
