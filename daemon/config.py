@@ -45,7 +45,7 @@ MAX_FILE_BYTES: Final = 1 << 20
 MAX_LINE_CHARS: Final = 16 * 1024  # a dotted key takes tomllib time with the square of its length
 MAX_LEVELS: Final = 16
 
-Applies = Literal["live", "workers replaced", "daemon restart"]
+Applies = Literal["live", "workers replaced", "daemon restart", "ignored"]
 
 
 def load_or_default(path: Path | None) -> tuple[Config, str]:

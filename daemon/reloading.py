@@ -104,6 +104,8 @@ class Reloading:
             s.vigil.look(at_once=True)
             message = f"{e}; the old configuration stays in force"
             return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
+        if remark:
+            changes = tuple(c._replace(applies="ignored") if c.key == "workers.listen" else c for c in changes)
         s.config = effective(s.config, new, changes)
         self._waiting = tuple(c for c in changes if c.applies == "daemon restart")
         self.refused = ""

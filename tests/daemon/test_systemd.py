@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support import PATIENCE_SECONDS
 
-from modelward.daemon.systemd import listen_sockets, notify
+from modelward.daemon.systemd import listen_sockets, notify, unit
 
 
 @pytest.fixture
@@ -24,6 +24,24 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
         s.bind(str(tmp_path / "notify"))
         s.settimeout(PATIENCE_SECONDS)
         yield s
+
+
+@pytest.mark.parametrize(
+    ("environ", "cgroup", "name"),
+    [
+        ({"INVOCATION_ID": "1"}, "0::/system.slice/modelward.service\n", "modelward.service"),
+        ({"NOTIFY_SOCKET": "/n"}, "1:x:/\n0::/system.slice/modelward@7861.service\n", "modelward@7861.service"),
+        ({"INVOCATION_ID": "1"}, "0::/user.slice/user@1000.service/app.slice/shell.scope\n", ""),
+        ({"INVOCATION_ID": "1"}, "0::/user.slice/user@1000.service\n", ""),
+        ({}, "0::/system.slice/ssh.service\n", ""),
+    ],
+)
+def test_the_service_that_runs_this_process_is_known_by_its_control_group(
+    tmp_path: Path, environ: dict[str, str], cgroup: str, name: str
+) -> None:
+    (tmp_path / "cgroup").write_text(cgroup)
+    assert unit(environ, tmp_path / "cgroup") == name
+    assert unit(environ, tmp_path / "missing") == ""
 
 
 def test_one_datagram_carries_all_assignments(manager: socket.socket) -> None:
