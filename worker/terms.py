@@ -7,9 +7,13 @@ in LIVE stays what it was at the worker's start, so a worker that needs another 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
+
+# What a file of the configuration can hold, and a JSON number cannot exceed.
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,14 +21,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     listen: str = ""
     kind: str = "sensevoice"
-    threads: int = 1
+    threads: Whole = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    queue: int = 64
-    max_upload_bytes: int = 64 << 20
-    min_upload_rate: int = 10 << 10
-    max_audio_seconds: float = 3600.0
-    request_timeout_seconds: float = 300.0
-    drain_seconds: float = 30.0
+    queue: Whole = 64
+    max_upload_bytes: Whole = 64 << 20
+    min_upload_rate: Whole = 10 << 10
+    max_audio_seconds: Seconds = 3600.0
+    request_timeout_seconds: Seconds = 300.0
+    drain_seconds: Seconds = 30.0
     token_file: str = ""
     log_dir: str = ""
     log_level: str = "info"

@@ -72,7 +72,7 @@ def pending(workers: Iterable[Running], wanted: Terms) -> list[dict[str, Any]]:
     for name, key in KEYS.items():
         late = [w.name for w in them if w.terms is not None and getattr(w.terms, name) != getattr(wanted, name)]
         if late:
-            what = "being replaced" if name in FIXED else "being told"
+            what = "being replaced" if name in FIXED else "replaced where it is not confirmed soon"
             found.append(_entry(key, late, len(them), f"with the former {key}; {what}"))
     if unknown := [w.name for w in them if w.terms is None]:
         found.append(_entry("", unknown, len(them), "with settings that are not known yet"))

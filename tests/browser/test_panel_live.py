@@ -112,3 +112,19 @@ def test_a_refused_version_is_shown_with_its_reason(running: tuple[House, str], 
     page.click("Activate", "dialog")
     page.reads(".notices .bad", "cannot activate dtmf-v1.2", "still serving dtmf-v1.0", seconds=60)
     page.reads("header", "dtmf-v1.0")
+
+
+def test_what_is_configured_and_does_not_hold_yet_is_shown(running: tuple[House, str], browser: Open) -> None:
+    house, url = running
+    page = browser().go(url)
+    page.reads("header", "2 of 2 workers ready")
+    elsewhere = {"cache_dir": str(house.root / "other-cache")}
+    house.configure(control={**{k: str(house.root / v) for k, v in CONTROL.items()}, **elsewhere})
+    house.command("reload")
+    page.reads("#service", "Does not hold yet", "control.cache_dir waits for a new daemon: ", seconds=40)
+    house.configure()
+    house.command("reload")
+    eventually(lambda: "control.cache_dir" not in page.all("#service")[0].text)
+
+
+CONTROL = {"runtime_dir": "run", "state_dir": "state"}

@@ -40,6 +40,7 @@ FROM_WORKER = (
     {"type": "refused", "rollout": "r1", "version": "v2", "reason": "bad graph"},
     {"type": "serving", "rollout": "", "version": "v1"},
     {"type": "beat", "inflight": 1, "requests": 10, "errors": 1, "p95_seconds": 0.2, "rss_bytes": 100_000_000},
+    {"type": "applied", "terms": {"queue": 3, "token_file": "/t", "drain_seconds": 1.5}},
     {"type": "reopened"},
     {"type": "drained"},
 )
@@ -48,6 +49,7 @@ FROM_DAEMON = (
     {"type": "prepare", "rollout": "r1", "version": "v2", "artifact": "/a/v2", "unload_first": False},
     {"type": "commit", "rollout": "r1"},
     {"type": "abort", "rollout": "r1"},
+    {"type": "settings", "terms": {"queue": 3, "token_file": "/t", "drain_seconds": 1.5}},
     {"type": "reopen_logs"},
     {"type": "drain"},
     {"type": "stop"},
@@ -93,6 +95,7 @@ def _torn(made: tuple[list[bytes], list[int]]) -> list[bytes]:
 @example(b'{"type":"beat","requests":' + b"9" * 5000 + b"}")
 @example(b'{"type":"beat","requests":' + b"9" * 400 + b"}")
 @example(b'{"type":"beat","p95_seconds":1e999}')
+@example(b'{"type":"applied","terms":{"max_audio_seconds":1e999,"queue":99999999999999999999}}')
 @example(b'{"type":"hello","pid":1,"name":"\\ud800"}')
 @example(b'{"type":"hello","pid":1,"x":' + deep(20_000) + b"}")
 def test_a_line_is_a_message_or_refused(line: bytes) -> None:

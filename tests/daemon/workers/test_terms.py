@@ -124,13 +124,21 @@ WANTED = Terms(token_file="/t", threads=2)
 def _cases() -> Iterator[tuple[list[Running], list[str], list[str]]]:
     done, former = Running("w1", WANTED), Running("w2", Terms(threads=2))
     yield [done], [], []
-    yield [done, former], ["1 of 2 workers still runs with the former workers.token_file; being told"], ["w2"]
-    yield [former], ["1 of 1 worker still runs with the former workers.token_file; being told"], ["w2"]
+    yield (
+        [done, former],
+        ["1 of 2 workers still runs with the former workers.token_file; replaced where it is not confirmed soon"],
+        ["w2"],
+    )
+    yield (
+        [former],
+        ["1 of 1 worker still runs with the former workers.token_file; replaced where it is not confirmed soon"],
+        ["w2"],
+    )
     yield (
         [done, former, Running("w3", Terms())],
         [
             "1 of 3 workers still runs with the former workers.threads; being replaced",
-            "2 of 3 workers still run with the former workers.token_file; being told",
+            "2 of 3 workers still run with the former workers.token_file; replaced where it is not confirmed soon",
         ],
         ["w2", "w3"],
     )
