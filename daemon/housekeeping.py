@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from ..worker.logs import FOLLOW_SECONDS
 from .clock import Clock
 from .config import Config
 from .errors import ModelwardError
@@ -62,20 +63,26 @@ class Housekeeping:
         self._log = structlog.get_logger("upkeep")
         self._owed: set[str] = set()
         self._answered = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
         self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
+        self.follow_own_logs: Callable[[], Sequence[str]] = tuple  # set by who opened them; what can't be written
         self.last: Json = {}
         self.sweeps = self.removed_files = self.removed_bytes = 0
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="upkeep")
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._run(), name="upkeep"),
+            loop.create_task(self._follow_logs(), name="logs"),
+        ]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=2.0)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
         await asyncio.to_thread(self._upkeep.close)
 
     async def _run(self) -> None:
@@ -93,6 +100,12 @@ class Housekeeping:
                 self._complain("round", (f"cannot keep the disk in order: {e.strerror or e}",))
             else:
                 self._complain("round", ())
+
+    async def _follow_logs(self) -> None:
+        """Our own log files when nothing is logged: opened anew when another program took their name away."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            self._complain("writing", tuple(await asyncio.to_thread(self.follow_own_logs)))
 
     async def _tick(self) -> bool:
         """One pass over logs and disk; True when another should follow soon."""
@@ -128,7 +141,7 @@ class Housekeeping:
         return done
 
     async def logs(self) -> Json:
-        return await self._upkeep.reading(self._upkeep.logs)
+        return await self._upkeep.reading(partial(self._upkeep.logs, self._pids()))
 
     async def tail(self, name: str, lines: int) -> Json:
         return await self._upkeep.reading(partial(self._upkeep.tail, name, lines))

@@ -17,13 +17,15 @@ from ..worker.logs import Logs
 
 
 def open_logs(directory: Path, level: str) -> Logs:
-    """The log files; structlog's loggers write to them from now on. Without a directory lines go to standard error."""
+    """The log files; structlog's loggers write to them from now on.
+
+    While there is no directory, events go to standard error; the files are made as soon as there is one.
+    """
     try:
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        logs = Logs(str(directory), worker="daemon", level=level)
     except OSError as e:
-        sys.stderr.write(f"cannot log in {directory}: {e.strerror}; logging to standard error\n")
-        logs = Logs("", worker="daemon", level=level)
+        sys.stderr.write(f"cannot log in {directory}: {e.strerror}; events go to standard error until it can be used\n")
+    logs = Logs(str(directory), worker="daemon", level=level)
     logs.adopt_logging()
 
     def forward(part: Any, method: str, fields: MutableMapping[str, Any]) -> Any:

@@ -430,6 +430,7 @@ def main(config_path: Path | None) -> int:
 async def _serve(config: Config, origin: Path, logs: Logs) -> None:
     supervisor = Supervisor(config, origin, SystemClock(), os.environ)
     supervisor.office.reopen_own_logs = logs.reopen
+    supervisor.housekeeping.follow_own_logs = logs.follow
     supervisor.office.reloading.set_own_level = logs.set_level
     supervisor.handle_signals()
     try:

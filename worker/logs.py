@@ -1,14 +1,17 @@
 """Log files of a worker: whole JSON lines, one write each, on files that several processes append to.
 
 Decides which file a line belongs to and how long it may be; must never raise into the program, whatever the disk does.
+Other programs delete and rename log files: each writer notices that its file has lost its name and opens it anew.
 Invariant: a line is either whole or not there; what could not be written is counted and said once writing works again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import select
 import stat
 import sys
 import threading
@@ -23,6 +26,11 @@ import structlog
 LINE_BYTES: Final = 64 * 1024
 TEXT_CHARS: Final = 16 * 1024
 RETRY_SECONDS: Final = 1.0
+NAME_SECONDS: Final = 2.0
+"""Between two looks, while lines are written, at what has the name of a file now."""
+FOLLOW_SECONDS: Final = 15.0
+"""Between two looks at files that nothing is written to; the program calls `Logs.follow`."""
+ERROR_BYTES: Final = 4096  # at most so much of a line goes to standard error: a pipe takes it at once or not at all
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -59,9 +67,10 @@ class LogFile:
     A lock is held for one write or one reopening, so that nothing goes to the old file once `reopen` has returned.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, name_seconds: float = NAME_SECONDS) -> None:
         self.path = path
         self.dropped = 0
+        self._name_seconds, self._look_at = name_seconds, 0.0
         self._because = ""
         self._torn = False
         self._fd = -1 if path is not None else sys.stderr.fileno()
@@ -69,20 +78,60 @@ class LogFile:
         self._lock = threading.Lock()
         self._open()
 
-    def write(self, line: bytes) -> None:
-        """Appends `line` (which ends in a newline). Never raises: a line that can't be written is counted."""
+    def write(self, line: bytes) -> bool:
+        """Appends `line` (which ends in a newline). Never raises: a line that can't be written is counted, and False.
+
+        A file without a name gets no line. That a file has another name is seen within `name_seconds`.
+        """
         with self._lock:
-            if self._fd < 0 and not self._open():
-                self.dropped += 1
+            self._follow(by_name=time.monotonic() >= self._look_at)
+            if self._ready() and self._put(line):
+                return True
+            self.dropped += 1
+            return False
+
+    def follow(self) -> str:
+        """Opens the file anew if another has its name, or none; why lines are dropped now, "" when they are not."""
+        with self._lock:
+            self._follow(by_name=True)
+            if self.path is None or self._ready():
+                return ""
+            return f"cannot write {self.path}: {self._because}; {self.dropped} lines were dropped"
+
+    def _ready(self) -> bool:
+        """Whether the file is open and says how many lines it lacks, if it lacks any."""
+        if self._fd < 0 and not self._open():
+            return False
+        if self.dropped:
+            note = {"time": now(), "level": "warning", "event": f"dropped {self.dropped} lines: {self._because}"}
+            if not self._put(line_of(note)):
+                return False
+            self.dropped = 0
+        return True
+
+    def _follow(self, *, by_name: bool) -> None:
+        """Lets go of a file that lost its name. One that has another name is kept until a new one could be opened."""
+        if self.path is None or self._fd < 0:
+            return
+        mine = os.fstat(self._fd)
+        if mine.st_nlink:
+            if not by_name:
                 return
-            if self.dropped:
-                note = {"time": now(), "level": "warning", "event": f"dropped {self.dropped} lines: {self._because}"}
-                if not self._put(line_of(note)):
-                    self.dropped += 1
+            self._look_at = time.monotonic() + self._name_seconds
+            try:
+                there = os.lstat(self.path)
+                if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
                     return
-                self.dropped = 0
-            if not self._put(line):
-                self.dropped += 1
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+        old, torn = self._fd, self._torn
+        self._fd, self._torn = -1, False
+        if self._open() or not mine.st_nlink:
+            os.close(old)
+        else:
+            self._fd, self._torn = old, torn
 
     def close(self) -> None:
         """Nothing is written any more, whoever still has it."""
@@ -96,6 +145,7 @@ class LogFile:
             self._close()
             self._retry_at = 0.0
             self._open()
+            self._look_at = time.monotonic() + self._name_seconds
 
     def _close(self) -> None:
         if self.path is not None and self._fd >= 0:
@@ -122,7 +172,8 @@ class LogFile:
     def _failed(self, because: str) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         if self._because != because:
-            sys.stderr.write(f"cannot write {self.path or 'standard error'}: {because}; lines are dropped\n")
+            text = f"cannot write {self.path or 'standard error'}: {because}; lines are dropped\n"
+            _to_standard_error(text.encode("utf-8", "backslashreplace"))
         self._because = because
 
     def _put(self, line: bytes) -> bool:
@@ -184,6 +235,13 @@ class Logs:
         for file in set(self._files.values()):
             file.reopen()
 
+    def follow(self) -> list[str]:
+        """Opens each file anew that another program deleted or renamed; sentences about those that can't be written.
+
+        To be called every FOLLOW_SECONDS, from any thread: what is written to looks by itself.
+        """
+        return [trouble for file in list(self._files.values()) if (trouble := file.follow())]
+
     def adopt_logging(self) -> None:
         """Sends the standard library's records (libraries speak there) to the event log, warnings and above."""
         root = logging.getLogger()
@@ -203,13 +261,25 @@ class Logs:
 
     def _route(self, level: int, line: bytes) -> None:
         if level >= LEVELS["info"]:
-            self._files["modelward.log"].write(line)
-        if self._single and level >= LEVELS["info"]:
-            return
-        if level >= LEVELS["warning"]:
-            self._files["error.log"].write(line)
+            there = self._files["modelward.log"].write(line)
+            if self._single:
+                return
+            if level >= LEVELS["warning"]:
+                there = self._files["error.log"].write(line) or there
+            if not there:
+                _to_standard_error(line)
         if (debug := self._files.get("debug.log")) is not None:
             debug.write(line)
+
+
+def _to_standard_error(line: bytes) -> None:
+    """Where an event goes that no log file takes; cut to what a pipe takes at once, and dropped when it takes none."""
+    with contextlib.suppress(OSError, ValueError):  # closed, or there is none
+        fd = sys.stderr.fileno()
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        if any(event & select.POLLOUT for _, event in poll.poll(0)):
+            os.write(fd, line if len(line) <= ERROR_BYTES else line[: ERROR_BYTES - 1] + b"\n")
 
 
 def _bounded(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

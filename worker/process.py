@@ -21,7 +21,7 @@ from .counters import Counters
 from .engine import Engine
 from .http.app import build_app
 from .http.auth import Gate
-from .logs import Logs
+from .logs import FOLLOW_SECONDS, Logs
 from .memory import Resident
 from .models import Load
 from .protocol import SLOT_FILES, WorkerSettings
@@ -133,6 +133,7 @@ class Process:
         self._front.open()
         self._logs.events.info("worker started", kind=self._settings.kind, threads=self._settings.threads)
         control = asyncio.create_task(self._control.run())
+        following = asyncio.create_task(self._follow_logs())
         leaving = asyncio.create_task(self._leaving.wait())
         # A fault in the control loop is a fault of ours: it ends the process, which the daemon replaces.
         await asyncio.wait({control, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -144,8 +145,15 @@ class Process:
         self._work.close()
         control.cancel()
         leaving.cancel()
+        following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await control
+
+    async def _follow_logs(self) -> None:
+        """Also with no daemon, and when nothing is logged: a file that lost its name is found by nobody."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            await asyncio.to_thread(self._logs.follow)
 
     async def _drain(self) -> None:
         self._logs.events.info("draining", inflight=self._counters.inflight)

@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     known = _known(args)
     if args.listing:
         print(table(("LOG", "SIZE", "PATH"), [(name, size(_bytes(path)), path) for name, path in known]))
+        for line in _gone(args):
+            print(line)
         return 0
     path = _path(args.name, known)
     try:
@@ -70,6 +72,15 @@ def _known(args: argparse.Namespace) -> list[tuple[str, str]]:
         if not ours and not args.config:
             raise
         return ours
+
+
+def _gone(args: argparse.Namespace) -> list[str]:
+    """Log files that were deleted and that a process of the daemon's still writes to; none without a daemon."""
+    try:
+        found = items(client(args).get("/v1/logs").data, "deleted_open")
+    except Unreachable:
+        return []
+    return [f"deleted but open: {clean(entry.get('path'))}, pid {clean(entry.get('pid'))}" for entry in found]
 
 
 def _path(name: str, known: list[tuple[str, str]]) -> str:

@@ -119,10 +119,11 @@ def _maps_name(pid: int, device: int, inode: int) -> bool:
         return any(wanted in line for line in maps)
 
 
-def deleted_but_open(pids: list[int]) -> list[tuple[int, str, int]]:
+def deleted_but_open(pids: list[int], *, empty: bool = False) -> list[tuple[int, str, int]]:
     """Files these processes hold open though their names are gone: (pid, former path, bytes on disk), largest first.
 
     Each inode once, as the space comes back once. Processes that ended or are not ours to see are left out.
+    With `empty` also those that take no space: a log file that waits for its first line.
     """
     seen: set[tuple[int, int]] = set()
     found = []
@@ -140,7 +141,7 @@ def deleted_but_open(pids: list[int]) -> list[tuple[int, str, int]]:
             except OSError:
                 continue
             seen.add((facts.st_dev, facts.st_ino))
-            if not facts.st_blocks or path.startswith("/memfd:"):
+            if not (facts.st_blocks or empty) or path.startswith("/memfd:"):
                 continue  # takes nothing, or memory
             found.append((pid, shown(path), facts.st_blocks * 512))
     return sorted(found, key=lambda item: -item[2])

@@ -23,6 +23,7 @@ from ..errors import NotKnown, Refused
 from . import errand, kernel
 from .files import Files
 from .glance import glance
+from .inuse import deleted_but_open
 from .logdir import live_names, look, open_log_directory
 from .orders import Counted, Counting, CountRequest, SweepRequest, Swept
 from .outcome import SweepOutcome
@@ -231,9 +232,10 @@ class Upkeep:
         outcome: RotationOutcome = self._rotator.make_room(log_sets(self._config()))
         return outcome.as_json()
 
-    def logs(self) -> Json:
-        """The log files there are, ours first."""
+    def logs(self, pids: Sequence[int] = ()) -> Json:
+        """The log files there are, ours first, and the deleted ones that these processes still write to."""
         found = []
+        directories = {log_set.directory for log_set in log_sets(self._config())}
         for log_set in log_sets(self._config()):
             with self._live(log_set) as (fd, names):
                 for name in names:
@@ -243,7 +245,12 @@ class Upkeep:
                         continue
                     path = f"{log_set.directory}/{name}"
                     found.append({"name": shown(name), "path": shown(path), "bytes": facts.st_size, "own": log_set.own})
-        return {"logs": found}
+        gone = [
+            {"pid": pid, "path": path, "bytes": used}
+            for pid, path, used in deleted_but_open(list(pids), empty=True)
+            if path.rpartition("/")[0] in directories
+        ]
+        return {"logs": found, "deleted_open": gone}
 
     def tail(self, name: str, lines: int) -> Json:
         """The last lines of a log by its name (`access.log`, `access`) or path. Raises NotKnown for any other."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.support import PATIENCE_SECONDS
 from tests.worker.running import ROOT
 
@@ -64,7 +65,7 @@ def test_a_full_disk_drops_lines_and_says_how_many(tmp_path: Path) -> None:
 
 
 def test_nothing_goes_to_a_renamed_file_after_reopening(tmp_path: Path) -> None:
-    file = LogFile(tmp_path / "modelward.log")
+    file = LogFile(tmp_path / "modelward.log", name_seconds=3600)
     file.write(b"1\n")
     (tmp_path / "modelward.log").rename(tmp_path / "modelward.log.1")
     file.write(b"2\n")
@@ -73,6 +74,80 @@ def test_nothing_goes_to_a_renamed_file_after_reopening(tmp_path: Path) -> None:
     assert (tmp_path / "modelward.log.1").read_bytes() == b"1\n2\n"
     assert (tmp_path / "modelward.log").read_bytes() == b"3\n"
     assert (tmp_path / "modelward.log").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_line_after_the_file_was_deleted_is_in_the_file_of_that_name(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    file = LogFile(path, name_seconds=3600)  # that its file has no name is seen at each line
+    for line in (b"1\n", b"2\n", b"3\n"):
+        assert file.write(line)
+        assert path.read_bytes() == line
+        path.unlink()
+
+
+def test_a_renamed_file_gets_lines_until_another_could_be_opened_and_none_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    file = LogFile(path, name_seconds=0)
+    file.write(b"1\n")
+    path.rename(tmp_path / "error.log.1")
+    path.mkdir()  # nothing can be opened there
+    file.write(b"2\n")
+    path.rmdir()
+    path.touch()
+    file._retry_at = 0.0
+    file.write(b"3\n")
+    assert (tmp_path / "error.log.1").read_bytes() == b"1\n2\n"
+    assert path.read_bytes() == b"3\n"
+    assert file.dropped == 0
+
+
+def test_a_quiet_file_that_another_program_deleted_or_renamed_is_there_again_at_the_next_look(tmp_path: Path) -> None:
+    logs = Logs(str(tmp_path), worker="w1")
+    assert logs.follow() == []
+    (tmp_path / "error.log").unlink()
+    (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+    before = (tmp_path / "modelward.log").stat().st_ino
+    assert logs.follow() == []
+    assert sorted(os.listdir(tmp_path)) == ["access.log", "access.log.1", "error.log", "modelward.log"]
+    assert (tmp_path / "modelward.log").stat().st_ino == before
+    logs.access(path="/x", status=200)
+    assert b"/x" in (tmp_path / "access.log").read_bytes() and not (tmp_path / "access.log.1").read_bytes()
+
+
+def test_events_that_no_file_takes_go_to_standard_error_and_are_reported_until_one_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs = Logs(str(tmp_path / "logs"), worker="w1")
+    logs.events.warning("nowhere to go")
+    logs.access(path="/x", status=200)
+    written = capfd.readouterr().err
+    assert '"event":"nowhere to go"' in written and "/x" not in written
+    assert any("error.log: No such file or directory; 1 lines were dropped" in trouble for trouble in logs.follow())
+    (tmp_path / "logs").mkdir()
+    for file in logs._files.values():
+        file._retry_at = 0.0
+    assert logs.follow() == []
+    assert "dropped 1 lines" in (tmp_path / "logs/error.log").read_text()
+
+
+def test_standard_error_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, True)
+    code = """
+import sys
+from modelward.worker.logs import Logs
+logs = Logs(sys.argv[1], worker="w1")
+for _ in range(100):
+    logs.events.warning("x" * 10_000)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "nowhere")],
+        stderr=writing,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".imports")},
+    )
+    assert child.wait(PATIENCE_SECONDS) == 0
+    os.close(writing)
+    os.close(reading)
 
 
 def test_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:

@@ -191,6 +191,10 @@ def test_shows_logs_by_name_and_nothing_else(house: House) -> None:
     assert house.upkeep.tail("access.log", 2)["lines"] == ["two", "three"]
     assert house.upkeep.tail("app", 2)["lines"] == ["theirs"]
     assert [entry["name"] for entry in house.upkeep.logs()["logs"]] == ["access.log", "app.log"]
+    with open(house.base / "logs/error.log", "ab"):
+        (house.base / "logs/error.log").unlink()
+        gone = {"pid": os.getpid(), "path": str(house.base / "logs/error.log"), "bytes": 0}
+        assert house.upkeep.logs([os.getpid()])["deleted_open"] == [gone]
     for name in ("../../../etc/passwd", "/etc/passwd", "..", "access.log/../../secret", "\x00"):
         with pytest.raises(NotKnown, match="no log of that name"):
             house.upkeep.tail(name, 5)

@@ -94,6 +94,14 @@ def test_names_deleted_files_that_a_process_of_ours_still_holds(tmp_path: Path) 
     assert ours not in deleted_but_open([os.getpid()])
 
 
+def test_an_empty_file_that_was_deleted_is_named_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    with open(tmp_path / "error.log", "ab"):
+        os.unlink(tmp_path / "error.log")
+        ours = (os.getpid(), str(tmp_path / "error.log"), 0)
+        assert ours in deleted_but_open([os.getpid()], empty=True)
+        assert ours not in deleted_but_open([os.getpid()])
+
+
 def test_says_how_much_an_ordinary_process_may_still_use(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     ((names, space),) = count(Rule("a", str(tmp_path / "a"))).disks
