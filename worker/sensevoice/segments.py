@@ -1,9 +1,8 @@
 """Cuts a long clip at its pauses into pieces a model can take.
 
-Pure arithmetic on the samples: frame energies against a noise floor that follows the recording. A clip of up to 30 s
-is one piece, untouched. In a longer one every voiced frame lies in exactly one piece, pieces are in order, do not
-overlap and are at most 30 s; only stretches without voice are left out. A cut falls into a pause wherever one can be
-reached, else on the quietest moment.
+Pure arithmetic on what `activity` finds in the samples. A clip of up to 30 s is one piece, untouched. In a longer one
+every voiced frame lies in exactly one piece, pieces are in order, do not overlap and are at most 30 s; only stretches
+without voice are left out. A cut falls into a pause wherever one can be reached, else on the quietest moment.
 """
 
 from __future__ import annotations
@@ -12,23 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from .activity import FRAME, PER_SECOND, Flags, energies, prominent, voiced
 from .frontend import SAMPLE_RATE, Floats
 
 MAX_PIECE_SECONDS: Final = 30.0
 
-_FRAME: Final = 160  # 10 ms
-_PER_SECOND: Final = SAMPLE_RATE // _FRAME
-_MAX_FRAMES: Final = int(MAX_PIECE_SECONDS) * _PER_SECOND
+_MAX_FRAMES: Final = int(MAX_PIECE_SECONDS) * PER_SECOND
 _SHORTEST_PAUSE: Final = 12  # 120 ms; shorter gaps are stops inside words
-_DROPPED_PAUSE: Final = 2 * _PER_SECOND  # a silence this long always ends a piece and is left out
-_PAD: Final = 20  # 200 ms of a pause stay with the voice beside it: soft onsets and endings
-_EARLY: Final = 10 * _PER_SECOND  # cuts before this only when there is none later
-_FLOOR_WINDOW: Final = 10  # the floor looks this many seconds to each side
-_SILENCE_DB: Final = -65.0  # below: never voice
-_STEADY_DB: Final = -50.0  # above: a steady sound is kept, it may be voice
-_RANGE_DB: Final = 10.0  # less between loud and quiet than this is a steady sound
+_DROPPED_PAUSE: Final = 2 * PER_SECOND  # a silence this long always ends a piece and is left out
+_EDGE: Final = 50  # 500 ms of it stay with the voice beside it: what is softer than the noise begins and ends there
+_PAD: Final = 20  # 200 ms of a shorter pause
+_EARLY: Final = 10 * PER_SECOND  # cuts before this only when there is none later
 _QUIET_SMOOTHING: Final = 5  # frames averaged to find the quietest moment
 
 
@@ -55,70 +49,30 @@ def cut(samples: Floats) -> list[Span]:
     total = len(samples)
     if total == 0:
         return []
-    if total <= _MAX_FRAMES * _FRAME:
+    if total <= _MAX_FRAMES * FRAME:
         return [Span(0, total)]
     energy = energies(samples)
-    frames = plan(voiced(energy), energy)
-    return [Span(start * _FRAME, min(end * _FRAME, total)) for start, end in frames]
+    frames = plan(voiced(energy), prominent(energy), energy)
+    return [Span(start * FRAME, min(end * FRAME, total)) for start, end in frames]
 
 
-def energies(samples: Floats) -> Floats:
-    """Power of each 10 ms without its mean, in dB below full scale, float32 [ceil(n/160)]; the last may be partial."""
-    whole = len(samples) // _FRAME
-    rows = samples[: whole * _FRAME].reshape(whole, _FRAME)
-    power = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / _FRAME - rows.mean(axis=1, dtype=np.float64) ** 2
-    rest = samples[whole * _FRAME :]
-    if len(rest):
-        power = np.append(power, float(rest.var(dtype=np.float64)))
-    decibels: Floats = (10.0 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
-    return decibels
+def plan(voice: Flags, loud: Flags, energy: Floats, limit: int = _MAX_FRAMES) -> list[tuple[int, int]]:
+    """Pieces as (first frame, end frame): in order, apart, at most `limit` frames, with all voiced frames in them.
 
-
-def voiced(energy: Floats) -> npt.NDArray[np.bool_]:
-    """Which frames may hold voice: louder than the noise floor around them, [frames].
-
-    Floor and peak are the quiet and the loud percentiles of each second, the lowest and highest within ten seconds to
-    each side. A steady sound has no floor to stand out from; it counts as voice unless it is very quiet.
+    `loud` are the frames that are certainly no pause; where all is voice, cuts are between them.
     """
-    floor, peak = _surroundings(energy)
-    spread = peak - floor
-    threshold = floor + np.clip(0.35 * spread, 4.0, 15.0)
-    standing_out = energy > np.maximum(threshold, _SILENCE_DB)
-    steady = (spread < _RANGE_DB) & (energy > _STEADY_DB)
-    voice: npt.NDArray[np.bool_] = standing_out | steady
-    return voice
-
-
-def _surroundings(energy: Floats) -> tuple[Floats, Floats]:
-    seconds = -(-len(energy) // _PER_SECOND)
-    padded = np.pad(energy, (0, seconds * _PER_SECOND - len(energy)), mode="edge").reshape(seconds, _PER_SECOND)
-    low, high = np.percentile(padded, (10, 95), axis=1)
-    # digital silence between takes says nothing of the noise under the voice
-    low = np.where(low < _SILENCE_DB, np.maximum(low, _SILENCE_DB), low)
-    width = 2 * _FLOOR_WINDOW + 1
-    around = [
-        np.lib.stride_tricks.sliding_window_view(np.pad(side, _FLOOR_WINDOW, mode="edge"), width)
-        for side in (low, high)
-    ]
-    floor = np.repeat(around[0].min(axis=1), _PER_SECOND)[: len(energy)]
-    peak = np.repeat(around[1].max(axis=1), _PER_SECOND)[: len(energy)]
-    return floor.astype(np.float32), peak.astype(np.float32)
-
-
-def plan(voice: npt.NDArray[np.bool_], energy: Floats, limit: int = _MAX_FRAMES) -> list[tuple[int, int]]:
-    """Pieces as (first frame, end frame): in order, apart, at most `limit` frames, with all voiced frames in them."""
     pieces: list[tuple[int, int]] = []
     for start, end in _stretches(voice):
         while end - start > limit:
-            before, after = _best_cut(voice, energy, start, start + limit)
+            before, after = _best_cut(voice, loud, energy, start, start + limit)
             pieces.append((start, before))
             start = after
         pieces.append((start, end))
     return [(start, end) for start, end in pieces if voice[start:end].any()]  # not what is padding alone
 
 
-def _stretches(voice: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Voice with its padding, cut apart at silences of two seconds or more."""
+def _stretches(voice: Flags) -> list[tuple[int, int]]:
+    """Voice with its edges, cut apart at silences of two seconds or more."""
     total = len(voice)
     stretches: list[tuple[int, int]] = []
     for start, end in _runs(voice):
@@ -126,30 +80,42 @@ def _stretches(voice: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
             stretches[-1] = (stretches[-1][0], end)
         else:
             stretches.append((start, end))
-    return [(max(0, start - _PAD), min(total, end + _PAD)) for start, end in stretches]
+    return [(max(0, start - _EDGE), min(total, end + _EDGE)) for start, end in stretches]
 
 
-def _best_cut(voice: npt.NDArray[np.bool_], energy: Floats, start: int, limit: int) -> tuple[int, int]:
-    """(end of this piece, start of the next) for a piece that begins at `start` and must end by `limit`."""
-    first_voice = start + int(np.argmax(voice[start:limit])) if voice[start:limit].any() else limit
-    pauses = [
-        (begin + first_voice, end + first_voice)
-        for begin, end in _runs(~voice[first_voice:limit])
-        if end - begin >= _SHORTEST_PAUSE
-    ]
-    if not pauses:
-        return (quiet := _quietest(energy, start + (limit - start) // 2, limit)), quiet
-    late = [pause for pause in pauses if pause[1] - start > _EARLY]
-    begin, end = max(late or pauses, key=lambda pause: _worth(pause, start, limit))
-    end += int(np.argmax(voice[end:])) if voice[end:].any() else 0  # the pause may go on beyond the window
-    pad = min(_PAD, (end - begin) // 2)
-    return min(begin + pad, limit), end - pad
+def _best_cut(voice: Flags, loud: Flags, energy: Floats, start: int, limit: int) -> tuple[int, int]:
+    """(end of this piece, start of the next) for a piece that begins at `start` and must end by `limit`.
+
+    Silence is better than what is only quiet beside louder voice, and a place late in the piece better than an early
+    one. Nothing is left out at a place that may hold voice.
+    """
+    silent, quiet = _pauses(voice, start, limit), _pauses(loud, start, limit)
+    for pauses in (_late(silent, start), _late(quiet, start), silent, quiet):
+        if not pauses:
+            continue
+        begin, end = max(pauses, key=lambda pause: _worth(pause, start, limit))
+        if voice[begin:end].any():
+            return (place := _quietest(energy, begin, end)), place
+        end += int(np.argmax(voice[end:])) if voice[end:].any() else 0  # the pause may go on beyond the window
+        pad = min(_PAD, (end - begin) // 2)
+        return min(begin + pad, limit), end - pad
+    return (place := _quietest(energy, start + (limit - start) // 2, limit)), place
+
+
+def _pauses(taken: Flags, start: int, limit: int) -> list[tuple[int, int]]:
+    """The gaps after the first frame that is taken, long enough for a pause."""
+    first = start + int(np.argmax(taken[start:limit])) if taken[start:limit].any() else limit
+    return [(begin + first, end + first) for begin, end in _runs(~taken[first:limit]) if end - begin >= _SHORTEST_PAUSE]
+
+
+def _late(pauses: list[tuple[int, int]], start: int) -> list[tuple[int, int]]:
+    return [pause for pause in pauses if pause[1] - start > _EARLY]
 
 
 def _worth(pause: tuple[int, int], start: int, limit: int) -> float:
     """Longer pauses are better cuts, up to a second; a later one makes fewer pieces."""
     begin, end = pause
-    return min(end - begin, _PER_SECOND) / _PER_SECOND + 0.5 * (begin - start) / (limit - start)
+    return min(end - begin, PER_SECOND) / PER_SECOND + 0.5 * (begin - start) / (limit - start)
 
 
 def _quietest(energy: Floats, low: int, high: int) -> int:
@@ -158,7 +124,7 @@ def _quietest(energy: Floats, low: int, high: int) -> int:
     return low + int(np.argmin(smooth)) + _QUIET_SMOOTHING // 2
 
 
-def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _runs(flags: Flags) -> list[tuple[int, int]]:
     """(first, end) of each run of true."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]

@@ -64,7 +64,7 @@ def test_a_long_clip_is_the_text_of_its_pieces_in_their_places(recognizer: Recog
     answer = recognizer.transcribe(samples)
     assert len(answer.segments) == 6
     for number, segment in enumerate(answer.segments):
-        assert abs(segment.start - number * 8.87) < 0.3
+        assert abs(segment.start - number * 8.87) < 0.6
         assert segment.end - segment.start <= 30
         assert all(segment.start <= time <= segment.end for time in segment.times)
     assert answer.text == " ".join(segment.text for segment in answer.segments)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.worker.sensevoice.vectors import clip
 
 from modelward.worker.sensevoice import segments
-from modelward.worker.sensevoice.segments import Span, cut, energies, plan, voiced
+from modelward.worker.sensevoice.activity import energies, voiced
+from modelward.worker.sensevoice.segments import Span, cut, plan
 
 RATE = 16000
 
@@ -93,8 +94,8 @@ def test_long_silences_are_left_out() -> None:
     pieces = cut(np.concatenate([silence(20), words(5.0), silence(40), words(6.0, 1), silence(20)]))
     assert len(pieces) == 2
     for piece, (start, end) in zip(pieces, [(20, 25), (65, 71)], strict=True):
-        assert start - 0.3 <= piece.start_seconds <= start
-        assert end - 0.06 <= piece.end_seconds <= end + 0.3
+        assert start - 0.6 <= piece.start_seconds <= start
+        assert end - 0.06 <= piece.end_seconds <= end + 0.6
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-5])
@@ -138,7 +139,8 @@ def test_pieces_hold_all_voice_once_in_order_and_are_short_enough(
 ) -> None:
     voice = np.concatenate([np.repeat([True, False], run) for run in runs])
     energy = np.random.default_rng(seed).uniform(-60, 0, len(voice)).astype(np.float32)
-    pieces = plan(voice, energy, limit)
+    loud = voice & (np.random.default_rng(seed).random(len(voice) // 50 + 1) < 0.5).repeat(50)[: len(voice)]
+    pieces = plan(voice, loud, energy, limit)
     covered = np.zeros(len(voice), dtype=int)
     for start, end in pieces:
         assert 0 <= start < end <= len(voice)
@@ -166,11 +168,6 @@ def test_spans_hold_all_voiced_samples_of_any_clip(parts: list[tuple[float, floa
     if len(samples) > 30 * RATE:
         flags = np.repeat(voiced(energies(samples)), 160)[: len(samples)]
         assert covered[flags].all()
-
-
-def test_energies_are_decibels_of_each_ten_milliseconds() -> None:
-    samples = np.concatenate([silence(0.01), np.tile([0.5, -0.5], 80), [0.1] * 70]).astype(np.float32)
-    assert np.allclose(energies(samples), [-120, -6.0206, -120], atol=1e-3)
 
 
 def test_an_hour_is_cut_without_copies_of_itself() -> None:
