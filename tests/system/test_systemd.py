@@ -138,6 +138,41 @@ def test_reload_waits_for_the_outcome_and_fails_with_it(service: Service) -> Non
     assert (service.show("MainPID", "NRestarts"), service.worker_pids()) == before
 
 
+@pytest.mark.parametrize("verb", ["reload", "restart"])
+def test_a_token_file_holds_when_systemctl_returns(service: Service, verb: str) -> None:
+    tokens = service.box.path("/etc/modelward/tokens")
+    tokens.write_text("secret\n")
+    pids = {worker["pid"] for worker in service.workers()}
+    assert {service.ask("/v1/models")[0] for _ in range(8)} == {200}
+    service.configure('[workers]\ncount = 2\ndrain = 4\ntoken_file = "/etc/modelward/tokens"\n')
+    try:
+        assert service.box.systemctl(verb, "modelward")[0] == 0
+        assert {service.ask("/v1/models")[0] for _ in range(8)} == {401}
+        assert {worker["pid"] for worker in service.workers()} == pids
+    finally:
+        service.configure("[workers]\ncount = 2\ndrain = 4\n")
+        assert service.box.systemctl("reload", "modelward")[0] == 0
+    assert {service.ask("/v1/models")[0] for _ in range(8)} == {200}
+
+
+def test_a_key_that_waits_for_a_new_daemon_is_said_with_the_command_until_there_is_one(service: Service) -> None:
+    usual = "[workers]\ncount = 2\ndrain = 4\n"
+    service.configure(usual + '[logs]\ndir = "/var/log/modelward/other"\n')
+    said = "logs.dir waits for a new daemon: systemctl restart modelward.service"
+    try:
+        assert service.box.systemctl("reload", "modelward")[0] == 0
+        assert said in service.show("StatusText")["StatusText"]
+        assert f"pending  {said}" in service.box.run(["modelward", "status"])
+        assert service.box.systemctl("restart", "modelward")[0] == 0
+        assert said not in service.box.run(["modelward", "status"])
+        eventually(
+            lambda: "logs.dir" not in service.box.run(["modelward", "status"])
+        )  # the workers are replaced for it
+    finally:
+        service.configure(usual)
+        assert service.box.systemctl("restart", "modelward")[0] == 0
+
+
 def test_alerts_reach_an_address_that_was_handed_over_as_a_credential(service: Service) -> None:
     credentials = service.box.path("/etc/credstore")
     credentials.mkdir(mode=0o700, exist_ok=True)
