@@ -136,7 +136,7 @@ class Housekeeping:
             packed = await self._upkeep.pack(reopened=done["tell_writers"])
             if not file:
                 self._complain("logs", (*done["trouble"], *packed))
-        if not dry_run and any(step["action"] == "rotated" for step in done["steps"]):
+        if not dry_run and any(step["action"] in ("rotated", "dropped") for step in done["steps"]):
             self._ledger.note("rotated", "", "log files rotated", rotation=done)
         return done
 

@@ -33,6 +33,7 @@ LANES: Final = {
     "rotate": "logs",
     "reopen": "logs",
     "sweep": "upkeep",
+    "clean logs": "cleaner",
     "good reload": "settings",
     "bad reload": "settings",
     "step clock": "clock",

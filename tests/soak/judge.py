@@ -112,6 +112,13 @@ def rollouts(
     return [said], len(begun), len(open_)
 
 
+def by_age(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """No archive of this soak is old, whatever the clock said: none was dropped for its age."""
+    steps = [step for e in history if e["kind"] == "rotated" for step in e.get("rotation", {}).get("steps", ())]
+    gone = [s["path"] for s in steps if s["action"] == "dropped" and s["because"].startswith("older than")]
+    return [f"{len(gone)} archives went by their age: {_some(gone)}"] if gone else []
+
+
 def verdicts(versions: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], unsure: set[str]) -> list[str]:
     """Every good version is accepted, every broken one rejected; of the kinds in `unsure` nobody knows."""
     found = []

@@ -20,7 +20,9 @@ WRONG_LINKS: Final = ("dangling", "outside", "a loop", "gone", "a broken version
 GOOD_RELOADS: Final = ("settle", "rescan", "nothing", "bake", "max_size", "drain", "max_error_rate")
 BAD_RELOADS: Final = ("unknown key", "wrong type", "syntax", "gone", "directory", "no text")
 LOOKS: Final = ("rescan", "reload-model", "hangup", "hangup of everybody")
-CLOCK_STEPS: Final = (3.0, -3.0, 3600.0, -3600.0, 86_400.0, -86_400.0)  # seconds away from the true time
+CLOCK_STEPS: Final = (3.0, -3.0, 3600.0, -3600.0, 86_400.0, -86_400.0, 40 * 86_400.0, -40 * 86_400.0)
+"""Seconds away from the true time; forty days are more than logs are kept."""
+DAEMON_ENDS: Final = ("alone", "and a worker", "by logrotate")
 DISKS: Final = ("data", "logs")
 
 PERIODS: Final[dict[str, float]] = {  # seconds from one to the next, on the average
@@ -40,6 +42,7 @@ PERIODS: Final[dict[str, float]] = {  # seconds from one to the next, on the ave
     "rotate": 9,
     "reopen": 14,
     "sweep": 31,
+    "clean logs": 21,
     "good reload": 17,
     "bad reload": 26,
     "step clock": 15,
@@ -187,7 +190,7 @@ class _Walk:
         lasts, what = 0.0, ""
         if kind == "kill daemon":
             lasts = round(self.random.uniform(0.1, 3.0), 2)
-            what = self._draw("daemon", ("alone", "and a worker"))
+            what = self._draw("daemon", DAEMON_ENDS)
         if moment + lasts > self.seconds:
             return moment
         self.actions.append(Action(moment, kind, what, lasts_seconds=lasts))

@@ -261,6 +261,7 @@ def _judge(
         *judge.failures(requests, town.kills),
         *judge.answers(requests, watcher.serving, town.styles),
         *judge.access_log(requests, lines, town.kills),
+        *judge.by_age(state.history),
         *judge.verdicts(state.versions, town.kinds, UNSURE),
         *said,
         *judge.troubles(events),

@@ -121,3 +121,10 @@ def test_growth_is_found_between_the_halves_of_a_time() -> None:
     held = [Holding(float(i), "worker", 1, (80 if i < 10 else 120) * mib, 12) for i in range(20)]
     assert judge.growth("worker", medians(held, "worker", "rss_bytes", 0, 20)) != []
     assert judge.growth("worker", medians(held, "worker", "rss_bytes", 10, 20)) == []
+
+
+def test_an_archive_that_went_by_its_age_is_found() -> None:
+    step = {"action": "dropped", "path": "/log/access.log.1", "because": "older than 30d"}
+    full = {**step, "because": "the disk is full: the oldest archive goes"}
+    assert judge.by_age([{"kind": "rotated", "rotation": {"steps": [step]}}, {"kind": "sweep"}])
+    assert not judge.by_age([{"kind": "rotated", "rotation": {"steps": [full]}}])

@@ -131,7 +131,7 @@ def _settings() -> dict[str, dict[str, object]]:
     return {
         "validation": {"timeout": 15, "memory": "1GiB"},
         "rollout": {"bake": 1, "max_latency_ratio": 1000.0},
-        "logs": {"max_size": "256KiB", "keep": 100_000, "max_age": 0, "max_total": 0},
+        "logs": {"max_size": "256KiB", "keep": 100_000, "max_age": "30d", "max_total": 0},
         "disk": {"check": 2},
     }
 
