@@ -130,7 +130,8 @@ def test_versions_shows_state_marks_and_the_reason_of_a_refusal(town: House) -> 
 
 def test_status_workers_and_history_tell_people_and_programs_the_same(town: House) -> None:
     status = _json(town, "status")
-    assert (status["live"], status["ready"], status["workers"]) == (NEW, True, {"ready": 2, "total": 2})
+    workers = {"ready": 2, "total": 2, "wanted": 2, "because": "workers.count"}
+    assert (status["live"], status["ready"], status["workers"]) == (NEW, True, workers)
     said = _says(town, "status")
     assert f"live     {NEW}, ready" in said
     assert "workers  2 of 2 ready" in said

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 BASE_MEMORY_BYTES: Final = 256 << 20
+NAMINGS: Final = 5
 _KEPT: Final = ("PATH", "TMPDIR", "TZ", "PYTHONPATH")
 
 
@@ -33,33 +34,50 @@ class Inbox:
     def send(self, data: bytes, descriptors: Sequence[int]) -> None:
         """Hands a job over, to a new decoder where there is none. Raises OSError when none can be had."""
         with suppress(OSError):  # it ended, never was, or does not take anything any more
-            self._send(data, descriptors)
+            if self._path:
+                self._find()
+            socket.send_fds(self._out, [data], descriptors)
             return
         self._start()
-        self._send(data, descriptors)
+        socket.send_fds(self._out, [data], descriptors)
 
-    def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
-        if self._path:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as out:
-                out.connect(self._path)
-                socket.send_fds(out, [data], descriptors)
-        else:
-            socket.send_fds(self._out, [data], descriptors)
+    def _find(self) -> None:
+        self._out.close()
+        self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._out.connect(self._path)
 
     def _start(self) -> None:
-        if self._path:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
-            theirs = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            with theirs:
-                theirs.bind(self._path)
-                self._process = self._launcher.start(theirs, self._path)
-        else:
-            self._out.close()
-            self._out, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._out.setblocking(False)
-            with theirs:
-                self._process = self._launcher.start(theirs, "")
+        theirs = self._bound() if self._path else self._pair()
+        with theirs:
+            self._process = self._launcher.start(theirs)
+
+    def _pair(self) -> socket.socket:
+        self._out.close()
+        self._out, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._out.setblocking(False)
+        return theirs
+
+    def _bound(self) -> socket.socket:
+        """A socket under the name, with `_out` connected to it: another worker may remove the name at any time.
+
+        It does so when a former decoder of this name does not answer. What is connected stays connected.
+        """
+        for _ in range(NAMINGS - 1):
+            with suppress(OSError):
+                return self._named()
+        return self._named()
+
+    def _named(self) -> socket.socket:
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+        theirs = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            theirs.bind(self._path)
+            self._find()
+        except OSError:
+            theirs.close()
+            raise
+        return theirs
 
     def abandon(self) -> None:
         """The decoder does not answer: nobody is to find it any more."""
@@ -84,7 +102,7 @@ class Launcher:
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(self, inbox: socket.socket, path: str) -> subprocess.Popen[bytes]:
+    def start(self, inbox: socket.socket) -> subprocess.Popen[bytes]:
         """A decoder that reads jobs from `inbox`. Raises OSError."""
         # To bytes that are decoded and rewrapped, and to several clips: see `child`.
         memory = BASE_MEMORY_BYTES + 6 * self._most_bytes
@@ -99,24 +117,20 @@ class Launcher:
             pass_fds=(inbox.fileno(),),
             start_new_session=True,
         )
-        number = os.stat(path).st_ino if path else 0
-        self._loop.call_soon_threadsafe(self._watch, process, path, number)
+        self._loop.call_soon_threadsafe(self._watch, process)
         return process
 
-    def _watch(self, process: subprocess.Popen[bytes], path: str, number: int) -> None:
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
         pidfd = os.pidfd_open(process.pid)
         self._running[pidfd] = process
-        self._loop.add_reader(pidfd, self._ended, pidfd, path, number)
+        self._loop.add_reader(pidfd, self._ended, pidfd)
 
-    def _ended(self, pidfd: int, path: str, number: int) -> None:
+    def _ended(self, pidfd: int) -> None:
+        """Its name stays: nothing listens there, and the worker that starts the next decoder takes the name over."""
         process = self._running.pop(pidfd)
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
         status = process.wait()
-        if path:
-            with suppress(OSError):
-                if os.stat(path).st_ino == number:  # else another decoder has the name by now
-                    os.unlink(path)
         if status:
             self._say(f"a decoder ended: {_why(status)}")
 

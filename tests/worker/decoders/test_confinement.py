@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.costly_audio import spoken
-from tests.support import children, soon
-from tests.worker.decoders.test_pool import decode, pool
+from tests.support import soon
+from tests.worker.decoders.test_pool import Started, decode, pool
 from tests.worker.running import ROOT
 
 PROBE = """
@@ -76,11 +76,13 @@ def test_a_decoder_can_open_nothing_start_nothing_and_reach_nobody() -> None:
     assert done.stdout == "missing: \n", done.stdout + done.stderr
 
 
-def test_a_running_decoder_has_no_new_privileges_one_thread_and_only_the_descriptors_it_was_given() -> None:
+def test_a_running_decoder_has_no_new_privileges_one_thread_and_only_the_descriptors_it_was_given(
+    started: Started,
+) -> None:
     async def play() -> None:
         async with pool() as decoders:
             await decode(decoders, spoken(3))
-            (pid,) = children()
+            (pid,) = started()
             await soon(lambda: len(_descriptors(pid)) == 5)  # three standard ones, its inbox, its own pidfd
             before = _descriptors(pid)
             for format, subtype in (("MP3", "MPEG_LAYER_III"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")):

@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.costly_audio import quiet_flac, spoken, tracks_webm
-from tests.support import children, soon
+from tests.support import soon
 
 from modelward.worker import audio
 from modelward.worker.audio import BadAudio
 from modelward.worker.decoders.pool import Pool
 from modelward.worker.lanes import Lanes
 from modelward.worker.slots import Slots
+
+Started = Callable[[], set[int]]
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +110,7 @@ def test_a_clip_that_nobody_waits_for_any_more_is_dropped_and_its_slot_is_free()
     asyncio.run(play())
 
 
-def test_workers_share_decoders_and_a_killed_one_costs_no_clip(tmp_path: Path) -> None:
+def test_workers_share_decoders_and_a_killed_one_costs_no_clip(started: Started, tmp_path: Path) -> None:
     async def play() -> None:
         (tmp_path / "decode").touch()
         os.truncate(tmp_path / "decode", 2)
@@ -116,7 +118,7 @@ def test_workers_share_decoders_and_a_killed_one_costs_no_clip(tmp_path: Path) -
         async with pool(tmp_path, said) as one, pool(tmp_path) as other:
             for _ in range(3):
                 await asyncio.gather(*(decode(who, spoken(3)) for who in (one, other, one, other)))
-            decoders = children()
+            decoders = started()
             assert len(decoders) <= 2  # as many as slots
             reached = asyncio.Event()
 
@@ -133,7 +135,7 @@ def test_workers_share_decoders_and_a_killed_one_costs_no_clip(tmp_path: Path) -
             assert [len(samples) for samples in await asyncio.gather(*both)] == [120 * 16_000] * 2
 
     asyncio.run(play())
-    assert not children()
+    assert not started()
 
 
 def test_samples_can_be_changed_by_nobody() -> None:
@@ -146,19 +148,19 @@ def test_samples_can_be_changed_by_nobody() -> None:
     asyncio.run(play())
 
 
-def test_a_decoder_that_does_not_answer_is_killed_and_its_slot_is_free_again() -> None:
+def test_a_decoder_that_does_not_answer_is_killed_and_its_slot_is_free_again(started: Started) -> None:
     async def play() -> None:
         said: list[str] = []
         slots = Slots()
         decoders = Pool("", slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append, silent_seconds=8.0)
         try:
             await decode(decoders, spoken(3))
-            (pid,) = children()
+            (pid,) = started()
             os.kill(pid, signal.SIGSTOP)
             assert len(await decode(decoders, spoken(3))) == 48_000
             assert any("did not answer" in text for text in said)
             assert slots.running == 0
-            await soon(lambda: pid not in children())
+            await soon(lambda: pid not in started())
         finally:
             decoders.close()
             slots.close()
@@ -166,12 +168,12 @@ def test_a_decoder_that_does_not_answer_is_killed_and_its_slot_is_free_again() -
     asyncio.run(play())
 
 
-def test_an_idle_decoder_ends() -> None:
+def test_an_idle_decoder_ends(started: Started) -> None:
     async def play() -> None:
         async with pool() as decoders:
             await decode(decoders, spoken(3))
-            (pid,) = children()
-            await soon(lambda: pid not in children())
+            (pid,) = started()
+            await soon(lambda: pid not in started())
             assert len(await decode(decoders, spoken(3))) == 48_000
 
     asyncio.run(play())
