@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,10 @@ from tests.support import eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
+from modelward.daemon.errors import ModelwardError
+
 pytestmark = pytest.mark.system
+SUPERVISORD = shutil.which("supervisord") or shutil.which("supervisord", path=str(Path(sys.executable).parent))
 OURS = ("modelward.log", "access.log", "error.log")
 
 
@@ -27,11 +32,17 @@ def town(build: Build) -> House:
     return house
 
 
+def up(house: House) -> bool:
+    """Whether a daemon answers that somebody else started."""
+    with contextlib.suppress(ModelwardError):
+        return bool(house.status()["pid"])
+    return False
+
+
 def inodes_written(house: House) -> set[tuple[int, str]]:
     """The log files that daemon and workers have open: inode and the name the kernel has for it."""
-    assert house.process is not None
     found = set()
-    for pid in (house.process.pid, *(worker["pid"] for worker in house.workers())):
+    for pid in (house.status()["pid"], *(worker["pid"] for worker in house.workers())):
         for fd in Path(f"/proc/{pid}/fd").iterdir():
             try:
                 name = os.readlink(fd)
@@ -93,3 +104,45 @@ def test_logrotate_that_renames_and_restarts_the_daemon_blinds_nobody(town: Hous
         eventually(lambda: all_follow(town))
         assert town.transcribe()[0] == 200
         eventually(lambda: "POST" in (town.log_dir / "access.log").read_text())
+
+
+@pytest.mark.skipif(SUPERVISORD is None, reason="supervisord is not installed (pip install supervisor)")
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not installed")
+def test_logrotate_that_has_supervisor_restart_us_blinds_nobody(build: Build, tmp_path: Path) -> None:
+    """The real supervisord, whose restart sends SIGQUIT: the workers serve on, and write under the names again."""
+    house = build(workers={"count": 1})
+    good_version(house.models, "dtmf-v1.0")
+    supervisor, rotate = tmp_path / "supervisord.conf", tmp_path / "logrotate.conf"
+    daemon = f"{sys.executable} -m modelward.daemon run --config {house.config}"
+    supervisor.write_text(
+        f"[supervisord]\nnodaemon=true\nlogfile={tmp_path}/supervisord.log\npidfile={tmp_path}/supervisord.pid\n"
+        f"[unix_http_server]\nfile={tmp_path}/s.sock\n[supervisorctl]\nserverurl=unix://{tmp_path}/s.sock\n"
+        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+        f"[program:modelward]\ncommand={daemon}\nstopsignal=QUIT\nstopwaitsecs=60\nautorestart=unexpected\n"
+        f'environment=PYTHONPATH="{os.pathsep.join(filter(None, sys.path))}"\n'
+    )
+    rotate.write_text(
+        f'"{house.log_dir}/*.log" {{\n rotate 5\n nocompress\n create 0640\n missingok\n ifempty\n sharedscripts\n'
+        f" postrotate\n  {Path(SUPERVISORD or '').with_name('supervisorctl')} -c {supervisor} restart modelward\n"
+        " endscript\n}\n"
+    )
+    rotate.chmod(0o644)
+    manager = subprocess.Popen([SUPERVISORD or "", "-c", supervisor], stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: up(house))
+        house.await_serving("dtmf-v1.0")
+        (before,) = (worker["pid"] for worker in house.workers())
+        for _ in range(2):
+            rotating = ["logrotate", "-f", "-s", str(tmp_path / "state"), str(rotate)]
+            subprocess.run(rotating, check=True, capture_output=True)
+            eventually(lambda: up(house))
+            house.await_serving("dtmf-v1.0")
+            eventually(lambda: all_follow(house))
+            assert house.transcribe()[0] == 200
+            eventually(lambda: "POST" in (house.log_dir / "access.log").read_text())
+        assert [worker["pid"] for worker in house.workers()] == [before]
+        os.kill(house.status()["pid"], signal.SIGTERM)
+        eventually(lambda: not os.path.isdir(f"/proc/{before}"))
+    finally:
+        manager.terminate()
+        manager.wait()
