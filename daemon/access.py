@@ -8,8 +8,18 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+
+def warning_of_root(uid: int, environ: Mapping[str, str]) -> str:
+    """What is to be reported of a daemon that runs as root where no service manager confines it; "" otherwise."""
+    if uid != 0 or environ.get("NOTIFY_SOCKET"):
+        return ""
+    return (
+        "the daemon runs as root, without systemd: a user of its own that owns its directories is enough "
+        "(docs/operating.md, Without systemd)"
+    )
 
 
 def operator(uid: int, socket_path: Path) -> bool:

@@ -153,6 +153,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
         "count": "live", "memory": "live", "listen": "workers replaced", "threads": "workers replaced",
         "providers": "workers replaced", "token_file": "live", "drain": "live", "queue": "live", "max_upload": "live",
         "min_upload_rate": "live", "max_audio": "live", "request_timeout": "live",
+        "confine": "workers replaced",
     },
     "control": dict.fromkeys(Control.model_fields, "daemon restart"),
     "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),

@@ -15,6 +15,7 @@ from .sections import Config
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
 _MAX_SOCKET_PATH: Final = 107
+_LONGEST_NAME: Final = "shared/decoder1.255"  # by which workers find a decoder
 
 
 class Finding(NamedTuple):
@@ -68,9 +69,9 @@ def _directories(config: Config) -> Iterator[Finding]:
     for key in ("control.runtime_dir", "control.cache_dir"):
         if root != places[key] and root.is_relative_to(places[key]):
             yield Finding(("models.root", key), f"lies in {key}, which the daemon empties; outside {places[key]}")
-    longest = control.runtime_dir / "workers.sock"
+    longest = control.runtime_dir / _LONGEST_NAME
     if len(str(longest).encode()) > _MAX_SOCKET_PATH:
-        most = _MAX_SOCKET_PATH - len("/workers.sock")
+        most = _MAX_SOCKET_PATH - len(f"/{_LONGEST_NAME}")
         yield Finding(("control.runtime_dir",), f"is too long for the sockets in it; at most {most} bytes")
 
 

@@ -81,7 +81,14 @@ def _peer(peer: Peer, hand: Hand | None) -> Json:
         "errors": peer.beat.errors,
         "p95_seconds": peer.beat.p95_seconds,
         "rss_bytes": peer.beat.rss_bytes,
+        "confinement": _confinement(peer),
     }
+
+
+def _confinement(peer: Peer) -> str:
+    """What a worker of ours took from itself, and what it could not; "" for any other."""
+    missing = f"not confined: {peer.missing}" if peer.missing else ""
+    return "; ".join(part for part in (peer.confinement, missing) if part)
 
 
 def _absent(name: str, pid: int | None, state: str, *, because: str = "") -> Json:
@@ -97,4 +104,5 @@ def _absent(name: str, pid: int | None, state: str, *, because: str = "") -> Jso
         "errors": 0,
         "p95_seconds": 0.0,
         "rss_bytes": 0,
+        "confinement": "",
     }

@@ -166,6 +166,11 @@ class Workers(Section):
     memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
         default=0, description="Of each worker; above it the worker is replaced, drained first; 0: no limit."
     )
+    confine: bool = Field(
+        default=True,
+        description="Each worker gives up what serving does not need: privileges, files, addresses to connect to, "
+        "large parts of the kernel; false: only where something that it needs is refused.",
+    )
 
 
 class Control(Section):

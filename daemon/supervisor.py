@@ -19,11 +19,12 @@ from pathlib import Path
 import structlog
 
 from ..worker.logs import Logs
+from ..worker.places import identities, places_of
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
 from ..worker.terms import Terms
 from . import directories, instance, lean, processes
-from .access import allowed, operator
+from .access import allowed, operator, warning_of_root
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
@@ -58,11 +59,12 @@ from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
 from .workers.entrance import Entrance
 from .workers.former import Former
-from .workers.outdated import outdated
+from .workers.outdated import Places, outdated
 from .workers.pool import Ended, Pool
 from .workers.roster import Event
-from .workers.settings import settings_of, terms_of
+from .workers.settings import settings_of, shared_dir, terms_of
 from .workers.staffing import Limits
+from .workers.told_tokens import told_tokens
 
 SLOWEST_BEAT_SECONDS = 5.0
 CLOSING_SECONDS = 20.0  # what the end takes at most besides draining
@@ -81,14 +83,20 @@ class Supervisor:
         self._round = asyncio.Event()
         self.entrance = Entrance(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
-        self._capacity, self._need = Capacity(1), Need()
+        self._capacity, self._need, self._places = Capacity(1), Need(), Places()
+        self._tokens = self._tokens_read = told_tokens(config.workers.token_file)
         self.staff_because = ""
         self._began = clock.monotonic()
         self._former = Former((), self._began)
         self.manager = Manager(environ, clock)
         self.ledger = Ledger(Store(control.state_dir / "state.db", clock), self._told)
         self.crew = Crew(
-            clock=clock, welcome=self._welcome, happened=self._happened, offered=self._take_listener, terms=self._terms
+            clock=clock,
+            welcome=self._welcome,
+            happened=self._happened,
+            offered=self._take_listener,
+            terms=self._terms,
+            tokens=self._tokens_to_tell,
         )
         self.pool = Pool(
             runtime_dir=control.runtime_dir,
@@ -221,6 +229,9 @@ class Supervisor:
     def _check(self) -> str:
         """On a thread: what this machine has may have changed too."""
         self._capacity = capacity()
+        looked = self.clock.monotonic()
+        self._places = Places(identities(places_of(settings_of("", self.config, self._terms(), -1))), looked)
+        self._tokens = told_tokens(self.config.workers.token_file)
         return self.watch.check()
 
     def _returning(self) -> bool:
@@ -313,12 +324,18 @@ class Supervisor:
         if self.entrance.sock is not None:
             self._need = self._needed()
             self.pool.wanted, self.staff_because = worker_count(self.config, self._capacity, self._need)
-            slots.keep(self.config.control.runtime_dir, self.pool.wanted)
+            slots.keep(shared_dir(self.config), self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
         ours = {hand.name for hand in self.pool.hands() if hand.child.ours}
         self.crew.agree()
         leaving = outdated(
-            peers, most_bytes=workers.memory, release=RELEASE, now=now, started=ours, terms=self._terms()
+            peers,
+            most_bytes=workers.memory,
+            release=RELEASE,
+            now=now,
+            started=ours,
+            terms=self._terms(),
+            places=self._places,
         )
         for name, because in (*leaving, *self._former.overdue(peers, now)):
             self.pool.replace(name, because)
@@ -382,7 +399,13 @@ class Supervisor:
 
     def read_config(self) -> Config:
         """The configuration as it is on disk now, credentials included. Raises BadConfig."""
-        return with_credentials(load_or_default(self.origin)[0], self.environ)
+        config = with_credentials(load_or_default(self.origin)[0], self.environ)
+        self._tokens_read = told_tokens(config.workers.token_file)  # before it is in force
+        return config
+
+    def _tokens_to_tell(self) -> tuple[str, ...]:
+        path = self.config.workers.token_file
+        return self._tokens.of(path) or self._tokens_read.of(path)
 
     def reopen_logs(self) -> list[str]:
         """Our own log files and every worker's are opened anew by name; the workers that will say `reopened`."""
@@ -418,8 +441,9 @@ def main(config_path: Path | None) -> int:
     logs = open_logs(config.logs.dir, config.logs.level)
     if remark:
         logs.events.info(remark)
-    for warning in warnings(config):
-        logs.events.warning(warning)
+    for warning in (*warnings(config), warning_of_root(os.geteuid(), os.environ)):
+        if warning:
+            logs.events.warning(warning)
     control = config.control
     # The second lock holds when somebody removed the runtime directory, and the first with it.
     with instance.alone(control.runtime_dir), instance.alone(control.state_dir):

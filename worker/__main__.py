@@ -1,7 +1,7 @@
 """`python -m modelward.worker --settings JSON`: one worker process.
 
-Sets up what belongs to a process (signals, descriptors, logs) and runs it. Exits 0 when it left as told, 1 on a fault
-of its own, 3 when it could never boot: bad settings, no listening socket, a library missing.
+Sets up what belongs to a process (signals, descriptors, confinement, logs) and runs it. Exits 0 when it left as told,
+1 on a fault of its own, 3 when it could never boot: bad settings, no listening socket, a library missing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from .confinement import Confinement, confine
 from .protocol import WorkerSettings
 
 FAULT: Final = 1
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = read_settings(sys.argv[1:] if arguments is None else arguments)
         own_signals()
         listener = adopt_listener(settings.listen_fd)
-        return run(settings, listener)
+        return run(settings, listener, confine(settings))
     except CannotBoot as e:
         print(f"cannot start a worker: {e}", file=sys.stderr, flush=True)
         return CANNOT_BOOT
@@ -88,7 +89,7 @@ def adopt_listener(fd: int) -> socket.socket:
     return listener
 
 
-def run(settings: WorkerSettings, listener: socket.socket) -> int:
+def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinement) -> int:
     """Serves until told to leave. Raises CannotBoot when a library or the kind is unknown here."""
     # Imported here so that what is missing is said and ends with the status that means "never".
     try:
@@ -111,7 +112,7 @@ def run(settings: WorkerSettings, listener: socket.socket) -> int:
     gc.freeze()
 
     async def live() -> None:
-        await Process(settings, listener, load, logs).run()
+        await Process(settings, listener, load, logs, confinement).run()
 
     try:
         asyncio.run(live())

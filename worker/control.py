@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from . import protocol as p
+from .confinement import Confinement
 from .counters import Counters
 from .engine import CannotLoad, Engine, GivenUp
 from .models import Loaded
@@ -54,12 +55,14 @@ class Control:
         log: structlog.typing.FilteringBoundLogger,
         listener: Callable[[], socket.socket | None],
         terms: Callable[[], Terms],
-        apply: Callable[[Terms], None],
+        apply: Callable[[Terms, tuple[str, ...]], None],
         reopen: Callable[[], None],
         drain: Callable[[], None],
         stop: Callable[[], None],
+        confinement: Confinement = Confinement(),  # noqa: B008 - frozen
     ) -> None:
         self._path, self._name, self._engine, self._counters, self._log = path, name, engine, counters, log
+        self._confinement = confinement
         self._listener, self._reopen, self._drain, self._stop = listener, reopen, drain, stop
         self._terms, self._apply = terms, apply
         self._writer: asyncio.StreamWriter | None = None
@@ -143,6 +146,9 @@ class Control:
             attached=False,
             release=RELEASE,
             terms=self._terms(),
+            confinement=", ".join(self._confinement.applied),
+            missing="; ".join(self._confinement.missing)[:REASON_CHARS],
+            places=self._confinement.places,
             serving=current.version if current else "",
             artifact=current.artifact if current else "",
         )
@@ -177,7 +183,7 @@ class Control:
                 # Most often it says at once what to serve instead, and that is not to be loaded twice.
                 asyncio.get_running_loop().call_later(ABORTED_SECONDS, self._unattended)
             case p.Settings():
-                self._apply(message.terms)
+                self._apply(message.terms, message.tokens)
                 self._send(p.Applied(self._terms()))
             case p.ReopenLogs():
                 self._reopen()

@@ -10,8 +10,11 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -28,7 +31,8 @@ class Limits:
     """Zero means no limit.
 
     `memory_bytes` bounds private writable memory: heap, stacks, anonymous and private mappings. `address_bytes` bounds
-    all mappings together, shared libraries and mapped weights included. `cpu_seconds` counts all threads.
+    all mappings together, shared libraries and mapped weights included. `cpu_seconds` counts all threads. `processes`
+    counts all processes and threads of the user; root has no such limit.
     """
 
     memory_bytes: int = 0
@@ -36,6 +40,7 @@ class Limits:
     cpu_seconds: int = 0
     file_bytes: int = 0
     open_files: int = 256
+    processes: int = 0
     niceness: int = 10
 
 
@@ -51,6 +56,7 @@ def _problems(limits: Limits) -> Iterator[str]:
         (resource.RLIMIT_FSIZE, "file size", limits.file_bytes or None),
         (resource.RLIMIT_CPU, "CPU time", limits.cpu_seconds + _CPU_GRACE_SECONDS if limits.cpu_seconds else None),
         (resource.RLIMIT_DATA, "memory", limits.memory_bytes or None),
+        (resource.RLIMIT_NPROC, "processes", limits.processes or None),
         (resource.RLIMIT_AS, "address space", limits.address_bytes or None),
     )
     for which, name, value in wanted:
@@ -60,6 +66,56 @@ def _problems(limits: Limits) -> Iterator[str]:
         yield f"new privileges not refused ({problem})"
     if problem := _call(lambda: os.nice(max(0, limits.niceness - os.nice(0)))):
         yield f"priority not lowered ({problem})"
+
+
+def end_before_others(score: int) -> str:
+    """Where memory runs out the kernel ends this process before those of a lower score (oom_score_adj, 0 to 1000).
+
+    "" when done, else why not. A higher score stays.
+    """
+    place = Path("/proc/self/oom_score_adj")
+    try:
+        if int(place.read_text()) < score:
+            place.write_text(str(score))
+    except (OSError, ValueError) as e:
+        return f"not marked as one to end where memory runs out ({getattr(e, 'strerror', None) or e})"
+    return ""
+
+
+class Score:
+    """This process's score of `end_before_others`, to be kept while its file is still in view.
+
+    Children that are started in `children_first` get a higher one, which they cannot set themselves any more.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._fd = threading.Lock(), -1
+
+    def keep(self) -> None:
+        """Opens the file, for good."""
+        with suppress(OSError):
+            self._fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+
+    @contextmanager
+    def children_first(self, score: int) -> Iterator[None]:
+        """Does nothing where the file was not kept, or the kernel refuses."""
+        with self._lock:
+            own = b""
+            try:
+                own = os.pread(self._fd, 16, 0)
+                if int(own) < score:
+                    os.pwrite(self._fd, str(score).encode(), 0)
+            except (OSError, ValueError):
+                own = b""
+            try:
+                yield
+            finally:
+                if own:
+                    with suppress(OSError):
+                        os.pwrite(self._fd, own, 0)
+
+
+own_score: Final = Score()
 
 
 def return_freed_memory() -> None:

@@ -15,6 +15,7 @@ import socket
 from typing import Final, TypedDict
 
 from .answers import Answers
+from .confinement import Confinement
 from .connection import Limits as Connections
 from .control import Control
 from .counters import Counters
@@ -64,8 +65,15 @@ class UploadLimits(TypedDict):
 class Process:
     """The running worker."""
 
-    def __init__(self, settings: WorkerSettings, listener: socket.socket, load: Load, logs: Logs) -> None:
-        self._settings, self._logs = settings, logs
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        listener: socket.socket,
+        load: Load,
+        logs: Logs,
+        confinement: Confinement = Confinement(),  # noqa: B008 - frozen
+    ) -> None:
+        self._settings, self._logs, self._confinement = settings, logs, confinement
         self._leaving = asyncio.Event()
         self._at_once = False
         self._counters = Counters(resident=Resident(self._mappings))
@@ -123,6 +131,7 @@ class Process:
             reopen=logs.reopen,
             drain=self._leaving.set,
             stop=self._stop,
+            confinement=confinement,
         )
 
     async def run(self) -> None:
@@ -131,7 +140,12 @@ class Process:
         loop.add_signal_handler(signal.SIGTERM, self._leaving.set)
         loop.add_signal_handler(signal.SIGUSR1, self._logs.reopen)
         self._front.open()
-        self._logs.events.info("worker started", kind=self._settings.kind, threads=self._settings.threads)
+        self._logs.events.info(
+            "worker started",
+            kind=self._settings.kind,
+            threads=self._settings.threads,
+            confinement=str(self._confinement),
+        )
         control = asyncio.create_task(self._control.run())
         following = asyncio.create_task(self._follow_logs())
         leaving = asyncio.create_task(self._leaving.wait())
@@ -164,12 +178,12 @@ class Process:
             self._work.give_up()
             await self._front.drain(LAST_WORDS_SECONDS)
 
-    def _apply(self, wanted: Terms) -> None:
+    def _apply(self, wanted: Terms, tokens: tuple[str, ...]) -> None:
         """Takes up what can change while it runs: for every request from now on, and for the end of this worker."""
         now = self._settings.with_live(wanted)
         changed = differing(self._settings, now)
         self._settings = self._service.settings = now
-        self._gate.use(now.token_file)
+        self._gate.use(now.token_file, tokens)
         self._work.limit(**_work_limits(now))
         self._uploads.limit(**_upload_limits(now))
         self._answers.limit(_unread_bytes(now))

@@ -34,7 +34,8 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 class Hello(Message, frozen=True):
     """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it loaded that from.
 
-    `terms` are what it runs with; told by our own workers.
+    Told by our own workers: `release` of the package, `terms` that it runs with, `confinement` and what of it is
+    `missing` in words, and `places`, the directories that it is confined to, with what each is (worker.confinement).
     """
 
     pid: int
@@ -43,8 +44,11 @@ class Hello(Message, frozen=True):
     attached: bool = True
     serving: str = ""
     artifact: str = ""
-    release: str = ""  # of the package; told by our own workers
+    release: str = ""
     terms: Terms | None = None
+    confinement: str = ""
+    missing: str = ""
+    places: dict[str, str] = {}
 
 
 class Prepared(Message, frozen=True):
@@ -149,10 +153,12 @@ class Abort(Message, frozen=True):
 class Settings(Message, frozen=True):
     """Run with these terms, as far as that goes without a restart, then answer `applied`.
 
-    Sent only to workers that said in `hello` what they run with.
+    Sent only to workers that said in `hello` what they run with. `tokens` stand for those in `token_file` (SHA-256):
+    for a worker that is confined to other directories and has to enforce them until it is replaced.
     """
 
     terms: Terms
+    tokens: tuple[str, ...] = ()
 
 
 class ReopenLogs(Message, frozen=True, tag="reopen_logs"):
@@ -180,6 +186,7 @@ class WorkerSettings(Terms, frozen=True):
     """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`.
 
     `slots` is the directory of SLOT_FILES, through which workers share what may be done at once ("": each for itself).
+    `cache_dir` is where all artifacts are ("": anywhere). `confine`: the worker gives up what it does not need.
     """
 
     name: str
@@ -187,6 +194,7 @@ class WorkerSettings(Terms, frozen=True):
     api_socket: str
     listen_fd: int
     slots: str = ""
+    cache_dir: str = ""
 
 
 class Candidate(msgspec.Struct, frozen=True):

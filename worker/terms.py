@@ -32,6 +32,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str = ""
     log_dir: str = ""
     log_level: str = "info"
+    confine: bool = True
 
     def with_live(self, wanted: Terms) -> Self:
         """The same with everything that a running worker can take up as `wanted` has it."""
@@ -43,7 +44,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIELDS: Final = Terms.__struct_fields__
-FIXED: Final = ("listen", "kind", "threads", "providers", "log_dir")
+FIXED: Final = ("listen", "kind", "threads", "providers", "log_dir", "confine")
 LIVE: Final = tuple(name for name in FIELDS if name not in FIXED)
 
 

@@ -56,11 +56,12 @@ def tokens_in(data: bytes) -> tuple[str, ...]:
 class TokensFile:
     """The tokens of the file at `path` ("" asks for none), read again when it changes.
 
-    `report` is called once for each new reason why the file cannot be used.
+    `report` is called once for each new reason why the file cannot be used. `marks` stand for its tokens while the file
+    is out of this process's sight (see worker.confinement), read by one that may see it.
     """
 
-    def __init__(self, path: str, report: Callable[[str], None]) -> None:
-        self._path, self._report = path, report
+    def __init__(self, path: str, report: Callable[[str], None], marks: tuple[str, ...] = ()) -> None:
+        self._path, self._report, self._told = path, report, marks
         self._seen: Seen | None = None
         self._marks: tuple[str, ...] = ()
         self._problem = ""
@@ -81,6 +82,12 @@ class TokensFile:
         if not token or len(token) > MAX_TOKEN_CHARS:
             return ""
         return self.still_good(mark_of(token))
+
+    def marks(self) -> tuple[str, ...]:
+        """What stands for its tokens now; none while the file cannot be used."""
+        if self._path:
+            self._look()
+        return self._marks
 
     def still_good(self, mark: str) -> str:
         """The mark itself while its token is in the file, else "". Takes the same time for every wrong one."""
@@ -110,7 +117,7 @@ class TokensFile:
 
     def _look(self) -> None:
         try:
-            found = os.stat(self._path)
+            found = os.stat(self._path)  # which no confinement forbids
             if _identity(found) == self._seen:
                 return
             self._seen = None
@@ -118,6 +125,9 @@ class TokensFile:
             self._marks = tuple(mark_of(token) for token in tokens_in(data))
             self._problem = ""
         except (OSError, ValueError) as e:
+            if self._told and isinstance(e, PermissionError):
+                self._marks, self._problem = self._told, ""
+                return
             because = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
             self._fail(f"cannot use the token file {self._path}: {because}; nobody is let in")
 

@@ -53,13 +53,15 @@ class Crew:
         happened: Callable[[Event], None],
         offered: Callable[[int], None],
         terms: Callable[[], Terms | None] = lambda: None,
+        tokens: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._clock, self._welcome, self._happened, self._offered = clock, welcome, happened, offered
-        self._terms = terms
+        self._terms, self._tokens = terms, tokens
         self._log = structlog.get_logger("crew")
         self._peers: dict[Line, Peer] = {}
         self._gone: dict[str, Peer] = {}
         self._changed = asyncio.Event()
+        self._less_confined = ""
         self.expected: dict[str, Identity] = {}
         self.moving_to: tuple[str, str] | None = None
         self.pool: Pool | None = None
@@ -138,7 +140,7 @@ class Crew:
             return
         if peer.asked is not None or differing(peer.terms, wanted, LIVE):
             peer.asked, peer.asked_at = wanted, self._clock.monotonic()
-            line.send(p.Settings(wanted))
+            line.send(p.Settings(wanted, self._tokens()))
 
     # the socket's side
 
@@ -151,6 +153,8 @@ class Crew:
         peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
         peer.serving, peer.artifact, peer.serving_since = hello.serving, hello.artifact if hello.serving else "", now
         peer.release, peer.terms = hello.release, hello.terms
+        if not attached:
+            self._note_confinement(peer, hello)
         self._peers[line] = peer
         welcome = self._welcome_for(peer)
         roster.welcome(peer, welcome.version, welcome.artifact)
@@ -162,6 +166,13 @@ class Crew:
         hand = self.pool.hand(name) if self.pool is not None and not attached else None
         if hand is not None and hand.phase is Phase.RETIRING:
             self.drain(name)  # it was told on a connection that is gone
+
+    def _note_confinement(self, peer: Peer, hello: p.Hello) -> None:
+        peer.confinement, peer.missing, peer.places = hello.confinement, hello.missing, hello.places
+        if hello.missing != self._less_confined:
+            self._less_confined = hello.missing
+            if hello.missing:
+                self._log.warning("workers are less confined than they could be", missing=hello.missing)
 
     def _welcome_for(self, peer: Peer) -> Welcome:
         welcome = self._welcome()

@@ -5,7 +5,8 @@ Another program's workers are its own matter.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from ...worker.terms import Terms
 from .roster import Peer
@@ -16,6 +17,14 @@ LOST_SECONDS = 10.0
 """A worker of a former daemon that has not come back by then hangs, or speaks another protocol."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """What each directory that workers use was at the time `looked`: see worker.places."""
+
+    now: Mapping[str, str] = field(default_factory=dict)
+    looked: float = 0.0
+
+
 def outdated(
     peers: Iterable[Peer],
     *,
@@ -24,9 +33,11 @@ def outdated(
     now: float,
     started: Container[str] = (),
     terms: Terms | None = None,
+    places: Places = Places(),
 ) -> Iterator[tuple[str, str]]:
-    """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release, is stuck, or
-    runs with other settings than `terms` and cannot take them up (None: any will do).
+    """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release, is stuck,
+    runs with other settings than `terms` and cannot take them up (None: any will do), or is confined to other
+    directories than those that there are.
 
     Those `started` by this very daemon run what is installed now, and so would their successors: they stay.
 
@@ -43,6 +54,23 @@ def outdated(
             yield peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {release}"
         elif _says(peer, started) and terms is not None and (because := unlike(peer, terms, now)):
             yield peer.name, because
+        if peer.joined < places.looked and (because := _confined_elsewhere(peer.places, places.now)):
+            yield peer.name, because
+
+
+def _confined_elsewhere(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Why a worker confined to the directories `then` cannot use those there are; "" when it can, or is not confined.
+
+    One that is missing now is waited for.
+    """
+    if not then:
+        return ""
+    for path, what in now.items():
+        if path not in then:
+            return f"it is confined to other directories than {path}"
+        if what and then[path] != what:
+            return f"{path} was made anew, and it is confined to the directory that was there before"
+    return ""
 
 
 def _says(peer: Peer, started: Container[str]) -> bool:

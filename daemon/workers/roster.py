@@ -38,6 +38,9 @@ class Peer:
     terms: Terms | None = None
     asked: Terms | None = None
     asked_at: float = 0.0
+    confinement: str = ""
+    missing: str = ""  # of it, for people
+    places: dict[str, str] = field(default_factory=dict)  # that it is confined to, and what each was when it started
     serving_since: float = 0.0
     rollout: str = ""
     offers: dict[str, tuple[str, str]] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ...worker.protocol import WorkerSettings
 from ...worker.terms import Terms
 from ..config import Config
@@ -24,7 +26,13 @@ def terms_of(config: Config, listen: str) -> Terms:
         token_file=workers.token_file,
         log_dir=str(config.logs.dir),
         log_level=config.logs.level,
+        confine=workers.confine,
     )
+
+
+def shared_dir(config: Config) -> Path:
+    """Where workers find each other: the only directory that they may change beside their logs'."""
+    return config.control.runtime_dir / "shared"
 
 
 def settings_of(name: str, config: Config, terms: Terms, listen_fd: int) -> WorkerSettings:
@@ -35,6 +43,7 @@ def settings_of(name: str, config: Config, terms: Terms, listen_fd: int) -> Work
         worker_socket=str(runtime_dir / "workers.sock"),
         api_socket=str(runtime_dir / "api.sock"),
         listen_fd=listen_fd,
-        slots=str(runtime_dir),
+        slots=str(shared_dir(config)),
+        cache_dir=str(config.control.cache_dir),
         **{field: getattr(terms, field) for field in terms.__struct_fields__},
     )

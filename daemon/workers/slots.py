@@ -17,6 +17,7 @@ from ...worker.protocol import SLOT_FILES
 def keep(directory: Path, count: int) -> None:
     """Makes the files as large as there are to be slots. Where they can't be had, each worker works for itself."""
     try:
+        directory.mkdir(mode=0o750, exist_ok=True)
         for name in SLOT_FILES:
             _keep(directory / name, count)
     except OSError as e:

@@ -28,6 +28,7 @@ KEYS: Final = {
     "token_file": "workers.token_file",
     "log_dir": "logs.dir",
     "log_level": "logs.level",
+    "confine": "workers.confine",
 }
 
 

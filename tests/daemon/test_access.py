@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelward.daemon.access import allowed
+from modelward.daemon.access import allowed, warning_of_root
 
 STRANGER = 54321
 
@@ -25,6 +25,11 @@ def place(tmp_path: Path) -> Path:
 
 def group_of(path: Path) -> int:
     return path.stat().st_gid
+
+
+def test_root_without_a_service_manager_is_warned_of() -> None:
+    assert warning_of_root(0, {}).startswith("the daemon runs as root, without systemd")
+    assert warning_of_root(0, {"NOTIFY_SOCKET": "/run/systemd/notify"}) == warning_of_root(STRANGER, {}) == ""
 
 
 def test_root_and_the_daemons_own_user_always_may(place: Path) -> None:

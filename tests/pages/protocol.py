@@ -9,7 +9,14 @@ import msgspec
 
 from modelward.worker import protocol
 
-_WORDS = {int: "number", float: "number", str: "text", bool: "true or false"}
+_WORDS = {
+    int: "number",
+    float: "number",
+    str: "text",
+    bool: "true or false",
+    dict[str, str]: "object of texts",
+    tuple[str, ...]: "list of texts",
+}
 
 
 def tables() -> dict[str, str]:
@@ -36,9 +43,10 @@ def _kind(message: Any) -> str:
 
 def _field(field: msgspec.structs.FieldInfo) -> str:
     kind = _words(field.type)
-    if field.default is msgspec.NODEFAULT:
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    if default is msgspec.NODEFAULT:
         return f"`{field.name}`: {kind}, always"
-    return f"`{field.name}`: {kind}, else `{msgspec.json.encode(field.default).decode()}`"
+    return f"`{field.name}`: {kind}, else `{msgspec.json.encode(default).decode()}`"
 
 
 def _words(kind: Any) -> str:

@@ -152,6 +152,7 @@ def worker(
             "listen_fd": listener.fileno(),
             "log_dir": str(logs),
             "drain_seconds": 10.0,
+            "cache_dir": tempfile.gettempdir(),  # the tests' artifacts are in many places below
             **settings,
         }
     )

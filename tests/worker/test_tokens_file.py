@@ -12,7 +12,7 @@ from tests.support import eventually
 from tests.worker.running import digits, worker
 
 from modelward.worker import protocol as p
-from modelward.worker.tokens_file import MAX_FILE_BYTES, TokensFile
+from modelward.worker.tokens_file import MAX_FILE_BYTES, TokensFile, mark_of
 
 
 def reading(path: Path) -> tuple[TokensFile, list[str]]:
@@ -104,3 +104,11 @@ def test_a_fifo_as_token_file_holds_up_no_worker_and_its_beat_says_that_nobody_i
         (tmp_path / "good").rename(path)
         assert client.get("/v1/models", headers={"authorization": "Bearer x"}).status_code == 200
         assert client.get("/ready").status_code == 200
+
+
+def test_marks_stand_for_a_file_that_is_out_of_sight_and_for_no_other_reason(tmp_path: Path) -> None:
+    marks = (mark_of("secret"),)
+    beyond = tmp_path / "file" / "tokens"
+    (tmp_path / "file").write_text("no directory")
+    missing = TokensFile(str(beyond), lambda problem: None, marks)
+    assert not missing.check("secret") and missing.problem()

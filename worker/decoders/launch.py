@@ -18,6 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from ..limits import own_score
+from .confinement import OOM_SCORE
+
 BASE_MEMORY_BYTES: Final = 256 << 20
 NAMINGS: Final = 5
 _KEPT: Final = ("PATH", "TMPDIR", "TZ", "PYTHONPATH")
@@ -107,16 +110,17 @@ class Launcher:
         # To bytes that are decoded and rewrapped, and to several clips: see `child`.
         memory = BASE_MEMORY_BYTES + 6 * self._most_bytes
         words = (inbox.fileno(), os.getpid(), memory, self._most_bytes)
-        process = subprocess.Popen(
-            [sys.executable, "-m", __package__, *(str(word) for word in words)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # what decoders print follows the bytes of strangers
-            env=_environment(),
-            cwd="/",
-            pass_fds=(inbox.fileno(),),
-            start_new_session=True,
-        )
+        with own_score.children_first(OOM_SCORE):  # a confined worker's children cannot set it themselves
+            process = subprocess.Popen(
+                [sys.executable, "-m", __package__, *(str(word) for word in words)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # what decoders print follows the bytes of strangers
+                env=_environment(),
+                cwd="/",
+                pass_fds=(inbox.fileno(),),
+                start_new_session=True,
+            )
         self._loop.call_soon_threadsafe(self._watch, process)
         return process
 

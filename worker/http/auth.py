@@ -28,10 +28,10 @@ class Gate:
         self._log = log
         self._path, self._tokens = path, TokensFile(path, log.error)
 
-    def use(self, path: str) -> None:
-        """From now on the tokens are those of this file; "" asks for none."""
+    def use(self, path: str, marks: tuple[str, ...] = ()) -> None:
+        """From now on the tokens are those of this file; "" asks for none. `marks` as in TokensFile."""
         if path != self._path:
-            self._path, self._tokens = path, TokensFile(path, self._log.error)
+            self._path, self._tokens = path, TokensFile(path, self._log.error, marks)
 
     def problem(self) -> str:
         """Why no token is let in, without the file's name; "" while there is nothing wrong with the file."""

@@ -18,7 +18,7 @@ import msgspec
 
 from .. import calibration, readings
 from ..child_output import speaker
-from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
+from ..limits import Limits, apply_limits, die_with_parent, end_before_others, return_freed_memory
 from ..progress import Allowance, scale
 from ..protocol import Candidate, GateDone, GateStarted, Judged
 from .confine import (
@@ -40,6 +40,7 @@ from .syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
 
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
+OOM_SCORE: Final = 500  # before the workers that serve; a compiler goes before
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
 _CPU_MARGIN_SECONDS: Final = 10  # the kernel's limit holds if the watch can't
 
@@ -101,7 +102,8 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path, allowance: All
     views = _views(candidate, root, directory)
     # other providers' drivers may start helpers of their own
     calls = refuse_calls((*PROCESSES, *PRIVILEGES)) if _only_cpu(candidate) else ""
-    steps = (*apply_limits(limits), _no_network(candidate), drop_capabilities(), restrict_view(views), calls)
+    first = (*apply_limits(limits), end_before_others(OOM_SCORE))
+    steps = (*first, _no_network(candidate), drop_capabilities(), restrict_view(views), calls)
     missing = [problem for problem in steps if problem]
     because = "; ".join(missing) or "limits, no network, read-only view"
     return GateDone("sandbox", True, round(perf_counter() - start, 4), because, warning=bool(missing))

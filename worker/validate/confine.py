@@ -38,6 +38,7 @@ REMOVE_DIR: Final = 1 << 4
 REMOVE_FILE: Final = 1 << 5
 MAKE_DIR: Final = 1 << 7
 MAKE_REG: Final = 1 << 8
+MAKE_SOCK: Final = 1 << 9
 _REFER: Final = 1 << 13
 _TRUNCATE: Final = 1 << 14
 _IOCTL_DEV: Final = 1 << 15
@@ -49,7 +50,8 @@ READ_WRITE: Final = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MA
 PUBLISH: Final = READ | MAKE_DIR | REMOVE_DIR  # rename a directory beside others, without a right to their files
 
 _NETWORK_BIND_AND_CONNECT: Final = 3
-_SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS: Final = 3
+_SCOPE_ABSTRACT_SOCKETS: Final = 1
+_SCOPE_SIGNALS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,25 @@ def drop_capabilities(*, keep: int = _KEPT_CAPABILITIES) -> str:
     held = ctypes.create_string_buffer(24)
     if libc.capget(header, held) == 0 and held.raw == bytes(24):
         return ""  # nothing to give up; in a service even that may be refused
-    kept = struct.pack("=6I", keep, keep, 0, 0, 0, 0)
-    if os.geteuid() != 0:
-        kept = bytes(24)
+    permitted = struct.unpack("=6I", held.raw)[1]  # containers often hold the first of them alone
+    left = keep & permitted if os.geteuid() == 0 else 0
+    kept = struct.pack("=6I", left, left, 0, 0, 0, 0)
     if libc.capset(header, kept) != 0:
         return f"capabilities not given up ({os.strerror(ctypes.get_errno())})"
     return ""
 
 
-def restrict_view(views: Iterable[View]) -> str:
+def restrict_view(views: Iterable[View], *, signals: bool = False) -> str:
     """Leaves only `views` of the file system, for ever; "" when done, else what is missing. Needs no_new_privs.
 
-    Views of paths that do not exist are passed over.
+    Views of paths that do not exist are passed over. Only processes started afterwards can be signalled; with
+    `signals` also those that the user could signal before.
     """
     abi = libc.syscall(_SYS_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION))
     if abi < 1:
         return f"file system not restricted (Landlock: {os.strerror(ctypes.get_errno())})"
     handled = _handled(abi)
-    attributes = struct.pack("=QQQ", handled, *_network_and_scope(abi))
+    attributes = struct.pack("=QQQ", handled, *_network_and_scope(abi, signals))
     length = 8 if abi < 4 else 16 if abi < 6 else 24
     ruleset = libc.syscall(_SYS_CREATE_RULESET, attributes, ctypes.c_size_t(length), ctypes.c_uint32(0))
     if ruleset < 0:
@@ -145,8 +148,9 @@ def _handled(abi: int) -> int:
     return handled
 
 
-def _network_and_scope(abi: int) -> tuple[int, int]:
-    return (_NETWORK_BIND_AND_CONNECT if abi >= 4 else 0, _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS if abi >= 6 else 0)
+def _network_and_scope(abi: int, signals: bool) -> tuple[int, int]:
+    scope = _SCOPE_ABSTRACT_SOCKETS | (0 if signals else _SCOPE_SIGNALS)
+    return (_NETWORK_BIND_AND_CONNECT if abi >= 4 else 0, scope if abi >= 6 else 0)
 
 
 def _allow(ruleset: int, view: View, handled: int) -> str:

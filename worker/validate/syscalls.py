@@ -36,7 +36,9 @@ _NOT_KNOWN: Final = 0x00050000 | errno.ENOSYS
 _OTHER_ABI: Final = 0x40000000  # x32's numbers begin here
 
 _CLONE_THREAD: Final = 0x00010000
+_CLONE_NEW: Final = 0x7E020000  # NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _SET_ID_BITS: Final = 0o6000
+_ALL_BUT_UNIX: Final = 0xFFFFFFFE  # AF_UNIX is 1
 
 
 class Call(NamedTuple):
@@ -133,6 +135,40 @@ PRIVILEGES: Final = (
     Call("setfsgid", 123, 152),
 )
 """Other processes, namespaces, mounts, and large parts of the kernel that neither Python nor ONNX Runtime uses."""
+
+KERNEL: Final = (
+    Call("clone", 56, 220, argument=0, refused_bits=_CLONE_NEW),
+    Call("clone3", 435, 435, answer=_NOT_KNOWN),  # its flags are out of sight; C libraries fall back to clone
+    Call("io_uring_setup", 425, 425),
+    Call("pidfd_getfd", 438, 438),
+    Call("name_to_handle_at", 303, 264),
+    Call("fanotify_init", 300, 262),
+    Call("fsconfig", 431, 431),
+    Call("fspick", 433, 433),
+    Call("quotactl", 179, 60),
+    Call("acct", 163, 89),
+    Call("swapon", 167, 224),
+    Call("swapoff", 168, 225),
+    Call("reboot", 169, 142),
+    Call("sethostname", 170, 161),
+    Call("setdomainname", 171, 162),
+    Call("iopl", 172, -1),
+    Call("ioperm", 173, -1),
+    Call("modify_ldt", 154, -1),
+    Call("settimeofday", 164, 170),
+    Call("clock_settime", 227, 112),
+    Call("clock_adjtime", 305, 266),
+    Call("adjtimex", 159, 171),
+    Call("syslog", 103, 116),
+    Call("vhangup", 153, 58),
+    Call("personality", 135, 92),
+    Call("migrate_pages", 256, 238),
+    Call("move_pages", 279, 239),
+)
+"""Namespaces of new processes, descriptors of others, and what only those need that run the machine."""
+
+NETWORK: Final = (Call("socket", 41, 198, argument=0, refused_bits=_ALL_BUT_UNIX),)
+"""New sockets other than Unix sockets. One that was handed over goes on accepting."""
 
 _AUDIT: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 

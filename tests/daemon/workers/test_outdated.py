@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelward.daemon.workers.outdated import lost, outdated
+from modelward.daemon.workers.outdated import Places, lost, outdated
 from modelward.daemon.workers.roster import Peer
 from modelward.worker.protocol import Beat
 
@@ -31,6 +31,22 @@ def test_who_was_started_by_this_daemon_is_what_is_installed_now_and_no_successo
 
 def test_a_worker_of_another_program_is_left_alone() -> None:
     assert not list(outdated([_peer("app", "", mib=900, attached=True)], most_bytes=MIB, release="2.0", now=100.0))
+
+
+def test_a_worker_that_is_confined_to_a_directory_which_was_made_anew_is_replaced() -> None:
+    peer = _peer("w1")
+    peer.places = {"/run/m/shared": "1:2", "/var/log/m": ""}
+
+    def found(now: dict[str, str], looked: float = 5.0) -> dict[str, str]:
+        return dict(outdated([peer], most_bytes=0, release="2.0", now=9.0, places=Places(now, looked)))
+
+    anew = " was made anew, and it is confined to the directory that was there before"
+    assert found({"/run/m/shared": "1:3"}) == {"w1": "/run/m/shared" + anew}
+    assert found({"/run/m/shared": "1:2", "/var/log/m": "1:4"}) == {"w1": "/var/log/m" + anew}
+    assert found({"/run/m/shared": "1:2"}) == {}
+    assert found({"/run/m/shared": ""}) == {}, "what is missing may come back"
+    peer.joined = 5.0
+    assert found({"/run/m/shared": "1:3"}) == {}, "the look was before the worker joined"
 
 
 def test_who_has_not_come_back_is_lost() -> None:

@@ -30,6 +30,7 @@ ANOTHER: dict[str, Any] = {
     "max_audio": 77.0,
     "request_timeout": 33.0,
     "memory": 1 << 30,
+    "confine": False,
 }
 BY_THE_DAEMON = {"count", "memory"}
 """The daemon alone goes by these, in each round."""
