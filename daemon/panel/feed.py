@@ -1,8 +1,8 @@
 """One live stream for all viewers: the daemon's state in parts, looked at once a second while somebody watches.
 
 What changed is encoded once and sent to everybody; a viewer that reads slowly skips what is outdated and never grows a
-queue. Nothing is computed while nobody watches. Invariant: what a viewer received last of a part is at most one look
-behind.
+queue. A beat follows each second without news. Nothing is computed while nobody watches. Invariant: what a viewer
+received last of a part is at most one look behind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import ModelwardError
 
 Json = dict[str, Any]
 LOOK_SECONDS: Final = 1.0
-PING_SECONDS: Final = 15.0
+BEAT_SECONDS: Final = 1.0  # a page that hears nothing for longer than two marks what it shows as stale
 MAX_VIEWERS: Final = 100
 
 
@@ -82,10 +82,10 @@ class Feed:
         yield b"retry: 2000\n\n"
         while not self._closed:
             try:
-                async with asyncio.timeout(PING_SECONDS):
+                async with asyncio.timeout(BEAT_SECONDS):
                     await viewer.news.wait()
             except TimeoutError:
-                yield b": ping\n\n"
+                yield b"event: beat\ndata: {}\n\n"
                 continue
             viewer.news.clear()
             if not still():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +128,63 @@ def test_what_is_configured_and_does_not_hold_yet_is_shown(running: tuple[House,
     house.configure()
     house.command("reload")
     eventually(lambda: "control.cache_dir" not in page.all("#service")[0].text)
+
+
+GONE = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
+AS_OF = {"en": r"as of \d\d:\d\d:\d\d", "zh-CN": r"截至 \d\d:\d\d:\d\d"}
+
+
+def is_stale(page: Page, lang: str) -> bool:
+    """Each card, and the line on top, has the time of the last figure; nothing that asks the daemon can be pressed."""
+    marks = [element.text for element in page.all(".card .stale-mark")]
+    able = page.run("return [...document.querySelectorAll('button')].filter(b => !b.matches(':disabled')).length")
+    return (
+        len(marks) == len(page.all(".card"))
+        and all(re.fullmatch(AS_OF[lang], mark) for mark in marks)
+        and re.search(AS_OF[lang], page.text(".stale-banner")) is not None
+        and able == 0
+    )
+
+
+def is_fresh(page: Page) -> bool:
+    able = page.run("return [...document.querySelectorAll('#versions button')].some(b => !b.matches(':disabled'))")
+    return not page.all("[data-stale]") and page.text("main").count("as of ") == 0 and bool(able)
+
+
+@pytest.mark.parametrize(("lang", "title"), [("en", "no connection"), ("zh-CN", "连接中断")])
+def test_over_a_dead_daemon_everything_is_as_of_its_last_figure_and_nothing_can_be_pressed(
+    running: tuple[House, str], browser: Open, lang: str, title: str
+) -> None:
+    house, url = running
+    page = browser(lang=lang).go(url)
+    page.expect_console(*GONE)
+    eventually(lambda: is_fresh(page))
+    house.kill()
+    eventually(lambda: is_stale(page, lang))
+    assert title in page.driver.title
+    assert "dtmf-v1.0" in page.text("#versions")
+    # axe takes everything in a fieldset that is disabled for disabled; a list with a tabindex is not
+    assert [found for found in page.accessibility() if not found.startswith("scrollable-region-focusable")] == []
+    house.start()
+    house.await_serving("dtmf-v1.0")
+    eventually(lambda: is_fresh(page))
+    assert title not in page.driver.title
+
+
+def test_a_daemon_that_hangs_breaks_no_connection_and_is_seen_by_its_silence(
+    running: tuple[House, str], browser: Open
+) -> None:
+    house, url = running
+    page = browser().go(url)
+    page.expect_console(*GONE)
+    eventually(lambda: is_fresh(page))
+    assert house.process is not None
+    os.kill(house.process.pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: is_stale(page, "en"))
+    finally:
+        os.kill(house.process.pid, signal.SIGCONT)
+    eventually(lambda: is_fresh(page))
 
 
 CONTROL = {"runtime_dir": "run", "state_dir": "state"}

@@ -15,6 +15,7 @@ import { load, t } from './i18n.js';
 import * as live from './live.js';
 import * as series from './series.js';
 import * as session from './session.js';
+import * as stale from './stale.js';
 
 function showLogin(said = '') {
   document.body.replaceChildren(
@@ -26,16 +27,18 @@ function showLogin(said = '') {
 
 function showPanel() {
   const top = head();
+  top.element.append(stale.banner());
   document.body.replaceChildren(
     h('a', { class: 'skip', href: '#main' }, t('skip')),
     top.element,
     h('main', { id: 'main', tabindex: '-1' },
-      alerts(), disk(), memory(), cpu(), service(), rollout(), versions(), upkeep(), history(), logs()),
+      stale.whole(alerts(), disk(), memory(), cpu(), service(), rollout(), versions(), upkeep(), history(), logs())),
     noticePlace(),
   );
   series.begin();
-  live.begin(async (how) => {
+  live.begin(async (how, heard) => {
     top.connection(how);
+    stale.show(how !== 'live', heard);
     if (how === 'closed' && !(await session.ask()).may_read) showLogin();
   });
 }

@@ -6,7 +6,7 @@ import { word } from './i18n.js';
 /** A section with a heading. `tools` stand at its right. */
 export function card(id, title, { tools = [], wide = '' } = {}, ...children) {
   return h('section', { class: `card ${wide}`, id, 'aria-labelledby': `${id}-title` },
-    h('div', { class: 'card-head' }, h('h2', { id: `${id}-title` }, title), h('div', { class: 'row tools' }, tools)),
+    h('div', { class: 'card-head' }, h('h2', { id: `${id}-title` }, title), h('span', { class: 'stale-mark' }), h('div', { class: 'row tools' }, tools)),
     ...children);
 }
 

@@ -54,7 +54,7 @@ export function rollout() {
   const because = h('p', { role: 'status' });
   const began = h('span', { class: 'quiet' });
   const workers = h('ul', { class: 'stages', 'aria-label': t('rollout.workers') });
-  const steps = h('ol', { class: 'lines steps', 'aria-label': t('rollout.steps') });
+  const steps = h('ol', { class: 'lines steps', tabindex: '0', 'aria-label': t('rollout.steps') });
   const box = h('div', { hidden: true }, h('div', { class: 'row' }, title, state, began), because, workers, steps);
   let shown = '';
   watch(['rollout'], ({ rollout: found }) => {
