@@ -1,12 +1,14 @@
 """`modelward demo`: a small real model, the daemon and two workers in a scratch directory, and what to try next.
 
-Everything it makes lies in that directory. Without --dir it is a fresh one and goes away at the end.
+Everything it makes lies in that directory. Without --dir it is a fresh one and goes away at a good end; after a bad one
+it stays, for its logs. A daemon that dies is started again and takes its workers back. At the end no process is left.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import shlex
 import shutil
 import signal
@@ -24,7 +26,7 @@ from ..errors import BadUsage, ModelwardError, Refused
 from . import demo_steps, transcribe
 from .client import Client
 from .demo_steps import Scratch
-from .render import clean, items
+from .render import clean
 
 DEFAULT_PORT: Final = 7860
 PANEL_PORT: Final = 5000
@@ -32,6 +34,7 @@ _BUILD_SECONDS: Final = 600.0
 _READY_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 45.0
 _LOOK_SECONDS: Final = 0.1
+_MAX_RESTARTS: Final = 10
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +52,14 @@ def run(args: argparse.Namespace) -> int:
     """0 when everything worked and was ended from the keyboard, 1 when something did not start."""
     ports = _port(args.port, DEFAULT_PORT), _port(None, PANEL_PORT)
     if args.dir is None:
-        with tempfile.TemporaryDirectory(prefix="modelward-demo-", ignore_cleanup_errors=True) as name:
-            return asyncio.run(_demo(Scratch(Path(name).resolve(), *ports), args.check, SystemClock()))
+        root = Path(tempfile.mkdtemp(prefix="modelward-demo-")).resolve()
+        try:
+            status = asyncio.run(_demo(Scratch(root, *ports), args.check, SystemClock()))
+        except BaseException:
+            _say(f"{root} stays, with the logs in it; remove it when you have read them")
+            raise
+        shutil.rmtree(root, ignore_errors=True)
+        return status
     root = args.dir.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -127,8 +136,7 @@ def _drop(scratch: Scratch, version: str) -> None:
 async def _serve(scratch: Scratch, check: bool, stop: asyncio.Event, clock: Clock) -> int:
     started = clock.monotonic()
     _say("starting the daemon and two workers")
-    command = processes.python("modelward.daemon", "run", "--config", str(scratch.config))
-    daemon = processes.spawn(command, name="daemon")
+    daemon = _start(scratch)
     try:
         if not await _ready(scratch, daemon, stop, clock):
             return 0
@@ -139,11 +147,21 @@ async def _serve(scratch: Scratch, check: bool, stop: asyncio.Event, clock: Cloc
         _say("")
         _say(demo_steps.next_steps(scratch, _command(), await asyncio.to_thread(_panel, scratch)))
         _say("Ctrl-C here ends everything.")
-        if await _ended_or_stopped(daemon, stop, None) and not stop.is_set():
-            raise Refused(f"cannot go on: {_death(scratch, await daemon.wait())}")
-        return 0
+        for _ in range(_MAX_RESTARTS):
+            if not await _ended_or_stopped(daemon, stop, None) or stop.is_set():
+                return 0
+            _say(f"{_death(scratch, await daemon.wait())}; its workers serve on; starting it again")
+            daemon = _start(scratch)
+            if not await _ready(scratch, daemon, stop, clock):
+                return 0
+            _say(f"the daemon is back, with the workers that serve on {scratch.url}")
+        raise Refused(f"cannot go on: the daemon ended {_MAX_RESTARTS} times; everything was ended")
     finally:
         await _end(scratch, daemon)
+
+
+def _start(scratch: Scratch) -> processes.Child:
+    return processes.spawn(processes.python("modelward.daemon", "run", "--config", str(scratch.config)), name="daemon")
 
 
 async def _ready(scratch: Scratch, daemon: processes.Child, stop: asyncio.Event, clock: Clock) -> bool:
@@ -201,13 +219,18 @@ def _death(scratch: Scratch, status: int | None) -> str:
     return f"the daemon ended with status {status}; see what it said above and in {scratch.root / 'logs'}"
 
 
+def _recorded(scratch: Scratch) -> list[processes.Identity]:
+    """Who the workers are, as the daemon wrote down for its successor; it need not run any more."""
+    try:
+        known = json.loads((scratch.socket.parent / "workers.json").read_bytes())
+        return [processes.Identity(int(worker["pid"]), int(worker["started_ticks"])) for worker in known["workers"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 async def _end(scratch: Scratch, daemon: processes.Child) -> None:
     """Ends the daemon politely, then whatever of its workers is left: they outlive a daemon that was killed."""
-    workers: list[processes.Identity] = []
-    with suppress(ModelwardError):
-        answer = await asyncio.to_thread(Client(str(scratch.socket)).get, "/v1/workers")
-        found = [processes.identity(worker["pid"]) for worker in items(answer.data, "workers") if worker.get("pid")]
-        workers = [worker for worker in found if worker is not None]
+    workers = _recorded(scratch)
     daemon.signal(signal.SIGTERM)
     try:
         await asyncio.wait_for(daemon.wait(), _STOP_SECONDS)

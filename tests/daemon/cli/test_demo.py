@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,13 @@ from modelward.daemon.cli.client import Client
 from .conftest import Call
 
 pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A new directory; pytest's own grow too long for sockets in what the demo makes there."""
+    with tempfile.TemporaryDirectory(prefix="md-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @contextmanager
@@ -48,18 +56,18 @@ def processes_that_name(text: str) -> list[str]:
     return found
 
 
-def test_answers_once_and_cleans_up_when_it_is_only_checked(tmp_path: Path) -> None:
-    with demo("--check", tmp=tmp_path / "t") as process:
+def test_answers_once_and_cleans_up_when_it_is_only_checked(short_path: Path) -> None:
+    with demo("--check", tmp=short_path / "t") as process:
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert out.splitlines()[-1] == "5551234"
-    assert list((tmp_path / "t").iterdir()) == []
-    assert processes_that_name(str(tmp_path)) == []
+    assert list((short_path / "t").iterdir()) == []
+    assert processes_that_name(str(short_path)) == []
 
 
-def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(tmp_path: Path, call: Call) -> None:
-    root = tmp_path / "d"
-    with demo("--dir", str(root), tmp=tmp_path / "t") as process:
+def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(short_path: Path, call: Call) -> None:
+    root = short_path / "d"
+    with demo("--dir", str(root), tmp=short_path / "t") as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
@@ -87,18 +95,63 @@ def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(tmp_path: 
         _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert root.is_dir()
-    assert processes_that_name(str(tmp_path)) == []
+    assert processes_that_name(str(short_path)) == []
 
 
-def test_an_interrupt_while_it_builds_ends_it_too(tmp_path: Path) -> None:
-    with demo(tmp=tmp_path / "t") as process:
+def test_a_daemon_that_is_killed_is_started_again_and_takes_its_workers_back(short_path: Path, call: Call) -> None:
+    with demo(tmp=short_path / "t") as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        (root,) = (short_path / "t").iterdir()
+        client, clip = Client(str(root / "run" / "api.sock")), str(root / "clips" / "5551234.wav")
+        url = re.findall(r"http://127\.0\.0\.1:\d+", "".join(lines))[0]
+        before = client.get("/v1/status").data["pid"]
+        workers = {w["pid"] for w in client.get("/v1/workers").data["workers"]}
+
+        os.kill(before, signal.SIGKILL)
+        assert call("transcribe", "--url", url, clip).out == "5551234\n"
+        said = process.stdout.readline()
+        assert "the daemon ended with status -9" in said and "its workers serve on; starting it again" in said
+        assert process.stdout.readline().startswith("the daemon is back, with the workers that serve on")
+        assert client.get("/v1/status").data["pid"] != before
+        assert {w["pid"] for w in client.get("/v1/workers").data["workers"]} == workers
+        assert (root / "logs" / "modelward.log").stat().st_size > 0
+
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0 and "Traceback" not in err, err
+    assert processes_that_name(str(short_path)) == []
+
+
+def test_a_daemon_that_cannot_come_back_takes_its_workers_with_it_and_its_logs_stay(short_path: Path) -> None:
+    with demo(tmp=short_path / "t") as process:
+        assert process.stdout is not None
+        assert any(line.startswith("Ctrl-C") for line in process.stdout)
+        (root,) = (short_path / "t").iterdir()
+        pid = Client(str(root / "run" / "api.sock")).get("/v1/status").data["pid"]
+        (root / "modelward.toml").write_text("this is no configuration")
+        os.kill(pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1
+    assert "cannot start the demo: the daemon ended with status" in err
+    assert f"{root} stays, with the logs in it" in out
+    assert (root / "logs" / "modelward.log").stat().st_size > 0
+    assert processes_that_name(str(short_path)) == []
+
+
+def test_an_interrupt_while_it_builds_ends_it_too(short_path: Path) -> None:
+    with demo(tmp=short_path / "t") as process:
         assert process.stdout is not None
         assert any("building" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
-    assert list((tmp_path / "t").iterdir()) == []
-    assert processes_that_name(str(tmp_path)) == []
+    assert list((short_path / "t").iterdir()) == []
+    assert processes_that_name(str(short_path)) == []
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65536"])
