@@ -15,7 +15,7 @@ from .sections import Config
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
 _MAX_SOCKET_PATH: Final = 107
-_LONGEST_NAME: Final = "shared/decoder1.255"  # by which workers find a decoder
+_LONGEST_NAME: Final = "s/decode.1023"  # by which workers wake each other
 
 
 class Finding(NamedTuple):

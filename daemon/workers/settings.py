@@ -31,8 +31,11 @@ def terms_of(config: Config, listen: str) -> Terms:
 
 
 def shared_dir(config: Config) -> Path:
-    """Where workers find each other: the only directory that they may change beside their logs'."""
-    return config.control.runtime_dir / "shared"
+    """Where workers find each other: the only directory that they may change beside their logs'.
+
+    Its name is short, because the paths of sockets are.
+    """
+    return config.control.runtime_dir / "s"
 
 
 def settings_of(name: str, config: Config, terms: Terms, listen_fd: int) -> WorkerSettings:

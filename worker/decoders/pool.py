@@ -13,6 +13,7 @@ import mmap
 import os
 import signal
 import socket
+import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -174,7 +175,8 @@ class Pool:
     def _inbox(self, slot: int) -> Inbox:
         key = slot, self._most_bytes
         if key not in self._inboxes:
-            name = f"decoder{PROTOCOL}.{self._most_bytes}.{slot}"
+            kind = zlib.crc32(f"{PROTOCOL} {self._most_bytes}".encode()) & 0xFFFFF  # a socket's path has little room
+            name = f"d{kind:05x}.{slot}"
             path = os.path.join(self._directory, name) if slot != NO_SLOT else ""
             self._inboxes[key] = Inbox(self._starts(), path)
         return self._inboxes[key]
