@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench soak arm fuzz docs clean
+.PHONY: demo test check bench soak arm floors fuzz docs clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -46,6 +46,9 @@ soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a 
 arm: .venv/stamp  ## the worker's pure part and one compilation on an emulated aarch64; skipped where that cannot be had
 	$(BIN)/python -m tests.arm
 
+floors: .venv/stamp  ## the core of the suite with every dependency at its floor, in an environment of its own
+	$(BIN)/python -m tests.floors .venv-floors
+
 docs: .venv/stamp  ## write the pages that are made from the code anew
 	PYTHONPATH=.imports $(BIN)/python -m tests.pages
 
@@ -60,4 +63,4 @@ fuzz-audio: .venv/stamp  ## FILES=1000000 mutated audio files through the decode
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.fuzz.decoders $(FILES) $(SEED)
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-floors build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
