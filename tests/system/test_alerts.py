@@ -101,7 +101,9 @@ def test_a_daemon_that_comes_back_knows_what_fired_and_what_it_told(build: Build
         # Other alerts may come as well: the machine may be busy. Nothing is served: fifteen seconds, ten for others.
         told = lambda: [post for post in hook.posts if "workers answer requests" in post.json["message"]]  # noqa: E731
         eventually(told)
-        house.stop()  # first, so that it is written down: a daemon killed in between may send a message once more
+        # A daemon that ends before it hears of the delivery sends the message once more.
+        eventually(lambda: scrape(house).get(("modelward_alert_messages_total", "1:webhook", "delivered")))
+        house.stop()
         house.start()
         assert alerts(house)["workers_ready"] == "firing"
         house.kill()
