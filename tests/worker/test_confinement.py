@@ -308,6 +308,7 @@ def test_a_confined_worker_starts_decoders_reopens_logs_and_loads_what_comes(tmp
         decoder = "".join(path.read_text() for path in (own / "task").glob("*/children")).split()[0]
         scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (own.name, decoder)]
         assert scores == [max(scores[0], OOM_SCORE), max(scores[0], DECODER_SCORE)]
+        eventually(lambda: len(running.lines("access.log")) == 1)
         (running.logs / "access.log").rename(running.logs / "access.log.1")
         running.daemon.say(ReopenLogs())
         running.daemon.wait_for(Reopened)
