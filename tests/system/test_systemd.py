@@ -126,7 +126,8 @@ def test_reload_waits_for_the_outcome_and_fails_with_it(service: Service) -> Non
     service.configure("[workers]\ncount = 2\ndrain = 4\n")
     assert service.box.systemctl("reload", "modelward")[0] == 0
     config = service.box.path("/etc/modelward/modelward.toml")
-    for text, mode, reason in (("[models]\nsettel = 1\n", 0o644, "settel"), ("", 0o600, "cannot be read")):
+    usual = config.read_text()
+    for text, mode, reason in (("[models]\nsettel = 1\n", 0o644, "settel"), (usual, 0o600, "cannot be read")):
         config.write_text(text)
         config.chmod(mode)
         assert service.box.systemctl("reload", "modelward")[0] != 0
