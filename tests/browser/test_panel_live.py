@@ -130,7 +130,13 @@ def test_what_is_configured_and_does_not_hold_yet_is_shown(running: tuple[House,
     eventually(lambda: "control.cache_dir" not in page.all("#service")[0].text)
 
 
-GONE = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
+GONE = (
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "ERR_SOCKET_NOT_CONNECTED",
+)
 AS_OF = {"en": r"as of \d\d:\d\d:\d\d", "zh-CN": r"截至 \d\d:\d\d:\d\d"}
 
 

@@ -328,13 +328,14 @@ def test_sockets_that_somebody_removed_are_there_again_after_the_next_look(town:
 
 
 def test_no_second_daemon_starts_though_the_runtime_directory_was_removed(town: House) -> None:
-    run = town.root / "run"
+    run, pids = town.root / "run", _pids(town)
     shutil.rmtree(run)
     eventually(lambda: (run / "api.sock").is_socket() and (run / "workers.json").is_file())
     second = town.cli("run", "--config", town.config)
     assert second.returncode == 1
     assert second.stderr.startswith("cannot start: another daemon runs in ")
     assert town.serves(OLD)
+    eventually(lambda: len(_pids(town)) == 2 and not _pids(town) & pids)  # confined to the directory that is gone
 
 
 def test_what_a_dead_daemon_left_in_the_runtime_directory_stops_no_start(town: House) -> None:
