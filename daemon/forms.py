@@ -219,7 +219,7 @@ class Forms:
     async def _make(self, wanted: Wanted, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
         """One compilation, from its start to what is known afterwards."""
         self._began, self._pace = self._clock.monotonic(), Pace()
-        because, again = "it ended by an error in the daemon, which is in the log", True
+        because = "it ended by an error in the daemon, which is in the log"
         try:
             await self._remove_unfinished()
             config = self._config()
@@ -239,7 +239,7 @@ class Forms:
                 urgent=wanted.urgent,
                 learned=self._state.learned,
             )
-            because, again = await self._run(request, wanted, limits)
+            because = await self._run(request, wanted, limits)
         except (OSError, ValueError) as e:
             because = f"cannot start a compiler: {e}"
         except asyncio.CancelledError:
@@ -247,11 +247,11 @@ class Forms:
             raise
         finally:
             self._at_work = self._wanted = self._task = None
-            self._after(wanted, because, again)
+            self._after(wanted, because)
             self._happened()
 
-    async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> tuple[str, bool]:
-        """What came of one child: why it failed ("" when it did not), and whether it is to be tried again."""
+    async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> str:
+        """What came of one child: why it failed, "" when it did not."""
         self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
         work = Compilation(request, spawn, self._argv, version=wanted.version, happened=self._happened)
         self._at_work = work
@@ -271,7 +271,7 @@ class Forms:
                 because = because or reason
         if not because and left:
             because = f"it reported the form {left[0]} and there is none"
-        return because, True
+        return because
 
     def _report(self, task: asyncio.Task[None]) -> bool:
         """Logs the error that a task ended by; False when there was none."""
@@ -309,7 +309,7 @@ class Forms:
                 return
             work.keep("running" if pace.state == "running" else "paused")
 
-    def _after(self, wanted: Wanted, because: str, again: bool) -> None:
+    def _after(self, wanted: Wanted, because: str) -> None:
         """Notes success or failure; a failure holds nothing against the version."""
         if not because:
             self._failures.pop(wanted.digest, None)
