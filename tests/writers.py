@@ -22,6 +22,11 @@ def reopen(*_):
     global again
     again = True
 signal.signal(signal.SIGUSR1, reopen)
+enough = False
+def end_it(*_):
+    global enough
+    enough = True
+signal.signal(signal.SIGUSR2, end_it)
 print("ready", flush=True)
 sys.stdin.readline()
 end = time.monotonic() + seconds
@@ -41,7 +46,7 @@ while True:
     if poll == "each":
         os.close(fd)
     i += 1
-    if not i % 64 and time.monotonic() > end:
+    if not i % 64 and (enough or time.monotonic() > end):
         break
 print("wrote", i, flush=True)
 """
@@ -50,7 +55,7 @@ _LINE = re.compile(rb"^w(\d+) (\d{9}) (x*)\.$")
 
 
 class Writer:
-    """One process writing to `path` for `seconds`."""
+    """One process writing to `path` for `seconds`, or until SIGUSR2."""
 
     def __init__(self, path: Path, number: int, seconds: float, *, opens_each: bool = False) -> None:
         self.number = number
