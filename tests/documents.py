@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.house import House
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, eventually, modules
 from tests.versions import clips, good_version
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +115,7 @@ class World(House):
         return {
             **made,
             "PATH": f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p),
+            "PYTHONPATH": modules(),
             "MODELWARD_SOCKET": str(self.root / "run" / "api.sock"),
             "MODELWARD_WORKERS": str(self.root / "run" / "workers.sock"),
             "MODELWARD_URL": f"http://127.0.0.1:{self.port}",

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, eventually, modules
 from tests.versions import clips
 
 from modelward.daemon.cli.client import Client
@@ -117,7 +117,7 @@ class House:
         with open(self.root / "daemon.out", "ab") as out:
             self.process = subprocess.Popen(
                 [*self.prefix, self.python or sys.executable, "-m", "modelward.daemon", "run", "--config", self.config],
-                env=_environment(self.import_from, *(() if self.python else sys.path)),
+                env=_environment(*self.import_from, python=self.python),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -201,7 +201,7 @@ class House:
         """The `modelward` command with these words, told of this house's socket as a shell would."""
         return subprocess.run(
             [sys.executable, "-m", "modelward.daemon", *map(str, words)],
-            env={**_environment((), *sys.path), "MODELWARD_SOCKET": str(self.root / "run" / "api.sock")},
+            env={**_environment(), "MODELWARD_SOCKET": str(self.root / "run" / "api.sock")},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -339,9 +339,9 @@ def _toml(value: object) -> str:
     return json.dumps(value)
 
 
-def _environment(first: tuple[Path, ...], *then: str) -> dict[str, str]:
-    """Ours, and modules are looked for in `first` and `then`."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, first), *filter(None, then)])}
+def _environment(*first: Path, python: Path | None = None) -> dict[str, str]:
+    """Ours, and modules are looked for in `first`, then where these tests find them; another `python` has its own."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, first)) if python else modules(*first)}
 
 
 def _ask(connection: http.client.HTTPConnection, audio: bytes) -> tuple[int, dict[str, Any], str]:

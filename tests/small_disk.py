@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support import modules
 
 _MOUNT = 'mount -t tmpfs -o "size=$1" tmpfs "$2" || exit 77; shift 2; exec "$@"'
 
@@ -19,7 +20,7 @@ def run_on_small_disk(place: Path, code: str, *, size: str = "512k", seconds: fl
     private = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _MOUNT, "sh", size, str(place)]
     done = subprocess.run(
         [*private, sys.executable, "-c", code, str(place)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env={**os.environ, "PYTHONPATH": modules()},
         capture_output=True,
         text=True,
         timeout=seconds,

@@ -7,8 +7,11 @@ slow or busy machine stays far below it.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -17,6 +20,10 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 300.0
 """After this long a wait counts as a hang. pytest's own `timeout` (pyproject.toml) is longer."""
+
+
+ABSENT = Path(__file__).parent / "absent"
+"""Modules that cannot be imported: they are here for our tools, and an installation has none."""
 
 
 def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
@@ -42,6 +49,11 @@ async def soon(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
         await asyncio.sleep(0.005)
+
+
+def modules(*first: str | Path) -> str:
+    """PYTHONPATH of a program under test: first `first`, then where these tests find modules, less `ABSENT`."""
+    return os.pathsep.join(map(os.path.abspath, (*first, ABSENT, *filter(None, sys.path))))
 
 
 def children() -> set[int]:

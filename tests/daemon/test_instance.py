@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.children import HANG
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, eventually, modules
 
 from modelward.daemon.errors import ModelwardError
 from modelward.daemon.instance import alone
@@ -39,7 +39,7 @@ def test_a_second_daemon_is_told_that_there_is_one(tmp_path: Path) -> None:
 def test_a_killed_daemons_workers_keep_nobody_out(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env={**os.environ, "PYTHONPATH": modules()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

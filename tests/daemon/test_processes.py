@@ -25,7 +25,7 @@ from tests.children import (
     SPAWNS_GRANDCHILD,
     program,
 )
-from tests.support import PATIENCE_SECONDS, children, eventually, soon
+from tests.support import PATIENCE_SECONDS, children, eventually, modules, soon
 
 from modelward.daemon.processes import MAX_STDIN_BYTES, Child, environment, identity, python, spawn, take_back
 
@@ -355,4 +355,4 @@ def test_a_recycled_number_is_not_taken_back_and_not_touched() -> None:
 
 
 def _paths() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return {**os.environ, "PYTHONPATH": modules()}

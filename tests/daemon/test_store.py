@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.clock import FakeClock
 from tests.small_disk import run_on_small_disk
-from tests.support import PATIENCE_SECONDS
+from tests.support import PATIENCE_SECONDS, modules
 
 from modelward.daemon import store as module
 from modelward.daemon.clock import rfc3339
@@ -240,7 +240,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: P
     for round_number in range(4):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env={**os.environ, "PYTHONPATH": modules()},
             stdout=subprocess.PIPE,
             text=True,
         )

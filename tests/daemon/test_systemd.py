@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.support import PATIENCE_SECONDS
+from tests.support import PATIENCE_SECONDS, modules
 
 from modelward.daemon.systemd import listen_sockets, notify, unit
 
@@ -105,7 +105,7 @@ def handed_over(count: int, **environ: str) -> dict[str, list[object]]:
         ports = [s.getsockname()[1] for s in sockets]
         done = subprocess.run(
             [sys.executable, "-c", CHILD, *map(str, high)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environ},
+            env={**os.environ, "PYTHONPATH": modules(), **environ},
             pass_fds=high,
             capture_output=True,
             text=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import House, clip, free_port
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, eventually, modules
 from tests.versions import good_version
 
 from modelward.worker.attach import attach
@@ -31,7 +31,7 @@ def test_the_flask_example_is_reloaded_with_the_others_and_loses_no_request(hous
     port = free_port()
     flask = subprocess.Popen(
         [sys.executable, str(EXAMPLE), _socket(house), str(port)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env={**os.environ, "PYTHONPATH": modules()},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.house import House
-from tests.support import eventually
+from tests.support import eventually, modules
 from tests.system.conftest import Build
 from tests.versions import good_version
 
@@ -119,7 +119,7 @@ def test_logrotate_that_has_supervisor_restart_us_blinds_nobody(build: Build, tm
         f"[unix_http_server]\nfile={tmp_path}/s.sock\n[supervisorctl]\nserverurl=unix://{tmp_path}/s.sock\n"
         "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
         f"[program:modelward]\ncommand={daemon}\nstopsignal=QUIT\nstopwaitsecs=60\nautorestart=unexpected\n"
-        f'environment=PYTHONPATH="{os.pathsep.join(filter(None, sys.path))}"\n'
+        f'environment=PYTHONPATH="{modules()}"\n'
     )
     rotate.write_text(
         f'"{house.log_dir}/*.log" {{\n rotate 5\n nocompress\n create 0640\n missingok\n ifempty\n sharedscripts\n'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support import eventually
+from tests.support import eventually, modules
 from tests.versions import broken_version
 
 from modelward.worker.protocol import Candidate
@@ -32,7 +32,7 @@ def test_ends_when_the_daemon_is_killed(tmp_path: Path) -> None:
     candidate = Candidate(path=str(endless), version=endless.name, timeout_seconds=100)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TMPDIR": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": modules(), "TMPDIR": str(tmp_path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
