@@ -222,7 +222,8 @@ def test_clips_and_probes_are_answered_while_more_uploads_drip_than_there_are_co
             assert _status(served.port, "POST", "/api/predict", wav(1)) == 200
             assert _status(served.port, "GET", "/health") == 200
             assert _status(served.port, "GET", "/ready") == 200
-        assert len(served.front.connections) <= 102
+        staying = [one for one in served.front.connections if not one.transport.is_closing()]
+        assert len(staying) <= 102  # those that made room leave when the loop comes to it
 
 
 @pytest.mark.system

@@ -15,6 +15,7 @@ from modelward.worker.sensevoice.segments import Span, cut
 
 RATE = 16000
 TURN_SECONDS = 8  # how long each of two speakers goes on
+QUICK_SAMPLES = 1 << 18  # a Fourier transform of so many samples, or of a few times as many, takes little time
 VOICED_BELOW_PEAK_DB = 25.0  # what is softer than this beside a speaker's own loudest moment is no voice of his
 
 
@@ -40,7 +41,10 @@ def conversation(
 
 
 def in_noise(samples: Floats, level_db: float, rng: np.random.Generator, colour: float = 0.0) -> Floats:
-    noisy: Floats = (samples + synth.noise(len(samples), rng, colour) * synth.amplitude(level_db)).astype(np.float32)
+    whole = -(-len(samples) // QUICK_SAMPLES) * QUICK_SAMPLES
+    noisy: Floats = (samples + synth.noise(whole, rng, colour)[: len(samples)] * synth.amplitude(level_db)).astype(
+        np.float32
+    )
     return noisy
 
 

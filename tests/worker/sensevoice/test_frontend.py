@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.worker.sensevoice.vectors import CLIPS, VECTORS, clip
 
@@ -47,7 +47,8 @@ def test_counts_agree_with_the_definition(samples: int) -> None:
     assert frontend.stacked_count(samples) == -(-frames // 6)
 
 
-@given(st.integers(400, 120_000))
+@settings(max_examples=30)
+@given(st.integers(400, 65_000))  # a block is the signal of 20,720 samples: one to three cuts, at any place, or none
 def test_cutting_the_signal_into_blocks_changes_nothing(samples: int) -> None:
     signal = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
     whole = frontend.fbank(signal)
