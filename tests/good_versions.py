@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -53,18 +53,23 @@ _SHERPA_IDS: Final = {
 def demo() -> Path:
     """What `python -m modelward.worker.demo` makes: versions/ and clips/. For copying from, not for changing.
 
-    Made once in a run of the tests, whichever of its processes asks first; elsewhere once in a process.
+    Made once in a run of the tests, whichever of its processes asks first.
     """
+    return made_once("demo", _make_demo)
+
+
+def made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """The directory `name` that `make` fills: once in a run of the tests, or once in a process where none is shared."""
     shared = os.environ.get(SHARED, "")
     directory = Path(shared or tempfile.mkdtemp(prefix="modelward-tests-"))
     if not shared:
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    made = directory / "demo"
-    with open(directory / "demo.lock", "w") as lock:
+    made, aside = directory / name, directory / f".{name}"
+    with open(directory / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.is_dir():
-            _make_demo(directory / ".demo")
-            (directory / ".demo").rename(made)
+            make(aside)
+            aside.rename(made)
     return made
 
 

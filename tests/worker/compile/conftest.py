@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import shutil
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.bench import shape, tones
+from tests.good_versions import made_once
 
 from modelward.worker.compile.compiled import Compiled
 from modelward.worker.compile.compiler import NO_REWRITE, compile_mapped, compile_rewritten
 from modelward.worker.compile.recipe import Recipe
+from modelward.worker.compile.steps import Level
 
 from .graphs import HERE
 
 
 @pytest.fixture(scope="session")
-def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shape.write_version(tmp_path_factory.mktemp("shaped"), shape.SMALL, fp32=True)
+def version() -> Path:
+    return made_once("shaped", lambda directory: shape.write_version(directory, shape.SMALL, fp32=True))
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +52,33 @@ def compile_it(
     return compile_it
 
 
+@pytest.fixture(scope="session")
+def usual(
+    version: Path, clips: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[Path, tuple[Compiled, Recipe | None]]]:
+    """The rewritten form of that version at a level, for some flags: made once. Its files are for copying from."""
+
+    @functools.cache
+    def usual(level: Level = "exact", flags: Collection[str] = HERE) -> tuple[Path, tuple[Compiled, Recipe | None]]:
+        out = tmp_path_factory.mktemp("usual")
+        source = version / "model_quant.onnx"
+        return out, compile_rewritten(source, out, level=level, probe_inputs=clips, flags=flags, measure=always_better)
+
+    return usual
+
+
 @pytest.fixture
 def rewrite(
-    version: Path, clips: list[dict[str, Any]], tmp_path: Path
+    version: Path,
+    clips: list[dict[str, Any]],
+    usual: Callable[..., tuple[Path, tuple[Compiled, Recipe | None]]],
+    tmp_path: Path,
 ) -> Callable[..., tuple[Compiled, Recipe | None]]:
     def rewrite(**more: Any) -> tuple[Compiled, Recipe | None]:
+        if more.keys() <= {"level", "flags"} and isinstance(more.get("flags", ()), Hashable):
+            files, made = usual(**more)
+            shutil.copytree(files, tmp_path / "out")
+            return made
         arguments = {"level": "exact", "probe_inputs": clips, "flags": HERE, "measure": always_better} | more
         source = arguments.pop("source", version / "model_quant.onnx")
         out = arguments.pop("out_dir", tmp_path / "out")

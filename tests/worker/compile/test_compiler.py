@@ -121,7 +121,7 @@ def test_fp32_models_are_compiled_too(compile_it: Compile, version: Path) -> Non
 
 
 def test_without_vnni_weights_stay_as_they_are(compile_it: Compile, tmp_path: Path) -> None:
-    compiled = compile_it(flags={"avx2"})
+    compiled = compile_it(flags=("avx2",))
     assert "VNNI" in because(compiled, "signed weights")
     model = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False)
     assert onnx.TensorProto.UINT8 in {t.data_type for t in model.graph.initializer}
