@@ -137,7 +137,9 @@ class World(House):
             done = self.shell(text)
             assert done.returncode == wanted, f"{block}: {done.returncode}\n{done.stdout}{done.stderr}"
 
-    def shell(self, text: str, *, cwd: Path | None = None, seconds: float = 100) -> subprocess.CompletedProcess[str]:
+    def shell(
+        self, text: str, *, cwd: Path | None = None, seconds: float = PATIENCE_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Runs a text as a shell would run it that gives up at the first failure."""
         return subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", text],

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support import PATIENCE_SECONDS
 
 _ROOT = Path(__file__).parent.parent
 
 
-def in_private_mounts(script: str, *arguments: str, seconds: float = 100) -> str:
+def in_private_mounts(script: str, *arguments: str, seconds: float = PATIENCE_SECONDS) -> str:
     """The script's output; skips the test where no private mount namespace can be had. Fails when the script fails."""
     if shutil.which("unshare") is None:
         pytest.skip("no private mount namespace: unshare is not installed")

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support import modules
+from tests.support import PATIENCE_SECONDS, modules
 
 _MOUNT = 'mount -t tmpfs -o "size=$1" tmpfs "$2" || exit 77; shift 2; exec "$@"'
 
 
-def run_on_small_disk(place: Path, code: str, *, size: str = "512k", seconds: float = 60) -> str:
+def run_on_small_disk(place: Path, code: str, *, size: str = "512k", seconds: float = PATIENCE_SECONDS) -> str:
     """Runs Python `code` with `place` (its first argument) on the small disk; its output. Skips where that can't be."""
     if os.geteuid() != 0:
         pytest.skip("needs root to mount a small disk")

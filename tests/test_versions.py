@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from tests.support import PATIENCE_SECONDS
 from tests.versions import (
     BROKEN,
     CRASH_SECONDS,
@@ -139,14 +140,14 @@ def test_the_endless_loop_loads_and_never_answers(tmp_path: Path) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("name", of("memory"))
 def test_gigabytes_are_asked_for_at_the_first_run(name: str, tmp_path: Path) -> None:
-    out, err = probe(broken_version(tmp_path, name), seconds=60, address_bytes=2 << 30)
+    out, err = probe(broken_version(tmp_path, name), seconds=PATIENCE_SECONDS, address_bytes=2 << 30)
     assert out == "loaded\n"
     assert "allocate memory" in err or "bad_alloc" in err or "MemoryError" in err
 
 
 @pytest.mark.system
 def test_the_good_version_lives_within_the_same_limits(tmp_path: Path) -> None:
-    assert probe(good_version(tmp_path), seconds=60, address_bytes=2 << 30) == ("loaded\nanswered\n", "")
+    assert probe(good_version(tmp_path), seconds=PATIENCE_SECONDS, address_bytes=2 << 30) == ("loaded\nanswered\n", "")
 
 
 def test_the_slow_version_takes_more_than_three_times_as_long(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.chrome.service import Service  # noqa: E402 - only where selenium is
@@ -43,7 +43,7 @@ class Page:
         found: list[WebElement] = self.driver.find_elements(By.CSS_SELECTOR, css)
         return found
 
-    def one(self, css: str, seconds: float = 10.0) -> WebElement:
+    def one(self, css: str, seconds: float = PATIENCE_SECONDS) -> WebElement:
         """The first visible element of these, once there is one."""
         return eventually(lambda: next((e for e in self.all(css) if _visible(e)), None), seconds)
 
@@ -52,7 +52,7 @@ class Page:
         found = self.all(css)
         return _text(found[0]) if found else ""
 
-    def reads(self, css: str, *words: str, seconds: float = 15.0) -> str:
+    def reads(self, css: str, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
         """The text of the first of these, once it holds all the words."""
         with contextlib.suppress(AssertionError):
             eventually(lambda: all(w in self.text(css) for w in words), seconds)
@@ -60,7 +60,7 @@ class Page:
         assert [word for word in words if word not in text] == [], f"{css} reads {text!r}"
         return text
 
-    def button(self, label: str, within: str = "body", seconds: float = 10.0) -> WebElement:
+    def button(self, label: str, within: str = "body", seconds: float = PATIENCE_SECONDS) -> WebElement:
         """The visible button with this text or accessible name."""
 
         def found() -> WebElement | None:

@@ -163,7 +163,7 @@ def test_says_when_the_daemon_is_gone_and_comes_back_with_it(browser: Open) -> N
     desk = busy_desk()
     desk.state["live"] = "after-the-restart"
     with running_panel(desk, listen=f"127.0.0.1:{port}"):
-        page.reads("header", "after-the-restart", "live", seconds=30)
+        page.reads("header", "after-the-restart", "live")
         page.go("about:blank")
 
 

@@ -45,12 +45,12 @@ def test_a_rollout_is_seen_as_it_happens_and_taken_back_from_the_page(
     page.reads("header", "dtmf-v1.0", "2 of 2 workers ready", "live")
     with house.load(2) as load:
         good_version(house.models, "dtmf-v1.1", words=True)
-        page.reads("#versions", "dtmf-v1.1", seconds=20)
-        page.reads("#rollout .headline", "dtmf-v1.0 → dtmf-v1.1", seconds=40)
+        page.reads("#versions", "dtmf-v1.1")
+        page.reads("#rollout .headline", "dtmf-v1.0 → dtmf-v1.1")
         # The canary has moved and is watched, the other has not.
         eventually(lambda: sorted(s.split()[-1] for s in stages(page)) == ["moved", "old"])
         assert "canary moved" in stages(page)[0]
-        page.reads("#rollout", "done", "serving dtmf-v1.1", "current -> dtmf-v1.1", seconds=30)
+        page.reads("#rollout", "done", "serving dtmf-v1.1", "current -> dtmf-v1.1")
         page.reads("header", "dtmf-v1.1")
         page.reads("#history", "activated", "dtmf-v1.1")
         house.await_serving("dtmf-v1.1")
@@ -58,12 +58,12 @@ def test_a_rollout_is_seen_as_it_happens_and_taken_back_from_the_page(
         page.click("Roll back", "#versions")
         page.reads("dialog", "dtmf-v1.1 is held")
         page.click("Roll back", "dialog")
-        page.reads(".notices .good", "dtmf-v1.0", seconds=40)
+        page.reads(".notices .good", "dtmf-v1.0")
         house.await_serving("dtmf-v1.0")
         page.reads("#versions", "held")
         page.click("Release dtmf-v1.1", "#versions")
         page.click("Release", "dialog")
-        page.reads("header", "dtmf-v1.1", seconds=40)
+        page.reads("header", "dtmf-v1.1")
     assert load.failures == [] and load.mixed == []
 
 
@@ -74,12 +74,12 @@ def test_workers_versions_logs_and_upkeep_answer_to_their_buttons(running: tuple
     page.reads("#service", *(str(pid) for pid in pids))
     page.click("Restart workers", "#service")
     page.click("Restart workers", "dialog")
-    page.reads(".notices .good", "replaced", seconds=60)
+    page.reads(".notices .good", "replaced")
     assert not pids & {w["pid"] for w in house.workers()}
 
     page.click("Validate dtmf-v1.0", "#versions")
     page.click("Validate", "dialog")
-    page.reads(".notices", "dtmf-v1.0 is accepted", seconds=60)
+    page.reads(".notices", "dtmf-v1.0 is accepted")
     page.click("Details of dtmf-v1.0", "#versions")
     page.reads("#versions .detail", "golden", "layout", "error rate 0.00")
 
@@ -98,7 +98,7 @@ def test_workers_versions_logs_and_upkeep_answer_to_their_buttons(running: tuple
     page.click("Rotate now…", "#upkeep")
     page.reads("dialog", "modelward.log")
     page.click("Rotate these", "dialog")
-    page.reads(".notices", "Steps done", seconds=30)
+    page.reads(".notices", "Steps done")
     eventually(lambda: len(list(house.log_dir.glob("modelward.log?*"))) > 0 or len(list(house.log_dir.iterdir())) > 4)
 
 
@@ -108,12 +108,12 @@ def test_a_refused_version_is_shown_with_its_reason(running: tuple[House, str], 
     broken = house.models / "dtmf-v1.2"
     broken.mkdir()
     (broken / "model.onnx").write_bytes(b"no model at all")
-    page.reads("#versions", "dtmf-v1.2", "rejected", seconds=40)
+    page.reads("#versions", "dtmf-v1.2", "rejected")
     page.reads("#history", "rejected", "dtmf-v1.2")
     page.expect_console("409")
     page.click("Activate dtmf-v1.2", "#versions")
     page.click("Activate", "dialog")
-    page.reads(".notices .bad", "cannot activate dtmf-v1.2", "still serving dtmf-v1.0", seconds=60)
+    page.reads(".notices .bad", "cannot activate dtmf-v1.2", "still serving dtmf-v1.0")
     page.reads("header", "dtmf-v1.0")
 
 
@@ -124,7 +124,7 @@ def test_what_is_configured_and_does_not_hold_yet_is_shown(running: tuple[House,
     elsewhere = {"cache_dir": str(house.root / "other-cache")}
     house.configure(control={**{k: str(house.root / v) for k, v in CONTROL.items()}, **elsewhere})
     house.command("reload")
-    page.reads("#service", "Does not hold yet", "control.cache_dir waits for a new daemon: ", seconds=40)
+    page.reads("#service", "Does not hold yet", "control.cache_dir waits for a new daemon: ")
     house.configure()
     house.command("reload")
     eventually(lambda: "control.cache_dir" not in page.all("#service")[0].text)

@@ -61,7 +61,7 @@ class Hall:
         await self.rolling.decide()
         if not self.rolling.busy and not self.rolling.converge():
             self.rolling.improve()
-        await soon(lambda: not self.rolling.busy, 30)
+        await soon(lambda: not self.rolling.busy)
 
     def artifacts(self) -> set[str]:
         return {Path(peer.artifact).name for peer in self.it.crew.peers()}
@@ -187,7 +187,7 @@ def test_a_version_whose_form_fails_goes_as_it_came(tmp_path: Path) -> None:
             await hall.look()
             command = hall.rolling.command = Command(Asked("activate", NEW))
             await hall.rolling.decide()
-            await soon(lambda: command.result.done() and not hall.rolling.busy, 60)
+            await soon(lambda: command.result.done() and not hall.rolling.busy)
             assert command.result.result() == f"serving {NEW}"
             # the successor of the one that died was told of the old version
             await soon(lambda: sorted(filter(None, hall.it.serving().values())) == [OLD, NEW])
@@ -209,7 +209,7 @@ def test_a_version_that_fails_in_every_form_is_rejected(tmp_path: Path) -> None:
             await hall.look()
             command = hall.rolling.command = Command(Asked("activate", NEW))
             await hall.rolling.decide()
-            await soon(lambda: command.result.done() and not hall.rolling.busy, 60)
+            await soon(lambda: command.result.done() and not hall.rolling.busy)
             assert isinstance(command.result.exception(), Exception)
             entry = hall.judging.catalog.get(NEW)
             assert entry is not None and entry.state is State.REJECTED

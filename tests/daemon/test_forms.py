@@ -59,7 +59,7 @@ class Hall:
         await self.forms.look([DIGEST])
         self.forms.ensure(WANTED, lambda version, digest: 0.0)
         assert self.forms.busy
-        await soon(lambda: not self.forms.busy, 60)
+        await soon(lambda: not self.forms.busy)
 
     def told(self, key: str) -> str:
         return str(self.forms.told("v1", DIGEST).get(key, ""))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.worker import protocol as p
 
@@ -58,7 +58,7 @@ class FakeDaemon:
         """What was heard of this kind, oldest first."""
         return [message for message in self.heard if isinstance(message, kind)]
 
-    def wait_for(self, kind: type[M], count: int = 1, seconds: float = 20.0) -> M:
+    def wait_for(self, kind: type[M], count: int = 1, seconds: float = PATIENCE_SECONDS) -> M:
         """The `count`th message of this kind, once it was heard."""
         eventually(lambda: len(self.told(kind)) >= count, seconds)
         return self.told(kind)[count - 1]

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from tests.support import PATIENCE_SECONDS
 
 DEEP: Final = os.environ.get("MODELWARD_FUZZ") == "deep"
 DEEP_TIMES: Final = 8
 """A round of the deep run tries so many times more inputs than the quick run."""
-SLOWEST: Final = timedelta(seconds=20)
-"""Whatever takes longer than this hangs; a busy machine needs some of it."""
+SLOWEST: Final = timedelta(seconds=PATIENCE_SECONDS)
+"""Whatever takes longer than this hangs."""
 INTERESTING: Final = (
     b"\0", b"\xff", b"\n", b"\r\n", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x80\0\0\0", b"\x7f\xff\xff\xff",
     b"\0\0\0\x80", b"\xff\xff\xff\x7f", b"-1", b"1e999", b"9" * 25, b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"..",

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from tests.fuzz.asking import answered
 from tests.fuzz.strategies import altered_text, bytes_like, fuzzed, lines_of, twisted
+from tests.support import PATIENCE_SECONDS
 from tests.worker.http.serving import Served, serving, wav
 
 from modelward.worker.http.compressed import unpack
@@ -77,7 +78,7 @@ def test_a_form_is_read_within_its_limits_or_refused(
         counted[0] += amount
 
     try:
-        clip = asyncio.run(read_clip(request, part="file", max_bytes=_MAX_BYTES, count=count, seconds=10))
+        clip = asyncio.run(read_clip(request, part="file", max_bytes=_MAX_BYTES, count=count, seconds=PATIENCE_SECONDS))
     except ApiError as e:
         assert 400 <= e.status < 500 and e.message.startswith("cannot")
         return
@@ -241,7 +242,7 @@ def test_the_daemons_answer_is_read_or_said_to_be_unreadable(answer: bytes) -> N
 
             async with await asyncio.start_unix_server(reply, path):
                 try:
-                    found = await Daemon(path, set()).ask("GET", "/v1/versions", seconds=5)
+                    found = await Daemon(path, set()).ask("GET", "/v1/versions", seconds=PATIENCE_SECONDS)
                     assert 100 <= found.status <= 999
                 except Unreachable as e:
                     assert str(e)

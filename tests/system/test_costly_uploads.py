@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests.costly_audio import quiet_flac, slow_wav, spoken, spoken_webm, tracks_webm
 from tests.house import House
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
@@ -30,7 +30,7 @@ def town(build_shared: Build) -> House:
 
 
 def _post(town: House, body: bytes) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", town.port, timeout=100)
+    connection = http.client.HTTPConnection("127.0.0.1", town.port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("POST", "/api/predict", body, {"Content-Type": "audio/webm"})
         return connection.getresponse().status
@@ -39,7 +39,7 @@ def _post(town: House, body: bytes) -> int:
 
 
 def _ready(town: House) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", town.port, timeout=100)
+    connection = http.client.HTTPConnection("127.0.0.1", town.port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", "/ready")
         return connection.getresponse().status
@@ -84,7 +84,7 @@ def test_good_clips_are_answered_while_costly_ones_are_read(
         client.start()
     try:
         for _ in range(5):
-            assert town.transcribe(timeout=100)[1]["result"] == "5551234"
+            assert town.transcribe(timeout=PATIENCE_SECONDS)[1]["result"] == "5551234"
             assert _post(town, spoken(3)) == 200
             assert _ready(town) == 200
         order.append("good clips were answered")
@@ -92,11 +92,11 @@ def test_good_clips_are_answered_while_costly_ones_are_read(
     finally:
         over.set()
         for client in clients:
-            client.join(100)
+            client.join(PATIENCE_SECONDS)
     assert order[0] == "good clips were answered"
     assert set(statuses) == {status}
     assert [worker["pid"] for worker in town.workers()] == before
-    eventually(lambda: _idle(town), 60)
+    eventually(lambda: _idle(town))
     assert town.transcribe()[1]["result"] == "5551234"
 
 
@@ -110,7 +110,7 @@ def test_decoders_end_with_their_worker_and_outlive_the_daemon(build: Build) -> 
         assert _post(house, spoken(3)) == 200
         return _decoders(house)
 
-    decoders: list[Any] = eventually(decode, 60)
+    decoders: list[Any] = eventually(decode)
     house.kill()
     assert _post(house, spoken(3)) == 200
     assert all(decoder.is_running() for decoder in decoders)

@@ -44,7 +44,9 @@ def _statuses(town: House, token: str = "") -> set[int]:
     """What so many requests on connections of their own are answered with."""
     found = set()
     for _ in range(SAMPLES):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", town.port, timeout=60)) as connection:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", town.port, timeout=PATIENCE_SECONDS)
+        ) as connection:
             connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {token}"} if token else {})
             found.add(connection.getresponse().status)
     return found
@@ -53,7 +55,7 @@ def _statuses(town: House, token: str = "") -> set[int]:
 @contextlib.contextmanager
 def _kept_alive(town: House, count: int = 8) -> Iterator[Callable[[], set[int]]]:
     """Connections that were opened before the change; what a request on each of them is answered with."""
-    connections = [http.client.HTTPConnection("127.0.0.1", town.port, timeout=60) for _ in range(count)]
+    connections = [http.client.HTTPConnection("127.0.0.1", town.port, timeout=PATIENCE_SECONDS) for _ in range(count)]
 
     def ask() -> set[int]:
         found = set()
@@ -116,7 +118,7 @@ def test_a_token_file_is_enforced_by_workers_that_a_new_daemon_takes_back(town: 
         town.kill()
     else:
         town.process.send_signal(signal.SIGQUIT)
-        town.process.wait(60)
+        town.process.wait(PATIENCE_SECONDS)
     assert _statuses(town) == {200}, "nobody is there to say otherwise"
     town.start()
     eventually(lambda: _statuses(town) == {401})
@@ -191,7 +193,7 @@ def test_workers_that_a_new_daemon_takes_back_are_replaced_for_what_none_takes_u
 
 def _answers(host: str, port: int) -> bool:
     try:
-        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=60)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)) as connection:
             connection.request("GET", "/v1/models")
             return connection.getresponse().status == 200
     except OSError:
@@ -243,7 +245,7 @@ def test_what_only_a_new_daemon_takes_up_is_said_until_there_is_one(town: House)
         assert "pending  control.cache_dir waits for a new daemon: " in town.cli("status").stdout
     assert town.process is not None
     town.process.send_signal(signal.SIGQUIT)
-    town.process.wait(60)
+    town.process.wait(PATIENCE_SECONDS)
     town.start()
     assert [e for e in town.status()["pending"] if e["key"].startswith("control.")] == []
 

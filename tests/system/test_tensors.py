@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from tests.house import House
+from tests.support import PATIENCE_SECONDS
 from tests.system.conftest import Build
 from tests.versions import tensor_version
 from tritonclient.utils import InferenceServerException
@@ -33,7 +34,9 @@ def house(build_shared: Build) -> House:
 
 @pytest.fixture
 def client(house: House) -> Iterator[triton.InferenceServerClient]:
-    with triton.InferenceServerClient(f"127.0.0.1:{house.port}", network_timeout=60, connection_timeout=60) as client:
+    with triton.InferenceServerClient(
+        f"127.0.0.1:{house.port}", network_timeout=PATIENCE_SECONDS, connection_timeout=PATIENCE_SECONDS
+    ) as client:
         yield client
 
 

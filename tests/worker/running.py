@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 import msgspec
+from tests import asking
 from tests.fakes.daemon import FakeDaemon
 from tests.support import ABSENT, PATIENCE_SECONDS, eventually
 from tests.versions import MODEL, good_version
@@ -100,7 +101,7 @@ class Worker:
 
     def client(self, **options: Any) -> httpx.Client:
         """A client with connections of its own."""
-        client = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, **options)
+        client = asking.client(base_url=self.url, **options)
         self.clients.append(client)
         return client
 
@@ -225,10 +226,13 @@ class Load:
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
 
-    def more(self, count: int, seconds: float = 30.0) -> None:
+    def more(
+        self,
+        count: int,
+    ) -> None:
         """Returns when `count` further answers came."""
         enough = len(self.answers) + count
-        eventually(lambda: len(self.answers) >= enough or bool(self.failures), seconds)
+        eventually(lambda: len(self.answers) >= enough or bool(self.failures))
 
     def _run(self, ask: Any) -> None:
         while not self._over.is_set():

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 from onnx import TensorProto, helper
+from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import post, serving, wav
 from tests.worker.running import sealed, worker
@@ -106,9 +106,9 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory_and_others_are_answere
         assert psutil.Process(running.process.pid).memory_info().rss - before < 120 * MIB
         small, headers = _body(400_000)
         url = f"{running.url}/v2/models/i/infer"
-        assert httpx.post(url, content=small, headers=headers, timeout=PATIENCE_SECONDS).status_code == 200
+        assert asking.post(url, content=small, headers=headers).status_code == 200
         data, headers = _body(2 * MIB)
-        eventually(lambda: httpx.post(url, content=data, headers=headers, timeout=PATIENCE_SECONDS).status_code == 200)
+        eventually(lambda: asking.post(url, content=data, headers=headers).status_code == 200)
 
 
 def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
@@ -143,6 +143,6 @@ def test_an_answer_whose_size_the_graph_tells_is_refused_before_the_run(tmp_path
     with worker(tmp_path / "w", artifact, kind="tensor") as running:
         before = psutil.Process(running.process.pid).memory_info().rss
         data, headers = _body(4)
-        answer = httpx.post(f"{running.url}/v2/models/e/infer", content=data, headers=headers, timeout=PATIENCE_SECONDS)
+        answer = asking.post(f"{running.url}/v2/models/e/infer", content=data, headers=headers)
         assert answer.status_code == 400 and "1073741824 bytes" in answer.json()["error"]
         assert psutil.Process(running.process.pid).memory_info().rss - before < 200 * MIB

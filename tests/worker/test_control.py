@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
+from tests import asking
 from tests.fakes.daemon import FakeDaemon
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.running import Load, Worker, clip, copy_artifact, digits, words, worker
@@ -29,7 +29,7 @@ def running(tmp_path: Path) -> Iterator[Worker]:
 
 
 def version(running: Worker) -> str:
-    return str(httpx.get(running.url + "/health").json()["version"])
+    return str(asking.get(running.url + "/health").json()["version"])
 
 
 def test_hands_over_the_listening_socket_with_its_hello(running: Worker) -> None:
@@ -122,7 +122,7 @@ def test_refuses_a_welcome_it_cannot_load_and_stays(tmp_path: Path) -> None:
     with worker(tmp_path, tmp_path / "gone", version="v1", wait=False) as running:
         refused = running.daemon.wait_for(p.CannotPrepare)
         assert (refused.rollout, refused.version) == ("", "v1") and "gone" in refused.reason
-        assert httpx.get(running.url + "/health").status_code == 503
+        assert asking.get(running.url + "/health").status_code == 503
         running.daemon.swap("r1", "dtmf-v1.0", digits())
         assert version(running) == "dtmf-v1.0"
 
@@ -281,7 +281,7 @@ def test_stops_at_once_when_told(running: Worker) -> None:
     stuck = socket.create_connection(("127.0.0.1", running.listener.getsockname()[1]))
     stuck.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: 99\r\n\r\n")
     running.daemon.say(p.Stop())
-    assert running.process.wait(3) == 0
+    assert running.process.wait(PATIENCE_SECONDS) == 0
     stuck.close()
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
+from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.running import Worker, clip, digits, worker
 
@@ -38,7 +38,7 @@ def _apply(running: Worker, **changes: Any) -> Terms:
 
 
 def _status(running: Worker, **headers: str) -> int:
-    with httpx.Client(base_url=running.url, timeout=PATIENCE_SECONDS) as client:
+    with asking.client(base_url=running.url) as client:
         return client.post("/api/predict", files={"audio": ("c.wav", clip(CLIP))}, headers=headers).status_code
 
 
@@ -59,7 +59,7 @@ def _tokens(running: Worker) -> None:
 
 def _queue(running: Worker) -> None:
     _apply(running, queue=7)
-    assert 'modelward_worker_queue_limit{worker="w1"} 7\n' in httpx.get(running.url + "/metrics").text
+    assert 'modelward_worker_queue_limit{worker="w1"} 7\n' in asking.get(running.url + "/metrics").text
 
 
 def _max_upload(running: Worker) -> None:
@@ -143,5 +143,5 @@ def test_says_in_its_hello_what_it_runs_with_now(tmp_path: Path) -> None:
         assert running.daemon.wait_for(p.Hello).terms == running.settings.terms()
         _apply(running, queue=11)
         running.daemon.say_bytes(b"no message\n")  # it joins anew
-        again = running.daemon.wait_for(p.Hello, 2, PATIENCE_SECONDS)
+        again = running.daemon.wait_for(p.Hello, 2)
         assert again.terms == msgspec.structs.replace(running.settings.terms(), queue=11)

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from tests import asking
 from tests.fakes.daemon import FakeDaemon
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import Asking
@@ -24,7 +25,7 @@ from modelward.worker import protocol as p
 TEXTS = {"dtmf-v1.0": "0123456789", "dtmf-v1.1": "zero one two three four five six seven eight nine"}
 
 
-def asking(running: Worker, *, keep_alive: bool) -> Any:
+def asker(running: Worker, *, keep_alive: bool) -> Any:
     """A function that asks once and checks that text, body and header tell of one version."""
     sound = clip("0123456789")
     client = running.client(limits=httpx.Limits(max_keepalive_connections=1 if keep_alive else 0))
@@ -41,7 +42,7 @@ def asking(running: Worker, *, keep_alive: bool) -> Any:
 
 
 def clients(running: Worker, *, keep_alive: bool = True, count: int = 4) -> list[Load]:
-    return [Load(1, asking(running, keep_alive=keep_alive)) for _ in range(count)]
+    return [Load(1, asker(running, keep_alive=keep_alive)) for _ in range(count)]
 
 
 @pytest.mark.system
@@ -141,7 +142,7 @@ def test_connections_that_wait_in_the_queue_are_answered_before_it_leaves(tmp_pa
 @pytest.mark.system
 def test_does_nothing_while_nobody_asks(tmp_path: Path) -> None:
     with worker(tmp_path, digits()) as running:
-        httpx.get(running.url + "/health")
+        asking.get(running.url + "/health")
 
         def switches() -> int:
             tasks = Path(f"/proc/{running.process.pid}/task").iterdir()
@@ -177,7 +178,7 @@ def test_runs_out_of_descriptors_without_spinning_and_recovers(tmp_path: Path) -
         for guest in guests:
             guest.close()
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (1024, 4096))
-        assert httpx.get(running.url + "/health", timeout=PATIENCE_SECONDS).status_code == 200
+        assert asking.get(running.url + "/health").status_code == 200
 
 
 @pytest.mark.system
@@ -185,12 +186,12 @@ def test_ignores_the_signals_of_the_daemons_terminal(tmp_path: Path) -> None:
     with worker(tmp_path, digits()) as running:
         for number in (signal.SIGHUP, signal.SIGINT):
             running.process.send_signal(number)
-        assert httpx.get(running.url + "/health").status_code == 200
+        assert asking.get(running.url + "/health").status_code == 200
         (running.logs / "access.log").rename(running.logs / "access.log.1")
         running.process.send_signal(signal.SIGUSR1)
 
         def reopened() -> bool:
-            httpx.get(running.url + "/health")
+            asking.get(running.url + "/health")
             return (running.logs / "access.log").exists()
 
         eventually(reopened)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import httpx
 import pytest
+from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import Asking, post, raw, serving, wav
 from tests.worker.running import clip, digits, worker
@@ -152,7 +152,7 @@ def test_refusing_is_told_only_when_it_lasts_and_nothing_was_taken_between() -> 
 
 def test_a_slow_upload_gets_408_and_its_connection_ends(tmp_path: Path) -> None:
     with serving(tmp_path, min_upload_rate=1 << 20) as served:
-        answer = raw(served, BEGUN % 100_000, seconds=40)
+        answer = raw(served, BEGUN % 100_000)
         assert answer.startswith(b"HTTP/1.1 408 ") and b"less than 1048576 bytes a second" in answer
         assert b"connection: close" in answer.lower() and not answer.endswith(b"<still open>")
         assert post(served, wav(1)).status_code == 200
@@ -247,7 +247,7 @@ def test_a_worker_that_refuses_everybody_is_not_ready_and_its_beat_says_why(tmp_
 
         def not_ready() -> bool:
             assert post(served, wav(1)).status_code == 503
-            answer = httpx.get(f"{served.url}/ready")
+            answer = asking.get(f"{served.url}/ready")
             if answer.status_code == 200:
                 return False
             assert answer.status_code == 503 and "are waiting already" in answer.json()["because"]
@@ -255,8 +255,8 @@ def test_a_worker_that_refuses_everybody_is_not_ready_and_its_beat_says_why(tmp_
 
         eventually(not_ready)
         assert "are waiting already" in served.call(served.counters.beat).refusing
-        assert httpx.get(f"{served.url}/health").status_code == 200
+        assert asking.get(f"{served.url}/health").status_code == 200
         served.models["v1"].go.set()
         assert [one.answer().status_code for one in asked] == [200, 200]
         assert post(served, wav(1)).status_code == 200
-        assert httpx.get(f"{served.url}/ready").status_code == 200
+        assert asking.get(f"{served.url}/ready").status_code == 200

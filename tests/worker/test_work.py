@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.worker.slots import Slots
 from modelward.worker.work import Run, Work
@@ -91,7 +91,9 @@ def test_runs_that_outlive_every_limit_are_counted_and_when_they_hold_all_slots_
         release, noticed = threading.Event(), asyncio.Event()
         work = Work(queue=9, audio_bytes=1, slots=(Slots(str(path)), Slots()), limit_seconds=0.05, noticed=noticed.set)
         try:
-            stuck = [asyncio.create_task(work.infer(lambda threads: release.wait(60))) for _ in range(slots)]
+            stuck = [
+                asyncio.create_task(work.infer(lambda threads: release.wait(PATIENCE_SECONDS))) for _ in range(slots)
+            ]
             await noticed.wait()
             await soon(lambda: work.stuck == slots)
             assert "does not end" in work.jammed()

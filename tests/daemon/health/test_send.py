@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.fakes.receivers import Reply, fake_mail_server, fake_receiver
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.health import notify
 from modelward.daemon.health.addresses import Address, addresses
@@ -25,7 +26,7 @@ TEXT = Text("[critical] box: 1 firing", "磁盘 is full\n… and 2 more", "failu
 OK = json.dumps({"errcode": 0, "errmsg": "ok"}).encode()
 
 
-def send(url: str, text: Text = TEXT, seconds: float = 10.0) -> Outcome:
+def send(url: str, text: Text = TEXT, seconds: float = PATIENCE_SECONDS) -> Outcome:
     (address,) = addresses((url,))
     return asyncio.run(send_in_child(address, text, seconds))
 

@@ -27,7 +27,7 @@ SAYS = "import sys, os, time, signal; say = lambda *l: (sys.stdout.write(''.join
 def run(
     code: str,
     *,
-    timeout: float = 10.0,
+    timeout: float = PATIENCE_SECONDS,
     progress: Callable[[protocol.Message], None] = lambda message: None,
     path: Path | str = "/models/v1",
 ) -> Answer:
@@ -140,7 +140,7 @@ def test_a_validator_that_answers_and_does_not_end_is_not_believed() -> None:
 
 def test_a_validator_that_leaves_its_output_open_to_another_delays_nobody_long() -> None:
     code = f"say({JUDGED!r}); pid = os.fork()\nif not pid:\n  os.setsid(); time.sleep(5)"
-    verdict = run(code, timeout=60)
+    verdict = run(code)
     assert isinstance(verdict, Verdict)
     assert verdict.accepted
 
@@ -171,7 +171,7 @@ def test_a_validator_that_accepts_and_then_fails_is_not_believed() -> None:
     ],
 )
 def test_a_validator_that_talks_nonsense_or_without_end_rejects_at_once(code: str) -> None:
-    because = rejected(f"{code}; time.sleep(600)", timeout=60)
+    because = rejected(f"{code}; time.sleep(600)")
     assert "the validator cannot be understood" in because
 
 

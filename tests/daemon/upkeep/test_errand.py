@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.upkeep.sweeping import DAY, make, names, orders
-from tests.support import children
+from tests.support import PATIENCE_SECONDS, children
 
 from modelward.daemon import processes
 from modelward.daemon.errors import Refused
@@ -25,7 +25,11 @@ def nobody(rule: str, unit: str) -> str:
 
 
 def send(
-    request: SweepRequest | CountRequest, argv: list[str] = ARGV, *, seconds: float = 30.0, why: object = nobody
+    request: SweepRequest | CountRequest,
+    argv: list[str] = ARGV,
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    why: object = nobody,
 ) -> Swept | Counted:
     return asyncio.run(errand.run(request, processes.spawn, argv, seconds=seconds, why_keep=why))  # type: ignore[arg-type]
 
@@ -78,7 +82,7 @@ def test_counts_in_another_process(tmp_path: Path) -> None:
 )
 def test_one_that_dies_lies_floods_or_hangs_is_ended_and_said(tmp_path: Path, code: str, because: str) -> None:
     with pytest.raises(Refused, match=because):
-        send(SweepRequest(orders(tmp_path)), script(code), seconds=1.0 if "no end" in because else 30.0)
+        send(SweepRequest(orders(tmp_path)), script(code), seconds=1.0 if "no end" in because else PATIENCE_SECONDS)
 
 
 def test_leaves_no_descriptor_and_no_process_behind(tmp_path: Path) -> None:

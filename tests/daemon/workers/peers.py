@@ -85,7 +85,11 @@ Work = Callable[[Channel, Ears, Path], Awaitable[None]]
 
 
 def run(
-    tmp_path: Path, work: Work, *, allowed: Callable[[Credentials], bool] = lambda who: True, hello_seconds: float = 10
+    tmp_path: Path,
+    work: Work,
+    *,
+    allowed: Callable[[Credentials], bool] = lambda who: True,
+    hello_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     async def whole() -> None:
         ears, path = Ears(), tmp_path / "workers.sock"

@@ -122,8 +122,8 @@ class Room:
     def serving(self) -> dict[str, str]:
         return {peer.name: peer.serving for peer in self.crew.peers()}
 
-    async def all_serve(self, version: str, count: int, seconds: float = 20) -> None:
-        await soon(lambda: list(self.serving().values()) == [version] * count, seconds)
+    async def all_serve(self, version: str, count: int) -> None:
+        await soon(lambda: list(self.serving().values()) == [version] * count)
 
     def pid(self, name: str) -> int:
         hand = self.pool.hand(name)

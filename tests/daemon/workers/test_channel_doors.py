@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.workers.peers import HELLO, Ears, Peer, join, peers_leave, run
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.workers import channel as module
 from modelward.daemon.workers.channel import Channel, Credentials, bind
@@ -90,7 +90,7 @@ except OSError as e:
             [sys.executable, "-I", "-S", "-c", code, str(path)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         return done.stdout.strip()

@@ -67,7 +67,9 @@ def test_who_does_not_go_back_is_replaced(tmp_path: Path) -> None:
         scripts: dict[str, dict[str, object]] = {"w1": {V1: "refuse"}, "w2": {V2: "refuse"}}
         async with room(tmp_path, wanted=2, serve="v0", scripts=scripts) as it:
             it.welcome = type(it.welcome)(V1, target(V1).artifact, 0.5)
-            rollout = await it.conductor.run(it.rollout(V2, old=V1), Policy(1, 0.0, reload_timeout_seconds=5))
+            rollout = await it.conductor.run(
+                it.rollout(V2, old=V1), Policy(1, 0.0, reload_timeout_seconds=PATIENCE_SECONDS)
+            )
             assert not rollout.succeeded
             assert rollout.outcome == (
                 "worker w2 refused it: bad graph; worker w1 refused it: bad graph; w1, w2 did not go back;"

@@ -369,8 +369,8 @@ def test_waiting_for_a_change_ends_with_the_change_or_in_time(tmp_path: Path) ->
     async def work() -> None:
         async with room(tmp_path) as it:
             it.welcome = Welcome()
-            await asyncio.wait_for(it.crew.changed(0.01), 1)
-            await asyncio.wait_for(it.crew.changed(-5), 1)
+            await asyncio.wait_for(it.crew.changed(0.01), PATIENCE_SECONDS)
+            await asyncio.wait_for(it.crew.changed(-5), PATIENCE_SECONDS)
             waiting = asyncio.ensure_future(it.crew.changed(60))
             await asyncio.sleep(0)
             Attached(it.socket)

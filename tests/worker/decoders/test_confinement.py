@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.costly_audio import spoken
-from tests.support import soon
+from tests.support import PATIENCE_SECONDS, soon
 from tests.worker.decoders.test_pool import Started, decode, pool
 from tests.worker.running import ROOT
 
@@ -71,7 +71,7 @@ def test_a_decoder_can_open_nothing_start_nothing_and_reach_nobody() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT / ".imports"), "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stdout == "missing: \n", done.stdout + done.stderr
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+from tests import asking
 from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.answers import Answers
@@ -174,9 +175,9 @@ def wav(seconds: float, rate: int = 16000) -> bytes:
     )
 
 
-def post(served: Served, clip: bytes, timeout: float = 20, **fields: str) -> httpx.Response:
+def post(served: Served, clip: bytes, timeout: float = PATIENCE_SECONDS, **fields: str) -> httpx.Response:
     """A clip sent as a form."""
-    return httpx.post(f"{served.url}/api/predict", files={"audio": ("a.wav", clip)}, data=fields, timeout=timeout)
+    return asking.post(f"{served.url}/api/predict", files={"audio": ("a.wav", clip)}, data=fields, timeout=timeout)
 
 
 class Asking(threading.Thread):
@@ -200,7 +201,7 @@ class Asking(threading.Thread):
         return self._answer
 
 
-def raw(served: Served, data: bytes, seconds: float = 5) -> bytes:
+def raw(served: Served, data: bytes, seconds: float = PATIENCE_SECONDS) -> bytes:
     """What comes back for these bytes until the connection ends."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=seconds) as connection:
         connection.sendall(data)

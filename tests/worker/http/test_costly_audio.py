@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 from onnx import TensorProto, helper
+from tests import asking
 from tests.costly_audio import empty_members, quiet_flac, slow_wav, spoken, spoken_webm, tracks_webm
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.running import Worker, clip, digits, sealed, worker
@@ -45,7 +46,7 @@ class Attack:
             self._threads.append(thread)
 
     def _send(self, body: bytes, kind: str) -> None:
-        answer = httpx.post(
+        answer = asking.post(
             f"{self._running.url}/api/predict", content=body, headers={"content-type": kind}, timeout=PATIENCE_SECONDS
         )
         self.statuses.append(answer.status_code)
@@ -149,7 +150,7 @@ def test_a_gzip_body_of_empty_members_is_refused_and_delays_nobody(tmp_path: Pat
     with worker(tmp_path / "w", sealed(version, "same-v1", "tensor"), kind="tensor") as running:
 
         def infer(**request: Any) -> httpx.Response:
-            return httpx.post(f"{running.url}/v2/models/tensor/infer", timeout=90, **request)
+            return asking.post(f"{running.url}/v2/models/tensor/infer", **request)
 
         good = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 0]}]}
         bomb = {"content": empty_members(1_600_000), "headers": {"content-encoding": "gzip"}}
@@ -159,7 +160,7 @@ def test_a_gzip_body_of_empty_members_is_refused_and_delays_nobody(tmp_path: Pat
             client.start()
         assert infer(json=good).json()["outputs"][0]["data"] == [1.0, 0.0]
         for client in clients:
-            client.join(100)
+            client.join(PATIENCE_SECONDS)
         assert [(answer.status_code, "members" in answer.text) for answer in answers] == [(400, True)] * 6
         assert infer(json=good).status_code == running.client().get("/ready").status_code == 200
 

@@ -16,6 +16,7 @@ import onnx
 import pytest
 import tritonclient.http as triton
 from onnx import TensorProto, helper
+from tests import asking
 from tests.support import PATIENCE_SECONDS
 from tests.versions import tensor_version
 from tests.worker.http.serving import serving
@@ -42,7 +43,9 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
 
 
 def client_of(running: Worker) -> triton.InferenceServerClient:
-    return triton.InferenceServerClient(running.url.removeprefix("http://"), network_timeout=30, connection_timeout=30)
+    return triton.InferenceServerClient(
+        running.url.removeprefix("http://"), network_timeout=PATIENCE_SECONDS, connection_timeout=PATIENCE_SECONDS
+    )
 
 
 @pytest.fixture
@@ -127,7 +130,9 @@ def test_an_empty_batch_is_a_batch(client: triton.InferenceServerClient) -> None
 
 
 def test_many_requests_at_once_are_all_answered(adder: Worker) -> None:
-    with triton.InferenceServerClient(adder.url.removeprefix("http://"), concurrency=8, network_timeout=30) as client:
+    with triton.InferenceServerClient(
+        adder.url.removeprefix("http://"), concurrency=8, network_timeout=PATIENCE_SECONDS
+    ) as client:
         asked = [client.async_infer("adder", [put("x", ROWS + i, "FP32")]) for i in range(40)]
         answers = [a.get_result().as_numpy("y")[0, 0] for a in asked]
     assert answers == [6 + 3 * i for i in range(40)]
@@ -195,7 +200,7 @@ def test_inputs_the_model_chokes_on_are_the_clients_mistake(tmp_path: Path) -> N
 
 
 def ask(running: Worker, body: bytes, path: str = "/v2/models/adder/infer", **headers: str) -> httpx.Response:
-    return httpx.post(running.url + path, content=body, headers=headers, timeout=PATIENCE_SECONDS)
+    return asking.post(running.url + path, content=body, headers=headers)
 
 
 GOOD = json.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}).encode()
@@ -237,13 +242,13 @@ def test_a_body_packed_in_two_parts_is_one_body(adder: Worker) -> None:
 
 
 def test_every_answer_says_which_version_gave_it(adder: Worker) -> None:
-    for answer in (ask(adder, GOOD), ask(adder, b""), httpx.get(adder.url + "/v2/models/adder")):
+    for answer in (ask(adder, GOOD), ask(adder, b""), asking.get(adder.url + "/v2/models/adder")):
         assert answer.headers["x-model-version"] == "adder-v1.2" and len(answer.headers["x-model-digest"]) == 64
 
 
 def test_tensors_are_not_transcribed(adder: Worker) -> None:
     for path in ("/api/predict", "/v1/audio/transcriptions"):
-        answer = httpx.post(adder.url + path, files={"audio": b"x", "file": b"x"})
+        answer = asking.post(adder.url + path, files={"audio": b"x", "file": b"x"})
         assert answer.status_code == 404 and answer.json()["error"]["code"] == "wrong_kind"
 
 
@@ -257,22 +262,22 @@ def test_speech_has_health_and_metadata_and_says_where_to_go(tmp_path: Path) -> 
 
 def test_without_a_model_it_lives_and_is_not_ready(tmp_path: Path) -> None:
     with serving(tmp_path, version="") as served:
-        assert httpx.get(served.url + "/v2/health/live").json() == {"live": True}
-        ready = httpx.get(served.url + "/v2/health/ready")
+        assert asking.get(served.url + "/v2/health/live").json() == {"live": True}
+        ready = asking.get(served.url + "/v2/health/ready")
         assert (ready.status_code, ready.json(), ready.headers["retry-after"]) == (503, {"ready": False}, "1")
-        assert httpx.get(served.url + "/v2").json()["name"] == "modelward"
+        assert asking.get(served.url + "/v2").json()["name"] == "modelward"
         for ask_for in ("/v2/models/x", "/v2/models/x/ready", "/v2/models/stats"):
-            answer = httpx.get(served.url + ask_for)
+            answer = asking.get(served.url + ask_for)
             assert answer.status_code == 503 and "no model is loaded" in answer.json()["error"]
 
 
 def test_errors_of_the_edge_are_in_the_protocols_words_too(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("secret\n")
     with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
-        refused = httpx.get(served.url + "/v2")
+        refused = asking.get(served.url + "/v2")
         assert refused.status_code == 401 and "bearer token" in refused.json()["error"]
         known = {"authorization": "Bearer secret"}
-        missing = httpx.get(served.url + "/v2/nothing", headers=known)
+        missing = asking.get(served.url + "/v2/nothing", headers=known)
         assert missing.status_code == 404 and "/v2/nothing" in missing.json()["error"]
 
 
@@ -284,18 +289,18 @@ def test_onnx_knows_the_number_we_use_for_brain_floats() -> None:
 
 def test_without_a_daemon_the_index_is_what_the_worker_knows_and_nothing_is_loaded(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
-        index = httpx.post(served.url + "/v2/repository/index")
+        index = asking.post(served.url + "/v2/repository/index")
         assert index.json() == [{"name": "v1", "version": "v1", "state": "READY", "reason": ""}]
         for verb in ("load", "unload"):
-            refused = httpx.post(f"{served.url}/v2/repository/models/v1/{verb}")
+            refused = asking.post(f"{served.url}/v2/repository/models/v1/{verb}")
             assert refused.status_code == 503 and "api.sock" in refused.json()["error"]
 
 
 @pytest.mark.parametrize("path", ["index", "models/v1/load", "models/v1/unload"])
 def test_the_repository_is_for_this_machine_only(tmp_path: Path, path: str) -> None:
     with serving(tmp_path) as served:
-        refused = httpx.post(f"{served.url}/v2/repository/{path}", headers={"x-forwarded-for": "127.0.0.1"})
+        refused = asking.post(f"{served.url}/v2/repository/{path}", headers={"x-forwarded-for": "127.0.0.1"})
         assert refused.status_code == 403 and refused.json()["error"].startswith("cannot")
-        too_large = httpx.post(f"{served.url}/v2/repository/{path}", content=bytes(100_000))
+        too_large = asking.post(f"{served.url}/v2/repository/{path}", content=bytes(100_000))
         assert too_large.status_code == 413
-        assert httpx.post(f"{served.url}/v2/repository/{path}", content=b"[1]").status_code == 400
+        assert asking.post(f"{served.url}/v2/repository/{path}", content=b"[1]").status_code == 400

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests import asking
 from tests.support import eventually
 from tests.worker.http.serving import Served, post, serving, wav
 
@@ -16,7 +16,7 @@ from modelward.worker.http.metrics import METRICS
 
 def scrape(served: Served) -> dict[tuple[str, ...], float]:
     """Values by name and the labels' values but for the worker's name."""
-    response = httpx.get(f"{served.url}/metrics")
+    response = asking.get(f"{served.url}/metrics")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = list(text_string_to_metric_families(response.text))
@@ -61,8 +61,8 @@ def test_a_worker_without_a_model_answers_too(tmp_path: Path) -> None:
 def test_asks_for_the_token_where_one_is_needed(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("s3cret\n")
     with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
-        assert httpx.get(f"{served.url}/metrics").status_code == 401
-        assert httpx.get(f"{served.url}/metrics", headers={"Authorization": "Bearer s3cret"}).status_code == 200
+        assert asking.get(f"{served.url}/metrics").status_code == 401
+        assert asking.get(f"{served.url}/metrics", headers={"Authorization": "Bearer s3cret"}).status_code == 200
 
 
 def test_a_duration_on_a_bound_falls_into_its_bucket() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import Asking, Served, serving, wav
 from tests.worker.running import Worker, clip, words, worker
@@ -26,7 +27,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
 
 @pytest.fixture
 def client(running: Worker) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=running.url + "/v1", api_key="none", max_retries=0, timeout=30) as client:
+    with openai.OpenAI(base_url=running.url + "/v1", api_key="none", max_retries=0, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -177,7 +178,7 @@ def events_of(text: str) -> list[dict[str, Any]]:
 
 def stream(served: Served, seconds: float, **options: Any) -> httpx.Response:
     url = served.url + "/v1/audio/transcriptions"
-    return httpx.post(
+    return asking.post(
         url, files={"file": ("a.wav", wav(seconds))}, data={"stream": "true"}, timeout=PATIENCE_SECONDS, **options
     )
 
@@ -217,7 +218,7 @@ def test_a_stream_nobody_reads_any_more_is_not_worked_on(tmp_path: Path) -> None
         model = served.models["v1"]
         model.go.clear()
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(
+            asking.post(
                 served.url + "/v1/audio/transcriptions",
                 files={"file": ("a.wav", wav(5))},
                 data={"stream": "true"},

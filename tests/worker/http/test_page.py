@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+from tests import asking
 from tests.worker.http.serving import Served, serving, wav
 
 from modelward.worker.http.page import assets
@@ -23,14 +23,14 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def test_every_file_of_the_page_is_served_under_a_strict_policy(served: Served) -> None:
     assert len(assets()) == len(list(STATIC.iterdir()))
     for path, asset in assets().items():
-        answer = httpx.get(served.url + path)
+        answer = asking.get(served.url + path)
         assert answer.status_code == 200 and answer.content == asset.body
         assert answer.headers["content-type"] == asset.content_type
         policy = answer.headers["content-security-policy"]
         assert policy.startswith("default-src 'self'; ") and "unsafe" not in policy and "http" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert httpx.head(served.url + path).status_code == 200
-        again = httpx.get(served.url + path, headers={"if-none-match": asset.tag})
+        assert asking.head(served.url + path).status_code == 200
+        again = asking.get(served.url + path, headers={"if-none-match": asset.tag})
         assert again.status_code == 304 and again.content == b""
 
 
@@ -51,44 +51,44 @@ def test_the_page_asks_for_nothing_from_elsewhere() -> None:
     ["/static/", "/static", "/static/index.html", "/static/../page.py", "/static/%2e%2e/page.py", "//etc/passwd"],
 )
 def test_nothing_else_is_served(served: Served, path: str) -> None:
-    assert httpx.get(served.url + path).status_code == 404
+    assert asking.get(served.url + path).status_code == 404
 
 
 def test_programs_are_told_that_a_token_is_missing_and_people_are_asked(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("secret-1\n")
     with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
-        program = httpx.get(served.url)
+        program = asking.get(served.url)
         assert program.status_code == 401 and program.json()["error"]["code"] == "token_missing"
-        person = httpx.get(served.url, headers={"accept": "text/html,*/*"})
+        person = asking.get(served.url, headers={"accept": "text/html,*/*"})
         assert person.status_code == 401 and "<form" in person.text
         assert "default-src 'none'" in person.headers["content-security-policy"]
-        assert httpx.get(served.url + "/static/app.js", headers={"accept": "text/html"}).json()["error"]
+        assert asking.get(served.url + "/static/app.js", headers={"accept": "text/html"}).json()["error"]
 
 
 @pytest.mark.parametrize("body", ["", "token=", "token=wrong", "other=secret-1", "token=%ff", "x" * 3000, "é"])
 def test_a_wrong_token_is_asked_for_again(tmp_path: Path, body: str) -> None:
     (tmp_path / "tokens").write_text("secret-1\n")
     with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
-        answer = httpx.post(served.url, content=body.encode())
+        answer = asking.post(served.url, content=body.encode())
         assert answer.status_code == 401 and "set-cookie" not in answer.headers
-        assert httpx.post(served.url, content=b"x" * 5000).status_code == 413
+        assert asking.post(served.url, content=b"x" * 5000).status_code == 413
 
 
 def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("secret-1\n")
     with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
-        signed_in = httpx.post(served.url, content=b"token=secret-1")
+        signed_in = asking.post(served.url, content=b"token=secret-1")
         assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/")
         cookie = signed_in.headers["set-cookie"]
         value, _, fields = cookie.partition("; ")
         assert value.startswith("modelward_token=") and "secret-1" not in value
         assert fields == "HttpOnly; Path=/; SameSite=strict"
         headers = {"cookie": f"a=b; {value}"}
-        assert httpx.get(served.url, headers=headers).status_code == 200
+        assert asking.get(served.url, headers=headers).status_code == 200
 
         def post(path: str, **more: str) -> int:
             files = {"audio": ("a.wav", wav(1))}
-            return httpx.post(served.url + path, files=files, headers={**headers, **more}).status_code
+            return asking.post(served.url + path, files=files, headers={**headers, **more}).status_code
 
         assert post("/api/predict", origin=served.url) == 200
         for path in ("/api/predict", "/api/reload-model", "/v2/repository/index"):
@@ -96,11 +96,11 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
             assert post(path, origin="null") == 401
             assert post(path, origin=served.url.replace("127.0.0.1", "localhost")) == 401
         for other in ("=secret-2", "=secret-1", "=", "=.", "=.a"):
-            assert httpx.get(served.url, headers={"cookie": "modelward_token" + other}).status_code == 401
+            assert asking.get(served.url, headers={"cookie": "modelward_token" + other}).status_code == 401
         for other in (value[:-1], value + "0", value.replace("=", "=0")):
-            assert httpx.get(served.url, headers={"cookie": other}).status_code == 401
+            assert asking.get(served.url, headers={"cookie": other}).status_code == 401
         (tmp_path / "tokens").write_text("secret-3\n")
-        assert httpx.get(served.url, headers=headers).status_code == 401
+        assert asking.get(served.url, headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_cookie_lets_in_what_the_page_itself_sends(tmp_path: Path) -> None:
 def test_behind_tls_the_cookie_is_for_tls_alone(tmp_path: Path, headers: dict[str, str], secure: bool) -> None:
     (tmp_path / "tokens").write_text("secret-1\n")
     with serving(tmp_path, token_file=str(tmp_path / "tokens")) as served:
-        cookie = httpx.post(served.url, content=b"token=secret-1", headers=headers).headers["set-cookie"]
+        cookie = asking.post(served.url, content=b"token=secret-1", headers=headers).headers["set-cookie"]
         assert cookie.endswith("; Secure") == secure
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import Asking, Served, post, raw, serving, wav
 
@@ -34,7 +35,7 @@ def test_answers_with_text_version_and_digest(served: Served) -> None:
 
 
 def test_takes_the_audio_itself_as_the_body(served: Served) -> None:
-    answer = httpx.post(
+    answer = asking.post(
         served.url + "/api/predict?itn=1", content=wav(1), headers={"content-type": "audio/wav; codecs=1"}
     )
     assert answer.json()["result"] == "v1+itn"
@@ -87,7 +88,7 @@ def test_bad_audio_is_the_clients_mistake_and_stops_nothing(
 def test_bad_requests_are_answered_with_their_mistake(
     served: Served, request_options: dict[str, Any], status: int, code: str | None
 ) -> None:
-    answer = httpx.post(served.url + "/api/predict", **request_options)
+    answer = asking.post(served.url + "/api/predict", **request_options)
     assert (answer.status_code, error_of(answer)["code"]) == (status, code or error_of(answer)["code"])
     assert post(served, wav(1)).status_code == 200
 
@@ -97,7 +98,7 @@ def test_counts_an_upload_without_announced_length(served: Served) -> None:
         for _ in range(100):
             yield bytes(50_000)
 
-    answer = httpx.post(served.url + "/api/predict", content=endless(), headers={"content-type": "audio/wav"})
+    answer = asking.post(served.url + "/api/predict", content=endless(), headers={"content-type": "audio/wav"})
     assert (answer.status_code, error_of(answer)["code"]) == (413, "upload_too_large")
 
 
@@ -141,7 +142,7 @@ def test_says_come_again_when_the_queue_is_full(tmp_path: Path) -> None:
         refused = post(served, wav(1))
         assert (refused.status_code, error_of(refused)["code"]) == (503, "busy")
         assert refused.headers["retry-after"] == "1"
-        assert httpx.get(served.url + "/health").status_code == 200
+        assert asking.get(served.url + "/health").status_code == 200
         model.go.set()
         assert [a.answer().status_code for a in asked] == [200] * 3
 

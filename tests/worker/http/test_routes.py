@@ -5,8 +5,8 @@ import socket
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
+from tests import asking
 from tests.support import eventually
 from tests.worker.http.serving import post, raw, serving, wav
 
@@ -17,20 +17,20 @@ from modelward.worker.http.auth import is_loopback
 def test_health_and_readiness_tell_the_serving_version(tmp_path: Path) -> None:
     with serving(tmp_path, version="") as served:
         for path in ("/health", "/ready"):
-            assert httpx.get(served.url + path).status_code == 503
+            assert asking.get(served.url + path).status_code == 503
         served.swap("v1")
-        assert httpx.get(served.url + "/health").json() == {
+        assert asking.get(served.url + "/health").json() == {
             "status": "ok",
             "version": "v1",
             "digest": "v1" * 8,
             "worker": "w1",
         }
-        assert httpx.get(served.url + "/ready").json()["ready"] is True
-        assert httpx.head(served.url + "/health").status_code == 200
+        assert asking.get(served.url + "/ready").json()["ready"] is True
+        assert asking.head(served.url + "/health").status_code == 200
 
 
 def test_while_draining_it_is_healthy_and_not_ready_and_asks_clients_to_go(tmp_path: Path) -> None:
-    with serving(tmp_path) as served, httpx.Client(base_url=served.url) as client:
+    with serving(tmp_path) as served, asking.client(base_url=served.url) as client:
         assert "connection" not in client.get("/ready").headers
 
         def drain() -> None:
@@ -45,7 +45,7 @@ def test_while_draining_it_is_healthy_and_not_ready_and_asks_clients_to_go(tmp_p
 def test_unknown_routes_and_methods_have_the_same_error_shape(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         for method, path, status in (("GET", "/nope", 404), ("GET", "/health/", 404), ("GET", "/api/predict", 405)):
-            answer = httpx.request(method, served.url + path)
+            answer = asking.request(method, served.url + path)
             assert answer.status_code == status
             assert set(answer.json()["error"]) == {"message", "type", "code"}
 
@@ -57,7 +57,7 @@ def test_tokens_guard_every_route_but_the_probes(tmp_path: Path) -> None:
 
         def status(path: str, token: str | None, method: str = "POST") -> int:
             headers = {} if token is None else {"authorization": token}
-            return httpx.request(method, served.url + path, headers=headers).status_code
+            return asking.request(method, served.url + path, headers=headers).status_code
 
         assert status("/health", None, "GET") == 200 and status("/ready", None, "GET") == 200
         for path in ("/api/predict", "/api/reload-model", "/nope", "/HEALTH"):
@@ -99,7 +99,7 @@ def test_knows_this_machine(address: str, here: bool) -> None:
 )
 def test_reload_is_for_this_machine_only(tmp_path: Path, headers: dict[str, str], status: int) -> None:
     with serving(tmp_path) as served:
-        assert httpx.post(served.url + "/api/reload-model", headers=headers).status_code == status
+        assert asking.post(served.url + "/api/reload-model", headers=headers).status_code == status
 
 
 def test_what_comes_by_http_1_0_may_come_from_a_proxy_and_changes_nothing(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_what_comes_by_http_1_0_may_come_from_a_proxy_and_changes_nothing(tmp_pa
 
 def test_reload_without_a_daemon_says_so_and_what_is_served(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
-        answer = httpx.post(served.url + "/api/reload-model")
+        answer = asking.post(served.url + "/api/reload-model")
         assert answer.status_code == 503
         assert answer.json()["success"] is False
         assert "still serving v1" in answer.json()["message"]
@@ -150,7 +150,7 @@ def test_reload_answers_what_the_daemon_decided(tmp_path: Path, reply: bytes, st
                 connection.sendall(reply)
 
         threading.Thread(target=answer, daemon=True).start()
-        told = httpx.post(served.url + "/api/reload-model")
+        told = asking.post(served.url + "/api/reload-model")
         assert (told.status_code, told.json()["success"]) == (status, success)
         assert asked[0].startswith(b"POST /v1/rescan?wait=1 HTTP/1.1\r\n")
 
@@ -158,8 +158,8 @@ def test_reload_answers_what_the_daemon_decided(tmp_path: Path, reply: bytes, st
 def test_every_request_is_one_line_in_the_access_log(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
         assert post(served, wav(1)).headers["x-request-id"]
-        httpx.get(served.url + "/no%0A%22where", headers={"x-request-id": "mine-1", "user-agent": "x" * 9000})
-        httpx.get(served.url + "/" + "y" * 9000, headers={"x-request-id": 'bad "id'})
+        asking.get(served.url + "/no%0A%22where", headers={"x-request-id": "mine-1", "user-agent": "x" * 9000})
+        asking.get(served.url + "/" + "y" * 9000, headers={"x-request-id": 'bad "id'})
         raw(served, b"nonsense\r\n\r\n")
         log = tmp_path / "access.log"
         eventually(lambda: log.read_text().count("\n") == 4)
@@ -190,7 +190,7 @@ def test_what_is_no_http_is_refused_and_the_connection_closed(tmp_path: Path, da
         answer = raw(served, data)
         assert answer.startswith(b"HTTP/1.1 " + status) and b"<still open>" not in answer
         assert b'{"error":' in answer
-        assert httpx.get(served.url + "/health").status_code == 200
+        assert asking.get(served.url + "/health").status_code == 200
 
 
 def test_a_head_that_drips_in_is_given_up(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_full_house_sends_the_quietest_guest_away(tmp_path: Path) -> None:
     with serving(tmp_path, limits=Limits(connections=4)) as served:
         guests = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(4)]
         eventually(lambda: served.call(lambda: len(served.front._state.connections)) == 4)
-        assert httpx.get(served.url + "/health").status_code == 200
+        assert asking.get(served.url + "/health").status_code == 200
         assert guests[0].recv(1) == b"", "the oldest silent connection was closed"
         for guest in guests:
             guest.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 from onnx import TensorProto, helper
+from tests import asking
 from tests.versions import tensor_version
 from tests.worker.compile.making import compiled
 from tests.worker.running import worker
@@ -40,7 +40,7 @@ def test_what_is_accepted_is_served_whatever_its_form(tmp_path: Path, level: str
 def _adds(room: Path, artifact: Path, digest: str) -> None:
     with worker(room, artifact, kind="tensor", version="adder-v1") as running:
         given = {"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6]}
-        answer = httpx.post(running.url + "/v2/models/adder/infer", json={"inputs": [given]}).json()
+        answer = asking.post(running.url + "/v2/models/adder/infer", json={"inputs": [given]}).json()
         assert answer["outputs"][0]["data"] == [6, 1, 15, 1] and answer["parameters"]["digest"] == digest
 
 
