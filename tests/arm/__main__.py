@@ -32,6 +32,7 @@ PLATFORMS: Final = (
 )
 FEATURES: Final = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp i8mm bf16"
 """What /proc/cpuinfo says there: qemu-user shows the host's file. The emulated processor has all of these."""
+LEAST: Final = "Shape(width=64, heads=4, hidden=64, blocks=1, tp_blocks=1, vocabulary=120)"
 TESTS: Final = (
     "tests/worker/sensevoice",
     "tests/worker/compile/test_answers.py",
@@ -117,11 +118,15 @@ def wheels(directory: Path) -> None:
     aside.rename(directory)
 
 
-def demo(directory: Path) -> None:
-    """The recogniser that tests copy their versions from: learnt here, as that would take too long there."""
-    paths = os.pathsep.join([str(REPOSITORY / ".imports"), str(REPOSITORY)])
-    program = [sys.executable, "-m", "modelward.worker.demo", str(directory / "demo")]
-    subprocess.run(program, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL, check=True)
+def models(directory: Path) -> None:
+    """The recognisers that tests copy their versions from: learnt here, as that would take too long there.
+
+    That of the compiler's tests, "shaped", has one block of each kind: what is compiled there is opened many times.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / ".imports"), str(REPOSITORY)])}
+    shaped = f"from tests.bench.shape import *; write_version(Path({str(directory / 'shaped')!r}), {LEAST}, fp32=True)"
+    for words in (["-m", "modelward.worker.demo", str(directory / "demo")], ["-c", shaped]):
+        subprocess.run([sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
     (directory / "cpuinfo").write_text(f"processor\t: 0\nFeatures\t: {FEATURES}\nCPU architecture: 8\n")
 
 
@@ -134,7 +139,7 @@ def main(words: Sequence[str]) -> int:
     debian(CACHE / "bookworm")
     wheels(CACHE / "wheels")
     with tempfile.TemporaryDirectory(prefix="modelward-arm-") as shared:
-        demo(Path(shared))
+        models(Path(shared))
         places = [str(CACHE / "bookworm"), str(REPOSITORY), str(CACHE / "wheels"), shared]
         isolated = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
         command = [

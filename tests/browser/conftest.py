@@ -25,6 +25,13 @@ AXE = Path(__file__).parents[1] / "vendor" / "axe-core-4.14.1" / "axe.min.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
 
+SEEN = """
+const all = css => [...document.querySelectorAll(css)];
+const seen = e => e.checkVisibility({opacityProperty: true, visibilityProperty: true}) && e.getClientRects().length > 0;
+const text = e => seen(e) ? e.innerText.trim() : "";
+"""
+"""What a user sees, found out in the page and in one step: asked from here, each element costs several."""
+
 Open = Callable[..., "Page"]
 
 
@@ -45,12 +52,12 @@ class Page:
 
     def one(self, css: str, seconds: float = PATIENCE_SECONDS) -> WebElement:
         """The first visible element of these, once there is one."""
-        return eventually(lambda: next((e for e in self.all(css) if _visible(e)), None), seconds)
+        return eventually(lambda: self.run(f"{SEEN} return all(arguments[0]).find(seen)", css), seconds)
 
     def text(self, css: str) -> str:
         """The visible text of the first of these, "" while there is none."""
-        found = self.all(css)
-        return _text(found[0]) if found else ""
+        text: str = self.run(f"{SEEN} return all(arguments[0]).slice(0, 1).map(text).join('')", css)
+        return text
 
     def reads(self, css: str, *words: str, seconds: float = PATIENCE_SECONDS) -> str:
         """The text of the first of these, once it holds all the words."""
@@ -62,14 +69,9 @@ class Page:
 
     def button(self, label: str, within: str = "body", seconds: float = PATIENCE_SECONDS) -> WebElement:
         """The visible button with this text or accessible name."""
-
-        def found() -> WebElement | None:
-            for element in self.all(f"{within} button"):
-                if _visible(element) and label in (_text(element), element.get_attribute("aria-label")):
-                    return element
-            return None
-
-        return eventually(found, seconds)
+        named = "e => seen(e) && [text(e), e.getAttribute('aria-label')].includes(label)"
+        find = f"{SEEN} const [css, label] = arguments; return all(css).find({named})"
+        return eventually(lambda: self.run(find, f"{within} button", label), seconds)
 
     def click(self, label: str, within: str = "body") -> None:
         """Clicks a button once it takes clicks."""
@@ -109,45 +111,33 @@ class Page:
         return [text for text in entries if not any(word in text for word in self._expected)]
 
 
-def _text(element: WebElement) -> str:
-    try:
-        return element.text.strip()
-    except Exception as e:
-        if type(e).__name__ != "StaleElementReferenceException":  # the page drew it anew meanwhile
-            raise
-        return ""
-
-
-def _visible(element: WebElement) -> bool:
-    try:
-        return bool(element.is_displayed())
-    except Exception as e:
-        if type(e).__name__ != "StaleElementReferenceException":
-            raise
-        return False
-
-
-def _start(lang: str, dark: bool, size: tuple[int, int], more: tuple[str, ...]) -> Any:
+def _start(lang: str, more: tuple[str, ...]) -> Any:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-        f"--lang={lang}", f"--window-size={size[0]},{size[1]}", *more,
+        f"--lang={lang}", *more,
     ):  # fmt: skip
         options.add_argument(argument)
     options.add_experimental_option("prefs", {"intl.accept_languages": lang})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    return webdriver.Chrome(options=options, service=Service(DRIVER))
+
+
+def _dress(driver: Any, dark: bool, size: tuple[int, int]) -> None:
+    """Gives the window its colours and its size."""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    return driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def drivers() -> Iterator[dict[tuple[Any, ...], Any]]:
-    """The browsers of this run, one for each way to start one: starting takes longer than most tests."""
+    """The browsers of this run, one for each way to start one: starting takes longer than most tests.
+
+    They end with the last of these tests: one at rest still costs processor time.
+    """
     running: dict[tuple[Any, ...], Any] = {}
     yield running
     for driver in running.values():
@@ -167,9 +157,10 @@ def browser(drivers: dict[tuple[Any, ...], Any]) -> Iterator[Open]:
     def opened(
         lang: str = "en", dark: bool = False, size: tuple[int, int] = (1280, 900), arguments: tuple[str, ...] = ()
     ) -> Page:
-        way = (lang, dark, size, arguments)
+        way = (lang, arguments)
         if way not in drivers:
             drivers[way] = _start(*way)
+        _dress(drivers[way], dark, size)
         pages.append(Page(drivers[way]))
         return pages[-1]
 
