@@ -14,8 +14,9 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: .venv/stamp  ## build a small real model, run everything in a scratch directory
 	$(BIN)/python -m modelward.daemon demo
 
-# As many processes as keep the processors busy while tests wait; what measures time comes afterwards, alone.
-JOBS ?= $(shell n=$$(nproc); echo $$((n < 5 ? n + 1 : 6)))
+# As many processes as keep the processors busy while tests wait, which they do for a third of their time; what measures
+# time comes afterwards, alone.
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 
 test: .venv/stamp  ## JOBS=1 for one after the other
 	@status=0; \

@@ -26,8 +26,8 @@ settings.register_profile("house", deadline=None, derandomize=not DEEP)
 settings.load_profile("house")
 
 LONGEST = (
-    "tests/system/",
     "tests/browser/",
+    "tests/system/",
     "tests/test_documents.py",
     "tests/daemon/cli/test_demo.py",
     "tests/worker/",
@@ -38,12 +38,15 @@ LONGEST = (
 def company(nodeid: str) -> str:
     """The tests that must run in one process with this one: those of its file, as houses are shared in files.
 
+    Those in a browser stay together, as browsers are started once for all of them.
     Of the documents every page has a house of its own; that of the README and the tests of the demo both start a demo,
     which takes its usual port where it is free.
     """
     file, _, test = nodeid.partition("::")
     if file == "tests/daemon/cli/test_demo.py" or test == "test_what_a_page_says_to_type_works[README.md]":
         return "a demo on its usual port"
+    if file.startswith("tests/browser/"):
+        return "tests/browser/"
     return nodeid if test.startswith("test_what_a_page_says_to_type_works[") else file
 
 

@@ -230,6 +230,7 @@ def _statuses(served: Served, data: bytes, seconds: float) -> list[tuple[bytes, 
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
     )
 )
+@example(answer=b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n")
 def test_the_daemons_answer_is_read_or_said_to_be_unreadable(answer: bytes) -> None:
     async def whole() -> None:
         with tempfile.TemporaryDirectory() as directory:

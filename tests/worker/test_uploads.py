@@ -222,8 +222,8 @@ def test_clips_and_probes_are_answered_while_more_uploads_drip_than_there_are_co
             assert _status(served.port, "POST", "/api/predict", wav(1)) == 200
             assert _status(served.port, "GET", "/health") == 200
             assert _status(served.port, "GET", "/ready") == 200
-        staying = [one for one in served.front.connections if not one.transport.is_closing()]
-        assert len(staying) <= 102  # those that made room leave when the loop comes to it
+        # Those that make room are answered first: for a moment there are more. Without a limit there would stay 250.
+        eventually(lambda: len(served.front.connections) <= 102)
 
 
 @pytest.mark.system

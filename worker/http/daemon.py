@@ -104,7 +104,10 @@ async def _read_answer(reader: asyncio.StreamReader) -> Reply:
             raise OSError(f"longer than {ANSWER_BYTES} bytes")
     if not answer.complete:
         raise OSError("it ends early")
-    return Reply(parser.get_status_code(), bytes(answer.body))
+    status = parser.get_status_code()
+    if not 100 <= status <= 999:  # the parser takes any number, no server sends this one on
+        raise OSError(f"its status is {status}")
+    return Reply(status, bytes(answer.body))
 
 
 class _Answer:
