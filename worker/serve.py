@@ -12,6 +12,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
@@ -180,14 +181,16 @@ class Front:
         self._held += 1
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
         self._joining.add(task)
-        task.add_done_callback(self._joined)
+        task.add_done_callback(partial(self._joined, connection))
 
     def _protocol(self) -> Connection:
         return Connection(self._config, self._state, self._limits, self._refused, self._lost)
 
-    def _joined(self, task: asyncio.Task[Any]) -> None:
+    def _joined(self, connection: socket.socket, task: asyncio.Task[Any]) -> None:
         self._joining.discard(task)
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            connection.close()  # the loop ended before it became a connection: nobody else closes it
+        elif task.exception() is not None:
             self._held -= 1  # it was gone before it became a connection
 
     def _lost(self) -> None:
