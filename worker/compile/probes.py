@@ -23,16 +23,19 @@ FRAME_SECONDS = 0.06
 
 @dataclass(frozen=True)
 class Extent:
-    """How much a form is run: the caller's clips cut to `most_frames` (0: whole), other lengths, which are timed."""
+    """How much a form is run: the caller's clips cut to `most_frames` (0: whole), other lengths, which are timed; of
+    the caller's clips `most_given` at most (0: all), spread evenly."""
 
     most_frames: int
     lengths: tuple[int, ...]
     timed: tuple[int, ...]
+    most_given: int = 0
 
 
 FULL = Extent(0, FULL_LENGTHS, (84, 500))  # 5 s and 30 s
 SHORT = Extent(17, SHORT_LENGTHS, (37, 84))
-KNOWN = Extent(84, SHORT_LENGTHS, (84,))  # for a graph of which all lengths were proved with other weights
+# for a graph of which all lengths, prompts and clips were proved with other weights
+KNOWN = Extent(84, SHORT_LENGTHS, (84,), most_given=4)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Probes:
         alike = prove.same_reading if number < self.given else prove.much_alike
         return (prove.same_bits if level == "exact" else alike)(wanted, got)
 
+    @property
+    def each_length(self) -> tuple[int, ...]:
+        """Numbers of the clips without those of the caller's that differ from the first in what is said only."""
+        return (0, *range(self.given, len(self.clips)))
+
     def place(self, number: int, level: Level) -> str:
         what = "logits differ" if level == "exact" else "another text, tag or token time"
         length = ", ".join(map(str, next(iter(self.clips[number].values())).shape[1:2]))
@@ -69,6 +77,8 @@ def probes(given: Sequence[Feeds], extent: Extent, *, one_clip: bool) -> Probes:
         raise ValueError("cannot compile without probe clips: nothing could be proved")
     if not one_clip:
         return Probes(tuple(given), len(given), {0.0: given[0]})
+    if 0 < extent.most_given < len(given):
+        given = [given[i * len(given) // extent.most_given] for i in range(extent.most_given)]
     longest, most = max(given, key=_frames), extent.most_frames
     clips: list[Feeds] = [prove.at_length(clip, most) if 0 < most < _frames(clip) else clip for clip in given]
     lengths = [n for n in extent.lengths if n not in extent.timed]

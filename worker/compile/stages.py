@@ -7,13 +7,13 @@ nothing about what is served. Invariant: a form that is reported answered as the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from ..artifact import Artifact, ArtifactFile
 from ..machine import cpu_flags, form_key
@@ -21,15 +21,16 @@ from ..memory import trim
 from ..protocol import FormLearned, FormMade, FormProgress, FormRefused, FormRequest, FormStarted, FromCompiler
 from ..validate.context import printable, size
 from ..validate.golden import OWN, some_clips
+from ..validate.graph import Signature
 from ..validate.kinds import KINDS
 from ..validate.measure import private_bytes
 from ..validate.subject import BadSubject, OutOfMemory
 from .compiled import Compiled
 from .compiler import compile_mapped, compile_rewritten
 from .directory import COMPILED, FormDirectory, described
-from .recipe import graph_digest, recipe_of
+from .recipe import digest_of_graph, recipe_of
 from .steps import Level
-from .weights import BadModel
+from .weights import BadModel, read
 
 Say = Callable[[FromCompiler], None]
 Feeds = dict[str, npt.NDArray[np.generic]]
@@ -40,16 +41,25 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
     """Makes a form for each of `directories`, by stage. Raises BadSubject, OutOfMemory, OSError."""
     if not directories:
         return
-    clips = some_clips([*([Path(request.golden)] if request.golden else []), Path(request.artifact) / OWN])
-    feeds = _feeds(request, plain, clips)
+    # The same files: while the version is judged, the artifact's own directory is renamed or removed at any moment.
+    source = next(iter(directories.values())).path
+    clips = some_clips([*([Path(request.golden)] if request.golden else []), source / OWN])
+    try:
+        graph = read(source / plain.model)
+    except BadModel as e:
+        raise BadSubject(str(e)) from e
+    kind, key = KINDS[plain.kind], recipe_key(request, graph)
+    feeds = kind.probe_feeds(source, plain.model, Signature(graph), clips, request.threads, request.providers)
+    del graph
     trim()
-    order, made_by = _order(request, plain, directories), set[str]()
-    for stage in order:
+    made_by = set[str]()
+    # The cheap form first; where the graph is known, the better one, which then takes little more time.
+    for stage in sorted(directories, key=lambda stage: key in request.learned and stage != "rewritten"):
         if stage == "mapped" and "rewritten" in made_by:
             continue  # the better one is there
         directory = directories[stage]
         say(FormStarted(stage))
-        made = _compiled(request, plain, stage, directory, feeds, say)
+        made = _compiled(request, plain, stage, directory, feeds, key, say)
         if made.form == "plain":
             say(FormRefused(stage, printable(made.because), again=made.because.startswith(_FAILED)))
             continue
@@ -59,27 +69,13 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
             made_by.add(stage)
 
 
-def _order(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDirectory]) -> tuple[str, ...]:
-    """The cheap form first; where the graph is known, the better one, which then takes little more time."""
-    if "rewritten" in directories and request.learned:
-        with suppress(BadSubject, OSError):  # said when the stage is made
-            if recipe_key(request, directories["rewritten"].path / plain.model) in request.learned:
-                return tuple(sorted(directories, key=lambda stage: stage != "rewritten"))
-    return tuple(directories)
-
-
-def _feeds(request: FormRequest, plain: Artifact, clips: Sequence[npt.NDArray[np.float32]]) -> list[Feeds]:
-    load = KINDS[plain.kind].load
-    subject = load(Path(request.artifact), plain.model, request.threads, request.providers)
-    return cast(list[Feeds], subject.feeds(clips))
-
-
 def _compiled(
     request: FormRequest,
     plain: Artifact,
     stage: str,
     directory: FormDirectory,
     feeds: Sequence[Feeds],
+    key: str,
     say: Say,
 ) -> Compiled:
     source, flags, one_clip = directory.path / plain.model, cpu_flags(), plain.kind == "sensevoice"
@@ -94,7 +90,6 @@ def _compiled(
             providers=request.providers,
             one_clip=one_clip,
         )
-    key = recipe_key(request, source)
     known = recipe_of(request.learned[key]) if key in request.learned else None
     made, learned = compile_rewritten(
         source,
@@ -114,16 +109,12 @@ def _compiled(
     return made
 
 
-def recipe_key(request: FormRequest, source: Path) -> str:
+def recipe_key(request: FormRequest, graph: onnx.ModelProto) -> str:
     """Which versions on which machines a recipe is for: same graph, ONNX Runtime, processor, level, threads, rewrites.
 
-    Reads the graph. Raises BadSubject, OSError.
+    `graph` needs no weights.
     """
-    try:
-        graph = graph_digest(source)
-    except BadModel as e:
-        raise BadSubject(str(e)) from e
-    return form_key(graph, f"{request.level} on {request.threads}")
+    return form_key(digest_of_graph(graph), f"{request.level} on {request.threads}")
 
 
 def _published(
@@ -139,7 +130,7 @@ def _published(
         "load_seconds": made.load_seconds,
         "load_seconds_original": made.load_seconds_original,
         "load_bytes": load_bytes,
-        "load_bytes_original": plain.load_bytes,
+        "load_bytes_original": _original_bytes(plain, made),
         "lone_threads": made.lone_threads,
         **{f"cpu_ratio_{seconds:g}s": ratio for seconds, ratio in made.gain.items()},
         "kept": ", ".join(step.name for step in made.steps if step.kept),
@@ -163,9 +154,14 @@ def gains(plain: Artifact, made: Compiled, load_bytes: int) -> str:
     ratios = ", ".join(f"{ratio:.2f} at {seconds:g} s" for seconds, ratio in made.gain.items())
     return (
         f"CPU time {ratios} of the original's; loads in {made.load_seconds:.2f} s instead of "
-        f"{made.load_seconds_original:.2f}; {size(load_bytes)} of memory of its own, {size(plain.load_bytes)} at the "
-        "original's peak"
+        f"{made.load_seconds_original:.2f}; {size(load_bytes)} of memory of its own, "
+        f"{size(_original_bytes(plain, made))} for the original"
     )
+
+
+def _original_bytes(plain: Artifact, made: Compiled) -> int:
+    """Memory that loading the original takes: what its judgement found, or what was seen here before that ended."""
+    return plain.load_bytes or made.private_bytes_original
 
 
 def _load_bytes(request: FormRequest, plain: Artifact, directory: FormDirectory, made: Compiled) -> int:

@@ -38,6 +38,22 @@ def check_language(language: str) -> str:
     return name
 
 
+def features_of(description: Description, samples: Floats) -> Floats:
+    """What a model is given for these samples, float32 [frames, 560]."""
+    stacked = frontend.stack(frontend.fbank(samples))
+    return frontend.apply_cmvn(stacked, description.shift, description.scale)
+
+
+def feeds_of(
+    description: Description, features: Floats, *, language: str = "auto", itn: bool = False
+) -> dict[str, npt.NDArray[Any]]:
+    """A graph's inputs for one clip's features, by name: a batch of one, lengths and ids int32."""
+    norm = description.with_itn if itn else description.without_itn
+    values = (len(features), description.languages[language], norm)
+    scalars = [np.array([value], dtype=np.int32) for value in values]
+    return dict(zip(description.inputs, (features[None], *scalars), strict=True))
+
+
 class Recognizer:
     """One version, loaded."""
 
@@ -135,16 +151,11 @@ class Recognizer:
 
     def features(self, samples: Floats) -> Floats:
         """What the model is given for these samples, float32 [frames, 560]."""
-        stacked = frontend.stack(frontend.fbank(samples))
-        return frontend.apply_cmvn(stacked, self.description.shift, self.description.scale)
+        return features_of(self.description, samples)
 
     def feeds(self, features: Floats, *, language: str = "auto", itn: bool = False) -> dict[str, npt.NDArray[Any]]:
         """The graph's inputs for one clip's features, by name: a batch of one, lengths and ids int32."""
-        known = self.description
-        norm = known.with_itn if itn else known.without_itn
-        values = (len(features), known.languages[language], norm)
-        scalars = [np.array([value], dtype=np.int32) for value in values]
-        return dict(zip(known.inputs, (features[None], *scalars), strict=True))
+        return feeds_of(self.description, features, language=language, itn=itn)
 
     def best_ids(
         self,

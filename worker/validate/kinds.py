@@ -7,13 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ..sensevoice.model import BadModel, describe, find
+from . import speech, tensors
 from .graph import Signature
 from .speech import Speech
-from .subject import BadSubject, Subject
+from .subject import Array, BadSubject, Subject
 from .tensors import Tensors
 
 TENSOR_MODEL: Final = "model.onnx"
+
+
+class ProbeFeeds(Protocol):
+    """Inputs on which two forms of a model are compared, each by the names of the graph's inputs: the built-in one and
+    what `clips` (f32, mono, 16 kHz) become. Raises BadSubject, OutOfMemory."""
+
+    def __call__(
+        self,
+        directory: Path,
+        model: str,
+        signature: Signature,
+        clips: Sequence[npt.NDArray[np.float32]],
+        threads: int,
+        providers: Sequence[str],
+    ) -> list[dict[str, Array]]: ...
 
 
 class Load(Protocol):
@@ -32,6 +51,7 @@ class Kind:
     model_file: Callable[[Path], str]
     signature: Callable[[Path, str, Signature], str]
     load: Load
+    probe_feeds: ProbeFeeds
 
 
 def _speech_file(directory: Path) -> str:
@@ -65,6 +85,6 @@ def _tensor_signature(directory: Path, model: str, signature: Signature) -> str:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "sensevoice": Kind(_speech_file, _speech_signature, Speech.load),
-    "tensor": Kind(_tensor_file, _tensor_signature, Tensors.load),
+    "sensevoice": Kind(_speech_file, _speech_signature, Speech.load, speech.probe_feeds),
+    "tensor": Kind(_tensor_file, _tensor_signature, Tensors.load, tensors.probe_feeds),
 }

@@ -11,13 +11,16 @@ import numpy.typing as npt
 
 from ..sensevoice.decode import TAG_FRAMES, BadOutput, decode, greedy
 from ..sensevoice.model import BadModel, describe, find
-from ..sensevoice.pipeline import Recognizer
+from ..sensevoice.pipeline import Recognizer, features_of, feeds_of
+from ..sensevoice.segments import cut
 from ..session import RunFailed, SessionError, open_session, run
 from .clip import speech_like_clip
+from .graph import Signature
 from .subject import Array, BadSubject, explained
 
 BATCH_TOLERANCE: Final = 2e-3
 _SHORTER: Final = 0.6
+PROBE_LANGUAGES: Final = ("auto", "zh", "en")
 
 
 class Speech:
@@ -90,17 +93,6 @@ class Speech:
         odd = [] if decoded.text else ["no text"]
         return " and ".join(odd if decoded.language else [*odd, "no language tag"])
 
-    def feeds(self, clips: Sequence[npt.NDArray[np.float32]]) -> list[dict[str, Array]]:
-        """The graph's inputs for the built-in clip under several prompts, and for each piece of `clips`."""
-        known = self._recognizer
-        pieces = [piece for clip in clips for piece in self._pieces(clip)]
-        languages = ("auto", "zh", "en")
-        built_in = [known.feeds(self._features, language=name, itn=itn) for name in languages for itn in (False, True)]
-        return built_in + [known.feeds(features) for features in pieces if len(features)]
-
-    def _pieces(self, samples: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        return [self._recognizer.features(samples[s.start : s.end]) for s in self._recognizer.cut(samples)]
-
     def hear(self, samples: npt.NDArray[np.float32]) -> str:
         """The text as a worker would answer it. Raises BadSubject, OutOfMemory."""
         try:
@@ -120,6 +112,28 @@ class Speech:
 
     def _shorter(self) -> npt.NDArray[np.float32]:
         return self._features[: max(1, int(len(self._features) * _SHORTER))]
+
+
+def probe_feeds(
+    directory: Path,
+    model: str,
+    signature: Signature,
+    clips: Sequence[npt.NDArray[np.float32]],
+    threads: int,
+    providers: Sequence[str],
+) -> list[dict[str, Array]]:
+    """The graph's inputs for the built-in clip under several prompts, and for each piece of `clips`.
+
+    Nothing is loaded or run. Raises BadSubject.
+    """
+    try:
+        known = describe(signature, find(directory, model))
+    except BadModel as e:
+        raise BadSubject(str(e)) from e
+    sound = features_of(known, speech_like_clip())
+    feeds = [feeds_of(known, sound, language=name, itn=itn) for name in PROBE_LANGUAGES for itn in (False, True)]
+    pieces = [features_of(known, clip[span.start : span.end]) for clip in clips for span in cut(clip)]
+    return feeds + [feeds_of(known, features) for features in pieces if len(features)]
 
 
 def _batched(feeds: Sequence[dict[str, Array]], inputs: tuple[str, ...]) -> dict[str, Array]:

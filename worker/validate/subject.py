@@ -5,7 +5,6 @@ Two kinds exist, `speech` (SenseVoice) and `tensors` (any ONNX model). Gates kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -35,10 +34,6 @@ class Subject(Protocol):
 
     def remark(self) -> str:
         """What is odd about the answer to the built-in input, "" when nothing is."""
-        ...
-
-    def feeds(self, clips: Sequence[npt.NDArray[np.float32]]) -> list[dict[str, Array]]:
-        """Inputs on which two forms of the model can be compared: the built-in one and what `clips` become."""
         ...
 
     def hear(self, samples: npt.NDArray[np.float32]) -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .. import tensor
 from ..session import RunFailed, SessionError
 from ..tensor import TensorModel, made_up
+from .graph import Signature
 from .subject import Array, BadSubject, explained
 
 
@@ -23,7 +24,7 @@ class Tensors:
 
     def __init__(self, model: TensorModel, feeds: dict[str, Array], remark: str) -> None:
         self._model = model
-        self._feeds = feeds
+        self.working_feeds = feeds
         self._remark = remark
 
     @classmethod
@@ -39,7 +40,7 @@ class Tensors:
 
     def probe(self) -> list[Array]:
         """All outputs for the built-in input. Raises BadSubject, OutOfMemory."""
-        return _answers(self._model, self._feeds)
+        return _answers(self._model, self.working_feeds)
 
     def batch_remark(self) -> tuple[bool, str]:
         """Nothing: which dimension is the batch, if any, is not written in a graph."""
@@ -49,13 +50,21 @@ class Tensors:
         """Which inputs were refused or gave numbers that are not finite."""
         return self._remark
 
-    def feeds(self, clips: Sequence[npt.NDArray[np.float32]]) -> list[dict[str, Array]]:
-        """The one input that the graph was found to answer."""
-        return [self._feeds]
-
     def hear(self, samples: npt.NDArray[np.float32]) -> str:
         """Raises BadSubject: tensors say nothing."""
         raise BadSubject("a model of kind tensor has no texts")
+
+
+def probe_feeds(
+    directory: Path,
+    model: str,
+    signature: Signature,
+    clips: Sequence[npt.NDArray[np.float32]],
+    threads: int,
+    providers: Sequence[str],
+) -> list[dict[str, Array]]:
+    """The one input that the graph is found to answer: it is loaded and run. Raises BadSubject, OutOfMemory."""
+    return [Tensors.load(directory, model, threads, providers).working_feeds]
 
 
 def not_finite(outputs: Sequence[Array]) -> tuple[int, int]:
