@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,14 +21,16 @@ from . import form_state as kept
 from .candidate import form_request
 from .clock import Clock
 from .config import Config
+from .form_watch import FormWatch
 from .ledger import CannotKeep, Ledger
-from .memory import available_bytes, capacity, memory_pressure
+from .memory import available_bytes, capacity
 from .models import form_files, form_plan
-from .models.compilation import MODULE, Compilation, usage
-from .models.form_pace import Limits, Pace, Sample, limits_for, step
+from .models.compilation import MODULE, Compilation
+from .models.form_pace import Limits, limits_for
 from .models.form_plan import Form, Wanted
 from .models.unfinished import remove_form, remove_unfinished
 from .processes import python, spawn
+from .workers.settings import shared_dir
 
 TICK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = (5.0, 15.0, 60.0, 300.0, 1800.0, 21600.0)
@@ -71,7 +73,8 @@ class Forms:
         self._task: asyncio.Task[None] | None = None
         self._at_work: Compilation | None = None
         self._wanted: Wanted | None = None
-        self._pace = Pace()
+        self._watch: FormWatch | None = None
+        self._early = ""
         self._began = 0.0
 
     async def start(self) -> None:
@@ -123,7 +126,9 @@ class Forms:
 
     async def tidy(self, in_use: Iterable[str]) -> None:
         """Removes forms that nobody will load again: a better one is used, or they failed."""
-        gone = form_plan.superseded(self._look.forms, self._level(), self._state.refused, set(in_use))
+        gone = form_plan.superseded(
+            self._look.forms, self._level(), self._state.refused, set(in_use), self._look.keys.keys()
+        )
         for artifact, because in gone.items():
             self._log.info("compiled form removed", form=Path(artifact).name, because=because)
             await asyncio.to_thread(remove_form, artifact)
@@ -134,10 +139,10 @@ class Forms:
     def _level(self) -> str:
         return self._config().validation.compile
 
-    def _missing(self, version: str, digest: str) -> tuple[str, ...]:
+    def _missing(self, version: str, digest: str, copy: str = "") -> tuple[str, ...]:
         keys = self._look.keys.get(digest)
-        plain = any((f.version, f.digest) == (version, digest) for f in self._look.forms)
-        if keys is None or not plain:
+        there = copy or any((f.version, f.digest) == (version, digest) for f in self._look.forms)
+        if keys is None or not there:
             return ()
         return form_plan.missing(self._look.forms, version, digest, self._level(), keys, self._state.refused)
 
@@ -163,6 +168,15 @@ class Forms:
         """No other version than this waits any longer."""
         self._waiting_since = {key: since for key, since in self._waiting_since.items() if key == digest}
 
+    def early(self, serving: str) -> bool:
+        """Whether a version that takes the place of the artifact `serving` will wait for its form."""
+        form = self._in_use(serving)
+        return form is not None and form.rank > 0
+
+    def began_early(self, digest: str) -> bool:
+        """Whether a compiler is at work on these bytes that began while they were judged."""
+        return self._wanted is not None and bool(self._wanted.copy) and self._wanted.digest == digest
+
     def _in_use(self, artifact: str) -> Form | None:
         form = self.of(artifact)
         return form if form is not None and form.usable and self._level() != "off" else None
@@ -175,7 +189,7 @@ class Forms:
         due = [
             (wanted, stages)
             for wanted in sorted(order, key=lambda w: not w.urgent)
-            if (stages := self._missing(wanted.version, wanted.digest))
+            if (stages := self._missing(wanted.version, wanted.digest, wanted.copy))
         ]
         if self._at_work is not None:
             self._retarget(order, due)
@@ -186,9 +200,12 @@ class Forms:
             failure = self._failures.get(wanted.digest)
             if failure is not None and now < failure.not_before:
                 continue
-            plain = form_plan.plain(self._look.forms, wanted.version, wanted.digest)
+            if wanted.copy and wanted.copy == self._early:
+                continue  # once; it is tried again when the version is accepted
+            plain = form_plan.source(self._look.forms, wanted)
             if plain is None:
                 continue
+            self._early = wanted.copy
             self._wanted = wanted
             seconds = judged_seconds(wanted.version, wanted.digest)
             run = self._make(wanted, plain, stages, seconds)
@@ -211,21 +228,21 @@ class Forms:
         if not same or work.request.level != self._level():
             work.end(NOT_WANTED)
             return
-        self._wanted = same[0]
+        self._wanted = replace(same[0], copy=wanted.copy)
         first = due[0][0] if due else same[0]
         if first.urgent and first.digest != wanted.digest:
             work.end(f"{NOT_WANTED}: {first.version} waits for its form")
 
     async def _make(self, wanted: Wanted, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
         """One compilation, from its start to what is known afterwards."""
-        self._began, self._pace = self._clock.monotonic(), Pace()
+        self._began = self._clock.monotonic()
         because = "it ended by an error in the daemon, which is in the log"
         try:
             await self._remove_unfinished()
             config = self._config()
             limits = self._limits or limits_for(config.validation.timeout, config.workers.threads, judged_seconds)
             here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
-            if available is not None and available < limits.reserve_bytes + form_plan.MEMORY_TIMES * plain.load_bytes:
+            if available is not None and available < limits.reserve_bytes + form_plan.memory_bytes(plain, wanted):
                 because = f"memory is short: {available >> 20} MiB are available"
                 return
             request = form_request(
@@ -246,8 +263,9 @@ class Forms:
             because = NOT_WANTED
             raise
         finally:
-            self._at_work = self._wanted = self._task = None
-            self._after(wanted, because)
+            early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
+            self._at_work = self._wanted = self._task = self._watch = None
+            self._after(wanted, because, early=bool(early))
             self._happened()
 
     async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> str:
@@ -255,7 +273,15 @@ class Forms:
         self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
         work = Compilation(request, spawn, self._argv, version=wanted.version, happened=self._happened)
         self._at_work = work
-        watching = asyncio.get_running_loop().create_task(self._watch(work, limits), name="watch the compiler")
+        self._watch = FormWatch(
+            work,
+            limits,
+            clock=self._clock,
+            pids=self._pids,
+            slots=shared_dir(self._config()),
+            urgent=lambda: self._wanted is not None and self._wanted.urgent,
+        )
+        watching = asyncio.get_running_loop().create_task(self._watch.run(), name="watch the compiler")
         watching.add_done_callback(lambda task: work.end("it could not be watched") if self._report(task) else None)
         try:
             because = await work.wait()
@@ -280,41 +306,16 @@ class Forms:
             self._log.error("compiling failed by an error in the daemon", task=task.get_name(), exc_info=error)
         return error is not None
 
-    async def _watch(self, work: Compilation, limits: Limits) -> None:
-        """Pauses, resumes and ends the child as the machine's load and memory ask for."""
-        cores = (await asyncio.to_thread(capacity)).processors
-        before: dict[int, float] = {}
-        last = self._clock.monotonic()
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            pids = tuple(self._pids())
-            sampled = await asyncio.to_thread(_sample, work, pids)
-            if sampled is None:
-                return
-            used, busy_by, available, pressure = sampled
-            now = self._clock.monotonic()
-            spent = sum(max(0.0, seconds - before.get(pid, seconds)) for pid, seconds in busy_by.items())
-            busy, before, last = spent / max(0.1, now - last) / cores, busy_by, now
-            sample = Sample(now, busy, available, pressure, used.cpu_seconds, used.eager, work.heard.lines)
-            urgent = self._wanted is not None and self._wanted.urgent
-            pace = step(self._pace, sample, limits, urgent=urgent)
-            if pace.state != self._pace.state:
-                event = {"paused": "compiler paused", "running": "compiler resumed"}.get(
-                    pace.state, "compiler given up"
-                )
-                self._log.info(event, version=work.version, because=pace.because or "the machine has time for it")
-            self._pace = pace
-            if pace.state == "given up":
-                work.end(pace.because)
-                return
-            work.keep("running" if pace.state == "running" else "paused")
+    def _known(self, wanted: Wanted) -> bool:
+        """Whether the version lies in the artifact root, accepted."""
+        return form_plan.plain(self._look.forms, wanted.version, wanted.digest) is not None
 
-    def _after(self, wanted: Wanted, because: str) -> None:
-        """Notes success or failure; a failure holds nothing against the version."""
+    def _after(self, wanted: Wanted, because: str, *, early: bool) -> None:
+        """Notes success or failure; a failure holds nothing against the version. `early`: it is not accepted yet."""
         if not because:
             self._failures.pop(wanted.digest, None)
             return
-        if because.startswith(NOT_WANTED):
+        if early or because.startswith(NOT_WANTED):
             self._log.info("compiler ended", version=wanted.version, because=because)
             return
         failure = self._failures.setdefault(wanted.digest, _Failure())
@@ -370,7 +371,8 @@ class Forms:
         told: dict[str, Any] = {**form.compiled, "form": form.form}
         work, wanted = self._at_work, self._wanted
         if work is not None and wanted is not None and (wanted.version, wanted.digest) == (version, digest):
-            state = f"paused: {self._pace.because}" if work.paused else work.heard.progress
+            because = self._watch.pace.because if self._watch is not None else ""
+            state = f"paused: {because}" if work.paused else work.heard.progress
             told["compiling"] = ": ".join(filter(None, (work.heard.stage or "starting", state)))
         elif (failure := self._failures.get(digest)) is not None and self._missing(version, digest):
             told["because"] = failure.because
@@ -384,11 +386,3 @@ class Forms:
         keys = self.keys(digest)
         reasons = [self._state.refused[key] for key in keys.values() if key in self._state.refused]
         return "; ".join(dict.fromkeys(reasons)) or "not compiled yet"
-
-
-def _sample(work: Compilation, pids: Sequence[int]) -> tuple[Any, dict[int, float], int | None, float | None] | None:
-    used = work.usage()
-    if used is None:
-        return None
-    busy_by = {pid: found.cpu_seconds for pid in pids if (found := usage(pid)) is not None}
-    return used, busy_by, available_bytes(), memory_pressure()

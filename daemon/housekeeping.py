@@ -221,7 +221,9 @@ class Housekeeping:
         in_use = {Path(peer.artifact).name for peer in self._crew.peers() if peer.artifact}
         in_use |= {Path(t.artifact).name for t in (position.serving, position.good) if t}
         wanted = {Path(e.verdict.artifact).name for e in self._judging.catalog.entries() if e.verdict}
-        wanted |= {Path(a).name for e in self._judging.catalog.entries() for a in self._forms.of_version(e.digest)}
+        digests = {e.digest for e in self._judging.catalog.entries() if e.artifact}
+        digests |= {self._judging.copy.digest} if self._judging.copy is not None else set()
+        wanted |= {Path(a).name for digest in digests for a in self._forms.of_version(digest)}
 
         def why(name: str) -> str:
             if name.startswith(UNFINISHED_FORM):

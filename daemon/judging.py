@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from ..worker.protocol import Candidate, GateDone, GateStarted
+from ..worker.protocol import Candidate, Copied, GateDone, GateStarted
 from ..worker.release import installed
 from .candidate import candidate
 from .clock import Clock
@@ -26,6 +27,7 @@ from .memory import available_bytes, capacity
 from .models import verdict as v
 from .models.catalog import Catalog, Entry
 from .models.copies import is_whole
+from .models.form_plan import Wanted
 from .models.lifecycle import Event, State
 from .models.scan import look
 from .models.sight import RootAbsent, RootSeen, Sight
@@ -35,6 +37,8 @@ from .processes import python, spawn
 from .store import Sighting
 
 NOT_JUDGED = "not judged yet: "
+COPY = re.compile(r"\.tmp-validate-[0-9]+-[0-9a-f]+")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 CHANGES_BELIEVED = 3
 """So many times in a row a version may have changed under the validator while every look saw the same files."""
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
@@ -44,7 +48,8 @@ RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
 class Judging:
     """See the module. `happened` is called when the supervisor should look at everything again.
 
-    `unjudged` are versions that could not be judged twice in a row, each with the reason.
+    `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
+    that could not be judged twice in a row, each with the reason.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Judging:
         self._changes: dict[str, tuple[str, int]] = {}
         self.unjudged: dict[str, str] = {}
         self._wanted = ""
+        self.copy: Wanted | None = None
         self.still_seconds = 0.0
         self.catalog = Catalog()
         self.sight: Sight = RootAbsent("not looked at yet")
@@ -215,13 +221,21 @@ class Judging:
                 argv=python(MODULE),
                 clock=self._clock,
                 progress=lambda message: self._progress(name, message),
+                copied=lambda message: self._copied(entry, message),
                 stands=self._stands,
             )
             await self._decided(entry, fingerprint, answer)
         except (CannotStart, CannotKeep, OSError) as e:
             self._again(entry, str(e))
         finally:
-            self._task = None
+            self._task = self.copy = None
+            self._happened()
+
+    def _copied(self, entry: Entry, message: Copied) -> None:
+        """The name comes from the child: it can only be that of a validator's directory."""
+        if COPY.fullmatch(message.name) and DIGEST.fullmatch(message.digest) and entry.state is State.VALIDATING:
+            directory = str(self.artifact_root / message.name)
+            self.copy = Wanted(entry.name, message.digest, copy=directory, bytes=message.bytes)
             self._happened()
 
     def _candidate(self, name: str, live_artifact: str) -> Candidate:

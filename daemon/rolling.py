@@ -30,7 +30,7 @@ from .ledger import CannotKeep, Ledger
 from .memory import available_bytes
 from .models import decisions as d
 from .models import link
-from .models.choose import Policy, wish
+from .models.choose import Policy, once_accepted, wish
 from .models.lifecycle import State
 from .models.sight import RootSeen
 from .workers.conduct import Conductor, Rollout, Target
@@ -121,13 +121,12 @@ class Rolling:
         if self._committing:
             return
         models = self._config().models
-        policy = Policy(models.activation, models.rejected_link, models.settle)
         await self._replace_lost()
         for _ in range(4):  # a link put right may show what to do next
             command = self.command or self._under_way
             facts = self._bearings.take(self.position, self.held, command.asked if command else None)
             self._link_settling = facts.link_bad_seconds < models.settle
-            decision = wish(facts, policy)
+            decision = wish(facts, self._models_policy())
             self.resting = isinstance(decision, d.Keep)
             self.choice.decided(decision.digest if isinstance(decision, d.Activate) else "")
             if not facts.root_absent:
@@ -135,6 +134,16 @@ class Rolling:
             self.wanted = decision.version if isinstance(decision, d.AwaitVerdict) else ""
             if not await self._act(decision):
                 return
+
+    def once_accepted(self, name: str, digest: str) -> bool:
+        """Whether a version that is still judged goes live as soon as it is accepted, with these bytes."""
+        command = self.command or self._under_way
+        facts = self._bearings.take(self.position, self.held, command.asked if command else None)
+        return once_accepted(facts, self._models_policy(), name, digest)
+
+    def _models_policy(self) -> Policy:
+        models = self._config().models
+        return Policy(models.activation, models.rejected_link, models.settle)
 
     def _give_up_unless(self, decision: d.Decision) -> None:
         """Ends a rollout before its commit point when it is not what is wanted any more; a refused wish is no wish."""

@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -220,11 +221,16 @@ class Supervisor:
         await self.forms.look(wanted.digest for wanted in self._form_order(all_accepted=True))
 
     def _form_order(self, *, all_accepted: bool = False) -> list[Wanted]:
-        """Versions whose forms are wanted: what serves, then what waits for its form."""
+        """Versions whose forms are wanted: what serves, then what waits for its form, or will once it is judged."""
         serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
         order = [Wanted(serving.version, serving.digest)] if serving is not None else []
-        accepted = [e for e in entries if e.artifact and (all_accepted or self.forms.waiting(e.digest))]
-        return order + [Wanted(e.name, e.digest, urgent=self.rolling.choice.waiting[0] == e.name) for e in accepted]
+        due = {e.digest for e in entries if self.forms.waiting(e.digest) or self.forms.began_early(e.digest)}
+        accepted = [e for e in entries if e.artifact and (all_accepted or e.digest in due)]
+        order += [Wanted(e.name, e.digest, urgent=self.rolling.choice.waiting[0] == e.name) for e in accepted]
+        copy = self.judging.copy
+        if copy is not None and serving is not None and self.forms.early(serving.artifact):
+            order += [replace(copy, urgent=True)] if self.rolling.once_accepted(copy.version, copy.digest) else []
+        return order
 
     def _check(self) -> str:
         """On a thread: what this machine has may have changed too."""

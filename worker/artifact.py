@@ -88,15 +88,20 @@ def create_description(directory: Path) -> int:
     )
 
 
+def describe(directory: Path, artifact: Artifact, descriptor: int | None = None) -> None:
+    """Writes the description alone. `descriptor` is what `create_description` gave; it is closed. Raises OSError."""
+    data = msgspec.json.format(msgspec.json.encode(artifact), indent=1)
+    with open(create_description(directory) if descriptor is None else descriptor, "wb") as f:
+        f.write(data)
+
+
 def write_artifact(directory: Path, artifact: Artifact, descriptor: int | None = None) -> None:
     """Writes the description into `directory`, makes everything in it read-only and durable. Raises OSError.
 
     The directory is still aside when this is called: the rename that publishes it is the caller's, after this returns.
     `descriptor` is what `create_description` gave; it is closed.
     """
-    data = msgspec.json.format(msgspec.json.encode(artifact), indent=1)
-    with open(create_description(directory) if descriptor is None else descriptor, "wb") as f:
-        f.write(data)
+    describe(directory, artifact, descriptor)
     for parent, names, files in os.walk(directory, topdown=False):
         for name in files:
             _seal(Path(parent, name), FILE_MODE)

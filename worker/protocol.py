@@ -231,6 +231,15 @@ class GateStarted(Message, frozen=True, tag="gate_started"):
     gate: str
 
 
+class Copied(Message, frozen=True, tag="copied"):
+    """The version lies whole in the directory `name` of the artifact root, described as an artifact is, until its
+    verdict: what is made of it may be begun."""
+
+    name: str
+    digest: str
+    bytes: Count = 0
+
+
 class GateDone(Message, frozen=True, tag="gate_done"):
     """A gate's answer. A warning passes and is shown."""
 
@@ -260,7 +269,7 @@ class Judged(Message, frozen=True):
     hindered: bool = False
 
 
-FromValidator = GateStarted | GateDone | Judged
+FromValidator = GateStarted | GateDone | Copied | Judged
 
 # what the daemon asks of a compiler, and what that answers
 

@@ -9,7 +9,7 @@ files under the same name are another candidate, and the same files under anothe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
@@ -106,6 +106,13 @@ def wish(facts: Facts, policy: Policy) -> Decision:
     if isinstance(facts.link, Names):
         return _named(facts, policy, facts.link.version)
     return _unnamed(facts, policy)
+
+
+def once_accepted(facts: Facts, policy: Policy, name: str, digest: str) -> bool:
+    """Whether a version that is still judged would go live if it was accepted now, with these bytes."""
+    versions = tuple(replace(v, state=State.ACCEPTED, digest=digest) if v.name == name else v for v in facts.versions)
+    decision = wish(replace(facts, versions=versions), policy)
+    return isinstance(decision, Activate) and (decision.version, decision.digest) == (name, digest)
 
 
 def _without_root(facts: Facts) -> Decision:

@@ -72,7 +72,7 @@ class Compilation:
         happened: Callable[[], None] = lambda: None,
     ) -> None:
         self.request, self.version, self.heard, self.because = request, version, Heard(), ""
-        self.paused = False
+        self.paused = self._aside = False
         self._happened = happened
         given = msgspec.json.encode(request) + b"\n"
         self._child = spawn(argv, name=f"compiler of {version}", stdin=given, stdout="pipe")
@@ -85,7 +85,16 @@ class Compilation:
     def keep(self, state: Literal["running", "paused"]) -> None:
         """Asks the kernel for this state, whatever somebody else asked for; as often as one likes."""
         self.paused = state == "paused"
-        self._child.signal(signal.SIGSTOP if self.paused else signal.SIGCONT)
+        self._signal()
+
+    def stand_aside(self, aside: bool) -> None:
+        """Stops it for a moment, or has it go on where it is not paused."""
+        if aside != self._aside:
+            self._aside = aside
+            self._signal()
+
+    def _signal(self) -> None:
+        self._child.signal(signal.SIGSTOP if self.paused or self._aside else signal.SIGCONT)
 
     def end(self, because: str) -> None:
         """Kills it; `wait` returns soon."""

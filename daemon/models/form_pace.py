@@ -67,6 +67,14 @@ def limits_for(timeout_seconds: float, threads: int, judged_seconds: float) -> L
     return Limits(cpu_seconds=max(1, threads) * seconds if timeout_seconds > 0 else 0.0)
 
 
+def stands_aside(used: int, slots: int) -> bool:
+    """Whether a compiler stops now for requests: half of the workers' `slots` are `used`, or one of up to three.
+
+    The lowest priority is not enough where two processors share a core: what runs on one slows the other down.
+    """
+    return used >= max(1, slots // 2)
+
+
 def step(before: Pace, sample: Sample, limits: Limits, *, urgent: bool) -> Pace:
     """The next decision."""
     if limits.cpu_seconds and sample.cpu_seconds > limits.cpu_seconds:

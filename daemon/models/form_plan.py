@@ -23,6 +23,8 @@ WAIT_JUDGED_TIMES: Final = 6.0
 """And so many times what judging it took: on a slow machine everything takes longer."""
 MEMORY_TIMES: Final = 2.5
 """A compiler needs so many times the memory that loading the version took."""
+LOAD_TIMES: Final = 2.0
+"""Loading a version that is not judged yet takes so many times its size, for all that is known."""
 CLOSE_TO: Final = 0.8
 """A form with a measured CPU ratio above this is no reason to judge the version as it came more leniently."""
 
@@ -49,11 +51,14 @@ class Form:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A version that serves or is about to. `urgent`: it waits for its form."""
+    """A version that serves or is about to. `urgent`: it waits for its form. `copy`: where it lies with so many `bytes`
+    while it is still judged, "" afterwards."""
 
     version: str
     digest: str
     urgent: bool = False
+    copy: str = ""
+    bytes: int = 0
 
 
 def permitted(form: Form, level: str, refused: Collection[str]) -> bool:
@@ -80,6 +85,19 @@ def plain(forms: Iterable[Form], version: str, digest: str) -> Form | None:
     return min(found, key=lambda f: (f.form != PLAIN, len(f.artifact)), default=None)
 
 
+def source(forms: Iterable[Form], wanted: Wanted) -> Form | None:
+    """What a compiler is given for `wanted`: the copy under judgement, else what `plain` finds."""
+    if wanted.copy:
+        load_bytes = int(LOAD_TIMES * wanted.bytes)
+        return Form(wanted.version, wanted.digest, wanted.copy, load_bytes=load_bytes, bytes=wanted.bytes)
+    return plain(forms, wanted.version, wanted.digest)
+
+
+def memory_bytes(form: Form, wanted: Wanted) -> int:
+    """Memory that there has to be for a compiler of `form`; beside the validator's, while the version is judged."""
+    return int((MEMORY_TIMES + (1 if wanted.copy else 0)) * form.load_bytes)
+
+
 def missing(
     forms: Iterable[Form],
     version: str,
@@ -99,14 +117,22 @@ def missing(
     return tuple(stages)
 
 
-def superseded(forms: Iterable[Form], level: str, refused: Collection[str], in_use: Collection[str]) -> dict[str, str]:
-    """Artifacts that may go, each because: a better form of the same bytes is used, or this one can't be."""
+def superseded(
+    forms: Iterable[Form], level: str, refused: Collection[str], in_use: Collection[str], wanted: Collection[str]
+) -> dict[str, str]:
+    """Artifacts that may go, each because: a better form of the same bytes is used, or this one can't be.
+
+    `wanted` are the digests of versions that are accepted, or judged now: their form may have been made first.
+    """
     forms, gone = tuple(forms), {}
     for form in forms:
         if form.form == PLAIN or form.artifact in in_use:
             continue
         if form.key in refused:
             gone[form.artifact] = "it failed"
+            continue
+        if form.digest not in wanted and _is_alone(form, forms):
+            gone[form.artifact] = "its version is not accepted"
             continue
         better = [
             f
@@ -119,6 +145,12 @@ def superseded(forms: Iterable[Form], level: str, refused: Collection[str], in_u
         if better:
             gone[form.artifact] = f"the {better[0].form} form is used"
     return gone
+
+
+def _is_alone(form: Form, forms: Iterable[Form]) -> bool:
+    """Whether the version as it came is not there, nor in this directory, as a former release kept it."""
+    beside = any(f.form == PLAIN and (f.version, f.digest) == (form.version, form.digest) for f in forms)
+    return not beside and form.artifact.endswith(f"-{form.form}")
 
 
 def wait_seconds(last_seconds: float, judged_seconds: float) -> float:

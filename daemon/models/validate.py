@@ -39,6 +39,7 @@ DRAIN_SECONDS: Final = 1.0
 """How long its output is still read once it ended: something that it left behind may hold the pipe open."""
 
 Progress = Callable[[protocol.GateStarted | protocol.GateDone], None]
+Copied = Callable[[protocol.Copied], None]
 
 
 class Child(Protocol):
@@ -67,8 +68,10 @@ class CannotStart(Exception):
 
 @dataclass
 class _Heard:
-    """What the child has said so far."""
+    """What the child has said so far, and who is told of it at once."""
 
+    progress: Progress
+    copied: Copied
     gates: list[v.Gate] = field(default_factory=list)
     open_gate: str = ""
     opened: float = 0.0
@@ -84,18 +87,21 @@ async def validate(
     argv: Sequence[str],
     clock: Clock,
     progress: Progress = lambda message: None,
+    copied: Copied = lambda message: None,
     stands: Callable[[float], None] = lambda still_seconds: None,
 ) -> v.Answer:
     """Judges one version. `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin.
 
     `candidate.timeout_seconds` limits how long the child may stand still, and in proportion to its work the CPU time
     that it uses (0: no limit); see `worker.progress`. `stands` is told again and again for how long it has made no
-    progress. A child that somebody else killed is followed by another one, once. Raises CannotStart when no child could
-    be started. When cancelled, the child is killed with its group before the cancellation goes on.
+    progress; `copied` once, when the version lies copied and whole. A child that somebody else killed is followed by
+    another one, once. Raises CannotStart when no child could be started. When cancelled, the child is killed with its
+    group before the cancellation goes on.
     """
     attempt = 1
     while True:
-        heard, status = await _judge_once(candidate, spawn, argv, clock, progress, stands)
+        heard = _Heard(progress, copied, opened=clock.monotonic())
+        status = await _judge_once(candidate, spawn, argv, clock, heard, stands)
         if not v.judge_again(
             status, answered=bool(heard.wrong or heard.hindered) or heard.last is not None, attempt=attempt
         ):
@@ -109,17 +115,17 @@ async def _judge_once(
     spawn: Spawn,
     argv: Sequence[str],
     clock: Clock,
-    progress: Progress,
+    heard: _Heard,
     stands: Callable[[float], None],
-) -> tuple[_Heard, int | None]:
-    """What one child said, and its exit status. Raises CannotStart."""
+) -> int | None:
+    """One child's exit status; what it reported is in `heard` then. Raises CannotStart."""
     try:
         told = msgspec.json.encode(candidate) + b"\n"
         child = spawn(argv, name=f"validator of {candidate.version}", stdin=told, stdout="pipe")
     except (OSError, ValueError) as e:
         raise CannotStart(f"cannot start a validator: {e}") from e
-    heard, status = _Heard(opened=clock.monotonic()), None
-    listening = asyncio.create_task(_listen(child, heard, clock, progress))
+    status = None
+    listening = asyncio.create_task(_listen(child, heard, clock))
     waiting = asyncio.create_task(child.wait())
     try:
         if end := await _patient(child, waiting, candidate, stands):
@@ -140,7 +146,7 @@ async def _judge_once(
         waiting.cancel()
         await asyncio.wait({listening, waiting})
         child.close()
-    return heard, status
+    return status
 
 
 async def _patient(
@@ -190,7 +196,7 @@ def _ended(status: int | None, attempts: int) -> str:
     return f"the validator ended with status {status} and no verdict"
 
 
-async def _listen(child: Child, heard: _Heard, clock: Clock, progress: Progress) -> None:
+async def _listen(child: Child, heard: _Heard, clock: Clock) -> None:
     """Takes in the child's lines until it closes its output or says something wrong."""
     lines, total = protocol.Lines(), 0
     async for data in Chunks(child.stdout_fd):
@@ -199,18 +205,21 @@ async def _listen(child: Child, heard: _Heard, clock: Clock, progress: Progress)
             if total > MAX_OUTPUT_BYTES:
                 raise protocol.Refused(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
             for line in lines.feed(data):
-                _hear(protocol.decode_from_validator(line), heard, clock, progress)
+                _hear(protocol.decode_from_validator(line), heard, clock)
         except protocol.Refused as e:
             heard.wrong = f"the validator cannot be understood: {e}"
             child.kill_group()
             return
 
 
-def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock, progress: Progress) -> None:
+def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
     if heard.last is not None:
         raise protocol.Refused("it went on after its verdict")
     if isinstance(message, protocol.Judged):
         heard.last = message
+        return
+    if isinstance(message, protocol.Copied):
+        heard.copied(message)
         return
     if isinstance(message, protocol.GateStarted):
         heard.open_gate, heard.opened = message.gate, clock.monotonic()
@@ -219,7 +228,7 @@ def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock, progress
             raise protocol.Refused(f"more than {MAX_GATES} gates")
         heard.gates.append(v.gate_from(message))
         heard.open_gate, heard.opened = "", clock.monotonic()
-    progress(message)
+    heard.progress(message)
 
 
 class Chunks:

@@ -1,17 +1,43 @@
 """Says how many slots the workers share: the size of files that they lock bytes of (see `worker/board.py`).
 
-Looks at every round, so that a file that was removed, or another number of workers, is made good. Must not lock
-anything: workers share on whatever becomes of the daemon.
+Looks at every round, so that a file that was removed, or another number of workers, is made good. Sees how many slots
+are in use. Must not lock anything: workers share on whatever becomes of the daemon.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from ...worker.protocol import SLOT_FILES
+
+MOST_SLOTS: Final = 256
+"""As the workers' own limit."""
+_FLOCK: Final = struct.Struct("hhqqi4x")
+"""struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
+
+
+def in_use(directory: Path) -> tuple[int, int]:
+    """(slots in which the model runs now, slots); (0, 0) where workers share none. A few system calls, none waits."""
+    with suppress(OSError):
+        fd = os.open(directory / SLOT_FILES[0], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            count = os.fstat(fd).st_size
+            return sum(_is_locked(fd, slot) for slot in range(min(count, MOST_SLOTS))), count
+        finally:
+            os.close(fd)
+    return 0, 0
+
+
+def _is_locked(fd: int, byte: int) -> bool:
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+    return bool(_FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
 
 
 def keep(directory: Path, count: int) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from modelward.daemon.ledger import Ledger
 from modelward.daemon.models.form_pace import Limits
 from modelward.daemon.models.form_plan import Wanted
 from modelward.daemon.store import Entry, Store
+from modelward.daemon.workers.slots import keep
+from modelward.worker.board import Board
+from modelward.worker.protocol import SLOT_FILES
 
 DIGEST = "ab" * 32
 WANTED = [Wanted("v1", DIGEST)]
@@ -69,7 +73,8 @@ class Hall:
 async def _hall(
     path: Path, code: str, limits: Limits = LIMITS, pids: Callable[[], Iterable[int]] = tuple
 ) -> AsyncIterator[Hall]:
-    config = parse(f'[control]\ncache_dir = "{path}/cache"\nstate_dir = "{path}/state"', "test")
+    places = "".join(f'{name}_dir = "{path}/{name}"\n' for name in ("cache", "state", "runtime"))
+    config = parse(f"[control]\n{places}", "test")
     root = path / "cache" / "compiled"
     plain = root / "v1-plain"
     if not plain.exists():
@@ -89,6 +94,11 @@ async def _hall(
     finally:
         await forms.stop()
         await ledger.close()
+
+
+def state(pid: int) -> str:
+    """A process's state in one letter, as the kernel gives it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
 DONE = "say(type='forms_done')"
@@ -155,6 +165,47 @@ def test_a_compiler_that_somebody_stopped_goes_on(tmp_path: Path) -> None:
         async with _hall(tmp_path, code) as hall:
             await hall.once()
             assert "status 7" in hall.told("because")
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+def test_a_compiler_stands_aside_while_workers_answer_and_one_that_a_version_waits_for_does_not(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, "time.sleep(600)") as hall:
+            shared = tmp_path / "runtime" / "s"
+            shared.mkdir(parents=True)
+            keep(shared, 2)
+            worker = Board(str(shared / SLOT_FILES[0]))
+            await hall.forms.look([DIGEST])
+            hall.forms.ensure(WANTED, lambda version, digest: 0.0)
+            await soon(children, 60)
+            [compiler] = children()
+            for _ in range(3):
+                slot = worker.take(())
+                assert slot is not None
+                await soon(lambda: state(compiler) == "T", 60)
+                worker.free(slot)
+                await soon(lambda: state(compiler) == "S", 60)
+            worker.take(())
+            await soon(lambda: state(compiler) == "T", 60)
+            hall.forms.ensure([replace(WANTED[0], urgent=True)], lambda version, digest: 0.0)
+            await soon(lambda: state(compiler) == "S", 60)
+            worker.close()
+
+    asyncio.run(asyncio.wait_for(work(), 300))
+
+
+def test_a_version_under_judgement_is_compiled_once_and_its_failure_is_held_against_nothing(tmp_path: Path) -> None:
+    async def work() -> None:
+        code = "open(request['root'] + '/../begun', 'a').write(request['artifact'] + '\\n'); raise SystemExit(7)"
+        async with _hall(tmp_path, code) as hall:
+            copy = [Wanted("v2", "cd" * 32, urgent=True, copy=f"{hall.root}/.tmp-validate-1-ab")]
+            await hall.forms.look([copy[0].digest])
+            for _ in range(3):
+                hall.forms.ensure(copy, lambda version, digest: 0.0)
+                await soon(lambda: not hall.forms.busy, 60)
+            assert (tmp_path / "cache" / "begun").read_text().split() == [copy[0].copy]
+            assert hall.kinds == []
 
     asyncio.run(asyncio.wait_for(work(), 90))
 

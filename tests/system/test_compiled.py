@@ -15,7 +15,7 @@ from tests.forms import (
     mapped,
     rewrite_description,
 )
-from tests.house import DIGITS, House
+from tests.house import DIGITS, House, clip
 from tests.support import eventually
 from tests.system.conftest import Build
 from tests.system.marks import mark
@@ -165,7 +165,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_a_next_version_waits_for_its_form_and_goes_live_in_it(build: Build) -> None:
+def test_the_form_of_a_next_version_is_begun_while_it_is_judged_and_it_goes_live_in_it(build: Build) -> None:
     house = _house(build)
     _arrives(house, OLD)
     house.start()
@@ -173,15 +173,54 @@ def test_a_next_version_waits_for_its_form_and_goes_live_in_it(build: Build) -> 
     before = mark(house)
     with house.load(clients=1) as load:
         _arrives(house, NEW, words=True)
-        waiting = eventually(lambda: house.version(NEW).get("waiting"))
-        assert "waiting for its compiled form" in waiting
-        told = house.status()["waiting"]
-        assert told is None or told["version"] == NEW
         house.await_serving(NEW)
     assert load.failures == []
     assert load.mixed == []
     await_form(house, NEW)
     [activated] = before.history("activated")
     assert activated["version"] == NEW
+    told = [e["event"] for e in before.events("compiling", "accepted") if e["version"] == NEW]
+    assert told == ["compiling", "accepted"]
     loads = [e for e in before.events("prepared") if e.get("version") == NEW]
-    assert len(loads) == len(house.workers())  # once each: in the form that it waited for
+    assert len(loads) == len(house.workers())  # once each: in the form that was made before
+
+
+def test_a_next_version_waits_for_a_form_whose_first_compiler_died(build: Build) -> None:
+    house = _house(build)
+    _arrives(house, OLD)
+    house.start()
+    await_form(house, OLD)
+    before = mark(house)
+    _arrives(house, NEW, words=True)
+    [pid, *_] = eventually(lambda: compilers(house))
+    os.kill(pid, signal.SIGKILL)
+    waiting = eventually(lambda: house.version(NEW).get("waiting"))
+    assert "waiting for its compiled form" in waiting
+    told = house.status()["waiting"]
+    assert told is None or told["version"] == NEW
+    house.await_serving(NEW)
+    await_form(house, NEW)
+    assert not before.history("form-failed")
+    loads = [e for e in before.events("prepared") if e.get("version") == NEW]
+    assert len(loads) == len(house.workers())
+
+
+def test_a_version_that_is_rejected_leaves_no_form_and_no_compiler(build: Build) -> None:
+    house = _house(build)
+    _arrives(house, OLD)
+    house.start()
+    await_form(house, OLD)
+    before = mark(house)
+    aside = masked_version(house.root / "aside", NEW, words=True)
+    (aside / "golden").mkdir(exist_ok=True)
+    for number in range(40):
+        (aside / "golden" / f"{number}.wav").write_bytes(clip())
+        (aside / "golden" / f"{number}.txt").write_text("what nobody said")
+    aside.rename(house.models / NEW)
+    eventually(lambda: house.version(NEW).get("state") == "rejected")
+    eventually(lambda: not compilers(house))
+    assert [e["event"] for e in before.events("compiling") if e["version"] == NEW]
+    _answers(house)
+    assert not before.history("form-failed")
+    root = house.root / "cache" / "compiled"
+    eventually(lambda: not [p for p in root.iterdir() if NEW in p.name or p.name.startswith(".tmp-")])

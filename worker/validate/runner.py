@@ -6,15 +6,16 @@ Knows no gate's business. Invariant: exactly one verdict comes out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
 from .. import protocol
-from ..protocol import GateDone, GateStarted, Judged
+from ..protocol import Copied, GateDone, GateStarted, Judged
 from . import budget, golden, integrity, layout, load, probe, signature
 from .context import Answer, Context, Hindered, NoVerdict, count, printable, size
-from .finish import publish
+from .finish import draft, publish
 from .kinds import KINDS
 from .measure import room_for
 from .subject import OutOfMemory
@@ -62,9 +63,20 @@ def judge(
                 return _verdict(context, accepted=False, because=answer.because)
             if name == "layout":
                 copied()
+            elif name == "signature":
+                _offer(context, say)
         return _accepted(context, tuple(done))
     except NoVerdict as e:
         return _verdict(context, accepted=False, because=str(e), no_verdict=e)
+
+
+def _offer(context: Context, say: Say) -> None:
+    """Reports that the copy may be read: it is what was signed, and a graph that can be run."""
+    if not context.candidate.artifact_root:
+        return
+    with suppress(OSError):  # it only saves time
+        draft(context)
+        say(Copied(context.directory.name, context.digest, context.bytes))
 
 
 def _timed(name: str, gate: Gate, context: Context) -> GateDone:

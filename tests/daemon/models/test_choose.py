@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelward.daemon.models.choose import Asked, Facts, Named, Policy, Standing, wish
+from modelward.daemon.models.choose import Asked, Facts, Named, Policy, Standing, once_accepted, wish
 from modelward.daemon.models.decisions import (
     Acknowledge,
     Activate,
@@ -97,6 +97,18 @@ def test_a_higher_accepted_version_goes_live_under_auto_only() -> None:
 @pytest.mark.parametrize("state", [State.SEEN, State.SETTLING, State.VALIDATING, State.REJECTED])
 def test_a_higher_version_that_is_not_accepted_changes_nothing(state: State) -> None:
     assert brief(wish(live("v1", v("v1"), v("v2", state)), AUTO)) == ("Keep",)
+
+
+def test_it_is_known_before_the_verdict_whether_a_version_would_go_live() -> None:
+    facts = live("v2", v("v1", State.VALIDATING), v("v2"), v("v3", State.VALIDATING))
+    assert once_accepted(facts, AUTO, "v3", "d-v3")
+    assert not once_accepted(facts, AUTO, "v1", "d-v1")
+    assert not once_accepted(facts, MANUAL, "v3", "d-v3")
+    assert not once_accepted(facts, AUTO, "v3", "d-v2")  # the bytes that are live: no rollout
+    moved = replace(facts, link=Names("v1"))
+    assert once_accepted(moved, MANUAL, "v1", "d-v1")
+    asked = replace(facts, asked=Asked("activate", "v1"))
+    assert once_accepted(asked, MANUAL, "v1", "d-v1")
 
 
 def test_a_numbered_version_takes_over_from_an_unnumbered_one_and_never_the_reverse() -> None:

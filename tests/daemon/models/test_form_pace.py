@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelward.daemon.models.form_pace import Limits, Pace, Sample, limits_for, step
+from modelward.daemon.models.form_pace import Limits, Pace, Sample, limits_for, stands_aside, step
 
 LIMITS = Limits(cpu_seconds=100.0, short_seconds=30.0, still_seconds=60.0, reserve_bytes=256 << 20)
 PAUSED = Pace("paused", "the workers use 90% of the processors")
@@ -65,6 +65,23 @@ def test_one_that_stands_still_is_given_up_and_one_that_waits_for_its_turn_never
             still = step(still, sample(now=now, eager=False), LIMITS, urgent=False)
     assert starved.state == "running"
     assert still.state == "given up" and "stood still for 60 s" in still.because
+
+
+@pytest.mark.parametrize(
+    ("used", "slots", "aside"),
+    [
+        (0, 0, False),
+        (0, 1, False),
+        (1, 1, True),
+        (1, 2, True),
+        (1, 3, True),
+        (1, 4, False),
+        (2, 4, True),
+        (7, 16, False),
+    ],
+)
+def test_it_stands_aside_while_half_of_the_slots_are_used(used: int, slots: int, aside: bool) -> None:
+    assert stands_aside(used, slots) == aside
 
 
 def test_the_time_of_a_pause_is_not_its_own() -> None:

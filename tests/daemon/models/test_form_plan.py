@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modelward.daemon.models.form_plan import (
@@ -78,11 +80,22 @@ def test_a_compiler_is_given_the_version_as_it_came() -> None:
 
 
 def test_a_form_goes_when_a_better_one_is_used_or_it_failed_and_the_version_never_does() -> None:
-    assert superseded(ALL, "exact", (), {EXACT.artifact}) == {MAPPED.artifact: "the exact form is used"}
-    assert superseded(ALL, "exact", (), {MAPPED.artifact}) == {}
-    assert superseded(ALL, "exact", (), {MAPPED.artifact, EXACT.artifact}) == {}
-    assert superseded((PLAIN, EXACT), "exact", ("kr",), {PLAIN.artifact}) == {EXACT.artifact: "it failed"}
-    assert superseded((PLAIN, EXACT), "exact", ("kr",), {EXACT.artifact}) == {}  # a worker still maps it
+    known = {PLAIN.digest}
+    assert superseded(ALL, "exact", (), {EXACT.artifact}, known) == {MAPPED.artifact: "the exact form is used"}
+    assert superseded(ALL, "exact", (), {MAPPED.artifact}, known) == {}
+    assert superseded(ALL, "exact", (), {MAPPED.artifact, EXACT.artifact}, known) == {}
+    assert superseded((PLAIN, EXACT), "exact", ("kr",), {PLAIN.artifact}, known) == {EXACT.artifact: "it failed"}
+    assert superseded((PLAIN, EXACT), "exact", ("kr",), {EXACT.artifact}, known) == {}  # a worker still maps it
+
+
+def test_a_form_that_was_made_of_a_version_that_is_rejected_goes() -> None:
+    mapped, exact = (replace(f, artifact=f"/c/v1-ab-cd-{f.form}") for f in (MAPPED, EXACT))
+    gone = dict.fromkeys((mapped.artifact, exact.artifact), "its version is not accepted")
+    assert superseded((mapped, exact), "exact", (), (), ()) == gone
+    assert superseded((mapped, exact), "exact", (), {exact.artifact}, ()) == {mapped.artifact: gone[mapped.artifact]}
+    assert superseded((mapped, exact), "exact", (), (), {exact.digest}) == {}  # it is judged now
+    assert superseded((PLAIN, mapped, exact), "exact", (), (), ()) == {}  # not looked at yet, after a start
+    assert superseded((replace(EXACT, artifact="/c/v1-ab"),), "exact", (), (), ()) == {}  # both in one directory
 
 
 @pytest.mark.parametrize(
