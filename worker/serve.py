@@ -204,17 +204,18 @@ class Front:
     def _leave_port(self) -> None:
         """Takes what waits already, then closes our copy of the listening socket; the port stays with the others."""
         self._unwatch()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._no_pause()
         if self._listener is None:
             return
         self._take(LAST_TAKEN)
+        self._no_pause()
+        self._listener.close()
+        self._listener = None
+
+    def _no_pause(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        self._listener.close()
-        self._listener = None
 
     async def drain(self, seconds: float) -> int:
         """Answers every request on its way, within `seconds`; returns how many connections are left.
@@ -234,8 +235,12 @@ class Front:
         return len(self._state.connections)
 
     def cut(self) -> int:
-        """Ends every connection at once; returns how many there were."""
+        """Ends every connection at once, becoming ones too, and takes no more; returns how many there were."""
         self.draining = True
+        self._unwatch()
+        self._no_pause()
+        for task in self._joining:
+            task.cancel()
         left = self._open_connections()
         for connection in left:
             connection.transport.abort()
