@@ -26,6 +26,7 @@ FIGURES: Final[dict[str, str]] = {
     "workers_missing": "workers that should answer requests and do not",
     "worker_refusing": "1 for each worker that serves a version and would not answer a request now",
     "worker_restarts": "workers that ended without being told to in the last ten minutes",
+    "worker_stuck": "workers that had runs of the model that did not end in the last ten minutes",
     "worker_resident_bytes": "memory of each worker",
     "worker_p95_seconds": "95th percentile of each worker's recent answers",
     "requests_failed_percent": "of the answers since the measurement before that were 500 and above",

@@ -53,6 +53,7 @@ from .pulse import Pulse
 from .relations import warnings
 from .rolling import Rolling, load_seconds
 from .store import Entry, Store
+from .stuck_workers import StuckWorkers
 from .vigil import Vigil
 from .workers import slots
 from .workers.agreement import Agreement
@@ -162,7 +163,8 @@ class Supervisor:
             state_dir=control.state_dir,
             operator=lambda uid: operator(uid, sockets / "api.sock"),
         )
-        self.vigil.more.append(self.panel.figures)
+        self._stuck = StuckWorkers(clock.monotonic)
+        self.vigil.more += [self.panel.figures, self._stuck.figures]
         self.pulse = Pulse(self)
         loop = asyncio.get_running_loop()
         wake = partial(loop.call_soon_threadsafe, self.wake)
@@ -384,6 +386,8 @@ class Supervisor:
     def _happened(self, event: Event) -> None:
         if event.kind == "reopened":
             self.housekeeping.reopened(event.worker)
+        if event.kind == "stuck":
+            self._stuck.heard(event.worker, event.because)
         if event.kind == "refused":
             self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
         self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})

@@ -27,7 +27,7 @@ from .workers.staffing import Phase
 SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
-    "class_used_percent", "worker_refusing", "tokens_unusable",
+    "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0

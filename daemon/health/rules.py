@@ -61,6 +61,7 @@ BUILT_IN: Final = (
     Rule("workers_ready", "workers_ready", 1, 1, 15.0, over=False, severity="critical"),
     _condition("workers_missing", for_seconds=2 * MINUTE),
     _condition("worker_refusing", "critical"),
+    _condition("worker_stuck"),
     _condition("worker_restarts", above=2),
     _condition("version_rejected"),
     _condition("version_unjudged"),

@@ -28,6 +28,7 @@ _WHAT: Final = {
     "workers_ready": "{value:.0f} workers answer requests, at least {threshold:g} should",
     "workers_missing": "{value:.0f} workers are missing",
     "worker_refusing": "the worker {subject} would not answer a request",
+    "worker_stuck": "workers had jobs that do not end {value:.0f} times in ten minutes",
     "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
     "version_rejected": "{subject} was rejected",
     "version_unjudged": "{subject} cannot be judged",

@@ -88,7 +88,7 @@ class Event:
     """Something the supervisor may have to act on; `because` is the worker's own word."""
 
     worker: str
-    kind: str  # serving | prepared | refused | reopened | applied | drained | refusing (begins, or ends: no reason)
+    kind: str  # serving | prepared | refused | reopened | applied | drained | stuck | refusing (or no more)
     version: str = ""
     because: str = ""
     seconds: float = 0.0
@@ -103,8 +103,10 @@ def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
         case p.Beat():
             if not peer.beats:
                 peer.beats, peer.at_move = True, message
-            turned = bool(message.refusing) != bool(peer.beat.refusing)
+            turned, stuck = bool(message.refusing) != bool(peer.beat.refusing), message.stuck > peer.beat.stuck
             peer.beat = message
+            if stuck:
+                return Event(peer.name, "stuck", because=f"{message.stuck} of its jobs do not end")
             return Event(peer.name, "refusing", because=message.refusing[:MAX_REASON]) if turned else None
         case p.Reopened():
             return Event(peer.name, "reopened")

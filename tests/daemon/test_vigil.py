@@ -25,6 +25,7 @@ from modelward.daemon.models.lifecycle import State
 from modelward.daemon.models.sight import Names, RootAbsent, RootSeen, Seen
 from modelward.daemon.models.verdict import Gate, Verdict
 from modelward.daemon.store import Store
+from modelward.daemon.stuck_workers import StuckWorkers
 from modelward.daemon.vigil import HOLD_SECONDS, Vigil
 from modelward.daemon.workers.pool import Ended
 from modelward.daemon.workers.roster import Peer
@@ -254,6 +255,24 @@ def test_three_deaths_in_ten_minutes_are_an_alert_that_ends_by_itself(world: Wor
         assert names(vigil)["worker_restarts"] == "resolved"
         kinds = [entry.kind for entry in await world.ledger.do(lambda store: store.history(10))]
         assert kinds == ["alert-resolved", "alert-firing"]
+
+    run(world.during(work))
+
+
+def test_a_worker_with_jobs_that_do_not_end_is_an_alert_though_it_is_gone_before_anybody_looks(world: World) -> None:
+    async def work(vigil: Vigil) -> None:
+        stuck = StuckWorkers(world.clock.monotonic)
+        vigil.more.append(stuck.figures)
+        for _ in range(2):
+            stuck.heard("w1", "1 of its jobs do not end")
+        await world.pass_time(vigil, 1)
+        assert names(vigil)["worker_stuck"] == "firing"
+        sentence = (
+            "workers had jobs that do not end 1 times in ten minutes: w1, 1 of its jobs do not end; it is replaced"
+        )
+        assert sentence in [alert["message"] for alert in vigil.active()]
+        await world.pass_time(vigil, 700)
+        assert names(vigil)["worker_stuck"] == "resolved"
 
     run(world.during(work))
 

@@ -187,3 +187,5 @@ def test_a_beat_is_an_event_when_a_worker_begins_or_ends_to_refuse_requests() ->
     assert hear(w, p.Beat(refusing="full"), 2.0) == Event("w1", "refusing", because="full")
     assert hear(w, p.Beat(refusing="full, still"), 3.0) is None
     assert hear(w, p.Beat(), 4.0) == Event("w1", "refusing")
+    assert hear(w, p.Beat(refusing="full", stuck=1), 5.0) == Event("w1", "stuck", because="1 of its jobs do not end")
+    assert hear(w, p.Beat(refusing="full", stuck=1), 6.0) is None
