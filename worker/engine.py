@@ -8,7 +8,6 @@ a load that nobody waits for any more never becomes one.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from .limits import be_nicer
 from .memory import trim
 from .models import Load, Loaded, Model
 
@@ -244,7 +244,7 @@ def _load_and_warm(
     deliver: Callable[[Loaded | CannotLoad], None],
 ) -> None:
     if gentle:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOAD_NICENESS)
+        be_nicer(LOAD_NICENESS)
     result: Loaded | CannotLoad
     try:
         result = load(version, artifact)

@@ -118,6 +118,13 @@ class Score:
 own_score: Final = Score()
 
 
+def be_nicer(by: int) -> None:
+    """Lowers the priority of the calling thread alone (setpriority(2)), by so much: a process that was started at a low
+    one may not set any that is above it. Does nothing where the kernel refuses."""
+    with suppress(OSError):
+        os.nice(by)
+
+
 def return_freed_memory() -> None:
     """Tells glibc to map large blocks one by one, so that memory of a dropped model goes back to the kernel."""
     mallopt = getattr(libc, "mallopt", None)  # other C libraries do not have it, nor need it

@@ -8,10 +8,11 @@ else come while a lone run goes on, he gets his processor.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
+
+from .limits import be_nicer
 
 NICENESS: Final = 5
 
@@ -43,7 +44,7 @@ class Lone(Generic[M]):
 
     def _work(self) -> None:
         # Threads of the session inherit it, and could not be raised again.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        be_nicer(NICENESS)
         try:
             self.model = self._open()
         except Exception as e:  # noqa: BLE001 - the top of a thread that opens what somebody else made

@@ -68,3 +68,13 @@ def test_the_newest_version_wins_whatever_the_one_before_it_is_at(build: Build) 
         (e["rollout"]["began"], e["time"]) for e in before.history() if e["kind"] in ("activated", "rollout-failed")
     ]
     assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(spans))  # one at a time
+
+
+def test_a_daemon_that_was_started_at_a_low_priority_swaps_too(build: Build) -> None:
+    house = build()
+    house.prefix = ("nice", "-n", "10")
+    good_version(house.models, "dtmf-v1.0")
+    house.start()
+    house.await_serving("dtmf-v1.0")
+    good_version(house.root / "aside", "dtmf-v1.1", words=True).rename(house.models / "dtmf-v1.1")
+    house.await_serving("dtmf-v1.1")
