@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from .limits import be_nicer
+
 T = TypeVar("T")
 
 
@@ -27,10 +29,10 @@ class _Job:
 
 
 class Lanes:
-    """All methods belong to the event loop. `name` is for the threads."""
+    """All methods belong to the event loop. `name` is for the threads, which are so much nicer than the process."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, niceness: int = 0) -> None:
+        self._name, self._niceness = name, niceness
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._busy = self._threads = 0
 
@@ -59,6 +61,8 @@ class Lanes:
         self._threads += 1
 
     def _work(self) -> None:
+        if self._niceness:
+            be_nicer(self._niceness)
         while True:
             job = self._jobs.get()
             result, error = None, None

@@ -27,12 +27,13 @@ from .memory import Resident
 from .models import Load
 from .protocol import SLOT_FILES, WorkerSettings
 from .refusing import Refusing
+from .runs import Run
 from .serve import Front
 from .service import Service
 from .slots import Slots
 from .terms import Terms, differing
 from .uploads import Uploads
-from .work import Run, Work
+from .work import Work
 
 SPARE_DESCRIPTORS: Final = 64
 MOST_DESCRIPTORS: Final = 4096
@@ -236,9 +237,10 @@ def _unread_bytes(settings: WorkerSettings) -> int:
     return UNREAD_AT_ONCE * settings.max_upload_bytes
 
 
-def _slots(directory: str, logs: Logs) -> tuple[Slots, Slots]:
-    running, decoding = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
-    return Slots(running, say=logs.events.warning), Slots(decoding, say=logs.events.warning)
+def _slots(directory: str, logs: Logs) -> tuple[Slots, Slots, Slots]:
+    paths = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
+    running, decoding, long = (Slots(path, say=logs.events.warning) for path in paths)
+    return running, decoding, long
 
 
 def _connections() -> int:

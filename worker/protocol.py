@@ -178,8 +178,9 @@ FromDaemon = Welcome | Prepare | Commit | Abort | Settings | ReopenLogs | Drain 
 # what the daemon hands to the processes it starts, and what a validator says
 
 
-SLOT_FILES: Final = ("slots", "decode")
-"""For running the model and for decoding audio. The size of each is how many may do that at once."""
+SLOT_FILES: Final = ("slots", "decode", "long")
+"""For running the model, for decoding audio, and for running the model on pieces of long clips. The size of each is how
+many may do that at once."""
 
 
 class WorkerSettings(Terms, frozen=True):

@@ -1,17 +1,15 @@
 """Runs models off the event loop, first come first served piece by piece, as many at once as there are slots for.
 
-A request has one job in the line at any time; a clip of many pieces queues anew for each, so short requests pass
-between them. Decides who is let in. Invariant: requests admitted and bytes of decoded audio are bounded.
+A request has one job in the line at any time; a clip of many pieces queues anew for each, in the line of long clips,
+which short ones pass. Decides who is let in. Invariant: requests admitted and bytes of decoded audio are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -23,16 +21,14 @@ from .hold import Crowded, Hold
 from .idle import free_processors
 from .lanes import Lanes
 from .overdue import Overdue
-from .slots import NO_SLOT, Slots
+from .runs import LONG_NICENESS, Run, Runs
+from .slots import Slots
 
 P = ParamSpec("P")
 T = TypeVar("T")
 SAMPLE_BYTES: Final = 4
 SHORT_SECONDS: Final = 60.0
 """A clip up to this length is decoded whatever else is held."""
-LONG_LATER_SECONDS: Final = 3.0
-"""A piece of a longer clip lets pieces of others that came so much later go first."""
-
 
 EXPECTING: Final = 256
 """Requests that wait for a model that is on its way."""
@@ -46,25 +42,12 @@ class Stopped(Exception):
     """Nobody waits for the result of this job any more."""
 
 
-@dataclass(eq=False)
-class Run:
-    """One job of inference: when it was asked for, when the model began and ended, seconds of the machine's monotonic
-    clock (the same for all processes). `request` is the name of the task that asked, `slot` -1 for none shared;
-    `threads` above 1 say that it had the machine to itself."""
-
-    request: str
-    slot: int
-    asked: float
-    threads: int = 1
-    began: float = 0.0
-    ended: float = 0.0
-
-
 class Work:
     """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
 
     `queue`: requests that may wait besides the one in work. `audio_bytes`: decoded samples of long clips above which no
-    further one is decoded. `slots`: for running the model and for decoding, shared with other workers or not.
+    further one is decoded. `slots`: for running the model, for decoding and for pieces of long clips, shared with other
+    workers or not.
     `decoders`: where the names of shared decoders are, "" for none. `ran` hears of each inference that ended;
     `free_processors` says how many threads would have a processor each. A job that runs longer than `limit_seconds`
     (0: none) is stuck; `noticed` is called then.
@@ -75,7 +58,7 @@ class Work:
         *,
         queue: int,
         audio_bytes: int,
-        slots: tuple[Slots, Slots] | None = None,
+        slots: tuple[Slots, Slots, Slots] | None = None,
         decoders: str = "",
         clip_bytes: int = 64 << 20,
         say: Callable[[str], None] = lambda text: None,
@@ -89,11 +72,13 @@ class Work:
         self._queue = queue
         self._expecting = 0
         self._hold = Hold(audio_bytes, max(1, queue // 2))
-        self.slots, self._decoders = slots or (Slots(), Slots())
-        self._ran, self._free_processors = ran, free_processors
+        short_slots, self._decoders, long_slots = slots or (Slots(), Slots(), Slots())
+        sort = partial(Runs, ran=ran, free_processors=free_processors, limit_seconds=limit_seconds, noticed=noticed)
+        self._short, self._long = sort("inference", short_slots), sort("long", long_slots, niceness=LONG_NICENESS)
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
-        self._inference, self._decoding, self._cutting = Lanes("inference"), Lanes("decoding"), Lanes("cutting")
-        self._stuck_runs, self._stuck_decoding = (Overdue(limit_seconds, noticed) for _ in range(2))
+        self._decoding, self._cutting = Lanes("decoding"), Lanes("cutting")
+        self._cutting_long = Lanes("cutting long", LONG_NICENESS)
+        self._stuck_decoding = Overdue(limit_seconds, noticed)
         self._one_long = asyncio.Lock()
         self._pool = Pool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
 
@@ -102,17 +87,27 @@ class Work:
         self._queue = queue
         self._hold.limit(audio_bytes, max(1, queue // 2))
         self._pool.limit(clip_bytes)
-        for jobs in (self._stuck_runs, self._stuck_decoding):
+        for jobs in (self._short, self._long, self._stuck_decoding):
             jobs.limit(limit_seconds)
 
     @property
     def stuck(self) -> int:
         """Jobs that no limit could end."""
-        return self._stuck_runs.count + self._stuck_decoding.count
+        return self._short.stuck + self._long.stuck + self._stuck_decoding.count
+
+    @property
+    def runs(self) -> int:
+        """Runs of the model in progress."""
+        return self._short.slots.running + self._long.slots.running
+
+    @property
+    def waiting(self) -> int:
+        """Runs of the model that wait for a slot."""
+        return self._short.slots.waiting + self._long.slots.waiting
 
     def jammed(self) -> str:
         """Why no request can be answered: stuck jobs hold every slot; "" when one can."""
-        if self.slots.jammed(self._stuck_runs.count):
+        if self._short.jammed():
             return "every slot is held by a run of the model that does not end"
         if self._decoders.jammed(self._stuck_decoding.count):
             return "every slot for decoding is held by a job that does not end"
@@ -152,32 +147,8 @@ class Work:
     async def infer(
         self, job: Callable[[int], T], lone_threads: Callable[[], int] = lambda: 1, *, long: bool = False
     ) -> T:
-        """Runs `job` with a number of threads when its turn comes; a piece of a `long` clip lets others pass.
-
-        That is `lone_threads()` where nobody else has the slots for them and the machine has room, 1 otherwise.
-        Cancelled before its turn, it never runs; after it, its result is dropped.
-        """
-        task = asyncio.current_task()
-        run = Run(task.get_name() if task else "", NO_SLOT, time.monotonic())
-        run.slot = await self.slots.turn(later_seconds=LONG_LATER_SECONDS if long else 0.0)
-        reach = self.slots.reach
-
-        def timed() -> T:
-            most = min(reach, self._free_processors()) if reach > 1 else 1
-            threads = lone_threads() if most > 1 else 1
-            run.threads = threads if threads <= most else 1
-            run.began = time.monotonic()
-            try:
-                return job(run.threads)
-            finally:
-                run.ended = time.monotonic()
-
-        return await self._inference.start(timed, partial(self._over, run, self._stuck_runs.begun()))
-
-    def _over(self, run: Run, ended: Callable[[], None]) -> None:
-        ended()
-        self.slots.free(run.slot)
-        self._ran(run)
+        """As `Runs.run`, with slots of their own for pieces of `long` clips."""
+        return await (self._long if long else self._short).run(job, lone_threads)
 
     async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same beside inference."""
@@ -225,7 +196,7 @@ class Work:
     async def beside(self, job: Callable[[], T], *, long: bool) -> T:
         """Runs what takes longer than the event loop may, but needs no slot; `long` jobs one after the other."""
         async with self._one_long if long else nullcontext():
-            return await self._cutting.start(job, lambda: None)
+            return await (self._cutting_long if long else self._cutting).start(job, lambda: None)
 
     @asynccontextmanager
     async def reserved(self, amount: int) -> AsyncIterator[Callable[[int], None]]:
@@ -247,8 +218,8 @@ class Work:
     def close(self) -> None:
         """Takes no more part in what workers share."""
         self._pool.close()
-        self.slots.close()
-        self._decoders.close()
+        for slots in (self._short.slots, self._long.slots, self._decoders):
+            slots.close()
 
 
 def _read_wav(data: bytearray, max_seconds: float, go_on: Callable[[], None]) -> Floats:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from tests.support import PATIENCE_SECONDS, soon
 
+from modelward.worker.runs import LONG_NICENESS, Run
 from modelward.worker.slots import Slots
-from modelward.worker.work import Run, Work
+from modelward.worker.work import Work
 
 
 class Model:
@@ -40,7 +41,7 @@ async def runs(model: Model, at_once: int, *, slots: int = 2, free: int = 9, oth
         work = Work(
             queue=9,
             audio_bytes=1,
-            slots=(mine, Slots()),
+            slots=(mine, Slots(), Slots()),
             ran=heard.append,
             free_processors=lambda: free,
         )
@@ -89,7 +90,9 @@ def test_runs_that_outlive_every_limit_are_counted_and_when_they_hold_all_slots_
         path.touch()
         os.truncate(path, slots)
         release, noticed = threading.Event(), asyncio.Event()
-        work = Work(queue=9, audio_bytes=1, slots=(Slots(str(path)), Slots()), limit_seconds=0.05, noticed=noticed.set)
+        work = Work(
+            queue=9, audio_bytes=1, slots=(Slots(str(path)), Slots(), Slots()), limit_seconds=0.05, noticed=noticed.set
+        )
         try:
             stuck = [
                 asyncio.create_task(work.infer(lambda threads: release.wait(PATIENCE_SECONDS))) for _ in range(slots)
@@ -105,6 +108,28 @@ def test_runs_that_outlive_every_limit_are_counted_and_when_they_hold_all_slots_
             await soon(lambda: not work.stuck)
             assert work.jammed() == ""
             assert await work.infer(lambda threads: threads)
+        finally:
+            release.set()
+            work.close()
+
+    asyncio.run(play())
+
+
+def test_a_short_clip_waits_for_no_run_of_a_long_one_and_runs_at_a_higher_priority() -> None:
+    def niceness(threads: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def play() -> None:
+        release = threading.Event()
+        work = Work(queue=9, audio_bytes=1)
+        try:
+            long = [asyncio.create_task(work.infer(lambda threads: release.wait(60), long=True)) for _ in range(3)]
+            await soon(lambda: work.waiting == 2)
+            usual = await work.infer(niceness)
+            assert (work.runs, work.waiting) == (1, 2), "those of long clips go on one after the other"
+            release.set()
+            assert await asyncio.gather(*long) == [True] * 3
+            assert await work.infer(niceness, long=True) == min(19, usual + LONG_NICENESS)
         finally:
             release.set()
             work.close()

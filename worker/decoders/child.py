@@ -1,8 +1,9 @@
 """Decodes clips in small steps: new ones first, until they are known to be long; then all long ones in turn.
 
 Runs in a process of its own, after `confinement`. Opens nothing: what it reads and writes was handed to it. Each step
-is limited by the kernel, each clip by what it may cost for its length. Invariants: a short clip waits for one step of a
-long one at most; a clip that nobody waits for any more is dropped before its next step.
+is limited by the kernel, each clip by what it may cost for its length. Where processors are short, long ones pause
+between steps. Invariants: a short clip waits for one step of a long one at most; a clip that nobody waits for any more
+is dropped before its next step.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ SHORT_SECONDS: Final = 60
 ALIVE_SECONDS: Final = 1.0
 SMALL_BYTES: Final = 1 << 20  # begun at once, whatever else is open
 BASE_CPU_SECONDS: Final = 10.0
+MOST_PAUSE_SECONDS: Final = 0.05
 CPU_SECONDS_PER_SECOND: Final = 0.05  # of audio; Opus, the dearest, takes 0.002 to 0.004
 
 
@@ -83,6 +85,7 @@ class Child:
     def __init__(self, inbox: socket.socket, *, most_bytes: int, missing: str, pidfd: int) -> None:
         self._inbox, self._most_bytes, self._missing, self._pidfd = inbox, most_bytes, missing[:TEXT_CHARS], pidfd
         self._clips: dict[int, Clip] = {}  # by the descriptor of their answers
+        self._pause = 0.0  # before the next step of a long one
 
     def run(self) -> None:
         """Returns when it was idle for IDLE_SECONDS, or used up its life and has nothing in work."""
@@ -90,7 +93,7 @@ class Child:
             clip = self._next()
             if not self._clips and time.process_time() > LIFE_CPU_SECONDS:
                 return
-            heard = self._look(0.0 if clip is not None else IDLE_SECONDS)
+            heard = self._look(IDLE_SECONDS if clip is None else self._pause if clip.long else 0.0)
             if clip is None and not heard and not self._clips:
                 return
             if heard:
@@ -155,7 +158,7 @@ class Child:
 
     def _step(self, clip: Clip) -> None:
         limit_step()
-        began = time.process_time()
+        began, began_at = time.process_time(), time.monotonic()
         try:
             if clip.blocks is None:
                 clip.begin()
@@ -168,7 +171,9 @@ class Child:
         except Exception as e:  # noqa: BLE001 - the top of a child: whatever it is, it concerns this clip alone
             self._end(clip, Failed(f"{type(e).__name__}: {e}"[:TEXT_CHARS]))
         else:
-            clip.cpu_seconds += time.process_time() - began
+            taken = time.process_time() - began
+            clip.cpu_seconds += taken
+            self._pause = pause_seconds(time.monotonic() - began_at, taken)
             if block is None:
                 self._end(clip, Done(clip.samples))
             else:
@@ -209,6 +214,14 @@ class Child:
     def _drop(self, clip: Clip) -> None:
         if self._clips.pop(clip.answers.fileno(), None) is not None:
             clip.close()
+
+
+def pause_seconds(seconds: float, cpu_seconds: float) -> float:
+    """How long a long clip waits after a step that took `seconds`, `cpu_seconds` of them at work. Pure.
+
+    Others wanted the processor for the rest of them: they are to have it for about as long as the step took.
+    """
+    return min(MOST_PAUSE_SECONDS, seconds) if seconds > 1.5 * cpu_seconds + 0.001 else 0.0
 
 
 def warm() -> None:

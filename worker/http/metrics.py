@@ -37,7 +37,7 @@ METRICS: Final = (
     Metric(
         "modelward_worker_runs",
         "gauge",
-        "Runs of the model in progress; more than one: slots of idle workers.",
+        "Runs of the model in progress, on short clips and on pieces of long ones.",
         _WORKER,
     ),
     Metric("modelward_worker_audio_seconds_total", "counter", "Audio that was turned into text.", _WORKER),
@@ -62,7 +62,7 @@ def exposition(service: Service) -> str:
     out.add("modelward_worker_requests_inflight", counters.inflight, worker=name)
     out.add("modelward_worker_resident_memory_bytes", counters.resident.bytes(), worker=name)
     out.add("modelward_worker_audio_seconds_total", counters.audio_seconds, worker=name)
-    out.add("modelward_worker_runs", service.work.slots.running, worker=name)
+    out.add("modelward_worker_runs", service.work.runs, worker=name)
     out.add("modelward_worker_queue_length", service.work.load, worker=name)
     out.add("modelward_worker_queue_limit", service.settings.queue, worker=name)
     out.add("modelward_worker_draining", float(service.draining()), worker=name)

@@ -16,6 +16,7 @@ from tests.support import soon
 
 from modelward.worker import audio
 from modelward.worker.audio import BadAudio
+from modelward.worker.decoders.child import MOST_PAUSE_SECONDS, pause_seconds
 from modelward.worker.decoders.pool import Pool
 from modelward.worker.lanes import Lanes
 from modelward.worker.slots import Slots
@@ -177,3 +178,19 @@ def test_an_idle_decoder_ends(started: Started) -> None:
             assert len(await decode(decoders, spoken(3))) == 48_000
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cpu_seconds", "wanted"),
+    [
+        (0.007, 0.007, 0.0),
+        (0.0005, 0.0, 0.0),  # too little to tell
+        (0.012, 0.007, 0.012),
+        (0.014, 0.007, 0.014),
+        (9.0, 0.007, MOST_PAUSE_SECONDS),
+    ],
+)
+def test_a_long_clip_leaves_the_processor_to_others_that_want_it(
+    seconds: float, cpu_seconds: float, wanted: float
+) -> None:
+    assert pause_seconds(seconds, cpu_seconds) == wanted

@@ -168,7 +168,7 @@ def test_short_requests_pass_between_the_pieces_of_a_long_clip(tmp_path: Path) -
         long = Asking(lambda: post(served, wav(30)))
         eventually(lambda: served.work.load == 1)
         short = Asking(lambda: post(served, wav(0.5)))
-        eventually(lambda: served.work.load == 2 and served.work.slots.waiting == 1)
+        eventually(lambda: served.work.load == 2 and served.work.waiting == 1)
         model.go.set()
         assert short.answer().status_code == long.answer().status_code == 200
         lengths = [length for length, _ in model.said]
