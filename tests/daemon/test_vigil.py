@@ -429,7 +429,7 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
         assert sample["time"] == vigil.series()["times"][-1] == rfc3339(world.clock.wall())
         vigil.look()
         world.ledger.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
-        await asyncio.sleep(0.05)
+        await soon(lambda: 'seconds_sum{verdict="accepted"} 2' in vigil.metrics())
         families = {family.name: family for family in text_string_to_metric_families(vigil.metrics())}
         table = {m.name.removesuffix("_total") if m.type == "counter" else m.name: m for m in METRICS}
         assert set(families) <= set(table)
