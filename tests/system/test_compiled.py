@@ -179,6 +179,8 @@ def test_the_form_of_a_next_version_is_begun_while_it_is_judged_and_it_goes_live
     await_form(house, NEW)
     [activated] = before.history("activated")
     assert activated["version"] == NEW
+    budget = house.version(NEW)["verdict"]["gates"][-1]
+    assert f"a clip, {OLD} (exact) takes" in budget["because"]  # which loads in a fraction of the time
     told = [e["event"] for e in before.events("compiling", "accepted") if e["version"] == NEW]
     assert told == ["compiling", "accepted"]
     loads = [e for e in before.events("prepared") if e.get("version") == NEW]

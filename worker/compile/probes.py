@@ -35,7 +35,7 @@ class Extent:
 FULL = Extent(0, FULL_LENGTHS, (84, 500))  # 5 s and 30 s
 SHORT = Extent(17, SHORT_LENGTHS, (37, 84))
 # for a graph of which all lengths, prompts and clips were proved with other weights
-KNOWN = Extent(84, SHORT_LENGTHS, (84,), most_given=4)
+KNOWN = Extent(84, SHORT_LENGTHS, (84,), most_given=3)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelward.worker.validate.budget import ROUNDS, Pace, paces, too_slow
+from modelward.worker.validate.budget import LEAST_ROUNDS, ROUNDS, Pace, paces, too_slow
 
 
 def pace(wall: float, cpu: float) -> Pace:
@@ -35,6 +35,19 @@ def test_the_two_take_turns_on_each_piece_of_work() -> None:
     assert done == ["a1", "b1", "a2", "b2"] * ROUNDS
     assert first.runs == second.runs == 2 * ROUNDS
     assert 0 <= first.wall_seconds < 1
+
+
+def test_two_rounds_are_enough_for_a_version_that_is_fast_enough() -> None:
+    done: list[str] = []
+    looked: list[int] = []
+
+    def enough(ours: Pace, theirs: Pace) -> bool:
+        looked.append(ours.runs)
+        return True
+
+    paces([lambda: done.append("a")], [lambda: done.append("b")], 60, enough)
+    assert done == ["a", "b"] * LEAST_ROUNDS
+    assert looked == [LEAST_ROUNDS]
 
 
 def test_one_round_is_done_even_without_patience() -> None:
