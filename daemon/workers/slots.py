@@ -17,6 +17,7 @@ import structlog
 
 from ...worker.protocol import SLOT_FILES
 
+SHORT, _, LONG = SLOT_FILES
 MOST_SLOTS: Final = 256
 """As the workers' own limit."""
 _FLOCK: Final = struct.Struct("hhqqi4x")
@@ -24,15 +25,23 @@ _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
 def in_use(directory: Path) -> tuple[int, int]:
-    """(slots in which the model runs now, slots); (0, 0) where workers share none. A few system calls, none waits."""
+    """(runs of the model now, slots for short clips); (0, 0) where workers share none.
+
+    A few system calls, none waits.
+    """
     with suppress(OSError):
-        fd = os.open(directory / SLOT_FILES[0], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            count = os.fstat(fd).st_size
-            return sum(_is_locked(fd, slot) for slot in range(min(count, MOST_SLOTS))), count
-        finally:
-            os.close(fd)
+        found = [_in_use(directory / name) for name in (SHORT, LONG)]
+        return sum(used for used, _ in found), found[0][1]
     return 0, 0
+
+
+def _in_use(path: Path) -> tuple[int, int]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        count = os.fstat(fd).st_size
+        return sum(_is_locked(fd, slot) for slot in range(min(count, MOST_SLOTS))), count
+    finally:
+        os.close(fd)
 
 
 def _is_locked(fd: int, byte: int) -> bool:

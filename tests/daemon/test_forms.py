@@ -175,22 +175,23 @@ def test_a_compiler_stands_aside_while_workers_answer_and_one_that_a_version_wai
             shared = tmp_path / "runtime" / "s"
             shared.mkdir(parents=True)
             keep(shared, 2)
-            worker = Board(str(shared / SLOT_FILES[0]))
+            worker, long = (Board(str(shared / name)) for name in (SLOT_FILES[0], SLOT_FILES[2]))
             await hall.forms.look([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
             await soon(children, 60)
             [compiler] = children()
-            for _ in range(3):
-                slot = worker.take(())
+            for board in (worker, long, worker):
+                slot = board.take(())
                 assert slot is not None
                 await soon(lambda: state(compiler) == "T", 60)
-                worker.free(slot)
+                board.free(slot)
                 await soon(lambda: state(compiler) == "S", 60)
             worker.take(())
             await soon(lambda: state(compiler) == "T", 60)
             hall.forms.ensure([replace(WANTED[0], urgent=True)], lambda version, digest: 0.0)
             await soon(lambda: state(compiler) == "S", 60)
             worker.close()
+            long.close()
 
     asyncio.run(asyncio.wait_for(work(), 300))
 
