@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
-from tests.floors.__main__ import CORE
+from tests.floors.core import CHECKERS, CORE, core
 from tests.floors.pins import pins
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,5 +37,12 @@ def test_a_requirement_without_a_floor_that_can_be_read_is_a_mistake() -> None:
         pins('[project]\ndependencies = ["numpy~=2.4"]\noptional-dependencies = {}\n[dependency-groups]\ndev = []')
 
 
-def test_the_core_exists() -> None:
-    assert all((ROOT / entry.partition("::")[0]).exists() for entry in CORE)
+def test_every_dependency_is_used_by_some_test_of_the_core_or_by_the_checks_alone() -> None:
+    assert {pin.partition("==")[0].partition("[")[0] for pin in PINS} == CORE.keys() | CHECKERS
+
+
+@pytest.mark.parametrize("entry", core())
+def test_the_core_exists(entry: str) -> None:
+    file, _, test = entry.partition("::")
+    assert (ROOT / file).exists()
+    assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8")
