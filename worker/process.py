@@ -91,9 +91,14 @@ class Process:
             say=logs.events.warning,
             ran=self._ran,
             noticed=self._stuck,
+            slowed=self._slowed,
         )
         self._gate = Gate(settings.token_file, logs.events)
-        self._uploads = Uploads(**_upload_limits(settings), monotonic=asyncio.get_running_loop().time)
+        self._uploads = Uploads(
+            **_upload_limits(settings),
+            monotonic=asyncio.get_running_loop().time,
+            requests=lambda: self._counters.inflight,
+        )
         refusing = Refusing(self._gate.problem, lambda: self._front.refusing(), self._work.jammed)
         self._counters.refusing = refusing.because
         self._counters.stuck = lambda: self._work.stuck
@@ -206,6 +211,10 @@ class Process:
 
     def _stuck(self) -> None:
         self._logs.events.error("a job does not end: this worker has to be replaced", stuck=self._work.stuck)
+        self._counters.changed.set()
+
+    def _slowed(self) -> None:
+        self._logs.events.warning("a run of the model takes unusually long", running=self._work.runs)
         self._counters.changed.set()
 
     def _mappings(self) -> int:

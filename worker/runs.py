@@ -1,4 +1,4 @@
-"""Runs of the model of one sort: the slots they wait for, the threads they run in, and those that do not end.
+"""Runs of the model of one sort: the slots they wait for, the threads they run in, and those that go on and on.
 
 Short clips and pieces of long ones are two sorts, each with as many slots as there are workers: a piece of a long clip
 takes the model for a second, which no short clip is to wait for. Its thread is nicer, so that a short run beside it
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,13 @@ T = TypeVar("T")
 
 LONG_NICENESS: Final = 5
 """As that of a load beside requests (see `engine`): with more, a thread that has the interpreter's lock starves."""
+
+
+SLOW_SECONDS: Final = 20.0
+"""So long a run may take unless others of late took longer: with a beat of the worker it is an alert within 30 s."""
+USUAL: Final = 2.0
+"""Times the longest of late, that a run may take where that is more."""
+LATE: Final = 32
 
 
 @dataclass(eq=False)
@@ -42,7 +50,8 @@ class Runs:
     """All methods belong to the event loop; the functions given run in threads, at this `niceness`.
 
     `ran` hears of each that ended; `free_processors` says how many threads would have a processor each. A run longer
-    than `limit_seconds` (0: none) is stuck; `noticed` is called then.
+    than `limit_seconds` (0: none) is stuck, one longer than `slow_seconds` and than is usual is slow; `noticed` and
+    `slowed` are called then.
     """
 
     def __init__(
@@ -54,9 +63,14 @@ class Runs:
         ran: Callable[[Run], None],
         free_processors: Callable[[], int],
         limit_seconds: float,
+        slow_seconds: float,
         noticed: Callable[[], None],
+        slowed: Callable[[], None],
     ) -> None:
         self.slots, self._lanes, self._stuck = slots, Lanes(name, niceness), Overdue(limit_seconds, noticed)
+        self._slow, self._slow_seconds = Overdue(slow_seconds, slowed), slow_seconds
+        self._took: deque[float] = deque(maxlen=LATE)
+        self._asked = self._started = 0.0
         self._ran, self._free_processors = ran, free_processors
 
     @property
@@ -68,9 +82,14 @@ class Runs:
         """Another limit, for runs that start from now on."""
         self._stuck.limit(limit_seconds)
 
-    def jammed(self) -> bool:
-        """Whether stuck runs hold every slot."""
-        return self.slots.jammed(self.stuck)
+    def jammed(self) -> str:
+        """Why a request would wait for long or for ever, as all slots are held; "" when it would not."""
+        if self.slots.jammed(self.stuck):
+            return "every slot is held by a run of the model that does not end"
+        # Long runs that nobody waits for, nor asked beside, are no matter.
+        if self._asked > self._started and self.slots.jammed(self._slow.count):
+            return f"every slot is held by a run of the model that goes on for more than {self._slow_seconds:g} s"
+        return ""
 
     async def run(self, job: Callable[[int], T], lone_threads: Callable[[], int]) -> T:
         """Runs `job` with a number of threads when its turn comes: `lone_threads()` where nobody else has the slots for
@@ -80,7 +99,9 @@ class Runs:
         """
         task = asyncio.current_task()
         run = Run(task.get_name() if task else "", NO_SLOT, time.monotonic())
+        self._asked = run.asked
         run.slot = await self.slots.turn()
+        self._started = time.monotonic()
         reach = self.slots.reach
 
         def timed() -> T:
@@ -89,13 +110,17 @@ class Runs:
             run.threads = threads if threads <= most else 1
             run.began = time.monotonic()
             try:
-                return job(run.threads)
+                result = job(run.threads)
+                self._took.append(time.monotonic() - run.began)  # not of one that was ended
+                return result
             finally:
                 run.ended = time.monotonic()
 
-        return await self._lanes.start(timed, partial(self._over, run, self._stuck.begun()))
+        return await self._lanes.start(timed, partial(self._over, run, self._stuck.begun(), self._slow.begun()))
 
-    def _over(self, run: Run, ended: Callable[[], None]) -> None:
-        ended()
+    def _over(self, run: Run, *ended: Callable[[], None]) -> None:
+        for end in ended:
+            end()
+        self._slow.limit(max(self._slow_seconds, USUAL * max(self._took, default=0.0)))
         self.slots.free(run.slot)
         self._ran(run)

@@ -28,6 +28,8 @@ SLOW_RATE: Final = 64 * 1024
 """Bytes a second; an upload below it may be ended for others."""
 SMALL_BYTES: Final = 2 << 20
 """Uploads up to this size may use all of the bytes; larger ones leave an eighth."""
+PIECE_SECONDS: Final = 0.001
+"""Between two pieces of all large uploads of a worker while it has other requests; a piece is about 100 KB."""
 AT_ONCE: Final = 512
 """Uploads under way, young ones included."""
 
@@ -72,17 +74,37 @@ def slowest(
     return min(may)[3] if may else None
 
 
+def slow_ones(uploads: Iterable[Upload], now: float, *, at_least_seconds: float) -> list[Upload]:
+    """The uploads that may be ended for anybody, the slowest last. Pure."""
+    found = [
+        (rate, -upload.bytes, number, upload)
+        for number, upload in enumerate(uploads)
+        if now - upload.began >= at_least_seconds and (rate := upload.rate(now, RECENT_LOOKS)) < SLOW_RATE
+    ]
+    return [entry[3] for entry in sorted(found, reverse=True)]
+
+
 class Uploads:
     """The book of one worker. All methods belong to the event loop.
 
     `places`: uploads that last; `most_bytes`: of all together, read or being read; `least_rate`: bytes a second, 0 for
-    none. `monotonic` is the loop's clock.
+    none. `monotonic` is the loop's clock; `requests` says how many the worker has in all.
     """
 
-    def __init__(self, *, places: int, most_bytes: int, least_rate: int, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        places: int,
+        most_bytes: int,
+        least_rate: int,
+        monotonic: Callable[[], float],
+        requests: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.limit(places=places, most_bytes=most_bytes, least_rate=least_rate)
-        self._now = monotonic
+        self._now, self._requests = monotonic, requests
+        self._next_piece = 0.0
         self._reading: set[Upload] = set()
+        self._slow: list[Upload] = []  # as of some time ago: finding them anew for each that comes would cost too much
         self._held: dict[str, int] = {}
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -131,6 +153,16 @@ class Uploads:
                 self._timer.cancel()
                 self._timer = None
 
+    async def give_way(self, received: int) -> None:
+        """Waits before the next piece of an upload of which so much came, when it is large and others want the loop."""
+        if received <= SMALL_BYTES:
+            return
+        if self._requests() <= sum(upload.moved > SMALL_BYTES for upload in self._reading):
+            return
+        now = self._now()
+        self._next_piece = max(now, self._next_piece) + PIECE_SECONDS
+        await asyncio.sleep(self._next_piece - now)
+
     def _count(self, upload: Upload, amount: int) -> None:
         upload.moved += amount
         most = self._most_bytes if upload.bytes + amount <= SMALL_BYTES else self._most_bytes - self._most_bytes // 8
@@ -153,17 +185,19 @@ class Uploads:
 
     def end_slowest(self) -> bool:
         """Ends the slowest upload, for a connection that waits. False when there is none to end."""
-        return self._end_slowest(self._reading, "", NEW_SECONDS, "others wait")
+        return self._end_slow() or self._end_slowest(self._reading, "", NEW_SECONDS, "others wait")
 
     # deciding
 
     def _enter(self, upload: Upload) -> None:
         now = self._now()
         while len(self._reading) >= AT_ONCE:
-            if not self._end_slowest(self._reading, upload.client, NEW_SECONDS, "others wait"):
+            if not (self._end_slow() or self._end_slowest(self._reading, upload.client, NEW_SECONDS, "others wait")):
                 raise Full(f"cannot take the upload: {AT_ONCE} are under way already")
         lasting = self._lasting(now)
-        if len(lasting) >= self._places and not self._slowest(lasting, upload.client, YOUNG_SECONDS):
+        if len(lasting) >= self._places and not any(
+            self._slowest((other,), upload.client, YOUNG_SECONDS) for other in lasting
+        ):
             raise Full(f"cannot take the upload: {len(lasting)} are under way already")
         self._reading.add(upload)
         if self._timer is None:
@@ -182,6 +216,9 @@ class Uploads:
             elif self._least_rate and now - upload.began >= GRACE_SECONDS and upload.rate(now) < self._least_rate:
                 self._end(upload, f"it brought less than {self._least_rate} bytes a second")
             upload.marks.append((now, upload.moved))
+        excess = max(0, len(lasting := self._lasting(now)) - self._places)
+        for upload in slow_ones(lasting, now, at_least_seconds=YOUNG_SECONDS)[::-1][:excess]:
+            self._end(upload, "others wait")
         while len(lasting := self._lasting(now)) > self._places:
             if not self._end_slowest(lasting, "", YOUNG_SECONDS, "others wait"):
                 return
@@ -196,6 +233,19 @@ class Uploads:
         """Whether a client has more than half of the bytes or of the places."""
         places = sum(upload.client == client for upload in self._reading)
         return 2 * self._held.get(client, 0) > self._most_bytes or 2 * places > self._places
+
+    def _end_slow(self) -> bool:
+        """Ends one that is slow, about the slowest. False when there is none."""
+        now = self._now()
+        while True:
+            while self._slow:
+                upload = self._slow.pop()
+                if upload in self._reading and upload.rate(now, RECENT_LOOKS) < SLOW_RATE:
+                    self._end(upload, "others wait")
+                    return True
+            self._slow = slow_ones(self._reading, now, at_least_seconds=NEW_SECONDS)
+            if not self._slow:
+                return False
 
     def _end_slowest(self, uploads: Iterable[Upload], client: str, at_least_seconds: float, because: str) -> bool:
         found = self._slowest(uploads, client, at_least_seconds)

@@ -102,7 +102,7 @@ def _data(form: tuple[int, int, int, int], offset: int, size: int, total: int, r
     return Wav(encoding, channels, rate, width, offset, frames, claimed)
 
 
-def read(data: bytes, wav: Wav, start: int, stop: int) -> Floats:
+def read(data: bytes | bytearray, wav: Wav, start: int, stop: int) -> Floats:
     """Frames start … stop as float32 [frames, channels], full scale ±1. Floats are clipped to it; NaN stays NaN."""
     stop = min(stop, wav.frames)
     count = max(0, stop - start) * wav.channels
@@ -110,7 +110,7 @@ def read(data: bytes, wav: Wav, start: int, stop: int) -> Floats:
     return _samples(data, wav, offset, count).reshape(-1, wav.channels)
 
 
-def _samples(data: bytes, wav: Wav, offset: int, count: int) -> Floats:
+def _samples(data: bytes | bytearray, wav: Wav, offset: int, count: int) -> Floats:
     if wav.encoding == FLOAT:
         values = np.frombuffer(data, f"<f{wav.width}", count, offset)
         # infinities survive the clipping as NaN, so that the caller finds them

@@ -13,16 +13,15 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
-import numpy as np
-
-from .audio import SAMPLE_RATE, Floats, blocks, plain
+from .audio import SAMPLE_RATE, Floats, decode_wav, plain
 from .decoders.pool import Pool
 from .hold import Crowded, Hold
 from .idle import free_processors
 from .lanes import Lanes
 from .overdue import Overdue
-from .runs import LONG_NICENESS, Run, Runs
+from .runs import LONG_NICENESS, SLOW_SECONDS, Run, Runs
 from .slots import Slots
+from .wav import Wav
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +49,7 @@ class Work:
     workers or not.
     `decoders`: where the names of shared decoders are, "" for none. `ran` hears of each inference that ended;
     `free_processors` says how many threads would have a processor each. A job that runs longer than `limit_seconds`
-    (0: none) is stuck; `noticed` is called then.
+    (0: none) is stuck, a run longer than `slow_seconds` may be in the way; `noticed` and `slowed` are called then.
     """
 
     def __init__(
@@ -65,7 +64,9 @@ class Work:
         ran: Callable[[Run], None] = lambda run: None,
         free_processors: Callable[[], int] = free_processors,
         limit_seconds: float = 0.0,
+        slow_seconds: float = SLOW_SECONDS,
         noticed: Callable[[], None] = lambda: None,
+        slowed: Callable[[], None] = lambda: None,
     ) -> None:
         self.load = 0
         self.running: set[asyncio.Task[Any]] = set()
@@ -73,7 +74,15 @@ class Work:
         self._expecting = 0
         self._hold = Hold(audio_bytes, max(1, queue // 2))
         short_slots, self._decoders, long_slots = slots or (Slots(), Slots(), Slots())
-        sort = partial(Runs, ran=ran, free_processors=free_processors, limit_seconds=limit_seconds, noticed=noticed)
+        sort = partial(
+            Runs,
+            ran=ran,
+            free_processors=free_processors,
+            limit_seconds=limit_seconds,
+            slow_seconds=slow_seconds,
+            noticed=noticed,
+            slowed=slowed,
+        )
         self._short, self._long = sort("inference", short_slots), sort("long", long_slots, niceness=LONG_NICENESS)
         # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
         self._decoding, self._cutting = Lanes("decoding"), Lanes("cutting")
@@ -106,9 +115,9 @@ class Work:
         return self._short.slots.waiting + self._long.slots.waiting
 
     def jammed(self) -> str:
-        """Why no request can be answered: stuck jobs hold every slot; "" when one can."""
-        if self._short.jammed():
-            return "every slot is held by a run of the model that does not end"
+        """Why no request can be answered soon: jobs that go on and on hold every slot; "" when one can."""
+        if because := self._short.jammed():
+            return because
         if self._decoders.jammed(self._stuck_decoding.count):
             return "every slot for decoding is held by a job that does not end"
         return ""
@@ -174,14 +183,17 @@ class Work:
             if header is None:
                 samples = await self._pool.decode(data, max_seconds=max_seconds, claim=claim)
             else:
-                await claim(min(header.frames / header.rate, max_seconds))
-                samples = await self.stoppable(partial(_read_wav, data, max_seconds))
+                seconds = min(header.frames / header.rate, max_seconds)
+                await claim(seconds)
+                read = partial(_read_wav, data, header, max_seconds)
+                samples = await self.stoppable(read, long=seconds > SHORT_SECONDS)
             if share.held:
                 self._hold.settle(share, samples.nbytes)
             yield samples
 
-    async def stoppable(self, job: Callable[[Callable[[], None]], T]) -> T:
-        """Runs `job` like `decode`; what it is given raises Stopped when nobody waits for the result any more."""
+    async def stoppable(self, job: Callable[[Callable[[], None]], T], *, long: bool = False) -> T:
+        """Runs `job` like `decode`, a `long` one `beside`; what it is given raises Stopped when nobody waits for the
+        result any more."""
         stopped = threading.Event()
 
         def go_on() -> None:
@@ -189,7 +201,7 @@ class Work:
                 raise Stopped
 
         try:
-            return await self.decode(job, go_on)
+            return await (self.beside(partial(job, go_on), long=True) if long else self.decode(job, go_on))
         finally:
             stopped.set()
 
@@ -222,10 +234,5 @@ class Work:
             slots.close()
 
 
-def _read_wav(data: bytearray, max_seconds: float, go_on: Callable[[], None]) -> Floats:
-    parts = []
-    for part in blocks(bytes(data), max_seconds=max_seconds):
-        go_on()
-        parts.append(part)
-    data.clear()
-    return np.concatenate(parts)
+def _read_wav(data: bytearray, header: Wav, max_seconds: float, go_on: Callable[[], None]) -> Floats:
+    return decode_wav(data, header, max_seconds=max_seconds, go_on=go_on)

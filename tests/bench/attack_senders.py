@@ -57,7 +57,7 @@ def held_uploads(port: int, panel: int, over: Over) -> None:
 def slow_bodies(port: int, panel: int, over: Over) -> None:
     """S3b: thousands of connections that bring a byte every five seconds."""
     head = _HEAD.format("/api/predict", "Content-Type: audio/wav\r\n", 100_000).encode() + b"RIFF"
-    _kept(port, over, 2500, lambda: head, every_seconds=5)
+    _kept(port, over, 2500, lambda: head, every_seconds=5, again_seconds=10)
 
 
 def strangers(port: int, panel: int, over: Over) -> None:
@@ -122,8 +122,11 @@ def _repeated(
     over.wait()
 
 
-def _kept(port: int, over: Over, count: int, sent: Callable[[], bytes], *, every_seconds: float) -> None:
-    """So many connections; one that is closed is opened anew. Each sends a byte from time to time (0: nothing)."""
+def _kept(
+    port: int, over: Over, count: int, sent: Callable[[], bytes], *, every_seconds: float, again_seconds: float = 0.0
+) -> None:
+    """So many connections; those that were closed are opened anew every `again_seconds`, as often as bytes are sent
+    where that is 0. Each sends a byte from time to time (0: nothing)."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (20_000, 20_000))
     held: dict[socket.socket, float] = {}
 
@@ -143,7 +146,7 @@ def _kept(port: int, over: Over, count: int, sent: Callable[[], bytes], *, every
         while not over.is_set():
             for _ in range(count - len(held)):
                 opened()
-            over.wait(every_seconds or 1.0)
+            over.wait(again_seconds or every_seconds or 1.0)
 
     threading.Thread(target=open_all, daemon=True).start()
     while not over.wait(0.2):

@@ -66,7 +66,11 @@ def _requests() -> Iterable[Row]:
     sound = f"{_time(audio.FREE_SECONDS)}, and 1s for each {audio.LEAST_BYTES_PER_SECOND} bytes"
     yield "sound that an upload may hold", sound, "400"
     yield "WebM", f"{webm.MAX_TRACKS} tracks, {webm.MAX_ELEMENTS:,} elements", "400"
-    yield "members of a compressed tensor request", f"{compressed.MEMBERS:,}", "400"
+    yield (
+        "members of a compressed tensor request",
+        f"{compressed.MEMBERS:,}, {compressed.LEAST_BYTES} bytes each after {compressed.FREE_MEMBERS}",
+        "400",
+    )
     yield "one piece of a clip that the model hears at once", _time(segments.MAX_PIECE_SECONDS), "cut at a pause"
     yield "waiting requests in a worker", f"{w.queue} (`workers.queue`)", "503 with Retry-After"
     yield "one request, waiting included", f"{_time(w.request_timeout)} (`workers.request_timeout`)", "504"

@@ -1,10 +1,11 @@
-"""A run of ONNX Runtime that nothing ends: it is an alert, its worker goes, and its slot is free again."""
+"""Runs of ONNX Runtime that nothing ends, or that only the time of their requests ends: alerts, readiness, slots."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def _version(directory: Path) -> Path:
     return save(directory, nodes, [scalar("x", TensorProto.FLOAT, ["n"])], [scalar("y", TensorProto.FLOAT, [])])
 
 
-def _asked(port: int, value: float) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=200)
+def _asked(port: int, value: float, timeout: float = 200.0) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [value]}]}
     try:
         connection.request("POST", "/v2/models/endless/infer", json.dumps(body), {"Content-Type": "application/json"})
@@ -104,3 +105,53 @@ def test_a_run_that_nothing_ends_is_an_alert_and_its_slot_is_free_again_while_ot
         assert firing(), "it stays while it is news"
     finally:
         slots.close()
+
+
+def test_while_runs_that_go_on_and_on_hold_every_slot_nobody_is_ready_and_an_alert_says_so(build: Build) -> None:
+    house = build(models={"kind": "tensor"}, workers={"count": 2, "request_timeout": 600})
+    _version(house.models / "endless-v1.0")
+    house.start()
+    house.await_serving("endless-v1.0")
+    # One worker may take several, and the other answers then without a slot: more than there are of both.
+    for _ in range(4):
+        threading.Thread(target=_given_up, args=(house.port, TRIGGER), daemon=True).start()
+    eventually(lambda: sum(worker["inflight"] for worker in house.workers()) >= 4)
+    ending = threading.Event()
+    others = threading.Thread(target=_asking, args=(house.port, ending))
+    others.start()
+    try:
+
+        def firing() -> bool:
+            found = [a for a in house.api.get("/v1/alerts").data["alerts"] if a["name"] == "worker_refusing"]
+            return sum("goes on" in alert["message"] for alert in found if alert["state"] == "firing") == 2
+
+        eventually(firing, ALERT_SECONDS)
+        status, body = _ready(house.port)
+        assert status == 503
+        assert "goes on" in body["because"]
+    finally:
+        ending.set()
+        others.join()
+
+
+def _given_up(port: int, value: float) -> None:
+    with suppress(OSError, http.client.HTTPException):
+        _asked(port, value)
+
+
+def _asking(port: int, ending: threading.Event) -> None:
+    """Good requests, of clients that wait a second each."""
+    while not ending.is_set():
+        with suppress(OSError, http.client.HTTPException):
+            _asked(port, 1.0, timeout=1.0)
+        ending.wait(0.2)
+
+
+def _ready(port: int) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/ready")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()

@@ -19,7 +19,18 @@ from tests.worker.running import clip, digits, worker
 from modelward.worker.connection import Limits
 from modelward.worker.http.client import client_named
 from modelward.worker.refusing import LASTING_SECONDS, OLD_SECONDS, Refusing
-from modelward.worker.uploads import AT_ONCE, Full, TooSlow, Upload, Uploads, slowest
+from modelward.worker.uploads import (
+    AT_ONCE,
+    PIECE_SECONDS,
+    SLOW_RATE,
+    SMALL_BYTES,
+    Full,
+    TooSlow,
+    Upload,
+    Uploads,
+    slow_ones,
+    slowest,
+)
 
 BEGUN = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: %d\r\n\r\nRIFF"
 
@@ -44,6 +55,15 @@ def test_the_slowest_that_is_slow_or_of_a_greedy_client_makes_room(
 ) -> None:
     found = slowest(uploads, 10.0, at_least_seconds=0.1, large=large.__contains__, client=client)
     assert found is (None if ended is None else uploads[ended])
+
+
+def test_of_the_uploads_that_anybody_may_end_the_slowest_is_the_last() -> None:
+    found = slow_ones(
+        uploads := [upload("a", 300), upload("b", 10 * SLOW_RATE), upload("c", 50), upload("d", 5, began=9.95)],
+        10.0,
+        at_least_seconds=0.1,
+    )
+    assert found == [uploads[0], uploads[2]]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +110,27 @@ def test_an_upload_below_the_least_rate_is_ended_after_its_grace_and_a_stopped_p
                     now[0] += 600  # suspended, or stopped
                     uploads._look()
                     await asyncio.sleep(0)
+
+    asyncio.run(work())
+
+
+def test_large_uploads_leave_the_loop_to_other_requests_between_their_pieces() -> None:
+    async def work() -> None:
+        requests, loop = 2, asyncio.get_running_loop()
+        uploads = Uploads(places=4, most_bytes=1 << 30, least_rate=0, monotonic=loop.time, requests=lambda: requests)
+        with uploads.held("a") as one, uploads.held("a") as other:
+            async with uploads.reading(one) as count, uploads.reading(other) as count_other:
+                count(SMALL_BYTES + 1)
+                began = loop.time()
+                count_other(100)
+                for _ in range(100):
+                    await uploads.give_way(SMALL_BYTES)
+                    await uploads.give_way(SMALL_BYTES + 1)
+                assert loop.time() - began >= 100 * PIECE_SECONDS
+                count_other(SMALL_BYTES)
+                waits = asyncio.create_task(uploads.give_way(SMALL_BYTES + 1))
+                await asyncio.sleep(0)
+                assert waits.done(), "nobody has anything else"
 
     asyncio.run(work())
 

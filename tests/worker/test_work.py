@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from tests.support import PATIENCE_SECONDS, soon
+from tests.worker.http.serving import wav
 
 from modelward.worker.runs import LONG_NICENESS, Run
 from modelward.worker.slots import Slots
-from modelward.worker.work import Work
+from modelward.worker.work import SHORT_SECONDS, Work
 
 
 class Model:
@@ -110,6 +111,88 @@ def test_runs_that_outlive_every_limit_are_counted_and_when_they_hold_all_slots_
             assert await work.infer(lambda threads: threads)
         finally:
             release.set()
+            work.close()
+
+    asyncio.run(play())
+
+
+def test_while_slow_runs_hold_every_slot_and_others_ask_nothing_can_be_answered_soon() -> None:
+    async def play(directory: str) -> None:
+        path, release, slowed = Path(directory, "slots"), threading.Event(), asyncio.Event()
+        path.touch()
+        os.truncate(path, 2)
+        sibling = Slots(str(path))
+        work = Work(
+            queue=9,
+            audio_bytes=1,
+            slots=(Slots(str(path)), Slots(), Slots()),
+            limit_seconds=PATIENCE_SECONDS,
+            slow_seconds=0.05,
+            slowed=slowed.set,
+        )
+        try:
+            theirs = await sibling.turn()
+            slow = asyncio.create_task(work.infer(lambda threads: release.wait(PATIENCE_SECONDS)))
+            await slowed.wait()
+            assert work.jammed() == "", "nobody asked for anything meanwhile"
+            other = asyncio.create_task(work.infer(lambda threads: threads))
+            await soon(lambda: work.waiting == 1)
+            assert "goes on" in work.jammed()
+            other.cancel()
+            await soon(lambda: work.waiting == 0)
+            assert "goes on" in work.jammed(), "who comes next would wait as well"
+            sibling.free(theirs)
+            assert work.jammed() == "", "a slot is free"
+            theirs = await sibling.turn()
+            assert work.jammed()
+            release.set()
+            assert await slow
+            assert work.jammed() == ""
+            assert not work.stuck
+        finally:
+            release.set()
+            work.close()
+            sibling.close()
+
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(play(directory))
+
+
+def test_a_short_wav_waits_for_no_long_one() -> None:
+    async def read(work: Work, seconds: float) -> int:
+        async with work.decoded(bytearray(wav(seconds)), max_seconds=3600) as samples:
+            return len(samples)
+
+    async def play() -> None:
+        release = threading.Event()
+        work = Work(queue=9, audio_bytes=1 << 30)
+        try:
+            cut = asyncio.create_task(work.beside(lambda: release.wait(PATIENCE_SECONDS), long=True))
+            long = [asyncio.create_task(read(work, 2 * SHORT_SECONDS)) for _ in range(3)]
+            assert await read(work, 5) == 5 * 16_000
+            assert not any(task.done() for task in long), "they wait for one another"
+            release.set()
+            assert await asyncio.gather(*long) == [2 * SHORT_SECONDS * 16_000] * 3
+            await cut
+        finally:
+            release.set()
+            work.close()
+
+    asyncio.run(play())
+
+
+def test_a_run_is_slow_only_beside_what_runs_of_the_same_model_take() -> None:
+    async def play() -> None:
+        slowed = asyncio.Event()
+        work = Work(queue=9, audio_bytes=1, slow_seconds=0.05, slowed=slowed.set)
+        pause = threading.Event()
+        try:
+            await work.infer(lambda threads: pause.wait(0.5))
+            assert slowed.is_set(), "nothing was known of it"
+            slowed.clear()
+            await work.infer(lambda threads: pause.wait(0.5))
+            assert not slowed.is_set()
+        finally:
             work.close()
 
     asyncio.run(play())

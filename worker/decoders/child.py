@@ -36,6 +36,7 @@ from .messages import (
 IDLE_SECONDS: Final = 20.0
 OPEN_JOBS: Final = 32
 SHORT_CPU_SECONDS: Final = 0.1
+SHORT_CPU_SECONDS_OF_LARGE: Final = 0.02  # most of these are long, and others wait meanwhile
 SHORT_SECONDS: Final = 60
 ALIVE_SECONDS: Final = 1.0
 SMALL_BYTES: Final = 1 << 20  # begun at once, whatever else is open
@@ -52,6 +53,7 @@ class Clip:
         self.granted = max(job.granted, float(SHORT_SECONDS))
         self.expected = 0.0
         self.long = job.granted > 0
+        self.short_seconds = SHORT_CPU_SECONDS if job.bytes <= SMALL_BYTES else SHORT_CPU_SECONDS_OF_LARGE
         self.cpu_seconds = 0.0
         self.samples = 0
         self.told = time.monotonic()
@@ -192,7 +194,7 @@ class Child:
         if clip.cpu_seconds > BASE_CPU_SECONDS + CPU_SECONDS_PER_SECOND * seconds:
             text = f"cannot read the audio: {seconds:.0f} s of it took {clip.cpu_seconds:.0f} s of processor time"
             self._end(clip, Bad("damaged_audio", text))
-        elif clip.samples > clip.granted * audio.SAMPLE_RATE or not clip.long and clip.cpu_seconds > SHORT_CPU_SECONDS:
+        elif clip.samples > clip.granted * audio.SAMPLE_RATE or not clip.long and clip.cpu_seconds > clip.short_seconds:
             # What turns out longer than it promised may become anything.
             believed = clip.expected + 1.0 if clip.expected > seconds else clip.job.max_seconds
             self._end(clip, Long(min(believed, clip.job.max_seconds)))

@@ -14,6 +14,9 @@ from .errors import ApiError
 
 ENCODINGS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 MEMBERS: Final = 10_000
+FREE_MEMBERS: Final = 100
+LEAST_BYTES: Final = 256
+"""That the members hold on average, once there are more than FREE_MEMBERS: each costs a step of Python."""
 _READ_BYTES: Final = 16 << 10
 _STEP_BYTES: Final = 1 << 20
 
@@ -21,7 +24,8 @@ _STEP_BYTES: Final = 1 << 20
 def unpack(data: bytes | bytearray, window: int, max_bytes: int, go_on: Callable[[], None] = lambda: None) -> bytearray:
     """A compressed body, whole. `go_on` is called all along and may raise.
 
-    Raises ApiError: 400 for what is damaged or has more than MEMBERS members, 413 for more than `max_bytes`.
+    Raises ApiError: 400 for what is damaged, has more than MEMBERS members or many that hold next to nothing, 413 for
+    more than `max_bytes`.
     """
     found = bytearray()
     with memoryview(data) as view:
@@ -30,6 +34,9 @@ def unpack(data: bytes | bytearray, window: int, max_bytes: int, go_on: Callable
             members += 1
             if members > MEMBERS:
                 raise ApiError(400, f"cannot read the request: its body has more than {MEMBERS} members", "bad_request")
+            if members > FREE_MEMBERS and len(found) < (members - 1) * LEAST_BYTES:
+                text = f"cannot read the request: its body has {members} members that hold next to nothing"
+                raise ApiError(400, text, "bad_request")
             position = _member(view, position, window, max_bytes, found, go_on)
     return found
 

@@ -116,8 +116,9 @@ class Edge:
             elif message["type"] == "http.response.body":
                 trace.sent_bytes += len(message.get("body", b""))
             await send(message)
-            if message["type"] == "http.response.body":
-                trace.pending = 0  # it is the connection's now
+            if message["type"] == "http.response.body":  # it is the connection's now
+                sent = len(message.get("body", b""))
+                trace.pending = max(0, trace.pending - sent) if message.get("more_body", False) else 0
 
         return outward
 

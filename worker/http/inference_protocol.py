@@ -24,6 +24,7 @@ from .edge import trace_of
 from .errors import ApiError
 from .inference import Count, run_model
 from .json import as_json
+from .pieces import answer
 from .tensors import Wanted, check_size, known_bytes, read_request, write_answer
 from .upload import read_body
 
@@ -164,8 +165,8 @@ async def _run(request: Request, service: Service, body: bytearray, loaded: Load
         # Only matters when it is still being run: nobody waits for it any more.
         options.terminate = True
     if len(parts) == 1:
-        return Response(parts[0], media_type="application/json")
-    return Response(b"".join(parts), 200, {HEADER_LENGTH: str(len(parts[0]))}, "application/octet-stream")
+        return answer(parts, {}, "application/json")
+    return answer(parts, {HEADER_LENGTH: str(len(parts[0]))}, "application/octet-stream")
 
 
 def _allow(service: Service, request: Request, size: int) -> None:

@@ -113,9 +113,11 @@ def _too_large(max_bytes: int) -> ApiError:
 
 
 async def _chunks(request: Request, limit: int, max_bytes: int) -> AsyncIterator[bytes]:
+    service: Service = request.app.state.service
     total = 0
     more = True
     while more:
+        await service.uploads.give_way(total)
         async with asyncio.timeout(SILENT_SECONDS):
             message = await request.receive()
         if message["type"] != "http.request":

@@ -219,11 +219,12 @@ GOOD = json.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32",
         (GOOD, {"content-encoding": "gzip"}, 400, "damaged"),
         (gzip.compress(GOOD)[:-9], {"content-encoding": "gzip"}, 400, "ends early"),
         (gzip.compress(GOOD) + b"no gzip header", {"content-encoding": "gzip"}, 400, "damaged"),
+        (gzip.compress(b"") * 200, {"content-encoding": "gzip"}, 400, "hold next to nothing"),
         (gzip.compress(bytes(3 << 20)), {"content-encoding": "gzip"}, 413, "larger than 1048576"),
         (zlib.compress(bytes(3 << 20)), {"content-encoding": "deflate"}, 413, "larger than 1048576"),
         (bytes(2 << 20), {}, 413, "larger than 1048576"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_bad_bodies_are_refused_in_the_protocols_words(
     adder: Worker, body: bytes, headers: dict[str, str], status: int, reason: str
@@ -239,6 +240,28 @@ def test_bad_bodies_are_refused_in_the_protocols_words(
 def test_a_body_packed_in_two_parts_is_one_body(adder: Worker) -> None:
     packed = gzip.compress(GOOD[:20]) + gzip.compress(GOOD[20:])
     assert ask(adder, packed, **{"content-encoding": "gzip"}).status_code == 200
+
+
+def test_a_body_packed_in_many_parts_that_hold_something_is_one_body(adder: Worker) -> None:
+    parts = [GOOD, *[b" " * 1000] * 300]
+    assert ask(adder, b"".join(map(gzip.compress, parts)), **{"content-encoding": "gzip"}).status_code == 200
+
+
+def test_a_large_answer_arrives_whole(tmp_path: Path) -> None:
+    version = save(
+        tmp_path / "aside",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])],
+    )
+    numbers = np.random.default_rng(1).random(3_000_001, np.float32)
+    with (
+        worker(tmp_path / "w", sealed(version, "same-v1", "tensor"), kind="tensor") as running,
+        client_of(running) as client,
+    ):
+        for _ in range(2):  # the connection is good for another request
+            answer = client.infer("same", [put("x", numbers, "FP32")])
+            assert np.array_equal(answer.as_numpy("y"), numbers)
 
 
 def test_every_answer_says_which_version_gave_it(adder: Worker) -> None:
