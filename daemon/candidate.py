@@ -30,6 +30,7 @@ def candidate(
     *,
     capacity: Capacity,
     available_bytes: int | None,
+    passed_over: tuple[str, ...] = (),
 ) -> Candidate:
     """The version at `path` under this configuration's rules, on a machine with so much room."""
     rules, settings = config.validation, config.workers
@@ -52,6 +53,7 @@ def candidate(
         max_latency_ratio=rules.max_latency_ratio,
         min_free_bytes=config.disk.min_free.size_bytes if config.disk.min_free.percent is None else 0,
         min_free_fraction=(config.disk.min_free.percent or 0.0) / 100,
+        passed_over=passed_over,
     )
 
 

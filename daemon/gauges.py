@@ -17,7 +17,7 @@ from .health.metrics import METRICS, add_alerts, add_sample
 from .health.monitor import Sample
 from .health.notify import Channel
 from .models.lifecycle import State
-from .models.sight import Names, RootSeen
+from .models.sight import RootSeen
 from .store import Entry
 from .symptoms import Parts, class_usage
 
@@ -118,8 +118,8 @@ def _versions(out: Exposition, parts: Parts) -> None:
     out.add("modelward_model_root_present", float(isinstance(sight, RootSeen)))
     out.add("modelward_watch_active", float(parts.watch.state == "watching"))
     out.add("modelward_rollout_in_progress", float(parts.rolling.conductor.current is not None))
-    if isinstance(sight, RootSeen) and isinstance(sight.link, Names):
-        out.add("modelward_live_version_info", 1, version=sight.link.version)
+    if (word := position.word) is not None:
+        out.add("modelward_live_version_info", 1, version=word.name)
     if (serving := position.serving) is not None:
         labels = {"version": serving.version, "digest": serving.digest}
         out.add("modelward_serving_version_info", 1, **labels)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,7 @@ import structlog
 from ..worker.protocol import Candidate, Copied, GateDone, GateStarted
 from ..worker.release import installed
 from .candidate import candidate
-from .clock import Clock
+from .clock import Clock, rfc3339
 from .config import Config
 from .ledger import CannotKeep, Ledger
 from .memory import available_bytes, capacity
@@ -29,12 +28,15 @@ from .models.catalog import Catalog, Entry
 from .models.copies import is_whole
 from .models.form_plan import Wanted
 from .models.lifecycle import Event, State
-from .models.scan import look
-from .models.sight import RootAbsent, RootSeen, Sight
+from .models.misplaced import sentence
+from .models.scan import glance
+from .models.settle import Unfit
+from .models.sight import RootAbsent, RootSeen, Seen, Sight
 from .models.unfinished import remove_unfinished
 from .models.validate import MODULE, CannotStart, validate
 from .processes import python, spawn
 from .store import Sighting
+from .workers.conduct import Target
 
 NOT_JUDGED = "not judged yet: "
 COPY = re.compile(r"\.tmp-validate-[0-9]+-[0-9a-f]+")
@@ -49,7 +51,8 @@ class Judging:
     """See the module. `happened` is called when the supervisor should look at everything again.
 
     `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
-    that could not be judged twice in a row, each with the reason.
+    that could not be judged twice in a row, each with the reason. `misplaced` are links that lie in a version and were
+    meant for the root, as "version/name", each with what to do.
     """
 
     def __init__(
@@ -72,6 +75,8 @@ class Judging:
         self.unjudged: dict[str, str] = {}
         self._wanted = ""
         self.copy: Wanted | None = None
+        self._asked: dict[str, None] = {}
+        self.misplaced: dict[str, str] = {}
         self.still_seconds = 0.0
         self.catalog = Catalog()
         self.sight: Sight = RootAbsent("not looked at yet")
@@ -121,10 +126,11 @@ class Judging:
         for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
             if note.kind != "changed":
                 self._log.info("version " + note.kind, version=note.version)
-            for of_name in (self._hindered, self._changes, self.unjudged):
-                of_name.pop(note.version, None)  # other bytes, or none
+            self._forget_attempts(note.version)  # other bytes, or none
             if note.kind == "vanished":
                 self._ledger.note("vanished", note.version, "its directory is gone")
+                self._asked.pop(note.version, None)
+        self._note_misplaced(self.sight)
         for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
             entry = self.catalog.get(name)
             if entry is not None and entry.state is State.ACCEPTED and entry.artifact == copies[name]:
@@ -132,10 +138,24 @@ class Judging:
         await self._recall(self.sight)
         return said
 
+    def _note_misplaced(self, sight: RootSeen) -> None:
+        """What is new of links that were meant for the root and lie in a version."""
+        models, before = self._config().models, self.misplaced
+        self.misplaced = {
+            f"{seen.name}/{name}": sentence(models.root, models.link, seen.name, name, to)
+            for seen in sight.versions
+            for name, to in seen.misplaced
+        }
+        for path in sorted(self.misplaced.keys() - before.keys()):
+            self._log.warning("misplaced link", path=path, because=self.misplaced[path])
+            self._ledger.note("misplaced-link", path.partition("/")[0], self.misplaced[path])
+        for path in before.keys() - self.misplaced.keys():
+            self._log.info("misplaced link is gone", path=path)
+
     def _lost(self, entry: Entry) -> None:
         self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
         self._ledger.note("copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again")
-        self.catalog.lost(entry)
+        self.catalog.forget(entry)
 
     async def _recall(self, sight: RootSeen) -> None:
         """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
@@ -170,32 +190,82 @@ class Judging:
 
     # judging
 
-    def next(self, wanted: str, live_artifact: str) -> None:
-        """Starts a validator on the version that is due, `wanted` first, unless one is at work."""
+    def next(self, wanted: str, live: Target | None) -> None:
+        """Starts a validator on the version that is due, unless one is at work.
+
+        `wanted` first, then what somebody asked for. It is compared with what is `live`.
+        """
         if wanted != self._wanted:
             self._wanted = wanted
             self.at_once(wanted)
+        now, settle = self._clock.monotonic(), self._config().models.settle
+        for entry, unfit in self.catalog.unfit(now, settle):
+            self._unfit(entry, unfit)
         if self._task is not None:
             return
-        due = self.catalog.candidates(self._clock.monotonic(), self._config().models.settle)
-        if not due:
+        due = self.catalog.candidates(now, settle)
+        entries = [e for name in self._asked if (e := self.catalog.get(name)) and e.state is not State.REJECTED]
+        self._asked = {e.name: None for e in entries}  # whatever was rejected meanwhile has its answer
+        asked = [e for e in entries if e in due or e.state is State.ACCEPTED]
+        first = [e for e in due if e.name == wanted]
+        if not (order := [*first, *asked, *due]):
             return
-        entry = next((e for e in due if e.name == wanted), due[0])
-        self.judge(entry, live_artifact)
+        entry = order[0]
+        self._judge_now(entry, live.artifact if live is not None and live.version != entry.name else "")
+
+    def _unfit(self, entry: Entry, unfit: Unfit) -> None:
+        """Nothing can look through it: that is its verdict, unless the machine is in the way."""
+        self._asked.pop(entry.name, None)
+        if unfit.passing:
+            self.catalog.wait(entry, f"{NOT_JUDGED}{unfit.because}", self._pause(entry.name, unfit.because))
+        else:
+            at = rfc3339(self._clock.wall())
+            verdict = v.Verdict(False, unfit.because, (v.Gate("layout", False, 0.0, unfit.because),), judged_at=at)
+            self._forget_attempts(entry.name)
+            self.judged += 1
+            self.catalog.refuse(entry, verdict)
+            self._tell_verdict(entry, verdict)
+        self._happened()
 
     def hindered(self, name: str) -> str:
         """Why an attempt to judge this version just ended without a verdict; "" when none did or it is tried again."""
         entry = self.catalog.get(name)
-        waits = entry is not None and entry.state is State.SETTLING and entry.due > self._clock.monotonic()
-        return entry.waiting if entry is not None and waits and entry.waiting.startswith(NOT_JUDGED) else ""
+        if entry is None or name in self._asked or entry.state is not State.SETTLING:
+            return ""
+        waits = entry.due > self._clock.monotonic()
+        return entry.waiting if waits and entry.waiting.startswith(NOT_JUDGED) else ""
 
     def at_once(self, name: str) -> None:
         """Somebody asks for this version: a pause after attempts without a verdict is over."""
         if self._hindered.pop(name, 0):
             self.catalog.hurry(name)
 
-    def judge(self, entry: Entry, live_artifact: str) -> None:
-        """Has one version judged now. The caller made sure that no validator is at work."""
+    async def ask(self, name: str) -> None:
+        """Has a version judged anew, as if nobody had: a rejection of these very bytes is forgotten.
+
+        One that is being judged has that verdict to come.
+        """
+        entry = self.catalog.get(name)
+        if entry is None or entry.state is State.VALIDATING:
+            return
+        self.at_once(name)
+        self._asked[name] = None
+        if entry.state is State.REJECTED:
+            self._log.info("judging again", version=name, rejected_because=entry.verdict and entry.verdict.because)
+            self._sightings.pop(name, None)
+            self.catalog.forget(entry)
+            with suppress(CannotKeep):  # logged; it is judged anew all the same
+                await self._ledger.do(lambda store: store.forget_verdict(name))
+
+    def undecided(self, name: str) -> bool:
+        """Whether a verdict on this version, or the reason why there is none now, is still to come."""
+        entry = self.catalog.get(name)
+        if entry is None or self.hindered(name):
+            return False
+        return name in self._asked or entry.state in (State.SEEN, State.SETTLING, State.VALIDATING)
+
+    def _judge_now(self, entry: Entry, live_artifact: str) -> None:
+        self._asked.pop(entry.name, None)
         entry.take(Event.JUDGING)
         entry.waiting = ""
         self._task = asyncio.get_running_loop().create_task(self._judge(entry, live_artifact), name="judge")
@@ -216,7 +286,7 @@ class Judging:
             await self._remove_unfinished()
             self.artifact_root.mkdir(mode=0o750, parents=True, exist_ok=True)
             answer = await validate(
-                await asyncio.to_thread(self._candidate, name, live_artifact),
+                await asyncio.to_thread(self._candidate, entry.seen, live_artifact),
                 spawn,
                 argv=python(MODULE),
                 clock=self._clock,
@@ -238,12 +308,18 @@ class Judging:
             self.copy = Wanted(entry.name, message.digest, copy=directory, bytes=message.bytes)
             self._happened()
 
-    def _candidate(self, name: str, live_artifact: str) -> Candidate:
+    def _candidate(self, seen: Seen, live_artifact: str) -> Candidate:
         """What the validator is told. On a thread: it reads the machine's figures."""
         config = self._config()
-        path = config.models.root / name
-        here, free = capacity(), available_bytes()
-        return candidate(config, path, self.artifact_root, live_artifact, capacity=here, available_bytes=free)
+        return candidate(
+            config,
+            config.models.root / seen.name,
+            self.artifact_root,
+            live_artifact,
+            capacity=capacity(),
+            available_bytes=available_bytes(),
+            passed_over=tuple(name for name, _ in seen.misplaced),
+        )
 
     async def _remove_unfinished(self) -> None:
         """What a killed validator left; nobody is at work when this is called."""
@@ -255,15 +331,29 @@ class Judging:
 
     def _again(self, entry: Entry, because: str) -> None:
         """No verdict, and not the version's fault: it is judged again after a pause that grows."""
-        count = self._hindered.get(entry.name, 0)
+        self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._pause(entry.name, because))
+
+    def _pause(self, name: str, because: str) -> float:
+        """Until when a version waits that could not be judged now, monotonic seconds."""
+        count = self._hindered.get(name, 0)
         pause = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
-        self._hindered[entry.name] = count + 1
+        self._hindered[name] = count + 1
         if count:
-            self.unjudged[entry.name] = because
-        self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._clock.monotonic() + pause)
-        self._log.error("not judged yet", version=entry.name, because=because, again_seconds=pause)
+            self.unjudged[name] = because
+        self._log.error("not judged yet", version=name, because=because, again_seconds=pause)
         if not count:
-            self._ledger.note("not-judged", entry.name, f"{because}; it is tried again in {pause:g} s")
+            self._ledger.note("not-judged", name, f"{because}; it is tried again in {pause:g} s")
+        return self._clock.monotonic() + pause
+
+    def _forget_attempts(self, name: str) -> None:
+        for of_name in (self._hindered, self._changes, self.unjudged):
+            of_name.pop(name, None)
+
+    def _tell_verdict(self, entry: Entry, verdict: v.Verdict) -> None:
+        kind = "accepted" if verdict.accepted else "rejected"
+        log = self._log.info if verdict.accepted else self._log.warning
+        log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
+        self._ledger.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
 
     def _changing(self, entry: Entry, fingerprint: str, because: str) -> None:
         """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
@@ -282,8 +372,7 @@ class Judging:
         if isinstance(answer, v.NotJudged):
             self._again(entry, answer.because)
             return
-        for of_name in (self._hindered, self._changes, self.unjudged):
-            of_name.pop(entry.name, None)
+        self._forget_attempts(entry.name)
         self.judged += 1
         if entry.state is not State.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now
@@ -293,10 +382,7 @@ class Judging:
         )
         self._sightings[entry.name] = sighting
         if self.catalog.decided(entry, answer):
-            kind = "accepted" if answer.accepted else "rejected"
-            log = self._log.info if answer.accepted else self._log.warning
-            log(kind, version=entry.name, because=answer.because, digest=answer.digest)
-            self._ledger.note(kind, entry.name, answer.because, digest=answer.digest, verdict=v.to_json(answer))
+            self._tell_verdict(entry, answer)
 
     async def reject(self, name: str, digest: str, because: str) -> None:
         """The workers proved an accepted version wrong: it is rejected until its bytes change or it is judged anew."""
@@ -319,17 +405,6 @@ class Judging:
             await self._ledger.do(
                 lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
             )
-
-
-def glance(root: Path, link: str, before: Sight, settled: frozenset[str]) -> Sight:
-    """What is in the model root now; on a thread.
-
-    Only versions that may be judged next are tested for writers: that opens each of their files.
-    """
-    names: set[str] = set()
-    with suppress(OSError):
-        names = set(os.listdir(root)) - settled
-    return look(root, link, before=before, writing_of=names)
 
 
 def _usable(verdict: v.Verdict) -> bool:

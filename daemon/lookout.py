@@ -16,10 +16,11 @@ from typing import Final, Protocol
 from .api.server import AdminServer
 from .clock import Clock
 from .config import Config
-from .judging import Judging, glance
+from .judging import Judging
 from .metronome import Metronome
 from .models.copies import is_whole
 from .models.lifecycle import State
+from .models.scan import glance
 from .models.sight import Names, RootSeen
 from .models.watch import Watch
 from .rolling import Rolling

@@ -20,13 +20,13 @@ from .config import Config
 from .errors import NotKnown, Refused
 from .forms import Forms
 from .housekeeping import Housekeeping
+from .judgement_requests import WAIT_SECONDS, JudgementRequests
 from .judging import Judging
 from .ledger import Ledger
 from .manager import Manager
 from .models.catalog import Entry
 from .models.choose import Asked
 from .models.lifecycle import State
-from .models.sight import Names, RootSeen
 from .models.watch import Watch
 from .reloading import Reloading
 from .rolling import Rolling
@@ -38,9 +38,6 @@ from .workers.pool import Pool
 from .workers.roster import Peer
 
 Json = dict[str, Any]
-WAIT_SECONDS = 3600.0
-"""The longest that a client is kept waiting for a decision."""
-PENDING = (State.SEEN, State.SETTLING, State.VALIDATING)
 
 
 class HasProblem(Protocol):
@@ -94,6 +91,7 @@ class Office:
         self._s = daemon
         self._began = daemon.clock.monotonic()
         self.reloading = Reloading(daemon, self.sentence)
+        self._requests = JudgementRequests(daemon)
         self.reopen_own_logs: Callable[[], None] = lambda: None
 
     # questions
@@ -113,6 +111,7 @@ class Office:
         serving = s.rolling.position.serving
         return {
             "live": self._live(),
+            "link": report.link(s.judging.sight, s.judging.catalog, self._live()),
             "serving": serving.version if serving else "",
             "ready": self.ready(),
             "state": "ready" if self.ready() else "nothing is served" if serving is None else "loading",
@@ -160,8 +159,9 @@ class Office:
         return [*self._s.agreement.pending(), *self.reloading.waiting()]
 
     def _live(self) -> str:
-        sight = self._s.judging.sight
-        return sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
+        """What is served, by the name that the link was last known to give it."""
+        word = self._s.rolling.position.word
+        return word.name if word else ""
 
     def versions(self) -> Json:
         s = self._s
@@ -236,7 +236,11 @@ class Office:
 
     async def activate(self, version: str, wait: bool) -> Json:
         await self._known(version, "activate")
-        self._s.judging.at_once(version)
+        judging = self._s.judging
+        entry = judging.catalog.get(version)
+        if entry is not None and entry.state is State.REJECTED:
+            await judging.ask(version)
+        judging.at_once(version)
         return await self._command(Asked("activate", version), wait)
 
     async def rollback(self, wait: bool) -> Json:
@@ -284,24 +288,11 @@ class Office:
 
     async def validate(self, version: str, wait: bool) -> Json:
         await self._known(version, "validate")
-        judging = self._s.judging
-        await self._until(lambda: not judging.busy)
-        entry = judging.catalog.get(version)
-        if entry is None:
-            raise NotKnown(f"cannot validate {version}: its directory is gone")
-        if judging.busy:
-            raise Refused(f"cannot validate {version}: another version is being judged; try again")
-        serving = self._s.rolling.position.serving
-        judging.judge(entry, serving.artifact if serving and serving.version != version else "")
-        if not wait:
-            return {"accepted": True, "message": f"{version} is being judged"}
-        await self._until(lambda: entry.state is not State.VALIDATING)
-        if entry.verdict is None:
-            raise Refused(f"cannot validate {version}: no verdict; {entry.waiting or 'it changed meanwhile'}")
-        shape = self._version(entry, self._live(), ())
-        if entry.verdict.accepted:
-            return {"success": True, "message": f"{version} is accepted: {entry.verdict.because}", "version": shape}
-        return {"success": False, "message": f"cannot accept {version}: {entry.verdict.because}", "version": shape}
+        return await self._requests.validate(version, wait, self._shape)
+
+    def _shape(self, version: str) -> Json:
+        entry = self._s.judging.catalog.get(version)
+        return self._version(entry, self._live(), ()) if entry else {}
 
     async def _known(self, version: str, verb: str) -> None:
         """Raises NotKnown for what is not there; one that was put there just now, before the daemon looked, is."""
@@ -312,46 +303,10 @@ class Office:
             raise NotKnown(f"cannot {verb} {version[:255]!r}: there is no such version; {self._still()}")
 
     def _still(self) -> str:
-        serving = self._s.rolling.position.serving
-        return f"still serving {serving.version}" if serving else "nothing is served yet"
+        return self._requests.still()
 
     async def rescan(self, wait: bool) -> Json:
-        """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
-        judging, rolling = self._s.judging, self._s.rolling
-        await judging.look()
-        self._s.wake()
-        fresh = {e.name for e in judging.catalog.entries() if e.state in PENDING}
-        for name in fresh:
-            judging.at_once(name)
-        if not wait:
-            return {"accepted": True, "message": "looking again"}
-        await self._until(self._settled, pause=True)
-        serving = rolling.position.serving
-        now = f"serving {serving.version}" if serving else "nothing is served yet"
-        for name in sorted(fresh):
-            entry = judging.catalog.get(name)
-            if entry is not None and entry.state is State.REJECTED and entry.verdict is not None:
-                return {"success": False, "message": f"cannot take {name}: {entry.verdict.because}; still {now}"}
-            if because := judging.hindered(name):
-                return {"success": False, "message": f"cannot take {name}: {because}; still {now}"}
-        if serving is None:
-            return {"success": False, "message": f"cannot find a version to serve: {now}"}
-        return {"success": True, "message": now}
-
-    def _settled(self) -> bool:
-        judging = self._s.judging
-        pending = any(e.state in PENDING and not judging.hindered(e.name) for e in judging.catalog.entries())
-        return not pending and not self._s.rolling.busy and not self._s.judging.busy
-
-    async def _until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
-        """Waits for a condition that rounds bring about; gives up after WAIT_SECONDS."""
-        deadline = self._s.clock.monotonic() + WAIT_SECONDS
-        if pause:  # the round that was asked for has to happen first
-            await self._s.next_round(5.0)
-        while not condition():
-            if self._s.clock.monotonic() > deadline:
-                raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s")
-            await self._s.next_round(1.0)
+        return await self._requests.rescan(wait)
 
     # wishes about workers and the configuration
 
@@ -369,7 +324,7 @@ class Office:
         self._s.wake()
         if not wait:
             return {"accepted": True, "message": f"{', '.join(names) or 'no worker'} will be replaced, successor first"}
-        await self._until(lambda: not any(pool.hand(name) for name in names))
+        await self._requests.until(lambda: not any(pool.hand(name) for name in names))
         return {"success": True, "message": f"{', '.join(names) or 'no worker'} replaced"}
 
     async def reload(self) -> Json:

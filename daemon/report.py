@@ -7,9 +7,9 @@ from typing import Any
 
 from .clock import rfc3339
 from .models import verdict as v
-from .models.catalog import Entry
+from .models.catalog import Catalog, Entry
 from .models.lifecycle import State
-from .models.sight import RootSeen, Sight
+from .models.sight import Names, RootSeen, Sight
 from .workers.pool import Hand, Pool
 from .workers.roster import Peer
 from .workers.staffing import Phase
@@ -47,6 +47,20 @@ def version(
     elif waiting:
         shape["waiting"] = waiting
     return shape
+
+
+def link(sight: Sight, catalog: Catalog, live: str) -> Json | None:
+    """What the link says while that is not what is served: the version that it names, "" for none, and because."""
+    if not isinstance(sight, RootSeen) or (isinstance(sight.link, Names) and sight.link.version == live):
+        return None
+    if not isinstance(sight.link, Names):
+        return {"version": "", "because": str(sight.link)}
+    entry = catalog.get(sight.link.version)
+    if entry is None:
+        return {"version": sight.link.version, "because": "it was not looked at yet"}
+    because = entry.waiting or (entry.verdict.because if entry.verdict else "")
+    because = f"{entry.state.value}: {because}" if because and not because.startswith(entry.state.value) else because
+    return {"version": entry.name, "because": because or entry.state.value}
 
 
 def ignored(sight: Sight) -> list[Json]:

@@ -27,6 +27,7 @@ from .errors import ModelwardError
 from .form_choice import FormChoice
 from .judging import Judging
 from .ledger import CannotKeep, Ledger
+from .link_moves import LinkMoves
 from .memory import available_bytes
 from .models import decisions as d
 from .models import link
@@ -78,6 +79,7 @@ class Rolling:
         self.wanted = ""
         self._again: Rollout | None = None
         self._bearings = Bearings(judging, clock)
+        self.moves = LinkMoves(judging)
         self._committing = False
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[int, float]] = {}
@@ -90,6 +92,7 @@ class Rolling:
         self.position = await self._ledger.do(lambda store: pos.load(store, state))
         if returning:
             self.position = pos.resumed(self.position)
+        self.moves.named = self.position.committed.name if self.position.committed else ""
         self.held = await self._ledger.do(lambda store: store.held())
         if former := await self._ledger.do(pos.cut_short):
             self._note_outcome(former, former["because"])
@@ -123,6 +126,7 @@ class Rolling:
         models = self._config().models
         await self._replace_lost()
         for _ in range(4):  # a link put right may show what to do next
+            await self.moves.follow(self.position)
             command = self.command or self._under_way
             facts = self._bearings.take(self.position, self.held, command.asked if command else None)
             self._link_settling = facts.link_bad_seconds < models.settle
@@ -439,6 +443,7 @@ class Rolling:
         models = self._config().models
         await self._ledger.do(lambda store: pos.intend(store, version, digest))
         await asyncio.to_thread(link.switch, models.root, models.link, version, files=self._files)
+        self.moves.named = version
 
     async def _move_link(self, version: str, digest: str, because: str) -> bool:
         try:

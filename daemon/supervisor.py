@@ -207,8 +207,7 @@ class Supervisor:
                 self.rolling.improve()
         await self._heal()
         self._staff()
-        serving = self.rolling.position.serving
-        self.judging.next(self.rolling.wanted, serving.artifact if serving else "")
+        self.judging.next(self.rolling.wanted, self.rolling.position.serving)
         if not self.rolling.busy:
             await self.forms.tidy(self.rolling.artifacts_in_use())
         self.forms.ensure(self._form_order(), lambda name, _: judged_seconds(self.judging.catalog.get(name)))

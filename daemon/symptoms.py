@@ -27,7 +27,7 @@ from .workers.staffing import Phase
 SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
-    "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable",
+    "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
@@ -129,6 +129,8 @@ def _versions(parts: Parts, now: float, wall: float) -> Iterator[Figure]:
 def _unjudged(parts: Parts) -> Iterator[Figure]:
     for name, because in list(parts.judging.unjudged.items())[:MAX_VERSIONS]:
         yield Figure("version_unjudged", 1.0, name, because[:MAX_REASON])
+    for path, because in list(parts.judging.misplaced.items())[:MAX_VERSIONS]:
+        yield Figure("misplaced_link", 1.0, path, because[:MAX_REASON])
 
 
 def _upkeep(parts: Parts) -> Iterator[Figure]:

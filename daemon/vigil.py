@@ -42,6 +42,7 @@ TOLD_BY_OTHERS: Final = frozenset(
     (
         "version_rejected",
         "version_unjudged",
+        "misplaced_link",
         "rollout_failed",
         "needs_operator",
         "root_absent",

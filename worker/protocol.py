@@ -205,6 +205,7 @@ class Candidate(msgspec.Struct, frozen=True):
     `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the
     machine has less memory now than the rules allow, so that running out of it proves nothing about the version.
     `min_free_bytes` or `min_free_fraction` of the disk below `artifact_root` is to stay free; the larger one counts.
+    `passed_over` are links directly in the version that somebody put there by mistake: no part of it.
     """
 
     path: str
@@ -224,6 +225,7 @@ class Candidate(msgspec.Struct, frozen=True):
     max_latency_ratio: float = 2.0
     min_free_bytes: int = 0
     min_free_fraction: float = 0.0
+    passed_over: tuple[str, ...] = ()
 
 
 class GateStarted(Message, frozen=True, tag="gate_started"):

@@ -79,6 +79,10 @@ def lines(data: dict[str, Any], colour: bool = False) -> list[str]:
     word = paint("ready", "green", colour) if ready else paint(clean(data.get("state")) or "not ready", "red", colour)
     live = clean(data.get("live")) or "no version"
     facts = [("live", f"{paint(live, 'bold', colour)}, {word}")]
+    link = data.get("link")
+    if isinstance(link, dict):
+        names = f"names {clean(link['version'])}: " if link.get("version") else ""
+        facts.append(("link", paint(f"{names}{clean(link.get('because'))}", "yellow", colour)))
     workers = data.get("workers")
     if isinstance(workers, dict):
         because = f" ({clean(workers['because'])})" if workers.get("because") else ""

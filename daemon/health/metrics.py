@@ -39,7 +39,12 @@ METRICS: Final = (
     # versions
     Metric("modelward_versions", "gauge", "Versions in the model root by state.", ("state",)),
     Metric("modelward_versions_held", "gauge", "Versions that are kept from being chosen automatically."),
-    Metric("modelward_live_version_info", "gauge", "Always 1; the version that the link names.", ("version",)),
+    Metric(
+        "modelward_live_version_info",
+        "gauge",
+        "Always 1; the version that is served.",
+        ("version",),
+    ),
     Metric(
         "modelward_serving_version_info",
         "gauge",

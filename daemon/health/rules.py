@@ -65,6 +65,7 @@ BUILT_IN: Final = (
     _condition("worker_restarts", above=2),
     _condition("version_rejected"),
     _condition("version_unjudged"),
+    _condition("misplaced_link"),
     _condition("rollout_failed"),
     _condition("needs_operator", "critical"),
     _condition("root_absent", "critical"),

@@ -32,6 +32,7 @@ _WHAT: Final = {
     "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
     "version_rejected": "{subject} was rejected",
     "version_unjudged": "{subject} cannot be judged",
+    "misplaced_link": "the link {subject} is misplaced",
     "rollout_failed": "the rollout of {subject} failed",
     "needs_operator": "cannot go on by itself",
     "root_absent": "the model root is absent",
@@ -62,7 +63,7 @@ def sentence(alert: Alert) -> str:
     if alert.value is None:
         about = f" of {alert.subject}" if alert.subject else ""
         return f"{rule.metric}{about} was alarming before the daemon began anew"
-    if rule.standing and because and rule.metric in ("needs_operator", "config_refused"):
+    if rule.standing and because and rule.metric in ("needs_operator", "config_refused", "misplaced_link"):
         return because  # a whole sentence by itself
     pattern = _WHAT.get(rule.metric, "{metric} of {subject} is {value:g}, at most {threshold:g}")
     subject = _line(alert.subject) or "this machine"

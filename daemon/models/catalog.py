@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from . import lifecycle
 from .lifecycle import Event, State
-from .settle import Ready, judge_now
+from .settle import Ready, Unfit, Wait, judge_now
 from .sight import RootSeen, Seen
 from .verdict import Verdict
 
@@ -74,6 +74,8 @@ class Catalog:
             if entry is None:
                 self._entries[seen.name] = Entry(seen, State.SEEN, monotonic, monotonic, wall)
                 notes.append(Note(seen.name, "seen"))
+            elif seen.passing and not entry.seen.error:
+                continue  # what was seen last still holds
             elif seen.fingerprint != entry.seen.fingerprint:
                 entry.seen, entry.changed = seen, monotonic
                 entry.digest, entry.verdict, entry.due = "", None, 0.0
@@ -89,9 +91,9 @@ class Catalog:
         entry.digest, entry.verdict, entry.arrived = digest, verdict, arrived
         entry.take(Event.PASSED if verdict.accepted else Event.FAILED)
 
-    def lost(self, entry: Entry) -> None:
-        """Its accepted form is gone: the same files have to be judged again."""
-        entry.digest, entry.verdict, entry.due = "", None, 0.0
+    def forget(self, entry: Entry) -> None:
+        """What was found about these files counts no more: they have to be judged again."""
+        entry.digest, entry.verdict, entry.due, entry.waiting = "", None, 0.0, ""
         entry.take(Event.CHANGED)
 
     def hurry(self, name: str) -> None:
@@ -113,10 +115,25 @@ class Catalog:
             answer = judge_now(entry.seen, entry.first_seen, entry.changed, now, settle_seconds)
             if isinstance(answer, Ready):
                 ready.append(entry)
-            else:
-                entry.waiting, entry.due = answer.because, answer.until
-                entry.take(Event.UNSETTLED)
+            elif isinstance(answer, Wait):
+                self.wait(entry, answer.because, answer.until)
         return sorted(ready, key=lambda entry: entry.changed)
+
+    def unfit(self, now: float, settle_seconds: float) -> list[tuple[Entry, Unfit]]:
+        """Versions that no validator can look through, each with the reason."""
+        waiting = [e for e in self._entries.values() if e.state in (State.SEEN, State.SETTLING) and now >= e.due]
+        answers = [(e, judge_now(e.seen, e.first_seen, e.changed, now, settle_seconds)) for e in waiting]
+        return [(entry, answer) for entry, answer in answers if isinstance(answer, Unfit)]
+
+    def wait(self, entry: Entry, because: str, due: float) -> None:
+        """It is not judged yet, and looked at again at `due`."""
+        entry.waiting, entry.due = because, due
+        entry.take(Event.UNSETTLED)
+
+    def refuse(self, entry: Entry, verdict: Verdict) -> None:
+        """A rejection that no validator gave."""
+        entry.verdict, entry.digest, entry.waiting = verdict, verdict.digest, ""
+        entry.take(Event.FAILED)
 
     def next_due(self) -> float | None:
         """When a waiting version is to be looked at again, monotonic seconds."""

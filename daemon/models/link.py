@@ -81,6 +81,15 @@ def read(root: Path, link_name: str) -> LinkState:
         return Unreadable(f"{e.strerror}: {target!r}")
 
 
+def version_of(root: Path, target: str) -> str:
+    """The version that a link with this target names when it lies in `root`; "" for none."""
+    try:
+        state = _resolved(root, target, Path(os.path.realpath(root / target, strict=True)))
+    except (OSError, ValueError):
+        return ""
+    return state.version if isinstance(state, Names) else ""
+
+
 def switch(root: Path, link_name: str, target: str, *, files: Files | None = None) -> None:
     """Makes the link name `target`, durably. Raises Refused, and then the link is as it was before.
 

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import re
+import shlex
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from typing import Final
 from ..names import is_version_name, why_ignored
 from ..safe_paths import open_directory
 from . import link
+from .misplaced import MAX_MISPLACED, meant
 from .openness import open_for_writing
 from .sight import RootAbsent, RootSeen, Seen, Sight
 
@@ -32,6 +34,7 @@ SUMS: Final = "SHA256SUMS"
 _SUM_LINE: Final = re.compile(r"[0-9a-fA-F]{64} [ *](?P<path>.+)")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 def look(
@@ -54,7 +57,7 @@ def look(
         wanted = sorted(n for n, directory in names if directory and n != link_name and is_version_name(n))
         if len(wanted) > MAX_VERSIONS:
             return RootAbsent(f"cannot read {root}: {len(wanted)} versions, at most {MAX_VERSIONS}")
-        versions = [_version(fd, name, known.get(name), name in writing_of) for name in wanted]
+        versions = [_version(root, fd, name, known.get(name), name in writing_of) for name in wanted]
         others = sum(1 for n, _ in names if n != link_name) - len(wanted)
         state = link.read(root, link_name)
         ignored = sorted((n, why) for n, directory in names if directory and (why := why_ignored(n)))[:MAX_IGNORED]
@@ -63,6 +66,17 @@ def look(
         return RootAbsent(f"cannot read {root}: {e.strerror}")
     finally:
         os.close(fd)
+
+
+def glance(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -> Sight:
+    """What is in the model root now; on a thread.
+
+    Only versions that may be judged next are tested for writers: that opens each of their files.
+    """
+    names: set[str] = set()
+    with suppress(OSError):
+        names = set(os.listdir(root)) - settled
+    return look(root, link_name, before=before, writing_of=names)
 
 
 @dataclass
@@ -74,6 +88,9 @@ class _Walk:
     files: dict[str, int] = field(default_factory=dict)
     newest_ns: int = 0
     inner_ns: int = 0
+    misplaced: list[tuple[str, str]] = field(default_factory=list)
+    inside: str = ""
+    """The directory that is being read, for what to say when it can't be."""
 
     def note(self, path: str, status: os.stat_result) -> None:
         if len(self.lines) >= MAX_ENTRIES:
@@ -92,7 +109,7 @@ class _TooMuch(Exception):
     """A version beyond the limits."""
 
 
-def _version(root_fd: int, name: str, known: Seen | None, ask_writing: bool) -> Seen | None:
+def _version(root: Path, root_fd: int, name: str, known: Seen | None, ask_writing: bool) -> Seen | None:
     """One version; None when it is gone again. Errors inside it are its own, not the root's."""
     try:
         fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root_fd)
@@ -101,11 +118,11 @@ def _version(root_fd: int, name: str, known: Seen | None, ask_writing: bool) -> 
     except OSError as e:
         if e.errno in (errno.ELOOP, errno.ENOTDIR):
             return None  # replaced by a link or a file since it was listed
-        return Seen(name, "", error=f"cannot read it: {e.strerror}")
+        return _unreadable(root, name, "it", e)
     try:
         top = os.fstat(fd)
         walk = _Walk(top.st_dev)
-        _walk(fd, "", 0, walk)
+        _walk(root, fd, "", 0, walk)
         seen = _summary(name, top, walk)
         if known is not None and known.fingerprint == seen.fingerprint and not known.error:
             seen = replace(seen, has_sums=known.has_sums, sums_complete=known.sums_complete)
@@ -113,35 +130,54 @@ def _version(root_fd: int, name: str, known: Seen | None, ask_writing: bool) -> 
             seen = replace(seen, has_sums=True, sums_complete=_sums_complete(fd, walk.files))
         return replace(seen, writing=_writing(fd, walk.files)) if ask_writing else seen
     except _TooMuch as e:
-        return Seen(name, "", error=f"cannot read it: {e}")
+        return Seen(name, str(e), error=f"cannot read it: {e}")
     except OSError as e:
-        return Seen(name, "", error=f"cannot read it: {e.strerror}")
+        return _unreadable(root, name, walk.inside or "it", e)
     finally:
         os.close(fd)
 
 
-def _walk(fd: int, prefix: str, depth: int, walk: _Walk) -> None:
-    """Notes every entry below `fd`, each by its own status; other file systems are noted, not entered."""
+def _unreadable(root: Path, name: str, what: str, error: OSError) -> Seen:
+    """A version of which `what` can't be read. Only for want of a right it is to blame: that may be given to us."""
+    because = f"cannot read {what}: {error.strerror}"
+    if error.errno == errno.EACCES:
+        because += f"; `chmod -R a+rX {shlex.quote(str(root / name))}` lets the daemon read it"
+    return Seen(name, because, error=because, passing=error.errno not in _ITS_OWN_FAULT)
+
+
+def _walk(root: Path, fd: int, prefix: str, depth: int, walk: _Walk) -> None:
+    """Notes every entry below `fd`, each by its own status; other file systems are noted, not entered.
+
+    Links that were meant for the root are no part of the version.
+    """
+    walk.inside = prefix.rstrip("/")
     with os.scandir(fd) as entries:
         for entry in entries:
             path = prefix + entry.name
             with suppress(FileNotFoundError):  # gone since it was listed: the next look sees another fingerprint
                 status = entry.stat(follow_symlinks=False)
+                link_of_version = stat.S_ISLNK(status.st_mode) and not depth and len(walk.misplaced) < MAX_MISPLACED
+                if link_of_version and (to := meant(root, fd, entry.name)):
+                    walk.misplaced.append((entry.name, to))
+                    continue
                 walk.note(path, status)
                 if not stat.S_ISDIR(status.st_mode) or status.st_dev != walk.device:
                     continue
                 if depth + 1 >= MAX_DEPTH:
                     raise _TooMuch(f"deeper than {MAX_DEPTH} directories")
+                walk.inside = path
                 inner = os.open(entry.name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
                 try:
-                    _walk(inner, path + "/", depth + 1, walk)
+                    _walk(root, inner, path + "/", depth + 1, walk)
                 finally:
                     os.close(inner)
+                walk.inside = prefix.rstrip("/")
 
 
 def _summary(name: str, top: os.stat_result, walk: _Walk) -> Seen:
-    # The directory's own change time stays out: a chmod or a rename of the whole changes no content.
-    head = f"{top.st_dev}:{top.st_ino} {top.st_mtime_ns}"
+    # The directory's own times stay out: a chmod or a rename of the whole changes no content, nor does a misplaced
+    # link that comes or goes. Whatever else is added, removed or replaced is seen in the lines of its entries.
+    head = f"{top.st_dev}:{top.st_ino}"
     text = "\n".join([head, *sorted(walk.lines)]).encode("utf-8", "surrogateescape")
     return Seen(
         name=name,
@@ -151,6 +187,7 @@ def _summary(name: str, top: os.stat_result, walk: _Walk) -> Seen:
         newest_ns=max(walk.inner_ns, top.st_mtime_ns, top.st_ctime_ns),
         changed_ns=top.st_ctime_ns,
         renamed_in=_renamed_in(top, walk),
+        misplaced=tuple(sorted(walk.misplaced)),
     )
 
 

@@ -2,7 +2,8 @@
 
 Pure. A copy that proves itself complete (renamed in, or every file of its SHA256SUMS is there) is judged at once; any
 other after a quiet time; none while somebody has one of its files open for writing. Quiet is not complete: a copy that
-pauses longer is judged as it stands, rejected, and judged again when it changes.
+pauses longer is judged as it stands, rejected, and judged again when it changes. One that cannot be looked through is
+not judged at all: after the quiet time that is its verdict, unless the trouble is the machine's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .sight import Seen
 SOONEST_SECONDS = 0.5
 """How soon a version that is being written is looked at again: a close is no event of the root's."""
 LATEST_SECONDS = 5.0
-"""How late, when it can't be read or is held open for writing though nothing comes."""
+"""How late, when it is held open for writing though nothing comes."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,28 @@ class Wait:
     because: str
 
 
+@dataclass(frozen=True)
+class Unfit:
+    """No validator can look through it. `passing`: for the machine's sake, so that nothing is known about it."""
+
+    because: str
+    passing: bool = False
+
+
 def judge_now(
     seen: Seen, first_seen_monotonic: float, changed_monotonic: float, now: float, settle_seconds: float
-) -> Ready | Wait:
+) -> Ready | Wait | Unfit:
     """Whether to judge now, or when to look again. `changed_monotonic`: when its fingerprint last became another.
 
-    A directory that can't be read is waited for like one that changes. `writing` None (the files are another user's
+    A directory that can't be read may still be being copied, by somebody who opens it when it is whole: it has the
+    quiet time. `writing` None (the files are another user's
     and the daemon lacks CAP_LEASE) is no proof of quiet: a manifest alone then doesn't hurry anybody.
     """
     since = max(first_seen_monotonic, changed_monotonic)
     if seen.error:
-        return Wait(max(since + settle_seconds, now + LATEST_SECONDS), seen.error)
+        if now - since >= settle_seconds:
+            return Unfit(seen.error, seen.passing)
+        return Wait(since + settle_seconds, seen.error)
     if seen.writing:
         idle = (now - since) / 10
         return Wait(now + min(LATEST_SECONDS, max(SOONEST_SECONDS, idle)), "a file of it is open for writing")

@@ -75,12 +75,15 @@ LinkState = Missing | NotALink | Dangling | Outside | Unreadable | Names
 @dataclass(frozen=True)
 class Seen:
     """One version's directory. `error` says why it couldn't be looked through; its other facts are then worthless.
+    `passing`: that was trouble of the machine (no descriptor, a disk that fails), and proves nothing about the version.
 
-    `fingerprint` differs whenever an entry was added, removed, replaced, written or touched.
+    `fingerprint` differs whenever an entry was added, removed, replaced, written or touched; with an error, whenever
+    that is another one.
     `bytes` is the sum of its files' sizes; `newest_ns` the latest change or modification of anything in it and
     `changed_ns` the directory's own change time, both in wall nanoseconds.
     `renamed_in`: it was moved or copied as a whole and nothing in it changed since (see scan).
     `sums_complete`: every file that SHA256SUMS lists is there (not: has these contents).
+    `misplaced`: links in it that were meant for the root, each with the version that it names there.
     `writing`: whether a file is open for writing; None when nobody asked or the system won't tell.
     """
 
@@ -95,6 +98,8 @@ class Seen:
     sums_complete: bool = False
     writing: bool | None = None
     error: str = ""
+    passing: bool = False
+    misplaced: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

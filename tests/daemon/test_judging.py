@@ -17,6 +17,7 @@ from modelward.daemon.judging import RETRY_SECONDS, Judging
 from modelward.daemon.ledger import Ledger
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.sight import Missing, RootSeen, Seen
 from modelward.daemon.models.verdict import Changing
 from modelward.daemon.store import Sighting, Store
 
@@ -82,7 +83,7 @@ def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) ->
         await one.look()
 
         def begun() -> bool:
-            one.next("", "")
+            one.next("", None)
             return one.busy
 
         assert not begun()
@@ -133,7 +134,7 @@ def test_a_version_that_cannot_be_judged_is_tried_again_later_and_at_once_when_a
             """Judges once; how long the next attempt is away."""
 
             def begun() -> bool:
-                one.next(wanted, "")
+                one.next(wanted, None)
                 return one.busy
 
             await soon(begun)
@@ -144,12 +145,12 @@ def test_a_version_that_cannot_be_judged_is_tried_again_later_and_at_once_when_a
             return entry.due - CLOCK.monotonic()
 
         assert 10 < await attempt("") <= 15
-        one.next("", "")
+        one.next("", None)
         assert not one.busy, "it waits"
         one.at_once("v1.0")
         assert 10 < await attempt("") <= 15
         assert 10 < await attempt("v1.0") <= 15, "a link that comes to name it asks for it"
-        one.next("v1.0", "")
+        one.next("v1.0", None)
         assert not one.busy, "a link that goes on naming it does not"
 
     run(tmp_path, test)
@@ -159,3 +160,85 @@ def test_the_pauses_between_attempts_grow_to_ten_minutes() -> None:
     assert RETRY_SECONDS[0] == 15
     assert RETRY_SECONDS[-1] == 600
     assert all(a < b for a, b in pairwise(RETRY_SECONDS))
+
+
+def test_trouble_of_the_machine_while_a_version_is_looked_through_is_no_rejection(tmp_path: Path) -> None:
+    because = "cannot read it: Too many open files"
+    trouble = Seen("v1.0", because, error=because, passing=True)
+
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        long_ago = CLOCK.monotonic() - 60
+        one.catalog.update(RootSeen((1, 1), Missing(), (trouble,)), long_ago, 0.0)
+        one.next("", None)
+        assert one.hindered("v1.0") == f"not judged yet: {because}", "whoever waits is answered"
+        assert not one.undecided("v1.0")
+        (entry,) = one.catalog.entries()
+        assert entry.state is State.SETTLING and 10 < entry.due - CLOCK.monotonic() <= 15
+
+        readable = Seen("v1.0", "f", bytes=3, files=1, writing=False)
+        one.catalog.update(RootSeen((1, 1), Missing(), (readable,)), long_ago, 0.0)
+        entry.state = State.ACCEPTED
+        assert one.catalog.update(RootSeen((1, 1), Missing(), (trouble,)), long_ago, 0.0) == []
+        assert (entry.state, entry.seen) == (State.ACCEPTED, readable), "what was seen last still holds"
+
+    run(tmp_path, test)
+
+
+def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_one_is_judged(tmp_path: Path) -> None:
+    because = "cannot read it: Permission denied"
+
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+
+        def begun() -> bool:
+            one.next("", None)
+            return one.busy
+
+        await soon(begun)
+        seen = [entry.seen for entry in one.catalog.entries()]
+        closed = Seen("v1.2", because, error=because)
+        one.catalog.update(RootSeen((1, 1), Missing(), (*seen, closed)), CLOCK.monotonic() - 60, 0.0)
+        one.next("", None)
+        entry = one.catalog.get("v1.2")
+        assert entry is not None and entry.verdict is not None and one.busy
+        assert (entry.state, entry.verdict.because) == (State.REJECTED, because)
+        assert [gate.gate for gate in entry.verdict.gates] == ["layout"]
+        assert "v1.2" not in store.sightings(), "it is looked through anew each time"
+        await one.stop()
+
+    run(tmp_path, test)
+
+
+def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+        for entry in one.catalog.entries():
+            sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
+            verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
+            store.remember_verdict(entry.name, sighting, one.conditions(), verdict)
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+        assert {e.state for e in one.catalog.entries()} == {State.REJECTED}
+        await one.ask("v1.1")
+        await one.look()
+        asked = one.catalog.get("v1.1")
+        assert asked is not None and (asked.state, asked.verdict) == (State.SETTLING, None)
+        assert set(store.sightings()) == {"v1.0"}
+        assert one.undecided("v1.1") and not one.undecided("v1.0")
+
+        def begun() -> bool:
+            one.next("", None)
+            return one.busy
+
+        await soon(begun)
+        assert asked.state is State.VALIDATING
+        await one.ask("v9.9")  # there is none
+        await one.stop()
+
+    run(tmp_path, test)

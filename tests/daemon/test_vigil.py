@@ -68,7 +68,12 @@ class World:
         self.entries: dict[str, Entry] = {}
         catalog = SimpleNamespace(entries=lambda: tuple(self.entries.values()), get=self.entries.get)
         self.judging: Any = SimpleNamespace(
-            sight=RootSeen((1, 2), Names("v1"), ()), catalog=catalog, busy=False, still_seconds=0.0, unjudged={}
+            sight=RootSeen((1, 2), Names("v1"), ()),
+            catalog=catalog,
+            busy=False,
+            still_seconds=0.0,
+            unjudged={},
+            misplaced={},
         )
         self.housekeeping: Any = SimpleNamespace(trouble=(), last={}, sweeps=0, removed_files=0, removed_bytes=0)
         self.watch: Any = SimpleNamespace(state="watching", because="")
@@ -208,6 +213,10 @@ CONDITIONS: dict[str, tuple[Callable[[World], None], str]] = {
     "version_unjudged": (
         lambda w: w.judging.unjudged.update(v2="cannot copy it: it needs 12 GB"),
         "v2 cannot be judged: cannot copy it: it needs 12 GB",
+    ),
+    "misplaced_link": (
+        lambda w: w.judging.misplaced.update({"v1/v2": "a link to v2 was put into v1"}),
+        "a link to v2 was put into v1",
     ),
     "rollout_failed": (
         lambda w: w.rolling.rollouts.update(r=_rollout(w, "v3", "worker w1 died")),

@@ -111,7 +111,7 @@ def _versions() -> Iterable[Row]:
         f"{scan.MAX_VERSIONS:,}",
         "the root counts as unreadable: an alert, nothing changes",
     )
-    yield "files of a version", f"{scan.MAX_ENTRIES:,}, {scan.MAX_DEPTH} levels deep", "not judged, and that is said"
+    yield "files of a version", f"{scan.MAX_ENTRIES:,}, {scan.MAX_DEPTH} levels deep", "rejected with that reason"
     yield "size of a version", _bytes(layout.MAX_VERSION_BYTES), "rejected"
     least = f"what is free above `disk.min_free`, or 1/{layout.SMALL_PART} of what is free"
     yield "copy of a version in the cache", least, "not judged yet, and that is an alert"

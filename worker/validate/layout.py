@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -42,13 +43,14 @@ def check(context: Context) -> Answer:
     except OSError as e:
         path = e.filename or context.candidate.path
         if e.errno in _ITS_OWN_FAULT:
-            return Answer(False, f"{path} can't be read: {e.strerror}")
+            return Answer(False, f"{path} can't be read: {e.strerror}{_help(context, e)}")
         raise Hindered(f"cannot copy {path}: {e.strerror}") from e
     return answer
 
 
 def _judged(context: Context, root: int) -> Answer:
-    seen = files_of(root)
+    passed_over = context.candidate.passed_over
+    seen = files_of(root, passed_over)
     if not seen:
         return Answer(False, "it holds no files")
     if wrong := _ours(seen) or _too_much(seen, context):
@@ -56,11 +58,20 @@ def _judged(context: Context, root: int) -> Answer:
     model_file = KINDS[context.candidate.kind].model_file
     model_file(Path(context.candidate.path))  # before gigabytes are copied for nothing
     context.files = copy_files(root, seen, context.directory)
-    if files_of(root) != seen:
+    if files_of(root, passed_over) != seen:
         raise Changed("files came, went or were modified")
     context.model = model_file(context.directory)
     context.digest = digest_of(context.files)
-    return Answer(True, f"{count(len(seen), 'file')}, {size(context.bytes)}")
+    because = f"{count(len(seen), 'file')}, {size(context.bytes)}"
+    if passed_over:
+        because += f"; passed over, because no part of it: {', '.join(passed_over)}"
+    return Answer(True, because, warning=bool(passed_over))
+
+
+def _help(context: Context, error: OSError) -> str:
+    if error.errno != errno.EACCES:
+        return ""
+    return f"; `chmod -R a+rX {shlex.quote(context.candidate.path)}` lets the daemon read it"
 
 
 def _ours(seen: Mapping[str, Seen]) -> str:

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,13 +60,14 @@ def open_version(path: str) -> int:
         raise
 
 
-def files_of(root: int) -> dict[str, Seen]:
+def files_of(root: int, passed_over: Collection[str] = ()) -> dict[str, Seen]:
     """Every regular file below the directory `root` by its relative name, links inside it by their own names.
 
+    `passed_over` names links directly in `root` that are no part of the version.
     Raises BadTree naming the first path that is not allowed, OSError when something can't be read or is gone.
     """
     found: dict[str, Seen] = {}
-    for name, seen in _walk(root, root, "", 1):
+    for name, seen in _walk(root, root, "", 1, passed_over):
         found[name] = seen
         if len(found) > MAX_FILES:
             raise BadTree(f"more than {MAX_FILES} files")
@@ -82,7 +83,9 @@ def open_file(root: int, name: str) -> int:
     return descriptor
 
 
-def _walk(root: int, directory: int, inside: str, depth: int) -> Iterator[tuple[str, Seen]]:
+def _walk(
+    root: int, directory: int, inside: str, depth: int, passed_over: Collection[str] = ()
+) -> Iterator[tuple[str, Seen]]:
     with os.scandir(directory) as entries:
         names = []
         for entry in entries:
@@ -95,7 +98,8 @@ def _walk(root: int, directory: int, inside: str, depth: int) -> Iterator[tuple[
         if stat.S_ISREG(status.st_mode):
             yield path, Seen.of(status)
         elif stat.S_ISLNK(status.st_mode):
-            yield path, _through_link(root, path)
+            if name not in passed_over:
+                yield path, _through_link(root, path)
         elif stat.S_ISDIR(status.st_mode):
             if depth >= MAX_DEPTH:
                 raise BadTree(f"{path} is deeper than {MAX_DEPTH} levels")

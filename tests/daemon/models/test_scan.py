@@ -203,7 +203,24 @@ def test_an_unreadable_version_is_an_error_of_its_own(common: Path) -> None:
         fine, unreadable = seen(common, "v1"), seen(common, "v2")
     bad.chmod(0o755)
     assert fine.error == ""
-    assert unreadable.error == "cannot read it: Permission denied"
+    assert unreadable.error == f"cannot read it: Permission denied; `chmod -R a+rX {bad}` lets the daemon read it"
+    assert not unreadable.passing
+
+
+def test_a_directory_in_a_version_that_cannot_be_read_is_named(common: Path) -> None:
+    bad = version(common, "v2")
+    (bad / "golden" / "inner").mkdir(parents=True)
+    (bad / "golden" / "inner").chmod(0)
+    with unprivileged():
+        inner = seen(common, "v2")
+    (bad / "golden" / "inner").chmod(0o755)
+    (bad / "golden").chmod(0o444)  # its names can be read, and nothing of what they name
+    with unprivileged():
+        listed = seen(common, "v2")
+    (bad / "golden").chmod(0o755)
+    assert inner.error.startswith("cannot read golden/inner: Permission denied; ")
+    assert listed.error.startswith("cannot read golden: Permission denied; ")
+    assert inner.fingerprint != listed.fingerprint
 
 
 def test_names_that_are_no_utf8_do_no_harm(tmp_path: Path) -> None:

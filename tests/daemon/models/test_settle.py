@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.models.settle import Ready, Wait, judge_now
+from modelward.daemon.models.settle import Ready, Unfit, Wait, judge_now
 from modelward.daemon.models.sight import Seen
 
 PLAIN = Seen("v1", "f", bytes=10, files=2, writing=False)
@@ -33,10 +33,11 @@ def test_checksums_alone_hurry_nobody_when_the_system_cannot_tell_who_writes() -
     assert isinstance(judge_now(marked, 100.0, 100.0, 102.0, 2.0), Ready)
 
 
-def test_an_unreadable_version_is_never_judged() -> None:
-    answer = judge_now(replace(PLAIN, error="cannot read it: Permission denied"), 0.0, 0.0, 1e6, 2.0)
-    assert isinstance(answer, Wait)
-    assert "Permission denied" in answer.because
+def test_an_unreadable_version_has_the_quiet_time_and_is_no_candidate_then() -> None:
+    closed = replace(PLAIN, error="cannot read it: Permission denied")
+    assert judge_now(closed, 100.0, 103.0, 104.0, 2.0) == Wait(105.0, "cannot read it: Permission denied")
+    assert judge_now(closed, 100.0, 103.0, 105.0, 2.0) == Unfit("cannot read it: Permission denied")
+    assert judge_now(replace(closed, passing=True), 0.0, 0.0, 1e6, 2.0) == Unfit(closed.error, passing=True)
 
 
 @given(st.booleans(), st.booleans(), st.floats(0, 1e6))
