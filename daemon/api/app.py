@@ -111,7 +111,10 @@ async def release(desk: Desk, request: Request) -> Response:
 
 
 async def validate(desk: Desk, request: Request) -> Response:
-    return decided(request, await desk.validate(await name(request, "version"), waits(request)))
+    """`again` may be there and changes nothing: a version is always judged once more."""
+    given = await fields(request)
+    flag(given, "again")
+    return decided(request, await desk.validate(text_of(given, "version"), waits(request)))
 
 
 async def restart(desk: Desk, request: Request) -> Response:
@@ -254,7 +257,12 @@ def _is_text(value: str) -> bool:
 
 async def name(request: Request, key: str, *, optional: bool = False) -> str:
     """The name under `key` in the body. Raises HTTPException 4xx."""
-    value = (await fields(request)).get(key, "")
+    return text_of(await fields(request), key, optional=optional)
+
+
+def text_of(given: dict[str, Any], key: str, *, optional: bool = False) -> str:
+    """The text under `key`. Raises HTTPException 400."""
+    value = given.get(key, "")
     if not isinstance(value, str) or not (value or optional):
         raise HTTPException(400, f"cannot do that: the body must be a JSON object with a text {key!r}")
     return value

@@ -53,7 +53,9 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ("POST", "/v1/rollback"): About("Back to the version that served before", waits=True),
     ("POST", "/v1/hold"): About("Keep a version from being chosen automatically", needed=_VERSION),
     ("POST", "/v1/release"): About("Let a held version be chosen again", needed=_VERSION),
-    ("POST", "/v1/validate"): About("Judge a version anew", needed=_VERSION, waits=True),
+    ("POST", "/v1/validate"): About(
+        "Judge a version again: a rejection is forgotten", needed=_VERSION, optional={"again": _FLAG}, waits=True
+    ),
     ("POST", "/v1/restart"): About("Replace one worker, or all", optional={"worker": _TEXT}, waits=True),
     ("POST", "/v1/reload"): About("Read the configuration again"),
     ("POST", "/v1/rescan"): About("Look at the model root again", waits=True),

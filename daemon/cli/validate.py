@@ -1,6 +1,7 @@
 """`modelward validate PATH`: judges a directory as the daemon would, with no daemon; one line a gate.
 
 Nothing of it stays: what the validator leaves of an accepted version lies in a temporary directory that goes away.
+`modelward validate NAME --again` is the running daemon's: it forgets a rejection and judges the version once more.
 """
 
 from __future__ import annotations
@@ -20,25 +21,36 @@ from .. import processes
 from ..candidate import candidate
 from ..clock import SystemClock
 from ..config import Config, load_or_default
-from ..errors import Refused
+from ..errors import BadUsage, Refused
 from ..memory import available_bytes, capacity
-from ..models import validate
+from ..models import misplaced, validate
 from ..models import verdict as v
 from ..names import is_version_name
-from .options import something
+from .options import socket_option, something
 from .progress import Line
 from .render import clean, colours, paint, span
+from .wishes import ask
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """PATH, --config, --json."""
-    parser.add_argument("path", metavar="PATH", type=something, help="a directory that holds a version")
+    """PATH or NAME, --again, --config, --json, --socket."""
+    parser.add_argument(
+        "path", metavar="PATH", type=something, help="a directory that holds a version; with --again a version's name"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="the running daemon forgets its rejection of this version and judges it"
+    )
     parser.add_argument("--config", metavar="FILE", type=Path, help="whose [validation] counts (default: the daemon's)")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    socket_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 accepted, 1 rejected, 2 for a configuration with mistakes."""
+    """0 accepted, 1 rejected, 2 for a configuration with mistakes; with --again 3 without a daemon."""
+    if args.again:
+        if args.config is not None:
+            raise BadUsage("cannot use --config with --again: the daemon judges by its own configuration")
+        return ask(args, "/v1/validate", {"version": args.path.rstrip("/"), "again": True})
     config, _remark = load_or_default(args.config)
     path = _directory(Path(args.path))
     with tempfile.TemporaryDirectory(prefix="modelward-validate-", ignore_cleanup_errors=True) as room:
@@ -94,7 +106,14 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ans
 
     try:
         return await validate.validate(
-            candidate(config, path, Path(room), capacity=capacity(), available_bytes=available_bytes()),
+            candidate(
+                config,
+                path,
+                Path(room),
+                capacity=capacity(),
+                available_bytes=available_bytes(),
+                passed_over=misplaced.found(path.parent, path.name),
+            ),
             processes.spawn,
             argv=validator(),
             clock=SystemClock(),

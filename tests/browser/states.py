@@ -82,6 +82,7 @@ def busy_desk() -> FakeDesk:
     desk.state |= {
         "live": "sensevoice-v1.0", "serving": "sensevoice-v1.0", "version": "0.1.0", "pid": 812,
         "uptime_seconds": 93_784, "workers": {"ready": 3, "total": 3},
+        "link": {"version": "sensevoice-v1.2", "because": "rejected: gate golden: error rate 0.42, at most 0.10"},
     }  # fmt: skip
     desk.crew = {"workers": [worker("w1", serving="sensevoice-v1.0"), worker("w2"), worker("w3", attached=True)]}
     desk.shown = {

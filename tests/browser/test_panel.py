@@ -67,7 +67,8 @@ def test_shows_why_a_version_is_where_it_is(panel: RunningPanel, browser: Open) 
     ("within", "label", "sure", "wish"),
     [
         ("#versions", "Activate sensevoice-v1.1", "Activate", ("activate", "sensevoice-v1.1")),
-        ("#versions", "Validate sensevoice-v1.2", "Validate", ("validate", "sensevoice-v1.2")),
+        ("#versions", "Validate sensevoice-v1.1", "Validate", ("validate", "sensevoice-v1.1")),
+        ("#versions", "Judge again: sensevoice-v1.2", "Judge again", ("validate", "sensevoice-v1.2")),
         ("#versions", "Hold sensevoice-v1.1", "Hold", ("hold", "sensevoice-v1.1")),
         ("#versions", "Release sensevoice-v0.9", "Release", ("release", "sensevoice-v0.9")),
         ("#versions", "Roll back", "Roll back", ("rollback", "")),

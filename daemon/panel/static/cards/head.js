@@ -14,6 +14,7 @@ export function head() {
   const live = h('strong', { class: 'live-version' });
   const state = badge('status', 'loading');
   const workers = h('span');
+  const other = h('span', { class: 'warn-text', hidden: true });
   const daemon = h('span', { class: 'quiet' });
   const link = h('span', { class: 'connection', role: 'status' });
   const who = h('span');
@@ -24,6 +25,9 @@ export function head() {
     say(state, status.ready ? t('status.ready') : status.state);
     say(workers, t('status.workers', { ready: f.count(status.workers?.ready), total: f.count(status.workers?.total) }));
     say(daemon, t('status.daemon', { version: status.version ?? '', pid: status.pid ?? '', span: status.uptime_seconds < 60 ? t('time.under_a_minute') : f.span(status.uptime_seconds) }));
+    const { version: named, because } = status.link ?? {};
+    other.hidden = !status.link;
+    say(other, named ? t('status.link', { version: named, because }) : t('status.link_bad', { because: because ?? '' }));
     document.title = `${status.ready ? '' : '✕ '}${status.live || '–'} · modelward`;
   });
 
@@ -39,7 +43,7 @@ export function head() {
 
   return {
     element: h('header', { class: 'top' },
-      h('div', { class: 'row' }, h('h1', {}, 'modelward'), live, state, workers),
+      h('div', { class: 'row' }, h('h1', {}, 'modelward'), live, state, workers, other),
       h('nav', { 'aria-label': t('nav') }, SECTIONS.map((name) => h('a', { href: `#${name}` }, t(`${name}.title`)))),
       h('div', { class: 'row' }, daemon, link, who)),
     connection(how) {

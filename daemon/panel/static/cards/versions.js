@@ -29,16 +29,19 @@ function gate() {
 
 function actions(name, held) {
   const about = (key) => ({ title: t(`versions.${key}_title`, { version: name }), text: t(`versions.${key}_text`, { version: name }), yes: t(`versions.${key}`) });
-  const make = (key, path, kind = 'small') => button(t(`versions.${key}`), () => ({ ...about(key), path, body: { version: name } }), { kind, describe: t(`versions.${key}_title`, { version: name }) });
+  const make = (key, path, kind = 'small', more = {}) => button(t(`versions.${key}`), () => ({ ...about(key), path, body: { version: name, ...more } }), { kind, describe: t(`versions.${key}_title`, { version: name }) });
   const hold = make('hold', '/v1/hold');
   const release = make('release', '/v1/release');
   const activate = make('activate', '/v1/activate?wait=1', 'small accent');
   const validate = make('validate', '/v1/validate?wait=1');
+  const again = make('again', '/v1/validate?wait=1', 'small', { again: true });
   return {
-    element: h('div', { class: 'row end nowrap' }, activate, hold, release, validate),
+    element: h('div', { class: 'row end nowrap' }, activate, hold, release, validate, again),
     update(version) {
       hold.hidden = version.held;
       release.hidden = !version.held;
+      validate.hidden = version.state === 'rejected';
+      again.hidden = !validate.hidden;
       activate.hidden = version.live && version.serving?.length > 0;
     },
   };
