@@ -1,7 +1,8 @@
 """Whether the daemon's own directories are its own: what another user can change there, the daemon must not trust.
 
-Looks and reports; changes nothing. A directory that does not exist yet is no problem, nor is one that cannot be looked
-at: its use fails by itself, with the reason. Invariant: the owner is root or the daemon's user, and nobody else writes.
+Looks and reports; changes nothing but to make what is missing. A directory that does not exist yet is no problem, nor
+is one that cannot be looked at: its use fails by itself, with the reason. Invariant: the owner is root or the daemon's
+user, and nobody else writes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,22 @@ def require_own(config: Config) -> None:
     found = problems(config, os.geteuid())
     if found:
         raise ModelwardError("cannot start: " + "; ".join(found))
+
+
+def make(config: Config) -> list[str]:
+    """Makes those that are missing; a sentence for each that cannot be had and can be done without for now.
+
+    Raises OSError for the runtime directory: the sockets are in it.
+    """
+    control = config.control
+    control.runtime_dir.mkdir(mode=MODE, parents=True, exist_ok=True)
+    trouble = []
+    for directory in (control.state_dir, control.cache_dir):
+        try:
+            directory.mkdir(mode=MODE, parents=True, exist_ok=True)
+        except OSError as e:
+            trouble.append(f"cannot make {directory}: {e.strerror or e}; going on without")
+    return trouble
 
 
 def probable_user(config: Config) -> int:

@@ -104,6 +104,7 @@ def _upkeep(out: Exposition, parts: Parts) -> None:
     out.add("modelward_sweep_removed_files_total", keeping.removed_files)
     out.add("modelward_sweep_removed_bytes_total", keeping.removed_bytes)
     out.add("modelward_sweep_shortfalls", len(keeping.trouble))
+    out.add("modelward_state_in_memory", float(bool(parts.ledger.problem)))
     for name, used, quota in class_usage(parts):
         out.add("modelward_class_used_bytes", used, **{"class": name})
         out.add("modelward_class_quota_bytes", quota or None, **{"class": name})

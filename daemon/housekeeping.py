@@ -7,6 +7,7 @@ models.retention. Invariant: when the model root can't be read, nothing of a ver
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ Json = dict[str, Any]
 REOPEN_SECONDS = 10.0
 """How long writers get to open their logs anew before what they wrote to is compressed all the same."""
 SOON_SECONDS = 1.0
+FIRST_SWEEP_SECONDS = 60.0
+"""So long a start on a full disk waits for its first sweep; a longer one goes on beside."""
 _FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
 
 
@@ -73,10 +76,34 @@ class Housekeeping:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._tasks = [
+        self._tasks += [
             loop.create_task(self._run(), name="upkeep"),
-            loop.create_task(self._follow_logs(), name="logs"),
+            loop.create_task(self._follow_files(), name="logs and state"),
         ]
+
+    async def sweep_first(self) -> None:
+        """On a disk without room: what may go goes before anything is served; then the state is tried again."""
+        self._log.warning("no room for the daemon's own files; sweeping first", because=self._ledger.problem)
+        sweep = asyncio.get_running_loop().create_task(self._sweep_once(), name="first sweep")
+        self._tasks.append(sweep)
+        await asyncio.wait([sweep], timeout=FIRST_SWEEP_SECONDS)
+
+    async def with_room(self, make: Callable[[], None]) -> None:
+        """`make` makes files; where they find no room a sweep comes first, then one more try. Raises OSError."""
+        try:
+            make()
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            await self.sweep_first()
+            make()
+
+    async def _sweep_once(self) -> None:
+        try:
+            self._swept(await self._upkeep.sweep())
+        except (ModelwardError, OSError) as e:
+            self._complain("disk", (f"cannot sweep: {e}",))
+        await self._ledger.check()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -101,11 +128,15 @@ class Housekeeping:
             else:
                 self._complain("round", ())
 
-    async def _follow_logs(self) -> None:
-        """Our own log files when nothing is logged: opened anew when another program took their name away."""
+    async def _follow_files(self) -> None:
+        """Our own log files when nothing is logged: opened anew when another program took their name away.
+
+        The state likewise, and when there was no room for it.
+        """
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             self._complain("writing", tuple(await asyncio.to_thread(self.follow_own_logs)))
+            await self._ledger.check()
 
     async def _tick(self) -> bool:
         """One pass over logs and disk; True when another should follow soon."""
@@ -113,6 +144,8 @@ class Housekeeping:
         done = await self._upkeep.sweep()
         self._swept(done)
         self._complain("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
+        if self._ledger.no_room:
+            await self._ledger.check()
         return bool(done.get("more"))
 
     # what the operator asks
@@ -174,6 +207,8 @@ class Housekeeping:
         """As things are now; what is given may be asked from any thread."""
         if rule in KEPT_BY_RETENTION and not isinstance(self._judging.sight, RootSeen):
             return lambda name: "the model root can't be read"
+        if rule in KEPT_BY_RETENTION and self._ledger.unread:
+            return lambda name: "the state can't be read: it may be held"
         if rule == "versions":
             kept = self._kept_versions()
             return lambda name: kept.get(name, "it is no version that was looked at")

@@ -1,7 +1,8 @@
 """The store, on a thread of its own: a slow disk delays a note, never the event loop.
 
-`note` is for what happened and goes on by itself, in order; `do` is for what must be on the disk before somebody is
-told so. Invariant: everything reaches the store in the order it was said, from one thread.
+`note` is for what happened and goes on by itself, in order; `do` is for what must be kept before somebody is told so.
+What the file cannot take is kept in memory: `problem` says so, and `check` brings it to the file. Invariant: everything
+reaches the store in the order it was said, from one thread.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
@@ -44,7 +46,44 @@ class Ledger:
         return await self._answer(self._hand_in(what))
 
     def _hand_in(self, what: Callable[[Store], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, what, self._store)
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._run, what)
+
+    def _run(self, what: Callable[[Store], T]) -> T:
+        """On the thread. What was asked is one transaction: after an error of the file's nothing of it was done."""
+        try:
+            return what(self._store)
+        except sqlite3.Error as e:
+            if not self._store.leave_file(e):
+                raise
+            self._log.error("the state is kept in memory alone", because=self.problem)
+            return what(self._store)
+
+    @property
+    def problem(self) -> str:
+        """Why the state is in memory alone, "" while the file has it."""
+        found = self._store.trouble
+        unread = "; until then no version is chosen by itself, and none is removed" if self.unread else ""
+        return f"{found.sentence}{unread}" if found is not None else ""
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is a file whose content is not known: held versions may be in it."""
+        return self._store.unread
+
+    @property
+    def no_room(self) -> bool:
+        """Whether that is for lack of room."""
+        found = self._store.trouble
+        return found is not None and found.no_room
+
+    async def check(self) -> None:
+        """To be called now and then: writes to the file what memory holds, and what somebody removed."""
+        if self._closed:
+            return
+        with suppress(CannotKeep):  # logged where it happened
+            if done := await self.do(lambda store: store.check()):
+                self._log.warning(done)
+                self.note("state-kept", "", done)
 
     async def _answer(self, coming: asyncio.Future[T]) -> T:
         try:
@@ -81,4 +120,6 @@ class Ledger:
         await asyncio.wait({closing, *self._tasks}, timeout=CLOSE_SECONDS)
         if closing.done():
             closing.exception()  # logged where it happened
+        if closing.done() and self.problem:
+            self._log.error("what was kept in memory alone is lost with the daemon", because=self.problem)
         self._thread.shutdown(wait=False)

@@ -276,7 +276,7 @@ class Office:
         self._s.rolling.held[version] = "asked for by command"
         self._s.ledger.note("held", version, "asked for by command")
         self._s.wake()
-        return {"success": True, "message": f"{version} is held: it is not chosen automatically"}
+        return {"success": True, "message": f"{version} is held: it is not chosen automatically{self._kept()}"}
 
     async def release(self, version: str) -> Json:
         if not await self._s.ledger.do(lambda store: store.release(version)):
@@ -284,7 +284,12 @@ class Office:
         self._s.rolling.held.pop(version, None)
         self._s.ledger.note("released", version, "asked for by command")
         self._s.wake()
-        return {"success": True, "message": f"{version} may be chosen again"}
+        return {"success": True, "message": f"{version} may be chosen again{self._kept()}"}
+
+    def _kept(self) -> str:
+        """What a command that changes the state has to add to its answer."""
+        problem = self._s.ledger.problem
+        return f"; kept in memory alone: {problem}" if problem else ""
 
     async def validate(self, version: str, wait: bool) -> Json:
         await self._known(version, "validate")

@@ -147,7 +147,8 @@ class Rolling:
 
     def _models_policy(self) -> Policy:
         models = self._config().models
-        return Policy(models.activation, models.rejected_link, models.settle)
+        activation = "manual" if self._ledger.unread else models.activation  # who knows what is held
+        return Policy(activation, models.rejected_link, models.settle)
 
     def _give_up_unless(self, decision: d.Decision) -> None:
         """Ends a rollout before its commit point when it is not what is wanted any more; a refused wish is no wish."""

@@ -1,46 +1,36 @@
 """The daemon's memory: what happened, verdicts by digest, held versions, and a few facts.
 
 One SQLite file in WAL mode with full syncs: what was acknowledged survives a power cut. What is served never depends on
-it: the link and the directories say that, so a lost file costs history and a new look at each version. Bounded in rows
-and bytes. Used from one thread at a time.
+it: the link and the directories say that, so a lost file costs history and a new look at each version. While the file
+cannot be written, all of it goes on in memory, and is written to the file as soon as that can be. Bounded in rows and
+bytes. Used from one thread at a time.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from . import state_file, state_rows
 from .clock import Clock, rfc3339
-from .errors import ModelwardError
+from .state_file import CannotOpen
+from .state_rows import Loaded
+from .state_trouble import Trouble, is_of_the_file, trouble
+
+__all__ = ["CannotOpen", "Entry", "Sighting", "Store"]
 
 MAX_HISTORY_ROWS: Final = 10_000
 MAX_ID: Final = 2**63 - 1
 MAX_HISTORY_BYTES: Final = 32 << 20
 MAX_DETAIL_BYTES: Final = 128 << 10
-MAX_DAMAGED: Final = 3
 PRUNE_EVERY: Final = 100
-CACHE_KIB: Final = 256
-SCHEMA_VERSION: Final = 1
-MODE: Final = 0o640
-_SCHEMA: Final = """
-CREATE TABLE history (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
-  because TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
-CREATE TABLE verdicts (
-  digest TEXT NOT NULL, version TEXT NOT NULL, conditions TEXT NOT NULL, verdict TEXT NOT NULL, time REAL NOT NULL,
-  PRIMARY KEY (digest, version)) STRICT;
-CREATE TABLE sightings (
-  version TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, digest TEXT NOT NULL, arrived REAL NOT NULL) STRICT;
-CREATE TABLE held (version TEXT PRIMARY KEY, because TEXT NOT NULL, time REAL NOT NULL) STRICT;
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-"""
+RETURN_WAIT_SECONDS: Final = 1.0
+"""For another process that holds the file, each time that it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -64,81 +54,107 @@ class Sighting:
     arrived: float
 
 
-class CannotOpen(ModelwardError):
-    """The state can't be used, and must not be replaced either: the text says why."""
-
-
 class Store:
     """See the module. Raises CannotOpen; later sqlite3.Error and OSError.
 
     A damaged file is put aside (`damaged` says where) and replaced. One that a newer modelward wrote is not: versions
-    held in it would be chosen again without a word.
+    held in it would be chosen again without a word. `trouble` says why the state is in memory alone, None while the
+    file has it.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path, self.clock = path, clock
         self._written = 0
+        self._damaged = False
+        self._loaded = Loaded()
         self.damaged: Path | None = None
-        self._db = self._open()
-
-    def _open(self) -> sqlite3.Connection:
+        self.trouble: Trouble | None = None
+        self._place: state_file.Place = ()
         try:
-            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            try:
-                db = self._connect()
-            except (sqlite3.DatabaseError, UnicodeDecodeError) as e:  # the second: SQLite quotes what is damaged
-                if isinstance(e, sqlite3.OperationalError) and "malformed" not in str(e):
-                    raise  # no space, no right: the file itself may be whole
-                self._put_aside()
-                db = self._connect()
-            self._prune_history(db)
+            self._db, self.damaged = state_file.open_file(path, clock.wall())
+            self._prune_history()
         except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
-            raise CannotOpen(f"cannot use {self._path}: {e}") from e
-        return db
+            self._db = self._read_file()
+            self.trouble = trouble(path, e)
+        else:
+            self._place = state_file.place_of(path)
 
-    def _put_aside(self) -> None:
-        prefix = f"{self._path.name}.damaged-"
-        earlier = sorted(self._path.parent.glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime)
-        for path in earlier[: max(0, len(earlier) + 1 - MAX_DAMAGED)]:
-            path.unlink()
-        self.damaged = self._path.with_name(f"{prefix}{int(self.clock.wall())}")
-        os.replace(self._path, self.damaged)
-        for suffix in ("-wal", "-shm"):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+    # memory, while the file cannot be used
 
-    def _close_to_others(self) -> None:
-        """Makes the file, and what SQLite keeps beside it, readable for owner and group alone: it holds history."""
-        os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, MODE))
-        for suffix in ("", "-wal", "-shm"):
-            path = f"{self._path}{suffix}"
-            with suppress(FileNotFoundError, PermissionError):  # of another user: it is used as it is
-                mode = stat.S_IMODE(os.stat(path).st_mode)
-                if mode & ~MODE:
-                    os.chmod(path, mode & MODE)
+    def _read_file(self) -> sqlite3.Connection:
+        """A store in memory with what the file holds. Raises CannotOpen."""
+        memory = state_file.open_memory()
+        with suppress(sqlite3.Error, OSError, UnicodeDecodeError):
+            if state_file.is_absent(self._path):
+                self._loaded = Loaded(whole=True)
+                return memory
+            source = state_file.open_for_reading(self._path)
+            try:
+                empty = state_file.is_empty(source)  # one that was begun where there was no room for its tables
+                self._loaded = Loaded(whole=True) if empty else state_rows.load(source, memory)
+            finally:
+                source.close()
+        return memory
 
-    def _connect(self) -> sqlite3.Connection:
-        self._close_to_others()
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0, check_same_thread=False)
+    @property
+    def unread(self) -> bool:
+        """Whether there is a file whose content is not known: held versions may be in it."""
+        return self.trouble is not None and not self._loaded.whole
+
+    def leave_file(self, error: Exception) -> bool:
+        """Goes on in memory after an error of the file's; False when it was none, or all is in memory already."""
+        if self.trouble is not None or not is_of_the_file(error):
+            return False
+        self._damaged = state_file.is_damage(error)
+        self._to_memory(trouble(self._path, error))
+        return True
+
+    def _to_memory(self, because: Trouble) -> None:
+        memory = state_file.open_memory()
+        self._loaded = state_rows.load(self._db, memory)
+        with suppress(sqlite3.Error):
+            self._db.close()
+        self._db, self.trouble = memory, because
+
+    def check(self) -> str:
+        """Sees to it that the file has the state again, if it can; what was done, "" for nothing."""
+        said = ""
+        if self.trouble is None:
+            if not state_file.is_lost(self._path, self._place):
+                return ""
+            said = f"{self._path} was removed or replaced; "
+            self._to_memory(Trouble(f"{said}it is written again"))
+        return f"{said}the state is in {self._path} again" if self._to_file() else ""
+
+    def _to_file(self) -> bool:
         try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")  # the check below reads every page
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, SCHEMA_VERSION):
-                raise CannotOpen(
-                    f"cannot use {self._path}: another modelward wrote it (schema {version}, this one knows "
-                    f"{SCHEMA_VERSION}); run that one, or move the file away and lose history and held versions"
-                )
-            if version == 0:
-                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-            elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise sqlite3.DatabaseError("it fails its own check")
-        except (sqlite3.Error, UnicodeDecodeError, CannotOpen):
-            db.close()
-            raise
-        return db
+            db, aside = state_file.open_file(
+                self._path, self.clock.wall(), damaged=self._damaged, wait_seconds=RETURN_WAIT_SECONDS
+            )
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
+            self.trouble = trouble(self._path, e)
+            return False
+        except CannotOpen as e:
+            self.trouble = Trouble(str(e))
+            return False
+        self.damaged, self._damaged = aside or self.damaged, False
+        try:
+            missing = state_rows.keep(self._db, db, self._loaded)
+        except (sqlite3.Error, UnicodeDecodeError) as e:
+            self.trouble = trouble(self._path, e)
+            with suppress(sqlite3.Error):
+                db.close()
+            return False
+        self._db.close()
+        self._db, self.trouble, self._place = db, None, state_file.place_of(self._path)
+        if missing:
+            self.record("history-dropped", "", f"{missing} lines: more than memory holds while the file had no room")
+        return True
 
     def close(self) -> None:
+        """The file gets what memory holds, if it can: `trouble` says why not."""
+        if self.trouble is not None:
+            self._to_file()
         self._db.close()
 
     # history
@@ -161,7 +177,7 @@ class Store:
         self._written += 1
         if self._written % PRUNE_EVERY == 0:
             with suppress(sqlite3.OperationalError):  # no space to make space: the line itself is kept
-                self._prune_history(self._db)
+                self._prune_history()
         return Entry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
 
     def history(self, count: int, kind: str = "", before: int = 0) -> list[Entry]:
@@ -173,13 +189,15 @@ class Store:
         )
         return [Entry(i, _moment(t), k, v, b, _object(d)) for i, t, k, v, b, d in rows]
 
-    @staticmethod
-    def _prune_history(db: sqlite3.Connection) -> None:
-        db.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (MAX_HISTORY_ROWS,))
-        db.execute(
+    def _prune_history(self) -> None:
+        rows, size = (MAX_HISTORY_ROWS, MAX_HISTORY_BYTES)
+        if self.trouble is not None:
+            rows, size = (state_rows.MAX_LINES, state_rows.MAX_BYTES)
+        self._db.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (rows,))
+        self._db.execute(
             "DELETE FROM history WHERE id <= (SELECT id FROM (SELECT id, SUM(length(because) + length(detail))"
             " OVER (ORDER BY id DESC) AS bytes FROM history) WHERE bytes > ? ORDER BY id DESC LIMIT 1)",
-            (MAX_HISTORY_BYTES,),
+            (size,),
         )
 
     # verdicts and sightings

@@ -175,21 +175,22 @@ class Supervisor:
 
     async def start(self) -> None:
         """Opens the sockets, finds what there is, takes former workers back. Raises ModelwardError or OSError."""
-        control = self.config.control
-        for directory in (control.runtime_dir, control.state_dir, control.cache_dir):
-            directory.mkdir(mode=directories.MODE, parents=True, exist_ok=True)
+        for sentence in await asyncio.to_thread(directories.make, self.config):
+            self.log.error(sentence)
         self.crew.expected = self.pool.remembered()
         self._former = Former(self.crew.expected, self._began)
         await self.judging.start()
         await self.forms.start()
         await self._look()
         await self.rolling.start(returning=bool(self.crew.expected))
+        if self.ledger.no_room:
+            await self.housekeeping.sweep_first()
         await self.vigil.recall()
         self.vigil.begin()
         self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
         if self.rolling.position.serving is None:
             await self.rolling.decide()
-        self.channel.open()
+        await self.housekeeping.with_room(self.channel.open)
         await self.entrance.open(returning=bool(self.crew.expected), end_lost=self.pool.end_lost)
         self.vigil.look()
         await self.api.open()
@@ -455,7 +456,7 @@ def main(config_path: Path | None) -> int:
             logs.events.warning(warning)
     control = config.control
     # The second lock holds when somebody removed the runtime directory, and the first with it.
-    with instance.alone(control.runtime_dir), instance.alone(control.state_dir):
+    with instance.alone(control.runtime_dir), instance.alone(control.state_dir, required=False):
         asyncio.run(_serve(config, origin, logs))
     return 0
 

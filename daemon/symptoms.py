@@ -14,6 +14,7 @@ from .health.alerts import Figure
 from .health.notify import Channel
 from .housekeeping import Housekeeping
 from .judging import NOT_JUDGED, Judging
+from .ledger import Ledger
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen
 from .models.watch import Watch
@@ -27,7 +28,7 @@ from .workers.staffing import Phase
 SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
-    "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link",
+    "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link", "state_in_memory",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
@@ -47,6 +48,7 @@ class Parts(Protocol):
     judging: Judging
     watch: Watch
     housekeeping: Housekeeping
+    ledger: Ledger
 
 
 def symptoms(
@@ -62,6 +64,8 @@ def symptoms(
         figures.append(Figure("root_absent", 1.0, "", sight.because))
     elif parts.watch.state == "polling":  # without a root there is nothing to watch
         figures.append(Figure("watch_lost", 1.0, "", parts.watch.because))
+    if problem := parts.ledger.problem:
+        figures.append(Figure("state_in_memory", 1.0, "", problem[:MAX_REASON]))
     if refused:
         figures.append(Figure("config_refused", 1.0, "", refused))
     for channel in channels:

@@ -27,7 +27,7 @@ from .health.monitor import MEASURED, RECENT_SECONDS, Monitor, Reading, Sample, 
 from .health.mounts import StatVfs
 from .health.notify import Notifier, Sender
 from .health.rules import Rule, rules
-from .ledger import CannotKeep, Ledger
+from .ledger import CannotKeep
 from .metronome import Metronome
 from .store import Entry
 from .symptoms import SYMPTOMS, Parts, symptoms
@@ -61,7 +61,6 @@ class Watched(Parts, Protocol):
     """The daemon, as far as it is watched."""
 
     clock: Clock
-    ledger: Ledger
 
 
 class Vigil:
@@ -102,7 +101,7 @@ class Vigil:
         self._began = self._looked = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._saving = self._save_again = False
+        self._saving = self._save_again = self._in_memory = False
         self._metronome: Metronome | None = None
         self._pids: dict[str, int] = {}
 
@@ -306,6 +305,9 @@ class Vigil:
     def heard(self, entry: Entry) -> None:
         """A line of history was kept."""
         self.tally.heard(entry)
+        if bool(self._w.ledger.problem) != self._in_memory:  # a round may be a minute away
+            self._in_memory = not self._in_memory
+            self.look()
 
     # what it answers
 

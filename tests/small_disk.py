@@ -1,10 +1,16 @@
-"""A file system of a few hundred kilobytes for one script: a tmpfs in a mount namespace of its own, for root alone."""
+"""Small file systems, for one script or for a daemon that a test starts again and again.
+
+A tmpfs in a mount namespace of its own, for root alone.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,3 +36,60 @@ def run_on_small_disk(place: Path, code: str, *, size: str = "512k", seconds: fl
         pytest.skip(f"cannot mount here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A small disk at `place`, seen by what is started with `prefix`; `holder` is a process that keeps it."""
+
+    place: Path
+    holder: int
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Before a command line: the program sees the disk, and keeps its process id."""
+        return ("nsenter", f"--mount=/proc/{self.holder}/ns/mnt", "--")
+
+    def inside(self, name: str) -> Path:
+        """A file of the disk, for the test itself."""
+        return Path(f"/proc/{self.holder}/root{self.place}/{name}")
+
+    def remount(self, options: str) -> None:
+        """Mounts it anew with other options."""
+        subprocess.run([*self.prefix, "mount", "-o", f"remount,{options}", str(self.place)], check=True)
+
+    def fill(self, name: str = "ballast") -> Path:
+        """The file that takes all the space that is left."""
+        path = self.inside(name)
+        with open(path, "ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        return path
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, *, options: str = "size=2m") -> Iterator[SmallDisk]:
+    """A small disk at `place` for as long as the block runs. Skips where that can't be."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    place.mkdir(parents=True, exist_ok=True)
+    hold = 'mount -t tmpfs -o "$1" tmpfs "$2" && echo mounted && exec cat'
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", hold, "sh", f"{options},mode=750", str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stderr is not None
+    with holder.stdin, holder.stdout, holder.stderr:
+        if holder.stdout.readline() != "mounted\n":
+            holder.wait()
+            pytest.skip(f"cannot mount here: {holder.stderr.read().strip()}")
+        try:
+            yield SmallDisk(place, holder.pid)
+        finally:
+            holder.kill()
+            holder.wait()

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from ..config import DEFAULT_PATH, load_or_default
     from ..directories import probable_user, problems
     from ..relations import warnings
+    from ..state_trouble import remark as of_the_state
 
     path = str(args.file or DEFAULT_PATH)
     try:
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"path": e.path, "mistakes": list(e.mistakes), "warnings": []}))
         return e.exit_status
     remarks = warnings(config)
+    if trouble := of_the_state(config.control.state_dir / "state.db"):
+        remarks.append(f"control.state_dir: {trouble}; until then the daemon keeps its state in memory alone")
     if args.json:
         print(json.dumps({"path": path, "mistakes": [], "warnings": remarks}))
         return 0

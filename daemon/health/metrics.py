@@ -74,6 +74,7 @@ METRICS: Final = (
     Metric("modelward_sweeps_total", "counter", "Sweeps since the daemon began."),
     Metric("modelward_sweep_removed_files_total", "counter", "Files that sweeps removed."),
     Metric("modelward_sweep_removed_bytes_total", "counter", "What they took on the disk."),
+    Metric("modelward_state_in_memory", "gauge", "1 while state.db cannot be written: it is kept in memory alone."),
     Metric("modelward_sweep_shortfalls", "gauge", "Reasons why the last sweep or rotation could not do all its work."),
     # machine
     Metric("modelward_cpu_used_ratio", "gauge", "Busy part of all processors between the last two measurements."),

@@ -72,6 +72,7 @@ BUILT_IN: Final = (
     _condition("watch_lost"),
     _condition("sweep_shortfall"),
     _condition("config_refused"),
+    _condition("state_in_memory", "critical"),
     _condition("tokens_unusable"),
     _condition("alert_channel_failures", above=2),
 )

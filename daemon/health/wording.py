@@ -39,6 +39,7 @@ _WHAT: Final = {
     "watch_lost": "the model root is not watched, looking by the timer alone",
     "sweep_shortfall": "the disk is not in order",
     "config_refused": "the configuration was refused",
+    "state_in_memory": "the state is kept in memory alone",
     "tokens_unusable": "nobody can log in to the panel",
     "alert_channel_failures": "alerts do not arrive at {subject}",
 }

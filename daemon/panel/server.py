@@ -58,7 +58,7 @@ class PanelServer:
         self._config, self._feed, self._clock = config, feed, clock
         self._log = structlog.get_logger("panel")
         self.problem: str = ""
-        self._unusable = ""
+        self._unusable = self._not_made = ""
         self._retry_at = 0.0
         self._server: Embedded | None = None
         self.port = 0
@@ -78,6 +78,8 @@ class PanelServer:
                 f"cannot open the panel on {self._config.listen}: other machines reach it and no token is set"
             )
             return
+        if not self._rules.asks:
+            self._log.warning("the panel asks for no token", because='panel.token_file is "none"')
         await self._own_token()
         try:
             sock = listening.bind(self._config.listen)
@@ -103,16 +105,17 @@ class PanelServer:
         self._log.info("panel", address=self._config.listen)
 
     async def _own_token(self) -> None:
-        if not self._rules.asks:
-            self._log.warning("the panel asks for no token", because='panel.token_file is "none"')
         if self._config.token_file:
             return
         try:
             if await asyncio.to_thread(make_file, Path(self.token_file)):
                 self._log.info("made a token for the panel", path=self.token_file)
+            self._not_made = ""
         except OSError as e:
             because = e.strerror or str(e)
-            self._log.error("cannot make a token for the panel", path=self.token_file, because=because)
+            if because != self._not_made:
+                self._log.error("cannot make a token for the panel", path=self.token_file, because=because)
+            self._not_made = because
 
     def link(self) -> dict[str, Any]:
         """A URL that logs one browser in, once. Raises Refused when there is no panel or no token to stand for."""
@@ -131,6 +134,8 @@ class PanelServer:
     async def keep(self) -> None:
         """Looks at the token file; tries again, now and then, while the address could not be had."""
         if self._config.listen and self._tokens.configured:
+            if self._not_made:  # there was no room for it
+                await self._own_token()
             self._unusable = await asyncio.to_thread(self._tokens.problem)
         if self.problem and self._retry_at and self._clock.monotonic() >= self._retry_at:
             await self.open()

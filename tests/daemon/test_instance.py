@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.children import HANG
+from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, eventually, modules
 
 from modelward.daemon.errors import ModelwardError
@@ -71,3 +72,28 @@ def test_a_lock_that_cannot_be_had_is_said_and_nothing_is_followed(tmp_path: Pat
     with pytest.raises(ModelwardError, match="cannot start: .*daemon.lock: "), alone(tmp_path / "run"):
         pytest.fail("it has no lock")
     assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+@pytest.mark.parametrize("options", ["ro", "nr_inodes=1"])
+def test_where_no_file_can_be_made_the_directory_itself_is_the_lock(tmp_path: Path, options: str) -> None:
+    code = f"""
+import subprocess, sys
+from pathlib import Path
+from modelward.daemon.errors import ModelwardError
+from modelward.daemon.instance import alone
+place = Path(sys.argv[1])
+subprocess.run(["mount", "-o", "remount,{options}", place], check=True)
+with alone(place):
+    try:
+        with alone(place):
+            print("two at once")
+    except ModelwardError as e:
+        print(str(e).replace(str(place), "DISK"), [p.name for p in place.iterdir()])
+with alone(place / "state", required=False):
+    print("without")
+"""
+    assert run_on_small_disk(tmp_path, code).splitlines() == [
+        "cannot start: another daemon runs in DISK []",
+        "without",
+    ]

@@ -15,6 +15,7 @@ from tests.fakes.clock import FakeClock
 from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, modules
 
+from modelward.daemon import state_file, state_rows
 from modelward.daemon import store as module
 from modelward.daemon.clock import rfc3339
 from modelward.daemon.store import CannotOpen, Entry, Sighting, Store
@@ -184,7 +185,7 @@ def test_only_the_last_damaged_files_are_kept(tmp_path: Path) -> None:
         (tmp_path / "state.db").write_bytes(b"no database" * 100)
         with opened(tmp_path, clock):
             pass
-    assert len(list(tmp_path.glob("state.db.damaged-*"))) == module.MAX_DAMAGED
+    assert len(list(tmp_path.glob("state.db.damaged-*"))) == state_file.MAX_DAMAGED
 
 
 def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
@@ -207,15 +208,85 @@ def test_a_store_of_a_newer_modelward_is_refused_and_left_alone(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("trouble", ["a directory in its place", "a file in its directory's place"])
-def test_where_no_store_can_be_it_says_why_and_destroys_nothing(tmp_path: Path, trouble: str) -> None:
+def test_where_no_store_can_be_it_is_in_memory_says_what_helps_and_destroys_nothing(
+    tmp_path: Path, trouble: str
+) -> None:
     path = tmp_path / "state" / "state.db"
     if trouble.startswith("a directory"):
         path.mkdir(parents=True)
     else:
         path.parent.touch()
-    with pytest.raises(CannotOpen, match="cannot use .*state.db: "):
-        Store(path, FakeClock())
-    assert path.is_dir() or path.parent.is_file()
+    with closing(Store(path, FakeClock())) as store:
+        assert store.trouble is not None
+        assert store.trouble.sentence.startswith(f"cannot write {path}: ")
+        assert "; mv " in store.trouble.sentence
+        store.hold(["v1"], "asked for")
+        assert store.check() == ""
+        assert path.is_dir() or path.parent.is_file()
+        path.rmdir() if path.is_dir() else path.parent.unlink()
+        assert store.check() == f"the state is in {path} again"
+    with closing(Store(path, FakeClock())) as store:
+        assert store.held() == {"v1": "asked for"}
+
+
+def test_a_file_that_is_removed_while_it_is_used_is_written_again_whole(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.record("first")
+        store.remember_verdict("v1", Sighting("f", "d", 1.0), "c", VERDICT)
+        assert store.check() == ""
+        for name in ("state.db", "state.db-wal", "state.db-shm"):
+            (tmp_path / name).unlink()
+        store.record("second")
+        assert store.check().endswith(
+            "was removed or replaced; the state is in " + str(tmp_path / "state.db") + " again"
+        )
+        store.record("third")
+        assert store.check() == ""
+    with opened(tmp_path) as store:
+        assert [(e.id, e.kind) for e in store.history(9)] == [(3, "third"), (2, "second"), (1, "first")]
+        assert store.verdict("v1", "d", "c") == VERDICT
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_file_put_in_place_of_the_one_in_use_is_added_to(tmp_path: Path, newer: bool) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    with opened(there) as store:
+        store.hold(["v0"], "of the other")
+        for kind in ("first", "other", "other")[: 3 if newer else 1]:
+            store.record(kind)
+    with opened(here) as store:
+        store.record("first")
+        store.record("second")
+        for suffix in ("-wal", "-shm"):
+            (here / f"state.db{suffix}").unlink()
+        os.replace(there / "state.db", here / "state.db")
+        store.hold(["v1"], "of ours")
+        assert store.check()
+        assert store.held() == {"v0": "of the other", "v1": "of ours"}
+        found = [e.kind for e in store.history(9)]
+        assert found == (["other", "other", "first"] if newer else ["second", "first"])
+
+
+def test_a_file_that_is_overwritten_while_it_is_used_is_put_aside_and_what_comes_then_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with opened(tmp_path) as store:
+        for _ in range(300):
+            store.record("before", because="y" * 2000)
+    with opened(tmp_path) as store:
+        with open(path, "r+b") as f:
+            f.write(b"no database" * (path.stat().st_size // 11))
+        with pytest.raises(sqlite3.DatabaseError) as e:
+            store.history(999)
+        assert store.leave_file(e.value)
+        assert not store.leave_file(e.value)
+        store.hold(["v1"], "asked for")
+        assert store.check() == f"the state is in {path} again"
+        assert store.damaged is not None
+        store.record("after")
+    with opened(tmp_path) as store:
+        assert store.damaged is store.trouble is None
+        assert store.held() == {"v1": "asked for"}
+        assert store.history(1)[0].kind == "after"
 
 
 # power cuts and full disks
@@ -258,34 +329,96 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(tmp_path: P
 
 
 FULL = """
-import sqlite3, sys
+import sys
 from pathlib import Path
 from modelward.daemon.clock import SystemClock
-from modelward.daemon.store import Store
+from modelward.daemon.ledger import Ledger
+from modelward.daemon.store import Sighting, Store
 place = Path(sys.argv[1])
 ballast = place / "ballast"
-ballast.write_bytes(b"x" * (128 << 10))
-store = Store(place / "state.db", SystemClock())
-kept = []
-try:
-    while True:
-        kept.append(store.record("x", because="y" * 5000).id)
-except sqlite3.Error as e:
-    print(e)
-for attempt in range(3):
+def fill():
+    with open(ballast, "ab", buffering=0) as f:
+        for size in (4096, 1):
+            try:
+                while True:
+                    f.write(bytes(size))
+            except OSError:
+                pass
+def store():
+    return Store(place / "state.db", SystemClock())
+def run(what):  # as the ledger does
     try:
-        store.put(a=1, b="z" * 100_000)
-    except sqlite3.Error:
-        pass
-print(len(kept) > 5, store.fact("a"), [e.id for e in store.history(1)] == kept[-1:])
-ballast.unlink()
-kept.append(store.record("again").id)
-store.close()
-store = Store(place / "state.db", SystemClock())
-print(store.damaged, sorted(e.id for e in store.history(9999)) == kept)
+        return what(kept)
+    except Exception as e:
+        if not kept.leave_file(e):
+            raise
+        return what(kept)
+kept = store()
+numbers = [kept.record("x", because="y" * 2000).id for _ in range(20)]
+kept.remember_verdict("v1", Sighting("f", "d", 1.0), "c", {"accepted": True})
+kept.hold(["v0", "v1"], "asked for")
+{before}
+numbers += [run(lambda s: s.record("x", because="y" * 5000)).id for _ in range(150)]
+run(lambda s: s.put(a=1))
+run(lambda s: s.release("v0"))
+print(kept.trouble.sentence.replace(str(place), "DISK"), kept.trouble.no_room)
+print(repr(kept.check()), [e.id for e in kept.history(999)] == sorted(numbers, reverse=True))
+{clear}
+print(kept.check().replace(str(place), "DISK"), kept.trouble)
+numbers.append(kept.record("again").id)
+kept.close()
+kept = store()
+print(kept.damaged, kept.trouble, sorted(e.id for e in kept.history(9999)) == numbers == sorted(set(numbers)))
+print(kept.fact("a"), kept.held(), kept.verdict("v1", "d", "c"))
 """
+_NO_ROOM = "`modelward disk` shows what takes it, `modelward sweep` removes what may go True"
+_FAULTS = {
+    "full while it is used": ("fill()", "ballast.unlink()", f"no space left on the disk of DISK; {_NO_ROOM}"),
+    "full at the start": (
+        "kept.close(); fill(); kept = store()",
+        "ballast.unlink()",
+        f"no space left on the disk of DISK; {_NO_ROOM}",
+    ),
+    "read-only at the start": (
+        "import subprocess; kept.close()\n"
+        "subprocess.run(['mount', '-o', 'remount,ro', place], check=True); kept = store()",
+        "subprocess.run(['mount', '-o', 'remount,rw', place], check=True)",
+        "the file system is read-only; mount -o remount,rw DISK False",
+    ),
+    "without inodes at the start": (
+        "kept.close()\n"
+        "import subprocess; subprocess.run(['mount', '-o', 'remount,nr_inodes=3', place], check=True)\n"
+        "ballast.touch(); kept = store()",
+        "ballast.unlink(); subprocess.run(['mount', '-o', 'remount,nr_inodes=99', place], check=True)",
+        f"no inodes left on the disk of DISK; {_NO_ROOM}",
+    ),
+}
 
 
-def test_a_full_disk_costs_the_line_that_did_not_fit_and_nothing_else(tmp_path: Path) -> None:
-    said = run_on_small_disk(tmp_path, FULL)
-    assert said.splitlines() == ["database or disk is full", "True None True", "None True"]
+@pytest.mark.parametrize("fault", _FAULTS)
+def test_what_the_disk_cannot_take_is_kept_in_memory_and_written_when_it_can(tmp_path: Path, fault: str) -> None:
+    before, clear, sentence = _FAULTS[fault]
+    said = run_on_small_disk(tmp_path, FULL.replace("{before}", before).replace("{clear}", clear), size="2m")
+    print(said)
+    assert said.splitlines() == [
+        f"cannot write DISK/state.db: {sentence}",
+        "'' True",
+        "the state is in DISK/state.db again None",
+        "None None True",
+        "1 {'v1': 'asked for'} {'accepted': True}",
+    ]
+
+
+def test_history_in_memory_has_a_limit_and_what_went_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.mkdir()
+    with closing(Store(path, FakeClock())) as store:
+        for _ in range(state_rows.MAX_LINES + 150):
+            store.record("x")
+        kept = len(store.history(9999))
+        assert kept <= state_rows.MAX_LINES + module.PRUNE_EVERY
+        path.rmdir()
+        assert store.check()
+        newest = store.history(1)[0]
+        assert newest.kind == "history-dropped"
+        assert newest.because.startswith(f"{state_rows.MAX_LINES + 150 - kept} lines: ")

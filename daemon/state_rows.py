@@ -1,0 +1,89 @@
+"""Copies the rows of the state between the file and memory: all that is small, and of history what a limit allows.
+
+Knows two connections and no path. Invariant: the file gets everything that memory holds in one transaction, or nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+MAX_LINES: Final = 2_000
+MAX_BYTES: Final = 4 << 20
+"""Of history in memory."""
+_COLUMNS: Final = {"verdicts": 5, "sightings": 4, "held": 3, "facts": 2}
+_LINES: Final = "SELECT id, time, kind, version, because, detail FROM history"
+Line = tuple[int, float, str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What memory knows of the file. `newest` is the file's newest line of history, 0 for none; `whole` when no table
+    was left out."""
+
+    newest: int = 0
+    whole: bool = False
+
+
+def load(source: sqlite3.Connection, memory: sqlite3.Connection) -> Loaded:
+    """Takes into memory what can be read: a table that is damaged costs no other."""
+    newest, whole = 0, True
+    for table, columns in _COLUMNS.items():
+        try:
+            rows = source.execute(f"SELECT * FROM {table}").fetchall()
+            memory.executemany(_into(table, columns), rows)
+        except (sqlite3.Error, UnicodeDecodeError):
+            whole = False
+    try:
+        lines = list(_newest(source))
+        memory.executemany(_into("history", 6), reversed(lines))
+        newest = lines[0][0] if lines else 0
+    except (sqlite3.Error, UnicodeDecodeError):
+        whole = False
+    return Loaded(newest, whole)
+
+
+def _newest(source: sqlite3.Connection) -> Iterator[Line]:
+    size = 0
+    for line in source.execute(f"{_LINES} ORDER BY id DESC LIMIT ?", (MAX_LINES,)):
+        size += len(line[4]) + len(line[5])
+        if size > MAX_BYTES:
+            return
+        yield line
+
+
+def keep(memory: sqlite3.Connection, target: sqlite3.Connection, loaded: Loaded) -> int:
+    """Writes what memory holds to the file; how many lines of history it had no room for. Raises sqlite3.Error.
+
+    A file with other content than was loaded is added to, and memory counts where both have a row.
+    """
+    (held,) = memory.execute("SELECT min(id) FROM history").fetchone()
+    target.execute("BEGIN IMMEDIATE")
+    try:
+        (newest,) = target.execute("SELECT max(id) FROM history").fetchone()
+        known = newest is None or (loaded.whole and newest == loaded.newest)
+        for table, columns in _COLUMNS.items():
+            if known:
+                target.execute(f"DELETE FROM {table}")
+            target.executemany(_into(table, columns), memory.execute(f"SELECT * FROM {table}"))
+        after = min(newest or 0, loaded.newest)
+        lines = memory.execute(f"{_LINES} WHERE id > ? ORDER BY id", (after,))
+        if known:  # by the numbers that people were shown
+            target.executemany(_into("history", 6), lines)
+        else:
+            target.executemany(
+                "INSERT INTO history (time, kind, version, because, detail) VALUES (?, ?, ?, ?, ?)",
+                (line[1:] for line in lines),
+            )
+        target.execute("COMMIT")
+    except BaseException:
+        if target.in_transaction:
+            target.execute("ROLLBACK")
+        raise
+    return max(0, (held or 0) - loaded.newest - 1)
+
+
+def _into(table: str, columns: int) -> str:
+    return f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * columns)})"
