@@ -28,6 +28,8 @@ class Daemon(Protocol):
     judging: Judging
     rolling: Rolling
 
+    @property
+    def deciding(self) -> bool: ...
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
 
@@ -121,4 +123,5 @@ class JudgementRequests:
     def _settled(self) -> bool:
         judging = self._s.judging
         pending = any(judging.undecided(e.name) for e in judging.catalog.entries())
-        return not pending and not self._s.rolling.busy and not judging.busy
+        busy = self._s.rolling.busy or judging.busy
+        return not pending and not busy and not self._s.deciding  # a verdict of this moment: its rollout begins then

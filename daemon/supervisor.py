@@ -276,6 +276,11 @@ class Supervisor:
         """The next round begins now."""
         self._wake.set()
 
+    @property
+    def deciding(self) -> bool:
+        """Whether a round is due or under way: what it will decide is not known yet."""
+        return self._wake.is_set() or self.pulse.round_began is not None
+
     async def next_round(self, seconds: float) -> None:
         """Returns when a round ended, or after `seconds`."""
         with suppress(TimeoutError):
