@@ -14,7 +14,7 @@ LAST_ANSWER_SECONDS: Final = 0.5  # a killed worker had no time to write the lin
 SHOWN: Final = 5
 GROWTH: Final = 1.15
 GROWTH_BYTES: Final = 6 << 20
-DESCRIPTORS_MORE: Final = 6
+DESCRIPTORS_MORE: Final = 3
 CONVERGE: Final = "a worker serves something else"  # brings a worker back in line; no rollout of the operator's
 FATAL: Final = (
     "a round failed; everything goes on as it was",

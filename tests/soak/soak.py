@@ -75,6 +75,7 @@ def soak(base: Path, seed: int, seconds: float) -> Report:
         town.start()
         town.house.await_serving(FIRST_VERSION)
         eventually(lambda: len(town.ready()) == 2, 30)
+        eventually(lambda: _all_have_answered(town), 30)  # what a worker opens at its first request it keeps open
         _play(town, report, actions, gatherer)
     except AssertionError as e:
         report.broken.append(str(e))
@@ -117,6 +118,12 @@ def _play(town: Town, report: Report, actions: list[Action], gatherer: Gatherer)
 # rest
 
 
+def _all_have_answered(town: Town) -> bool:
+    """Asks once; whether every worker has answered a request by now."""
+    town.house.transcribe()
+    return all(worker["requests"] for worker in town.house.workers())
+
+
 def _await_rest(town: Town) -> None:
     """Returns when nothing waits for a verdict, no rollout is under way and every worker serves what the link names."""
 
@@ -129,6 +136,10 @@ def _await_rest(town: Town) -> None:
             return len(town.ready()) == 2 and not _wrongly_served(town)
         return False
 
+    eventually(rests, REST_SECONDS)
+    # A verdict of the last moment is followed by a rollout: what was decided by then is over when that look ends.
+    with contextlib.suppress(ModelwardError):
+        town.house.command("rescan")
     eventually(rests, REST_SECONDS)
 
 
