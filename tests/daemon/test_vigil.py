@@ -21,6 +21,7 @@ from modelward.daemon.health.notify import Outcome
 from modelward.daemon.health.wording import Text
 from modelward.daemon.ledger import Ledger
 from modelward.daemon.models.catalog import Entry
+from modelward.daemon.models.choose import Named
 from modelward.daemon.models.lifecycle import State
 from modelward.daemon.models.sight import Names, RootAbsent, RootSeen, Seen
 from modelward.daemon.models.verdict import Gate, Verdict
@@ -62,7 +63,7 @@ class World:
             complaint="",
             rollouts={},
             held={},
-            position=SimpleNamespace(serving=serving),
+            position=SimpleNamespace(serving=serving, word=Named("v1", "d" * 64)),
             conductor=SimpleNamespace(current=None),
         )
         self.entries: dict[str, Entry] = {}
