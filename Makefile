@@ -44,7 +44,7 @@ SOAK_SEED := $(if $(SEED),--seed $(SEED))
 soak: .venv/stamp  ## all that may happen at once, under load; SECONDS=60 for a shorter one, SEED=7 for the same again
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.soak --seconds $(SECONDS) $(SOAK_SEED)
 
-arm: .venv/stamp  ## the worker's pure part and one compilation on an emulated aarch64; skipped where that cannot be had
+arm: .venv/stamp  ## what may differ on another processor, on an emulated aarch64, and one compilation; ten minutes; skipped where that cannot be had
 	$(BIN)/python -m tests.arm
 
 floors: .venv/stamp  ## the core of the suite with every dependency at its floor, in an environment of its own
