@@ -19,6 +19,7 @@ from .hold import Crowded, Hold
 from .idle import free_processors
 from .lanes import Lanes
 from .overdue import Overdue
+from .pauses import Pauses
 from .runs import LONG_NICENESS, SLOW_SECONDS, Run, Runs
 from .slots import Slots
 from .wav import Wav
@@ -193,12 +194,15 @@ class Work:
 
     async def stoppable(self, job: Callable[[Callable[[], None]], T], *, long: bool = False) -> T:
         """Runs `job` like `decode`, a `long` one `beside`; what it is given raises Stopped when nobody waits for the
-        result any more."""
+        result any more, and lets a long one give way to others."""
         stopped = threading.Event()
+        pauses = Pauses() if long else None
 
         def go_on() -> None:
             if stopped.is_set():
                 raise Stopped
+            if pauses is not None:
+                pauses()
 
         try:
             return await (self.beside(partial(job, go_on), long=True) if long else self.decode(job, go_on))

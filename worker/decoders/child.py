@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Final
 
 from .. import audio
+from ..pauses import pause_seconds
 from .confinement import LIFE_CPU_SECONDS, limit_step
 from .messages import (
     MOST_BYTES,
@@ -41,7 +42,6 @@ SHORT_SECONDS: Final = 60
 ALIVE_SECONDS: Final = 1.0
 SMALL_BYTES: Final = 1 << 20  # begun at once, whatever else is open
 BASE_CPU_SECONDS: Final = 10.0
-MOST_PAUSE_SECONDS: Final = 0.05
 CPU_SECONDS_PER_SECOND: Final = 0.05  # of audio; Opus, the dearest, takes 0.002 to 0.004
 
 
@@ -216,14 +216,6 @@ class Child:
     def _drop(self, clip: Clip) -> None:
         if self._clips.pop(clip.answers.fileno(), None) is not None:
             clip.close()
-
-
-def pause_seconds(seconds: float, cpu_seconds: float) -> float:
-    """How long a long clip waits after a step that took `seconds`, `cpu_seconds` of them at work. Pure.
-
-    Others wanted the processor for the rest of them: they are to have it for about as long as the step took.
-    """
-    return min(MOST_PAUSE_SECONDS, seconds) if seconds > 1.5 * cpu_seconds + 0.001 else 0.0
 
 
 def warm() -> None:

@@ -16,9 +16,9 @@ from tests.support import soon
 
 from modelward.worker import audio
 from modelward.worker.audio import BadAudio
-from modelward.worker.decoders.child import MOST_PAUSE_SECONDS, pause_seconds
 from modelward.worker.decoders.pool import Pool
 from modelward.worker.lanes import Lanes
+from modelward.worker.pauses import MOST_PAUSE_SECONDS, pause_seconds
 from modelward.worker.slots import Slots
 
 Started = Callable[[], set[int]]
