@@ -25,21 +25,22 @@ def worker_count(config: Config, capacity: Capacity, need: Need) -> tuple[int, s
 def candidate(
     config: Config,
     path: Path,
-    artifact_root: Path,
     live_artifact: str = "",
     *,
     capacity: Capacity,
     available_bytes: int | None,
     passed_over: tuple[str, ...] = (),
 ) -> Candidate:
-    """The version at `path` under this configuration's rules, on a machine with so much room."""
+    """The version at `path` under this configuration's rules, on a machine with so much room.
+
+    The directory is given to each validator when it is started.
+    """
     rules, settings = config.validation, config.workers
     memory = child_bytes(rules.memory, available_bytes, capacity.memory_bytes)
     return Candidate(
         path=str(path),
         version=path.name,
         kind=config.models.kind,
-        artifact_root=str(artifact_root),
         live_artifact=live_artifact,
         memory_bytes=memory,
         memory_short=memory != rules.memory,
@@ -61,6 +62,7 @@ def form_request(
     config: Config,
     artifact: str,
     root: Path,
+    directory: Path,
     stages: Sequence[str],
     *,
     capacity: Capacity,
@@ -78,6 +80,7 @@ def form_request(
     return FormRequest(
         artifact=artifact,
         root=str(root),
+        directory=str(directory),
         level=rules.compile,
         stages=tuple(stages),
         memory_bytes=child_bytes(rules.memory, available_bytes, capacity.memory_bytes),

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +26,11 @@ from .form_watch import FormWatch
 from .ledger import CannotKeep, Ledger
 from .memory import available_bytes, capacity
 from .models import form_files, form_plan
+from .models.child_directory import FOR_COMPILER, child_directory
 from .models.compilation import MODULE, Compilation
 from .models.form_pace import Limits, limits_for
 from .models.form_plan import Form, Wanted
+from .models.publish import publish_form
 from .models.unfinished import remove_form, remove_unfinished
 from .processes import python, spawn
 from .workers.settings import shared_dir
@@ -245,18 +248,21 @@ class Forms:
             if available is not None and available < limits.reserve_bytes + form_plan.memory_bytes(plain, wanted):
                 because = f"memory is short: {available >> 20} MiB are available"
                 return
-            request = form_request(
-                config,
-                plain.artifact,
-                self.root,
-                stages,
-                capacity=here,
-                available_bytes=available,
-                cpu_seconds=int(limits.cpu_seconds),
-                urgent=wanted.urgent,
-                learned=self._state.learned,
-            )
-            because = await self._run(request, wanted, limits)
+            async with child_directory(self.root, FOR_COMPILER) as directory:
+                request = form_request(
+                    config,
+                    plain.artifact,
+                    self.root,
+                    directory,
+                    stages,
+                    capacity=here,
+                    available_bytes=available,
+                    cpu_seconds=int(limits.cpu_seconds),
+                    urgent=wanted.urgent,
+                    learned=self._state.learned,
+                )
+                work, because = await self._run(request, wanted, limits)
+            because = await self._found(work, wanted, because)
         except (OSError, ValueError) as e:
             because = f"cannot start a compiler: {e}"
         except asyncio.CancelledError:
@@ -268,10 +274,12 @@ class Forms:
             self._after(wanted, because, early=bool(early))
             self._happened()
 
-    async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> str:
-        """What came of one child: why it failed, "" when it did not."""
+    async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> tuple[Compilation, str]:
+        """One child, from its start to its end, and why it failed, "" when it did not."""
         self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
-        work = Compilation(request, spawn, self._argv, version=wanted.version, happened=self._happened)
+        put = partial(publish_form, request, wanted.version, wanted.digest)
+        name, happened = wanted.version, self._happened
+        work = Compilation(request, spawn, self._argv, version=name, publish=put, happened=happened)
         self._at_work = work
         self._watch = FormWatch(
             work,
@@ -284,11 +292,13 @@ class Forms:
         watching = asyncio.get_running_loop().create_task(self._watch.run(), name="watch the compiler")
         watching.add_done_callback(lambda task: work.end("it could not be watched") if self._report(task) else None)
         try:
-            because = await work.wait()
+            return work, await work.wait()
         finally:
             watching.cancel()
             await asyncio.wait({watching})
-        await self._remove_unfinished()
+
+    async def _found(self, work: Compilation, wanted: Wanted, because: str) -> str:
+        """Why there is less than was asked for, "" when there is not; `because`: why the child failed."""
         await self.look([wanted.digest])
         await self._learn(work, wanted)
         left = self._missing(wanted.version, wanted.digest)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from ..worker.artifact import is_digest
 from ..worker.protocol import Candidate, Copied, GateDone, GateStarted
 from ..worker.release import installed
 from .candidate import candidate
@@ -39,8 +39,6 @@ from .store import Sighting
 from .workers.conduct import Target
 
 NOT_JUDGED = "not judged yet: "
-COPY = re.compile(r"\.tmp-validate-[0-9]+-[0-9a-f]+")
-DIGEST = re.compile(r"[0-9a-f]{64}")
 CHANGES_BELIEVED = 3
 """So many times in a row a version may have changed under the validator while every look saw the same files."""
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
@@ -284,14 +282,14 @@ class Judging:
         self.still_seconds = 0.0
         try:
             await self._remove_unfinished()
-            self.artifact_root.mkdir(mode=0o750, parents=True, exist_ok=True)
             answer = await validate(
                 await asyncio.to_thread(self._candidate, entry.seen, live_artifact),
                 spawn,
+                root=self.artifact_root,
                 argv=python(MODULE),
                 clock=self._clock,
                 progress=lambda message: self._progress(name, message),
-                copied=lambda message: self._copied(entry, message),
+                copied=lambda directory, message: self._copied(entry, directory, message),
                 stands=self._stands,
             )
             await self._decided(entry, fingerprint, answer)
@@ -301,11 +299,9 @@ class Judging:
             self._task = self.copy = None
             self._happened()
 
-    def _copied(self, entry: Entry, message: Copied) -> None:
-        """The name comes from the child: it can only be that of a validator's directory."""
-        if COPY.fullmatch(message.name) and DIGEST.fullmatch(message.digest) and entry.state is State.VALIDATING:
-            directory = str(self.artifact_root / message.name)
-            self.copy = Wanted(entry.name, message.digest, copy=directory, bytes=message.bytes)
+    def _copied(self, entry: Entry, directory: Path, message: Copied) -> None:
+        if is_digest(message.digest) and entry.state is State.VALIDATING:
+            self.copy = Wanted(entry.name, message.digest, copy=str(directory), bytes=message.bytes)
             self._happened()
 
     def _candidate(self, seen: Seen, live_artifact: str) -> Candidate:
@@ -314,7 +310,6 @@ class Judging:
         return candidate(
             config,
             config.models.root / seen.name,
-            self.artifact_root,
             live_artifact,
             capacity=capacity(),
             available_bytes=available_bytes(),

@@ -1,17 +1,18 @@
 """An accepted version in the daemon's own form: an immutable directory with `artifact.json` in it.
 
-Writes and reads that description. Nothing here judges a model. Invariant: what `read_artifact` returns is whole (every
-file named is there in its full size, nothing else is) and was written by this user or by root; anything torn, foreign
-or of another format raises. Contents are hashed once, when they are copied; reading checks sizes, owners and names
-only, so that a worker's start does not read gigabytes.
+Writes and reads that description; the directory's name is the daemon's to give. Nothing here judges a model. Invariant:
+what `read_artifact` returns is whole (every file named is there in its full size, nothing else is) and was written by
+this user or by root; anything torn, foreign or of another format raises. Contents are hashed once, when they are
+copied; reading checks sizes, owners, modes and names only, so that a worker's start does not read gigabytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import secrets
 import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ from .protocol import GateDone
 
 FORMAT: Final = 1
 DESCRIPTION: Final = "artifact.json"
+COMPILED: Final = "compiled"
+"""The directory of a compiled form inside its directory."""
 MAX_DESCRIPTION_BYTES: Final = 16 << 20
 FILE_MODE: Final = 0o440
 DIRECTORY_MODE: Final = 0o750  # writable by the owner: the daemon must be able to remove it
@@ -70,6 +73,24 @@ class Artifact:
     compiled: dict[str, str | float | bool] = field(default_factory=dict)
 
 
+def is_digest(text: str) -> bool:
+    """Whether it is a SHA-256 in hex."""
+    return bool(_SHA256.fullmatch(text))
+
+
+def digest_of(files: Mapping[str, ArtifactFile]) -> str:
+    """The version's identity: SHA-256 (hex) over `<sha256>  <name>` lines of all its files, sorted by name."""
+    lines: Iterable[str] = (f"{files[name].sha256}  {name}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def original_files(artifact: Artifact) -> dict[str, ArtifactFile]:
+    """The version's own files in an artifact, without those of a compiled form beside them."""
+    if not artifact.compiled_model:
+        return dict(artifact.files)
+    return {name: file for name, file in artifact.files.items() if not name.startswith(f"{COMPILED}/")}
+
+
 def artifact_name(version: str, digest: str) -> str:
     """The directory name of an artifact: the version's name and the head of its digest, 255 bytes at most."""
     return f"{version.encode()[:_MAX_VERSION_BYTES].decode(errors='ignore')}-{digest[:_DIGEST_HEAD]}"
@@ -98,7 +119,7 @@ def describe(directory: Path, artifact: Artifact, descriptor: int | None = None)
 def write_artifact(directory: Path, artifact: Artifact, descriptor: int | None = None) -> None:
     """Writes the description into `directory`, makes everything in it read-only and durable. Raises OSError.
 
-    The directory is still aside when this is called: the rename that publishes it is the caller's, after this returns.
+    The directory is still aside when this is called: the daemon renames it into place, after this returns.
     `descriptor` is what `create_description` gave; it is closed.
     """
     describe(directory, artifact, descriptor)
@@ -108,18 +129,6 @@ def write_artifact(directory: Path, artifact: Artifact, descriptor: int | None =
         for name in names:
             _seal(Path(parent, name), DIRECTORY_MODE)
     _seal(directory, DIRECTORY_MODE)
-
-
-def put_in_place(directory: Path, target: Path) -> None:
-    """Renames a finished directory to `target`, durably. Raises OSError."""
-    if os.path.lexists(target):  # torn or foreign: out of the way, the daemon's sweep removes it
-        target.rename(target.with_name(f".tmp-torn-{os.getpid()}-{secrets.token_hex(4)}"))
-    directory.rename(target)
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_artifact(directory: Path) -> Artifact:
@@ -170,7 +179,7 @@ def _parse(data: bytes, directory: Path) -> Artifact:
     if artifact.compiled_model and artifact.compiled_model not in artifact.files:
         raise BadArtifact(f"cannot use artifact {directory}: {artifact.compiled_model!r} is not among its files")
     hashes = [artifact.digest, *(entry.sha256 for entry in artifact.files.values())]
-    if not all(_SHA256.fullmatch(text) for text in hashes):
+    if not all(map(is_digest, hashes)):
         raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: a digest that is none")
     return artifact
 
@@ -194,6 +203,8 @@ def _ours(path: Path, status: os.stat_result, kind: int) -> None:
         )
     if status.st_uid not in (os.geteuid(), 0):
         raise BadArtifact(f"cannot use artifact: {path} belongs to uid {status.st_uid}, not to us or root")
+    if kind == stat.S_IFREG and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        raise BadArtifact(f"cannot use artifact: {path} would run as another user (mode {status.st_mode & 0o7777:04o})")
     if status.st_mode & 0o022:
         raise BadArtifact(f"cannot use artifact: {path} is writable by others (mode {status.st_mode & 0o7777:04o})")
 

@@ -201,17 +201,18 @@ class WorkerSettings(Terms, frozen=True):
 class Candidate(msgspec.Struct, frozen=True):
     """What a validator is asked to judge: one JSON object on its standard input.
 
-    `artifact_root` is where an accepted version is left in the daemon's own form ("" to keep nothing);
-    `live_artifact` is what the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the
-    machine has less memory now than the rules allow, so that running out of it proves nothing about the version.
-    `min_free_bytes` or `min_free_fraction` of the disk below `artifact_root` is to stay free; the larger one counts.
-    `passed_over` are links directly in the version that somebody put there by mistake: no part of it.
+    `directory` was made for it and is empty: there an accepted version is left in the daemon's own form, for the daemon
+    to check and to rename into place. Nothing else of the cache is the validator's to change. `live_artifact` is what
+    the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the machine has less memory
+    now than the rules allow, so that running out of it proves nothing about the version. `min_free_bytes` or
+    `min_free_fraction` of the disk of `directory` is to stay free; the larger one counts. `passed_over` are links
+    directly in the version that somebody put there by mistake: no part of it.
     """
 
     path: str
     version: str
     kind: str = "sensevoice"
-    artifact_root: str = ""
+    directory: str = ""
     live_artifact: str = ""
     memory_bytes: int = 0
     memory_short: bool = False
@@ -235,10 +236,9 @@ class GateStarted(Message, frozen=True, tag="gate_started"):
 
 
 class Copied(Message, frozen=True, tag="copied"):
-    """The version lies whole in the directory `name` of the artifact root, described as an artifact is, until its
-    verdict: what is made of it may be begun."""
+    """The version lies whole in the validator's directory, described as an artifact is, until its verdict: what is made
+    of it may be begun."""
 
-    name: str
     digest: str
     bytes: Count = 0
 
@@ -254,7 +254,7 @@ class GateDone(Message, frozen=True, tag="gate_done"):
 
 
 class Judged(Message, frozen=True):
-    """A validator's last line. `digest` and `artifact` are "" when they were not reached.
+    """A validator's last line. `digest` is "" when it was not reached; an accepted version lies in its directory.
 
     `changing` says that the version was modified while it was read: no verdict, look again later. `hindered`: the
     machine, not the version, is in the way (no memory, no disk, stopped): no verdict, try again later.
@@ -264,7 +264,6 @@ class Judged(Message, frozen=True):
     accepted: bool
     because: str = ""
     digest: str = ""
-    artifact: str = ""
     bytes: Count = 0
     load_bytes: Count = 0
     load_seconds: Seconds = 0.0
@@ -283,15 +282,17 @@ STAGES: Final = ("mapped", "rewritten")
 class FormRequest(msgspec.Struct, frozen=True):
     """What a compiler is asked to make: one JSON object on its standard input.
 
-    `artifact` is an accepted version's directory, `root` the directory in which forms are left, `stages` what to make
-    of STAGES, `level` what the rewritten form must share with the original. `lone_threads` is with how many threads a
-    run may be made that has the machine to itself (0: with no more than any other). Zero limits mean none. `urgent`:
-    a version waits for the form, so the processor is not left to whatever else there is. `learned` are recipes of
-    earlier compilations by their key (see FormLearned).
+    `artifact` is an accepted version's directory, `root` the directory in which forms lie, to be read. `directory` was
+    made for it and is empty: each form is left there, in a directory of its stage's name, for the daemon to check and
+    to rename into `root`. `stages` is what to make of STAGES, `level` what the rewritten form must share with the
+    original. `lone_threads` is with how many threads a run may be made that has the machine to itself (0: with no more
+    than any other). Zero limits mean none. `urgent`: a version waits for the form, so the processor is not left to
+    whatever else there is. `learned` are recipes of earlier compilations by their key (see FormLearned).
     """
 
     artifact: str
     root: str
+    directory: str
     level: str = "exact"
     stages: tuple[str, ...] = STAGES
     memory_bytes: int = 0
@@ -317,11 +318,13 @@ class FormProgress(Message, frozen=True, tag="form_progress"):
 
 
 class FormMade(Message, frozen=True, tag="form_made"):
-    """A form lies in `artifact`, whole. `form` is mapped, exact or fast; `compiled` is for people: gain, steps."""
+    """A form lies whole in the directory of its stage, and is not touched any more.
+
+    `form` is mapped, exact or fast; `compiled` is for people: gain, steps.
+    """
 
     stage: str
     form: str
-    artifact: str
     because: str = ""
     compiled: dict[str, str | float | bool] = {}
 

@@ -1,6 +1,6 @@
 """`modelward validate PATH`: judges a directory as the daemon would, with no daemon; one line a gate.
 
-Nothing of it stays: what the validator leaves of an accepted version lies in a temporary directory that goes away.
+Nothing of it stays: what is kept of an accepted version lies in a temporary directory that goes away.
 `modelward validate NAME --again` is the running daemon's: it forgets a rejection and judges the version once more.
 """
 
@@ -109,12 +109,12 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ans
             candidate(
                 config,
                 path,
-                Path(room),
                 capacity=capacity(),
                 available_bytes=available_bytes(),
                 passed_over=misplaced.found(path.parent, path.name),
             ),
             processes.spawn,
+            root=Path(room),
             argv=validator(),
             clock=SystemClock(),
             progress=heard,

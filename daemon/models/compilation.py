@@ -1,7 +1,8 @@
 """One compiler at work: a child that makes forms of one version, paused and resumed, ended when it hangs or runs wild.
 
 The child may crash, hang, flood or lie: its processor time, its output and its words are bounded here. Nothing that it
-reports is believed about a form: whoever asks looks at the disk. Invariant: when `wait` returned, the child is gone.
+reports is believed about a form: each is handed to whoever checks it and puts it in its place, and whoever asks looks
+at the disk. Invariant: when `wait` returned, the child is gone, and every form that it reported is taken up or refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from ...worker import protocol
+from ...worker.artifact import BadArtifact
 from ..reading import told
 from .validate import Child as Started
 from .validate import Chunks
@@ -26,6 +28,8 @@ MAX_OUTPUT_BYTES: Final = 1 << 20
 MAX_RECIPE_BYTES: Final = 16 << 10
 MAX_WORDS: Final = 600
 DRAIN_SECONDS: Final = 1.0
+PUBLISH_SECONDS: Final = 120.0
+"""How long the last form's way into its place is waited for: a disk that hangs does not end."""
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -47,10 +51,14 @@ class SpawnSignalled(Protocol):
 
 @dataclass
 class Heard:
-    """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe."""
+    """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe.
+
+    `reported` are the stages that it has made, it says; `made` those that were found right and taken up.
+    """
 
     stage: str = ""
     progress: str = ""
+    reported: set[str] = field(default_factory=set)
     made: dict[str, str] = field(default_factory=dict)
     refused: dict[str, tuple[str, bool]] = field(default_factory=dict)
     learned: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -60,7 +68,11 @@ class Heard:
 
 
 class Compilation:
-    """See the module. `happened` is called whenever something was reported. Raises OSError, ValueError at the start."""
+    """See the module. `happened` is called whenever something was reported, or a form taken up.
+
+    `publish` takes up the form of a stage, on a thread; it raises BadArtifact, OSError. Raises OSError, ValueError at
+    the start.
+    """
 
     def __init__(
         self,
@@ -69,14 +81,18 @@ class Compilation:
         argv: Sequence[str],
         *,
         version: str,
+        publish: Callable[[str], object],
         happened: Callable[[], None] = lambda: None,
     ) -> None:
         self.request, self.version, self.heard, self.because = request, version, Heard(), ""
         self.paused = self._aside = False
-        self._happened = happened
+        self._happened, self._publish = happened, publish
+        self._reported: asyncio.Queue[protocol.FormMade | None] = asyncio.Queue()  # one a stage, at most
         given = msgspec.json.encode(request) + b"\n"
         self._child = spawn(argv, name=f"compiler of {version}", stdin=given, stdout="pipe")
-        self._listening = asyncio.get_running_loop().create_task(self._listen(), name="listen to the compiler")
+        loop = asyncio.get_running_loop()
+        self._listening = loop.create_task(self._listen(), name="listen to the compiler")
+        self._publishing = loop.create_task(self._take_up(), name="take up forms")
 
     @property
     def pid(self) -> int:
@@ -111,10 +127,17 @@ class Compilation:
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await asyncio.wait({self._listening})
+            self._reported.put_nowait(None)
+            await asyncio.wait({self._publishing}, timeout=PUBLISH_SECONDS)
+            if self._publishing.done():
+                self._publishing.result()
+            else:
+                self.because = self.because or "cannot keep what it made: the disk does not answer"
         finally:
             self._child.kill_group()
-            self._listening.cancel()
-            await asyncio.wait({self._listening})
+            for task in (self._listening, self._publishing):
+                task.cancel()
+            await asyncio.wait({self._listening, self._publishing})
             self._child.close()
         if self.because or self.heard.wrong:
             return self.because or self.heard.wrong
@@ -123,6 +146,19 @@ class Compilation:
     def usage(self) -> Usage | None:
         """What the child used until now; None once it is gone. Reads small files of /proc."""
         return usage(self._child.pid)
+
+    async def _take_up(self) -> None:
+        """Takes up each form that was reported, one after the other, until the last."""
+        while (message := await self._reported.get()) is not None:
+            try:
+                await asyncio.to_thread(self._publish, message.stage)
+                self.heard.made[message.stage] = message.because[:MAX_WORDS]
+            except BadArtifact as e:
+                self.heard.refused[message.stage] = (f"cannot keep the form {message.stage}: {e}", True)
+            except OSError as e:
+                because = f"cannot keep the form {message.stage}: {e.filename}: {e.strerror}"
+                self.heard.refused[message.stage] = (because, True)
+            self._happened()
 
     async def _listen(self) -> None:
         lines, total = protocol.Lines(), 0
@@ -150,7 +186,10 @@ class Compilation:
             case protocol.FormProgress(because):
                 heard.progress = because[:MAX_WORDS]
             case protocol.FormMade(stage):
-                heard.made[_asked(stage, self.request)] = message.because[:MAX_WORDS]
+                if _asked(stage, self.request) in heard.reported:
+                    raise protocol.Refused(f"it made the stage {stage} twice")
+                heard.reported.add(stage)
+                self._reported.put_nowait(message)
             case protocol.FormRefused(stage, because, again):
                 heard.refused[_asked(stage, self.request)] = (because[:MAX_WORDS], again)
             case protocol.FormLearned(key, recipe):

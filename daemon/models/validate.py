@@ -1,5 +1,7 @@
 """Has a version judged by a child of its own, and turns whatever becomes of the child into a verdict.
 
+The child fills a directory that is made for it; what it accepted is checked there and renamed into place here.
+
 The child may crash, hang, flood or lie: its time, its output and its words are bounded here, and none of it harms the
 daemon. Only a well-formed last line and a clean exit accept a version.
 """
@@ -11,15 +13,20 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import msgspec
 
 from ...worker import protocol, readings
+from ...worker.artifact import BadArtifact
 from ...worker.progress import Allowance, Over, Spent, after, begin, over, scale
 from ..clock import Clock, rfc3339
 from . import verdict as v
+from .child_directory import FOR_VALIDATOR, NoDirectory, child_directory
+from .publish import publish_version
 
 MODULE: Final = "modelward.worker.validate"
 MAX_OUTPUT_BYTES: Final = 1 << 20
@@ -39,7 +46,7 @@ DRAIN_SECONDS: Final = 1.0
 """How long its output is still read once it ended: something that it left behind may hold the pipe open."""
 
 Progress = Callable[[protocol.GateStarted | protocol.GateDone], None]
-Copied = Callable[[protocol.Copied], None]
+Copied = Callable[[Path, protocol.Copied], None]
 
 
 class Child(Protocol):
@@ -71,7 +78,7 @@ class _Heard:
     """What the child has said so far, and who is told of it at once."""
 
     progress: Progress
-    copied: Copied
+    copied: Callable[[protocol.Copied], None]
     gates: list[v.Gate] = field(default_factory=list)
     open_gate: str = ""
     opened: float = 0.0
@@ -84,30 +91,52 @@ async def validate(
     candidate: protocol.Candidate,
     spawn: Spawn,
     *,
+    root: Path,
     argv: Sequence[str],
     clock: Clock,
     progress: Progress = lambda message: None,
-    copied: Copied = lambda message: None,
+    copied: Copied = lambda directory, message: None,
     stands: Callable[[float], None] = lambda still_seconds: None,
 ) -> v.Answer:
-    """Judges one version. `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin.
+    """Judges one version; an accepted one lies below `root` when this returns.
+
+    `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin, with a directory of its
+    own below `root`.
 
     `candidate.timeout_seconds` limits how long the child may stand still, and in proportion to its work the CPU time
     that it uses (0: no limit); see `worker.progress`. `stands` is told again and again for how long it has made no
-    progress; `copied` once, when the version lies copied and whole. A child that somebody else killed is followed by
-    another one, once. Raises CannotStart when no child could be started. When cancelled, the child is killed with its
-    group before the cancellation goes on.
+    progress; `copied` once, with the directory, when the version lies copied and whole there. A child that somebody
+    else killed is followed by another one, once. Raises CannotStart when no child could be started, or none gets a
+    directory. When cancelled, the child is killed with its group before the cancellation goes on.
     """
     attempt = 1
     while True:
-        heard = _Heard(progress, copied, opened=clock.monotonic())
-        status = await _judge_once(candidate, spawn, argv, clock, heard, stands)
-        if not v.judge_again(
-            status, answered=bool(heard.wrong or heard.hindered) or heard.last is not None, attempt=attempt
-        ):
-            break
+        try:
+            async with child_directory(root, FOR_VALIDATOR) as directory:
+                heard = _Heard(progress, partial(copied, directory), opened=clock.monotonic())
+                given = msgspec.structs.replace(candidate, directory=str(directory))
+                status = await _judge_once(given, spawn, argv, clock, heard, stands)
+                answered = bool(heard.wrong or heard.hindered) or heard.last is not None
+                if not v.judge_again(status, answered=answered, attempt=attempt):
+                    seconds = clock.monotonic() - heard.opened
+                    answer = _verdict(heard, status, attempt, seconds, rfc3339(clock.wall()))
+                    return await asyncio.to_thread(_kept, answer, directory, root, candidate)
+        except NoDirectory as e:
+            raise CannotStart(f"cannot start a validator: {e}") from e
         attempt += 1
-    return _verdict(heard, status, attempt, clock.monotonic() - heard.opened, rfc3339(clock.wall()))
+
+
+def _kept(answer: v.Answer, directory: Path, root: Path, candidate: protocol.Candidate) -> v.Answer:
+    """The answer once an accepted version is in its place; none of it is held against the version."""
+    if not isinstance(answer, v.Verdict) or not answer.accepted:
+        return answer
+    try:
+        place = publish_version(directory, root, candidate.version, answer.digest, candidate.kind)
+    except BadArtifact as e:
+        return v.NotJudged(f"cannot keep the accepted version: {e}")
+    except OSError as e:
+        return v.NotJudged(f"cannot keep the accepted version: {e.filename}: {e.strerror}")
+    return replace(answer, artifact=str(place))
 
 
 async def _judge_once(

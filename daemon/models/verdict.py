@@ -29,7 +29,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`digest` and `artifact` are "" where the validator didn't get that far; `judged_at` is RFC 3339 in UTC."""
+    """`digest` is "" where the validator didn't get that far; `artifact` is where an accepted version was kept.
+
+    `judged_at` is RFC 3339 in UTC.
+    """
 
     accepted: bool
     because: str
@@ -81,7 +84,6 @@ def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> A
         because=because,
         gates=tuple(gates),
         digest=message.digest,
-        artifact=message.artifact if accepted else "",
         bytes=message.bytes,
         load_bytes=message.load_bytes,
         load_seconds=message.load_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -22,10 +23,13 @@ from modelward.daemon.models.form_pace import Limits
 from modelward.daemon.models.form_plan import Wanted
 from modelward.daemon.store import Entry, Store
 from modelward.daemon.workers.slots import keep
+from modelward.worker.artifact import ArtifactFile, digest_of
 from modelward.worker.board import Board
+from modelward.worker.machine import form_keys
 from modelward.worker.protocol import SLOT_FILES
 
-DIGEST = "ab" * 32
+MODEL = ArtifactFile(5, hashlib.sha256(b"model").hexdigest())
+DIGEST = digest_of({"model.onnx": MODEL})
 WANTED = [Wanted("v1", DIGEST)]
 SAYS = f"""
 import json, os, resource, signal, sys, time
@@ -35,15 +39,19 @@ def say(**message):
 def refuse(because, **more):
     for stage in request["stages"]:
         say(type="form_refused", stage=stage, because=because, **more)
-def form(kind, version="v1", digest={DIGEST!r}, key="", level="mapped"):
-    path = os.path.join(request["root"], "v1-form-" + kind)
-    os.makedirs(path)
-    open(os.path.join(path, "model.onnx"), "w").write("model")
-    files = {{"model.onnx": {{"bytes": 5}}}}
-    told = dict(version=version, digest=digest, form=kind, level=level, key=key, files=files)
-    told["compiled_model"] = "model.onnx"
-    open(os.path.join(path, "artifact.json"), "w").write(json.dumps(told))
-    return path
+def form(stage, **lies):
+    path = os.path.join(request["directory"], stage)
+    os.makedirs(os.path.join(path, "compiled"), 0o750)
+    file = {{"bytes": {MODEL.bytes}, "sha256": {MODEL.sha256!r}}}
+    files = dict.fromkeys(["model.onnx", "compiled/model.onnx"], file)
+    told = dict(version="v1", digest={DIGEST!r}, kind="tensor", model="model.onnx", files=files, onnxruntime="1")
+    told.update(form=stage, level=stage, key=KEYS[stage], compiled_model="compiled/model.onnx")
+    for name, text in (*dict.fromkeys(files, "model").items(), ("artifact.json", json.dumps({{**told, **lies}}))):
+        with open(os.open(os.path.join(path, name), os.O_WRONLY | os.O_CREAT, 0o440), "w") as f:
+            f.write(text)
+    held.append(os.open(path + "/compiled", os.O_RDONLY))
+    say(type="form_made", stage=stage, form=stage, because="because")
+held = []
 """
 LIMITS = Limits(cpu_seconds=1000.0, still_seconds=1000.0)
 
@@ -84,7 +92,8 @@ async def _hall(
         (plain / "artifact.json").write_text(json.dumps(described))
     told: list[Entry] = []
     ledger = Ledger(Store(path / "state" / "state.db", SystemClock()), told.append)
-    argv = [sys.executable, "-I", "-S", "-c", SAYS + code]
+    keys = {stage: form_keys()(DIGEST, level) for stage, level in (("mapped", "mapped"), ("rewritten", "exact"))}
+    argv = [sys.executable, "-I", "-S", "-c", f"KEYS = {keys!r}\n{SAYS}{code}"]
     forms = Forms(
         lambda: config, clock=SystemClock(), ledger=ledger, happened=lambda: None, argv=argv, limits=limits, pids=pids
     )
@@ -113,12 +122,13 @@ DONE = "say(type='forms_done')"
         ("resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.kill(os.getpid(), 11)", "died of SIGSEGV"),
         ("resource.setrlimit(resource.RLIMIT_AS, (64 << 20,) * 2); bytearray(1 << 30)", "ended with status 1"),
         (DONE, "it reported the form mapped and there is none"),
-        (f"say(type='form_made', stage='mapped', form='mapped', artifact='/etc'); {DONE}", "and there is none"),
+        (f"say(type='form_made', stage='mapped', form='mapped'); {DONE}", "cannot keep the form mapped: "),
+        ("[say(type='form_made', stage='mapped', form='mapped') for _ in 'ab']; time.sleep(600)", "stage mapped twice"),
         (f"{DONE}; {DONE}; time.sleep(600)", "cannot be understood: it went on after its last line"),
         ("print('rubbish', flush=True); time.sleep(600)", "cannot be understood"),
         ("sys.stdout.write('x' * 200_000); sys.stdout.flush(); time.sleep(600)", "cannot be understood"),
         ("[say(type='form_progress', because='x' * 1000) for _ in range(2000)]; time.sleep(600)", "more than 1048576"),
-        ("say(type='form_made', stage='other', form='mapped', artifact='/'); time.sleep(600)", "nobody asked for"),
+        ("say(type='form_made', stage='other', form='mapped'); time.sleep(600)", "nobody asked for"),
         ("say(type='form_learned', key='k', recipe={'x': 'y' * 40_000}); time.sleep(600)", "more than can be kept"),
         (f"refuse('cannot: no room', again=True); {DONE}", "cannot: no room"),
     ],
@@ -226,16 +236,53 @@ def test_an_error_of_our_own_ends_the_compiler_and_is_tried_again_later(tmp_path
     asyncio.run(asyncio.wait_for(work(), 90))
 
 
-@pytest.mark.parametrize("lie", ["version='v2'", "digest='cd' * 32", "key='0123456789abcdef'"])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "version='v2'",
+        "version='../../../v1'",
+        "digest='cd' * 32",
+        "key='0123456789abcdef'",
+        "level='exact'",
+        "form='fast'",
+        "compiled_model='model.onnx'",
+        "files={}",
+        "files={'compiled/model.onnx': {'bytes': 5, 'sha256': 'ab' * 32}}",
+    ],
+)
 def test_a_form_that_is_not_what_it_seems_is_not_loaded(tmp_path: Path, lie: str) -> None:
     async def work() -> None:
-        code = (
-            f"path = form('mapped', {lie}); say(type='form_made', stage='mapped', form='mapped', artifact=path); {DONE}"
-        )
-        async with _hall(tmp_path, code) as hall:
+        async with _hall(tmp_path, f"form('mapped', {lie}); {DONE}") as hall:
             await hall.once()
             best = hall.forms.best("v1", DIGEST)
             assert best is not None and best.form == "plain"
+            assert "cannot keep the form mapped: " in hall.told("because")
+            assert os.listdir(hall.root) == ["v1-plain"]
+
+    asyncio.run(asyncio.wait_for(work(), 90))
+
+
+def test_a_form_lies_in_its_place_while_the_next_is_made_and_is_out_of_reach_of_its_compiler(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path, "form('mapped'); signal.pause()") as hall:
+            await hall.forms.look([DIGEST])
+            hall.forms.ensure(WANTED, lambda version, digest: 0.0)
+
+            def mapped() -> list[str]:
+                return [name for name in os.listdir(hall.root) if name.endswith("-mapped")]
+
+            await soon(mapped, 60)
+            assert hall.forms.busy
+            [name] = mapped()
+            await hall.forms.look([DIGEST])
+            best = hall.forms.best("v1", DIGEST)
+            assert best is not None and best.artifact == str(hall.root / name)
+            assert os.listdir(hall.root / name / "compiled") == ["model.onnx"]
+            [compiler] = children()
+            held = Path(f"/proc/{compiler}/fd")
+            [old] = [place for fd in held.iterdir() if "own" in (place := os.readlink(fd))]
+            assert old.endswith(" (deleted)")
+        assert sorted(os.listdir(hall.root)) == sorted(["v1-plain", name])
 
     asyncio.run(asyncio.wait_for(work(), 90))
 

@@ -1,8 +1,9 @@
 """`python -m modelward.worker.compile`: a request on standard input, what was made of it on standard output.
 
-Makes forms of one accepted version, at the lowest priority, with no right but to read it and to fill the directories
-that it made for them. Nothing depends on it: whatever becomes of this process, the version is served without. Exit
-status 0 when every stage was made or refused; 1 otherwise, the reason on standard error.
+Makes forms of one accepted version, at the lowest priority, with no right but to read it and to fill the directory that
+the daemon made for them; the daemon gives each its place among the others. Nothing depends on it: whatever becomes of
+this process, the version is served without. Exit status 0 when every stage was made or refused; 1 otherwise, the reason
+on standard error.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from typing import Final
 
 import msgspec
 
-from ..artifact import Artifact, BadArtifact, read_artifact
+from ..artifact import COMPILED, Artifact, BadArtifact, read_artifact
 from ..child_output import Say, speaker
 from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
 from ..protocol import STAGES, FormMade, FormRefused, FormRequest, FormsDone, FormStarted
 from ..validate.confine import (
-    PUBLISH,
     READ,
     READ_WRITE,
     View,
@@ -30,7 +30,7 @@ from ..validate.confine import (
 )
 from ..validate.sockets import refuse_sockets
 from ..validate.syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
-from .directory import COMPILED, FORMS, FormDirectory, described, form_elsewhere, prepare, take_over
+from .directory import FORMS, FormDirectory, described, form_elsewhere, prepare, take_over
 from .priority import stand_back
 
 ATTRIBUTES: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchmod")
@@ -88,15 +88,16 @@ def _directories(request: FormRequest, plain: Artifact, say: Say) -> dict[str, F
             say(FormRefused(stage, f"it has a directory {COMPILED!r} of its own"))
         return {}
     for stage in (stage for stage in STAGES if stage in request.stages):
-        begun, directory = described(plain, stage, request.level), prepare(root, source, plain)
+        begun = described(plain, stage, request.level)
+        directory = prepare(Path(request.directory, stage), source, plain)
         there = form_elsewhere(root, begun, FORMS[stage])
         if there is None or there[1].version == plain.version:
             found[stage] = directory
             continue
         say(FormStarted(stage))
-        place = take_over(directory, plain, *there)
+        take_over(directory, plain, *there)
         because = f"taken over from {there[1].version}, which has the same files"
-        say(FormMade(stage, there[1].form, str(place), because, there[1].compiled))
+        say(FormMade(stage, there[1].form, because, there[1].compiled))
     return found
 
 
@@ -119,7 +120,6 @@ def _views(request: FormRequest, directories: dict[str, FormDirectory]) -> list[
     package = Path(__file__).resolve().parents[1]
     views = list(program_views(package, sys.path, {sys.prefix, sys.base_prefix, sys.exec_prefix}))
     views += [View(path, READ) for path in (request.artifact, request.golden) if path]
-    views.append(View(request.root, PUBLISH))
     for directory in directories.values():
         views += [View(str(directory.path), READ), View(str(directory.compiled), READ_WRITE)]
     return views

@@ -1,14 +1,13 @@
-"""The directory of one compiled form: made aside, filled, renamed into place.
+"""The directory of one compiled form: made in the directory that the daemon gave, filled, described.
 
 A form holds hard links to all files of the version's artifact and, in `compiled/`, its own: no byte of the version is
 stored twice. Everything that needs a right over the artifact's files is done in `prepare`, before the compiler reads a
-model. Invariant: what does not begin `.tmp-` is whole.
+model. Invariant: nothing outside the given directory is touched; the daemon renames what was made into place.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,20 +15,18 @@ from pathlib import Path
 from typing import Final
 
 from ..artifact import (
+    COMPILED,
     Artifact,
     ArtifactFile,
     BadArtifact,
     create_description,
     form_name,
-    put_in_place,
+    original_files,
     read_artifact,
     write_artifact,
 )
 from ..machine import form_key, runtime
 
-COMPILED: Final = "compiled"
-"""The directory of the compiled form inside its directory."""
-UNFINISHED: Final = ".tmp-form-"
 FORMS: Final[Mapping[str, tuple[str, ...]]] = {"mapped": ("mapped",), "rewritten": ("exact", "fast")}
 """What each stage may come out as."""
 _DIRECTORY_MODE: Final = 0o750
@@ -47,17 +44,14 @@ class FormDirectory:
         """Where the form's own files go; the only part that the compiler may write to."""
         return self.path / COMPILED
 
-    def publish(self, plain: Artifact, made: Artifact, files: Mapping[str, ArtifactFile]) -> Path:
-        """Describes and seals the form and renames it into place: its path. Raises OSError.
+    def complete(self, plain: Artifact, made: Artifact, files: Mapping[str, ArtifactFile]) -> None:
+        """Describes and seals the form, durably. Raises OSError.
 
         `made` says what was made, `files` are its own files, relative to `compiled`.
         """
         own = {f"{COMPILED}/{name}": file for name, file in files.items()}
         artifact = replace(made, files={**original_files(plain), **own})
         write_artifact(self.path, artifact, self.description)
-        target = self.path.parent / form_name(made.version, made.digest, made.key, made.form)
-        put_in_place(self.path, target)
-        return target
 
 
 def described(plain: Artifact, stage: str, level: str) -> Artifact:
@@ -77,16 +71,8 @@ def described(plain: Artifact, stage: str, level: str) -> Artifact:
     )
 
 
-def original_files(artifact: Artifact) -> dict[str, ArtifactFile]:
-    """The version's own files in an artifact, without those of a compiled form beside them."""
-    if not artifact.compiled_model:
-        return dict(artifact.files)
-    return {name: file for name, file in artifact.files.items() if not name.startswith(f"{COMPILED}/")}
-
-
-def prepare(root: Path, source: Path, plain: Artifact) -> FormDirectory:
-    """A directory below `root` for a form of the artifact `plain` that lies in `source`. Raises OSError."""
-    path = root / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}"
+def prepare(path: Path, source: Path, plain: Artifact) -> FormDirectory:
+    """The new directory `path` for a form of the artifact `plain` that lies in `source`. Raises OSError."""
     path.mkdir(mode=_DIRECTORY_MODE)
     for name in original_files(plain):
         (path / name).parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -123,12 +109,12 @@ def form_elsewhere(root: Path, wanted: Artifact, forms: tuple[str, ...]) -> tupl
     return None
 
 
-def take_over(directory: FormDirectory, plain: Artifact, place: Path, other: Artifact) -> Path:
-    """Publishes the form that lies in `place` under the version's own name: its path. Raises OSError."""
+def take_over(directory: FormDirectory, plain: Artifact, place: Path, other: Artifact) -> None:
+    """Makes the form that lies in `place` the version's own. Raises OSError."""
     files = {}
     for name, file in other.files.items():
         if name.startswith(f"{COMPILED}/"):
             inside = name.removeprefix(f"{COMPILED}/")
             link_or_copy(place / name, directory.compiled / inside)
             files[inside] = file
-    return directory.publish(plain, replace(other, version=plain.version), files)
+    directory.complete(plain, replace(other, version=plain.version), files)

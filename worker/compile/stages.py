@@ -1,6 +1,6 @@
 """Makes the stages of a version's compiled forms in turn: the mapped one, then the rewritten one.
 
-Reports each as soon as it lies in place, and why there is none. Decides nothing about how a graph is compiled and
+Reports each as soon as it is whole, and why there is none. Decides nothing about how a graph is compiled and
 nothing about what is served. Invariant: a form that is reported answered as the original does, in this process.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ..artifact import Artifact, ArtifactFile
+from ..artifact import COMPILED, Artifact, ArtifactFile
 from ..machine import cpu_flags, form_key
 from ..memory import trim
 from ..protocol import FormLearned, FormMade, FormProgress, FormRefused, FormRequest, FormStarted, FromCompiler
@@ -27,7 +27,7 @@ from ..validate.measure import private_bytes
 from ..validate.subject import BadSubject, OutOfMemory
 from .compiled import Compiled
 from .compiler import compile_mapped, compile_rewritten
-from .directory import COMPILED, FormDirectory, described
+from .directory import FormDirectory, described
 from .recipe import digest_of_graph, recipe_of
 from .steps import Level
 from .weights import BadModel, read
@@ -42,6 +42,7 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
     if not directories:
         return
     # The same files: while the version is judged, the artifact's own directory is renamed or removed at any moment.
+    # So is the form's own once it is reported: what is read for all of them is read before that.
     source = next(iter(directories.values())).path
     clips = some_clips([*([Path(request.golden)] if request.golden else []), source / OWN])
     try:
@@ -63,7 +64,7 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
         if made.form == "plain":
             say(FormRefused(stage, printable(made.because), again=made.because.startswith(_FAILED)))
             continue
-        answer = _published(request, plain, stage, directory, made)
+        answer = _completed(request, plain, stage, directory, made)
         say(answer)
         if isinstance(answer, FormMade):
             made_by.add(stage)
@@ -117,7 +118,7 @@ def recipe_key(request: FormRequest, graph: onnx.ModelProto) -> str:
     return form_key(digest_of_graph(graph), f"{request.level} on {request.threads}")
 
 
-def _published(
+def _completed(
     request: FormRequest, plain: Artifact, stage: str, directory: FormDirectory, made: Compiled
 ) -> FormMade | FormRefused:
     try:
@@ -145,8 +146,8 @@ def _published(
         compiled=told,
     )
     files = {name: ArtifactFile(file.bytes, file.sha256) for name, file in made.files.items()}
-    place = directory.publish(plain, artifact, files)
-    return FormMade(stage, form, str(place), gains(plain, made, load_bytes), told)
+    directory.complete(plain, artifact, files)
+    return FormMade(stage, form, gains(plain, made, load_bytes), told)
 
 
 def gains(plain: Artifact, made: Compiled, load_bytes: int) -> str:

@@ -2,14 +2,14 @@
 
 First takes everything away from itself that judging does not need, and only then imports what parses models. Standard
 output carries protocol lines alone: whatever else prints goes to standard error. Exit status 0 when a verdict was
-given, whichever; 1 when none could be.
+given, whichever; 1 when none could be. Of the cache it sees the directory that the daemon made for it, and nothing else
+but the version that serves, to read; the daemon gives its directory a name, or removes it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -22,7 +22,6 @@ from ..limits import Limits, apply_limits, die_with_parent, end_before_others, r
 from ..progress import Allowance, scale
 from ..protocol import Candidate, GateDone, GateStarted, Judged
 from .confine import (
-    PUBLISH,
     READ,
     READ_WRITE,
     View,
@@ -34,7 +33,6 @@ from .confine import (
 )
 from .measure import room_for
 from .patience import Patience
-from .private import discard, private_directory
 from .sockets import refuse_sockets
 from .syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
 
@@ -75,22 +73,17 @@ def main() -> int:
 def _judged(candidate: Candidate, patience: Patience, allowance: Allowance) -> Judged:
     os.umask(0o027)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    root = Path(candidate.artifact_root or tempfile.gettempdir()).absolute()
-    directory = private_directory(root)
-    try:
-        patience.say(GateStarted("sandbox"))
-        sandbox = _sandboxed(candidate, root, directory, allowance)
-        die_with_parent()
-        patience.say(sandbox)
-        patience.start(directory)
-        from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
+    patience.say(GateStarted("sandbox"))
+    sandbox = _sandboxed(candidate, allowance)
+    die_with_parent()
+    patience.say(sandbox)
+    patience.start()
+    from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
 
-        return judge(candidate, directory, patience.say, (sandbox,), copied=lambda: _after_copy(candidate))
-    finally:
-        discard(directory)  # renamed away when it was accepted
+    return judge(candidate, Path(candidate.directory), patience.say, (sandbox,), copied=lambda: _after_copy(candidate))
 
 
-def _sandboxed(candidate: Candidate, root: Path, directory: Path, allowance: Allowance) -> GateDone:
+def _sandboxed(candidate: Candidate, allowance: Allowance) -> GateDone:
     """Applies every limit that the kernel knows; the answer says which it did not."""
     start = perf_counter()
     return_freed_memory()
@@ -99,7 +92,7 @@ def _sandboxed(candidate: Candidate, root: Path, directory: Path, allowance: All
     # other providers map their devices' memory: tens of gigabytes of addresses that are no memory of ours
     addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
     limits = Limits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
-    views = _views(candidate, root, directory)
+    views = _views(candidate)
     # other providers' drivers may start helpers of their own
     calls = refuse_calls((*PROCESSES, *PRIVILEGES)) if _only_cpu(candidate) else ""
     first = (*apply_limits(limits), end_before_others(OOM_SCORE))
@@ -131,7 +124,7 @@ def _no_network(candidate: Candidate) -> str:
     return "" if not refused and left.startswith("network not taken away") else left
 
 
-def _views(candidate: Candidate, root: Path, directory: Path) -> list[View]:
+def _views(candidate: Candidate) -> list[View]:
     package = Path(__file__).resolve().parents[1]
     views = list(program_views(package, sys.path, {sys.prefix, sys.base_prefix, sys.exec_prefix}))
     for path in (candidate.path, candidate.golden, candidate.live_artifact):
@@ -139,7 +132,7 @@ def _views(candidate: Candidate, root: Path, directory: Path) -> list[View]:
             views.append(View(path, READ))
     if not _only_cpu(candidate):
         views.extend(device_views())
-    return [*views, View(str(root), PUBLISH), View(str(directory), READ_WRITE)]
+    return [*views, View(candidate.directory, READ_WRITE)]
 
 
 def _only_cpu(candidate: Candidate) -> bool:
@@ -147,9 +140,11 @@ def _only_cpu(candidate: Candidate) -> bool:
 
 
 def _unusable(candidate: Candidate) -> str:
-    if candidate.artifact_root and (not candidate.version or "/" in candidate.version or candidate.version[0] == "."):
-        return f"{candidate.version!r} is no name of a version"
-    return ""
+    try:
+        names = os.listdir(candidate.directory)
+    except (OSError, ValueError) as e:
+        return f"its directory {candidate.directory!r}: {e}"
+    return f"its directory {candidate.directory} is not empty" if names or not candidate.directory else ""
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -42,12 +42,6 @@ def copy_files(root: int, files: Mapping[str, Seen], into: Path) -> dict[str, Ar
         except OSError as e:
             raise OSError(e.errno, e.strerror, name) from e
     return copied
-
-
-def digest_of(files: Mapping[str, ArtifactFile]) -> str:
-    """The version's identity: SHA-256 (hex) over `<sha256>  <name>` lines of all its files, sorted by name."""
-    lines: Iterable[str] = (f"{files[name].sha256}  {name}\n" for name in sorted(files))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _copy(root: int, name: str, seen: Seen, target: Path) -> ArtifactFile:

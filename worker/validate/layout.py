@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ..artifact import DESCRIPTION
+from ..artifact import COMPILED, DESCRIPTION, digest_of
 from .context import Answer, Context, Hindered, NoVerdict, count, size
-from .copy import Changed, copy_files, digest_of
+from .copy import Changed, copy_files
 from .kinds import KINDS
 from .subject import BadSubject
 from .tree import BadTree, Seen, files_of, open_version
 
 MAX_VERSION_BYTES: Final = 64 << 30
-OUR_NAMES: Final = (DESCRIPTION, "compiled")
+OUR_NAMES: Final = (DESCRIPTION, COMPILED)
 SMALL_PART: Final = 10
 """A copy that takes a tenth of what is free, or less, is always made."""
 _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)

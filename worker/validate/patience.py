@@ -10,13 +10,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from .. import protocol, readings
 from ..progress import Allowance, Over, Reading, after, begin, over
 from ..protocol import GateDone, GateStarted, Judged
-from .private import discard
 
 Say = Callable[[protocol.FromValidator], None]
 LOOKS: Final = 20
@@ -34,7 +32,6 @@ class Patience:
         self._gate = "sandbox"
         self._ended = False
         self._lock = threading.Lock()
-        self._directory = Path()
         self._stopped = threading.Event()
 
     def say(self, message: protocol.FromValidator) -> None:
@@ -47,9 +44,8 @@ class Patience:
             self._ended = isinstance(message, Judged)
             self._say(message)
 
-    def start(self, directory: Path) -> None:
-        """Begins to count; giving up removes `directory`. Starts a thread: what needs a single one comes before."""
-        self._directory = directory
+    def start(self) -> None:
+        """Begins to count. Starts a thread: what needs a single one comes before."""
         if self._allowance.still_seconds > 0:
             threading.Thread(target=self._watch, name="patience", daemon=True).start()
 
@@ -77,6 +73,5 @@ class Patience:
             self._ended = True
             because = f"{self._gate} took too long: {end.because}"
             self._say(GateDone(self._gate, False, round(seconds, 4), because))
-            discard(self._directory)
             self._say(Judged(False, because, hindered=not end.own))
             os._exit(0)

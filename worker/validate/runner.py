@@ -1,4 +1,4 @@
-"""Runs the gates in order until one fails, says each start and end, and turns acceptance into an artifact.
+"""Runs the gates in order until one fails, says each start and end, and makes an artifact of what was accepted.
 
 Knows no gate's business. Invariant: exactly one verdict comes out.
 """
@@ -15,7 +15,7 @@ from .. import protocol
 from ..protocol import Copied, GateDone, GateStarted, Judged
 from . import budget, golden, integrity, layout, load, probe, signature
 from .context import Answer, Context, Hindered, NoVerdict, count, printable, size
-from .finish import draft, publish
+from .finish import complete, draft
 from .kinds import KINDS
 from .measure import room_for
 from .subject import OutOfMemory
@@ -46,8 +46,7 @@ def judge(
 
     `copied` is called when the version lies there as a copy, before anything parses it.
 
-    On acceptance the directory becomes the artifact when the candidate has an `artifact_root`; else it is the caller's
-    to remove.
+    On acceptance it holds a whole artifact, which the daemon renames into place; else it is the daemon's to remove.
     """
     if candidate.kind not in KINDS:
         return Judged(False, f"its kind {candidate.kind!r} is not one of {', '.join(KINDS)}")
@@ -72,11 +71,9 @@ def judge(
 
 def _offer(context: Context, say: Say) -> None:
     """Reports that the copy may be read: it is what was signed, and a graph that can be run."""
-    if not context.candidate.artifact_root:
-        return
     with suppress(OSError):  # it only saves time
         draft(context)
-        say(Copied(context.directory.name, context.digest, context.bytes))
+        say(Copied(context.digest, context.bytes))
 
 
 def _timed(name: str, gate: Gate, context: Context) -> GateDone:
@@ -95,26 +92,21 @@ def _timed(name: str, gate: Gate, context: Context) -> GateDone:
 
 
 def _accepted(context: Context, done: tuple[GateDone, ...]) -> Judged:
-    """What follows acceptance: the copy is published."""
-    artifact = ""
-    if context.candidate.artifact_root:
-        try:
-            artifact = str(publish(context, done))
-        except OSError as e:
-            raise Hindered(f"cannot keep the accepted version: {e.filename}: {e.strerror}") from e
+    """What follows acceptance: the copy becomes an artifact."""
+    try:
+        complete(context, done)
+    except OSError as e:
+        raise Hindered(f"cannot keep the accepted version: {e.filename}: {e.strerror}") from e
     warnings = sum(answer.warning for answer in done)
     because = "all gates passed" + (f", {count(warnings, 'warning')}" if warnings else "")
-    return _verdict(context, accepted=True, because=because, artifact=artifact)
+    return _verdict(context, accepted=True, because=because)
 
 
-def _verdict(
-    context: Context, *, accepted: bool, because: str, artifact: str = "", no_verdict: NoVerdict | None = None
-) -> Judged:
+def _verdict(context: Context, *, accepted: bool, because: str, no_verdict: NoVerdict | None = None) -> Judged:
     return Judged(
         accepted=accepted,
         because=printable(because),
         digest=context.digest,
-        artifact=artifact,
         bytes=context.bytes,
         load_bytes=context.load_bytes,
         load_seconds=context.load_seconds,

@@ -15,16 +15,16 @@ FAILED = v.Gate("signature", False, 0.1, "no input speech")
 
 
 def test_takes_over_what_the_validator_found() -> None:
-    message = protocol.Judged(True, "", "ab" * 32, "/a/v1-abab", 100, 200)
+    message = protocol.Judged(True, "", "ab" * 32, 100, 200)
     verdict = v.judged(message, [PASSED, WARNED], "2026-11-22T10:00:00.000Z")
     assert isinstance(verdict, v.Verdict)
     assert verdict.accepted
     assert verdict.because == "every gate passed"
-    assert (verdict.digest, verdict.artifact, verdict.bytes, verdict.load_bytes) == ("ab" * 32, "/a/v1-abab", 100, 200)
+    assert (verdict.digest, verdict.artifact, verdict.bytes, verdict.load_bytes) == ("ab" * 32, "", 100, 200)
 
 
 def test_a_failed_gate_outweighs_the_word_accepted() -> None:
-    verdict = v.judged(protocol.Judged(True, "fine", artifact="/a"), [PASSED, FAILED], "")
+    verdict = v.judged(protocol.Judged(True, "fine"), [PASSED, FAILED], "")
     assert isinstance(verdict, v.Verdict)
     assert not verdict.accepted
     assert verdict.artifact == ""

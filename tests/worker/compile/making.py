@@ -1,7 +1,8 @@
-"""Real compiler children for tests: give one an artifact, read what it reported."""
+"""Real compiler children for tests: read what it reported, keep what it made as the daemon does."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,18 +12,27 @@ from typing import Any
 
 import msgspec
 
+from modelward.daemon.models.child_directory import FOR_COMPILER, child_directory
+from modelward.daemon.models.publish import publish_form
 from modelward.worker import protocol
+from modelward.worker.artifact import read_artifact
 from modelward.worker.protocol import FormLearned, FormMade, FormRefused, FormRequest, FormsDone
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 100
 
 
+class Made(FormMade, frozen=True, tag="form_made"):
+    """A form that a compiler reported, and where it was kept."""
+
+    artifact: str = ""
+
+
 @dataclass
 class Outcome:
     """Everything one compiler reported, by stage, and how it ended."""
 
-    made: dict[str, FormMade] = field(default_factory=dict)
+    made: dict[str, Made] = field(default_factory=dict)
     refused: dict[str, FormRefused] = field(default_factory=dict)
     learned: dict[str, dict[str, object]] = field(default_factory=dict)
     done: bool = False
@@ -30,13 +40,13 @@ class Outcome:
     errors: str = ""
 
 
-def request(artifact: Path, **more: Any) -> FormRequest:
-    """Both stages of the artifact, left beside it; `more` are fields of FormRequest.
+def request(artifact: Path, directory: Path, **more: Any) -> FormRequest:
+    """Both stages of the artifact, left in `directory`; `more` are fields of FormRequest.
 
     Urgent: tests run on busy machines.
     """
     settings: dict[str, Any] = {"memory_bytes": 2 << 30, "cpu_seconds": 90, "urgent": True, **more}
-    return FormRequest(artifact=str(artifact), root=str(artifact.parent), **settings)
+    return FormRequest(artifact=str(artifact), root=str(artifact.parent), directory=str(directory), **settings)
 
 
 def run_compiler(stdin: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -53,13 +63,24 @@ def run_compiler(stdin: bytes) -> subprocess.CompletedProcess[bytes]:
 
 
 def compiled(artifact: Path, **more: Any) -> Outcome:
-    """What a child made of the artifact."""
-    done = run_compiler(msgspec.json.encode(request(artifact, **more)))
+    """What a child made of the artifact, kept beside it."""
+    return asyncio.run(_compiled(artifact, more))
+
+
+async def _compiled(artifact: Path, more: dict[str, Any]) -> Outcome:
+    async with child_directory(artifact.parent, FOR_COMPILER) as directory:
+        asked = request(artifact, directory, **more)
+        return _kept(asked, await asyncio.to_thread(run_compiler, msgspec.json.encode(asked)))
+
+
+def _kept(asked: FormRequest, done: subprocess.CompletedProcess[bytes]) -> Outcome:
+    plain = read_artifact(Path(asked.artifact))
     outcome = Outcome(status=done.returncode, errors=done.stderr.decode(errors="replace"))
     for line in done.stdout.splitlines():
         match message := protocol.decode_from_compiler(line):
             case FormMade():
-                outcome.made[message.stage] = message
+                kept = publish_form(asked, plain.version, plain.digest, message.stage)
+                outcome.made[message.stage] = Made(**msgspec.structs.asdict(message), artifact=str(kept))
             case FormRefused():
                 outcome.refused[message.stage] = message
             case FormLearned():

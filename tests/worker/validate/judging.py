@@ -1,16 +1,20 @@
-"""Real validator children for tests: give one a candidate, read what it said."""
+"""Real validator children for tests: read what it said, keep what it accepted as the daemon does."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from modelward.daemon.models.child_directory import FOR_VALIDATOR, child_directory
+from modelward.daemon.models.publish import publish_version
 from modelward.worker import protocol
 from modelward.worker.protocol import Candidate, GateDone, GateStarted, Judged
 
@@ -18,11 +22,17 @@ ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 60
 
 
+class Verdict(Judged, frozen=True, tag="judged"):
+    """A validator's last line, and where the version was kept."""
+
+    artifact: str = ""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Everything one validator said, and how it ended."""
 
-    verdict: Judged
+    verdict: Verdict
     gates: tuple[GateDone, ...]
     started: tuple[str, ...]
     status: int
@@ -37,9 +47,9 @@ class Outcome:
         return next((gate.gate for gate in self.gates if not gate.passed), "")
 
 
-def candidate(path: Path, artifacts: Path | None, **more: Any) -> Candidate:
+def candidate(path: Path, directory: Path, **more: Any) -> Candidate:
     settings: dict[str, Any] = {"memory_bytes": 1 << 30, "timeout_seconds": 30.0, **more}
-    return Candidate(path=str(path), version=path.name, artifact_root=str(artifacts) if artifacts else "", **settings)
+    return Candidate(path=str(path), version=path.name, directory=str(directory), **settings)
 
 
 def run_child(stdin: bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -55,13 +65,23 @@ def run_child(stdin: bytes, **environment: str) -> subprocess.CompletedProcess[b
 
 
 def judge(path: Path, artifacts: Path | None = None, **more: Any) -> Outcome:
-    """A child's verdict on the version in `path`; `more` are fields of Candidate."""
-    done = run_child(msgspec.json.encode(candidate(path, artifacts, **more)))
-    messages = [protocol.decode_from_validator(line) for line in done.stdout.splitlines()]
-    errors = done.stderr.decode(errors="replace")
-    assert messages and isinstance(messages[-1], Judged), (messages, errors)
+    """A child's verdict on the version in `path`, which is kept in `artifacts`; `more` are fields of Candidate."""
+    if artifacts is None:
+        with tempfile.TemporaryDirectory() as nowhere:
+            return judge(path, Path(nowhere), **more)
+    return asyncio.run(_judge(path, artifacts, more))
+
+
+async def _judge(path: Path, artifacts: Path, more: dict[str, Any]) -> Outcome:
+    async with child_directory(artifacts, FOR_VALIDATOR) as directory:
+        asked = candidate(path, directory, **more)
+        done = await asyncio.to_thread(run_child, msgspec.json.encode(asked))
+        messages = [protocol.decode_from_validator(line) for line in done.stdout.splitlines()]
+        errors = done.stderr.decode(errors="replace")
+        assert messages and isinstance(last := messages[-1], Judged), (messages, errors)
+        kept = publish_version(directory, artifacts, asked.version, last.digest, asked.kind) if last.accepted else ""
     return Outcome(
-        verdict=messages[-1],
+        verdict=Verdict(**msgspec.structs.asdict(last), artifact=str(kept)),
         gates=tuple(m for m in messages if isinstance(m, GateDone)),
         started=tuple(m.gate for m in messages if isinstance(m, GateStarted)),
         status=done.returncode,

@@ -88,13 +88,15 @@ def test_a_torn_artifact_in_its_place_is_moved_aside(tmp_path: Path) -> None:
     assert [name[:10] for name in others] == [".tmp-torn-"]
 
 
-def test_keeps_nothing_when_it_is_told_to_keep_nothing(tmp_path: Path) -> None:
+def test_gives_nothing_a_name_and_leaves_what_it_accepted_whole_in_the_directory_it_was_given(tmp_path: Path) -> None:
     version, scratch = good_version(tmp_path / "models"), tmp_path / "scratch"
     scratch.mkdir()
-    done = run_child(msgspec.json.encode(candidate(version, None)), TMPDIR=str(scratch))
+    (given := tmp_path / "cache" / "given").mkdir(parents=True, mode=0o750)
+    done = run_child(msgspec.json.encode(candidate(version, given)), TMPDIR=str(scratch))
     verdict = decode_from_validator(done.stdout.splitlines()[-1])
-    assert isinstance(verdict, Judged) and verdict.accepted and verdict.artifact == ""
-    assert list(scratch.iterdir()) == []
+    assert isinstance(verdict, Judged) and verdict.accepted
+    assert read_artifact(given).digest == verdict.digest
+    assert [*scratch.iterdir(), *given.parent.iterdir()] == [given]
 
 
 def test_a_version_that_is_gone_gets_no_verdict(tmp_path: Path) -> None:
@@ -153,10 +155,11 @@ def test_a_kind_nobody_knows_is_a_reason(tmp_path: Path) -> None:
     assert not verdict.accepted and "kind 'vosk' is not one of sensevoice, tensor" in verdict.because
 
 
-def test_refuses_a_version_name_that_would_leave_the_artifacts(tmp_path: Path) -> None:
-    wish = msgspec.structs.replace(candidate(good_version(tmp_path / "models"), tmp_path / "cache"), version="../v1")
-    done = run_child(msgspec.json.encode(wish))
-    assert done.returncode == 1 and b"no name of a version" in done.stderr
+def test_refuses_a_directory_that_is_not_there_or_holds_something(tmp_path: Path) -> None:
+    version = good_version(tmp_path / "models")
+    for directory, because in ((tmp_path / "nowhere", b"No such file"), (version, b"is not empty")):
+        done = run_child(msgspec.json.encode(candidate(version, directory)))
+        assert done.returncode == 1 and because in done.stderr
 
 
 def test_names_from_the_version_cannot_paint_the_terminal(tmp_path: Path) -> None:
@@ -193,7 +196,8 @@ def test_needs_no_environment_and_no_open_descriptor_of_its_parent(tmp_path: Pat
     """A descriptor it inherited is closed before anything of the version is read."""
     version = good_version(tmp_path / "models")
     read_end, write_end = os.pipe()
-    wish = msgspec.json.encode(candidate(version, tmp_path / "cache"))
+    (tmp_path / "given").mkdir(mode=0o750)
+    wish = msgspec.json.encode(candidate(version, tmp_path / "given"))
     child = subprocess.Popen(
         [sys.executable, "-m", "modelward.worker.validate"],
         stdin=subprocess.PIPE,

@@ -29,7 +29,8 @@ child.wait()
 @pytest.mark.system
 def test_ends_when_the_daemon_is_killed(tmp_path: Path) -> None:
     endless = broken_version(tmp_path / "models", "endless_loop")
-    candidate = Candidate(path=str(endless), version=endless.name, timeout_seconds=100)
+    (tmp_path / "given").mkdir()
+    candidate = Candidate(str(endless), endless.name, directory=str(tmp_path / "given"), timeout_seconds=100)
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT],
         env={**os.environ, "PYTHONPATH": modules(), "TMPDIR": str(tmp_path)},
