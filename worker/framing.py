@@ -16,6 +16,8 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from .lingering import Lingering
+
 Headers = Iterable[tuple[bytes, bytes]]
 
 VERSIONS: Final = frozenset({"1.0", "1.1"})
@@ -70,15 +72,24 @@ class Framed(HttpToolsProtocol):
         self._again = False  # the parser is being told anew what it knew before an upgrade
         self._in_body = False
         self._last = False  # this request is the last of its connection
-        self._over = False
+        self._over = self._no_request = False
         self._progress = False
         self._endless_bytes = 0
         self._fault = ""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.transport = Lingering(transport, lambda: self._in_body or self._no_request)  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport.ended()  # type: ignore[attr-defined]
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Feeds the parser, as often as upgrades interrupt it."""
         self._unset_keepalive_if_required()
-        if self._over:
+        if self._over or self.transport.is_closing():
+            self.transport.drop(len(data))  # type: ignore[attr-defined]
             return
         rest, self._progress = memoryview(data), False
         try:
@@ -106,7 +117,7 @@ class Framed(HttpToolsProtocol):
 
     def refuse(self, status: int) -> None:
         """Answers what is no request, once everything before it was answered, and closes; reads no more."""
-        self._over = True
+        self._over = self._no_request = True
         reason = f"cannot read the request: {self._fault or REASONS[status]}"
         body = json.dumps(
             {"error": {"message": reason, "type": "invalid_request_error", "code": "bad_request"}}

@@ -139,6 +139,28 @@ def test_a_field_without_end_is_refused_before_it_is_held(tmp_path: Path, before
         assert sent < 64 << 20
 
 
+def test_an_answer_reaches_a_client_that_still_sends(tmp_path: Path) -> None:
+    """Closing at once makes the kernel send a reset, by which a client may lose an answer that it has already."""
+    line = b"a" * 40_000
+    with serving(tmp_path) as served, running_panel() as panel:
+        for port, first, then, status in (
+            (served.port, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + line + b"\r\nY: ", line, b"431"),
+            (served.port, b"GET / HTTP/1.1\r\n\r\n", line, b"400"),
+            (served.port, b"POST /nothing HTTP/1.0\r\nContent-Length: 80000\r\n\r\n" + line, line, b"404"),
+            (panel.port, b"GET / HTTP/1.1\r\n\r\n", line, b"400"),
+            (panel.port, b"POST /nothing HTTP/1.0\r\nContent-Length: 80000\r\n\r\n" + line, line, b"421"),
+        ):
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
+                    connection.sendall(first)
+                    answer = connection.recv(65536)
+                    connection.sendall(then)  # after the answer, which ended the connection
+                    while more := connection.recv(65536):
+                        answer += more
+                assert answer.startswith(b"HTTP/1.1 " + status), answer
+                assert answer.count(b"HTTP/1.1") == 1
+
+
 def test_the_panel_reads_a_body_behind_an_upgrade_as_a_body() -> None:
     inner = b"POST /v1/sweep HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Modelward: 1\r\nContent-Length: 2\r\n\r\n{}"
     head = b"POST /v1/nothing HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nX-Modelward: 1\r\n%sContent-Length: %d\r\n"

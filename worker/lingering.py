@@ -1,0 +1,53 @@
+"""Ends a connection so that its client can read the answer though it still sends.
+
+Closing a socket with bytes that were not read makes the kernel send a reset, which may overtake the answer (RFC 9112
+9.6). So the sending side ends first, what still comes is dropped, and the rest ends when the client does, or soon.
+Must not decide when a connection ends. Invariant: a connection that was closed is gone after LINGER_SECONDS, or when
+MOST_BYTES more came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+LINGER_SECONDS: Final = 2.0
+MOST_BYTES: Final = 1 << 20
+
+
+class Lingering:
+    """A transport; all but `close` and `is_closing` is the one that is given. `sends`: whether the client may still
+    send what nobody will read."""
+
+    def __init__(self, transport: asyncio.Transport, sends: Callable[[], bool]) -> None:
+        self._transport, self._sends = transport, sends
+        self._timer: asyncio.TimerHandle | None = None
+        self._dropped = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether `close` was called, or the connection ended."""
+        return self._timer is not None or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Ends it once what was written is sent; at once when the client sends nothing more, or at the second call."""
+        if self.is_closing() or not self._sends() or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
+        self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def drop(self, count: int) -> None:
+        """So many bytes came that nobody reads."""
+        self._dropped += count
+        if self._dropped > MOST_BYTES:
+            self._transport.close()
+
+    def ended(self) -> None:
+        """The connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
