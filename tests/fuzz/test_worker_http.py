@@ -8,8 +8,10 @@ import json
 import re
 import struct
 import tempfile
+import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -29,6 +31,7 @@ from modelward.worker.http.errors import ApiError
 from modelward.worker.http.tensors import read_request, write_answer
 from modelward.worker.http.upload import Clip, read_clip
 from modelward.worker.tensor import DTYPES, Port
+from modelward.worker.uploads import Uploads
 
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
@@ -51,7 +54,10 @@ def _request(pieces: list[bytes], content_type: str, length: str | None) -> Requ
         yield {"type": "http.request", "body": b"", "more_body": False}
 
     coming = whole()
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, lambda: anext(coming))
+    uploads = Uploads(places=1, most_bytes=1 << 30, least_rate=0, monotonic=time.monotonic)
+    app = SimpleNamespace(state=SimpleNamespace(service=SimpleNamespace(uploads=uploads)))
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "app": app}
+    return Request(scope, lambda: anext(coming))
 
 
 @fuzzed(200)
