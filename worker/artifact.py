@@ -25,6 +25,8 @@ FORMAT: Final = 1
 DESCRIPTION: Final = "artifact.json"
 COMPILED: Final = "compiled"
 """The directory of a compiled form inside its directory."""
+FORMS: Final[Mapping[str, tuple[str, ...]]] = {"mapped": ("mapped",), "rewritten": ("exact", "fast")}
+"""What each stage of compiling may come out as."""
 MAX_DESCRIPTION_BYTES: Final = 16 << 20
 FILE_MODE: Final = 0o440
 DIRECTORY_MODE: Final = 0o750  # writable by the owner: the daemon must be able to remove it

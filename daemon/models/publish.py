@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from ...worker.artifact import (
     COMPILED,
     DESCRIPTION,
     DIRECTORY_MODE,
+    FORMS,
     Artifact,
     BadArtifact,
     artifact_name,
@@ -28,10 +28,8 @@ from ...worker.artifact import (
 )
 from ...worker.machine import form_keys
 from ...worker.protocol import FormRequest
-from .form_plan import MAPPED, PLAIN, REWRITTEN
+from .form_plan import MAPPED, PLAIN
 
-FORMS: Final[Mapping[str, tuple[str, ...]]] = {MAPPED: (MAPPED,), REWRITTEN: ("exact", "fast")}
-"""What each stage may come out as."""
 REPLACED: Final = ".tmp-form-own-"
 
 

@@ -58,15 +58,20 @@ def run(path: Path, test: Callable[[Store, Ledger], Coroutine[Any, Any, None]]) 
     asyncio.run(whole())
 
 
+async def all_rejected(path: Path, store: Store, ledger: Ledger) -> None:
+    """Whoever looks next finds every version rejected."""
+    one = judging(path, ledger)
+    await one.start()
+    await one.look()
+    for entry in one.catalog.entries():
+        sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
+        verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
+        store.remember_verdict(entry.name, sighting, one.conditions(), verdict)
+
+
 def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: Path) -> None:
     async def test(store: Store, ledger: Ledger) -> None:
-        first = judging(tmp_path, ledger)
-        await first.start()
-        await first.look()
-        for entry in first.catalog.entries():
-            sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
-            verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
-            store.remember_verdict(entry.name, sighting, first.conditions(), verdict)
+        await all_rejected(tmp_path, store, ledger)
         second = judging(tmp_path, ledger)
         await second.start()
         store.close()
@@ -214,13 +219,7 @@ def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_
 
 def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_path: Path) -> None:
     async def test(store: Store, ledger: Ledger) -> None:
-        one = judging(tmp_path, ledger)
-        await one.start()
-        await one.look()
-        for entry in one.catalog.entries():
-            sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
-            verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
-            store.remember_verdict(entry.name, sighting, one.conditions(), verdict)
+        await all_rejected(tmp_path, store, ledger)
         one = judging(tmp_path, ledger)
         await one.start()
         await one.look()

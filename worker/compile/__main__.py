@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from ..artifact import COMPILED, Artifact, BadArtifact, read_artifact
+from ..artifact import COMPILED, FORMS, Artifact, BadArtifact, read_artifact
 from ..child_output import Say, speaker
 from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
 from ..protocol import STAGES, FormMade, FormRefused, FormRequest, FormsDone, FormStarted
@@ -30,7 +30,7 @@ from ..validate.confine import (
 )
 from ..validate.sockets import refuse_sockets
 from ..validate.syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
-from .directory import FORMS, FormDirectory, described, form_elsewhere, prepare, take_over
+from .directory import FormDirectory, described, form_elsewhere, prepare, take_over
 from .priority import stand_back
 
 ATTRIBUTES: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchmod")

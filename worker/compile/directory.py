@@ -27,8 +27,6 @@ from ..artifact import (
 )
 from ..machine import form_key, runtime
 
-FORMS: Final[Mapping[str, tuple[str, ...]]] = {"mapped": ("mapped",), "rewritten": ("exact", "fast")}
-"""What each stage may come out as."""
 _DIRECTORY_MODE: Final = 0o750
 
 

@@ -2,7 +2,7 @@
 
 Which of them pay and are exact depends on the graph, the processor and ONNX Runtime, not on the weights. So the next
 version with that graph is compiled without trials. Holds no proof: what a recipe makes is proved like everything else.
-`graph_digest` names the graph. Pure but for reading the file.
+`digest_of_graph` names the graph. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final, cast
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
@@ -69,15 +68,8 @@ def _step(told: object) -> StepDone | None:
     return StepDone(name[:MOST_LETTERS], kept, because[:MOST_LETTERS])
 
 
-def graph_digest(source: Path) -> str:
-    """SHA-256 of a model's structure: operators, attributes, shapes and whole numbers, not its weights nor any names.
-
-    Reads no weights. Raises weights.BadModel, OSError.
-    """
-    return digest_of_graph(weights.read(source))
-
-
 def digest_of_graph(model: ModelProto) -> str:
+    """SHA-256 of a model's structure: operators, attributes, shapes and whole numbers, not weights nor names."""
     found = hashlib.sha256()
     imports = sorted((o.domain, o.version) for o in model.opset_import)
     for piece in (imports, *_pieces(model.graph)):
