@@ -45,7 +45,10 @@ class TooLarge(Exception):
 
 
 class Connection(Framed):
-    """`refused` is called with (client, status) for what was answered before it became a request, `lost` at the end."""
+    """`refused` is called with (client, status) for what was answered before it became a request, `lost` at the end.
+
+    It is in `lingering`, where the oldest comes first, from its end for its client until it is gone.
+    """
 
     def __init__(
         self,
@@ -54,10 +57,11 @@ class Connection(Framed):
         limits: Limits,
         refused: Callable[[str, int], None],
         lost: Callable[[], None],
+        lingering: dict[Connection, None],
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(config, state, {}, loop)
-        self._limits, self._refused, self._lost = limits, refused, lost
+        self._limits, self._refused, self._lost, self._lingering = limits, refused, lost, lingering
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self.quiet_since = loop.time()
@@ -74,8 +78,12 @@ class Connection(Framed):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         self._all_read()
+        self._lingering.pop(self, None)
         super().connection_lost(exc)
         self._lost()
+
+    def lingering_began(self) -> None:
+        self._lingering[self] = None
 
     def pause_writing(self) -> None:
         """More of an answer waits than the connection should hold."""
@@ -146,6 +154,7 @@ class Connection(Framed):
     def cut(self) -> None:
         """Ends the connection at once; what is unread is dropped."""
         self._all_read()
+        self._lingering.pop(self, None)
         self.transport.abort()
 
     def _all_read(self) -> None:
@@ -172,7 +181,7 @@ class Connection(Framed):
         """Closes the connection when nothing is under way, bytes that wait to be read included. True when it did."""
         if self.transport.is_closing():
             return True
-        if not self.idle or self._head_bytes_waiting():
+        if not self.idle or (not self._in_body and self._head_bytes_waiting()):
             return False
         self.transport.close()
         return True

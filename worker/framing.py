@@ -79,11 +79,16 @@ class Framed(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.transport = Lingering(transport, lambda: self._in_body or self._no_request)  # type: ignore[assignment]
+        self.transport = Lingering(  # type: ignore[assignment]
+            transport, lambda: self._in_body or self._no_request, self.lingering_began
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport.ended()  # type: ignore[attr-defined]
         super().connection_lost(exc)
+
+    def lingering_began(self) -> None:
+        """The connection ended for its client, which may still send."""
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser, as often as upgrades interrupt it."""

@@ -17,11 +17,14 @@ MOST_BYTES: Final = 1 << 20
 
 
 class Lingering:
-    """A transport; all but `close` and `is_closing` is the one that is given. `sends`: whether the client may still
-    send what nobody will read."""
+    """A transport; all but `close` and `is_closing` is the one that is given.
 
-    def __init__(self, transport: asyncio.Transport, sends: Callable[[], bool]) -> None:
-        self._transport, self._sends = transport, sends
+    `sends`: whether the client may still send what nobody will read; `began` is called when what it sends is dropped
+    from now on.
+    """
+
+    def __init__(self, transport: asyncio.Transport, sends: Callable[[], bool], began: Callable[[], None]) -> None:
+        self._transport, self._sends, self._began = transport, sends, began
         self._timer: asyncio.TimerHandle | None = None
         self._dropped = 0
 
@@ -40,6 +43,7 @@ class Lingering:
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
         self._transport.write_eof()
         self._transport.resume_reading()
+        self._began()
 
     def drop(self, count: int) -> None:
         """So many bytes came that nobody reads."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +30,8 @@ LAST_TAKEN: Final = 256  # of the backlog, when this worker leaves
 NO_DESCRIPTOR_SECONDS: Final = 0.25
 REFUSING_SECONDS: Final = 5.0
 IDLE_GRACE_SECONDS: Final = 1.0
+LINGERING_PART: Final = 8
+"""One connection in so many may linger beside those that the limit allows."""
 DRAIN_LOOK_SECONDS: Final = 0.02
 EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -64,6 +67,7 @@ class Front:
         self._last_taken = 0.0
         self._joining: set[asyncio.Task[Any]] = set()
         self._held = 0
+        self._lingering: dict[Connection, None] = {}
         self._starved = False
         self._full_since: float | None = None
 
@@ -119,8 +123,7 @@ class Front:
         """Accepts up to `most` connections. False when it has to pause."""
         assert self._listener is not None
         for _ in range(most):
-            if self._held >= self._limits.connections and not (self._quiet() or self._make_room()):
-                self._full()
+            if self._held >= self._limits.connections and not self._has_room():
                 return False
             try:
                 connection, _address = self._listener.accept()
@@ -135,9 +138,26 @@ class Front:
             self._starved, self._full_since = False, None
             self._last_taken = self._loop.time()
             self._join(connection)
-            if self._held > self._limits.connections:
-                self._shed()
         return True
+
+    def _has_room(self) -> bool:
+        """At the limit: whether one more may be taken now. Otherwise one ends first, or nobody can; it comes back."""
+        while len(self._lingering) > self._limits.connections // LINGERING_PART:
+            next(iter(self._lingering)).cut()
+        if self._held - len(self._lingering) < self._limits.connections or not self._waits() or self._shed():
+            return True
+        if self._make_room():
+            self._later(0.0)  # what makes room is answered first
+            return False
+        self._full()
+        return False
+
+    def _waits(self) -> bool:
+        """Whether a connection waits to be taken; a sibling may have taken it."""
+        assert self._listener is not None
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _full(self) -> None:
         if self._full_since is None:
@@ -164,13 +184,17 @@ class Front:
         silent = [c for c in self._open_connections() if c.idle and not c.transport.is_closing()]
         return sorted(silent, key=lambda c: c.quiet_since)
 
-    def _shed(self) -> None:
-        """Closes the connection that has been silent longest; what its client has not read by now is dropped."""
+    def _shed(self) -> bool:
+        """Closes the connection that has been silent longest; what its client has not read by now is dropped.
+
+        False when there is none.
+        """
         for connection in self._quiet():
             if connection.close_if_idle():
                 if connection.unread_bytes:
                     connection.cut()
-                return
+                return True
+        return False
 
     def _join(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -184,7 +208,7 @@ class Front:
         task.add_done_callback(partial(self._joined, connection))
 
     def _protocol(self) -> Connection:
-        return Connection(self._config, self._state, self._limits, self._refused, self._lost)
+        return Connection(self._config, self._state, self._limits, self._refused, self._lost, self._lingering)
 
     def _joined(self, connection: socket.socket, task: asyncio.Task[Any]) -> None:
         self._joining.discard(task)
