@@ -39,6 +39,8 @@ from .store import Sighting
 from .workers.conduct import Target
 
 NOT_JUDGED = "not judged yet: "
+MOST_GONE = 100
+"""Of so many versions that are gone the verdicts are kept, for those that come back as they were."""
 CHANGES_BELIEVED = 3
 """So many times in a row a version may have changed under the validator while every look saw the same files."""
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
@@ -134,7 +136,17 @@ class Judging:
             if entry is not None and entry.state is State.ACCEPTED and entry.artifact == copies[name]:
                 self._lost(entry)
         await self._recall(self.sight)
+        await self._forget_gone({seen.name for seen in self.sight.versions})
         return said
+
+    async def _forget_gone(self, present: set[str]) -> None:
+        """Of the versions that are gone only the last that were judged are still known."""
+        gone = [name for name in self._sightings if name not in present][:-MOST_GONE]
+        if gone:
+            with suppress(CannotKeep):  # logged; the next look tries again
+                await self._ledger.do(lambda store: store.forget(gone))
+                for name in gone:
+                    self._sightings.pop(name, None)
 
     def _note_misplaced(self, sight: RootSeen) -> None:
         """What is new of links that were meant for the root and lie in a version."""
@@ -253,7 +265,7 @@ class Judging:
             self._sightings.pop(name, None)
             self.catalog.forget(entry)
             with suppress(CannotKeep):  # logged; it is judged anew all the same
-                await self._ledger.do(lambda store: store.forget_verdict(name))
+                await self._ledger.do(lambda store: store.forget([name]))
 
     def undecided(self, name: str) -> bool:
         """Whether a verdict on this version, or the reason why there is none now, is still to come."""
@@ -326,6 +338,8 @@ class Judging:
 
     def _again(self, entry: Entry, because: str) -> None:
         """No verdict, and not the version's fault: it is judged again after a pause that grows."""
+        if self.catalog.get(entry.name) is not entry:
+            return  # it is gone: nothing is remembered of it
         self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._pause(entry.name, because))
 
     def _pause(self, name: str, because: str) -> float:
@@ -352,6 +366,8 @@ class Judging:
 
     def _changing(self, entry: Entry, fingerprint: str, because: str) -> None:
         """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
+        if self.catalog.get(entry.name) is not entry:
+            return
         known, count = self._changes.get(entry.name, ("", 0))
         count = count + 1 if known == fingerprint else 1
         self._changes[entry.name] = (fingerprint, count)
@@ -375,7 +391,8 @@ class Judging:
         await self._ledger.do(
             lambda store: store.remember_verdict(entry.name, sighting, conditions, v.to_record(answer))
         )
-        self._sightings[entry.name] = sighting
+        self._sightings.pop(entry.name, None)
+        self._sightings[entry.name] = sighting  # the last in order
         if self.catalog.decided(entry, answer):
             self._tell_verdict(entry, answer)
 

@@ -2,8 +2,9 @@
 
 One SQLite file in WAL mode with full syncs: what was acknowledged survives a power cut. What is served never depends on
 it: the link and the directories say that, so a lost file costs history and a new look at each version. While the file
-cannot be written, all of it goes on in memory, and is written to the file as soon as that can be. Bounded in rows and
-bytes. Used from one thread at a time.
+cannot be written, all of it goes on in memory, and is written to the file as soon as that can be. History is bounded in
+rows and bytes, a version has one verdict, and the owner drops with `forget` what it needs no longer. Used from one
+thread at a time.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class Store:
         try:
             self._db, self.damaged = state_file.open_file(path, clock.wall())
             self._prune_history()
+            self._prune_verdicts()
         except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
             self._db = self._read_file()
             self.trouble = trouble(path, e)
@@ -200,14 +202,19 @@ class Store:
             (size,),
         )
 
+    def _prune_verdicts(self) -> None:
+        """A verdict on bytes that a version no longer has is never asked for again."""
+        self._db.execute("DELETE FROM verdicts WHERE (version, digest) NOT IN (SELECT version, digest FROM sightings)")
+
     # verdicts and sightings
 
     def remember_verdict(self, version: str, sighting: Sighting, conditions: str, verdict: dict[str, Any]) -> None:
-        """Keeps a verdict with what was judged, in one transaction."""
+        """Keeps a verdict with what was judged, in one transaction, in place of the one that the version had."""
         with self._db:
             self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM verdicts WHERE version = ?", (version,))
             self._db.execute(
-                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)",
                 (sighting.digest, version, conditions, _json(verdict), self.clock.wall()),
             )
             self._db.execute(
@@ -223,26 +230,21 @@ class Store:
         ).fetchone()
         return None if row is None else _object(row[0]) or None
 
-    def forget_verdict(self, version: str) -> None:
-        """The version is judged anew at the next look."""
+    def forget(self, versions: Iterable[str]) -> None:
+        """Drops what is known of these versions: one that is there is judged anew at the next look."""
+        names = [(_text(version),) for version in versions]
         with self._db:
             self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM verdicts WHERE version = ?", (_text(version),))
-            self._db.execute("DELETE FROM sightings WHERE version = ?", (_text(version),))
+            self._db.executemany("DELETE FROM verdicts WHERE version = ?", names)
+            self._db.executemany("DELETE FROM sightings WHERE version = ?", names)
 
     def sightings(self) -> dict[str, Sighting]:
-        rows = self._db.execute("SELECT version, fingerprint, digest, arrived FROM sightings")
+        """What is known of each version, in the order of the verdicts, oldest first."""
+        rows = self._db.execute(
+            "SELECT version, fingerprint, s.digest, arrived FROM sightings s LEFT JOIN verdicts USING (version)"
+            " ORDER BY verdicts.rowid"
+        )
         return {version: Sighting(fingerprint, digest, arrived) for version, fingerprint, digest, arrived in rows}
-
-    def forget_gone(self, present: Iterable[str]) -> None:
-        """Drops what is known of versions that no longer exist."""
-        here = set(present)
-        gone = [name for (name,) in self._db.execute("SELECT version FROM sightings") if name not in here]
-        with self._db:
-            self._db.execute("BEGIN")
-            for name in gone:
-                self._db.execute("DELETE FROM sightings WHERE version = ?", (name,))
-                self._db.execute("DELETE FROM verdicts WHERE version = ?", (name,))
 
     # held versions
 

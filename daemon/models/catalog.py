@@ -67,7 +67,7 @@ class Catalog:
         notes = []
         present = {seen.name for seen in sight.versions}
         for name in [name for name in self._entries if name not in present]:
-            del self._entries[name]
+            self._entries.pop(name).take(Event.VANISHED)
             notes.append(Note(name, "vanished"))
         for seen in sight.versions:
             entry = self._entries.get(seen.name)

@@ -1,7 +1,7 @@
 """What may become of a version: one table, one door.
 
 Pure. Any pair of state and event that is not in the table raises, so an impossible move is a bug that shows. Each
-version present has exactly one state; the words are those of the API.
+version present has exactly one state, and one that is gone ends in GONE; the words are those of the API.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class State(StrEnum):
     VALIDATING = "validating"  # a validator is at work on it
     ACCEPTED = "accepted"
     REJECTED = "rejected"
-    GONE = "gone"  # its directory is no longer there; kept for history only
+    GONE = "gone"  # its directory is no longer there; one that comes back is another candidate
 
 
 class Event(StrEnum):
@@ -30,8 +30,7 @@ class Event(StrEnum):
     FAILED = "failed"  # likewise; or the workers proved an accepted version wrong
     INTERRUPTED = "interrupted"  # the validator ended without a verdict
     CHANGED = "changed"  # other files than before
-    VANISHED = "vanished"
-    RETURNED = "returned"
+    VANISHED = "vanished"  # its directory is gone
 
 
 class IllegalStep(RuntimeError):
@@ -67,7 +66,6 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.REJECTED, Event.JUDGING): State.VALIDATING,
     (State.REJECTED, Event.CHANGED): State.SETTLING,
     (State.REJECTED, Event.VANISHED): State.GONE,
-    (State.GONE, Event.RETURNED): State.SEEN,
 }
 
 
@@ -85,4 +83,5 @@ def mermaid() -> str:
     for (state, event), after in TABLE.items():
         arrows.setdefault((state, after), []).append(event.value)
     lines = [f"    {a.value} --> {b.value}: {', '.join(events)}" for (a, b), events in arrows.items()]
-    return "\n".join(["stateDiagram-v2", f"    [*] --> {State.SEEN.value}", *lines]) + "\n"
+    ends = [f"    [*] --> {State.SEEN.value}", *lines, f"    {State.GONE.value} --> [*]"]
+    return "\n".join(["stateDiagram-v2", *ends]) + "\n"

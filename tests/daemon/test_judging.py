@@ -13,7 +13,7 @@ from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.config import parse
-from modelward.daemon.judging import RETRY_SECONDS, Judging
+from modelward.daemon.judging import MOST_GONE, RETRY_SECONDS, Judging
 from modelward.daemon.ledger import Ledger
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import State
@@ -213,6 +213,59 @@ def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_
         assert [gate.gate for gate in entry.verdict.gates] == ["layout"]
         assert "v1.2" not in store.sightings(), "it is looked through anew each time"
         await one.stop()
+
+    run(tmp_path, test)
+
+
+def test_of_thousands_of_versions_that_came_and_went_little_is_kept(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        batch: list[Path] = []
+        for number in range(2000):
+            (directory := tmp_path / "models" / f"v{number}.0.0").mkdir()
+            batch.append(directory)
+            if len(batch) < 100:
+                continue
+            await one.look()
+            for directory in batch:
+                entry = one.catalog.get(directory.name)
+                assert entry is not None
+                entry.state = State.VALIDATING
+                if directory is batch[0]:
+                    directory.rmdir()
+                    await one.look()  # its verdict, or why there is none, comes when it is gone
+                    await one._decided(entry, "", v.NotJudged("the disk is full"))
+                    await one._decided(entry, "", Changing("it changed while it was read"))
+                else:
+                    await one._decided(entry, entry.seen.fingerprint, v.Verdict(False, "no", digest=directory.name))
+                    directory.rmdir()
+            await one.look()
+            batch.clear()
+        assert MOST_GONE <= len(store.sightings()) <= MOST_GONE + 2
+        assert "v1999.0.0" in store.sightings() and store.verdict("v1.0.0", "v1.0.0", one.conditions()) is None
+        held = {name: len(value) for name, value in vars(one).items() if isinstance(value, dict | list | set)}
+        assert max(held.values()) <= MOST_GONE + 2 and len(one.catalog.entries()) == 2, held
+        again = judging(tmp_path, ledger)
+        await again.start()
+        (tmp_path / "models" / "v1.0").rename(tmp_path / "models" / "v3.0")
+        await again.look()
+        assert len(again._sightings) <= MOST_GONE + 2
+
+    run(tmp_path, test)
+
+
+def test_a_version_that_comes_back_as_it_was_keeps_its_verdict(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        await all_rejected(tmp_path, store, ledger)
+        one = judging(tmp_path, ledger)
+        await one.start()
+        (tmp_path / "models" / "v1.0").rename(tmp_path / "aside")
+        await one.look()
+        (tmp_path / "aside").rename(tmp_path / "models" / "v1.0")
+        await one.look()
+        back = one.catalog.get("v1.0")
+        assert back is not None and back.state is State.REJECTED
 
     run(tmp_path, test)
 

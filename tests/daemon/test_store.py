@@ -112,18 +112,44 @@ def test_a_verdict_is_recalled_for_these_bytes_under_these_conditions_only(tmp_p
         assert store.verdict("v2", "digest", "c1") is None
         store.remember_verdict("v1", seen, "c2", {**VERDICT, "accepted": False})
         assert store.verdict("v1", "digest", "c1") is None, "one verdict a version and its bytes"
-        store.forget_verdict("v1")
+        store.forget(["v1"])
         assert (store.sightings(), store.verdict("v1", "digest", "c2")) == ({}, None)
 
 
-def test_what_is_known_of_versions_that_are_gone_is_dropped(tmp_path: Path) -> None:
+def test_what_is_known_of_a_version_is_dropped_when_it_is_told_so(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        for name in ("v1", "v2", "v3"):
+        for name in ("v3", "v1", "v2"):
             store.remember_verdict(name, Sighting("f", name, 0.0), "c", VERDICT)
-        store.forget_gone(["v2", "v9"])
+        assert list(store.sightings()) == ["v3", "v1", "v2"], "in the order of the verdicts"
+        store.forget(["v1", "v3", "v9"])
         assert list(store.sightings()) == ["v2"]
         assert store.verdict("v1", "v1", "c") is None
         assert store.verdict("v2", "v2", "c") == VERDICT
+
+
+def rows(path: Path, table: str) -> int:
+    with closing(sqlite3.connect(path / "state.db")) as db:
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(count)
+
+
+def test_a_version_whose_bytes_change_again_and_again_has_one_verdict(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        for digest in range(1000):
+            store.remember_verdict("v1", Sighting("f", str(digest), 0.0), "c", VERDICT)
+        assert store.verdict("v1", "999", "c") == VERDICT
+    assert (rows(tmp_path, "verdicts"), rows(tmp_path, "sightings")) == (1, 1)
+
+
+def test_verdicts_that_an_older_release_left_behind_are_dropped_at_the_opening(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.remember_verdict("v1", Sighting("f", "now", 0.0), "c", VERDICT)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as db, db:
+        for digest in range(1000):
+            db.execute("INSERT INTO verdicts VALUES (?, 'v1', 'c', '{}', 0)", (f"before-{digest}",))
+    with opened(tmp_path) as store:
+        assert store.verdict("v1", "now", "c") == VERDICT
+    assert rows(tmp_path, "verdicts") == 1
 
 
 def test_holds_and_facts_outlive_the_daemon(tmp_path: Path) -> None:

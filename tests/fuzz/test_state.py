@@ -152,7 +152,7 @@ def test_whatever_is_kept_is_found_again_as_text(version: str, because: str, det
             assert await ledger.do(lambda store: store.held()) == {readable(version): readable(because)}
             assert await ledger.do(lambda store: store.release(version))
             await ledger.do(lambda store: store.verdict(version, "d", "c"))
-            await ledger.do(lambda store: store.forget_verdict(version))
+            await ledger.do(lambda store: store.forget([version]))
             await ledger.close()
 
     with contextlib.suppress(CannotKeep):
