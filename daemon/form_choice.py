@@ -12,6 +12,7 @@ from .judging import Judging
 from .models.catalog import Entry
 from .models.form_plan import PLAIN, Form, handicap
 from .models.lifecycle import State
+from .units import size
 from .workers.conduct import Rollout, Target
 
 RETRY_SECONDS = (30.0, 120.0, 600.0, 3600.0)
@@ -89,7 +90,7 @@ class FormChoice:
         told = form.compiled
         ratios = ", ".join(f"{v:.2f} at {k[10:]}" for k, v in told.items() if k.startswith("cpu_ratio_"))
         load = f"loads in {told.get('load_seconds', 0):.2f} s instead of {told.get('load_seconds_original', 0):.2f}"
-        memory = f"needs {form.load_bytes >> 20} MiB instead of {int(told.get('load_bytes_original', 0)) >> 20}"
+        memory = f"needs {size(form.load_bytes)} instead of {size(int(told.get('load_bytes_original', 0)))}"
         return f"{form.form} form: CPU time {ratios or 'not measured'} of the original's; {load}; {memory}"
 
     def handicap(self, rollout: Rollout) -> float:

@@ -33,6 +33,7 @@ from .models.form_plan import Form, Wanted
 from .models.publish import publish_form
 from .models.unfinished import remove_form, remove_unfinished
 from .processes import python, spawn
+from .units import size
 from .workers.settings import shared_dir
 
 TICK_SECONDS: Final = 1.0
@@ -246,7 +247,7 @@ class Forms:
             limits = self._limits or limits_for(config.validation.timeout, config.workers.threads, judged_seconds)
             here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
             if available is not None and available < limits.reserve_bytes + form_plan.memory_bytes(plain, wanted):
-                because = f"memory is short: {available >> 20} MiB are available"
+                because = f"memory is short: {size(available)} are available"
                 return
             async with child_directory(self.root, FOR_COMPILER) as directory:
                 request = form_request(

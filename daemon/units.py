@@ -1,7 +1,8 @@
 """Sizes, durations and shares as people write them, in both directions: "512MiB", "1h30m", "10%".
 
 Pure. Every parser takes a number (bytes, seconds) or text and raises ValueError with a sentence that says what is wrong
-and what would be right. What `show_…` prints, `parse_…` reads back.
+and what would be right. What `show_…` prints is exact: `parse_…` reads it back. Measured figures are rounded by `size`,
+`span`, `percent` and `count`, the same for every program and the panel (worker/shared/quantities.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,13 @@ import math
 import re
 from dataclasses import dataclass
 from typing import Final
+
+from ..worker.shared.quantities import count, percent, size, span
+
+__all__ = [
+    "DAY", "HOUR", "MAX_BYTES", "MINUTE", "YEAR", "Share", "count", "describe", "parse_duration", "parse_share",
+    "parse_size", "percent", "show_duration", "show_size", "shown", "size", "span",
+]  # fmt: skip
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
@@ -65,14 +73,14 @@ def parse_size(value: object) -> int:
             raise ValueError(f"{describe(value)} is ambiguous; write {number}{big}iB (1024s) or {number}{big}B (1000s)")
         if unit and unit not in _SIZES:
             raise ValueError(f"{describe(value)} has an unknown unit; B, KiB, MiB, GiB, TiB, KB, MB, GB or TB")
-        size = int(number) if number.isdigit() and not unit else int(float(number) * _SIZES.get(unit, 1))
+        size = (int(number) if number.isdigit() else float(number)) * _SIZES[unit or "b"]
     elif isinstance(value, int) and not isinstance(value, bool):
         size = value
     else:
         raise ValueError(f"{describe(value)} is no size; {right}")
     if not 0 <= size <= MAX_BYTES:
         raise ValueError(f"{describe(value)} is out of range; 0 to 8 EiB")
-    return size
+    return int(size)
 
 
 def parse_duration(value: object) -> float:
@@ -126,7 +134,7 @@ def show_size(size_bytes: int) -> str:
     for unit in ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "KB"):
         if size_bytes % _SIZES[unit.lower()] == 0:
             return f"{size_bytes // _SIZES[unit.lower()]}{unit}"
-    return str(size_bytes)
+    return f"{size_bytes}B"
 
 
 def show_duration(seconds: float) -> str:
@@ -142,6 +150,11 @@ def show_duration(seconds: float) -> str:
     if rest:
         parts.append(f"{rest:g}ms")
     return "".join(parts) or "0"
+
+
+def shown(name: str) -> str:
+    """A file name for people and JSON: lone surrogates (bytes that are no UTF-8) as escapes."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def describe(value: object) -> str:

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 from ..clock import SystemClock
 from ..errors import Refused, Unreachable
+from ..units import size
 
 DEFAULT_SOCKET: Final = "/run/modelward/api.sock"
 ANSWER_SECONDS: Final = 10.0
@@ -110,7 +111,7 @@ class Client:
 
     def _answer(self, status: int, raw: bytes) -> Answer:
         if len(raw) > MAX_ANSWER_BYTES:
-            raise Refused(f"cannot use the daemon's answer: longer than {MAX_ANSWER_BYTES >> 20} MiB")
+            raise Refused(f"cannot use the daemon's answer: longer than {size(MAX_ANSWER_BYTES)}")
         try:
             text = raw.decode()
             data = json.loads(text)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from .. import units
+
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 Cell = str | tuple[str, str]
 """A text, or a text and its colour."""
@@ -87,15 +89,13 @@ def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], colour: bool)
 
 
 def size(value: object) -> str:
-    """Bytes for people: 1536 -> "1.5 KiB"; "-" for no number."""
-    if (number := _number(value)) is None:
-        return "-"
-    amount = number
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(amount) < 1024 or unit == "TiB":
-            break
-        amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 100 else f"{amount:.1f} {unit}"
+    """Bytes for people: 1536 -> "1.5KiB"; "-" for no number."""
+    return "-" if (number := _number(value)) is None else units.size(number)
+
+
+def span(value: object) -> str:
+    """Seconds for people: 4000 -> "1h6m", 0.012 -> "12ms"; "-" for no number."""
+    return "-" if (number := _number(value)) is None else units.span(number)
 
 
 def _number(value: object) -> float | None:
@@ -107,23 +107,6 @@ def _number(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
-
-
-def span(value: object) -> str:
-    """Seconds for people, two units at most: 4000 -> "1h6m", 0.012 -> "12ms"; "-" for no number."""
-    if (number := _number(value)) is None:
-        return "-"
-    seconds = max(0.0, number)
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    whole = int(seconds)
-    for big, big_name, small, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if whole >= big:
-            rest = whole % big // small
-            return f"{whole // big}{big_name}" + (f"{rest}{small_name}" if rest else "")
-    return f"{whole}s"
 
 
 def parse_time(value: object) -> datetime | None:

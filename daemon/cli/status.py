@@ -8,6 +8,7 @@ import threading
 from typing import Any, Final
 
 from ..errors import ModelwardError, Unreachable
+from ..units import percent
 from .client import Client
 from .options import client, json_option, socket_option
 from .progress import describe, waits
@@ -119,7 +120,7 @@ def _disk(disk: object) -> list[str]:
             if name.endswith("_bytes"):
                 parts.append(f"{size(value)} {name.removesuffix('_bytes')}")
             elif name.endswith("_percent"):
-                parts.append(f"{value:g}% {name.removesuffix('_percent')}")
+                parts.append(f"{percent(value)} {name.removesuffix('_percent')}")
     return [", ".join(parts)] if parts else []
 
 

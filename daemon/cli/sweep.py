@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from ..units import count
 from .options import json_option, print_json, socket_option
 from .render import clean, items, size
 from .wishes import decided, granted
@@ -48,10 +49,14 @@ def _summary(data: dict[str, Any]) -> list[str]:
             ]
     removed = data.get("removed")
     if isinstance(removed, dict):
-        lines.append(f"{verb} {clean(removed.get('files'))} files, {size(removed.get('bytes'))}")
+        lines.append(f"{verb} {_files(removed.get('files'))}, {size(removed.get('bytes'))}")
     if data.get("more"):
         lines.append("more is due: the budget of one sweep was used up")
     return lines
+
+
+def _files(number: object) -> str:
+    return count(number, "file") if isinstance(number, int) else "- files"
 
 
 def _texts(value: object) -> list[str]:

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import BadUsage, ModelwardError, Refused, Unreachable
 from ..reading import open_regular
+from ..units import size
 from .render import clean
 
 DEFAULT_URL: Final = "http://127.0.0.1:7860"
@@ -159,7 +160,7 @@ def _post(service: _Service, file: IO[bytes], name: str, fields: Mapping[str, st
     finally:
         connection.close()
     if len(raw) > MAX_ANSWER_BYTES:
-        raise Refused(f"cannot use the service's answer: longer than {MAX_ANSWER_BYTES >> 20} MiB")
+        raise Refused(f"cannot use the service's answer: longer than {size(MAX_ANSWER_BYTES)}")
     return response.status, raw
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from ..units import size
+
 CPU_TIMES: Final = 15.0
 """A compiler may use so many times `validation.timeout` of processor time, for each thread of a run."""
 CPU_JUDGED_TIMES: Final = 60.0
@@ -99,7 +101,7 @@ def step(before: Pace, sample: Sample, limits: Limits, *, urgent: bool) -> Pace:
 def _memory(sample: Sample, limits: Limits) -> str:
     available = sample.available_bytes
     if available is not None and available < limits.reserve_bytes:
-        return f"memory is short: {available >> 20} MiB are available"
+        return f"memory is short: {size(available)} are available"
     if sample.pressure is not None and sample.pressure >= MEMORY_PRESSURE:
         return f"memory is short: {sample.pressure:.0f} % of the time something waits for it"
     return ""

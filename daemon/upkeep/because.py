@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .words import size, span
+from ..units import size, span
 
 OLDER: Final = 1
 OVER_BYTES: Final = 2

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ..units import shown
 from . import because
 from .files import Files
-from .words import shown
 
 _F_SETSIG: Final = 10
 _BUSY: Final = (errno.EAGAIN, errno.EWOULDBLOCK)

@@ -19,11 +19,11 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..units import size
 from . import because
 from .files import Files, write_whole
 from .inuse import held_by_nobody
 from .rotation import PART
-from .words import size
 
 CHUNK_BYTES: Final = 256 * 1024
 MAX_BYTES: Final = 64 << 30

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..units import count, size
 from . import because
 from .table import Table
-from .words import count, size
 
 _KIND = 0o170000
 _REGULAR = 0o100000

@@ -20,6 +20,7 @@ from .. import processes
 from ..clock import Clock
 from ..config import Config
 from ..errors import NotKnown, Refused
+from ..units import shown
 from . import errand, kernel
 from .files import Files
 from .glance import glance
@@ -36,7 +37,6 @@ from .tail import Tail, tail
 from .trusted import Judged
 from .trusted_clock import TrustedClock
 from .units import Keep
-from .words import shown
 
 Json = dict[str, Any]
 T = TypeVar("T")

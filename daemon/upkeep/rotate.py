@@ -18,6 +18,7 @@ from typing import Any
 
 from ..clock import Clock
 from ..errors import Refused
+from ..units import shown
 from . import collapse as collapsing
 from . import pack
 from .files import Files
@@ -26,7 +27,6 @@ from .pieces import MAX_PIECES, past_keep, pieces
 from .rotation import Archive, Live, Policy, drops, next_stamp, oldest_to_spare, parse_archive, why_rotate
 from .trusted import Judged
 from .walk import lock
-from .words import shown
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_BYTES = 256 * 1024  # below this much free space a disk counts as full for logs

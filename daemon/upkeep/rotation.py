@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from .words import size, span
+from ..units import size, span
 
 PART: Final = ".part"  # being written; removed at start
 HEAD: Final = ".head"  # copied from the head of a file that is not collapsed yet

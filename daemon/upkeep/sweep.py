@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from ..clock import Clock
 from ..errors import Refused
+from ..units import count, size
 from . import because, trash
 from .cleaner import Cleaner, Report, Tally, restore_times
 from .files import Files
@@ -24,7 +25,6 @@ from .roots import open_root
 from .table import Table
 from .units import Keep, UnitGatherer, remove_unit
 from .walk import TRASH, Interrupted, lock, walk
-from .words import count, size
 
 MAX_ROUNDS = 8
 
@@ -195,7 +195,7 @@ def _empty_trash(c: _Class) -> None:
         c.outcome.note = f"cannot empty {c.rule.path}/{TRASH}: {e.strerror or e}; left alone"
         return
     if emptied.failed:
-        c.outcome.note = f"{count(emptied.failed, 'entry').replace('entrys', 'entries')} of {TRASH} could not go"
+        c.outcome.note = f"{count(emptied.failed, 'entry', 'entries')} of {TRASH} could not go"
     c.outcome.trash_bytes += emptied.bytes
 
 

@@ -19,6 +19,7 @@ from io import BufferedRWPair
 import msgspec
 
 from ..clock import SystemClock
+from ..units import shown
 from . import kernel, orders
 from .because import removes
 from .files import Files
@@ -26,7 +27,6 @@ from .orders import Counted, Counting, CountRequest, Listed, Question, SweepRequ
 from .sweep import Orders, sweep, words_of
 from .units import Keep
 from .usage import measure
-from .words import shown
 
 MAX_LISTED = 10_000
 

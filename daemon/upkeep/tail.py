@@ -12,9 +12,9 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from ..units import size
 from . import marks
 from .follow import MAX_TAIL_LINES, opened, start_of_tail
-from .words import size
 
 LOOK_BACK_BYTES: Final = 2 << 20
 LINE_BYTES: Final = 64 * 1024

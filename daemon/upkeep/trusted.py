@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .words import span
+from ..units import span
 
 JUMP_SECONDS: Final = 3600.0
 STEADY_SECONDS: Final = 86400.0

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from ..errors import Refused
 from ..safe_paths import open_directory
+from ..units import shown
 from .because import ELSEWHERE, GONE, OWN_RULE
 from .files import Files
 from .inuse import deleted_but_open
 from .outcome import space_json
 from .quota import Rule, Space
 from .walk import Directory, Interrupted, Row, walk
-from .words import shown
 
 LARGEST: Final = 10
 PROGRESS_ENTRIES: Final = 10_000

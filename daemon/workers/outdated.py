@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...worker.terms import Terms
+from ..units import size
 from .roster import Peer
 from .terms import unlike
 
@@ -47,7 +48,7 @@ def outdated(
         if peer.attached:
             continue
         if most_bytes and now - peer.joined > MEMORY_REST_SECONDS and peer.beat.rss_bytes > most_bytes:
-            yield peer.name, f"{peer.beat.rss_bytes >> 20} MiB used, at most {most_bytes >> 20}"
+            yield peer.name, f"{size(peer.beat.rss_bytes)} used, at most {size(most_bytes)}"
         if peer.beat.stuck:
             yield peer.name, f"{peer.beat.stuck} of its jobs do not end"
         if peer.release != release and peer.name not in started:

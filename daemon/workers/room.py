@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ..units import size
+
 RESERVE = 0.2
 
 
@@ -21,7 +23,7 @@ def way(need_bytes: int, available_bytes: int | None, overlap: str) -> tuple[Way
     """How to load, and why. Unknown figures (0, None) speak for loading beside: that never stops a service."""
     if not need_bytes or available_bytes is None or available_bytes >= need_bytes * (1 + RESERVE):
         return Way.BESIDE, ""
-    because = f"loading takes {need_bytes >> 20} MiB, {available_bytes >> 20} MiB are available"
+    because = f"loading takes {size(need_bytes)}, {size(available_bytes)} are available"
     if overlap == "required":
         return Way.REFUSE, f"{because}, and rollout.overlap is required"
     return Way.UNLOAD_FIRST, because

@@ -31,16 +31,16 @@ def opened(browser: Open, panel: RunningPanel, **how: object) -> Page:
 
 def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel)
-    page.reads("header", "sensevoice-v1.0", "ready", "3 of 3 workers ready", "up 1 d 2 h")
+    page.reads("header", "sensevoice-v1.0", "ready", "3 of 3 workers ready", "up 1d2h")
     page.reads("#alerts", "warning", "disk /var is 91.2 % full", "resolved", "mail to ops", "4 delivered")
-    page.reads("#disk", "63.9 %", "versions 960 MiB", "compiled 480 MiB")
-    page.reads("#memory", "%", "workers 868 MiB", "w1 288 MiB")
+    page.reads("#disk", "63.9%", "versions 960MiB", "compiled 480MiB")
+    page.reads("#memory", "%", "workers 868MiB", "w1 288MiB")
     page.reads("#cpu", "%")
-    page.reads("#service", "w1", "18,234", "214 ms", "288 MiB", "w3 (attached)", "/s")
+    page.reads("#service", "w1", "18,234", "214ms", "288MiB", "w3 (attached)", "/s")
     page.reads("#rollout", "sensevoice-v1.0 → sensevoice-v1.1", "baking", "w2 canary", "moved", "w2 swap (canary)")
     page.reads("#versions", "sensevoice-v1.1", "serving on 1", "held", "rejected", "error rate 0.42")
-    page.reads("#versions", "240 MiB", "1 d ago")
-    page.reads("#upkeep", "versions", "960 MiB", "free 6.0 GiB of 64.0 GiB", "does not exist yet")
+    page.reads("#versions", "240MiB", "1d ago")
+    page.reads("#upkeep", "versions", "960MiB", "free 6GiB of 64GiB", "does not exist yet")
     page.reads("#history", "activated", "because 900")
     page.reads("#logs", "request failed", "status=500", EVIL)
     assert len(page.all("canvas")) == 5
@@ -56,7 +56,7 @@ def test_shows_the_canary_before_the_other_workers(panel: RunningPanel, browser:
 def test_shows_why_a_version_is_where_it_is(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel)
     page.click("Details of sensevoice-v1.1", "#versions")
-    text = page.reads("#versions .detail:not([hidden])", "golden", "2.31 s", "no Landlock here", "ab" * 32)
+    text = page.reads("#versions .detail:not([hidden])", "golden", "2.3s", "no Landlock here", "ab" * 32)
     assert "form exact · speedup 3.1" in text and "!" in text
     panel.desk.crew["workers"][0]["requests"] = 20_000  # a change elsewhere leaves it open
     page.reads("#service", "20,000")
@@ -107,12 +107,12 @@ def test_a_refusal_is_shown_in_the_daemons_words(panel: RunningPanel, browser: O
 def test_a_sweep_shows_what_it_would_remove_before_it_may(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel)
     page.click("Sweep…", "#upkeep")
-    page.reads("dialog", "2 files, 3.0 MiB", "/var/lib/modelward/uploads/a.wav", "older than 24 h", EVIL)
+    page.reads("dialog", "2 files, 3MiB", "/var/lib/modelward/uploads/a.wav", "older than 24 h", EVIL)
     assert panel.desk.wishes == [("sweep", True)]
     page.click("Cancel", "dialog")
     page.click("Sweep…", "#upkeep")
     page.click("Remove these", "dialog")
-    page.reads(".notices .good", "2 files removed, 3.0 MiB")
+    page.reads(".notices .good", "2 files removed, 3MiB")
     assert panel.desk.wishes == [("sweep", True), ("sweep", True), ("sweep", False)]
 
 

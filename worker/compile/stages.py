@@ -19,7 +19,8 @@ from ..artifact import COMPILED, Artifact, ArtifactFile
 from ..machine import cpu_flags, form_key
 from ..memory import trim
 from ..protocol import FormLearned, FormMade, FormProgress, FormRefused, FormRequest, FormStarted, FromCompiler
-from ..validate.context import printable, size
+from ..shared.quantities import size
+from ..validate.context import printable
 from ..validate.golden import OWN, some_clips
 from ..validate.graph import Signature
 from ..validate.kinds import KINDS

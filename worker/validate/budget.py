@@ -18,7 +18,8 @@ from typing import Final
 
 from ..artifact import Artifact, BadArtifact, read_artifact
 from ..protocol import Candidate
-from .context import Answer, Context, size
+from ..shared.quantities import size
+from .context import Answer, Context
 from .kinds import KINDS
 from .subject import BadSubject, OutOfMemory, Subject
 

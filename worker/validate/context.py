@@ -75,17 +75,3 @@ def printable(text: str, limit: int = MAX_BECAUSE_CHARACTERS) -> str:
     line = " ".join(text.split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in line)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
-
-
-def count(number: int, noun: str) -> str:
-    """`3 files`, `1 file`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def size(value: float) -> str:
-    """Bytes for people: `1.2 MB` (powers of 1000)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 999.5:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio import SAMPLE_RATE, BadAudio, decode
-from .context import Answer, Context, count
+from ..shared.quantities import count
+from .context import Answer, Context
 from .error_rate import Errors, compare, total
 from .subject import BadSubject
 

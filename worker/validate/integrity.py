@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final
 
-from .context import Answer, Context, count
+from ..shared.quantities import count
+from .context import Answer, Context
 from .minisign import MAX_SIGNATURE_BYTES, BadSignature, parse_key, verify
 from .sums import MAX_SUMS_BYTES, BadSums, parse_sums
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from ..artifact import COMPILED, DESCRIPTION, digest_of
-from .context import Answer, Context, Hindered, NoVerdict, count, size
+from ..shared.quantities import count, size
+from .context import Answer, Context, Hindered, NoVerdict
 from .copy import Changed, copy_files
 from .kinds import KINDS
 from .subject import BadSubject

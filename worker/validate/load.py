@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from time import process_time
 
-from .context import Answer, Context, size
+from ..shared.quantities import size
+from .context import Answer, Context
 from .kinds import KINDS
 from .measure import peak_bytes, reset_peak, resident_bytes, timed
 from .subject import BadSubject, Subject

@@ -13,8 +13,9 @@ from typing import Final
 
 from .. import protocol
 from ..protocol import Copied, GateDone, GateStarted, Judged
+from ..shared.quantities import count, size
 from . import budget, golden, integrity, layout, load, probe, signature
-from .context import Answer, Context, Hindered, NoVerdict, count, printable, size
+from .context import Answer, Context, Hindered, NoVerdict, printable
 from .finish import complete, draft
 from .kinds import KINDS
 from .measure import room_for

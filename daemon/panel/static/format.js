@@ -1,22 +1,30 @@
-// Figures for people. Each gives a short text, "–" for what is not known.
+// Figures for people, by the same rules as worker/shared/quantities.py. Each gives a short text, "–" for what is not known.
 
 import { language, t } from './i18n.js';
 
 export const NONE = '–';
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+const SPANS = [['unit.day', 86400], ['unit.hour', 3600], ['unit.minute', 60], ['unit.second', 1]];
 
 const known = (value) => typeof value === 'number' && Number.isFinite(value);
 
-/** 1536 → "1.5 KiB". */
+/** With one decimal below `wholeFrom`, unless that is a zero; as a whole number from there on. */
+function number(value, wholeFrom) {
+  const tenths = Math.floor(value * 10 + 0.5);
+  return String(tenths >= wholeFrom * 10 ? Math.floor(value + 0.5) : tenths / 10);
+}
+
+/** 1536 → "1.5KiB". */
 export function bytes(value) {
   if (!known(value)) return NONE;
+  if (value < 0) return `-${bytes(-value)}`;
   let size = value;
   let unit = 0;
-  while (Math.abs(size) >= 1024 && unit < UNITS.length - 1) {
+  while (size >= 1023.5 && unit < SIZES.length - 1) {
     size /= 1024;
     unit += 1;
   }
-  return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${UNITS[unit]}`;
+  return number(size, unit ? 100 : 0) + SIZES[unit];
 }
 
 /** 1234567 → "1,234,567". */
@@ -24,39 +32,32 @@ export function count(value) {
   return known(value) ? new Intl.NumberFormat(language()).format(value) : NONE;
 }
 
-/** 12.34 → "12.3 %". */
+/** 12.34 → "12.3%". */
 export function percent(value) {
-  return known(value) ? `${value.toFixed(value >= 99.95 ? 0 : 1)} %` : NONE;
+  return known(value) ? `${number(value, 100)}%` : NONE;
 }
 
-/** 0.0034 → "3.4 ms". */
-export function seconds(value) {
-  if (!known(value)) return NONE;
-  if (value < 1) return `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms`;
-  if (value < 100) return `${value.toFixed(value < 10 ? 2 : 1)} s`;
-  return span(value);
-}
-
-/** 93784 → "1 d 2 h". */
+/** 93784 → "1d2h", 2.34 → "2.3s", 0.0034 → "3.4ms": two units at most, what is left is cut off. */
 export function span(value) {
   if (!known(value)) return NONE;
-  const whole = Math.max(0, Math.round(value));
-  const parts = [
-    [Math.floor(whole / 86400), 'unit.day'],
-    [Math.floor((whole % 86400) / 3600), 'unit.hour'],
-    [Math.floor((whole % 3600) / 60), 'unit.minute'],
-    [whole % 60, 'unit.second'],
-  ];
-  const first = parts.findIndex(([number]) => number > 0);
-  if (first < 0) return `0 ${t('unit.second')}`;
-  return parts.slice(first, first + 2).filter(([number]) => number > 0).map(([number, unit]) => `${number} ${t(unit)}`).join(' ');
+  if (value <= 0) return `0${t('unit.second')}`;
+  if (value < 0.9995) return number(value * 1000, 10) + t('unit.millisecond');
+  if (value < 10) return number(value, 10) + t('unit.second');
+  const whole = Math.floor(value + 0.5);
+  const first = SPANS.findIndex(([, each]) => whole >= each);
+  let rest = whole;
+  return SPANS.slice(first, first + 2).map(([unit, each]) => {
+    const times = Math.floor(rest / each);
+    rest %= each;
+    return times ? times + t(unit) : '';
+  }).join('');
 }
 
 /** How long ago an RFC 3339 time was. */
 export function ago(text) {
   const moment = Date.parse(text);
   if (Number.isNaN(moment)) return NONE;
-  const passed = (Date.now() - moment) / 1000;
+  const passed = Math.floor((Date.now() - moment) / 1000);
   return passed < 5 ? t('time.now') : t('time.ago', { span: span(passed < 120 ? passed : passed - (passed % 60)) });
 }
 

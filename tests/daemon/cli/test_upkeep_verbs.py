@@ -64,10 +64,10 @@ def test_disk_says_where_the_space_went_what_is_free_and_what_is_deleted_but_ope
     admin.reply("GET", "/v1/disk", DISK)
     done = ask("disk")
     assert done.status == 0
-    assert "5.0 GiB" in done.out and "/srv/tmp (does not exist yet)" in done.out
-    assert "free 1.0 GiB of 10.0 GiB: uploads, tmp" in done.out
+    assert "5GiB" in done.out and "/srv/tmp (does not exist yet)" in done.out
+    assert "free 1GiB of 10GiB: uploads, tmp" in done.out
     assert "only 3 of 100 inodes are free" in done.out
-    assert "deleted but open: 1.0 GiB, /srv/up/gone" in done.out
+    assert "deleted but open: 1GiB, /srv/up/gone" in done.out
     assert "\x1b" not in done.out
 
 
@@ -75,9 +75,9 @@ def test_sweep_prints_each_path_its_size_and_because(ask: Call, admin: FakeAdmin
     admin.reply("POST", "/v1/sweep", SWEEP)
     done = ask("sweep", "--dry-run")
     assert admin.posts()[0].body == {"dry_run": True}
-    assert "4.0 KiB  /srv/up/old: older than 1d" in done.out
-    assert "uploads: spared 2 (8.0 KiB): in use by a process" in done.out
-    assert "would remove 1 files, 4.0 KiB" in done.out
+    assert "4KiB  /srv/up/old: older than 1d" in done.out
+    assert "uploads: spared 2 (8KiB): in use by a process" in done.out
+    assert "would remove 1 file, 4KiB" in done.out
     assert "more is due" in done.out
     assert done.status == 0
 
@@ -94,7 +94,7 @@ def test_rotate_says_what_was_done_and_what_was_left(ask: Call, admin: FakeAdmin
     done = ask("rotate", "--force", "access")
     assert admin.posts()[0].body == {"dry_run": False, "force": True, "file": "access"}
     assert done.out.splitlines() == [
-        "/l/a.log: rotated to a.log.2026Z, 10 B: asked for",
+        "/l/a.log: rotated to a.log.2026Z, 10B: asked for",
         "/l/b.log: left, empty",
     ]
     assert done.status == 0

@@ -135,10 +135,10 @@ def test_a_link_that_can_not_be_put_back_is_said(tmp_path: Path) -> None:
 def test_without_room_for_two_versions_it_is_refused_before_anything_is_given_up(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1) as it:
-            it.way = Way.REFUSE, "loading takes 900 MiB, 100 MiB are available"
+            it.way = Way.REFUSE, "loading takes 900MiB, 100MiB are available"
             rollout = await it.conductor.run(it.rollout(V2), QUICK)
             assert rollout.outcome == (
-                "no room for two versions: loading takes 900 MiB, 100 MiB are available; still serving v1"
+                "no room for two versions: loading takes 900MiB, 100MiB are available; still serving v1"
             )
             assert not rollout.blame
             assert "prepare" not in steps(rollout)

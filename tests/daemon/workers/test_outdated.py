@@ -19,14 +19,14 @@ def test_another_release_or_too_much_memory_is_a_reason_and_a_limit_of_zero_is_n
         "w2": "it runs modelward 1.9, the daemon 2.0",
         "w3": "it runs modelward of old, the daemon 2.0",
     }
-    assert dict(outdated(peers, most_bytes=200 * MIB, release="2.0", now=100.0))["w4"] == "300 MiB used, at most 200"
+    assert dict(outdated(peers, most_bytes=200 * MIB, release="2.0", now=100.0))["w4"] == "300MiB used, at most 200MiB"
 
 
 def test_who_was_started_by_this_daemon_is_what_is_installed_now_and_no_successor_would_differ() -> None:
     peers = [_peer("w1", "2.1"), _peer("w2", "2.1"), _peer("w3", "2.1", mib=300)]
     found = dict(outdated(peers, most_bytes=200 * MIB, release="2.0", now=100.0, started={"w2", "w3"}))
     assert list(found) == ["w1", "w3"]
-    assert found["w3"] == "300 MiB used, at most 200"
+    assert found["w3"] == "300MiB used, at most 200MiB"
 
 
 def test_a_worker_of_another_program_is_left_alone() -> None:

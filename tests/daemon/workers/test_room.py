@@ -28,4 +28,4 @@ def test_loads_beside_unless_memory_is_known_to_be_short(
 
 def test_says_the_figures() -> None:
     because = way(512 * MIB, 300 * MIB, "required")[1]
-    assert because == "loading takes 512 MiB, 300 MiB are available, and rollout.overlap is required"
+    assert because == "loading takes 512MiB, 300MiB are available, and rollout.overlap is required"

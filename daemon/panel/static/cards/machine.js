@@ -40,7 +40,7 @@ function figure(id, title, lines, { format = f.percent, top = 100, extra = () =>
   const beside = h('span', { class: 'quiet' });
   const legend = lines.length < 2 ? null : h('ul', { class: 'legend' },
     lines.map((line) => h('li', { 'data-colour': line.colour }, line.label)));
-  const drawing = chart({ label: title, lines, format, top, height, axis: (value) => `${value} %` });
+  const drawing = chart({ label: title, lines, format, top, height, axis: f.percent });
   onHour((hour) => {
     say(big, format(newest(lines[0].name) ?? undefined));
     say(beside, extra());

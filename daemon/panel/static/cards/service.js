@@ -33,7 +33,7 @@ function row(first) {
       say(figures.errors, f.count(worker.errors));
       figures.errors.className = worker.errors ? 'bad-text' : '';
       say(figures.inflight, f.count(worker.inflight));
-      say(figures.p95, worker.requests ? f.seconds(worker.p95_seconds) : f.NONE);
+      say(figures.p95, worker.requests ? f.span(worker.p95_seconds) : f.NONE);
       say(figures.memory, worker.rss_bytes ? f.bytes(worker.rss_bytes) : f.NONE);
       say(figures.pid, worker.pid ?? f.NONE);
     },
@@ -56,7 +56,7 @@ export function service() {
   });
   const latency = chart({
     label: t('service.p95'), lines: [{ name: 'p95_seconds', label: 'p95', colour: '--green' }],
-    format: (value) => f.seconds(value ?? undefined), top: 0.01,
+    format: (value) => f.span(value ?? undefined), top: 0.01,
   });
   const rate = h('span', { class: 'big' }, f.NONE);
   onHour((hour) => {

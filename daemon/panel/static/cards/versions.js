@@ -21,7 +21,7 @@ function gate() {
       mark(passed, 'class', { passed: 'good-text', warned: 'warn-text', not_passed: 'bad-text' }[how]);
       mark(passed, 'aria-label', t(`versions.${how}`));
       mark(passed, 'role', 'img');
-      say(seconds, f.seconds(entry.seconds));
+      say(seconds, f.span(entry.seconds));
       say(because, entry.because);
     },
   };
