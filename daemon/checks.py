@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from ..worker.shared.loopback import is_this_machine
 from .figures import FIGURES
 from .tables import Check
 from .units import MAX_BYTES, YEAR, Share, describe, parse_duration, parse_share, parse_size, show_duration, show_size
@@ -157,13 +158,7 @@ def _looks_like_bad_ipv4(host: str) -> bool:
 
 def is_loopback(address: str) -> bool:
     """Whether "host:port" can be reached from this machine alone."""
-    host, _port = split_address(address)
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_this_machine(split_address(address)[0])
 
 
 def _address(text: str) -> str:

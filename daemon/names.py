@@ -10,19 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from ..worker.shared.version_suffix import TRAILING
+
 MAX_NAME_BYTES: Final = 255
 _IGNORED_ENDINGS: Final = (".tmp", ".part", "~")
 
 _STAGES: Final = {"dev": 0, "alpha": 1, "a": 1, "beta": 2, "b": 2, "pre": 3, "preview": 3, "rc": 3}
 _RELEASE: Final = 9
-_TRAILING: Final = re.compile(
-    r"""(?: ^ | [-_.@+\ ] )                             # "int8", "wav2vec2" and "dev2" carry no version
-        (?: v (?P<marked> [0-9]+ (?: [._][0-9]+ )* )    # v1, v1.10, v1_2
-          | (?P<date> [0-9]{4} [-_] [0-9]{2} [-_] [0-9]{2} )
-          | (?P<plain> [0-9]+ (?: \.[0-9]+ )* ) )       # 2, 1.2.3, 20240717
-        (?: [-_.]? (?P<stage> dev | alpha | beta | preview | pre | rc | a | b ) [-_.]? (?P<step> [0-9]* ) )? \Z""",
-    re.VERBOSE | re.IGNORECASE,
-)
 
 
 class Version(NamedTuple):
@@ -63,7 +57,7 @@ def _is_aside(name: str) -> bool:
 
 def version_key(name: str) -> Version | None:
     """The trailing version of a name, or None. Trailing zeros don't count: v1 and v1.0 are the same version."""
-    found = _TRAILING.search(name)
+    found = TRAILING.search(name)
     if found is None:
         return None
     digits = re.split("[-_.]", found["marked"] or found["date"] or found["plain"])

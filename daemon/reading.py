@@ -11,8 +11,9 @@ import stat
 from pathlib import Path
 from typing import IO, Final
 
+from ..worker.shared.file_kinds import kind_of
+
 MAX_TOLD_BYTES: Final = 64 * 1024
-_KINDS: Final = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
@@ -25,7 +26,7 @@ def open_regular(path: str | Path) -> IO[bytes]:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, f"{_KINDS.get(stat.S_IFMT(mode), 'a device')}, not a regular file")
+        raise OSError(errno.EINVAL, f"{kind_of(mode)}, not a regular file")
     return open(descriptor, "rb")
 
 

@@ -6,27 +6,13 @@ trailing version is a model's and a version's at once. What counts as a trailing
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-_STAGE: Final = r"(?:[-_.]?(?:dev|alpha|beta|preview|pre|rc|a|b)[-_.]?[0-9]*)?"
-_TRAILING: Final = re.compile(
-    r"(?:^|[-_.@+ ])"
-    r"(v[0-9]+(?:[._][0-9]+)*"
-    + _STAGE
-    + "|[0-9]{4}[-_][0-9]{2}[-_][0-9]{2}"
-    + _STAGE
-    + r"|[0-9]+(?:\.[0-9]+)*"
-    + _STAGE
-    + r")\Z",
-    re.IGNORECASE,
-)
+from .shared.version_suffix import TRAILING
 
 
 def split_name(version: str) -> tuple[str, str]:
     """The model's name and the trailing version of a version's name; either may be ""."""
-    found = _TRAILING.search(version)
-    return (version[: found.start()], found[1]) if found else (version, "")
+    found = TRAILING.search(version)
+    return (version[: found.start()], found["version"]) if found else (version, "")
 
 
 def answers_to(name: str, version: str) -> bool:

@@ -7,7 +7,6 @@ never goes over a connection that others can read, unless the server is this mac
 
 from __future__ import annotations
 
-import ipaddress
 import smtplib
 import ssl
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from email.utils import format_datetime, make_msgid
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from ...worker.shared.loopback import is_this_machine
 from .web import Failed
 
 PORTS: Final = {"ssl": 465, "starttls": 587, "auto": 25, "insecure": 25}
@@ -100,18 +100,9 @@ def _connect(post: Post, seconds: float) -> smtplib.SMTP:
         elif post.mode == "starttls":
             raise Failed("the mail server offers no encryption")
     if post.user and post.password:
-        if not safe and post.mode != "insecure" and not _here(post.host):
+        if not safe and post.mode != "insecure" and not is_this_machine(post.host):
             raise Failed(
                 "the mail server offers no encryption, and a password is not sent without; mode=insecure allows it"
             )
         server.login(post.user, post.password)
     return server
-
-
-def _here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,20 +13,12 @@ import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
+from ...worker.shared.file_kinds import kind_of
 from ..errors import Refused
 from ..names import is_version_name
 from .sight import Dangling, LinkState, Missing, Names, NotALink, Outside, Unreadable
-
-_KINDS: Final = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFREG: "a file",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a device",
-    stat.S_IFCHR: "a device",
-}
 
 
 class Files(Protocol):
@@ -64,7 +56,7 @@ def read(root: Path, link_name: str) -> LinkState:
     try:
         mode = os.lstat(path).st_mode
         if not stat.S_ISLNK(mode):
-            return NotALink(_KINDS.get(stat.S_IFMT(mode), "something else"))
+            return NotALink(kind_of(mode))
         target = os.readlink(path)
     except FileNotFoundError:
         return Missing()
@@ -115,7 +107,7 @@ def _resolved(root: Path, target: str, resolved: Path) -> LinkState:
     if (parent.st_dev, parent.st_ino) != (own.st_dev, own.st_ino):
         return Outside(target, "that is not directly in the model root")
     if not stat.S_ISDIR(status.st_mode):
-        return Outside(target, f"that is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a directory")
+        return Outside(target, f"that is {kind_of(status.st_mode)}, not a directory")
     if not is_version_name(resolved.name):
         return Outside(target, "that is not the name of a version")
     return Names(resolved.name)
@@ -128,7 +120,7 @@ def _check(root: Path, link_name: str, target: str, told: str) -> str:
             raise Refused(f"{told}: that is no version; it is as it was")
         mode = os.lstat(root / link_name).st_mode
         if not stat.S_ISLNK(mode):
-            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            kind = kind_of(mode)
             raise Refused(f"{told}: it is {kind}, not a symbolic link; it was not touched")
         return os.readlink(root / link_name)
     except FileNotFoundError as e:

@@ -10,6 +10,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Final
 
+from ...worker.shared.loopback import plain_address
+
 TRIES: Final = 5
 RETURN_SECONDS: Final = 12.0
 TRIES_OF_ALL: Final = 60
@@ -58,11 +60,9 @@ class Attempts:
 def place(address: str) -> str:
     """What counts as one address: an IPv6 network of 64 bits belongs to one guest."""
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = plain_address(address)
     except ValueError:
         return address[:64]
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)

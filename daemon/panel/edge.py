@@ -18,16 +18,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...worker.shared import static_files
+from ...worker.shared.loopback import is_loopback
+from ...worker.shared.static_files import PREFIX, Asset, protection
 from ..api.app import MAX_BODY_BYTES, error
 from ..api.streams import STILL
 from ..clock import Clock
-from .assets import PREFIX, Asset
 from .attempts import Attempts
 from .connections import PEER
 from .feed import Feed
 from .gate import Access, Asked, Refusal, Rules, is_forwarded, refusal
 from .links import LINK_SECONDS, Links
-from .peers import Peer, Peers, is_loopback
+from .peers import Peer, Peers
 from .sessions import MAX_SECONDS, Sessions
 from .tokens import Tokens
 
@@ -36,18 +38,10 @@ MAX_DISCARDED_BYTES: Final = 16 << 20
 MARK: Final = "x-modelward"
 LINK_PATH: Final = "/v1/panel/link"
 OPEN_PATHS: Final = frozenset({"/", "/login", "/session", "/health", "/ready", "/favicon.ico"})
-SECURITY: Final[Mapping[str, str]] = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-    ),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-}
+SECURITY: Final = protection(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
 
 
 class Edge:
@@ -173,7 +167,7 @@ class Edge:
         elif path == "/live" and method == "GET":
             response = self._feed.answer(self._still(scope, headers))
         elif (asset := self._assets.get(path)) and method in ("GET", "HEAD"):
-            response = _file(asset, headers)
+            response = static_files.answer(asset, headers.get("if-none-match", ""))
         elif path.startswith(PREFIX) or path in ("/login", "/session", "/live", "/", "/favicon.ico", LINK_PATH):
             missing = path not in ("/login", "/session", "/live", "/")  # a link is made over api.sock alone
             response = error(f"cannot {method} {path[:200]}", *(("not_found", 404) if missing else _NOT_ALLOWED))
@@ -283,13 +277,6 @@ def _is_tls(scope: Scope, headers: Headers) -> bool:
 
 def _announces_body(headers: Headers) -> bool:
     return headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
-
-
-def _file(asset: Asset, headers: Headers) -> Response:
-    caching = {"etag": asset.tag, "cache-control": "no-cache"}
-    if asset.tag in headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=caching)
-    return Response(asset.body, media_type=asset.content_type, headers=caching)
 
 
 def _secured(send: Send) -> Send:

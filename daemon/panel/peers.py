@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from ...worker.shared.loopback import is_loopback, plain_address
 from ..reading import told
 
 TABLES: Final = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
@@ -96,14 +97,6 @@ class Peers:
         return await asyncio.to_thread(owners, port)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address can only be one of this machine's own."""
-    try:
-        return _unmapped(ipaddress.ip_address(host)).is_loopback
-    except ValueError:
-        return False
-
-
 def owners(port: int) -> dict[tuple[Address, Address], int]:
     """Client and server → uid, of every connection to this port whose client is here. Never raises."""
     found: dict[tuple[Address, Address], int] = {}
@@ -147,8 +140,4 @@ def _address(text: str) -> Address:
 
 def _plain(address: Address) -> Address:
     """The same address in one spelling, IPv4 in IPv6 as IPv4."""
-    return str(_unmapped(ipaddress.ip_address(address[0].partition("%")[0]))), address[1]
-
-
-def _unmapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return getattr(address, "ipv4_mapped", None) or address
+    return str(plain_address(address[0])), address[1]

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from starlette.types import ASGIApp
 
+from ...worker.shared import static_files
 from ..api.server import Embedded
 from ..checks import is_loopback, split_address
 from ..clock import Clock
@@ -23,7 +24,6 @@ from ..config import Panel
 from ..errors import Refused
 from ..health.alerts import Figure
 from ..workers import listening
-from . import assets
 from .connections import limited
 from .edge import Edge
 from .feed import Feed
@@ -93,7 +93,7 @@ class PanelServer:
         edge = self._edge = Edge(
             self._api,
             self._feed,
-            assets.load(),
+            page_files(),
             rules=self._rules,
             tokens=self._tokens,
             peers=self._peers,
@@ -157,6 +157,12 @@ def _reachable(listen: str) -> str:
     if host in ("0.0.0.0", "::"):
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
+
+
+def page_files() -> dict[str, static_files.Asset]:
+    """URL path to file; the icon has the name that browsers ask for, too. Raises OSError."""
+    found = static_files.load(Path(__file__).parent / "static")
+    return {**found, "/favicon.ico": found[f"{static_files.PREFIX}icon.svg"]}
 
 
 def _names(listen: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ...worker.shared.file_kinds import kind_of
 from ..errors import Refused
 from ..safe_paths import open_directory
 from . import kernel
@@ -23,12 +24,6 @@ from .rotation import HEAD, PART, Archive, Live, is_leftover, parse_archive, sta
 MAX_ENTRIES: Final = 100_000
 FUTURE_SECONDS: Final = 86400.0
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_KINDS: Final = (
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def open_log_directory(path: str, files: Files) -> int:
@@ -55,11 +50,8 @@ def open_log_directory(path: str, files: Files) -> int:
 
 def refuse_file(found: os.stat_result) -> str:
     """Why a file is not rotated, by its kind; "" for a regular file with one name."""
-    for is_kind, words in _KINDS:
-        if is_kind(found.st_mode):
-            return words
     if not stat.S_ISREG(found.st_mode):
-        return "a device"
+        return kind_of(found.st_mode)
     if found.st_nlink != 1:
         return f"has {found.st_nlink} names (hard links)"
     return ""

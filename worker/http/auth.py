@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from ..shared.loopback import is_loopback
 from ..tokens_file import TokensFile
 from .errors import ApiError
 
@@ -67,7 +68,7 @@ class Gate:
         """
         if self._path:
             return
-        if proxied(headers) or http_version == "1.0" or not is_loopback(client) or not _own_page(headers):
+        if proxied(headers) or http_version == "1.0" or (client and not is_loopback(client)) or not _own_page(headers):
             raise ApiError(403, "cannot change anything for a client elsewhere: no token file is set", "loopback_only")
 
     def cookie_for(self, token: str) -> str:
@@ -82,18 +83,6 @@ class Gate:
 def proxied(headers: Mapping[str, str]) -> bool:
     """Whether a request says that a proxy passed it on."""
     return any(name in PROXIED or name.startswith("x-forwarded-") for name in headers)
-
-
-def is_loopback(client: str) -> bool:
-    """Whether an address is this machine's own; "" (a Unix socket) is."""
-    if not client:
-        return True
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _cookie(header: str) -> str:

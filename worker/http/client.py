@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from .auth import is_loopback
+from ..shared.loopback import is_loopback, plain_address
 
 NETWORK_BITS: Final = 64
 """A client with IPv6 has a whole network of this size."""
@@ -25,13 +25,11 @@ def client_of(request: Request) -> str:
 
 def client_named(peer: str, forwarded: str) -> str:
     """The same from the peer's address and the header, "" for none."""
-    named = forwarded.rpartition(",")[2].strip() if forwarded and is_loopback(peer) else peer
+    named = forwarded.rpartition(",")[2].strip() if forwarded and (not peer or is_loopback(peer)) else peer
     try:
-        address = ipaddress.ip_address(named)
+        address = plain_address(named)
     except ValueError:
         return peer
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((int(address), NETWORK_BITS), strict=False))

@@ -6,10 +6,8 @@ inline and be framed by nobody. Where tokens are asked for, a browser without on
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from importlib.resources import files
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -19,52 +17,26 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..service import Service
+from ..shared import static_files
+from ..shared.static_files import protection
 from .auth import COOKIE
-from .sign_in import HTML, PROTECTED, asks_for_token
+from .sign_in import asks_for_token
 from .upload import read_small
 
-PREFIX: Final = "/static/"
-TYPES: Final = {
-    "html": HTML,
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "svg": "image/svg+xml",
-}
 FORM_BYTES: Final = 4096
 FORM_SECONDS: Final = 10.0
-_POLICY: Final = (
+STATIC: Final = Path(__file__).parent / "static"
+_HEADERS: Final = protection(
     "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'none'",
+    microphone=True,
 )
 
 
-class Asset(NamedTuple):
-    """One file as it is sent; `tag` is its ETag."""
-
-    body: bytes
-    content_type: str
-    tag: str
-
-
-def assets() -> dict[str, Asset]:
-    """URL path to file: "/" is the page, everything else lies under PREFIX. Raises OSError."""
-    return dict(_read())
-
-
-def _read() -> Iterator[tuple[str, Asset]]:
-    for entry in (files(__package__) / "static").iterdir():
-        content_type = TYPES.get(entry.name.rpartition(".")[2])
-        if content_type is None:
-            continue
-        body = entry.read_bytes()
-        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        yield ("/" if entry.name == "index.html" else PREFIX + entry.name), Asset(body, content_type, tag)
-
-
 def routes() -> list[Route]:
-    """A route for each file, and the one that takes the form's token."""
+    """A route for each file, and the one that takes the form's token. Raises OSError."""
     return [
-        *(Route(path, _Sender(asset), methods=["GET"]) for path, asset in assets().items()),
+        *(Route(path, _Sender(asset), methods=["GET"]) for path, asset in static_files.load(STATIC).items()),
         Route("/", sign_in, methods=["POST"]),
     ]
 
@@ -72,16 +44,12 @@ def routes() -> list[Route]:
 class _Sender:
     """Answers with one file, or with 304 when the browser has it."""
 
-    def __init__(self, asset: Asset) -> None:
-        headers = {**PROTECTED, "content-security-policy": _POLICY, "etag": asset.tag}
-        self._tag = asset.tag
-        self._whole = Response(asset.body, 200, headers, asset.content_type)
-        self._same = Response(None, 304, headers)
+    def __init__(self, asset: static_files.Asset) -> None:
+        self._asset = asset
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         known = Headers(scope=scope).get("if-none-match", "")
-        response = self._same if self._tag in known else self._whole
-        await response(scope, receive, send)
+        await static_files.answer(self._asset, known, _HEADERS)(scope, receive, send)
 
 
 async def sign_in(request: Request) -> Response:

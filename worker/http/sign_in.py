@@ -11,17 +11,9 @@ from typing import Final
 
 from starlette.responses import Response
 
+from ..shared.static_files import HTML, protection
 from .errors import ApiError
 
-HTML: Final = "text/html; charset=utf-8"
-PROTECTED: Final = {
-    "cache-control": "no-cache",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
-}
 _STYLE: Final = (
     ":root{color-scheme:light dark;font-family:system-ui,sans-serif}"
     "body{min-height:90vh;display:grid;place-content:center;gap:1rem;text-align:center;padding:1rem}"
@@ -55,10 +47,5 @@ def asks_for_token(accept_language: str) -> Response:
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
-    headers = {
-        **PROTECTED,
-        "cache-control": "no-store",
-        "content-security-policy": policy,
-        "www-authenticate": "Bearer",
-    }
+    headers = {**protection(policy), "cache-control": "no-store", "www-authenticate": "Bearer"}
     return Response(_SIGN_IN.format(style=_STYLE, **words), 401, headers, HTML)

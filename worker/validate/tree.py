@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..limits import libc
+from ..shared.file_kinds import kind_of
 
 MAX_FILES: Final = 10_000
 MAX_DEPTH: Final = 8
@@ -24,12 +25,6 @@ MAX_DEPTH: Final = 8
 _SYS_OPENAT2: Final = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_BENEATH: Final = 0x08
-_KINDS: Final = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a device",
-    stat.S_IFCHR: "a device",
-}
 
 
 class BadTree(ValueError):
@@ -109,7 +104,7 @@ def _walk(
             finally:
                 os.close(child)
         else:
-            raise BadTree(f"{path} is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no file or directory')}")
+            raise BadTree(f"{path} is {kind_of(status.st_mode)}")
 
 
 def _checked_name(inside: str, name: str) -> str:

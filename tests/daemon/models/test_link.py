@@ -76,7 +76,7 @@ def test_refuses_what_is_no_version_of_this_root(root: Path, target: str) -> Non
     assert repr(target) in str(state)
 
 
-@pytest.mark.parametrize(("make", "kind"), [(os.mkdir, "a directory"), (os.mkfifo, "a pipe"), (os.mknod, "a file")])
+@pytest.mark.parametrize(("make", "kind"), [(os.mkdir, "a directory"), (os.mkfifo, "a FIFO"), (os.mknod, "a file")])
 def test_tells_what_else_has_the_links_name(root: Path, make, kind: str) -> None:  # type: ignore[no-untyped-def]
     make(root / "current")
     assert link.read(root, "current") == NotALink(kind)

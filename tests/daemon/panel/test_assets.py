@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelward.daemon.panel import assets
+from modelward.daemon.panel.server import page_files
 
 ROOT = Path(__file__).parents[3]
 STATIC = ROOT / "daemon" / "panel" / "static"
@@ -67,7 +67,7 @@ def test_the_page_has_nothing_inline_and_asks_nobody_else() -> None:
 
 
 def test_every_file_is_served_and_every_file_that_is_named_is_there() -> None:
-    served = assets.load()
+    served = page_files()
     files = {p for p in STATIC.rglob("*") if p.suffix in (".js", ".css", ".json", ".svg")}
     assert {"/static/" + str(p.relative_to(STATIC)) for p in files} == served.keys() - {"/", "/favicon.ico"}
     for path in SCRIPTS:

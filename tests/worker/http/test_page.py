@@ -8,10 +8,11 @@ import pytest
 from tests import asking
 from tests.worker.http.serving import Served, serving, wav
 
-from modelward.worker.http.page import assets
+from modelward.worker.http.page import STATIC
 from modelward.worker.http.sign_in import asks_for_token
+from modelward.worker.shared.static_files import load
 
-STATIC = Path(__file__).resolve().parents[3] / "worker" / "http" / "static"
+PAGE = load(STATIC)
 
 
 @pytest.fixture
@@ -21,8 +22,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def test_every_file_of_the_page_is_served_under_a_strict_policy(served: Served) -> None:
-    assert len(assets()) == len(list(STATIC.iterdir()))
-    for path, asset in assets().items():
+    assert len(PAGE) == len(list(STATIC.iterdir()))
+    for path, asset in PAGE.items():
         answer = asking.get(served.url + path)
         assert answer.status_code == 200 and answer.content == asset.body
         assert answer.headers["content-type"] == asset.content_type
@@ -35,14 +36,14 @@ def test_every_file_of_the_page_is_served_under_a_strict_policy(served: Served) 
 
 
 def test_the_page_asks_for_nothing_from_elsewhere() -> None:
-    for path, asset in assets().items():
+    for path, asset in PAGE.items():
         text = asset.body.decode("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|//[a-z0-9.-]+\.[a-z]{2,}/", text), path
         for mention in re.findall(r"/static/[A-Za-z0-9._-]+", text):
-            assert mention in assets(), f"{path} names {mention}"
+            assert mention in PAGE, f"{path} names {mention}"
         for mention in re.findall(r'from "\./([^"]+)"', text):
-            assert f"/static/{mention}" in assets(), f"{path} imports {mention}"
-    page = assets()["/"].body.decode()
+            assert f"/static/{mention}" in PAGE, f"{path} imports {mention}"
+    page = PAGE["/"].body.decode()
     assert " style=" not in page and not re.search(r"\son[a-z]+=", page) and page.count("<script") == 1
 
 

@@ -11,7 +11,6 @@ from tests.support import eventually
 from tests.worker.http.serving import post, raw, serving, wav
 
 from modelward.worker.connection import Limits
-from modelward.worker.http.auth import is_loopback
 
 
 def test_health_and_readiness_tell_the_serving_version(tmp_path: Path) -> None:
@@ -72,15 +71,6 @@ def test_tokens_guard_every_route_but_the_probes(tmp_path: Path) -> None:
         assert status("/nope", "Bearer secret-3") == 401
         tokens.write_text("")
         assert status("/nope", "Bearer x") == 401
-
-
-@pytest.mark.parametrize(
-    ("address", "here"),
-    [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("", True)]
-    + [("10.0.0.1", False), ("::ffff:10.0.0.1", False), ("localhost.example", False)],
-)
-def test_knows_this_machine(address: str, here: bool) -> None:
-    assert is_loopback(address) is here
 
 
 @pytest.mark.parametrize(
