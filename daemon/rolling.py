@@ -31,6 +31,7 @@ from .link_moves import LinkMoves
 from .memory import available_bytes
 from .models import decisions as d
 from .models import link
+from .models.attempts import Attempts
 from .models.choose import Policy, once_accepted, wish
 from .models.lifecycle import State
 from .models.sight import RootSeen
@@ -82,7 +83,7 @@ class Rolling:
         self.moves = LinkMoves(judging)
         self._committing = False
         self._task: asyncio.Task[None] | None = None
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures = Attempts(RETRY_SECONDS)
         self.resting = self._link_settling = False
 
     async def start(self, *, returning: bool) -> None:
@@ -228,8 +229,7 @@ class Rolling:
         waits = decision.origin in ("auto", "operator") and entry is not None
         if waits and entry is not None and self.choice.waits(entry, self.position.serving):
             return False
-        _, not_before = self._failures.get(decision.digest, (0, 0.0))
-        if self._clock.monotonic() < not_before and self.command is None:
+        if self.command is None and self._failures.waits(decision.digest, self._clock.monotonic()):
             return False
         command, self.command = self.command, None
         if decision.origin == "start":
@@ -269,8 +269,7 @@ class Rolling:
         astray = [p for p in self._crew.peers() if not p.draining and not p.loading]
         if all(p.on(serving.version, serving.artifact) for p in astray):
             return False
-        _, not_before = self._failures.get(serving.digest, (0, 0.0))
-        if self._clock.monotonic() < not_before:
+        if self._failures.waits(serving.digest, self._clock.monotonic()):
             return False
         self._begin(self._rollout(serving, "converge", "a worker serves something else"), command)
         return True
@@ -322,7 +321,7 @@ class Rolling:
         except ModelwardError as e:
             rollout.state, rollout.outcome = "failed", str(e)
             refusal = str(e)
-            self._back_off(rollout.target.digest)
+            self._failures.failed(rollout.target.digest, self._clock.monotonic())
             self._log.error("rollout failed", rollout=rollout.id, because=str(e))
         finally:
             self._task = self._under_way = None
@@ -353,7 +352,7 @@ class Rolling:
             with suppress(CannotKeep):
                 await self._ledger.do(pos.settled)
         if rollout.succeeded:
-            self._failures.pop(target.digest, None)
+            self._failures.succeeded(target.digest)
             self.choice.succeeded()
             return
         form_failed = await self.choice.failed(rollout)
@@ -364,7 +363,7 @@ class Rolling:
         elif rollout.blame and rollout.old is not None:
             await self._judging.reject(target.version, target.digest, rollout.outcome)
         if not rollout.cancelled and self._again is None:
-            self._back_off(target.digest)
+            self._failures.failed(target.digest, self._clock.monotonic())
 
     def _as_it_came(self, failed: Rollout) -> Rollout | None:
         """The same version once more, without the form that failed: only then it is the version's fault."""
@@ -382,11 +381,6 @@ class Rolling:
         if rollout["origin"] == "form":
             kind = "form-live" if rollout["succeeded"] else "form-failed"
         self._ledger.note(kind, rollout["version"], because, rollout=rollout)
-
-    def _back_off(self, digest: str) -> None:
-        count, _ = self._failures.get(digest, (0, 0.0))
-        delay = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
-        self._failures = {digest: (count + 1, self._clock.monotonic() + delay)}
 
     def target(self, version: str, digest: str) -> Target | None:
         """Where these bytes can be loaded from; None when there is no usable copy."""
