@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ..names import is_version_name, why_ignored
 from ..safe_paths import open_directory
 from . import link
@@ -29,8 +30,6 @@ MAX_ENTRIES: Final = 10_000
 MAX_DEPTH: Final = 8
 MAX_VERSIONS: Final = 1_000
 MAX_IGNORED: Final = 100
-MAX_SUMS_BYTES: Final = 1 << 20
-SUMS: Final = "SHA256SUMS"
 _SUM_LINE: Final = re.compile(r"[0-9a-fA-F]{64} [ *](?P<path>.+)")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -21,7 +21,8 @@ from modelward.worker import audio, connection, logs, process, protocol, uploads
 from modelward.worker.decoders import child, confinement, launch, pool
 from modelward.worker.http import compressed, tensors, upload
 from modelward.worker.sensevoice import segments
-from modelward.worker.validate import golden, graph, layout, sums
+from modelward.worker.shared import checksums
+from modelward.worker.validate import golden, graph, layout
 
 Row = tuple[str, str, str]
 
@@ -116,7 +117,7 @@ def _versions() -> Iterable[Row]:
     least = f"what is free above `disk.min_free`, or 1/{layout.SMALL_PART} of what is free"
     yield "copy of a version in the cache", least, "not judged yet, and that is an alert"
     yield "ONNX graph without external weights", _bytes(graph.MAX_GRAPH_BYTES + 1), "rejected"
-    yield "SHA256SUMS", _bytes(sums.MAX_SUMS_BYTES), "rejected"
+    yield "SHA256SUMS", _bytes(checksums.MAX_SUMS_BYTES), "rejected"
     yield "golden clips", str(golden.MAX_CLIPS), "the others are skipped, and that is said"
     yield (
         "a golden clip",

@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Final
 
+from ..shared.checksums import MAX_SUMS_BYTES, SUMS
 from ..shared.quantities import count
 from .context import Answer, Context
 from .minisign import MAX_SIGNATURE_BYTES, BadSignature, parse_key, verify
-from .sums import MAX_SUMS_BYTES, BadSums, parse_sums
+from .sums import BadSums, parse_sums
 
-SUMS: Final = "SHA256SUMS"
 SIGNATURE: Final = "SHA256SUMS.minisig"
 _LEFT_BY_TOOLS: Final = frozenset(
     (".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", ".mdl", ".msc", ".mv")

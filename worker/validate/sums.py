@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-MAX_SUMS_BYTES: Final = 4 << 20
+from ..shared.checksums import MAX_SUMS_BYTES
 
 _LINE: Final = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
 _ESCAPE: Final = re.compile(r"\\(.?)")

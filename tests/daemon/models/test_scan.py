@@ -18,6 +18,7 @@ from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.models.scan import MAX_DEPTH, MAX_ENTRIES, look
 from modelward.daemon.models.sight import Missing, Names, RootAbsent, RootSeen, Seen
+from modelward.worker.shared.checksums import MAX_SUMS_BYTES
 
 NOBODY = 65534
 
@@ -338,6 +339,17 @@ def test_a_manifest_with_a_missing_file_is_not_complete_until_it_comes(tmp_path:
     assert seen(tmp_path, "v1", before=before).sums_complete
 
 
+@pytest.mark.parametrize(("bytes_beyond", "complete"), [(0, True), (1, False)])
+def test_a_manifest_counts_up_to_the_size_that_the_validator_reads(
+    tmp_path: Path, bytes_beyond: int, complete: bool
+) -> None:
+    directory = version(tmp_path, "v1", a="1")
+    line = f"{'0' * 64}  a\n"
+    lines, rest = divmod(MAX_SUMS_BYTES + bytes_beyond, len(line))
+    (directory / "SHA256SUMS").write_text(line * lines + "\n" * rest)
+    assert seen(tmp_path, "v1").sums_complete is complete
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "\n", "rubbish\n", f"{'0' * 64}  a", f"{'0' * 64}  ../v1/a\n", f"{'0' * 64}  /etc/passwd\n", "\0" * 100],
@@ -351,7 +363,7 @@ def test_a_manifest_that_is_cut_or_foreign_is_not_complete(tmp_path: Path, text:
 
 def test_a_manifest_that_is_a_link_or_huge_counts_for_nothing(tmp_path: Path) -> None:
     (version(tmp_path, "v1", a="1") / "SHA256SUMS").symlink_to("a")
-    (version(tmp_path, "v2", a="1") / "SHA256SUMS").write_text(f"{'0' * 64}  a\n" * 20_000)
+    (version(tmp_path, "v2", a="1") / "SHA256SUMS").write_text(f"{'0' * 64}  a\n" * 70_000)
     assert not seen(tmp_path, "v1").has_sums
     assert not seen(tmp_path, "v2").sums_complete
 

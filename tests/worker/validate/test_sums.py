@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.worker.validate.sums import MAX_SUMS_BYTES, BadSums, parse_sums
+from modelward.worker.shared.checksums import MAX_SUMS_BYTES
+from modelward.worker.validate.sums import BadSums, parse_sums
 
 A, B = "ab" * 32, "cd" * 32
 

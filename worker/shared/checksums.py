@@ -1,0 +1,8 @@
+"""What the daemon's look and the validator both hold of a version's list of checksums. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUMS: Final = "SHA256SUMS"
+MAX_SUMS_BYTES: Final = 4 << 20
