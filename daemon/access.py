@@ -37,7 +37,7 @@ def operator(uid: int, socket_path: Path) -> bool:
 def allowed(uid: int, gid: int, socket_path: Path, groups: Sequence[int] | None = None) -> bool:
     """Root, the daemon's own user, and the members of the socket's group, which its file mode lets in.
 
-    `groups` are the peer's supplementary groups; without them the user database is asked, which may take long.
+    `groups` are the peer's supplementary groups; for None the user database is asked, which may take long.
     """
     if uid in (0, os.geteuid()):
         return True

@@ -41,12 +41,12 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who is at the other end, by the kernel's word. `groups` are the supplementary ones."""
+    """Who is at the other end, by the kernel's word. `groups`: the supplementary ones, None where it does not say."""
 
     pid: int
     uid: int
     gid: int
-    groups: tuple[int, ...] = ()
+    groups: tuple[int, ...] | None = None
 
     @property
     def stranger(self) -> bool:
@@ -106,10 +106,10 @@ class Line:
 def credentials(sock: socket.socket) -> Credentials:
     """SO_PEERCRED and SO_PEERGROUPS of a Unix socket."""
     pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    groups = b""
-    with suppress(OSError):  # an old kernel, or somebody with hundreds of groups
+    with suppress(OSError):  # more than 256 groups, which is all that Python has room for; an old kernel
         groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
-    return Credentials(pid, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
+        return Credentials(pid, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
+    return Credentials(pid, uid, gid)
 
 
 def bind(path: Path, mode: int = 0o660) -> socket.socket:

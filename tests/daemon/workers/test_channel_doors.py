@@ -18,7 +18,7 @@ from tests.daemon.workers.peers import HELLO, Ears, Peer, join, peers_leave, run
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.workers import channel as module
-from modelward.daemon.workers.channel import Channel, Credentials, bind
+from modelward.daemon.workers.channel import Channel, Credentials, bind, credentials
 from modelward.worker import protocol as p
 
 __all__ = ["peers_leave"]
@@ -115,6 +115,22 @@ except OSError as e:
         return False
 
     run(tmp_path, work, allowed=refuse)
+
+
+@pytest.mark.parametrize(("count", "known"), [(3, True), (300, False)])
+def test_groups_that_the_kernel_does_not_name_are_unknown_and_not_none(tmp_path: Path, count: int, known: bool) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to be in other groups")
+    path = tmp_path / "s"
+    with bind(path) as door:
+        joins = f"import os, socket; os.setgroups(range(5000, {5000 + count})); s = socket.socket(socket.AF_UNIX)"
+        code = f"{joins}; s.connect({str(path)!r}); s.recv(1)"
+        with subprocess.Popen([sys.executable, "-c", code]) as child:
+            door.settimeout(PATIENCE_SECONDS)
+            with door.accept()[0] as peer:
+                who = credentials(peer)
+            assert who.pid == child.pid and who.uid == 0
+    assert who.groups == (tuple(range(5000, 5000 + count)) if known else None)
 
 
 def test_other_users_can_not_take_all_places(tmp_path: Path) -> None:
