@@ -22,10 +22,6 @@ PATIENCE_SECONDS = 300.0
 """After this long a wait counts as a hang. pytest's own `timeout` (pyproject.toml) is longer."""
 
 
-ABSENT = Path(__file__).parent / "absent"
-"""Modules that cannot be imported: they are here for our tools, and an installation has none."""
-
-
 def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """The first true answer of `condition`; fails the test when none comes within `seconds`."""
     deadline, pause = time.monotonic() + seconds, 0.005
@@ -52,8 +48,8 @@ async def soon(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
 
 
 def modules(*first: str | Path) -> str:
-    """PYTHONPATH of a program under test: first `first`, then where these tests find modules, less `ABSENT`."""
-    return os.pathsep.join(map(os.path.abspath, (*first, ABSENT, *filter(None, sys.path))))
+    """PYTHONPATH of a program under test: first `first`, then where these tests find modules."""
+    return os.pathsep.join(map(os.path.abspath, (*first, *filter(None, sys.path))))
 
 
 def children() -> set[int]:

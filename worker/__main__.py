@@ -21,6 +21,7 @@ import msgspec
 
 from .confinement import Confinement, confine
 from .protocol import WorkerSettings
+from .shared.lean_structlog import import_structlog
 
 FAULT: Final = 1
 CANNOT_BOOT: Final = 3
@@ -96,6 +97,7 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
     """Serves until told to leave. Raises CannotBoot when a library or the kind is unknown here."""
     # Imported here so that what is missing is said and ends with the status that means "never".
     try:
+        import_structlog()
         from .logs import Logs
         from .models import UnknownKind, loader
         from .process import Process

@@ -6,6 +6,8 @@ import argparse
 import signal
 from pathlib import Path
 
+from ...worker.shared.lean_structlog import import_structlog
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """--config."""
@@ -16,6 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Returns when the daemon was told to stop; 2 for a configuration with mistakes."""
     # Until they are handled these would end the program, and loading it takes a while: they wait until then.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+    import_structlog()
     from ..supervisor import main
 
     return main(args.config)

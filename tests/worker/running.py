@@ -24,7 +24,7 @@ import httpx
 import msgspec
 from tests import asking
 from tests.fakes.daemon import FakeDaemon
-from tests.support import ABSENT, PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import MODEL, good_version
 
 from modelward.worker import protocol as p
@@ -185,7 +185,7 @@ def start(settings: p.WorkerSettings, listener: socket.socket | None, **options:
         [sys.executable, "-m", "modelward.worker", "--settings", msgspec.json.encode(settings).decode()],
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join((str(ABSENT), str(ROOT / ".imports"))),
+            "PYTHONPATH": str(ROOT / ".imports"),
             "MALLOC_MMAP_THRESHOLD_": "131072",
             "ORT_DISABLE_TELEMETRY": "1",
         },
