@@ -29,6 +29,7 @@ check: .venv/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=.imports $(BIN)/lint-imports
+	$(BIN)/python -m tests.javascript
 
 RUN := PYTHONPATH=.imports OPENBLAS_NUM_THREADS=1 $(BIN)/python
 BENCH := $(RUN) -m tests.bench
