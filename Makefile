@@ -11,6 +11,12 @@ export PYTHONDONTWRITEBYTECODE :=
 	$(BIN)/pip install --quiet --editable . --group dev
 	touch $@
 
+# What `modelward.daemon` and `modelward.worker` are imported through. A source distribution holds no links.
+LINKS := .imports/modelward/daemon .imports/modelward/worker
+$(LINKS):
+	mkdir -p $(@D)
+	ln -s ../../$(@F) $@
+
 demo: .venv/stamp  ## build a small real model, run everything in a scratch directory
 	$(BIN)/python -m modelward.daemon demo
 
@@ -18,13 +24,13 @@ demo: .venv/stamp  ## build a small real model, run everything in a scratch dire
 # time comes afterwards, alone.
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 
-test: .venv/stamp  ## JOBS=1 for one after the other
+test: .venv/stamp $(LINKS)  ## JOBS=1 for one after the other
 	@status=0; \
 	$(BIN)/pytest -n $(JOBS) -m "not alone" || status=$$?; \
 	$(BIN)/pytest -m alone || status=$$?; \
 	exit $$status
 
-check: .venv/stamp
+check: .venv/stamp $(LINKS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

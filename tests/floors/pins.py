@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-_FLOOR = re.compile(r"([A-Za-z0-9_.\-]+(?:\[[a-z,]+\])?)(?:>=([0-9.]+))?")
+_FLOOR = re.compile(r"([A-Za-z0-9_.\-]+(?:\[[a-z,]+\])?)(?:[>~]=([0-9.]+))?")
 
 
 def pins(pyproject: str) -> list[str]:
@@ -22,6 +22,8 @@ def pins(pyproject: str) -> list[str]:
 def _pin(requirement: str) -> str:
     found = _FLOOR.fullmatch(requirement.split(";")[0].strip())
     if found is None:
-        raise ValueError(f"cannot tell the floor of {requirement!r}: it is not of the form name>=version")
+        raise ValueError(
+            f"cannot tell the floor of {requirement!r}: it is not of the form name>=version or name~=version"
+        )
     name, floor = found.groups()
     return f"{name}=={floor}" if floor else name
