@@ -388,10 +388,10 @@ class Forms:
         elif (failure := self._failures.get(digest)) is not None and self._missing(version, digest):
             told["because"] = failure.because
         elif form.form == form_plan.PLAIN:
-            told["because"] = self._plain_because(version, digest)
+            told["because"] = self._plain_because(digest)
         return told
 
-    def _plain_because(self, version: str, digest: str) -> str:
+    def _plain_because(self, digest: str) -> str:
         if self._level() == "off":
             return "validation.compile is off"
         keys = self.keys(digest)

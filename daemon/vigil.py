@@ -232,7 +232,7 @@ class Vigil:
 
     def _announce(self, now: float) -> None:
         """Sends what is due, and comes back when time alone will ask for more."""
-        again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in SYMPTOMS}, now)]
+        again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in SYMPTOMS})]
         if self.notifier.channels:
             pace = Pace(self._pace.wait, self._pace.interval, self._w.config.alerts.repeat)
             step = plan(map(self._item, self._active(now)), self._told, now, pace)

@@ -194,7 +194,7 @@ def turned(before: Alerts, after: Alerts) -> list[Alert]:
     return [alert for f, alert in after.items() if (alert.fired is not None) != (f in fired)]
 
 
-def due(alerts: Alerts, now: float) -> float | None:
+def due(alerts: Alerts) -> float | None:
     """When time alone may change a state."""
     times = [a.since + a.rule.for_seconds for a in alerts.values() if a.state is State.PENDING]
     times += [a.calm + a.rule.keep_seconds for a in alerts.values() if a.calm is not None]

@@ -86,7 +86,7 @@ def _at(target: str, api: str) -> str:
     return f"{other.scheme}://{other.netloc}{other.path.rstrip('/')}{home.path}{query}"
 
 
-def refusal(way: Way, answer: bytes) -> str:
+def refusal(answer: bytes) -> str:
     """Why the robot did not take the message, by its own code; "" when it did."""
     try:
         data = json.loads(answer)

@@ -89,7 +89,7 @@ def _robot(url: str, way: Way, title: str, body: str, wall: float) -> None:
     except ValueError as e:
         raise Failed(str(e)) from None
     answer = post(request.url, request.body, request.content_type, wall=wall)
-    if because := robots.refusal(way, answer.body):
+    if because := robots.refusal(answer.body):
         raise Failed(because)
 
 

@@ -58,10 +58,6 @@ class Feed:
         """No more viewers are taken."""
         return len(self._viewers) >= MAX_VIEWERS
 
-    @property
-    def viewers(self) -> int:
-        return len(self._viewers)
-
     def answer(self, still: Callable[[], bool] = lambda: True) -> Response:
         """The stream of one viewer, counted from now on; 503 when there are as many as there may be.
 

@@ -13,8 +13,6 @@ from typing import Final
 
 FALLOC_FL_COLLAPSE_RANGE: Final = 0x08
 RENAME_NOREPLACE: Final = 1
-RENAME_EXCHANGE: Final = 2
-AT_FDCWD: Final = -100
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_SYMLINKS: Final = 0x04

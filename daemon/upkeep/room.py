@@ -30,7 +30,7 @@ from .orders import Counted, Counting, CountRequest, SweepRequest, Swept
 from .outcome import SweepOutcome
 from .packing import Packing
 from .quota import Margin
-from .rotate import LogSet, RotationOutcome, Rotator
+from .rotate import LogSet, Rotator
 from .settings import KEPT_BY_RETENTION, OWN_LOGS, log_sets, margin, rules
 from .sweep import Orders
 from .tail import Tail, tail
@@ -226,11 +226,6 @@ class Upkeep:
     def tidy(self) -> Json:
         """Once at start: what a crash left half done."""
         return self._rotator.tidy(log_sets(self._config())).as_json()
-
-    def make_room(self) -> Json:
-        """Gives up the oldest archive, for writers that find the disk full."""
-        outcome: RotationOutcome = self._rotator.make_room(log_sets(self._config()))
-        return outcome.as_json()
 
     def logs(self, pids: Sequence[int] = ()) -> Json:
         """The log files there are, ours first, and the deleted ones that these processes still write to."""

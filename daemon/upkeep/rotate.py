@@ -147,15 +147,6 @@ class Rotator:
                     self._compress_one(log_set, dir_fd, name, outcome)
         return outcome
 
-    def make_room(self, sets: Sequence[LogSet]) -> RotationOutcome:
-        """Gives up the oldest archive because the disk is full; nothing when only the newest two are left."""
-        outcome = RotationOutcome()
-        for log_set in sets:
-            with self._opened(log_set, outcome) as dir_fd:
-                if dir_fd is not None and self._give_up_oldest(log_set, dir_fd, outcome):
-                    return outcome
-        return outcome
-
     @contextlib.contextmanager
     def _opened(self, log_set: LogSet, outcome: RotationOutcome, *, locked: bool = True) -> Iterator[int | None]:
         """The directory of a set, locked or not; None, with the reason in the outcome, when it can't be used."""

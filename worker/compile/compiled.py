@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .recipe import StepDone
-from .steps import mean
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,3 @@ class Compiled:
     private_bytes_original: int = 0
     lone_threads: int = 0
     steps: Sequence[StepDone] = ()
-
-    @property
-    def cpu_ratio(self) -> float:
-        """CPU time over that of the original, geometric mean over the lengths."""
-        return mean(list(self.gain.values()))

@@ -39,11 +39,6 @@ def frame_count(samples: int) -> int:
     return 1 + (samples - WINDOW_SAMPLES) // SHIFT_SAMPLES if samples >= WINDOW_SAMPLES else 0
 
 
-def stacked_count(samples: int) -> int:
-    """How many 60 ms frames the model sees for a clip of so many samples."""
-    return -(-frame_count(samples) // STACK_SHIFT)
-
-
 def fbank(samples: npt.NDArray[np.floating]) -> Floats:
     """Log-mel energies, float32 [frames, 80], of mono 16 kHz samples in [-1, 1]; [0, 80] below 400 samples.
 

@@ -86,7 +86,7 @@ def describe(session: ort.InferenceSession, files: ModelFiles) -> Description:
     metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
     inputs = session.get_inputs()
     flavour = _flavour(inputs, metadata, name)
-    _check_inputs(inputs, flavour, name)
+    _check_inputs(inputs, name)
     outputs = session.get_outputs()
     answer = outputs[0]
     if answer.type not in ("tensor(float)", "tensor(float16)", "tensor(int64)", "tensor(int32)"):
@@ -138,7 +138,7 @@ def _flavour(inputs: list[Any], metadata: Mapping[str, str], name: str) -> str:
     raise BadModel(f"cannot use {name}: {first}; expected speech or x, the inputs of a SenseVoice export")
 
 
-def _check_inputs(inputs: list[Any], flavour: str, name: str) -> None:
+def _check_inputs(inputs: list[Any], name: str) -> None:
     for entry, kind, rank in zip(inputs, ("tensor(float)", *["tensor(int32)"] * 3), (3, 1, 1, 1), strict=True):
         if entry.type != kind or len(entry.shape) != rank:
             raise BadModel(

@@ -157,8 +157,8 @@ def test_no_number_of_subjects_makes_it_grow_without_end() -> None:
 
 def test_says_when_time_alone_will_change_something() -> None:
     alerts = evaluate({}, [DISK], [Figure(DISK.metric, 95)], [DISK.metric], 10)
-    assert due(alerts, 10) == 70
-    assert due({}, 10) is None
+    assert due(alerts) == 70
+    assert due({}) is None
 
 
 @given(

@@ -108,7 +108,6 @@ def test_every_answer_is_ready_for_json(house: House) -> None:
         house.upkeep.rotate(),
         house.upkeep.compress(reopened=True),
         house.upkeep.tidy(),
-        house.upkeep.make_room(),
         house.upkeep.logs(),
         house.upkeep.tail("access", 5),
     ]

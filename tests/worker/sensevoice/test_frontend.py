@@ -44,7 +44,6 @@ def test_less_than_one_window_has_no_frames(samples: int) -> None:
 def test_counts_agree_with_the_definition(samples: int) -> None:
     frames = max(0, 1 + (samples - 400) // 160) if samples >= 400 else 0
     assert frontend.frame_count(samples) == frames
-    assert frontend.stacked_count(samples) == -(-frames // 6)
 
 
 @settings(max_examples=30)
