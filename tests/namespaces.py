@@ -28,3 +28,13 @@ def in_private_mounts(script: str, *arguments: str, seconds: float = PATIENCE_SE
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def over_a_file(covered: Path, by: Path) -> tuple[str, ...]:
+    """What goes before a command line so that this program finds `by` in the place of a file, and nobody else does.
+
+    Skips the test where no private mount namespace can be had.
+    """
+    in_private_mounts("")
+    script = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(by), str(covered))
