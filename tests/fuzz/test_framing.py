@@ -101,7 +101,7 @@ def _fields(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes],
 
 
 def _service(config: Config) -> Framed:
-    return Connection(config, ServerState(), Limits(), lambda client, status: None, lambda: None)
+    return Connection(config, ServerState(), Limits(), lambda client, status: None, lambda: None, {})
 
 
 def _panel(config: Config) -> Framed:

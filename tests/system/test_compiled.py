@@ -153,7 +153,8 @@ def test_a_daemon_that_dies_in_the_middle_leaves_no_compiler_and_its_successor_g
     house.start()
     house.await_serving(OLD)
     await_form(house, OLD)
-    assert not [p.name for p in (house.root / "cache" / "compiled").iterdir() if p.name.startswith(".tmp-form-")]
+    compiled = house.root / "cache" / "compiled"
+    eventually(lambda: not [p.name for p in compiled.iterdir() if p.name.startswith(".tmp-form-")])  # removed aside
     _answers(house)
 
 
