@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 import structlog
@@ -251,12 +250,13 @@ def _bearer(headers: Headers) -> str:
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    jar: SimpleCookie = SimpleCookie()
-    try:
-        jar.load(headers.get("cookie", "")[:8192])
-    except CookieError:
-        return ""
-    return jar[name].value if name in jar else ""
+    """The first value under this name, "" when there is none. Values of ours need no quotes, and none are resolved:
+    the standard library's parser takes the square of their length for that (up to Python 3.11), 0.2 s for 8 KB."""
+    for pair in headers.get("cookie", "").split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value
+    return ""
 
 
 def _text_in(body: bytes, key: str) -> str | None:

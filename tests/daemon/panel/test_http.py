@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -486,3 +487,15 @@ def test_a_token_file_that_cannot_be_used_is_a_figure_for_an_alert_until_it_is_m
         (tmp_path / "new").write_text("good\n")
         (tmp_path / "new").rename(path)
         assert unusable() == []
+
+
+@pytest.mark.alone
+def test_a_cookie_costs_as_much_as_any_other_of_its_length(guarded: RunningPanel) -> None:
+    def cpu_seconds(value: str) -> float:
+        began = time.process_time()
+        for _ in range(5):
+            assert not guarded.ask("GET", "/session", Cookie=f'a="{value}"').json["logged_in"]
+        return time.process_time() - began
+
+    plain, *others = (cpu_seconds(pair * 4000) for pair in ("ab", '\\"', "\\1", ";a", "a=", '";'))
+    assert max(others) < 10 * plain
