@@ -25,6 +25,8 @@ from .errors import ApiError, too_slow
 PARTS: Final = 32
 FIELD_BYTES: Final = 4096
 NAME_BYTES: Final = 100
+TYPE_CHARS: Final = 2048
+"""Of a Content-Type or Content-Disposition: reading its parameters takes the square of its length."""
 OVERHEAD_BYTES: Final = 64 * 1024  # of a form around its clip
 SILENT_SECONDS: Final = 30.0
 
@@ -49,7 +51,11 @@ async def read_clip(
     `count` is told of every byte kept and may raise. Raises ApiError: 400 for what is no form, 408 when the client is
     silent for SILENT_SECONDS or not done in `seconds`, 413 past `max_bytes`, 415 for other types; Gone when it left.
     """
-    kind, options = parse_options_header(request.headers.get("content-type"))
+    given = request.headers.get("content-type", "")
+    if len(given) > TYPE_CHARS:
+        text = f"cannot read the upload: its Content-Type is longer than {TYPE_CHARS} characters"
+        raise ApiError(415, text, "unsupported_type")
+    kind, options = parse_options_header(given)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(415, "cannot read the upload: compressed bodies are not taken", "unsupported_encoding")
     is_form = kind == b"multipart/form-data"
@@ -200,6 +206,9 @@ class _Form:
 
     def _header_end(self) -> None:
         if bytes(self._header).lower() == b"content-disposition":
+            if len(self._value) > TYPE_CHARS:
+                text = f"cannot read the form: a Content-Disposition is longer than {TYPE_CHARS} bytes"
+                raise ApiError(400, text, "bad_form")
             _, options = parse_options_header(bytes(self._value))
             name = options.get(b"name", b"")
             if len(name) > NAME_BYTES:

@@ -84,6 +84,8 @@ def test_bad_audio_is_the_clients_mistake_and_stops_nothing(
         ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "bad_form"),
         ({"content": b"--b\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "bad_form"),
         ({"content": b"x", "headers": {"content-type": "audio/wav", "content-encoding": "gzip"}}, 415, None),
+        ({"content": b"x", "headers": {"content-type": f'audio/wav; a="{";" * 3000}"'}}, 415, "unsupported_type"),
+        ({"files": {"audio": ("x" * 3000, wav(1))}}, 400, "bad_form"),
     ],
 )
 def test_bad_requests_are_answered_with_their_mistake(
