@@ -133,8 +133,18 @@ PRIVILEGES: Final = (
     Call("setresgid", 119, 149),
     Call("setfsuid", 122, 151),
     Call("setfsgid", 123, 152),
+    Call("shmget", 29, 194),
+    Call("shmat", 30, 196),
+    Call("semget", 64, 190),
+    Call("semop", 65, 193),
+    Call("semtimedop", 220, 192),
+    Call("msgget", 68, 186),
+    Call("msgsnd", 69, 189),
+    Call("msgrcv", 70, 188),
+    Call("mq_open", 240, 180),
 )
-"""Other processes, namespaces, mounts, and large parts of the kernel that neither Python nor ONNX Runtime uses."""
+"""Other processes, namespaces, mounts, memory and queues that outlive their process, and large parts of the kernel that
+neither Python nor ONNX Runtime uses."""
 
 KERNEL: Final = (
     Call("clone", 56, 220, argument=0, refused_bits=_CLONE_NEW),

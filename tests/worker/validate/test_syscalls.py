@@ -90,6 +90,21 @@ def test_no_namespace_mount_trace_or_other_user_is_to_be_had(user: int | None) -
     assert said == ["''"]
 
 
+@users
+def test_nothing_is_made_in_memory_that_outlives_the_process(user: int | None) -> None:
+    said = _tried(
+        user,
+        "def made(call, *args):\n"
+        "    ctypes.set_errno(0)\n"
+        "    return call(*args) >= 0 or errno.errorcode.get(ctypes.get_errno())\n"
+        "kept, private = 0o1600, 0\n"
+        "memory, lock = made(libc.shmget, private, 4096, kept), made(libc.semget, private, 1, kept)\n"
+        "queue = made(libc.mq_open, b'/modelward-test', os.O_RDWR | os.O_CREAT, 0o600, None)\n"
+        "print(memory, lock, made(libc.msgget, private, kept), queue)\n",
+    )
+    assert said == ["''", "EPERM EPERM EPERM EPERM"]
+
+
 def test_what_a_model_needs_goes_on_working() -> None:
     script = (
         "from modelward.worker.limits import Limits, apply_limits\n"
