@@ -18,6 +18,8 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024
 # JSON knows numbers without end: what is counted, added up and shown has to stay within what everybody can count.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+# A directory's name: whatever says that it serves a longer one would fill tables and answers with it.
+VersionName = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 class Refused(ValueError):
@@ -42,7 +44,7 @@ class Hello(Message, frozen=True):
     name: str = ""
     protocol: int = PROTOCOL
     attached: bool = True
-    serving: str = ""
+    serving: VersionName = ""
     artifact: str = ""
     release: str = ""
     terms: Terms | None = None
@@ -55,7 +57,7 @@ class Prepared(Message, frozen=True):
     """The version is loaded aside and warm; `commit` will swap it in."""
 
     rollout: str
-    version: str
+    version: VersionName
     reason: str = ""
     seconds: Seconds = 0.0
 
@@ -64,7 +66,7 @@ class CannotPrepare(Message, frozen=True, tag="refused"):
     """The version can't be loaded; the worker serves on what it has."""
 
     rollout: str
-    version: str
+    version: VersionName
     reason: str = ""
     seconds: Seconds = 0.0
 
@@ -73,7 +75,7 @@ class Serving(Message, frozen=True):
     """From now on requests are answered by this version. `rollout` is "" for the version of the welcome."""
 
     rollout: str
-    version: str
+    version: VersionName
 
 
 class Pace(msgspec.Struct, frozen=True):

@@ -58,4 +58,6 @@ def _words(kind: Any) -> str:
     if get_origin(kind) is not Annotated:
         return _WORDS[kind]
     bare, meta = get_args(kind)
+    if meta.max_length is not None:
+        return f"{_WORDS[bare]} of at most {meta.max_length} characters"
     return f"{_WORDS[bare]} {meta.ge:g} to {meta.le:g}"

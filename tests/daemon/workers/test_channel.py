@@ -48,6 +48,7 @@ def test_who_says_hello_is_known_by_the_kernels_word_and_heard(tmp_path: Path) -
         (b'{"type": "beat", "requests": 1e999}\n', "cannot read a worker's message"),
         (b"\xff\xfe\x00\n", "cannot read a worker's message"),
         (b"x" * (p.MAX_MESSAGE_BYTES + 1), "cannot read a message: longer than 65536 bytes"),
+        (p.encode(p.Serving("", "v" * 256)), "cannot read a worker's message"),
         (p.encode(p.Reopened()), "cannot take that now"),
     ],
 )
@@ -68,7 +69,14 @@ def test_what_cannot_be_understood_ends_that_connection_alone(tmp_path: Path, sa
 
 
 @pytest.mark.parametrize(
-    "first", [p.encode(p.Beat()), p.encode(p.Hello(pid=1, protocol=99)), b"garbage\n", b"\n" * 70000 + b"x\n"]
+    "first",
+    [
+        p.encode(p.Beat()),
+        p.encode(p.Hello(pid=1, protocol=99)),
+        p.encode(p.Hello(pid=1, serving="v" * 256)),
+        b"garbage\n",
+        b"\n" * 70000 + b"x\n",
+    ],
 )
 def test_without_a_proper_hello_first_nobody_joins(tmp_path: Path, first: bytes) -> None:
     async def work(channel: Channel, ears: Ears, path: Path) -> None:
