@@ -1,7 +1,7 @@
 """A server's connections, of which there are at most so many: one that asks for nothing makes room for a new one.
 
-The one that was opened first goes first. Where all are being answered nobody is cut off: the newcomer hears of it from
-uvicorn (503), or from whoever overrides `make_room`.
+Else one goes whose request did not come whole; of several the one that was opened first. Where all are being answered
+nobody is cut off: the newcomer hears of it from uvicorn (503), or from whoever overrides `make_room`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ class Bounded(Framed):
         super().connection_lost(exc)
 
     def make_room(self) -> None:
-        """Closes one of the others, if one asks for nothing."""
-        idle = next((other for other in self.room if other is not self and not other.busy()), None)
-        if idle is not None:
-            idle.leave()
+        """Closes one of the others, if one asks for nothing, or not for anything whole."""
+        others = [other for other in self.room if other is not self]
+        spare = [other for other in others if not other.busy()] or [other for other in others if other.comes()]
+        if spare:
+            spare[0].leave()
 
     def leave(self) -> None:
         """Closes this connection at once; its place is free when this returns."""
@@ -42,6 +43,10 @@ class Bounded(Framed):
     def busy(self) -> bool:
         """A request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    def comes(self) -> bool:
+        """The rest of a request has not arrived yet."""
+        return self._in_body
 
 
 Kind = TypeVar("Kind", bound=Bounded)

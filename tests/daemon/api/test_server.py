@@ -77,6 +77,22 @@ def test_idle_connections_keep_nobody_out(served: Path, app: App) -> None:
             slow.recv(1)
 
 
+def test_requests_that_do_not_come_whole_keep_nobody_out(served: Path, app: App) -> None:
+    unfinished = b"POST /slow HTTP/1.1\r\nHost: m\r\nContent-Length: 9\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        whole = connected(stack, served, b"GET /slow HTTP/1.1\r\nHost: m\r\n\r\n")
+        eventually(lambda: app.slow == 1)
+        many = []
+        for number in range(1, MAX_CONNECTIONS):
+            many.append(connected(stack, served, unfinished))
+            eventually(lambda: app.slow == number + 1)  # noqa: B023 - asked for before the next round
+        assert Client(str(served)).get("/v1/status").data == {"path": "/v1/status"}
+        assert many[0].recv(1) == b""
+        whole.setblocking(False)
+        with pytest.raises(BlockingIOError):  # still there
+            whole.recv(1)
+
+
 def test_where_all_are_being_answered_a_newcomer_is_told_so(served: Path, app: App) -> None:
     with contextlib.ExitStack() as stack:
         for number in range(MAX_CONNECTIONS):
