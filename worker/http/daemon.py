@@ -1,6 +1,7 @@
 """Asks the daemon over its admin socket on behalf of a client. With no daemon there is nobody to ask.
 
-Decides nothing. Bounds how many clients may wait for it, how long, and how much it may answer.
+Decides nothing. Bounds how many clients may wait for it, how long, and how much it may answer. Invariant: a client that
+left takes no place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httptools
+from starlette.requests import Request
 
+from .edge import Gone, client_gone
 from .errors import ApiError
 
 ANSWER_BYTES: Final = 4 << 20
@@ -40,19 +43,28 @@ class Daemon:
         self._api_socket, self._running = api_socket, running
         self._waiting = 0
 
-    async def ask(self, method: str, path: str, body: bytes = b"", *, seconds: float = DECIDED_SECONDS) -> Reply:
-        """Its answer. Raises Unreachable when none comes within `seconds`.
+    async def ask(
+        self, request: Request, method: str, path: str, body: bytes = b"", *, seconds: float = DECIDED_SECONDS
+    ) -> Reply:
+        """Its answer to the client of `request`. Raises Unreachable when none comes within `seconds`, Gone when the
+        client leaves first.
 
         ApiError 503 when too many are waiting, or when this worker leaves before the daemon decided.
         """
         with self._place():
             task = asyncio.create_task(self._ask(method, path, body, seconds))
+            gone = asyncio.create_task(client_gone(request))
             self._running.add(task)
             try:
-                await asyncio.wait({task})
+                await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._running.discard(task)
+                left = not task.done()
+                gone.cancel()
                 task.cancel()
+                await asyncio.wait({task, gone})
+            if left:
+                raise Gone
             if task.cancelled():
                 raise ApiError(503, "cannot wait for the daemon: the worker is leaving; ask again", "draining")
             return task.result()

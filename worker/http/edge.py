@@ -6,6 +6,7 @@ drains, every answer whose request came in whole asks the client to go elsewhere
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,11 +27,22 @@ TRACE: Final = "modelward.trace"
 CLIENT_GONE: Final = 499  # as nginx writes it: nobody was there to answer
 PATH_CHARS: Final = 512
 AGENT_CHARS: Final = 200
+PASSED_OVER_BYTES: Final = 1 << 20
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Gone(Exception):
     """The client went away: there is nobody to answer."""
+
+
+async def client_gone(request: Request) -> None:
+    """Returns when the client left. What it sends until then is passed over; beyond PASSED_OVER_BYTES it is not read,
+    and this never returns."""
+    passed_over = 0
+    while (message := await request.receive())["type"] != "http.disconnect":
+        passed_over += len(message.get("body", b""))
+        if passed_over > PASSED_OVER_BYTES:
+            await asyncio.get_running_loop().create_future()
 
 
 @dataclass(eq=False)

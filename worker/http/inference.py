@@ -20,7 +20,7 @@ from ..service import Service
 from ..uploads import Full, TooSlow
 from ..work import Busy
 from .client import client_of
-from .edge import Gone, trace_of
+from .edge import Gone, client_gone, trace_of
 from .errors import ApiError, too_slow
 
 B = TypeVar("B")
@@ -88,7 +88,7 @@ async def _answer(
 async def _within(request: Request, service: Service, verb: str, job: Coroutine[Any, Any, T], deadline: float) -> T:
     """Awaits `job` for as long as the client stays and the time allows."""
     task = asyncio.create_task(job, name=trace_of(request.scope).request_id)
-    gone = asyncio.create_task(_gone(request))
+    gone = asyncio.create_task(client_gone(request))
     service.work.running.add(task)
     try:
         left = max(0.0, deadline - time.perf_counter())
@@ -116,8 +116,3 @@ def _outcome(task: asyncio.Task[T], service: Service, verb: str) -> T:
         raise failure
     service.logs.events.error("the model failed", exc_info=failure)
     raise ApiError(500, f"cannot {verb}: the model failed on this input", "model_failed")
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -59,7 +59,7 @@ async def index(request: Request) -> Response:
     service: Service = request.app.state.service
     current = service.engine.current
     try:
-        versions = await _versions(request.app.state.daemon)
+        versions = await _versions(request)
     except Unreachable:
         # Nobody to ask: what this worker itself knows is still true.
         versions = [_Version(current.version, "accepted", live=True, serving=["this"])] if current else []
@@ -75,12 +75,12 @@ async def load(request: Request) -> Response:
     name = request.path_params["model"]
     daemon: Daemon = request.app.state.daemon
     try:
-        versions = await _versions(daemon)
+        versions = await _versions(request)
         if any(version.version == name for version in versions):
             body = msgspec.json.encode({"version": name})
-            _check(await daemon.ask("POST", "/v1/activate?wait=1", body), f"load {name}")
+            _check(await daemon.ask(request, "POST", "/v1/activate?wait=1", body), f"load {name}")
         elif any(split_name(version.version)[0] == name for version in versions):
-            await _choose(daemon, name)
+            await _choose(request, name)
         else:
             raise _unknown(name, versions)
     except Unreachable as e:
@@ -95,7 +95,7 @@ async def unload(request: Request) -> Response:
     name = request.path_params["model"]
     current = service.engine.current
     try:
-        versions = await _versions(request.app.state.daemon)
+        versions = await _versions(request)
     except Unreachable as e:
         raise ApiError(503, f"cannot unload {name}: {e}", "no_daemon") from e
     named = [v for v in versions if name in (v.version, split_name(v.version)[0])]
@@ -127,20 +127,21 @@ async def _asked(request: Request) -> dict[str, Any]:
     return asked
 
 
-async def _versions(daemon: Daemon) -> list[_Version]:
-    reply = await daemon.ask("GET", "/v1/versions", seconds=LOOK_SECONDS)
+async def _versions(request: Request) -> list[_Version]:
+    daemon: Daemon = request.app.state.daemon
+    reply = await daemon.ask(request, "GET", "/v1/versions", seconds=LOOK_SECONDS)
     try:
         return msgspec.json.decode(reply.body, type=_Versions).versions
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Unreachable(f"its answer can't be read ({e})") from e
 
 
-async def _choose(daemon: Daemon, model: str) -> None:
+async def _choose(request: Request, model: str) -> None:
     """The daemon looks again and chooses; raises ApiError unless a version of `model` serves then."""
-    decision = await look_again(daemon)
+    decision = await look_again(request, request.app.state.daemon)
     if not decision.success:
         raise ApiError(400, decision.message or f"cannot load {model}", "refused")
-    serving = [v.version for v in await _versions(daemon) if v.serving]
+    serving = [v.version for v in await _versions(request) if v.serving]
     if not any(split_name(version)[0] == model for version in serving):
         now = ", ".join(serving) or "nothing"
         raise ApiError(400, f"cannot load {model}: {now} is served, and the choice fell on no version of it", "refused")

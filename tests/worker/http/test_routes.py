@@ -11,6 +11,7 @@ from tests.support import eventually
 from tests.worker.http.serving import post, raw, serving, wav
 
 from modelward.worker.connection import Limits
+from modelward.worker.http.daemon import AT_ONCE
 
 
 def test_health_and_readiness_tell_the_serving_version(tmp_path: Path) -> None:
@@ -143,6 +144,32 @@ def test_reload_answers_what_the_daemon_decided(tmp_path: Path, reply: bytes, st
         told = asking.post(served.url + "/api/reload-model")
         assert (told.status_code, told.json()["success"]) == (status, success)
         assert asked[0].startswith(b"POST /v1/rescan?wait=1 HTTP/1.1\r\n")
+
+
+def test_clients_that_ask_for_a_reload_and_leave_keep_nobody_from_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as served, socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(tmp_path / "api.sock"))
+        daemon.listen()
+        held = []
+        for _ in range(AT_ONCE):
+            with socket.create_connection(("127.0.0.1", served.port)) as client:
+                client.sendall(b"POST /api/reload-model HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+                connection, _ = daemon.accept()  # and it never decides
+                held.append(connection)
+        for connection in held:
+            assert connection.makefile("rb").read().startswith(b"POST /v1/rescan"), "it is not waited for any more"
+            connection.close()
+
+        def answer() -> None:
+            connection, _ = daemon.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(DONE), DONE))
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert asking.post(served.url + "/api/reload-model").json() == {"success": True, "message": "v2 is served"}
+        gone = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()][:AT_ONCE]
+        assert [line["status"] for line in gone] == [499] * AT_ONCE
 
 
 def test_every_request_is_one_line_in_the_access_log(tmp_path: Path) -> None:
