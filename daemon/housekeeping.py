@@ -10,7 +10,7 @@ import asyncio
 import errno
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from .workers.crew import Crew
 Json = dict[str, Any]
 REOPEN_SECONDS = 10.0
 """How long writers get to open their logs anew before what they wrote to is compressed all the same."""
+OWN_LOGS = "the daemon"
+"""The daemon's own files among the writers that are waited for."""
 SOON_SECONDS = 1.0
 FIRST_SWEEP_SECONDS = 60.0
 """So long a start on a full disk waits for its first sweep; a longer one goes on beside."""
@@ -44,7 +46,8 @@ _FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
 
 
 class Housekeeping:
-    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer.
+    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer, among
+    them OWN_LOGS.
 
     `trouble` are sentences that are worth an alert; `last` is what the last sweep said; the counts only grow.
     """
@@ -70,7 +73,7 @@ class Housekeeping:
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
         self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
-        self.follow_own_logs: Callable[[], Sequence[str]] = tuple  # set by who opened them; what can't be written
+        self.follow_own_logs: Callable[[], Awaitable[Sequence[str]]] = _nothing  # set by who opened them
         self.last: Json = {}
         self.sweeps = self.removed_files = self.removed_bytes = 0
 
@@ -135,7 +138,7 @@ class Housekeeping:
         """
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
-            self._complain("writing", tuple(await asyncio.to_thread(self.follow_own_logs)))
+            self._complain("writing", tuple(await self.follow_own_logs()))
             await self._ledger.check()
 
     async def _tick(self) -> bool:
@@ -185,7 +188,7 @@ class Housekeeping:
         self._owed, self._answered = set(self._reopen()), asyncio.Event()
         deadline = self._clock.monotonic() + REOPEN_SECONDS
         while self._owed and self._clock.monotonic() < deadline:
-            self._owed &= {peer.name for peer in self._crew.peers()}
+            self._owed &= {OWN_LOGS, *(peer.name for peer in self._crew.peers())}
             if self._owed:
                 self._answered.clear()
                 try:
@@ -194,10 +197,10 @@ class Housekeeping:
                 except TimeoutError:
                     continue
         if self._owed:
-            self._log.warning("writers did not open their logs anew", workers=", ".join(sorted(self._owed)))
+            self._log.warning("writers did not open their logs anew", writers=", ".join(sorted(self._owed)))
 
     def reopened(self, worker: str) -> None:
-        """A worker said that it writes to the new files."""
+        """A worker said that it writes to the new files; or OWN_LOGS: the daemon itself does."""
         self._owed.discard(worker)
         self._answered.set()
 
@@ -296,6 +299,10 @@ class Housekeeping:
                 self._ledger.note("upkeep-trouble", "", sentence)
         self._found[part] = trouble
         self.trouble = tuple(dict.fromkeys(sentence for found in self._found.values() for sentence in found))
+
+
+async def _nothing() -> Sequence[str]:
+    return ()
 
 
 def _without_figures(sentence: str) -> str:

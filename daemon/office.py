@@ -94,7 +94,7 @@ class Office:
         self._began = daemon.clock.monotonic()
         self.reloading = Reloading(daemon, self.sentence)
         self._requests = JudgementRequests(daemon)
-        self.reopen_own_logs: Callable[[], None] = lambda: None
+        self.reopen_own_logs: Callable[[Callable[[], object]], object] = lambda then: then()
 
     # questions
 

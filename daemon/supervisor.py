@@ -36,10 +36,10 @@ from .config import DEFAULT_PATH, Config, load_or_default
 from .credentials import with_credentials
 from .form_choice import FormChoice, judged_seconds
 from .forms import Forms
-from .housekeeping import Housekeeping
+from .housekeeping import OWN_LOGS, Housekeeping
 from .judging import Judging
 from .ledger import Ledger
-from .logs import open_logs
+from .logs import followed, open_logs
 from .lookout import Lookout
 from .manager import Manager
 from .memory import capacity
@@ -423,9 +423,11 @@ class Supervisor:
         return self._tokens.of(path) or self._tokens_read.of(path)
 
     def reopen_logs(self) -> list[str]:
-        """Our own log files and every worker's are opened anew by name; the workers that will say `reopened`."""
-        self.office.reopen_own_logs()
-        return self.crew.tell_all(ReopenLogs())
+        """Our own log files and every worker's are opened anew by name; who will tell when that is done."""
+        self.office.reopen_own_logs(
+            partial(asyncio.get_running_loop().call_soon_threadsafe, self.housekeeping.reopened, OWN_LOGS)
+        )
+        return [OWN_LOGS, *self.crew.tell_all(ReopenLogs())]
 
     def restart_workers(self, because: str) -> None:
         """Every worker is replaced, one after another, each successor first."""
@@ -461,16 +463,20 @@ def main(config_path: Path | None) -> int:
             logs.events.warning(warning)
     control = config.control
     # The second lock holds when somebody removed the runtime directory, and the first with it.
-    with instance.alone(control.runtime_dir), instance.alone(control.state_dir, required=False):
-        asyncio.run(_serve(config, origin, logs))
+    try:
+        with instance.alone(control.runtime_dir), instance.alone(control.state_dir, required=False):
+            asyncio.run(_serve(config, origin, logs))
+    finally:
+        logs.close()
     return 0
 
 
 async def _serve(config: Config, origin: Path, logs: Logs) -> None:
     supervisor = Supervisor(config, origin, SystemClock(), os.environ)
     supervisor.office.reopen_own_logs = logs.reopen
-    supervisor.housekeeping.follow_own_logs = logs.follow
+    supervisor.housekeeping.follow_own_logs = partial(followed, logs)
     supervisor.office.reloading.set_own_level = logs.set_level
+    supervisor.vigil.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
     supervisor.handle_signals()
     try:
         await supervisor.start()

@@ -14,14 +14,18 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from .confinement import Confinement, confine
 from .protocol import WorkerSettings
 from .shared.lean_structlog import import_structlog
+
+if TYPE_CHECKING:
+    from .logs import Logs
 
 FAULT: Final = 1
 CANNOT_BOOT: Final = 3
@@ -102,24 +106,32 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
         from .models import UnknownKind, loader
         from .process import Process
         from .session import missing_providers
-
-        logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level)
+    except (ImportError, OSError) as e:
+        raise CannotBoot(f"a library can't be loaded: {e}") from e
+    logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level, background=True)
+    try:
         load = loader(settings, logs.events.warning)
+        logs.adopt_logging()
+        if missing := ", ".join(missing_providers(settings.providers)):
+            logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=missing)
+        # What is imported by now stays: the collector need not look at it again after each swap.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(SWITCH_SECONDS)
+
+        async def live() -> None:
+            await Process(settings, listener, load, logs, confinement).run()
+
+        return _to_the_end(live, logs)
     except (ImportError, OSError) as e:
         raise CannotBoot(f"a library can't be loaded: {e}") from e
     except UnknownKind as e:
         raise CannotBoot(str(e)) from e
-    logs.adopt_logging()
-    if missing := missing_providers(settings.providers):
-        logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=", ".join(missing))
-    # What is imported by now stays: the collector need not look at it again after each swap.
-    gc.collect()
-    gc.freeze()
-    sys.setswitchinterval(SWITCH_SECONDS)
+    finally:
+        logs.close()
 
-    async def live() -> None:
-        await Process(settings, listener, load, logs, confinement).run()
 
+def _to_the_end(live: Callable[[], Coroutine[Any, Any, None]], logs: Logs) -> int:
     try:
         asyncio.run(live())
     except Exception:  # noqa: BLE001 - the top of the process

@@ -13,6 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -43,7 +44,8 @@ class NotTheDaemon(OSError):
 
 class Control:
     """`listener` gives the listening socket to hand over while it is held, `terms` what this worker runs with; the rest
-    is what the daemon may ask for. `apply` takes up what it can of other terms."""
+    is what the daemon may ask for. `apply` takes up what it can of other terms; `reopen` calls its argument, from any
+    thread, once nothing more goes to the log files that were open."""
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class Control:
         listener: Callable[[], socket.socket | None],
         terms: Callable[[], Terms],
         apply: Callable[[Terms, tuple[str, ...]], None],
-        reopen: Callable[[], None],
+        reopen: Callable[[Callable[[], object]], object],
         drain: Callable[[], None],
         stop: Callable[[], None],
         confinement: Confinement = Confinement(),  # noqa: B008 - frozen
@@ -186,8 +188,8 @@ class Control:
                 self._apply(message.terms, message.tokens)
                 self._send(p.Applied(self._terms()))
             case p.ReopenLogs():
-                self._reopen()
-                self._send(p.Reopened())
+                loop = asyncio.get_running_loop()
+                self._reopen(partial(loop.call_soon_threadsafe, self._send, p.Reopened()))
             case p.Drain():
                 self._drain()
             case p.Stop():

@@ -1,8 +1,10 @@
-"""Log files of a worker: whole JSON lines, one write each, on files that several processes append to.
+"""Log files of a process: whole JSON lines, one write each, on files that several processes append to.
 
 Decides which file a line belongs to and how long it may be; must never raise into the program, whatever the disk does.
-Other programs delete and rename log files: each writer notices that its file has lost its name and opens it anew.
-Invariant: a line is either whole or not there; what could not be written is counted and said once writing works again.
+In the background a thread does everything that touches a file, and a disk that does not answer stops nobody who logs,
+not even at the start (see log_writer). Other programs delete and rename log files: each writer notices that its file
+has lost its name and opens it anew. Invariant: a line is either whole or not there; what could not be written is
+counted, and logged once writing works again.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
+
+from .log_writer import END_SECONDS, Job, LogWriter, Write
 
 LINE_BYTES: Final = 64 * 1024
 TEXT_CHARS: Final = 16 * 1024
@@ -30,6 +35,8 @@ NAME_SECONDS: Final = 2.0
 """Between two looks, while lines are written, at what has the name of a file now."""
 FOLLOW_SECONDS: Final = 15.0
 """Between two looks at files that nothing is written to; the program calls `Logs.follow`."""
+STUCK_SECONDS: Final = 5.0
+"""A disk that has not answered for so long is reported."""
 ERROR_BYTES: Final = 4096  # at most so much of a line goes to standard error: a pipe takes it at once or not at all
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
@@ -62,21 +69,23 @@ def _shortened(value: Any, chars: int) -> Any:
 
 
 class LogFile:
-    """One file, opened by name for appending. `path` None writes to standard error.
+    """One file, opened by name for appending, at its first line if not now. `path` None writes to standard error.
 
-    A lock is held for one write or one reopening, so that nothing goes to the old file once `reopen` has returned.
+    `dropped` counts lines since the last one that could be written, `lost` all of them. A lock is held for one write
+    or one reopening, so that nothing goes to the old file once `reopen` has returned.
     """
 
-    def __init__(self, path: Path | None, *, name_seconds: float = NAME_SECONDS) -> None:
+    def __init__(self, path: Path | None, *, name_seconds: float = NAME_SECONDS, opened: bool = True) -> None:
         self.path = path
-        self.dropped = 0
+        self.dropped = self.lost = 0
         self._name_seconds, self._look_at = name_seconds, 0.0
         self._because = ""
         self._torn = False
         self._fd = -1 if path is not None else sys.stderr.fileno()
         self._retry_at = 0.0
         self._lock = threading.Lock()
-        self._open()
+        if opened:
+            self._open()
 
     def write(self, line: bytes) -> bool:
         """Appends `line` (which ends in a newline). Never raises: a line that can't be written is counted, and False.
@@ -88,6 +97,7 @@ class LogFile:
             if self._ready() and self._put(line):
                 return True
             self.dropped += 1
+            self.lost += 1
             return False
 
     def follow(self) -> str:
@@ -192,55 +202,122 @@ class LogFile:
 
 
 class Logs:
-    """All log files of one worker. `directory` "" sends everything to standard error."""
+    """All log files of one process. `directory` "" sends everything to standard error.
 
-    def __init__(self, directory: str, *, worker: str, level: str = "info") -> None:
+    In the `background` a thread opens and writes the files, after it did `first`; otherwise whoever logs does.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        worker: str,
+        level: str = "info",
+        background: bool = False,
+        first: Job = lambda: None,
+    ) -> None:
         self.worker = worker
         self._level = LEVELS["info"]
         self._root = root = Path(directory) if directory else None
         names = ["modelward.log", "access.log", "error.log"]
-        # Opened now: when descriptors run out, that must still find its way into a log.
-        self._files = {name: LogFile(root / name) for name in names} if root else dict.fromkeys(names, LogFile(None))
-        self._single = root is None
+        files = {name: LogFile(root / name, opened=False) for name in names} if root else {}
+        self._files = files or dict.fromkeys(names, LogFile(None))
+        self._access, self._single = self._files["access.log"], root is None
+        self._lost_before = 0
+        self._writer = LogWriter(self._missed) if background else None
+        self._do(first)
+        self.follow()  # opened now: when descriptors run out, that must still find its way into a log
         self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-            _Sink(self._route),
+            _Sink({level: partial(self._take, partial(self._route, level)) for level in LEVELS.values()}),
             processors=[self._enough, self._stamp, structlog.processors.format_exc_info, _bounded, _render],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),
             cache_logger_on_first_use=True,
         )
         self.set_level(level)
 
+    def close(self, seconds: float = END_SECONDS) -> bool:
+        """Waits until what was logged is written, at most so long; False when that was not enough.
+
+        What is logged afterwards is written if there is time before the process ends.
+        """
+        return self._writer is None or self._writer.flush(seconds)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were dropped so far."""
+        files = sum(file.lost for file in set(self._files.values()))
+        return self._lost_before + files + (self._writer.lost if self._writer is not None else 0)
+
+    def stuck(self) -> str:
+        """A sentence about a disk that does not answer; "" while it does. Waits for nothing."""
+        seconds = self._writer.stuck_seconds if self._writer is not None else 0.0
+        if seconds < STUCK_SECONDS:
+            return ""
+        return f"cannot write logs in {self._root}: the disk has not answered for {seconds:.0f} s; lines are dropped"
+
     def set_level(self, level: str) -> None:
         """What is worth a line from now on; `debug` also opens debug.log, every other level closes it."""
         self._level = LEVELS.get(level, LEVELS["info"])
-        if self._level > LEVELS["debug"]:
-            closed = self._files.pop("debug.log", None)
+        self._do(partial(self._keep_debug, self._level <= LEVELS["debug"]))
+
+    def _keep_debug(self, wanted: bool) -> None:
+        if not wanted:
+            closed = self._files.get("debug.log")
+            self._files = {name: file for name, file in self._files.items() if name != "debug.log"}
             if closed is not None and self._root is not None:
                 closed.close()
+                self._lost_before += closed.lost
         elif "debug.log" not in self._files:
             same = self._files["modelward.log"]
             self._files = {**self._files, "debug.log": LogFile(self._root / "debug.log") if self._root else same}
 
+    def _take(self, write: Write, line: bytes) -> None:
+        if self._writer is None:
+            write(line)
+        else:
+            self._writer.put(write, line)
+
+    def _do(self, job: Job) -> None:
+        if self._writer is None:
+            job()
+        else:
+            self._writer.do(job)
+
+    def _missed(self, count: int, seconds: float) -> None:
+        """On the thread: lines that found no room because the disk did not answer."""
+        because = f"the disk did not answer for {seconds:.1f} s"
+        note = {"worker": self.worker, "event": f"dropped {count} lines: {because}"}
+        self._route(LEVELS["warning"], line_of({"time": now(), "level": "warning", **note}))
+
     def access(self, **fields: Any) -> None:
         """One line of a request; `time` and `worker` are added."""
-        self._files["access.log"].write(line_of({"time": now(), "worker": self.worker, **fields}))
+        self._take(self._access.write, line_of({"time": now(), "worker": self.worker, **fields}))
 
     def refused(self, client: str, status: int) -> None:
         """The line of what was answered before it became a request."""
         nothing = {"method": "", "path": "", "seconds": 0.0, "bytes": 0, "version": "", "request": "", "agent": ""}
         self.access(**nothing, status=status, client=client)
 
-    def reopen(self) -> None:
-        """Nothing more goes to the files open now: each is opened anew by its name."""
-        for file in set(self._files.values()):
-            file.reopen()
+    def reopen(self, then: Job = lambda: None) -> None:
+        """Each file is opened anew by its name; when `then` is called, nothing more goes to those open now.
 
-    def follow(self) -> list[str]:
-        """Opens each file anew that another program deleted or renamed; sentences about those that can't be written.
-
-        To be called every FOLLOW_SECONDS, from any thread: what is written to looks by itself.
+        `then` may be called on another thread, and is not called while the disk does not answer.
         """
-        return [trouble for file in list(self._files.values()) if (trouble := file.follow())]
+
+        def work() -> None:
+            for file in set(self._files.values()):
+                file.reopen()
+            then()
+
+        self._do(work)
+
+    def follow(self, then: Callable[[list[str]], object] = lambda trouble: None) -> None:
+        """Opens each file anew that another program deleted or renamed.
+
+        `then` is called as in `reopen`, with sentences about the files that can't be written. To be called every
+        FOLLOW_SECONDS, from any thread: what is written to looks by itself.
+        """
+        self._do(lambda: then([trouble for file in set(self._files.values()) if (trouble := file.follow())]))
 
     def adopt_logging(self) -> None:
         """Sends the standard library's records (libraries speak there) to the event log, warnings and above."""
@@ -293,22 +370,10 @@ def _render(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple[by
 class _Sink:
     """What structlog writes to: one method a level."""
 
-    def __init__(self, route: Callable[[int, bytes], None]) -> None:
-        self._route = route
-
-    def debug(self, line: bytes) -> None:
-        self._route(LEVELS["debug"], line)
-
-    def info(self, line: bytes) -> None:
-        self._route(LEVELS["info"], line)
-
-    def warning(self, line: bytes) -> None:
-        self._route(LEVELS["warning"], line)
-
-    def error(self, line: bytes) -> None:
-        self._route(LEVELS["error"], line)
-
-    critical = error
+    def __init__(self, writes: Mapping[int, Write]) -> None:
+        self.debug, self.info = writes[LEVELS["debug"]], writes[LEVELS["info"]]
+        self.warning, self.error = writes[LEVELS["warning"]], writes[LEVELS["error"]]
+        self.critical = writes[LEVELS["critical"]]
 
 
 class _FromLogging(logging.Handler):

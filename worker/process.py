@@ -173,7 +173,7 @@ class Process:
         """Also with no daemon, and when nothing is logged: a file that lost its name is found by nobody."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
-            await asyncio.to_thread(self._logs.follow)
+            self._logs.follow()
 
     async def _drain(self) -> None:
         self._logs.events.info("draining", inflight=self._counters.inflight)

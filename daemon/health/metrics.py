@@ -91,6 +91,11 @@ METRICS: Final = (
     # the daemon itself
     Metric("modelward_daemon_resident_memory_bytes", "gauge", "Memory of the daemon."),
     Metric("modelward_daemon_cpu_seconds_total", "counter", "Processor time of the daemon."),
+    Metric(
+        "modelward_log_lines_dropped_total",
+        "counter",
+        "Log lines that the daemon could not write: the disk was full, or did not answer.",
+    ),
     Metric("modelward_daemon_open_fds", "gauge", "Open file descriptors of the daemon."),
     Metric("modelward_monitor_duration_seconds", "gauge", "Time that the last measurement took."),
     Metric("modelward_monitor_last_time_seconds", "gauge", "When the last measurement was, seconds since 1970."),

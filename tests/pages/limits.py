@@ -17,7 +17,7 @@ from modelward.daemon.sections import Config
 from modelward.daemon.units import show_duration, show_size
 from modelward.daemon.upkeep import collapse, follow, logdir, pieces, rotate, sweeper, tail, walk
 from modelward.daemon.workers import backoff, channel, listening, staffing
-from modelward.worker import audio, connection, logs, process, protocol, uploads, webm, work
+from modelward.worker import audio, connection, log_writer, logs, process, protocol, uploads, webm, work
 from modelward.worker.decoders import child, confinement, launch, pool
 from modelward.worker.http import compressed, tensors, upload
 from modelward.worker.sensevoice import segments
@@ -170,6 +170,8 @@ def _upkeep() -> Iterable[Row]:
     yield "paths listed by a dry run", f"{sweeper.MAX_LISTED:,}", "counted, not listed"
     yield "entries of a log directory", f"{logdir.MAX_ENTRIES:,}", "the others are not looked at"
     yield "line of our own logs", _bytes(logs.LINE_BYTES), "shortened"
+    yield "log lines of a process that wait for the disk", _bytes(log_writer.MOST_BYTES), "dropped and counted"
+    yield "wait for the log disk at the end of a process", f"{log_writer.END_SECONDS:g} s", "what is left is lost"
     yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
     yield "how far `modelward logs -n` looks back", _bytes(follow.LOOK_BACK_BYTES), "older lines are not shown"
     yield (

@@ -41,6 +41,12 @@ METRICS: Final = (
         _WORKER,
     ),
     Metric("modelward_worker_audio_seconds_total", "counter", "Audio that was turned into text.", _WORKER),
+    Metric(
+        "modelward_worker_log_lines_dropped_total",
+        "counter",
+        "Log lines that a worker could not write: the disk was full, or did not answer.",
+        _WORKER,
+    ),
     Metric("modelward_worker_queue_length", "gauge", "Requests admitted and not answered yet.", _WORKER),
     Metric("modelward_worker_queue_limit", "gauge", "Requests that may wait; beyond, 503.", _WORKER),
     Metric("modelward_worker_model_info", "gauge", "Always 1; what it serves.", ("worker", "version", "digest")),
@@ -62,6 +68,7 @@ def exposition(service: Service) -> str:
     out.add("modelward_worker_requests_inflight", counters.inflight, worker=name)
     out.add("modelward_worker_resident_memory_bytes", counters.resident.bytes(), worker=name)
     out.add("modelward_worker_audio_seconds_total", counters.audio_seconds, worker=name)
+    out.add("modelward_worker_log_lines_dropped_total", service.logs.lost, worker=name)
     out.add("modelward_worker_runs", service.work.runs, worker=name)
     out.add("modelward_worker_queue_length", service.work.load, worker=name)
     out.add("modelward_worker_queue_limit", service.settings.queue, worker=name)
