@@ -37,16 +37,29 @@ def operator(uid: int, socket_path: Path) -> bool:
 def allowed(uid: int, gid: int, socket_path: Path, groups: Sequence[int] | None = None) -> bool:
     """Root, the daemon's own user, and the members of the socket's group, which its file mode lets in.
 
-    `groups` are the peer's supplementary groups; for None the user database is asked, which may take long.
+    `groups` are the peer's supplementary groups; for None the user database is asked. For a thread: it may take long.
+    """
+    try:
+        group = os.stat(socket_path).st_gid
+    except OSError:
+        group = -1
+    return let_in(uid, gid, groups, group)
+
+
+def let_in(uid: int, gid: int, groups: Sequence[int] | None, socket_group: int) -> bool:
+    """As `allowed`, where the group of the socket's file is known already; -1 while it is not.
+
+    Asks no disk, but for a peer that is in so many groups that the kernel does not name them.
     """
     if uid in (0, os.geteuid()):
         return True
+    if socket_group < 0:
+        return False
+    if gid == socket_group:
+        return True
+    if groups is not None:
+        return socket_group in groups
     try:
-        group = os.stat(socket_path).st_gid
-        if gid == group:
-            return True
-        if groups is not None:
-            return group in groups
-        return pwd.getpwuid(uid).pw_name in grp.getgrgid(group).gr_mem
+        return pwd.getpwuid(uid).pw_name in grp.getgrgid(socket_group).gr_mem
     except (OSError, KeyError):
         return False

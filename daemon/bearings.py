@@ -1,6 +1,7 @@
 """The snapshot that `choose.wish` decides on, read off the last look, the catalog and the position.
 
-Decides nothing and asks the disk nothing. Remembers one thing: since when the link names nothing that is there.
+Decides nothing and asks the disk nothing: that the copy of what served last is whole is what the last look found.
+Remembers one thing: since when the link names nothing that is there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Bearings:
 
     def take(self, position: Position, held: Collection[str], asked: Asked | None) -> Facts:
         """What there is at this moment, `asked` for by command or not."""
-        sight, good = self._judging.sight, position.usable_good()
+        sight, good = self._judging.sight, position.usable_good(self._judging.is_lost)
         seen = isinstance(sight, RootSeen)
         return Facts(
             link=sight.link if isinstance(sight, RootSeen) else Missing(),

@@ -1,6 +1,7 @@
 """Time, as an argument. Durations come from `monotonic()`; the wall clock is for people and for file ages.
 
-The only module that reads a clock; tests pass one that they move by hand.
+Decisions get their time from here, and tests pass a clock that they move by hand. The event loop's own time, limits of
+waits, and programs of their own (workers, sweeps) read the system's clocks themselves.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from .clock import Clock
 from .memory import available_bytes, capacity, memory_pressure
 from .models.compilation import Compilation, Usage, usage
 from .models.form_pace import Limits, Pace, Sample, stands_aside, step
-from .workers.slots import in_use
+from .workers.slots import InUse
 
 TICK_SECONDS: Final = 1.0
 ASIDE_SECONDS: Final = 0.01
@@ -39,7 +39,7 @@ class FormWatch:
         urgent: Callable[[], bool],
     ) -> None:
         self._work, self._limits, self._clock = work, limits, clock
-        self._pids, self._slots, self._urgent = pids, slots, urgent
+        self._pids, self._slots, self._urgent = pids, InUse(slots), urgent
         self._log = structlog.get_logger("forms")
         self._before: dict[int, float] = {}
         self._stood_aside = False
@@ -47,11 +47,18 @@ class FormWatch:
 
     async def run(self) -> None:
         """Returns when the compiler is gone or was ended."""
+        try:
+            await self._run()
+        finally:
+            self._slots.close()
+
+    async def _run(self) -> None:
         cores = (await asyncio.to_thread(capacity)).processors
+        await asyncio.to_thread(self._slots.look)
         last = self._clock.monotonic()
         while True:
             await asyncio.sleep(ASIDE_SECONDS)
-            aside = not self._urgent() and stands_aside(*in_use(self._slots))
+            aside = not self._urgent() and stands_aside(*self._slots.now())
             self._work.stand_aside(aside)
             self._stood_aside = self._stood_aside or aside
             now = self._clock.monotonic()
@@ -64,7 +71,7 @@ class FormWatch:
     async def _look(self, seconds: float, cores: float) -> bool:
         """Decides anew, `seconds` after the last time; False when there is nothing to watch any more."""
         pids = tuple(self._pids())
-        sampled = await asyncio.to_thread(_sample, self._work, pids)
+        sampled = await asyncio.to_thread(_sample, self._work, pids, self._slots)
         if sampled is None:
             return False
         used, busy_by, available, pressure = sampled
@@ -95,7 +102,10 @@ class FormWatch:
             self._work.keep("running" if pace.state == "running" else "paused")
 
 
-def _sample(work: Compilation, pids: Sequence[int]) -> tuple[Usage, dict[int, float], int | None, float | None] | None:
+def _sample(
+    work: Compilation, pids: Sequence[int], slots: InUse
+) -> tuple[Usage, dict[int, float], int | None, float | None] | None:
+    slots.look()
     used = work.usage()
     if used is None:
         return None

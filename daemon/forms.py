@@ -250,7 +250,8 @@ class Forms:
                 because = f"memory is short: {size(available)} are available"
                 return
             async with child_directory(self.root, FOR_COMPILER) as directory:
-                request = form_request(
+                request = await asyncio.to_thread(
+                    form_request,
                     config,
                     plain.artifact,
                     self.root,

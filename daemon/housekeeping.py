@@ -91,15 +91,15 @@ class Housekeeping:
         self._tasks.append(sweep)
         await asyncio.wait([sweep], timeout=FIRST_SWEEP_SECONDS)
 
-    async def with_room(self, make: Callable[[], None]) -> None:
+    async def with_room(self, make: Callable[[], Awaitable[None]]) -> None:
         """`make` makes files; where they find no room a sweep comes first, then one more try. Raises OSError."""
         try:
-            make()
+            await make()
         except OSError as e:
             if e.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             await self.sweep_first()
-            make()
+            await make()
 
     async def _sweep_once(self) -> None:
         try:

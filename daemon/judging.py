@@ -77,6 +77,7 @@ class Judging:
         self.copy: Wanted | None = None
         self._asked: dict[str, None] = {}
         self.misplaced: dict[str, str] = {}
+        self._watched_copy, self._lost_copies = "", frozenset[str]()
         self.still_seconds = 0.0
         self.catalog = Catalog()
         self.sight: Sight = RootAbsent("not looked at yet")
@@ -113,11 +114,13 @@ class Judging:
         before = self.sight
         copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is State.ACCEPTED}
 
-        def on_thread() -> tuple[str, Sight, list[str]]:
-            said, seen = first(), glance(models.root, models.link, before, settled)
-            return said, seen, [name for name, copy in copies.items() if not is_whole(copy)]
+        watched = {*copies.values(), self._watched_copy} - {""}
 
-        said, self.sight, gone = await asyncio.to_thread(on_thread)
+        def on_thread() -> tuple[str, Sight, frozenset[str]]:
+            said, seen = first(), glance(models.root, models.link, before, settled)
+            return said, seen, frozenset(copy for copy in watched if not is_whole(copy))
+
+        said, self.sight, self._lost_copies = await asyncio.to_thread(on_thread)
         if isinstance(self.sight, RootAbsent):
             if before != self.sight:
                 self._log.error("model root absent", because=self.sight.because)
@@ -131,6 +134,7 @@ class Judging:
                 self._ledger.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
         self._note_misplaced(self.sight)
+        gone = [name for name, copy in copies.items() if copy in self._lost_copies]
         for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
             entry = self.catalog.get(name)
             if entry is not None and entry.state is State.ACCEPTED and entry.artifact == copies[name]:
@@ -147,6 +151,22 @@ class Judging:
                 await self._ledger.do(lambda store: store.forget(gone))
                 for name in gone:
                     self._sightings.pop(name, None)
+
+    async def watch_copy(self, artifact: str) -> None:
+        """Each look sees, besides the copies of accepted versions, whether this one is whole; "" for none.
+
+        Another one than before is looked at now.
+        """
+        if artifact == self._watched_copy:
+            return
+        self._watched_copy = artifact
+        if artifact:
+            whole = await asyncio.to_thread(is_whole, artifact)
+            self._lost_copies = self._lost_copies - {artifact} if whole else self._lost_copies | {artifact}
+
+    def is_lost(self, artifact: str) -> bool:
+        """Whether the last look found this copy gone or damaged."""
+        return artifact in self._lost_copies
 
     def _note_misplaced(self, sight: RootSeen) -> None:
         """What is new of links that were meant for the root and lie in a version."""
@@ -174,7 +194,7 @@ class Judging:
             entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
             if entry is None or entry.state is not State.SEEN or known is None:
                 continue
-            conditions = conditions or self.conditions()
+            conditions = conditions or await asyncio.to_thread(self.conditions)
             entry.arrived = min(entry.arrived, known.arrived)
             if known.fingerprint != seen.fingerprint:
                 continue
@@ -187,11 +207,16 @@ class Judging:
             except CannotKeep:
                 return  # logged; they are judged anew, and everything else in this round goes on
             with suppress(ValueError):
-                if record is not None and _usable(verdict := v.from_record(record)):
+                if record is None or not await asyncio.to_thread(_usable, verdict := v.from_record(record)):
+                    continue
+                if self.catalog.get(seen.name) is entry and entry.state is State.SEEN:
                     self.catalog.recall(seen.name, known.digest, verdict, entry.arrived)
 
     def conditions(self) -> str:
-        """What a verdict depends on beside the version's bytes; under others it is judged anew."""
+        """What a verdict depends on beside the version's bytes; under others it is judged anew.
+
+        For a thread: it reads which releases are installed.
+        """
         config = self._config()
         rules = config.validation.model_copy(update={"compile": "off"})  # no form of a version decides about it
         parts: list[Any] = [rules, config.models.kind, config.workers.threads, config.workers.providers]
@@ -383,11 +408,12 @@ class Judging:
         if isinstance(answer, v.NotJudged):
             self._again(entry, answer.because)
             return
+        conditions = await asyncio.to_thread(self.conditions)
         self._forget_attempts(entry.name)
         self.judged += 1
         if entry.state is not State.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now
-        sighting, conditions = Sighting(fingerprint, answer.digest, entry.arrived), self.conditions()
+        sighting = Sighting(fingerprint, answer.digest, entry.arrived)
         await self._ledger.do(
             lambda store: store.remember_verdict(entry.name, sighting, conditions, v.to_record(answer))
         )
@@ -402,7 +428,7 @@ class Judging:
         if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not State.ACCEPTED:
             return
         artifact, verdict = entry.artifact, entry.verdict
-        whole = await asyncio.to_thread(is_whole, artifact)
+        whole, conditions = await asyncio.to_thread(lambda: (is_whole(artifact), self.conditions()))
         if entry.artifact != artifact or self.catalog.get(name) is not entry:
             return  # other bytes by now, or gone
         if not whole:
@@ -412,7 +438,7 @@ class Judging:
         verdict = v.Verdict(False, because, gates, digest, judged_at=verdict.judged_at)
         entry.verdict = verdict
         entry.take(Event.FAILED)
-        sighting, conditions = Sighting(entry.seen.fingerprint, digest, entry.arrived), self.conditions()
+        sighting = Sighting(entry.seen.fingerprint, digest, entry.arrived)
         with suppress(CannotKeep):
             await self._ledger.do(
                 lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
@@ -420,5 +446,5 @@ class Judging:
 
 
 def _usable(verdict: v.Verdict) -> bool:
-    """A rejection stands by itself; an acceptance needs its artifact."""
+    """A rejection stands by itself; an acceptance needs its artifact. For a thread."""
     return not verdict.accepted or is_whole(verdict.artifact)

@@ -1,4 +1,4 @@
-"""The store, on a thread of its own: a slow disk delays a note, never the event loop.
+"""The store, on a thread of its own: a slow disk delays a note, never the event loop. To open a store is for a thread.
 
 `note` is for what happened and goes on by itself, in order; `do` is for what must be kept before somebody is told so.
 What the file cannot take is kept in memory: `problem` says so, and `check` brings it to the file. Invariant: everything
@@ -114,7 +114,10 @@ class Ledger:
             self._waiting -= 1
 
     async def close(self) -> None:
-        """Waits for what is on its way, then closes the store; a disk that does not answer is left behind."""
+        """Waits for what is on its way, then closes the store: CLOSE_SECONDS at most.
+
+        A disk that does not answer keeps the thread: the program must not wait for its threads when it ends.
+        """
         self._closed = True
         closing = asyncio.ensure_future(self._answer(self._hand_in(lambda store: store.close())))
         await asyncio.wait({closing, *self._tasks}, timeout=CLOSE_SECONDS)

@@ -50,7 +50,7 @@ class HasProblem(Protocol):
 class PanelPart(HasProblem, Protocol):
     """The panel, which may be missing."""
 
-    def link(self) -> Json: ...
+    async def link(self) -> Json: ...
 
 
 class Daemon(Protocol):
@@ -214,8 +214,8 @@ class Office:
             ]
         }
 
-    def panel_link(self) -> Json:
-        return self._s.panel.link()
+    async def panel_link(self) -> Json:
+        return await self._s.panel.link()
 
     # disk and logs
 

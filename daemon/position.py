@@ -6,11 +6,11 @@ was about to do: a crash between the move and the note about it is no operator's
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from .models.choose import Named
-from .models.copies import is_whole
 from .models.sight import LinkState, Names
 from .workers.conduct import Target
 
@@ -44,10 +44,10 @@ class Position:
             return committed
         return Named(serving.version, serving.digest)
 
-    def usable_good(self) -> Target | None:
+    def usable_good(self, is_lost: Callable[[str], bool]) -> Target | None:
         """What served last, while its private copy is there and whole."""
         good = self.good
-        return good if good and is_whole(good.artifact) else None
+        return good if good and not is_lost(good.artifact) else None
 
 
 def load(store: Facts, link: LinkState | None) -> Position:
@@ -73,12 +73,12 @@ def intend(store: Facts, version: str, digest: str) -> None:
     store.put(intent=[version, digest])
 
 
-def resumed(position: Position) -> Position:
+def resumed(position: Position, is_lost: Callable[[str], bool]) -> Position:
     """What the workers that outlived a daemon serve: what served last; unknown when a link move was cut short.
 
     Told by what they serve, a link that was moved meanwhile is a wish like any other, with a canary and a way back.
     """
-    good, committed = position.usable_good(), position.committed
+    good, committed = position.usable_good(is_lost), position.committed
     known = good is not None and committed is not None and committed.digest == good.digest
     return replace(position, serving=good) if known else position
 

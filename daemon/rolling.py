@@ -91,8 +91,9 @@ class Rolling:
         sight = self._judging.sight
         state = sight.link if isinstance(sight, RootSeen) else None
         self.position = await self._ledger.do(lambda store: pos.load(store, state))
+        await self._watch_good()
         if returning:
-            self.position = pos.resumed(self.position)
+            self.position = pos.resumed(self.position, self._judging.is_lost)
         self.moves.named = self.position.committed.name if self.position.committed else ""
         self.held = await self._ledger.do(lambda store: store.held())
         if former := await self._ledger.do(pos.cut_short):
@@ -125,6 +126,7 @@ class Rolling:
         if self._committing:
             return
         models = self._config().models
+        await self._watch_good()
         await self._replace_lost()
         for _ in range(4):  # a link put right may show what to do next
             await self.moves.follow(self.position)
@@ -139,6 +141,11 @@ class Rolling:
             self.wanted = decision.version if isinstance(decision, d.AwaitVerdict) else ""
             if not await self._act(decision):
                 return
+
+    async def _watch_good(self) -> None:
+        """Each look is to see whether the copy of what served last is whole."""
+        good = self.position.good
+        await self._judging.watch_copy(good.artifact if good else "")
 
     def once_accepted(self, name: str, digest: str) -> bool:
         """Whether a version that is still judged goes live as soon as it is accepted, with these bytes."""
@@ -387,7 +394,7 @@ class Rolling:
         entry = self._judging.catalog.get(version)
         if entry is not None and entry.state is State.ACCEPTED and entry.digest == digest:
             return self.choice.target(entry)
-        good = self.position.usable_good()
+        good = self.position.usable_good(self._judging.is_lost)
         return good if good and good.digest == digest else None
 
     def artifacts_in_use(self) -> set[str]:

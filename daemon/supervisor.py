@@ -25,7 +25,7 @@ from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
 from ..worker.terms import Terms
 from . import directories, instance, lean, processes
-from .access import allowed, operator, warning_of_root
+from .access import let_in, operator, warning_of_root
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
@@ -66,7 +66,7 @@ from .workers.pool import Ended, Pool
 from .workers.roster import Event
 from .workers.settings import settings_of, shared_dir, terms_of
 from .workers.staffing import Limits
-from .workers.told_tokens import told_tokens
+from .workers.told_tokens import TokenMarks, told_tokens
 
 SLOWEST_BEAT_SECONDS = 5.0
 CLOSING_SECONDS = 20.0  # what the end takes at most besides draining
@@ -75,7 +75,9 @@ CLOSING_SECONDS = 20.0  # what the end takes at most besides draining
 class Supervisor:
     """One daemon. `environ` is where systemd speaks; nothing else is read from it."""
 
-    def __init__(self, config: Config, origin: Path | None, clock: Clock, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Config, origin: Path | None, clock: Clock, environ: Mapping[str, str], store: Store
+    ) -> None:
         self.config, self.origin, self.clock, self.environ = config, origin, clock, environ
         self.log = structlog.get_logger("supervisor")
         self.hub = Hub()
@@ -86,12 +88,13 @@ class Supervisor:
         self.entrance = Entrance(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
         self._capacity, self._need, self._places = Capacity(1), Need(), Places()
-        self._tokens = self._tokens_read = told_tokens(config.workers.token_file)
+        self._tokens = self._tokens_read = TokenMarks()
+        self._sockets_in_place, self._slots = True, ()  # type: tuple[bool, tuple[int, ...]]
         self.staff_because = ""
         self._began = clock.monotonic()
         self._former = Former((), self._began)
         self.manager = Manager(environ, clock)
-        self.ledger = Ledger(Store(control.state_dir / "state.db", clock), self._told)
+        self.ledger = Ledger(store, self._told)
         self.crew = Crew(
             clock=clock,
             welcome=self._welcome,
@@ -152,9 +155,11 @@ class Supervisor:
         )
         self.office: Office = Office(self)
         sockets = control.runtime_dir
-        self.channel = Channel(sockets / "workers.sock", self.crew, lambda who: self._allowed(who, "workers.sock"))
+        self.channel: Channel = Channel(
+            sockets / "workers.sock", self.crew, lambda who: self._allowed(who, self.channel.group)
+        )
         api = application(self.office, self.hub)
-        self.api = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, "api.sock"))
+        self.api: AdminServer = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, self.api.group))
         self.panel = PanelServer(
             config.panel,
             api,
@@ -177,7 +182,7 @@ class Supervisor:
         """Opens the sockets, finds what there is, takes former workers back. Raises ModelwardError or OSError."""
         for sentence in await asyncio.to_thread(directories.make, self.config):
             self.log.error(sentence)
-        self.crew.expected = self.pool.remembered()
+        self.crew.expected = await asyncio.to_thread(self.pool.remembered)
         self._former = Former(self.crew.expected, self._began)
         await self.judging.start()
         await self.forms.start()
@@ -207,7 +212,7 @@ class Supervisor:
             if not self.rolling.busy and not self.rolling.converge():
                 self.rolling.improve()
         await self._heal()
-        self._staff()
+        await self._staff()
         self.judging.next(self.rolling.wanted, self.rolling.position.serving)
         if not self.rolling.busy:
             await self.forms.tidy(self.rolling.artifacts_in_use())
@@ -235,11 +240,14 @@ class Supervisor:
         return order
 
     def _check(self) -> str:
-        """On a thread: what this machine has may have changed too."""
+        """On a thread: what this machine has may have changed too, and files of ours may be gone."""
         self._capacity = capacity()
         looked = self.clock.monotonic()
         self._places = Places(identities(places_of(settings_of("", self.config, self._terms(), -1))), looked)
         self._tokens = told_tokens(self.config.workers.token_file)
+        self._sockets_in_place = self.channel.in_place() and self.api.in_place()
+        self.pool.written_down()
+        self._slots = slots.kept(shared_dir(self.config))
         return self.watch.check()
 
     def _returning(self) -> bool:
@@ -249,8 +257,10 @@ class Supervisor:
 
     async def _heal(self) -> None:
         """Socket files that somebody removed, before the workers' record is looked for beside them."""
+        if self._sockets_in_place:
+            return
         try:
-            if any((self.channel.heal(), await self.api.heal())):
+            if any((await self.channel.heal(), await self.api.heal())):
                 self.log.warning("socket file was gone; made again")
         except OSError as e:
             self.log.error("cannot make a socket file again", because=e.strerror or str(e), path=e.filename)
@@ -307,10 +317,10 @@ class Supervisor:
         await self.judging.stop()
         self.entrance.close()
         if self._leave_workers:
-            self.pool.leave()
+            await self.pool.leave()
         else:
             await self.pool.close(drain)
-        self.channel.close()
+        await self.channel.close()
         await self.panel.close()
         await self.api.close()
         self.ledger.note("daemon-stopped", "", "told to leave its workers" if self._leave_workers else "told to stop")
@@ -327,7 +337,7 @@ class Supervisor:
 
     # workers
 
-    def _staff(self) -> None:
+    async def _staff(self) -> None:
         workers = self.config.workers
         self.pool.limits = Limits(
             load_seconds(self.config.rollout.reload_timeout, self.rolling.position.serving) + 30.0,
@@ -337,7 +347,8 @@ class Supervisor:
         if self.entrance.sock is not None:
             self._need = self._needed()
             self.pool.wanted, self.staff_because = worker_count(self.config, self._capacity, self._need)
-            slots.keep(shared_dir(self.config), self.pool.wanted)
+            if set(self._slots) != {self.pool.wanted}:
+                await asyncio.to_thread(slots.keep, shared_dir(self.config), self.pool.wanted)
         peers, now = self.crew.peers(), self.clock.monotonic()
         ours = {hand.name for hand in self.pool.hands() if hand.child.ours}
         self.crew.agree()
@@ -403,8 +414,8 @@ class Supervisor:
     def _take_listener(self, fd: int) -> None:
         self.entrance.take(fd, wanted=bool(self.crew.expected or self.pool.hands()))
 
-    def _allowed(self, who: Credentials, name: str) -> bool:
-        return allowed(who.uid, who.gid, self.config.control.runtime_dir / name, who.groups)
+    def _allowed(self, who: Credentials, group: int) -> bool:
+        return let_in(who.uid, who.gid, who.groups, group)
 
     # others, who are told
 
@@ -465,14 +476,16 @@ def main(config_path: Path | None) -> int:
     # The second lock holds when somebody removed the runtime directory, and the first with it.
     try:
         with instance.alone(control.runtime_dir), instance.alone(control.state_dir, required=False):
-            asyncio.run(_serve(config, origin, logs))
+            clock = SystemClock()
+            store = Store(control.state_dir / "state.db", clock)  # before there is an event loop that it would hold up
+            asyncio.run(_serve(config, origin, logs, clock, store))
     finally:
         logs.close()
     return 0
 
 
-async def _serve(config: Config, origin: Path, logs: Logs) -> None:
-    supervisor = Supervisor(config, origin, SystemClock(), os.environ)
+async def _serve(config: Config, origin: Path, logs: Logs, clock: Clock, store: Store) -> None:
+    supervisor = Supervisor(config, origin, clock, os.environ, store)
     supervisor.office.reopen_own_logs = logs.reopen
     supervisor.housekeeping.follow_own_logs = partial(followed, logs)
     supervisor.office.reloading.set_own_level = logs.set_level

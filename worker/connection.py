@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import uvicorn.lifespan.off  # noqa: F401 - or it would be read when the event loop runs
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .artifact import Artifact, read_artifact
+from .artifact import DESCRIPTION, Artifact, read_artifact
 from .machine import form_key
 from .protocol import WorkerSettings
 
@@ -59,12 +59,16 @@ class Speech(Model, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A version in memory, warm. A request keeps the one it began with."""
+    """A version in memory, warm. A request keeps the one it began with.
+
+    `created` is when its artifact was made, seconds since 1970; 0 when that is not known.
+    """
 
     version: str
     digest: str
     artifact: str
     model: Model
+    created: int = 0
 
 
 Load = Callable[[str, str], Loaded]  # version, artifact directory; may raise anything
@@ -100,7 +104,8 @@ def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: N
         model = _compiled(module, artifact, Path(directory), settings, say) or module.load(
             Path(directory), model=artifact.model, threads=settings.threads, providers=settings.providers
         )
-        return Loaded(version=version, digest=artifact.digest, artifact=directory, model=model)
+        created = int((Path(directory) / DESCRIPTION).stat().st_mtime)
+        return Loaded(version=version, digest=artifact.digest, artifact=directory, model=model, created=created)
 
     return load
 

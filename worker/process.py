@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, TypedDict
 
 from .answers import Answers
@@ -84,16 +85,17 @@ class Process:
             swapped=self._counters.swapped,
             quiet=lambda: self._counters.inflight == 0,
         )
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="slots")
         self._work = Work(
             **_work_limits(settings),
-            slots=_slots(settings.slots, logs),
+            slots=_slots(settings.slots, logs, self._aside),
             decoders=settings.slots,
             say=logs.events.warning,
             ran=self._ran,
             noticed=self._stuck,
             slowed=self._slowed,
         )
-        self._gate = Gate(settings.token_file, logs.events)
+        self._gate = Gate(settings.token_file, logs.events, self._counters.changed.set)
         self._uploads = Uploads(
             **_upload_limits(settings),
             monotonic=asyncio.get_running_loop().time,
@@ -168,6 +170,8 @@ class Process:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await control
+        # What was given to the thread is done, or the disk does not answer: nobody waits for that.
+        await asyncio.wait({loop.run_in_executor(self._aside, int)}, timeout=LAST_WORDS_SECONDS)
 
     async def _follow_logs(self) -> None:
         """Also with no daemon, and when nothing is logged: a file that lost its name is found by nobody."""
@@ -246,9 +250,9 @@ def _unread_bytes(settings: WorkerSettings) -> int:
     return UNREAD_AT_ONCE * settings.max_upload_bytes
 
 
-def _slots(directory: str, logs: Logs) -> tuple[Slots, Slots, Slots]:
+def _slots(directory: str, logs: Logs, aside: Executor) -> tuple[Slots, Slots, Slots]:
     paths = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
-    running, decoding, long = (Slots(path, say=logs.events.warning) for path in paths)
+    running, decoding, long = (Slots(path, say=logs.events.warning, aside=aside) for path in paths)
     return running, decoding, long
 
 

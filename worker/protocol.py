@@ -1,7 +1,8 @@
 """The messages between daemon and workers: newline-delimited JSON, one object a message, at most 64 KiB.
 
-The only module both programs import. It decides what a legal message is and does no I/O. A message carries its kind in
-the key "type"; unknown keys are passed over, so that either side may learn new ones first.
+Both programs import it; what else of the worker's the daemon imports are words and formats (terms, release, exposition,
+logs, tokens). It decides what a legal message is and does no I/O. A message carries its kind in the key "type"; unknown
+keys are passed over, so that either side may learn new ones first.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A client's connection stays with the worker that took it, so one worker may have three requests and another none. Slots
 are shared instead of requests moved: a worker runs side by side what its idle siblings leave. Must not block and not
-depend on the daemon. Invariants: no request waits while a slot is free; without a board, or with one slot, a worker
-runs one piece of work at a time, as if it were alone.
+depend on the daemon: what waits for a disk, opening the board, is done aside. Invariants: no request waits while a slot
+is free; without a board, or with one slot, a worker runs one piece of work at a time, as if it were alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ from .board import Board
 NO_SLOT: Final = -1
 LOOK_SECONDS: Final = 0.02  # while waiting, in case a call to wake was lost with a worker
 REOPEN_SECONDS: Final = 1.0
+OPEN_SECONDS: Final = 0.25  # a request waits for the board to be opened for so long at most
 
 
 @dataclass(eq=False)
@@ -33,7 +35,7 @@ class _Waiter:
 class Slots:
     """One worker's share. All methods belong to the event loop. `path` "" is for a worker that shares nothing.
 
-    `say` hears when the board can't be used.
+    `say` hears when the board can't be used. `aside` is where it is opened and given up; without one, here and now.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Slots:
         path: str = "",
         *,
         say: Callable[[str], None] = lambda text: None,
+        aside: Executor | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._path, self._say, self._now_ns = path, say, monotonic_ns
+        self._aside, self._opening = aside, None  # type: Executor | None, asyncio.Future[Board] | None
         self._board: Board | None = None
         self._opened_ns: int | None = None
         self._said = ""
@@ -124,16 +128,23 @@ class Slots:
         """Takes part no more; who waits is left waiting."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._board is not None:
-            self._board.unlink()
-        self._close_board()
+        self._opening = None
+        board = self._let_go()
+        if board is not None and self._aside is not None:
+            self._aside.submit(_leave, board)
+        elif board is not None:
+            _leave(board)
 
     # deciding
 
     def _look(self) -> int:
         """Gives slots to those of ours whose turn it is; how many. Right at any moment, needed whenever one changed."""
         try:
-            return self._give(self._shared())
+            shared = self._shared()
+            if self._awaits_board():
+                self._set_timer(waits=bool(self._line))
+                return 0
+            return self._give(shared)
         except OSError as e:  # no locks to be had any more
             self._drop_board(e)
             return self._give(None)
@@ -233,7 +244,7 @@ class Slots:
         """The board while it shares something; opened, and opened anew when its file is another now."""
         if self._board is not None and (count := self._board.count()):
             return self._board if count > 1 or self._held else None
-        if self._held or not self._path:
+        if self._held or not self._path or self._opening is not None:
             return None
         now = self._now_ns()
         if self._opened_ns is None or now - self._opened_ns >= REOPEN_SECONDS * 1e9:
@@ -241,15 +252,39 @@ class Slots:
             self._open()
         return self._board if self._board is not None and self._board.count() > 1 else None
 
+    def _awaits_board(self) -> bool:
+        """Whether a board is being opened that is worth to be waited for."""
+        if self._opening is None or self._opened_ns is None:
+            return False
+        return self._now_ns() - self._opened_ns < OPEN_SECONDS * 1e9
+
     def _open(self) -> None:
         self._close_board()
-        try:
-            self._board = Board(self._path)
-        except OSError as e:
-            self._cannot(e)
+        if self._aside is None:
+            try:
+                self._use(Board(self._path))
+            except OSError as e:
+                self._cannot(e)
             return
-        self._said = ""
-        asyncio.get_running_loop().add_reader(self._board.bell, self._woken)
+        self._opening = asyncio.get_running_loop().run_in_executor(self._aside, Board, self._path)
+        self._opening.add_done_callback(self._opened)
+
+    def _opened(self, opening: asyncio.Future[Board]) -> None:
+        error = opening.exception()
+        if opening is not self._opening:  # closed meanwhile
+            if error is None:
+                opening.result().close()
+            return
+        self._opening = None
+        if error is None:
+            self._use(opening.result())
+        elif isinstance(error, OSError):
+            self._cannot(error)
+        self._look()
+
+    def _use(self, board: Board) -> None:
+        self._board, self._said = board, ""
+        asyncio.get_running_loop().add_reader(board.bell, self._woken)
 
     def _drop_board(self, because: OSError) -> None:
         self._cannot(because)
@@ -257,13 +292,23 @@ class Slots:
         self._held.clear()  # their locks went with it
 
     def _close_board(self) -> None:
-        if self._board is not None:
-            asyncio.get_running_loop().remove_reader(self._board.bell)
-            self._board.close()
-            self._board, self._standing = None, None
+        if (board := self._let_go()) is not None:
+            board.close()
+
+    def _let_go(self) -> Board | None:
+        board, self._board, self._standing = self._board, None, None
+        if board is not None:
+            asyncio.get_running_loop().remove_reader(board.bell)
+        return board
 
     def _cannot(self, e: OSError) -> None:
         because = e.strerror or str(e)
         if because != self._said:
             self._say(f"cannot share slots with other workers: {because}; one piece of work at a time is run")
         self._said = because
+
+
+def _leave(board: Board) -> None:
+    """Takes the socket's name away; may wait for a disk."""
+    board.unlink()
+    board.close()

@@ -1,8 +1,9 @@
 """Reads a file of bearer tokens for the service and for the panel: one token a line, "#" begins a remark.
 
 A file is taken whole or not at all. What is no regular file, too large, unreadable, damaged or without a token lets
-nobody in, and `problem` says why. Must not wait: a FIFO or a device is never opened. A symbolic link is followed,
-because secrets are often mounted as links. Tokens are kept as their SHA-256 only, and all of them are compared.
+nobody in, and `problem` says why. Must not wait for another program: a FIFO or a device is never opened. It may wait
+for a disk: a program with an event loop takes `fresh_tokens`. A symbolic link is followed, because secrets are often
+mounted as links. Tokens are kept as their SHA-256 only, and all of them are compared.
 """
 
 from __future__ import annotations
@@ -121,9 +122,9 @@ class TokensFile:
             if _identity(found) == self._seen:
                 return
             self._seen = None
-            data, self._seen = _read(self._path)
-            self._marks = tuple(mark_of(token) for token in tokens_in(data))
-            self._problem = ""
+            data, seen = _read(self._path)
+            self._marks, self._problem = tuple(mark_of(token) for token in tokens_in(data)), ""
+            self._seen = seen
         except (OSError, ValueError) as e:
             if self._told and isinstance(e, PermissionError):
                 self._marks, self._problem = self._told, ""

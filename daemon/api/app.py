@@ -126,7 +126,7 @@ async def reload(desk: Desk, request: Request) -> Response:
 
 
 async def panel_link(desk: Desk, request: Request) -> Response:
-    return JSONResponse(desk.panel_link())
+    return JSONResponse(await desk.panel_link())
 
 
 async def sweep(desk: Desk, request: Request) -> Response:

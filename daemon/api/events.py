@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .streams import STILL, HeldStream
+from .streams import STILL, HeldStream, Still, always
 
 MAX_LISTENERS = 100
 MAX_WAITING = 200
@@ -54,17 +54,17 @@ class Hub:
                 queue.get_nowait()
             queue.put_nowait(None)
 
-    async def _stream(self, queue: asyncio.Queue[bytes | None], still: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def _stream(self, queue: asyncio.Queue[bytes | None], still: Still) -> AsyncIterator[bytes]:
         """What one listener receives, until it leaves, may not have it any more, or the hub closes."""
         yield b": hello\n\n"
-        while not self._closed and still():
+        while not self._closed and await still():
             try:
                 async with asyncio.timeout(PING_SECONDS):
                     line = await queue.get()
             except TimeoutError:
                 yield b": ping\n\n"
                 continue
-            if line is None or not still():
+            if line is None or not await still():
                 return
             yield line
 
@@ -72,7 +72,7 @@ class Hub:
         """GET /v1/events. The listener is counted before it is answered, so that the limit holds for a burst."""
         if len(self._listeners) >= MAX_LISTENERS:
             return Response(status_code=503, headers={"Retry-After": "5"})
-        still: Callable[[], bool] = request.scope.get(STILL, lambda: True)
+        still: Still = request.scope.get(STILL, always)
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
         self._listeners.add(queue)
         return HeldStream(self._stream(queue, still), lambda: self._listeners.discard(queue))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvicorn.lifespan.off  # or it would be read when the event loop runs
 from starlette.types import ASGIApp
 
 from ...worker.framing import Framed
@@ -91,32 +92,39 @@ def _protocol(allowed: Callable[[Credentials], bool]) -> type[Framed]:
 
 
 class AdminServer:
-    """The API's socket. `heal` binds it anew when its file was removed."""
+    """The API's socket. `heal` binds it anew when its file was removed. `group` is the file's, -1 for none."""
 
     def __init__(self, path: Path, app: ASGIApp, allowed: Callable[[Credentials], bool]) -> None:
         self._path, self._app, self._allowed = path, app, allowed
         self._server: Embedded | None = None
-        self._inode = 0
+        self._inode, self.group = 0, -1
 
     async def open(self) -> None:
         """Starts serving; requests are answered when this returns. Raises OSError."""
-        sock = bind(self._path)
-        self._inode = os.stat(self._path).st_ino
+        sock = await asyncio.to_thread(self._bind)
         self._server = Embedded(self._app, _protocol(self._allowed), MAX_CONNECTIONS + 1)
         await self._server.open(sock)
 
+    def _bind(self) -> socket.socket:
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        sock, found = bind(self._path), os.stat(self._path)
+        self._inode, self.group = found.st_ino, found.st_gid
+        return sock
+
     def in_place(self) -> bool:
-        """Whether the socket file is still ours; from any thread."""
+        """Looks whether the socket file is still ours, and whose group it has; not on the event loop."""
         with suppress(OSError):
-            return os.stat(self._path).st_ino == self._inode
+            found = os.stat(self._path)
+            if found.st_ino == self._inode:
+                self.group = found.st_gid
+                return True
         return False
 
     async def heal(self) -> bool:
         """Binds anew when somebody removed or replaced the socket file; True when it had to."""
-        if self.in_place():
+        if await asyncio.to_thread(self.in_place):
             return False
         await self.close()
-        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         await self.open()
         return True
 
@@ -138,6 +146,10 @@ class AdminServer:
             return
         await self._server.close()
         self._server = None
-        with suppress(FileNotFoundError):
-            if os.stat(self._path).st_ino == self._inode:
-                self._path.unlink()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                await asyncio.to_thread(self._remove)
+
+    def _remove(self) -> None:
+        if self.in_place():
+            self._path.unlink(missing_ok=True)

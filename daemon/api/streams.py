@@ -6,7 +6,7 @@ also when the client left before the first byte.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from starlette.responses import StreamingResponse
@@ -14,6 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 STILL: Final = "modelward.still"
 """Where a request's scope may hold a function that says, before each event, whether its listener may have it."""
+Still = Callable[[], Awaitable[bool]]
+
+
+async def always() -> bool:
+    """What stands for STILL where everybody may have what comes."""
+    return True
 
 
 class HeldStream(StreamingResponse):

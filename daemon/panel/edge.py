@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -21,7 +21,7 @@ from ...worker.shared import static_files
 from ...worker.shared.loopback import is_loopback
 from ...worker.shared.static_files import PREFIX, Asset, protection
 from ..api.app import MAX_BODY_BYTES, error
-from ..api.streams import STILL
+from ..api.streams import STILL, Still
 from ..clock import Clock
 from .attempts import Attempts
 from .connections import PEER
@@ -81,14 +81,16 @@ class Edge:
             response = body
         await response(scope, receive, _closing(send))
 
-    def link(self) -> str:
+    async def link(self) -> str:
         """A code that logs one browser in, "" while the file holds no token."""
+        await self._tokens.fresh()
         mark = self._tokens.any_mark()
         return self._links.make(mark, self._clock.monotonic()) if mark else ""
 
     # who may ask
 
     async def _refused(self, scope: Scope, headers: Headers, peer: Peer) -> Response | None:
+        await self._tokens.fresh()
         access, token = access_of(scope["method"], scope["path"]), _bearer(headers)
         asked = Asked(
             access=access,
@@ -214,14 +216,15 @@ class Edge:
         response.delete_cookie(self._cookie, httponly=True, samesite="strict")
         return response
 
-    def _still(self, scope: Scope, headers: Headers) -> Callable[[], bool]:
+    def _still(self, scope: Scope, headers: Headers) -> Still:
         """Whether the viewer who was let in may still see what comes: a token or a session can end."""
         peer: Peer = scope[PEER]
         token, by_user = _bearer(headers), bool(peer.operator) and not peer.proxied
 
-        def still() -> bool:
+        async def still() -> bool:
             if not self._rules.asks or by_user:
                 return True
+            await self._tokens.fresh()
             return bool(self._session_mark(headers) or (token and self._tokens.check(token)))
 
         return still

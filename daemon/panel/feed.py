@@ -17,7 +17,7 @@ from typing import Any, Final
 import structlog
 from starlette.responses import Response
 
-from ..api.streams import HeldStream
+from ..api.streams import HeldStream, Still, always
 from ..errors import ModelwardError
 
 Json = dict[str, Any]
@@ -58,7 +58,7 @@ class Feed:
         """No more viewers are taken."""
         return len(self._viewers) >= MAX_VIEWERS
 
-    def answer(self, still: Callable[[], bool] = lambda: True) -> Response:
+    def answer(self, still: Still = always) -> Response:
         """The stream of one viewer, counted from now on; 503 when there are as many as there may be.
 
         `still` says, before each event, whether the viewer may see it.
@@ -69,7 +69,7 @@ class Feed:
         self._viewers.add(viewer)
         return HeldStream(self._stream(viewer, still), lambda: self._viewers.discard(viewer))
 
-    async def _stream(self, viewer: _Viewer, still: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def _stream(self, viewer: _Viewer, still: Still) -> AsyncIterator[bytes]:
         """Everything first, then what changed, until the viewer leaves or may not see it any more."""
         if self._looking is None and not self._closed:
             self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again(), name="panel feed")
@@ -84,7 +84,7 @@ class Feed:
                 yield b"event: beat\ndata: {}\n\n"
                 continue
             viewer.news.clear()
-            if not still():
+            if not await still():
                 return
             stale, viewer.stale = frozenset(viewer.stale), set()
             if stale:

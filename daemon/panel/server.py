@@ -82,7 +82,7 @@ class PanelServer:
             self._log.warning("the panel asks for no token", because='panel.token_file is "none"')
         await self._own_token()
         try:
-            sock = listening.bind(self._config.listen)
+            files, sock = await asyncio.to_thread(lambda: (page_files(), listening.bind(self._config.listen)))
         except listening.CannotListen as e:
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             if not self.problem:
@@ -93,7 +93,7 @@ class PanelServer:
         edge = self._edge = Edge(
             self._api,
             self._feed,
-            page_files(),
+            files,
             rules=self._rules,
             tokens=self._tokens,
             peers=self._peers,
@@ -117,7 +117,7 @@ class PanelServer:
                 self._log.error("cannot make a token for the panel", path=self.token_file, because=because)
             self._not_made = because
 
-    def link(self) -> dict[str, Any]:
+    async def link(self) -> dict[str, Any]:
         """A URL that logs one browser in, once. Raises Refused when there is no panel or no token to stand for."""
         if not self._config.listen:
             raise Refused('cannot make a link: the panel is off (panel.listen is "")')
@@ -126,7 +126,7 @@ class PanelServer:
         url = f"http://{_reachable(self._config.listen)}:{self.port}/"
         if not self._rules.asks:
             return {"url": url, "seconds": 0, "token_file": ""}
-        code = self._edge.link()
+        code = await self._edge.link()
         if not code:
             raise Refused(f"cannot make a link: the token file {self.token_file} holds no token that can be read")
         return {"url": f"{url}#login={code}", "seconds": LINK_SECONDS, "token_file": self.token_file}
@@ -136,7 +136,8 @@ class PanelServer:
         if self._config.listen and self._tokens.configured:
             if self._not_made:  # there was no room for it
                 await self._own_token()
-            self._unusable = await asyncio.to_thread(self._tokens.problem)
+            await self._tokens.fresh()
+            self._unusable = self._tokens.problem()
         if self.problem and self._retry_at and self._clock.monotonic() >= self._retry_at:
             await self.open()
 

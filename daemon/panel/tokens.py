@@ -1,6 +1,6 @@
-"""The panel's tokens: those of `worker.tokens_file`, which the service reads in the same way.
+"""The panel's tokens: those of `worker.fresh_tokens`, which the service reads in the same way.
 
-Fails closed: a file that cannot be used lets nobody in.
+Fails closed: a file that cannot be used lets nobody in. `make_file` is for a thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from ...worker.tokens_file import MAX_FILE_BYTES, MAX_TOKEN_CHARS, TokensFile, mark_of
+from ...worker.fresh_tokens import FreshTokens
+from ...worker.tokens_file import MAX_FILE_BYTES, MAX_TOKEN_CHARS, mark_of
 from ..files import replace_file
 
 __all__ = ["MAX_FILE_BYTES", "MAX_TOKEN_CHARS", "Tokens", "make_file", "mark_of"]
@@ -25,7 +26,7 @@ def make_file(path: Path) -> bool:
     return True
 
 
-class Tokens(TokensFile):
+class Tokens(FreshTokens):
     """The tokens of one file; `path` "" means that none is asked for. `complain` hears, once, of a file that fails."""
 
     def __init__(self, path: str, complain: Callable[[str], None]) -> None:

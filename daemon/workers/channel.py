@@ -35,6 +35,7 @@ MESSAGES_SECONDS = 10.0
 """More than MAX_MESSAGES in this time are no worker's signs of life."""
 BREATH_SECONDS = 1.0
 """Between two attempts to accept while no descriptor is to be had."""
+CLOSE_SECONDS = 2.0
 SO_PEERGROUPS = 59
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -129,7 +130,7 @@ def bind(path: Path, mode: int = 0o660) -> socket.socket:
 
 
 class Channel:
-    """The listening end of the worker socket and all its connections."""
+    """The listening end of the worker socket and all its connections. `group` is the socket file's, -1 for none."""
 
     def __init__(
         self,
@@ -142,27 +143,29 @@ class Channel:
         self._path, self._listener, self._allowed, self._hello_seconds = path, listener, allowed, hello_seconds
         self._log = structlog.get_logger("channel")
         self._sock: socket.socket | None = None
-        self._file = (0, 0)
+        self._file, self.group = (0, 0), -1
         self._lines: set[Line] = set()
         self._breath: asyncio.TimerHandle | None = None
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Starts listening. Raises OSError."""
-        self._sock = bind(self._path)
-        self._file = _file(self._path)
+        self._sock, self._file, self.group = await asyncio.to_thread(_bound, self._path)
         self._watch()
 
     def in_place(self) -> bool:
-        """Whether the socket file is still ours; from any thread."""
-        return self._sock is not None and _file(self._path) == self._file
+        """Looks whether the socket file is still ours, and whose group it has; not on the event loop."""
+        found, group = _file(self._path)
+        if self._sock is None or found != self._file:
+            return False
+        self.group = group
+        return True
 
-    def heal(self) -> bool:
+    async def heal(self) -> bool:
         """Binds anew when somebody removed or replaced the socket file; True when it had to. Raises OSError."""
-        if self.in_place():
+        if await asyncio.to_thread(self.in_place):
             return False
         self._stop_listening()
-        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self.open()
+        await self.open()
         return True
 
     async def answers(self, seconds: float) -> bool:
@@ -178,23 +181,33 @@ class Channel:
         except (OSError, TimeoutError):
             return False
 
-    def close(self) -> None:
-        ours = self._sock is not None and _file(self._path) == self._file
-        self._stop_listening()
+    async def close(self) -> None:
+        """Hangs up and removes the socket file, which a disk that does not answer keeps."""
         for line in list(self._lines):
             self._close(line, "the daemon stops", tell=False)
-        if ours:
+        self._stop_accepting()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.to_thread(self._remove)
+        self._stop_listening()
+
+    def _remove(self) -> None:
+        if self.in_place():
             self._path.unlink(missing_ok=True)
 
     def _watch(self) -> None:
         if self._sock is not None:
             asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
-    def _stop_listening(self) -> None:
+    def _stop_accepting(self) -> None:
         if self._breath is not None:
             self._breath.cancel()
         if self._sock is not None:
             asyncio.get_running_loop().remove_reader(self._sock)
+
+    def _stop_listening(self) -> None:
+        self._stop_accepting()
+        if self._sock is not None:
             self._sock.close()
             self._sock = None
 
@@ -292,6 +305,11 @@ class Channel:
             self._listener.left(line, because)
 
 
+def _bound(path: Path) -> tuple[socket.socket, tuple[int, int], int]:
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return bind(path), *_file(path)
+
+
 def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     """Bytes and descriptors, these closed in children: socket.recv_fds passes its flags over."""
     data, ancillary, _, _ = sock.recvmsg(READ_BYTES, socket.CMSG_LEN(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
@@ -302,13 +320,16 @@ def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     return data, fds
 
 
-def _file(path: Path) -> tuple[int, int]:
-    """Device and inode: no other file has them while a socket bound to it is open. Zeros when there is none."""
+def _file(path: Path) -> tuple[tuple[int, int], int]:
+    """Device and inode, which no other file has while a socket bound to it is open, and the group.
+
+    Zeros and -1 when there is none.
+    """
     try:
         found = os.stat(path)
     except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino
+        return (0, 0), -1
+    return (found.st_dev, found.st_ino), found.st_gid
 
 
 def _close_all(fds: list[int]) -> None:

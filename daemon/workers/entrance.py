@@ -40,6 +40,7 @@ class Entrance:
         self.sock: socket.socket | None = None
         self._former: socket.socket | None = None  # of a worker, at another address than configured
         self._activated = False
+        self._resolved: tuple[str, listening.Place | None] = ("", None)
         self._offered, self._other_offered = asyncio.Event(), asyncio.Event()
         self._log = structlog.get_logger("supervisor")
 
@@ -55,11 +56,13 @@ class Entrance:
             self._activated = True
             self._log.info("listening on the service manager's socket", address=str(self.sock.getsockname()))
             return
+        listen = self._listen()
+        self._resolved = listen, await asyncio.to_thread(listening.resolve, listen)
         if returning:
             await self._wait(self._return_seconds, or_other=True)
         if self.sock is None:
             try:
-                self.sock = listening.bind(self._listen(), self._beside())
+                await self._bind()
             except listening.AddressInUse as e:
                 if not returning:
                     raise
@@ -99,7 +102,20 @@ class Entrance:
         if self.sock is None:
             await end_lost()
         if self.sock is None:
-            self.sock = listening.bind(self._listen(), self._beside())
+            await self._bind()
+
+    async def _bind(self) -> None:
+        """A socket of our own, unless a worker offers one meanwhile. Raises CannotListen."""
+        try:
+            sock = await asyncio.to_thread(listening.bind, self._listen(), self._beside())
+        except listening.CannotListen:
+            if self.sock is None:
+                raise
+            return
+        if self.sock is None:
+            self.sock = sock
+        else:
+            sock.close()
 
     async def _wait(self, seconds: float, *, or_other: bool = False) -> None:
         events = [self._offered, self._other_offered] if or_other else [self._offered]
@@ -119,7 +135,8 @@ class Entrance:
         sock = listening.adopt(fd)
         if sock is None:
             return
-        if listening.is_at(sock, self._listen()):
+        listen, found = self._listen(), self._resolved
+        if listening.is_at(sock, listen, found[1] if found[0] == listen else None):
             self.sock = sock
             self._log.info("listening socket taken back from a worker")
             self._offered.set()

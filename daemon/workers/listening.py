@@ -1,7 +1,8 @@
 """The socket that clients connect to: from systemd, from a worker that kept it, or bound anew.
 
-All workers accept from this one open socket, so one can come and go without the port closing. Invariant: never a second
-socket on the same address while a worker still holds the first.
+All workers accept from this one open socket, so one can come and go without the port closing. What resolves a name may
+wait for a name server: `bind`, `bind_elsewhere` and `resolve` are for a thread. Invariant: never a second socket on the
+same address while a worker still holds the first.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from ..errors import ModelwardError
 
 BACKLOG = 1024
+Place = tuple[socket.AddressFamily, tuple[str, int]]
+"""Family and address of a name, as they were found."""
 
 
 class CannotListen(ModelwardError):
@@ -59,16 +62,27 @@ def bind(listen: str, beside: Iterable[socket.socket] = ()) -> socket.socket:
 
 def bind_elsewhere(held: socket.socket, listen: str) -> socket.socket | None:
     """A socket on that address beside the one that is held; None when that is on it already. Raises CannotListen."""
-    return None if is_at(held, listen) else bind(listen, (held,))
+    return None if is_at(held, listen, resolve(listen)) else bind(listen, (held,))
 
 
-def is_at(sock: socket.socket, listen: str) -> bool:
-    """Whether the socket is bound to that address; port 0 is any. A name that has no address now counts as the same."""
+def resolve(listen: str) -> Place | None:
+    """Where that address is; None for a name that has none now. Raises CannotListen for what is no host:port."""
+    address(listen)
     try:
-        family, place = _resolved(listen)
+        return _resolved(listen)
     except (OSError, CannotListen):
-        return address(listen)[1] in (0, sock.getsockname()[1])
+        return None
+
+
+def is_at(sock: socket.socket, listen: str, found: Place | None) -> bool:
+    """Whether the socket is bound to that address, which `resolve` found there; port 0 is any.
+
+    A name that has no address now counts as the same.
+    """
     name = sock.getsockname()
+    if found is None:
+        return address(listen)[1] in (0, name[1])
+    family, place = found
     return sock.family == family and name[0] == place[0] and place[1] in (0, name[1])
 
 
@@ -80,7 +94,7 @@ def name_of(sock: socket.socket) -> str:
     return f"{name[0]}:{name[1]}" if sock.family == socket.AF_INET else f"unix:{name!s}"
 
 
-def _resolved(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
+def _resolved(listen: str) -> Place:
     """Family and address. Raises CannotListen, OSError."""
     host, port = address(listen)
     try:

@@ -1,7 +1,8 @@
 """The worker processes: starts them, sees them end, replaces and retires them by the orders of `staffing`.
 
-It knows processes, not versions: what a worker loads is said to it over its socket. Written down in `workers.json` is
-who our workers are, so that a daemon that comes back can tell them from strangers; a pid alone proves nothing.
+It knows processes, not versions: what a worker loads is said to it over its socket. Written down in `workers.json` (see
+pool_record) is who our workers are, so that a daemon that comes back can tell them from strangers; a pid alone proves
+nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from ...worker.protocol import WorkerSettings
 from ...worker.readings import read
 from ...worker.terms import Terms
 from ..clock import Clock
-from ..files import replace_file
 from ..processes import Child, Identity, identity, python, spawn, take_back
 from . import backoff
+from .pool_record import PoolRecord
 from .staffing import Doubt, Kill, Limits, Member, Order, Phase, Retire, Start, Vacancy, next_look, orders, places
 
 NEVER_BOOTS = 3
@@ -89,7 +90,8 @@ class Pool:
         chance: Callable[[], float] = random.random,
         read: Callable[[int], Reading | None] = read,
     ) -> None:
-        self._record, self._clock, self._ended, self._drain = runtime_dir / "workers.json", clock, ended, drain
+        self._record, self._clock = PoolRecord(runtime_dir / "workers.json"), clock
+        self._ended, self._drain = ended, drain
         self._settings, self._command, self._chance, self._read = settings, command, chance, read
         self._log = structlog.get_logger("pool")
         self._hands: dict[str, Hand] = {}
@@ -141,9 +143,8 @@ class Pool:
 
     def step(self) -> None:
         """Carries out what `staffing.orders` says now. The first one takes a former daemon's workers back."""
-        if self._hands and not self._record.exists():  # somebody emptied the runtime directory, or removed it
-            self._record.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._write_down()
+        if self._hands and not self._record.there:  # somebody emptied the runtime directory, or removed it
+            self._write_down(make_directory=True)
         if not self._in_charge:
             self._in_charge = True
             for name, who in tuple(self._former.items()):
@@ -253,7 +254,7 @@ class Pool:
     async def close(self, drain_seconds: float) -> None:
         """Retires every worker and waits; whoever is left after `drain_seconds` is killed."""
         if not self._in_charge:
-            self.leave()
+            await self.leave()
             return
         self.wanted = 0
         for hand in self.hands():
@@ -265,22 +266,23 @@ class Pool:
             hand.child.kill_group()
         if watches := [h.watch for h in self.hands() if h.watch]:
             await asyncio.wait(watches, timeout=5.0)
-        self._record.unlink(missing_ok=True)
+        self._record.write(b"")
+        await self._record.settled()
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Lets every worker serve on, for the next daemon to take back: who they are stays written down."""
         for hand in self.hands():
             if hand.watch is not None:
                 hand.watch.cancel()
             hand.child.forget()
+        await self._record.settled()
 
     # what is written down
 
     def remembered(self) -> dict[str, Identity]:
-        """Who a former daemon's workers were, and still are; their names are not given again."""
+        """Who a former daemon's workers were, and still are; their names are not given again. Reads a file."""
         try:
-            with open(self._record, "rb") as f:
-                known = json.loads(f.read(1 << 20))
+            known = json.loads(self._record.read(1 << 20))
             if known["boot"] != _boot_id():
                 return {}
             them = {str(w["name"]): Identity(int(w["pid"]), int(w["started_ticks"])) for w in known["workers"]}
@@ -290,7 +292,7 @@ class Pool:
         self._former = {name: who for name, who in them.items() if identity(who.pid) == who}
         return dict(self._former)
 
-    def _write_down(self) -> None:
+    def _write_down(self, *, make_directory: bool = False) -> None:
         workers = [
             {"name": h.name, "pid": h.identity.pid, "started_ticks": h.identity.started_ticks}
             for h in self.hands()
@@ -299,13 +301,14 @@ class Pool:
         former = [{"name": n, "pid": w.pid, "started_ticks": w.started_ticks} for n, w in self._former.items()]
         try:
             content = {"boot": _boot_id(), "number": self._number, "workers": workers + former}
-            replace_file(self._record, json.dumps(content).encode())
         except OSError as e:
             self._log.warning("cannot write down who the workers are", because=str(e))
+            return
+        self._record.write(json.dumps(content).encode(), make_directory=make_directory)
 
     def written_down(self) -> bool:
-        """Whether who the workers are can still be read; from any thread."""
-        return self._record.exists()
+        """Looks whether who the workers are can still be read, for the next `step`; not on the event loop."""
+        return self._record.look()
 
     def _next_name(self) -> str:
         self._number += 1

@@ -1,13 +1,15 @@
 """Says how many slots the workers share: the size of files that they lock bytes of (see `worker/board.py`).
 
-Looks at every round, so that a file that was removed, or another number of workers, is made good. Sees how many slots
-are in use. Must not lock anything: workers share on whatever becomes of the daemon.
+Looked at in every round, so that a file that was removed, or another number of workers, is made good. Sees how many
+slots are in use. Must not lock anything: workers share on whatever becomes of the daemon. `kept` and `keep` are for a
+thread.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -24,29 +26,65 @@ _FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
 
 
-def in_use(directory: Path) -> tuple[int, int]:
-    """(runs of the model now, slots for short clips); (0, 0) where workers share none.
+class InUse:
+    """The files in `directory`, held open. Belongs to one task, which calls nothing else while a thread has `look`."""
 
-    A few system calls, none waits.
-    """
-    with suppress(OSError):
-        found = [_in_use(directory / name) for name in (SHORT, LONG)]
+    def __init__(self, directory: Path) -> None:
+        self._paths = [directory / name for name in (SHORT, LONG)]
+        self._fds: list[int] = []
+        self._over = False
+
+    def look(self) -> None:
+        """Opens the files that have the names now. Not for an event loop."""
+        self._let_go()
+        with suppress(OSError):
+            for path in self._paths:
+                self._fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK))
+        if self._over:
+            self._let_go()
+
+    def close(self) -> None:
+        """For good, also while a thread still looks."""
+        self._over = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(IndexError):
+            while True:
+                os.close(self._fds.pop())
+
+    def now(self) -> tuple[int, int]:
+        """(runs of the model now, slots for short clips); (0, 0) where workers share none.
+
+        Locks are in memory: a few system calls, none waits.
+        """
+        if len(self._fds) < len(self._paths):
+            return 0, 0
+        found = [_in_use(fd) for fd in self._fds]
         return sum(used for used, _ in found), found[0][1]
-    return 0, 0
 
 
-def _in_use(path: Path) -> tuple[int, int]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        count = os.fstat(fd).st_size
-        return sum(_is_locked(fd, slot) for slot in range(min(count, MOST_SLOTS))), count
-    finally:
-        os.close(fd)
+def _in_use(fd: int) -> tuple[int, int]:
+    count = os.fstat(fd).st_size
+    return sum(_is_locked(fd, slot) for slot in range(min(count, MOST_SLOTS))), count
 
 
 def _is_locked(fd: int, byte: int) -> bool:
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
     return bool(_FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
+
+
+def kept(directory: Path) -> tuple[int, ...]:
+    """How many slots each of the files has; 0 for one that can't be looked at."""
+    return tuple(_size(directory / name) for name in SLOT_FILES)
+
+
+def _size(path: Path) -> int:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def keep(directory: Path, count: int) -> None:

@@ -10,6 +10,7 @@ from tests.fakes.clock import FakeClock
 
 from modelward.daemon import position as pos
 from modelward.daemon.models.choose import Named
+from modelward.daemon.models.copies import is_whole
 from modelward.daemon.models.sight import Dangling, LinkState, Missing, Names
 from modelward.daemon.position import Position
 from modelward.daemon.store import Store
@@ -94,14 +95,18 @@ def test_another_name_for_the_served_bytes_comes_with_its_copy_and_keeps_the_old
     assert (other.committed, other.serving) == (Named("v9", "d9"), V1)
 
 
+def is_lost(artifact: str) -> bool:
+    return not is_whole(artifact)
+
+
 def test_what_served_last_is_of_use_only_while_its_copy_is_whole(tmp_path: Path) -> None:
     position = Position(good=Target("v1", "d1", str(tmp_path)))
-    assert position.usable_good() is None
+    assert position.usable_good(is_lost) is None
     (tmp_path / "artifact.json").write_text('{"files": {"model.onnx": {"bytes": 2}}}')
-    assert position.usable_good() is None
+    assert position.usable_good(is_lost) is None
     (tmp_path / "model.onnx").write_text("ab")
-    assert position.usable_good() == position.good
-    assert Position().usable_good() is None
+    assert position.usable_good(is_lost) == position.good
+    assert Position().usable_good(is_lost) is None
 
 
 @pytest.mark.parametrize("junk", [1, "v1", ["v1"], ["v1", 2], ["a", "b", "c", "d"], {"name": "v1"}, [None, None], []])
@@ -122,9 +127,9 @@ def whole(path: Path, target: Target) -> Target:
 
 def test_workers_that_outlived_the_daemon_serve_what_served_last(tmp_path: Path) -> None:
     good = whole(tmp_path, V1)
-    assert pos.resumed(Position(N1, None, good)).serving == good
-    assert pos.resumed(Position(N2, None, good)).serving is None  # a move cut short: the link leads
-    assert pos.resumed(Position(N1, None, V1)).serving is None  # its copy is gone
+    assert pos.resumed(Position(N1, None, good), is_lost).serving == good
+    assert pos.resumed(Position(N2, None, good), is_lost).serving is None  # a move cut short: the link leads
+    assert pos.resumed(Position(N1, None, V1), is_lost).serving is None  # its copy is gone
 
 
 @pytest.mark.parametrize(("good", "kept"), [(V1, False), (V2, True)])

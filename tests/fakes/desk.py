@@ -10,7 +10,6 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ class FakeDesk:
     def ready(self) -> bool:
         return bool(self.state["ready"])
 
-    def panel_link(self) -> Json:
+    async def panel_link(self) -> Json:
         raise Refused("cannot make a link: a desk from a script has no panel")
 
     async def history(self, count: int, kind: str, before: int = 0) -> Json:
@@ -192,9 +191,8 @@ class RunningPanel:
 
     def link(self) -> str:
         """A new link that logs one browser in."""
-        made: Future[str] = Future()
-        self.loop.call_soon_threadsafe(lambda: made.set_result(str(self.server.link()["url"])))
-        return made.result(PATIENCE_SECONDS)
+        made = asyncio.run_coroutine_threadsafe(self.server.link(), self.loop)
+        return str(made.result(PATIENCE_SECONDS)["url"])
 
     def tell(self, event: str, data: Json) -> None:
         """The daemon tells an event."""

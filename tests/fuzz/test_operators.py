@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from pathlib import Path
@@ -242,10 +243,10 @@ def test_a_token_file_lets_in_who_is_named_and_nobody_else(data: bytes, token: s
         path = Path(directory) / "tokens"
         path.write_bytes(data)
         known = {line.strip() for line in data.decode(errors="replace").splitlines()}
-        assert bool(Tokens(str(path), lambda text: None).check(token)) <= (
-            token.encode(errors="replace").decode() in known
-        )
-        gate = Gate(str(path), structlog.get_logger())
+        panel, gate = Tokens(str(path), lambda text: None), Gate(str(path), structlog.get_logger())
+        panel.look()
+        assert bool(panel.check(token)) <= (token.encode(errors="replace").decode() in known)
+        asyncio.run(gate.fresh())
         assert gate.knows(token) <= (token.encode(errors="replace") in {line.strip() for line in data.splitlines()})
 
 

@@ -188,7 +188,7 @@ def test_a_hostile_worker_harms_nobody_else(pieces: list[bytes], greeted: bool) 
     async def whole() -> None:
         with tempfile.TemporaryDirectory() as directory:
             ears = Ears(Path(directory) / "workers.sock")
-            ears.channel.open()
+            await ears.channel.open()
             try:
                 good, bad = await _peer(directory), await _peer(directory)
                 await _say(good, *lines_of(FROM_WORKER[0]))
@@ -208,7 +208,7 @@ def test_a_hostile_worker_harms_nobody_else(pieces: list[bytes], greeted: bool) 
                 bad.close()
                 await soon(lambda: not ears.crew.peers())
             finally:
-                ears.channel.close()
+                await ears.channel.close()
                 for fd in ears.offered:
                     os.close(fd)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -415,3 +417,40 @@ def test_a_piece_that_can_wait_lets_others_go_first_but_not_for_ever() -> None:
         return order
 
     assert asyncio.run(play()) == ["soon", "later", "long", "late"]
+
+
+def test_a_board_that_is_opened_aside_is_waited_for_and_shared(tmp_path: Path) -> None:
+    async def test() -> None:
+        (tmp_path / "slots").touch()
+        os.truncate(tmp_path / "slots", 2)
+        with ThreadPoolExecutor(1) as aside:
+            one, other = (Slots(str(tmp_path / "slots"), aside=aside) for _ in range(2))
+            asked = [Asked(slots, n) for n, slots in enumerate((one, other, one, other))]
+            await soon(lambda: sum(a.has for a in asked) == 2)
+            assert NO_SLOT not in [a.task.result() for a in asked if a.has]
+            first = [a for a in asked if a.has]
+            for a in first:
+                a.end()
+            await soon(lambda: all(a.has for a in asked))
+            for a in asked:
+                if a not in first:
+                    a.end()
+            one.close()
+            other.close()
+        assert os.listdir(tmp_path) == ["slots"]
+
+    run(test())
+
+
+def test_a_board_on_a_disk_that_does_not_answer_holds_up_no_request(tmp_path: Path) -> None:
+    async def test() -> None:
+        answers = threading.Event()
+        with ThreadPoolExecutor(1) as aside:
+            aside.submit(answers.wait)
+            slots = Slots(str(tmp_path / "slots"), aside=aside)
+            assert await slots.turn() == NO_SLOT
+            slots.free(NO_SLOT)
+            slots.close()
+            answers.set()
+
+    run(test())

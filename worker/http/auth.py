@@ -1,19 +1,20 @@
 """Who may ask for what: bearer tokens from a file, and what is taken from this machine only.
 
-Decides. The tokens come from `tokens_file`, which fails closed: a file that cannot be used lets nobody in.
+Decides. The tokens come from `fresh_tokens`, which fails closed: a file that cannot be used lets nobody in. `fresh` is
+to be awaited before a request is judged; everything else asks no disk.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
+from ..fresh_tokens import FreshTokens
 from ..shared.loopback import is_loopback
-from ..tokens_file import TokensFile
 from .errors import ApiError
 
 OPEN_PATHS: Final = frozenset({"/health", "/ready"})
@@ -23,19 +24,34 @@ SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class Gate:
-    """The rules for one file of tokens. `path` "" asks for none; `log` is told of a file that cannot be used."""
+    """The rules for one file of tokens. `path` "" asks for none; `log` is told of a file that cannot be used.
 
-    def __init__(self, path: str, log: structlog.typing.FilteringBoundLogger) -> None:
-        self._log = log
-        self._path, self._tokens = path, TokensFile(path, log.error)
+    `changed` is called when `problem` is another one.
+    """
+
+    def __init__(
+        self, path: str, log: structlog.typing.FilteringBoundLogger, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._log, self._changed = log, changed
+        self._path, self._tokens = path, FreshTokens(path, log.error, changed=changed)
 
     def use(self, path: str, marks: tuple[str, ...] = ()) -> None:
         """From now on the tokens are those of this file; "" asks for none. `marks` as in TokensFile."""
         if path != self._path:
-            self._path, self._tokens = path, TokensFile(path, self._log.error, marks)
+            self._tokens.close()
+            self._path, self._tokens = path, FreshTokens(path, self._log.error, marks, changed=self._changed)
+
+    async def fresh(self) -> None:
+        """What was changed in the file until now counts from now on; takes a moment at most."""
+        await self._tokens.fresh()
 
     def problem(self) -> str:
-        """Why no token is let in, without the file's name; "" while there is nothing wrong with the file."""
+        """Why no token is let in, without the file's name; "" while there is nothing wrong with the file.
+
+        As the last look found it; the next one begins.
+        """
+        if self._path:
+            self._tokens.soon()
         return "the token file cannot be used; nobody is let in" if self._tokens.problem() else ""
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:

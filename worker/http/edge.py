@@ -91,6 +91,7 @@ class Edge:
         inward, outward = self._receiving(trace, receive), self._sending(trace, send)
         try:
             try:
+                await self._service.gate.fresh()
                 self._service.gate.check(scope["method"], scope["path"], headers)
                 await self._app(scope, inward, outward)
             except ApiError as e:

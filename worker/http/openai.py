@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..artifact import DESCRIPTION
 from ..captions import captions_of, srt, vtt, words_of
 from ..models import Loaded
 from ..naming import answers_to
@@ -132,11 +130,7 @@ async def model(request: Request) -> Response:
 
 
 def _model(loaded: Loaded) -> dict[str, Any]:
-    try:
-        created = int((Path(loaded.artifact) / DESCRIPTION).stat().st_mtime)
-    except OSError:
-        created = 0  # swept meanwhile; what is loaded serves on
-    return {"id": loaded.version, "object": "model", "created": created, "owned_by": "modelward"}
+    return {"id": loaded.version, "object": "model", "created": loaded.created, "owned_by": "modelward"}
 
 
 def _check_model(asked: str, version: str) -> None:

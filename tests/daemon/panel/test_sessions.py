@@ -10,8 +10,11 @@ from modelward.daemon.panel.tokens import Tokens
 
 
 def tokens(path: Path) -> tuple[Tokens, list[str]]:
+    """The tokens as they are now, and what was complained of."""
     said: list[str] = []
-    return Tokens(str(path), said.append), said
+    known = Tokens(str(path), said.append)
+    known.look()
+    return known, said
 
 
 def test_a_session_ends_when_it_is_not_used_or_too_old_or_closed() -> None:
@@ -44,6 +47,7 @@ def test_reads_the_file_again_when_it_changes(tmp_path: Path) -> None:
     mark = known.check("first-token")
     assert mark and not known.check("# operators") and not known.check("") and not said
     path.write_text("second-token\n", encoding="utf-8")
+    known.look()
     assert known.still_good(mark) == "" and known.check("second-token")
 
 

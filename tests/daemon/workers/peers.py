@@ -94,11 +94,11 @@ def run(
     async def whole() -> None:
         ears, path = Ears(), tmp_path / "workers.sock"
         channel = Channel(path, ears, allowed, hello_seconds=hello_seconds)
-        channel.open()
+        await channel.open()
         try:
             await work(channel, ears, path)
         finally:
-            channel.close()
+            await channel.close()
             for fd in ears.fds:
                 os.close(fd)
         assert not path.exists()

@@ -157,7 +157,7 @@ async def room(
     found = Room(path, scripts=scripts or {}, command=command)
     if serve:
         found.welcome = welcome(serve)
-    found.channel.open()
+    await found.channel.open()
     staffing = asyncio.get_running_loop().create_task(found.staff())
     try:
         found.pool.wanted = wanted
@@ -172,6 +172,6 @@ async def room(
         with suppress(asyncio.CancelledError):
             await staffing
         await found.pool.close(2.0)
-        found.channel.close()
+        await found.channel.close()
         for fd in found.offered:
             os.close(fd)

@@ -196,7 +196,7 @@ def test_without_descriptors_it_waits_quietly_and_goes_on_later(tmp_path: Path) 
 def test_a_socket_file_that_was_taken_away_is_made_again_and_no_line_is_lost(tmp_path: Path, damage: str) -> None:
     async def work(channel: Channel, ears: Ears, path: Path) -> None:
         good = await join(ears, path)
-        assert not channel.heal()
+        assert not await channel.heal()
         path.unlink()
         other = None
         if damage == "directory removed":
@@ -205,8 +205,8 @@ def test_a_socket_file_that_was_taken_away_is_made_again_and_no_line_is_lost(tmp
             path.touch()
         elif damage == "replaced by a socket":
             other = bind(path)
-        assert channel.heal()
-        assert not channel.heal()
+        assert await channel.heal()
+        assert not await channel.heal()
         await join(ears, path)
         good.say(p.Beat())
         await soon(lambda: ears.heard)
@@ -225,9 +225,9 @@ def test_a_socket_that_can_not_be_made_again_is_tried_at_the_next_look(tmp_path:
         path.parent.touch()
         for _ in range(3):
             with pytest.raises(OSError, match="exists|directory"):
-                channel.heal()
+                await channel.heal()
         path.parent.unlink()
-        assert channel.heal()
+        assert await channel.heal()
         await join(ears, path)
 
     (tmp_path / "run").mkdir()
@@ -253,12 +253,12 @@ def test_closing_takes_away_its_own_file_only(tmp_path: Path) -> None:
     async def work() -> None:
         path = tmp_path / "workers.sock"
         channel = Channel(path, Ears(), lambda who: True)
-        channel.open()
+        await channel.open()
         peer = Peer(path)
         path.unlink()
         successor = bind(path)
-        channel.close()
-        channel.close()
+        await channel.close()
+        await channel.close()
         assert path.exists()
         await peer.cut_off()
         successor.close()

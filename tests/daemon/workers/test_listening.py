@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from modelward.daemon.workers.listening import AddressInUse, CannotListen, address, adopt, bind, is_at
+from modelward.daemon.workers.listening import AddressInUse, CannotListen, address, adopt, bind, is_at, resolve
+
+
+def at(sock: socket.socket, listen: str) -> bool:
+    return is_at(sock, listen, resolve(listen))
 
 
 @pytest.mark.parametrize(
@@ -55,10 +59,18 @@ def test_a_listening_socket_is_taken_over_when_it_is_the_right_one() -> None:
         with again:
             assert again.getsockname() == sock.getsockname()
             assert not again.getblocking()
-        assert is_at(sock, f"127.0.0.1:{port}")
-        assert is_at(sock, "127.0.0.1:0")
-        assert not is_at(sock, f"127.0.0.1:{port + 1}")
-        assert not is_at(sock, f"0.0.0.0:{port}")
+        assert at(sock, f"127.0.0.1:{port}")
+        assert at(sock, "127.0.0.1:0")
+        assert not at(sock, f"127.0.0.1:{port + 1}")
+        assert not at(sock, f"0.0.0.0:{port}")
+
+
+def test_a_name_that_has_no_address_now_counts_as_the_same_while_the_port_is() -> None:
+    with bind("127.0.0.1:0") as sock:
+        port = sock.getsockname()[1]
+        assert at(sock, f"no-such-host.invalid:{port}")
+        assert not at(sock, f"no-such-host.invalid:{port + 1}")
+        assert resolve("no-such-host.invalid:1") is None
 
 
 def test_another_address_of_the_same_port_is_had_beside_the_one_that_is_held_and_by_nobody_else() -> None:

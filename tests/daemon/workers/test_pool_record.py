@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from tests.children import HANG, IGNORES_SIGTERM, program
 from tests.daemon.workers.shop import Shop, run
-from tests.support import PATIENCE_SECONDS, soon
+from tests.support import PATIENCE_SECONDS, eventually, soon
 
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.processes import identity
 from modelward.daemon.workers.pool import Pool
+from modelward.daemon.workers.pool_record import PoolRecord
 from modelward.worker.protocol import WorkerSettings
 
 
@@ -53,6 +54,41 @@ def test_closing_while_they_die_by_themselves_ends_too(tmp_path: Path) -> None:
 # what is written down
 
 
+def _written(path: Path) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads((path / "workers.json").read_text())["workers"]
+    return found
+
+
+def test_a_record_that_somebody_removed_is_made_again_at_the_step_after_a_look(tmp_path: Path) -> None:
+    async def work(shop: Shop) -> None:
+        shop.pool.step()
+        await soon((tmp_path / "workers.json").exists)
+        (tmp_path / "workers.json").unlink()
+        assert not shop.pool.written_down()
+        shop.pool.step()
+        await soon((tmp_path / "workers.json").exists)
+        assert [w["name"] for w in _written(tmp_path)] == ["w1"]
+
+    run(tmp_path, HANG, work)
+
+
+def test_what_was_given_last_is_written_last_and_the_end_waits_for_it(tmp_path: Path) -> None:
+    async def work() -> None:
+        record = PoolRecord(tmp_path / "workers.json")
+        for n in range(50):
+            record.write(b"%d" % n)
+        await record.settled(PATIENCE_SECONDS)
+        assert record.read(10) == b"49" and record.look()
+        for n in range(500):  # while a thread is about to end its work
+            record.write(b"%d" % n)
+            await asyncio.to_thread(lambda n=n: eventually(lambda: record.read(10) == b"%d" % n))
+        record.write(b"")
+        await record.settled(PATIENCE_SECONDS)
+        assert not record.look()
+
+    asyncio.run(work())
+
+
 async def left_behind(tmp_path: Path) -> list[int]:
     """Two workers of a daemon that is gone when this returns; their pids."""
     shop = Shop(tmp_path, HANG)
@@ -76,8 +112,7 @@ def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_p
         os.waitpid(pids[0], 0)  # the test is their parent
         await shop.all_ended(1)
         assert (shop.ended[0].status, shop.ended[0].because) == (None, "it ended")
-        written = json.loads((tmp_path / "workers.json").read_text())
-        assert [w["name"] for w in written["workers"]] == ["w2", "w3"]
+        await soon(lambda: [w["name"] for w in _written(tmp_path)] == ["w2", "w3"])
         await asyncio.gather(shop.pool.close(5.0), asyncio.to_thread(os.waitpid, pids[1], 0))
 
     pids = asyncio.run(left_behind(tmp_path))

@@ -1,0 +1,84 @@
+"""The file that says who our workers are, written on a thread: a slow disk delays the record, never the event loop.
+
+Decides nothing about workers. Invariants: what was given last is what is written last; one thread at a time writes; a
+file that cannot be written is logged and stops no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ..files import replace_file
+
+END_SECONDS: Final = 2.0
+"""How long the end waits for a disk that does not answer."""
+
+
+class PoolRecord:
+    """The file at `path`. `there` is what the last look found; a file that is being written counts as there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = structlog.get_logger("pool")
+        self._lock = threading.Lock()
+        self._due: bytes | None = None
+        self._make_directory = self._at_work = False
+        self._writing: asyncio.Future[None] | None = None
+        self.there = True
+
+    def read(self, most_bytes: int) -> bytes:
+        """Its first bytes. Not for an event loop. Raises OSError."""
+        with open(self._path, "rb") as file:
+            return file.read(most_bytes)
+
+    def look(self) -> bool:
+        """Looks whether the file is there. From any thread but the event loop's."""
+        self.there = self._path.exists()
+        return self.there
+
+    def write(self, content: bytes, *, make_directory: bool = False) -> None:
+        """Has the file hold `content` soon, b"" for no file; to be called on the event loop."""
+        with self._lock:
+            self._due, self.there = content, True
+            self._make_directory = self._make_directory or make_directory
+            at_work, self._at_work = self._at_work, True
+        if not at_work:
+            # Given to a thread here and now: a daemon that dies next has it written all the same.
+            self._writing = asyncio.get_running_loop().run_in_executor(None, self._work)
+
+    async def settled(self, seconds: float = END_SECONDS) -> None:
+        """Returns when what was given is written, or after `seconds`."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=seconds)
+
+    def _work(self) -> None:
+        """On a thread, until nothing is due."""
+        try:
+            while (due := self._take()) is not None:
+                self._put(*due)
+        except BaseException:  # which nobody expected: the next content is written all the same
+            self._at_work = False
+            raise
+
+    def _put(self, content: bytes, make_directory: bool) -> None:
+        try:
+            if make_directory:
+                self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            if content:
+                replace_file(self._path, content)
+            else:
+                self._path.unlink(missing_ok=True)
+        except OSError as e:
+            self._log.warning("cannot write down who the workers are", because=str(e))
+
+    def _take(self) -> tuple[bytes, bool] | None:
+        with self._lock:
+            content, make_directory = self._due, self._make_directory
+            self._due, self._make_directory = None, False
+            self._at_work = content is not None
+            return (content, make_directory) if content is not None else None
