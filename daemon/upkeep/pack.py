@@ -57,6 +57,12 @@ def _zstandard() -> Any:
         return None
 
 
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What readers of archives raise for bytes that are no archive's."""
+    found = _zstandard()
+    return OSError, EOFError, zlib.error, *((found.ZstdError,) if found is not None else ())
+
+
 def _compressor(method: str, size_bytes: int) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
     """For so many bytes exactly, which then stand in what it makes."""
     if method == "zstd":
@@ -172,7 +178,7 @@ def _unpacked_equals(dir_fd: int, name: str, packed: str, files: Files, stop: th
                     return False
                 if not a:
                     return True
-    except (OSError, EOFError, zlib.error):
+    except _unreadable():
         return False
 
 

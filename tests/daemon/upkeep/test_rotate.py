@@ -55,6 +55,22 @@ def test_a_file_over_its_size_is_renamed_and_a_new_one_like_it_is_there(logs: Pa
     assert outcome.tell_writers
 
 
+@pytest.mark.parametrize("ending", [".zst", ".gz"])
+def test_garbage_beside_the_archive_that_it_has_the_name_of_stops_nothing_and_costs_nothing(
+    logs: Path, ending: str
+) -> None:
+    (logs / "a.log").write_text("0123456789\n")
+    (logs / f"a.log.{STAMP}").write_text("lines\n" * 100)
+    (logs / f"a.log.{STAMP}{ending}").write_bytes(b"no archive at all")
+    given = sets(logs, compress="zstd")
+    for outcome in (rotator().tidy(given), rotator().compress(given, reopened=True)):
+        assert outcome.trouble == [
+            f"cannot settle {logs}/a.log.{STAMP} and a.log.{STAMP}{ending}: they differ; both were kept"
+        ]
+    assert (logs / f"a.log.{STAMP}").read_text() == "lines\n" * 100
+    assert (logs / f"a.log.{STAMP}{ending}").read_bytes() == b"no archive at all"
+
+
 def test_a_file_under_its_size_is_left_and_nobody_is_told(logs: Path) -> None:
     (logs / "a.log").write_text("012\n")
     outcome = rotator().rotate(sets(logs))
