@@ -33,12 +33,14 @@ from .models.form_plan import Form, Wanted
 from .models.publish import publish_form
 from .models.unfinished import remove_form, remove_unfinished
 from .processes import python, spawn
+from .system.background import here
 from .units import size
 from .workers.settings import shared_dir
 
 TICK_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = (5.0, 15.0, 60.0, 300.0, 1800.0, 21600.0)
 NOT_WANTED: Final = "it is not wanted now"
+BROKE: Final = "it ended by an error in the daemon, which is in the log"
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Forms:
         self._at_work: Compilation | None = None
         self._wanted: Wanted | None = None
         self._watch: FormWatch | None = None
-        self._early = ""
+        self._early = self._because = ""
         self._began = 0.0
 
     async def start(self) -> None:
@@ -90,8 +92,7 @@ class Forms:
         """Ends a compiler at work; what it finished is used after the next start."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     @property
     def root(self) -> Path:
@@ -211,10 +212,10 @@ class Forms:
                 continue
             self._early = wanted.copy
             self._wanted = wanted
+            self._began, self._because = now, BROKE
             seconds = judged_seconds(wanted.version, wanted.digest)
-            run = self._make(wanted, plain, stages, seconds)
-            self._task = asyncio.get_running_loop().create_task(run, name="compile")
-            self._task.add_done_callback(self._report)
+            self._task = here().start("compile", partial(self._make, wanted, plain, stages, seconds))
+            self._task.add_done_callback(partial(self._over, wanted))
             return
 
     def next_due(self) -> float | None:
@@ -238,16 +239,14 @@ class Forms:
             work.end(f"{NOT_WANTED}: {first.version} waits for its form")
 
     async def _make(self, wanted: Wanted, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
-        """One compilation, from its start to what is known afterwards."""
-        self._began = self._clock.monotonic()
-        because = "it ended by an error in the daemon, which is in the log"
+        """One compilation, from its start to what is known afterwards; `_because` says why it failed then, or ""."""
         try:
             await self._remove_unfinished()
             config = self._config()
             limits = self._limits or limits_for(config.validation.timeout, config.workers.threads, judged_seconds)
             here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
             if available is not None and available < limits.reserve_bytes + form_plan.memory_bytes(plain, wanted):
-                because = f"memory is short: {size(available)} are available"
+                self._because = f"memory is short: {size(available)} are available"
                 return
             async with child_directory(self.root, FOR_COMPILER) as directory:
                 request = await asyncio.to_thread(
@@ -264,17 +263,16 @@ class Forms:
                     learned=self._state.learned,
                 )
                 work, because = await self._run(request, wanted, limits)
-            because = await self._found(work, wanted, because)
+            self._because = await self._found(work, wanted, because)
         except (OSError, ValueError) as e:
-            because = f"cannot start a compiler: {e}"
-        except asyncio.CancelledError:
-            because = NOT_WANTED
-            raise
-        finally:
-            early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
-            self._at_work = self._wanted = self._task = self._watch = None
-            self._after(wanted, because, early=bool(early))
-            self._happened()
+            self._because = f"cannot start a compiler: {e}"
+
+    def _over(self, wanted: Wanted, task: asyncio.Task[None]) -> None:
+        """The compilation ended, in whatever way: another may begin."""
+        early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
+        self._at_work = self._wanted = self._task = self._watch = None
+        self._after(wanted, NOT_WANTED if task.cancelled() else self._because, early=bool(early))
+        self._happened()
 
     async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> tuple[Compilation, str]:
         """One child, from its start to its end, and why it failed, "" when it did not."""
@@ -291,13 +289,19 @@ class Forms:
             slots=shared_dir(self._config()),
             urgent=lambda: self._wanted is not None and self._wanted.urgent,
         )
-        watching = asyncio.get_running_loop().create_task(self._watch.run(), name="watch the compiler")
-        watching.add_done_callback(lambda task: work.end("it could not be watched") if self._report(task) else None)
+        watching = here().start("watch the compiler", partial(self._watched, self._watch, work))
         try:
             return work, await work.wait()
         finally:
             watching.cancel()
             await asyncio.wait({watching})
+
+    async def _watched(self, watch: FormWatch, work: Compilation) -> None:
+        try:
+            await watch.run()
+        except BaseException:
+            work.end("it could not be watched")
+            raise
 
     async def _found(self, work: Compilation, wanted: Wanted, because: str) -> str:
         """Why there is less than was asked for, "" when there is not; `because`: why the child failed."""
@@ -310,13 +314,6 @@ class Forms:
         if not because and left:
             because = f"it reported the form {left[0]} and there is none"
         return because
-
-    def _report(self, task: asyncio.Task[None]) -> bool:
-        """Logs the error that a task ended by; False when there was none."""
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._log.error("compiling failed by an error in the daemon", task=task.get_name(), exc_info=error)
-        return error is not None
 
     def _known(self, wanted: Wanted) -> bool:
         """Whether the version lies in the artifact root, accepted."""

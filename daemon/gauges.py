@@ -20,6 +20,7 @@ from .models.lifecycle import State
 from .models.sight import RootSeen
 from .store import Entry
 from .symptoms import Parts, class_usage
+from .system.failures import Failures
 
 MAX_KINDS = 100
 
@@ -78,6 +79,12 @@ def exposition(
     for add in more:
         add(out)
     return out.text()
+
+
+def expose_failures(failures: Failures, out: Exposition) -> None:
+    """Each part of the daemon that fails now."""
+    for failure in failures.current():
+        out.add("modelward_controller_failed", 1, controller=failure.part)
 
 
 def _workers(out: Exposition, parts: Parts) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .models.retention import Kept, reasons
 from .models.sight import Names, RootSeen
 from .models.unfinished import UNFINISHED, UNFINISHED_FORM
 from .rolling import Rolling
+from .system.background import here
 from .upkeep.room import Upkeep, retention_decides
 from .upkeep.settings import KEPT_BY_RETENTION
 from .upkeep.units import Keep
@@ -40,6 +42,8 @@ REOPEN_SECONDS = 10.0
 OWN_LOGS = "the daemon"
 """The daemon's own files among the writers that are waited for."""
 SOON_SECONDS = 1.0
+UPKEEP, FILES = "disk-and-logs", "own-files"
+"""The names of its tasks."""
 FIRST_SWEEP_SECONDS = 60.0
 """So long a start on a full disk waits for its first sweep; a longer one goes on beside."""
 _FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
@@ -70,6 +74,7 @@ class Housekeeping:
         self._owed: set[str] = set()
         self._answered = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._begun = self._tidied = False
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
         self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
@@ -78,16 +83,18 @@ class Housekeeping:
         self.sweeps = self.removed_files = self.removed_bytes = 0
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._tasks += [
-            loop.create_task(self._run(), name="upkeep"),
-            loop.create_task(self._follow_files(), name="logs and state"),
-        ]
+        """Begins, unless it has begun."""
+        if not self._begun:
+            self._begun = True
+            self._tasks += [
+                here().start(UPKEEP, self._run, restart=True, proved_seconds=inf),
+                here().start(FILES, self._follow_files, restart=True, proved_seconds=inf),
+            ]
 
     async def sweep_first(self) -> None:
         """On a disk without room: what may go goes before anything is served; then the state is tried again."""
         self._log.warning("no room for the daemon's own files; sweeping first", because=self._ledger.problem)
-        sweep = asyncio.get_running_loop().create_task(self._sweep_once(), name="first sweep")
+        sweep = here().start("first sweep", self._sweep_once)
         self._tasks.append(sweep)
         await asyncio.wait([sweep], timeout=FIRST_SWEEP_SECONDS)
 
@@ -116,8 +123,10 @@ class Housekeeping:
         await asyncio.to_thread(self._upkeep.close)
 
     async def _run(self) -> None:
-        await self._upkeep.aside(self._upkeep.tidy)
         soon = False
+        if not self._tidied:
+            self._tidied = True  # once, whatever comes of it
+            await self._upkeep.aside(self._upkeep.tidy)
         while True:
             await asyncio.sleep(SOON_SECONDS if soon else self._config().disk.check)
             try:
@@ -130,6 +139,7 @@ class Housekeeping:
                 self._complain("round", (f"cannot keep the disk in order: {e.strerror or e}",))
             else:
                 self._complain("round", ())
+            here().works(UPKEEP)
 
     async def _follow_files(self) -> None:
         """Our own log files when nothing is logged: opened anew when another program took their name away.
@@ -140,6 +150,7 @@ class Housekeeping:
             await asyncio.sleep(FOLLOW_SECONDS)
             self._complain("writing", tuple(await self.follow_own_logs()))
             await self._ledger.check()
+            here().works(FILES)
 
     async def _tick(self) -> bool:
         """One pass over logs and disk; True when another should follow soon."""

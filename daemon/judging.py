@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,14 @@ from .models.unfinished import remove_unfinished
 from .models.validate import MODULE, CannotStart, validate
 from .processes import python, spawn
 from .store import Sighting
+from .system.background import here
+from .system.failures import sentence as broken
 from .workers.conduct import Target
 
 NOT_JUDGED = "not judged yet: "
 MOST_GONE = 100
 """Of so many versions that are gone the verdicts are kept, for those that come back as they were."""
+BROKE = "an error in the daemon, which is in the log"
 CHANGES_BELIEVED = 3
 """So many times in a row a version may have changed under the validator while every look saw the same files."""
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
@@ -90,8 +94,7 @@ class Judging:
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     @property
     def artifact_root(self) -> Path:
@@ -303,7 +306,8 @@ class Judging:
         self._asked.pop(entry.name, None)
         entry.take(Event.JUDGING)
         entry.waiting = ""
-        self._task = asyncio.get_running_loop().create_task(self._judge(entry, live_artifact), name="judge")
+        self._task = here().start("judgement", partial(self._judge, entry, live_artifact))
+        self._task.add_done_callback(partial(self._over, entry))
 
     @property
     def busy(self) -> bool:
@@ -332,9 +336,16 @@ class Judging:
             await self._decided(entry, fingerprint, answer)
         except (CannotStart, CannotKeep, OSError) as e:
             self._again(entry, str(e))
-        finally:
-            self._task = self.copy = None
-            self._happened()
+        except Exception as e:
+            self._again(entry, f"{BROKE}: {broken(e)}")
+            raise
+
+    def _over(self, entry: Entry, task: asyncio.Task[None]) -> None:
+        """The judgement ended, in whatever way: no version stays under it."""
+        self._task = self.copy = None
+        if self.catalog.get(entry.name) is entry and entry.state is State.VALIDATING and not task.cancelled():
+            self._again(entry, BROKE)
+        self._happened()
 
     def _copied(self, entry: Entry, directory: Path, message: Copied) -> None:
         if is_digest(message.digest) and entry.state is State.VALIDATING:

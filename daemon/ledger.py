@@ -12,16 +12,18 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from .errors import ModelwardError
 from .store import Entry, Store
+from .system.background import awaited, here
 
 T = TypeVar("T")
 MAX_WAITING = 1000
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 2.5
 """How long the end of the daemon waits for a disk that does not answer."""
 
 
@@ -101,17 +103,17 @@ class Ledger:
         now = self._store.clock.wall()  # not when it is written: that may be after the next thing happened
         # Handed in here and not in the task: a `do` that follows must not overtake it.
         coming = self._hand_in(lambda store: store.record(kind, version, because, happened=now, **detail))
-        task = asyncio.get_running_loop().create_task(self._tell(coming))
+        task = here().start("history", partial(self._tell, coming))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._kept)
 
     async def _tell(self, coming: asyncio.Future[Entry]) -> None:
-        try:
+        with suppress(CannotKeep):  # logged where it happened
             self._told(await self._answer(coming))
-        except CannotKeep:
-            return  # logged where it happened
-        finally:
-            self._waiting -= 1
+
+    def _kept(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._waiting -= 1
 
     async def close(self) -> None:
         """Waits for what is on its way, then closes the store: CLOSE_SECONDS at most.
@@ -119,7 +121,7 @@ class Ledger:
         A disk that does not answer keeps the thread: the program must not wait for its threads when it ends.
         """
         self._closed = True
-        closing = asyncio.ensure_future(self._answer(self._hand_in(lambda store: store.close())))
+        closing = awaited(self._answer(self._hand_in(lambda store: store.close())), "close the state")
         await asyncio.wait({closing, *self._tasks}, timeout=CLOSE_SECONDS)
         if closing.done():
             closing.exception()  # logged where it happened

@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-import structlog
-
 from .clock import Clock
+from .system.background import Thread, here, start_thread
 
 STOP_SECONDS: Final = 2.0
 LEAST_SECONDS: Final = 0.01
@@ -23,7 +23,7 @@ LEAST_SECONDS: Final = 0.01
 class Metronome:
     """`period` is asked before each wait, seconds; `later` is this one's own moment after the common one.
 
-    A strike that fails is logged, and the next one follows.
+    A strike that fails is recorded as a failure of `name`, and the next one follows. To be started on the event loop.
     """
 
     def __init__(
@@ -33,13 +33,12 @@ class Metronome:
         self._nudge = threading.Lock()  # waiting for it is one call; for an event it is three functions and a new lock
         self._nudge.acquire()
         self._over = False
-        self._thread: threading.Thread | None = None
-        self._log = structlog.get_logger(name)
+        self._thread: Thread | None = None
 
     def start(self, *, at_once: bool = False) -> None:
         """Strikes from now on; the first time `at_once`, or at the next multiple of the period."""
-        self._thread = threading.Thread(target=self._run, args=(at_once,), daemon=True, name=self._name)
-        self._thread.start()
+        self._background = here()
+        self._thread = start_thread(self._name, partial(self._run, at_once))
 
     def again(self) -> None:
         """The period is another one: the wait under way is not waited for."""
@@ -62,10 +61,7 @@ class Metronome:
                 self._strike()
 
     def _strike(self) -> None:
-        try:
-            self._work()
-        except Exception:  # noqa: BLE001 - around one step: it is logged and tried again
-            self._log.exception("a look failed; the next one follows")
+        self._background.call(self._name, self._work, None)
 
 
 def until_next(now: float, period: float) -> float:

@@ -73,8 +73,9 @@ class Daemon(Protocol):
     manager: Manager
     vigil: Vigil
     log: Any
-    staff_because: str
 
+    @property
+    def staff_because(self) -> str: ...
     @property
     def panel(self) -> PanelPart: ...
     @property

@@ -95,9 +95,12 @@ class Child:
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)
-        status = self._reap() if self.ours else None
-        os.close(self._pidfd)
-        self._ended.set_result(status)
+        status = None
+        try:
+            status = self._reap() if self.ours else None
+        finally:  # whatever came of that: those who wait for its end hear of it
+            os.close(self._pidfd)
+            self._ended.set_result(status)
 
     def _reap(self) -> int | None:
         """Kills what the child left behind, then reaps it; None when its status went to somebody else."""

@@ -1,14 +1,14 @@
 """Watches over the daemon itself: whether it is alive, and whether its workers answer; and tells the service manager.
 
-Alive are the loop (which runs this), a round that ends (in which the watch on the model root is looked after), a look
-between two rounds that ends, and both control sockets, asked from the outside. It must not mend anything: that is the
-rounds' part, and the watchdog's.
+Alive are the loop (which runs this), a round that ends, controllers that do not fail for long, a look between two
+rounds that ends, and both control sockets, asked from the outside. It must not mend anything: that is the rounds' part,
+and the watchdog's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from .api.server import AdminServer
@@ -19,6 +19,8 @@ from .manager import Manager
 from .models.lifecycle import State
 from .office import Office
 from .rolling import Rolling
+from .round import Round
+from .system.background import here
 from .workers.agreement import Agreement
 from .workers.channel import Channel
 from .workers.crew import Crew
@@ -53,7 +55,10 @@ class Daemon(Protocol):
     agreement: Agreement
     channel: Channel
     api: AdminServer
-    lookout: Looks
+    round: Round
+
+    @property
+    def lookout(self) -> Looks: ...
 
 
 class Pulse:
@@ -66,14 +71,14 @@ class Pulse:
         self._heart: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """To be called when the sockets are open."""
-        self._heart = asyncio.get_running_loop().create_task(self._s.manager.keep_alive(self.wrong), name="heart")
+        """To be called when the sockets are open. Does nothing where it has begun."""
+        if self._heart is None:
+            self._heart = here().start("watchdog", partial(self._s.manager.keep_alive, self.wrong), restart=True)
 
     async def stop(self) -> None:
         if self._heart is not None:
             self._heart.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._heart
+            await asyncio.wait({self._heart}, timeout=1.0)
 
     async def wrong(self) -> str:
         """What keeps this daemon from being called alive; "" for nothing."""
@@ -83,6 +88,8 @@ class Pulse:
         for what, began in (("a round", self.round_began), ("a look at the model root", s.lookout.began)):
             if began is not None and now - began > ROUND_SECONDS:
                 return f"{what} has taken more than {ROUND_SECONDS:g} s"
+        if because := s.round.wrong():
+            return because
         if not await s.channel.answers(PROBE_SECONDS):
             return "workers.sock does not answer"
         if not await s.api.answers(PROBE_SECONDS):

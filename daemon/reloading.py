@@ -18,6 +18,7 @@ from .errors import BadConfig
 from .judging import Judging
 from .ledger import Ledger
 from .manager import Manager
+from .system.background import here
 from .vigil import Vigil
 from .workers.agreement import Agreement
 from .workers.entrance import Entrance
@@ -58,7 +59,7 @@ class Reloading:
         self._waiting: tuple[Change, ...] = ()
         self._restart = restart_command(systemd.unit(daemon.environ))
         self.set_own_level: Callable[[str], None] = lambda level: None
-        self._reloading = self._hung_up = False
+        self._hung_up, self._hanging = False, None  # type: bool, asyncio.Task[None] | None
         self._one_reload = asyncio.Lock()
 
     def hang_up(self) -> None:
@@ -67,10 +68,8 @@ class Reloading:
         One that comes during a reload is followed by another: the file may have been read before it was changed.
         """
         self._hung_up = True
-        if not self._reloading:
-            self._reloading = True
-            task = asyncio.get_running_loop().create_task(self._hang_up(), name="SIGHUP")
-            self._hanging = task  # held, or it might be collected while it runs
+        if self._hanging is None or self._hanging.done():
+            self._hanging = here().start("reload", self._hang_up)
 
     async def _hang_up(self) -> None:
         try:
@@ -79,7 +78,6 @@ class Reloading:
                 with suppress(BadConfig):  # logged and kept as an alert where it was refused
                     await self.reload()
         finally:
-            self._reloading = False
             self._s.reopen_logs()
 
     async def reload(self) -> Json:

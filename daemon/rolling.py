@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -35,12 +36,15 @@ from .models.attempts import Attempts
 from .models.choose import Policy, once_accepted, wish
 from .models.lifecycle import State
 from .models.sight import RootSeen
+from .system.background import here
+from .system.failures import sentence
 from .workers.conduct import Conductor, Rollout, Target
 from .workers.crew import Crew
 from .workers.rollout import Policy as RolloutPolicy
 from .workers.room import Way, way
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+BROKE = "it ended by an error in the daemon, which is in the log"
 MAX_REMEMBERED = 50
 LOAD_TIMES = 20.0
 """So many times the CPU time of loading that was measured when the version was judged, a worker may take."""
@@ -79,6 +83,7 @@ class Rolling:
         self.complaint = ""
         self.wanted = ""
         self._again: Rollout | None = None
+        self._last: Rollout | None = None
         self._bearings = Bearings(judging, clock)
         self.moves = LinkMoves(judging)
         self._committing = False
@@ -308,12 +313,11 @@ class Rolling:
             del self.rollouts[next(iter(self.rollouts))]
         self.rollouts[rollout.id] = rollout
         self._log.info("rollout", rollout=rollout.id, version=rollout.target.version, because=rollout.because)
-        self._under_way = command
-        run = self._roll_out(rollout, command)
-        self._task = asyncio.get_running_loop().create_task(run, name=f"rollout {rollout.id}")
+        self._under_way, self._last, self._again = command, rollout, None
+        self._task = here().start("rollout", partial(self._roll_out, rollout))
+        self._task.add_done_callback(partial(self._over, command))
 
-    async def _roll_out(self, rollout: Rollout, command: Command | None) -> None:
-        refusal = f"cannot activate {rollout.target.version}: the rollout was interrupted"
+    async def _roll_out(self, rollout: Rollout) -> None:
         try:
             if rollout.changes_version:
                 with suppress(CannotKeep):  # a full disk costs a line of history, not the rollout
@@ -321,20 +325,40 @@ class Rolling:
             await self.conductor.run(rollout, self._policy(rollout))
             await self._settle(rollout)
             if again := self._again:
-                self._again, rollout = None, again
-                await self.conductor.run(rollout, self._policy(rollout))
-                await self._settle(rollout)
-            refusal = "" if rollout.succeeded else f"cannot activate {rollout.target.version}: {rollout.outcome}"
-        except ModelwardError as e:
-            rollout.state, rollout.outcome = "failed", str(e)
-            refusal = str(e)
-            self._failures.failed(rollout.target.digest, self._clock.monotonic())
-            self._log.error("rollout failed", rollout=rollout.id, because=str(e))
-        finally:
-            self._task = self._under_way = None
-            if command is not None:
-                command.refuse(refusal) if refusal else command.fulfil(rollout.outcome)
-            self._happened()
+                self._last, self._again = again, None
+                await self.conductor.run(again, self._policy(again))
+                await self._settle(again)
+        except Exception as e:
+            expected = isinstance(e, ModelwardError)
+            self._broke(str(e) if expected else f"{BROKE}: {sentence(e)}")
+            with suppress(CannotKeep):
+                await self._ledger.do(pos.settled)
+            if not expected:
+                raise
+
+    def _broke(self, because: str) -> None:
+        """The rollout ended without an outcome: this is it. The version is not to blame, and is tried again."""
+        rollout = self._last
+        if rollout is None or rollout.decided:
+            return
+        rollout.state, rollout.outcome = "failed", because
+        self._failures.failed(rollout.target.digest, self._clock.monotonic())
+        self._log.error("rollout failed", rollout=rollout.id, because=because)
+        if rollout.origin != "converge":
+            self._note_outcome(rollout.as_json(), because)
+
+    def _over(self, command: Command | None, task: asyncio.Task[None]) -> None:
+        """The rollout ended, in whatever way: another may begin, and the one who asked for it is answered."""
+        rollout, because = self._last, "the rollout was interrupted"
+        assert rollout is not None
+        if not task.cancelled():
+            self._broke(BROKE)  # unless it has its outcome
+            because = rollout.outcome
+        self._task = self._under_way = self._last = None
+        if command is not None:
+            refusal = f"cannot activate {rollout.target.version}: {because}"
+            command.fulfil(because) if rollout.succeeded else command.refuse(refusal)
+        self._happened()
 
     def _policy(self, rollout: Rollout) -> RolloutPolicy:
         """The operator's rules for this rollout.

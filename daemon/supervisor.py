@@ -1,59 +1,58 @@
-"""The loop: look, decide, act, again. Builds the parts and owns the order of things.
+"""The loop: builds the parts, and runs round after round of their controllers until it is told to stop.
 
-`step` does one round and returns; `run` repeats it when something happened or a deadline is reached. File events,
-signals, workers' messages and commands only wake it. Invariant: a round that fails is logged and changes nothing; what
-is served goes on being served.
+File events, signals, workers' messages and commands only wake it. What a controller does is its own matter. Invariant:
+whatever a part of the daemon raises, the rounds go on; an error that ends the loop all the same leaves the workers
+serving.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from ..worker.logs import Logs
 from ..worker.places import identities, places_of
 from ..worker.protocol import ReopenLogs, WorkerSettings
 from ..worker.release import RELEASE
 from ..worker.terms import Terms
-from . import directories, instance, lean, processes
-from .access import let_in, operator, warning_of_root
+from . import controllers as parts
+from . import directories
+from .access import let_in, operator
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
-from .candidate import worker_count
-from .capacity import Capacity, Need
-from .clock import Clock, SystemClock
-from .config import DEFAULT_PATH, Config, load_or_default
+from .capacity import Capacity
+from .clock import Clock
+from .closing import Step, together
+from .config import Config, load_or_default
 from .credentials import with_credentials
-from .form_choice import FormChoice, judged_seconds
+from .form_choice import FormChoice
 from .forms import Forms
+from .gauges import expose_failures
 from .housekeeping import OWN_LOGS, Housekeeping
 from .judging import Judging
 from .ledger import Ledger
-from .logs import followed, open_logs
-from .lookout import Lookout
+from .lookout import PAUSE_SECONDS, Lookout
 from .manager import Manager
 from .memory import capacity
-from .models.form_plan import Wanted
 from .models.watch import Watch
 from .office import Office
 from .panel import parts_of
 from .panel.feed import Feed
 from .panel.server import PanelServer
 from .pulse import Pulse
-from .relations import warnings
-from .rolling import Rolling, load_seconds
+from .rolling import Rolling
+from .round import Controller, Round
 from .store import Entry, Store
 from .stuck_workers import StuckWorkers
+from .symptoms import failed_controllers
+from .system.background import Background
 from .vigil import Vigil
 from .workers import slots
 from .workers.agreement import Agreement
@@ -61,44 +60,58 @@ from .workers.channel import Channel, Credentials
 from .workers.crew import Crew, Welcome
 from .workers.entrance import Entrance
 from .workers.former import Former
-from .workers.outdated import Places, outdated
-from .workers.pool import Ended, Pool
+from .workers.outdated import Places
+from .workers.pool import KILLED_SECONDS, Ended, Pool
 from .workers.roster import Event
 from .workers.settings import settings_of, shared_dir, terms_of
-from .workers.staffing import Limits
 from .workers.told_tokens import TokenMarks, told_tokens
 
 SLOWEST_BEAT_SECONDS = 5.0
-CLOSING_SECONDS = 20.0  # what the end takes at most besides draining
+CLOSING_SECONDS = 20.0  # what the service manager gives the end besides draining
+ENDING_SECONDS = 10.0
+"""What the end takes at most besides draining."""
+DRAIN_GRACE_SECONDS = 2.0
+"""What workers get beyond their time to drain, before they are killed."""
+PART_SECONDS = 3.0
+"""What each part of the daemon gets to end."""
 
 
 class Supervisor:
-    """One daemon. `environ` is where systemd speaks; nothing else is read from it."""
+    """One daemon. `environ` is where systemd speaks; nothing else is read from it.
+
+    `stopping` is set once it is to end.
+    """
 
     def __init__(
-        self, config: Config, origin: Path | None, clock: Clock, environ: Mapping[str, str], store: Store
+        self,
+        config: Config,
+        origin: Path | None,
+        clock: Clock,
+        environ: Mapping[str, str],
+        store: Store,
+        *,
+        background: Callable[..., Background] = Background,
     ) -> None:
         self.config, self.origin, self.clock, self.environ = config, origin, clock, environ
+        self.background = background(clock, happened=self.wake)
+        self.background.install()
+        guarded = self.background.guarded
         self.log = structlog.get_logger("supervisor")
+        self._wake, self.stopping, self._round = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.hub = Hub()
         control = config.control
-        self._wake = asyncio.Event()
-        self._stop = asyncio.Event()
-        self._round = asyncio.Event()
         self.entrance = Entrance(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
-        self._capacity, self._need, self._places = Capacity(1), Need(), Places()
+        self._looked = parts.Looked(Capacity(1), Places())
         self._tokens = self._tokens_read = TokenMarks()
-        self._sockets_in_place, self._slots = True, ()  # type: tuple[bool, tuple[int, ...]]
-        self.staff_because = ""
         self._began = clock.monotonic()
         self._former = Former((), self._began)
         self.manager = Manager(environ, clock)
-        self.ledger = Ledger(store, self._told)
+        self.ledger = Ledger(store, guarded("told history", self._told))
         self.crew = Crew(
             clock=clock,
             welcome=self._welcome,
-            happened=self._happened,
+            happened=guarded("worker events", self._happened),
             offered=self._take_listener,
             terms=self._terms,
             tokens=self._tokens_to_tell,
@@ -106,7 +119,7 @@ class Supervisor:
         self.pool = Pool(
             runtime_dir=control.runtime_dir,
             clock=clock,
-            ended=self._worker_ended,
+            ended=guarded("worker ends", self._worker_ended),
             drain=self.crew.drain,
             settings=self._settings,
         )
@@ -117,7 +130,9 @@ class Supervisor:
             clock=clock,
             ledger=self.ledger,
             happened=self.wake,
-            progress=lambda version, message: self.hub.tell("gate", {"version": version, "gate": message.gate}),
+            progress=guarded(
+                "told gates", lambda v, message: self.hub.tell("gate", {"version": v, "gate": message.gate})
+            ),
         )
         self.forms = Forms(
             lambda: self.config,
@@ -134,7 +149,7 @@ class Supervisor:
             choice=FormChoice(self.forms, self.judging, clock),
             crew=self.crew,
             happened=self.wake,
-            progress=lambda rollout: self.hub.tell("rollout", rollout.as_json()),
+            progress=guarded("told rollouts", lambda rollout: self.hub.tell("rollout", rollout.as_json())),
         )
         self.housekeeping = Housekeeping(
             lambda: self.config,
@@ -168,13 +183,47 @@ class Supervisor:
             state_dir=control.state_dir,
             operator=lambda uid: operator(uid, sockets / "api.sock"),
         )
+        told = (self.vigil.worker_ended, self.rolling.conductor.worker_ended, self.crew.ended)
+        self._of_ends = [guarded("worker end", tell) for tell in told]
         self._stuck = StuckWorkers(clock.monotonic)
-        self.vigil.more += [self.panel.figures, self._stuck.figures]
-        self.pulse = Pulse(self)
-        loop = asyncio.get_running_loop()
-        wake = partial(loop.call_soon_threadsafe, self.wake)
+        failures = self.background.failures
+        self.vigil.more += [self.panel.figures, self._stuck.figures, partial(failed_controllers, failures)]
+        self.vigil.exposed.append(partial(expose_failures, failures))
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wake)
         self.watch = Watch(config.models.root, wake)
         self.lookout = Lookout(self, wake)
+        self.pulse = Pulse(self)
+        self.round = Round(self._controllers(), clock, self.background)
+
+    def _controllers(self) -> tuple[Controller, ...]:
+        self._workers = parts.Workers(
+            lambda: self.config,
+            pool=self.pool,
+            crew=self.crew,
+            entrance=self.entrance,
+            rolling=self.rolling,
+            judging=self.judging,
+            former=lambda: self._former,
+            looked=lambda: self._looked,
+            terms=self._terms,
+            clock=self.clock,
+        )
+        return parts.in_order(
+            workers=self._workers,
+            forms=self.forms,
+            check=self._check,
+            channel=self.channel,
+            api=self.api,
+            housekeeping=self.housekeeping,
+            panel=self.panel,
+            pulse=self.pulse,
+            vigil=self.vigil,
+        )
+
+    @property
+    def staff_because(self) -> str:
+        """Why there are so many workers."""
+        return self._workers.because
 
     # the loop
 
@@ -186,7 +235,7 @@ class Supervisor:
         self._former = Former(self.crew.expected, self._began)
         await self.judging.start()
         await self.forms.start()
-        await self._look()
+        await self.round.controllers[0].ensure()
         await self.rolling.start(returning=bool(self.crew.expected))
         if self.ledger.no_room:
             await self.housekeeping.sweep_first()
@@ -200,86 +249,36 @@ class Supervisor:
         self.vigil.look()
         await self.api.open()
         await self.panel.open()
-        self.pulse.start()
         self.lookout.start()
-        self.housekeeping.start()
 
     async def step(self) -> None:
         """One round."""
-        await self._look()
-        if not self._returning():
-            await self.rolling.decide()
-            if not self.rolling.busy and not self.rolling.converge():
-                self.rolling.improve()
-        await self._heal()
-        await self._staff()
-        self.judging.next(self.rolling.wanted, self.rolling.position.serving)
-        if not self.rolling.busy:
-            await self.forms.tidy(self.rolling.artifacts_in_use())
-        self.forms.ensure(self._form_order(), lambda name, _: judged_seconds(self.judging.catalog.get(name)))
-        await self.panel.keep()
-        self.pulse.tell()
-        self.vigil.look()
-
-    async def _look(self) -> None:
-        """The watch first: what comes while it looks wakes it again."""
-        if said := await self.judging.look(self._check):
-            self.log.info(said)
-        await self.forms.look(wanted.digest for wanted in self._form_order(all_accepted=True))
-
-    def _form_order(self, *, all_accepted: bool = False) -> list[Wanted]:
-        """Versions whose forms are wanted: what serves, then what waits for its form, or will once it is judged."""
-        serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
-        order = [Wanted(serving.version, serving.digest)] if serving is not None else []
-        due = {e.digest for e in entries if self.forms.waiting(e.digest) or self.forms.began_early(e.digest)}
-        accepted = [e for e in entries if e.artifact and (all_accepted or e.digest in due)]
-        order += [Wanted(e.name, e.digest, urgent=self.rolling.choice.waiting[0] == e.name) for e in accepted]
-        copy = self.judging.copy
-        if copy is not None and serving is not None and self.forms.early(serving.artifact):
-            order += [replace(copy, urgent=True)] if self.rolling.once_accepted(copy.version, copy.digest) else []
-        return order
+        await self.round.run()
 
     def _check(self) -> str:
         """On a thread: what this machine has may have changed too, and files of ours may be gone."""
-        self._capacity = capacity()
-        looked = self.clock.monotonic()
-        self._places = Places(identities(places_of(settings_of("", self.config, self._terms(), -1))), looked)
+        now, settings = self.clock.monotonic(), settings_of("", self.config, self._terms(), -1)
+        self._looked = parts.Looked(
+            capacity(),
+            Places(identities(places_of(settings)), now),
+            slots.kept(shared_dir(self.config)),
+            sockets_in_place=self.channel.in_place() and self.api.in_place(),
+        )
         self._tokens = told_tokens(self.config.workers.token_file)
-        self._sockets_in_place = self.channel.in_place() and self.api.in_place()
         self.pool.written_down()
-        self._slots = slots.kept(shared_dir(self.config))
         return self.watch.check()
 
-    def _returning(self) -> bool:
-        """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
-        expected = self.crew.expected.values() if self._former.in_time(self.clock.monotonic()) else ()
-        return any(processes.identity(who.pid) == who for who in expected)
-
-    async def _heal(self) -> None:
-        """Socket files that somebody removed, before the workers' record is looked for beside them."""
-        if self._sockets_in_place:
-            return
-        try:
-            if any((await self.channel.heal(), await self.api.heal())):
-                self.log.warning("socket file was gone; made again")
-        except OSError as e:
-            self.log.error("cannot make a socket file again", because=e.strerror or str(e), path=e.filename)
-
     async def run(self) -> None:
-        """Rounds until `stop`. A round that fails is said and tried again at the next."""
-        while not self._stop.is_set():
+        """Rounds until `stop`."""
+        while not self.stopping.is_set():
             self._wake.clear()
-            self.pulse.round_began, failed = self.clock.monotonic(), True
-            try:
-                await self.step()
-                failed = False
-            except Exception:
-                self.log.exception("a round failed; everything goes on as it was")
+            self.pulse.round_began = self.clock.monotonic()
+            await self.step()
             self.pulse.round_began = None
             self._round.set()
             self._round = asyncio.Event()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._until_next(failed)):
+                async with asyncio.timeout(self._until_next()):
                     await self._wake.wait()
 
     def wake(self) -> None:
@@ -298,80 +297,56 @@ class Supervisor:
                 await self._round.wait()
 
     def stop(self, *, leave_workers: bool = False) -> None:
-        """`run` returns after the round under way. `leave_workers`: they serve on, for the next daemon to take back."""
+        """`run` returns soon. `leave_workers`: they serve on, for the next daemon to take back."""
         self._leave_workers = self._leave_workers or leave_workers
-        self._stop.set()
+        self.stopping.set()
+        self.round.end_soon()
         self.wake()
 
-    async def close(self) -> None:
-        """Ends everything: nobody new, workers drained unless they are to be left, state written."""
-        drain = 0.0 if self._leave_workers else self.config.workers.drain + 2.0
-        sentence = "leaving the workers to the next daemon" if self._leave_workers else "draining"
-        self.manager.stop(sentence, drain + CLOSING_SECONDS)
-        self.hub.close()
-        await self.vigil.stop()
-        await asyncio.gather(asyncio.to_thread(self.lookout.stop), asyncio.to_thread(self.watch.stop))
-        await self.housekeeping.stop()
-        await self.rolling.stop()
-        await self.forms.stop()
-        await self.judging.stop()
-        self.entrance.close()
-        if self._leave_workers:
-            await self.pool.leave()
-        else:
-            await self.pool.close(drain)
-        await self.channel.close()
-        await self.panel.close()
-        await self.api.close()
-        self.ledger.note("daemon-stopped", "", "told to leave its workers" if self._leave_workers else "told to stop")
-        await self.ledger.close()
-        await self.pulse.stop()
+    def fail(self, error: BaseException) -> None:
+        """The loop ended by an error: the workers serve on, for the next daemon to take back."""
+        self._leave_workers = True
+        self.log.error("the daemon ends by an error; its workers serve on", exc_info=error)
 
-    def _until_next(self, failed: bool) -> float:
-        late = self._former.deadline
-        latest = self.lookout.after_round(failed=failed or late is not None or bool(self.panel.problem))
-        due = [self.judging.next_due(), self.forms.next_due(), self.rolling.next_look(), self.pool.next_look(), late]
-        now = self.clock.monotonic()
-        times = [max(0.05, moment - now) for moment in due if moment is not None]
-        return min([latest, *times])
+    @property
+    def ending_seconds(self) -> float:
+        """What the end takes at most from now on."""
+        return ENDING_SECONDS - 0.2 + (0.0 if self._leave_workers else self.config.workers.drain)
+
+    async def close(self) -> None:
+        """Ends everything: nobody new, workers drained unless they are to be left, state written.
+
+        Every part has its own limit, and the workers are told before any part is waited for: whatever hangs, this
+        returns within `workers.drain` and ENDING_SECONDS.
+        """
+        leave, background = self._leave_workers, self.background
+        drain = 0.0 if leave else self.config.workers.drain
+        said = "leaving the workers to the next daemon" if leave else "draining"
+        background.call("service-manager", partial(self.manager.stop, said, drain + CLOSING_SECONDS), None)
+        background.call("events", self.hub.close, None)
+        self._workers.drain_seconds = None if leave else drain + DRAIN_GRACE_SECONDS
+        limits = {"activation": 1.0, "pool": drain + DRAIN_GRACE_SECONDS + KILLED_SECONDS + 0.5}
+        steps = {c.name: Step(c.name, c.stop, limits.get(c.name, PART_SECONDS)) for c in self.round.controllers}
+        last = [steps.pop(name) for name in ("sockets", "panel", "service-manager")]
+        await together(background, steps.pop("activation"))  # no rollout gives orders now
+        background.call("entrance", self.entrance.close, None)
+        await together(background, Step("wake-ups", self._no_wake_ups, PART_SECONDS), *steps.values())
+        because = "told to leave its workers" if leave else "told to stop"
+        background.call("state", partial(self.ledger.note, "daemon-stopped", "", because), None)
+        await together(background, Step("state", self.ledger.close, PART_SECONDS), *last)
+        background.end()
+
+    async def _no_wake_ups(self) -> None:
+        await asyncio.gather(asyncio.to_thread(self.lookout.stop), asyncio.to_thread(self.watch.stop))
+
+    def _until_next(self) -> float:
+        """Seconds until the next round is due."""
+        failing = bool(self.background.failures.current() or self.panel.problem or self._former.deadline)
+        latest = self.background.call("lookout", partial(self.lookout.after_round, failed=failing), PAUSE_SECONDS)
+        due, now = self.round.next_due(), self.clock.monotonic()
+        return latest if due is None else min(latest, max(0.05, due - now))
 
     # workers
-
-    async def _staff(self) -> None:
-        workers = self.config.workers
-        self.pool.limits = Limits(
-            load_seconds(self.config.rollout.reload_timeout, self.rolling.position.serving) + 30.0,
-            workers.drain + 5.0,
-            starting=max(2, self._capacity.processors),
-        )
-        if self.entrance.sock is not None:
-            self._need = self._needed()
-            self.pool.wanted, self.staff_because = worker_count(self.config, self._capacity, self._need)
-            if set(self._slots) != {self.pool.wanted}:
-                await asyncio.to_thread(slots.keep, shared_dir(self.config), self.pool.wanted)
-        peers, now = self.crew.peers(), self.clock.monotonic()
-        ours = {hand.name for hand in self.pool.hands() if hand.child.ours}
-        self.crew.agree()
-        leaving = outdated(
-            peers,
-            most_bytes=workers.memory,
-            release=RELEASE,
-            now=now,
-            started=ours,
-            terms=self._terms(),
-            places=self._places,
-        )
-        for name, because in (*leaving, *self._former.overdue(peers, now)):
-            self.pool.replace(name, because)
-        self.pool.step()
-
-    def _needed(self) -> Need:
-        """What the served version takes; while nothing is served, the largest that is there. Kept while not known."""
-        serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
-        chosen = [e for e in entries if serving is None or e.digest == serving.digest]
-        own = serving.load_bytes if serving is not None else 0  # of the form that is served
-        needs = [Need(e.seen.bytes, own or (e.verdict.load_bytes if e.verdict else 0)) for e in chosen]
-        return max(needs, key=lambda need: (need.file_bytes, need.load_bytes), default=self._need)
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
         assert self.entrance.sock is not None
@@ -392,9 +367,8 @@ class Supervisor:
         return Welcome(serving.version, serving.artifact, beat) if serving else Welcome(beat_seconds=beat)
 
     def _worker_ended(self, ended: Ended) -> None:
-        self.vigil.worker_ended(ended)
-        self.rolling.conductor.worker_ended(ended)
-        self.crew.ended(ended)
+        for tell in self._of_ends:
+            tell(ended)
         if not ended.retired:
             self.ledger.note("worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid)
         self.wake()
@@ -445,55 +419,3 @@ class Supervisor:
         for hand in self.pool.hands():
             self.pool.replace(hand.name, because)
         self.wake()
-
-    def handle_signals(self) -> None:
-        """SIGTERM, SIGINT stop; SIGQUIT leaves the workers; SIGHUP reloads; SIGUSR1 reopens logs; SIGUSR2 restarts."""
-        loop = asyncio.get_running_loop()
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGQUIT, partial(self.stop, leave_workers=True))
-        loop.add_signal_handler(signal.SIGHUP, self.office.reloading.hang_up)
-        loop.add_signal_handler(signal.SIGUSR1, self.reopen_logs)
-        loop.add_signal_handler(signal.SIGUSR2, self.restart_workers, "SIGUSR2")
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program is heard now
-
-
-def main(config_path: Path | None) -> int:
-    """Runs the daemon until it is told to stop; its exit status. Raises BadConfig, and ModelwardError at start."""
-    lean.few_heaps()
-    origin = (config_path or DEFAULT_PATH).resolve()
-    config, remark = load_or_default(config_path)
-    config = with_credentials(config, os.environ)
-    directories.require_own(config)
-    logs = open_logs(config.logs.dir, config.logs.level)
-    if remark:
-        logs.events.info(remark)
-    for warning in (*warnings(config), warning_of_root(os.geteuid(), os.environ)):
-        if warning:
-            logs.events.warning(warning)
-    control = config.control
-    # The second lock holds when somebody removed the runtime directory, and the first with it.
-    try:
-        with instance.alone(control.runtime_dir), instance.alone(control.state_dir, required=False):
-            clock = SystemClock()
-            store = Store(control.state_dir / "state.db", clock)  # before there is an event loop that it would hold up
-            asyncio.run(_serve(config, origin, logs, clock, store))
-    finally:
-        logs.close()
-    return 0
-
-
-async def _serve(config: Config, origin: Path, logs: Logs, clock: Clock, store: Store) -> None:
-    supervisor = Supervisor(config, origin, clock, os.environ, store)
-    supervisor.office.reopen_own_logs = logs.reopen
-    supervisor.housekeeping.follow_own_logs = partial(followed, logs)
-    supervisor.office.reloading.set_own_level = logs.set_level
-    supervisor.vigil.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
-    supervisor.handle_signals()
-    try:
-        await supervisor.start()
-        lean.after_start()
-        await supervisor.run()
-    finally:
-        await supervisor.close()

@@ -20,6 +20,7 @@ from .models.sight import Names, RootSeen
 from .models.watch import Watch
 from .names import is_higher
 from .rolling import Rolling
+from .system.failures import Failures
 from .workers.conduct import Rollout
 from .workers.crew import Crew
 from .workers.pool import Pool
@@ -29,6 +30,7 @@ SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
     "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link", "state_in_memory",
+    "controller_failed",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
@@ -72,6 +74,11 @@ def symptoms(
         failures = float(channel.failures)
         figures.append(Figure("alert_channel_failures", failures, channel.address.label, channel.because))
     return figures
+
+
+def failed_controllers(failures: Failures) -> list[Figure]:
+    """Each part of the daemon that fails now, with its exception."""
+    return [Figure("controller_failed", 1.0, failure.part, failure.because) for failure in failures.report()]
 
 
 def _workers(parts: Parts) -> Iterator[Figure]:

@@ -31,6 +31,7 @@ from .ledger import CannotKeep
 from .metronome import Metronome
 from .store import Entry
 from .symptoms import SYMPTOMS, Parts, symptoms
+from .system.background import here
 from .workers.pool import Ended
 
 Json = dict[str, Any]
@@ -99,10 +100,10 @@ class Vigil:
         self._ends: deque[float] = deque(maxlen=1000)
         self._measured: tuple[Sample, float] | None = None
         self._began = self._looked = float("-inf")
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._saving = self._save_again = self._in_memory = False
+        self._save_again = self._in_memory = False
         self._metronome: Metronome | None = None
+        self._saves: asyncio.Task[None] | None = None
         self._pids: dict[str, int] = {}
 
     # its life
@@ -131,16 +132,10 @@ class Vigil:
             self._timer.cancel()
         if self._metronome is not None:
             await asyncio.to_thread(self._metronome.stop)
-        for task in tuple(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+        if self._saves is not None:
+            self._saves.cancel()
+            await asyncio.wait({self._saves}, timeout=2.0)
         await self.notifier.stop()
-
-    def _go(self, work: Any, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _strike(self) -> None:
         """On the metronome's thread: the daemon's own parts are not to be touched here."""
@@ -279,20 +274,16 @@ class Vigil:
 
     def _save(self) -> None:
         self._save_again = True
-        if not self._saving:
-            self._saving = True
-            self._go(self._save_all(), "alerts are written down")
+        if self._saves is None or self._saves.done():
+            self._saves = here().start("alerts to the state", self._save_all)
 
     async def _save_all(self) -> None:
-        try:
-            while self._save_again:
-                self._save_again = False
-                now, wall = self._clock.monotonic(), self._clock.wall()
-                record = reminder.record(self._alerts, self._kept, now, wall)
-                with suppress(CannotKeep):  # logged where it happened
-                    await self._w.ledger.do(lambda store, record=record: store.put(**{reminder.FACT: record}))  # type: ignore[misc]
-        finally:
-            self._saving = False
+        while self._save_again:
+            self._save_again = False
+            now, wall = self._clock.monotonic(), self._clock.wall()
+            record = reminder.record(self._alerts, self._kept, now, wall)
+            with suppress(CannotKeep):  # logged where it happened
+                await self._w.ledger.do(lambda store, record=record: store.put(**{reminder.FACT: record}))  # type: ignore[misc]
 
     # what others tell it
 

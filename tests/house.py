@@ -50,7 +50,8 @@ class House:
 
     `prefix` goes before the daemon's command line: a program that sets something up and becomes the daemon.
     `import_from` are directories that daemon and workers look for modules in before all others. `python` is another
-    interpreter than that of the tests, with an environment of its own.
+    interpreter than that of the tests, with an environment of its own. `module` is what becomes the daemon, with its
+    arguments; the configuration's path follows.
     """
 
     root: Path
@@ -60,6 +61,7 @@ class House:
     prefix: tuple[str, ...] = ()
     import_from: tuple[Path, ...] = ()
     python: Path | None = None
+    module: tuple[str, ...] = ("modelward.daemon", "run", "--config")
 
     def __post_init__(self) -> None:
         self.models.mkdir(parents=True, exist_ok=True)
@@ -116,7 +118,7 @@ class House:
         """Starts the daemon; with `wait` returns when its API answers."""
         with open(self.root / "daemon.out", "ab") as out:
             self.process = subprocess.Popen(
-                [*self.prefix, self.python or sys.executable, "-m", "modelward.daemon", "run", "--config", self.config],
+                [*self.prefix, self.python or sys.executable, "-m", *self.module, self.config],
                 env=_environment(*self.import_from, python=self.python),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

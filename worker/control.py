@@ -12,13 +12,14 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from . import protocol as p
+from .background import Background
 from .confinement import Confinement
 from .counters import Counters
 from .engine import CannotLoad, Engine, GivenUp
@@ -73,7 +74,7 @@ class Control:
         self._welcome_heard = False
         self._ordered: p.Prepare | None = None
         self._unloaded: tuple[str, str] | None = None  # for a version that was not committed yet
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._background = Background(log)
 
     async def run(self) -> None:
         """Joins again and again until cancelled."""
@@ -115,7 +116,8 @@ class Control:
         beats: asyncio.Task[None] | None = None
         self._writer = writer
         try:
-            beats = asyncio.create_task(self._beats())
+            # Without beats the daemon would take this worker for one that hangs: it joins anew, and begins them anew.
+            beats = self._background.start("beats", self._beats, failed=lambda because: writer.close())
             return await self._listen(reader)
         finally:
             self._writer = self._ordered = None
@@ -124,7 +126,7 @@ class Control:
             writer.close()
             if self._engine.prepared:
                 self._engine.abort(self._engine.prepared)
-            self._start(self._put_back())
+            self._background.start("put back", self._put_back)
 
     async def _join(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -174,7 +176,8 @@ class Control:
                 self._welcomed(message)
             case p.Prepare():
                 self._ordered = message
-                self._start(self._prepare(message))
+                failed = partial(self._broke, message.rollout, message.version)
+                self._background.start("prepare", partial(self._prepare, message), failed=failed)
             case p.Commit():
                 self._commit(message)
             case p.Abort():
@@ -211,7 +214,8 @@ class Control:
         if self._welcome == wanted:
             return  # it is being loaded for an earlier connection
         self._welcome = wanted
-        self._start(self._load_welcome(message))
+        failed = partial(self._broke, "", message.version)
+        self._background.start("load", partial(self._load_welcome, message), failed=failed)
 
     async def _load_welcome(self, message: p.Welcome) -> None:
         start = time.perf_counter()
@@ -264,7 +268,7 @@ class Control:
 
     def _unattended(self) -> None:
         if self._ordered is None:
-            self._start(self._put_back())
+            self._background.start("put back", self._put_back)
 
     async def _put_back(self) -> None:
         """Serves again what was unloaded, once nothing else is on its way; nothing to do otherwise."""
@@ -292,6 +296,13 @@ class Control:
         seconds = round(time.perf_counter() - start, 3)
         self._log.warning("cannot serve", rollout=rollout, version=version, because=reason, serving=self._serving())
         self._send(p.CannotPrepare(rollout, version, reason, seconds))
+
+    def _broke(self, rollout: str, version: str, because: str) -> None:
+        """A version was not brought in by a fault of ours: the daemon is told, and what was unloaded is put back."""
+        self._refuses(rollout, version, CannotLoad(f"cannot load {version}: {because}"), time.perf_counter())
+        if not self._engine.busy:
+            self._engine.give_up()
+        self._unattended()
 
     def _serving(self) -> str:
         return self._engine.current.version if self._engine.current else ""
@@ -323,11 +334,6 @@ class Control:
         except p.Refused as e:  # an answer that repeats what no answer can hold
             self._log.error("daemon disconnected", because=str(e))
             writer.transport.abort()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
 
 
 def _check_peer(connection: socket.socket) -> None:

@@ -8,7 +8,6 @@ a load that nobody waits for any more never becomes one.
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from .background import start_thread
 from .limits import be_nicer
 from .memory import trim
 from .models import Load, Loaded, Model
@@ -189,14 +189,9 @@ class Engine:
         preparing.started = True
         gentle = self._gentle and self.current is not None
         deliver = partial(self._arrived, preparing)
-        loading = threading.Thread(
-            target=_load_and_warm,
-            args=(self._load, preparing.version, preparing.artifact, gentle, loop, deliver),
-            name=f"load {preparing.version}",
-            daemon=True,
-        )
+        work = partial(_load_and_warm, self._load, preparing.version, preparing.artifact, gentle, loop, deliver)
         try:
-            loading.start()
+            start_thread(f"load {preparing.version}", work)
         except RuntimeError as e:  # the system allows no more
             self._arrived(preparing, CannotLoad(f"cannot load {preparing.version}: {e}"))
 
@@ -249,7 +244,7 @@ def _load_and_warm(
     try:
         result = load(version, artifact)
         result.model.warm()
-    except Exception as e:  # noqa: BLE001 - the top of a thread that runs a model somebody else made
+    except BaseException as e:  # noqa: BLE001 - the top of a thread that runs a model somebody else made
         result = CannotLoad(f"{type(e).__name__}: {e}" if not str(e).startswith("cannot") else str(e))
     if not loop.is_closed():
         loop.call_soon_threadsafe(deliver, result)

@@ -8,13 +8,13 @@ also when nobody waits for its result.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from .background import start_thread
 from .limits import be_nicer
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Lanes:
 
     def _add_thread(self, over: Callable[[], None]) -> None:
         try:
-            threading.Thread(target=self._work, name=f"{self._name} {self._threads + 1}", daemon=True).start()
+            start_thread(f"{self._name} {self._threads + 1}", self._work)
         except RuntimeError:
             if not self._threads:
                 self._busy -= 1

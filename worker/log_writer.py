@@ -16,6 +16,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Final
 
+from .background import start_thread
+
 MOST_BYTES: Final = 4 << 20
 LINE_COST: Final = 200
 """What a queued line takes in memory besides its bytes."""
@@ -40,7 +42,7 @@ class LogWriter:
         self._bytes = self._jobs = self._untold = 0
         self._began: float | None = None
         self.lost = 0
-        threading.Thread(target=self._run, name="logs", daemon=True).start()
+        start_thread("logs", self._run)
 
     def put(self, write: Write, line: bytes) -> bool:
         """Has `write` called with `line` soon; False, and counted, when too much is queued. From any thread."""

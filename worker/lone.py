@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from .background import start_thread
 from .limits import be_nicer
 
 NICENESS: Final = 5
@@ -38,7 +39,7 @@ class Lone(Generic[M]):
         if not self._begun.acquire(blocking=False):
             return  # for good: what could not be opened once is not tried at each request
         try:
-            threading.Thread(target=self._work, name=f"open {self._threads} threads", daemon=True).start()
+            start_thread(f"open {self._threads} threads", self._work)
         except RuntimeError as e:
             self._say(f"cannot use {self._threads} threads for a lone run: {e}; one answers")
 

@@ -16,6 +16,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, TypedDict
 
 from .answers import Answers
+from .background import Background, awaited
 from .confinement import Confinement
 from .connection import Limits as Connections
 from .control import Control
@@ -154,9 +155,8 @@ class Process:
             threads=self._settings.threads,
             confinement=str(self._confinement),
         )
-        control = asyncio.create_task(self._control.run())
-        following = asyncio.create_task(self._follow_logs())
-        leaving = asyncio.create_task(self._leaving.wait())
+        control, leaving = awaited(self._control.run(), "control"), awaited(self._leaving.wait(), "leaving")
+        following = Background(self._logs.events).start("log files", self._follow_logs, restart=True)
         # A fault in the control loop is a fault of ours: it ends the process, which the daemon replaces.
         await asyncio.wait({control, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not self._at_once:

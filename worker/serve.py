@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import structlog
 from uvicorn.server import ServerState
 
+from .background import awaited
 from .connection import Connection, Limits, server_config
 
 YIELD_SECONDS: Final = 0.0015  # for each request in work
@@ -203,7 +204,7 @@ class Front:
             # A client that never reads its answer must not hold it for ever.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._limits.unread_seconds * 1000)
         self._held += 1
-        task = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
+        task = awaited(self._loop.connect_accepted_socket(self._protocol, connection))
         self._joining.add(task)
         task.add_done_callback(partial(self._joined, connection))
 

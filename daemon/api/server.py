@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import uvicorn.lifespan.off  # or it would be read when the event loop runs
 from starlette.types import ASGIApp
 
 from ...worker.framing import Framed
+from ..system.background import here
 from ..workers.channel import Credentials, bind, credentials
 from .room import Bounded, bounded
 
@@ -41,9 +43,13 @@ class _Server(uvicorn.Server):
 
 
 class Embedded:
-    """One uvicorn in this loop, over an open socket; `concurrency` None leaves that limit to the protocol."""
+    """One uvicorn in this loop, over an open socket; `concurrency` None leaves that limit to the protocol.
 
-    def __init__(self, app: ASGIApp, protocol: type[Framed], concurrency: int | None) -> None:
+    `name` is that of the part which it serves.
+    """
+
+    def __init__(self, name: str, app: ASGIApp, protocol: type[Framed], concurrency: int | None) -> None:
+        self._name = name
         self._config = uvicorn.Config(
             app,
             http=protocol,
@@ -61,13 +67,22 @@ class Embedded:
         )
         self._server = _Server(self._config)
         self._task: asyncio.Task[None] | None = None
+        self._sock: socket.socket | None = None
 
     async def open(self, sock: socket.socket) -> None:
-        """Starts serving; requests are answered when this returns."""
-        serving = self._server.serve(sockets=[sock])
-        self._task = asyncio.get_running_loop().create_task(serving, name="HTTP")
+        """Starts serving; requests are answered when this returns. Raises OSError."""
+        self._sock = sock
+        self._task = here().start(self._name, partial(self._server.serve, sockets=[sock]))
         while not self._server.started and not self._task.done():
             await asyncio.sleep(0)
+        if self._task.done():
+            await self.close()
+            raise OSError(f"cannot serve {self._name}: its server ended as it began")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves. From any thread."""
+        return self._task is not None and not self._task.done()
 
     async def close(self) -> None:
         """Ends it: open requests have SHUTDOWN_SECONDS to finish."""
@@ -78,6 +93,10 @@ class Embedded:
         await asyncio.wait([self._task], timeout=SHUTDOWN_SECONDS + 2)
         self._task.cancel()
         self._task = None
+        for listening in getattr(self._server, "servers", ()):  # of one that ended by an error
+            listening.close()
+        if self._sock is not None:
+            self._sock.close()
 
 
 def _protocol(allowed: Callable[[Credentials], bool]) -> type[Framed]:
@@ -102,7 +121,7 @@ class AdminServer:
     async def open(self) -> None:
         """Starts serving; requests are answered when this returns. Raises OSError."""
         sock = await asyncio.to_thread(self._bind)
-        self._server = Embedded(self._app, _protocol(self._allowed), MAX_CONNECTIONS + 1)
+        self._server = Embedded("api.sock", self._app, _protocol(self._allowed), MAX_CONNECTIONS + 1)
         await self._server.open(sock)
 
     def _bind(self) -> socket.socket:
@@ -112,7 +131,9 @@ class AdminServer:
         return sock
 
     def in_place(self) -> bool:
-        """Looks whether the socket file is still ours, and whose group it has; not on the event loop."""
+        """Looks whether the socket file is ours and served, and whose group it has; not on the event loop."""
+        if self._server is None or not self._server.alive:
+            return False
         with suppress(OSError):
             found = os.stat(self._path)
             if found.st_ino == self._inode:
@@ -121,7 +142,7 @@ class AdminServer:
         return False
 
     async def heal(self) -> bool:
-        """Binds anew when somebody removed or replaced the socket file; True when it had to."""
+        """Binds anew when somebody removed or replaced the socket file, or its server ended; True when it had to."""
         if await asyncio.to_thread(self.in_place):
             return False
         await self.close()

@@ -17,12 +17,13 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .. import processes
 from ..clock import Clock, SystemClock
 from ..config import parse
 from ..errors import BadUsage, ModelwardError, Refused
+from ..system.background import awaited
 from . import demo_steps, transcribe
 from .client import Client
 from .demo_steps import Scratch
@@ -190,7 +191,7 @@ async def _ready(scratch: Scratch, daemon: processes.Child, stop: asyncio.Event,
 
 async def _ended_or_stopped(child: processes.Child, stop: asyncio.Event, seconds: float | None) -> bool:
     """Waits for a child's end or a wish to stop, whichever comes first; whether the child has ended."""
-    waits = [asyncio.ensure_future(child.wait()), asyncio.ensure_future(stop.wait())]
+    waits: list[asyncio.Task[Any]] = [awaited(child.wait(), "end"), awaited(stop.wait(), "stop")]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:

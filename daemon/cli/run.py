@@ -15,10 +15,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns when the daemon was told to stop; 2 for a configuration with mistakes."""
+    """Runs the daemon, and ends the process with it; 2 for a configuration with mistakes."""
     # Until they are handled these would end the program, and loading it takes a while: they wait until then.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
     import_structlog()
-    from ..supervisor import main
+    from ..program import main
 
-    return main(args.config)
+    main(args.config)

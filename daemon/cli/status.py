@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from functools import partial
 from typing import Any, Final
 
 from ..errors import ModelwardError, Unreachable
+from ..system.background import start_thread
 from ..units import percent
 from .client import Client
 from .options import client, json_option, socket_option
@@ -40,7 +42,7 @@ def _watch(daemon: Client, as_json: bool) -> int:
     """Until it is interrupted. A daemon that goes away is said and waited for; one that never was there is not."""
     changed = threading.Event()
     screen = _screen(daemon, as_json)
-    threading.Thread(target=_follow, args=(daemon, changed), daemon=True).start()
+    start_thread("follow", partial(_follow, daemon, changed))
     while True:
         in_place = sys.stdout.isatty() and not as_json
         print((_CLEAR if in_place else "") + screen, flush=True)

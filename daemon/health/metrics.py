@@ -89,6 +89,12 @@ METRICS: Final = (
     ),
     Metric("modelward_oom_kills_total", "counter", "Processes killed by the kernel for lack of memory, since boot."),
     # the daemon itself
+    Metric(
+        "modelward_controller_failed",
+        "gauge",
+        "1 for each part of the daemon that ended by an unexpected error and is tried again.",
+        ("controller",),
+    ),
     Metric("modelward_daemon_resident_memory_bytes", "gauge", "Memory of the daemon."),
     Metric("modelward_daemon_cpu_seconds_total", "counter", "Processor time of the daemon."),
     Metric(

@@ -18,6 +18,7 @@ from typing import Final
 
 from ..clock import Clock
 from ..reading import told_bytes
+from ..system.background import start_thread
 
 PATIENCE_SECONDS: Final = 0.5
 STUCK_SECONDS: Final = 5.0
@@ -146,7 +147,7 @@ class Mounts:
             finally:
                 asked.done.set()
 
-        threading.Thread(target=ask, daemon=True, name=f"statvfs {mount}"[:64]).start()
+        start_thread(f"statvfs {mount}"[:64], ask)
         return asked
 
     def _space(self, mount: str) -> Space | str:

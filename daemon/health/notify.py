@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
 
 from ..clock import Clock
 from ..processes import environment, python, spawn
+from ..system.background import here
 from .addresses import Address, addresses, scrub
 from .wording import Text
 
@@ -119,7 +121,7 @@ class Notifier:
             channel.address = address
             self._channels[address.url] = channel
             if channel.task is None:
-                channel.task = asyncio.get_running_loop().create_task(self._serve(channel), name=address.label)
+                channel.task = here().start("alert delivery", partial(self._serve, channel), restart=True)
         for channel in old.values():
             if channel.task is not None:
                 channel.task.cancel()

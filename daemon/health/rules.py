@@ -73,6 +73,7 @@ BUILT_IN: Final = (
     _condition("sweep_shortfall"),
     _condition("config_refused"),
     _condition("state_in_memory", "critical"),
+    _condition("controller_failed", "critical"),
     _condition("tokens_unusable"),
     _condition("alert_channel_failures", above=2),
 )

@@ -40,6 +40,7 @@ _WHAT: Final = {
     "sweep_shortfall": "the disk is not in order",
     "config_refused": "the configuration was refused",
     "state_in_memory": "the state is kept in memory alone",
+    "controller_failed": "the daemon's part {subject} failed and is tried again",
     "tokens_unusable": "nobody can log in to the panel",
     "alert_channel_failures": "alerts do not arrive at {subject}",
 }

@@ -20,6 +20,7 @@ import msgspec
 from ...worker import protocol
 from ...worker.artifact import BadArtifact
 from ..reading import told
+from ..system.background import awaited, reader
 from .validate import Child as Started
 from .validate import Chunks
 
@@ -28,6 +29,8 @@ MAX_OUTPUT_BYTES: Final = 1 << 20
 MAX_RECIPE_BYTES: Final = 16 << 10
 MAX_WORDS: Final = 600
 DRAIN_SECONDS: Final = 1.0
+KILL_SECONDS: Final = 10.0
+"""How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
 PUBLISH_SECONDS: Final = 120.0
 """How long the last form's way into its place is waited for: a disk that hangs does not end."""
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -86,13 +89,13 @@ class Compilation:
     ) -> None:
         self.request, self.version, self.heard, self.because = request, version, Heard(), ""
         self.paused = self._aside = False
+        self._killed = asyncio.Event()
         self._happened, self._publish = happened, publish
         self._reported: asyncio.Queue[protocol.FormMade | None] = asyncio.Queue()  # one a stage, at most
         given = msgspec.json.encode(request) + b"\n"
         self._child = spawn(argv, name=f"compiler of {version}", stdin=given, stdout="pipe")
-        loop = asyncio.get_running_loop()
-        self._listening = loop.create_task(self._listen(), name="listen to the compiler")
-        self._publishing = loop.create_task(self._take_up(), name="take up forms")
+        self._listening = reader(self._listen(), "the compiler")
+        self._publishing = reader(self._take_up(), "compiled forms")
 
     @property
     def pid(self) -> int:
@@ -115,7 +118,11 @@ class Compilation:
     def end(self, because: str) -> None:
         """Kills it; `wait` returns soon."""
         self.because = self.because or because
+        self._kill()
+
+    def _kill(self) -> None:
         self._child.kill_group()
+        self._killed.set()
 
     async def wait(self) -> str:
         """Returns once it ended: why it failed, "" when every stage was made or refused.
@@ -123,10 +130,12 @@ class Compilation:
         When cancelled, the child is killed before the cancellation goes on.
         """
         try:
-            status = await self._child.wait()
+            status = await self._end()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await asyncio.wait({self._listening})
+            if self._listening.done():
+                self._listening.result()
             self._reported.put_nowait(None)
             await asyncio.wait({self._publishing}, timeout=PUBLISH_SECONDS)
             if self._publishing.done():
@@ -142,6 +151,17 @@ class Compilation:
         if self.because or self.heard.wrong:
             return self.because or self.heard.wrong
         return "" if status == 0 and self.heard.done else _ended(status)
+
+    async def _end(self) -> int | None:
+        """The child's exit status. One that was killed and hangs in the kernel is waited for KILL_SECONDS."""
+        ending, killed = awaited(self._child.wait(), "end of the compiler"), awaited(self._killed.wait(), "killed")
+        try:
+            await asyncio.wait({ending, killed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ending}, timeout=KILL_SECONDS)
+            return ending.result() if ending.done() else None
+        finally:
+            ending.cancel()
+            killed.cancel()
 
     def usage(self) -> Usage | None:
         """What the child used until now; None once it is gone. Reads small files of /proc."""
@@ -171,8 +191,11 @@ class Compilation:
                     self._hear(protocol.decode_from_compiler(line))
             except protocol.Refused as e:
                 self.heard.wrong = f"the compiler cannot be understood: {e}"
-                self._child.kill_group()
+                self._kill()
                 return
+            except Exception:
+                self._kill()  # nobody takes in what it says any more
+                raise
             self._happened()
 
     def _hear(self, message: protocol.FromCompiler) -> None:

@@ -24,6 +24,7 @@ from ...worker import protocol, readings
 from ...worker.artifact import BadArtifact
 from ...worker.progress import Allowance, Over, Spent, after, begin, over, scale
 from ..clock import Clock, rfc3339
+from ..system.background import awaited, reader
 from . import verdict as v
 from .child_directory import FOR_VALIDATOR, NoDirectory, child_directory
 from .publish import publish_version
@@ -154,8 +155,8 @@ async def _judge_once(
     except (OSError, ValueError) as e:
         raise CannotStart(f"cannot start a validator: {e}") from e
     status = None
-    listening = asyncio.create_task(_listen(child, heard, clock))
-    waiting = asyncio.create_task(child.wait())
+    listening = reader(_listen(child, heard, clock), "the validator")
+    waiting = awaited(child.wait(), "wait for the validator")
     try:
         if end := await _patient(child, waiting, candidate, stands):
             child.kill_group()
@@ -239,6 +240,9 @@ async def _listen(child: Child, heard: _Heard, clock: Clock) -> None:
             heard.wrong = f"the validator cannot be understood: {e}"
             child.kill_group()
             return
+        except Exception:
+            child.kill_group()  # nobody takes in what it says any more
+            raise
 
 
 def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+
+from ..system.background import Thread, start_thread
 
 STOP_SECONDS: Final = 2.0
 _EVENTS: Final[list[type[FileSystemEvent]]] = [
@@ -118,7 +119,7 @@ class Watch:
         if observer is None or not observer.is_alive() or not emitters:
             return False
         reader = getattr(observer, "_inotify_fd", None)
-        threads = [*emitters, *([reader] if isinstance(reader, threading.Thread) else [])]
+        threads = [*emitters, *([reader] if isinstance(reader, Thread) else [])]
         return all(t.is_alive() for t in threads)
 
 
@@ -130,9 +131,7 @@ def _end(observer: BaseObserver) -> None:
             observer.stop()
             observer.join(STOP_SECONDS)
 
-    ender = threading.Thread(target=stop, daemon=True, name="watch-ender")
-    ender.start()
-    ender.join(STOP_SECONDS)
+    start_thread("watch-ender", stop).join(STOP_SECONDS)
 
 
 def _close_on_exec(observer: BaseObserver) -> None:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from ..api.streams import HeldStream, Still, always
 from ..errors import ModelwardError
+from ..system.background import here
 
 Json = dict[str, Any]
 LOOK_SECONDS: Final = 1.0
@@ -72,7 +73,7 @@ class Feed:
     async def _stream(self, viewer: _Viewer, still: Still) -> AsyncIterator[bytes]:
         """Everything first, then what changed, until the viewer leaves or may not see it any more."""
         if self._looking is None and not self._closed:
-            self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again(), name="panel feed")
+            self._looking = here().start("panel feed", self._look_again_and_again, restart=True)
         if viewer.stale:
             viewer.news.set()
         yield b"retry: 2000\n\n"
@@ -103,8 +104,8 @@ class Feed:
             while self._viewers:
                 await self.look()
                 await asyncio.sleep(self._look_seconds)
-        finally:
             self._looking = None
+        finally:
             self._state.clear()  # whoever comes next shall not be shown an old state
             self._stamps.clear()
             self._encoded.clear()
@@ -129,7 +130,7 @@ class Feed:
             value = part.read()
             text = json.dumps(await value if inspect.isawaitable(value) else value, separators=(",", ":"))
         except (ModelwardError, ValueError) as e:
-            self._log.warning("cannot show a part of the panel", part=name, because=str(e))
+            self._log.warning("cannot show a part of the panel", shown=name, because=str(e))
             text = json.dumps({"unavailable": str(e)})
         if self._state.get(name) == text:
             return False

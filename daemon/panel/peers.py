@@ -19,6 +19,7 @@ from typing import Final
 
 from ...worker.shared.loopback import is_loopback, plain_address
 from ..reading import told
+from ..system.background import reader
 
 TABLES: Final = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 OVERFLOW: Final = "/proc/sys/kernel/overflowuid"
@@ -87,7 +88,7 @@ class Peers:
     async def _table(self, port: int) -> dict[tuple[Address, Address], int]:
         """A reading that begins now or later: one under way may have passed the place already."""
         if self._next is None:
-            self._next = asyncio.get_running_loop().create_task(self._read(self._reading, port), name="peers")
+            self._next = reader(self._read(self._reading, port), "the table of sockets")
         return await asyncio.shield(self._next)
 
     async def _read(self, before: asyncio.Task[object] | None, port: int) -> dict[tuple[Address, Address], int]:

@@ -84,12 +84,9 @@ class PanelServer:
         try:
             files, sock = await asyncio.to_thread(lambda: (page_files(), listening.bind(self._config.listen)))
         except listening.CannotListen as e:
-            self._retry_at = self._clock.monotonic() + RETRY_SECONDS
-            if not self.problem:
-                self._log.error("the panel is not there", because=str(e))
-            self.problem = f"the panel is not there: {e}"
+            self._missing(str(e))
             return
-        self.problem, self.port = "", sock.getsockname()[1]
+        self.port = sock.getsockname()[1]
         edge = self._edge = Edge(
             self._api,
             self._feed,
@@ -100,9 +97,20 @@ class PanelServer:
             clock=self._clock,
             cookie=f"modelward-{self.port}",
         )
-        self._server = Embedded(edge, limited(MAX_CONNECTIONS), None)
-        await self._server.open(sock)
+        self._server = Embedded("panel.listen", edge, limited(MAX_CONNECTIONS), None)
+        try:
+            await self._server.open(sock)
+        except OSError as e:
+            self._missing(str(e))
+            return
+        self.problem = ""
         self._log.info("panel", address=self._config.listen)
+
+    def _missing(self, because: str) -> None:
+        self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+        if not self.problem:
+            self._log.error("the panel is not there", because=because)
+        self.problem = f"the panel is not there: {because}"
 
     async def _own_token(self) -> None:
         if self._config.token_file:
@@ -138,6 +146,10 @@ class PanelServer:
                 await self._own_token()
             await self._tokens.fresh()
             self._unusable = self._tokens.problem()
+        if self._server is not None and not self._server.alive:
+            await self._server.close()
+            self._server = None
+            self._missing("its server ended")
         if self.problem and self._retry_at and self._clock.monotonic() >= self._retry_at:
             await self.open()
 

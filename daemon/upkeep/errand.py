@@ -12,11 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from ..errors import Refused
+from ..system import background
 from . import orders
 from .orders import Counted, Counting, CountRequest, Question, SweepRequest, Swept
 
 MODULE: Final = "modelward.daemon.upkeep.sweeper"
 GRACE_SECONDS: Final = 2.0
+KILL_SECONDS: Final = 10.0
+"""How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
 
 
 class Child(Protocol):
@@ -61,20 +64,18 @@ async def run(
     try:
         async with asyncio.timeout(seconds):
             writer.write(orders.encode(request))
-            return await _converse(reader, writer, why_keep, progress)
+            return await background.reader(_converse(reader, writer, why_keep, progress), "the sweeper")
     except TimeoutError as e:
         raise Refused(f"cannot finish the sweep: no end within {seconds:.0f} s; it was stopped") from e
     except (ValueError, ConnectionError) as e:
         raise Refused(f"cannot finish the sweep: its process broke off ({e or type(e).__name__})") from e
     finally:
         writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                await child.wait()
-        child.kill_group()
-        await child.wait()
+        for seconds in (GRACE_SECONDS, KILL_SECONDS):  # the second time it was killed
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await child.wait()
+            child.kill_group()
         child.close()
 
 

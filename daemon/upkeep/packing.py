@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from ..system.background import here
 from . import kernel
 from .rotate import RotationOutcome
 
@@ -28,7 +29,7 @@ class Packing:
         """Has a round begin, and waits so long for its end. `reopened`: every writer has opened its log anew."""
         self._wanted.add(reopened)
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="packing")
+            self._task = here().start("packing", self._run)
         await asyncio.wait({self._task}, timeout=wait_seconds)
 
     def close(self) -> None:

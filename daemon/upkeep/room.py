@@ -106,7 +106,7 @@ class Upkeep:
         return [shown(sentence) for sentence in self._packing.last.trouble]
 
     def close(self) -> None:
-        """Ends what runs, soon, and waits for it."""
+        """Ends what runs, soon, and waits for it, which may take as long as a disk hangs: not on the event loop."""
         self._stop.set()
         self._packing.close()
         for thread in (self._thread, self._reading):

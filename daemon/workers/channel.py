@@ -21,6 +21,8 @@ from typing import Protocol
 import structlog
 
 from ...worker import protocol as p
+from ..system.background import here
+from ..system.failures import sentence
 
 MAX_CONNECTIONS = 256
 MAX_STRANGERS = 128
@@ -258,12 +260,18 @@ class Channel:
             self._close(line, "it is gone")
             return
         try:
+            here().fault("workers.sock")
             for text in line.lines.feed(data):
                 self._hear(line, p.decode_from_worker(text))
                 if line not in self._lines:
                     return
         except p.Refused as e:
             self._close(line, str(e))
+        except BaseException as e:  # noqa: BLE001 - the root of a callback
+            failures = here().failures
+            failures.failed("workers.sock", e, lasts_seconds=failures.shown_seconds)
+            # Part of what it said is lost; when it joins anew it says all that counts again.
+            self._close(line, f"an error in the daemon: {sentence(e)}")
 
     def _hear(self, line: Line, message: p.FromWorker) -> None:
         now = asyncio.get_running_loop().time()

@@ -19,6 +19,8 @@ from ...worker.progress import Reading, Spent, after, begin, outside
 from ...worker.protocol import Beat
 from ..clock import Clock, rfc3339
 from ..errors import ModelwardError
+from ..system.background import here
+from ..system.failures import sentence
 from . import roster
 from .crew import Crew
 from .pool import Ended
@@ -158,7 +160,7 @@ class Conductor:
         if rollout.old is None:
             policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
         try:
-            because = await self._drive(rollout, rollout.target, policy)
+            because = await self._forward(rollout, policy)
             if because:
                 await self._go_back(rollout, because, policy)
             else:
@@ -186,6 +188,15 @@ class Conductor:
         if ended.status not in OUTSIDE or rollout.outside_deaths >= OUTSIDE_DEATHS:
             rollout.deaths.append(f"{ended.name} ({ended.because})")
         self._crew.wake()
+
+    async def _forward(self, rollout: Rollout, policy: Policy) -> str:
+        """As `_drive`, to the target. An error of the daemon's is a reason to go back, and no fault of the version."""
+        try:
+            return await self._drive(rollout, rollout.target, policy)
+        except Exception as e:  # noqa: BLE001 - around one rollout: workers must not be left between two versions
+            failures = here().failures
+            failures.failed("rollout", e, lasts_seconds=failures.shown_seconds)
+            return f"an error in the daemon, which is in the log: {sentence(e)}"
 
     async def _drive(self, rollout: Rollout, target: Target, policy: Policy) -> str:
         """Follows the planner to its end. The reason when it gave up, "" when it is done."""

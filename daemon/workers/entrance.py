@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from .. import systemd
+from ..system.background import awaited
 from . import listening
 from .outdated import LOST_SECONDS
 
@@ -119,7 +120,7 @@ class Entrance:
 
     async def _wait(self, seconds: float, *, or_other: bool = False) -> None:
         events = [self._offered, self._other_offered] if or_other else [self._offered]
-        waiting = [asyncio.ensure_future(event.wait()) for event in events]
+        waiting = [awaited(event.wait(), "wait for the listening socket") for event in events]
         await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()

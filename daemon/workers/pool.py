@@ -13,6 +13,7 @@ import random
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,12 +25,15 @@ from ...worker.readings import read
 from ...worker.terms import Terms
 from ..clock import Clock
 from ..processes import Child, Identity, identity, python, spawn, take_back
+from ..system.background import here
 from . import backoff
 from .pool_record import PoolRecord
 from .staffing import Doubt, Kill, Limits, Member, Order, Phase, Retire, Start, Vacancy, next_look, orders, places
 
 NEVER_BOOTS = 3
 """The exit status by which a worker says that starting it again is no use before something changes."""
+KILLED_SECONDS = 2.0
+"""What the end waits for workers that were killed: one that hangs in the kernel does not end."""
 ABORT_SECONDS = 5.0
 """Between SIGABRT, which makes a hung worker write where it hangs, and SIGKILL."""
 
@@ -198,13 +202,14 @@ class Pool:
         now = self._clock.monotonic()
         hand = Hand(name, child, identity(child.pid), failures, Phase.STARTING, now, now, terms=terms)
         self._hands[name] = hand
-        hand.watch = asyncio.get_running_loop().create_task(self._watch(hand), name=f"watch {name}")
+        hand.watch = here().start("watch of a worker", partial(self._watch, hand), restart=True)
         self._write_down()
 
     async def _watch(self, hand: Hand) -> None:
         status = await hand.child.wait()
         now = self._clock.monotonic()
-        self._hands.pop(hand.name, None)
+        if self._hands.pop(hand.name, None) is None:
+            return
         retired = hand.phase is Phase.RETIRING
         because = hand.killed or _sentence(status)
         if not retired:
@@ -213,11 +218,13 @@ class Pool:
                 self._vacancies += (Vacancy(hand.failures, now, "it can never boot (exit status 3)"),)
             else:
                 self._vacate(backoff.failures_after(hand.failures, served))
-        self._write_down()
         self._log.log(
             20 if retired else 30, "worker ended", worker=hand.name, pid=hand.child.pid, status=status, because=because
         )
-        self._ended(Ended(hand.name, hand.child.pid, status, retired, because))
+        try:
+            self._write_down()
+        finally:
+            self._ended(Ended(hand.name, hand.child.pid, status, retired, because))
 
     def _vacate(self, failures: int) -> None:
         delay = backoff.delay_seconds(failures, self._chance())
@@ -265,7 +272,7 @@ class Pool:
         for hand in self.hands():
             hand.child.kill_group()
         if watches := [h.watch for h in self.hands() if h.watch]:
-            await asyncio.wait(watches, timeout=5.0)
+            await asyncio.wait(watches, timeout=KILLED_SECONDS)
         self._record.write(b"")
         await self._record.settled()
 

@@ -33,6 +33,7 @@ from modelward.daemon.models.sight import Names, RootSeen
 from modelward.daemon.models.verdict import Verdict
 from modelward.daemon.rolling import Rolling
 from modelward.daemon.store import Store
+from modelward.daemon.system.background import Background, here
 from modelward.daemon.workers.crew import Welcome
 
 OLD, NEW = "v1.0", "v1.1"
@@ -245,6 +246,48 @@ def test_a_link_that_cannot_be_moved_sends_the_workers_back_and_blames_nobody(tm
                 assert [p.name for p in (tmp_path / "models").glob(".current.*")] == []
             assert reached == 3  # the link beside, the rename, the sync
             assert answer == f"serving {NEW}"  # the same wish, with nothing in its way
+            _agrees(hall, NEW)
+
+    run(work)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("unexpected"), MemoryError(), KeyError("k")])
+def test_a_rollout_that_ends_by_an_unexpected_error_goes_back_and_is_tried_again(
+    tmp_path: Path, error: Exception
+) -> None:
+    async def work() -> None:
+        async with _hall(tmp_path) as hall:
+            hall.links.set(1, error)
+            assert await hall.ask(NEW) == ""
+            _agrees(hall, OLD)
+            _blameless(hall, NEW)
+            (failed,) = hall.rolling.rollouts.values()
+            assert failed.decided and not failed.succeeded
+            assert type(error).__name__ in failed.outcome
+            assert [f.part for f in here().failures.current()] == ["rollout"]
+            assert await hall.ask(NEW) == f"serving {NEW}"
+            _agrees(hall, NEW)
+
+    run(work)
+
+
+def test_a_rollout_that_never_began_has_an_outcome_and_is_tried_again(tmp_path: Path) -> None:
+    broken = True
+
+    def fault(name: str) -> None:
+        if broken and name == "rollout":
+            raise RuntimeError("unexpected")
+
+    async def work() -> None:
+        nonlocal broken
+        Background(SystemClock(), fault=fault).install()
+        async with _hall(tmp_path) as hall:
+            assert await hall.ask(NEW) == ""
+            (failed,) = hall.rolling.rollouts.values()
+            assert (failed.decided, failed.outcome) == (True, "it ended by an error in the daemon, which is in the log")
+            assert not hall.rolling.busy
+            broken = False
+            assert await hall.ask(NEW) == f"serving {NEW}"
             _agrees(hall, NEW)
 
     run(work)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.clock import SystemClock
@@ -20,11 +21,14 @@ from modelward.daemon.models.lifecycle import State
 from modelward.daemon.models.sight import Missing, RootSeen, Seen
 from modelward.daemon.models.verdict import Changing
 from modelward.daemon.store import Sighting, Store
+from modelward.daemon.system.background import Background
 
 CLOCK = SystemClock()
 
 
-def judging(path: Path, ledger: Ledger) -> Judging:
+def judging(
+    path: Path, ledger: Ledger, progress: Callable[[str, object], None] = lambda version, message: None
+) -> Judging:
     place = {name: json.dumps(str(path / name)) for name in ("models", "run", "state", "cache")}
     config = parse(
         f"""
@@ -38,9 +42,7 @@ def judging(path: Path, ledger: Ledger) -> Judging:
         """,
         "test",
     )
-    return Judging(
-        lambda: config, clock=CLOCK, ledger=ledger, happened=lambda: None, progress=lambda version, message: None
-    )
+    return Judging(lambda: config, clock=CLOCK, ledger=ledger, happened=lambda: None, progress=progress)
 
 
 def run(path: Path, test: Callable[[Store, Ledger], Coroutine[Any, Any, None]]) -> None:
@@ -292,5 +294,48 @@ def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_
         assert asked.state is State.VALIDATING
         await one.ask("v9.9")  # there is none
         await one.stop()
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("where", ["before it begins", "while the validator reports"])
+def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_with_the_reason(
+    tmp_path: Path, where: str
+) -> None:
+    before, broken = where == "before it begins", True
+
+    def fault(name: str) -> None:
+        if before and broken and name == "judgement":
+            raise RuntimeError("nobody thought of it")
+
+    def progress(version: str, message: object) -> None:
+        if not before and broken:
+            raise RuntimeError("nobody thought of it")
+
+    async def test(store: Store, ledger: Ledger) -> None:
+        nonlocal broken
+        background = Background(CLOCK, fault=fault)
+        background.install()
+        one = judging(tmp_path, ledger, progress)
+        await one.start()
+        await one.look()
+
+        def begun() -> bool:
+            one.next("v1.0", None)
+            return one.busy
+
+        await soon(begun)
+        await soon(lambda: not one.busy)
+        entry = one.catalog.get("v1.0")
+        assert entry is not None and entry.state is State.SETTLING
+        assert entry.waiting.startswith("not judged yet: an error in the daemon")
+        assert before or entry.waiting.endswith("RuntimeError: nobody thought of it")
+        assert 10 < entry.due - CLOCK.monotonic() <= 15
+        assert [f.part for f in background.failures.current()] == ["judgement"]
+        broken = False
+        one.at_once("v1.0")
+        await soon(begun)
+        await soon(lambda: not one.busy)
+        assert entry.state is State.REJECTED, "no model at all"
 
     run(tmp_path, test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -17,6 +18,13 @@ def test_waits_until_the_next_multiple_of_the_period(now: float, period: float, 
     assert until_next(now, period) == pytest.approx(wait)
 
 
+def start(metronome: Metronome, *, at_once: bool = False) -> None:
+    async def begin() -> None:
+        metronome.start(at_once=at_once)
+
+    asyncio.run(begin())
+
+
 def of(work: Callable[[], None], seconds: float = 0.02) -> Metronome:
     return Metronome("test", work, lambda: seconds, SystemClock())
 
@@ -30,7 +38,7 @@ def test_strikes_again_after_a_failure_and_not_after_the_end() -> None:
             raise OSError("once")
 
     metronome = of(work)
-    metronome.start()
+    start(metronome)
     eventually(lambda: len(struck) >= 3)
     metronome.stop()
     count = len(struck)
@@ -41,7 +49,7 @@ def test_strikes_again_after_a_failure_and_not_after_the_end() -> None:
 def test_another_period_is_taken_up_at_once() -> None:
     struck, periods = threading.Event(), [3600.0]
     metronome = Metronome("test", struck.set, lambda: periods[0], SystemClock())
-    metronome.start()
+    start(metronome)
     periods[0] = 0.02
     metronome.again()
     assert struck.wait(PATIENCE_SECONDS)
@@ -58,7 +66,7 @@ def test_the_end_does_not_wait_for_a_strike_that_hangs() -> None:
         hung.clear()
 
     metronome = of(hang)
-    metronome.start(at_once=True)
+    start(metronome, at_once=True)
     assert begun.wait(PATIENCE_SECONDS)
     metronome.stop()
     assert hung.is_set()

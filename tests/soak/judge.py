@@ -17,7 +17,7 @@ GROWTH_BYTES: Final = 6 << 20
 DESCRIPTORS_MORE: Final = 3
 CONVERGE: Final = "a worker serves something else"  # brings a worker back in line; no rollout of the operator's
 FATAL: Final = (
-    "a round failed; everything goes on as it was",
+    "a part of the daemon failed",
     "a request failed",
     "the model failed",
 )

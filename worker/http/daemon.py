@@ -15,6 +15,7 @@ from typing import Any, Final
 import httptools
 from starlette.requests import Request
 
+from ..background import awaited
 from .edge import Gone, client_gone
 from .errors import ApiError
 
@@ -52,8 +53,7 @@ class Daemon:
         ApiError 503 when too many are waiting, or when this worker leaves before the daemon decided.
         """
         with self._place():
-            task = asyncio.create_task(self._ask(method, path, body, seconds))
-            gone = asyncio.create_task(client_gone(request))
+            task, gone = awaited(self._ask(method, path, body, seconds)), awaited(client_gone(request))
             self._running.add(task)
             try:
                 await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from ..background import awaited
 from ..engine import NoModel
 from ..models import Loaded
 from ..service import Service
@@ -87,8 +88,7 @@ async def _answer(
 
 async def _within(request: Request, service: Service, verb: str, job: Coroutine[Any, Any, T], deadline: float) -> T:
     """Awaits `job` for as long as the client stays and the time allows."""
-    task = asyncio.create_task(job, name=trace_of(request.scope).request_id)
-    gone = asyncio.create_task(client_gone(request))
+    task, gone = awaited(job, trace_of(request.scope).request_id), awaited(client_gone(request))
     service.work.running.add(task)
     try:
         left = max(0.0, deadline - time.perf_counter())

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, eventually, soon
 
 from modelward.daemon.api.server import MAX_CONNECTIONS, AdminServer
 from modelward.daemon.cli.client import Client
+from modelward.daemon.clock import SystemClock
+from modelward.daemon.system.background import Background
 
 
 class App:
@@ -101,3 +103,33 @@ def test_where_all_are_being_answered_a_newcomer_is_told_so(served: Path, app: A
         newcomer = connected(stack, served, b"GET /v1/status HTTP/1.1\r\nHost: m\r\n\r\n")
         assert newcomer.recv(12) == b"HTTP/1.1 503"
         assert app.slow == MAX_CONNECTIONS
+
+
+def test_a_server_that_ends_is_no_open_one_and_is_opened_again(tmp_path: Path, app: App) -> None:
+    broken = True
+
+    def fault(name: str) -> None:
+        if broken and name == "api.sock":
+            raise RuntimeError("unexpected")
+
+    async def whole() -> None:
+        nonlocal broken
+        background = Background(SystemClock(), fault=fault)
+        background.install()
+        server = AdminServer(tmp_path / "api.sock", app, lambda who: True)
+        with pytest.raises(OSError, match="ended as it began"):
+            await server.open()
+        assert not server.in_place()
+        assert [f.part for f in background.failures.current()] == ["api.sock"]
+        broken = False
+        assert await server.heal()
+        assert server.in_place()
+        assert not await server.heal()
+        background.end()  # as by an error
+        await soon(lambda: not server.in_place())
+        assert await server.heal()
+        answer = await asyncio.to_thread(Client(str(tmp_path / "api.sock")).get, "/v1/status")
+        assert answer.data == {"path": "/v1/status"}
+        await server.close()
+
+    asyncio.run(whole())

@@ -1,0 +1,34 @@
+"""Directories of a disk that does not answer: whoever touches them waits until the block ends.
+
+A FUSE file system that nobody serves, for root alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_DETACH = 2
+
+
+@contextlib.contextmanager
+def hung(*places: Path) -> Iterator[None]:
+    """Nothing below these directories answers for as long as the block runs. Skips where that can't be."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with contextlib.ExitStack() as stack:
+        for place in places:
+            try:
+                device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+            except OSError as e:
+                pytest.skip(f"cannot mount a disk that hangs: /dev/fuse: {e.strerror}")
+            stack.callback(os.close, device)
+            options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
+            if libc.mount(b"hung", os.fsencode(place), b"fuse", 0, options.encode()) != 0:
+                pytest.skip(f"cannot mount a disk that hangs: {os.strerror(ctypes.get_errno())}")
+            stack.callback(libc.umount2, os.fsencode(place), _DETACH)
+        yield

@@ -1,0 +1,50 @@
+"""Disks that do not answer hold up neither requests nor the end of the daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from tests.hung_disk import hung
+from tests.support import eventually
+from tests.system.conftest import Build
+from tests.versions import good_version
+
+pytestmark = [pytest.mark.system, pytest.mark.alone]
+VERSION = "dtmf-v1.0"
+DRAIN_SECONDS = 3
+BEYOND_SECONDS = 10.0
+
+
+def waits_for_the_disk(pid: int) -> bool:
+    """Whether some thread of the process waits for a file system that nobody serves."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/wchan") as f:
+                if "fuse" in f.read():
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_with_hung_disks_it_answers_and_is_gone_in_time(build: Build, number: signal.Signals) -> None:
+    house = build(workers={"count": 1, "drain": DRAIN_SECONDS}, disk={"check": 1})
+    good_version(house.models, VERSION)
+    house.start()
+    house.await_serving(VERSION)
+    assert house.process is not None
+    with hung(house.models, house.root / "state", house.log_dir):
+        eventually(lambda: waits_for_the_disk(house.process.pid if house.process else 0))
+        assert house.transcribe()[0] == 200
+        began = time.monotonic()
+        house.process.send_signal(number)
+        assert house.process.wait(DRAIN_SECONDS + BEYOND_SECONDS) in (0, 1)
+        assert time.monotonic() - began < DRAIN_SECONDS + BEYOND_SECONDS
+        if number == signal.SIGTERM:
+            eventually(lambda: not house.worker_pids())
+        else:
+            assert house.transcribe()[0] == 200

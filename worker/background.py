@@ -1,0 +1,79 @@
+"""Starts the worker's tasks and threads; the only place that does.
+
+A task that ends by an exception of any type is logged. What follows is up to the part that started it: it is started
+again after a pause, where a worker can do without it for a moment; or `failed` is called, which makes good what the
+task did not do. The worker ends only for its control loop, which nothing else could replace: the daemon then starts
+another worker. Invariant: no exception of a task is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+import structlog
+
+PAUSES_SECONDS: Final = (1.0, 2.0, 5.0, 15.0)
+"""Before a task that failed is started again; the last one holds for every further failure."""
+MAX_REASON: Final = 300
+T = TypeVar("T")
+Thread = threading.Thread
+"""The type; `start_thread` makes them."""
+
+
+class Background:
+    """See the module."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(
+        self,
+        name: str,
+        factory: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        restart: bool = False,
+        failed: Callable[[str], None] = lambda because: None,
+    ) -> asyncio.Task[None]:
+        """Runs what `factory` makes. To be ended by `cancel` alone. `failed` is called with the exception in a line."""
+        task = asyncio.get_running_loop().create_task(self._run(name, factory, restart, failed), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(
+        self,
+        name: str,
+        factory: Callable[[], Coroutine[Any, Any, None]],
+        restart: bool,
+        failed: Callable[[str], None],
+    ) -> None:
+        failures = 0
+        while True:
+            try:
+                await factory()
+                return
+            except asyncio.CancelledError:
+                raise
+            except Exception as e:  # noqa: BLE001 - the root of a task
+                self._log.exception("a task of the worker failed", task=name)
+                failed(f"{type(e).__name__}: {e}"[:MAX_REASON])
+            if not restart:
+                return
+            await asyncio.sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS) - 1)])
+            failures += 1
+
+
+def awaited(work: Coroutine[Any, Any, T], name: str = "") -> asyncio.Task[T]:
+    """A task whose result or exception its starter awaits."""
+    return asyncio.get_running_loop().create_task(work, name=name or None)
+
+
+def start_thread(name: str, work: Callable[[], None]) -> Thread:
+    """A thread that does not hold up the end of the process. Raises RuntimeError when the system has none to give."""
+    thread = Thread(target=work, daemon=True, name=name)
+    thread.start()
+    return thread
