@@ -1,7 +1,7 @@
-"""`GET /metrics` of the daemon: its parts and each worker's own word, in Prometheus' text format.
+"""`GET /metrics` of the daemon: a snapshot of it and each worker's own report, in Prometheus' text format.
 
-Pure reading, like `report`: nothing is measured or asked for a scrape, so that scraping costs a millisecond and can't
-be used to keep the daemon busy.
+Pure: nothing is measured or asked for a scrape, so that scraping costs a millisecond and can't be used to keep the
+daemon busy.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from .health.monitor import Sample
 from .health.notify import Channel
 from .models.lifecycle import State
 from .models.sight import RootSeen
+from .snapshot import Snapshot
 from .store import Entry
-from .symptoms import Parts, class_usage
+from .symptoms import class_usage
 from .system.failures import Failures
 
 MAX_KINDS = 100
@@ -47,11 +48,10 @@ class Tally:
 
 
 def exposition(
-    parts: Parts,
+    seen: Snapshot,
     tally: Tally,
     *,
     version: str,
-    refused: str,
     measured: tuple[Sample, float] | None,
     alerts: Mapping[str, Alert],
     channels: Iterable[Channel],
@@ -61,10 +61,10 @@ def exposition(
     out = Exposition(METRICS)
     out.add("modelward_build_info", 1, version=version)
     out.add("modelward_start_time_seconds", tally.began)
-    out.add("modelward_config_last_reload_successful", float(not refused))
-    _workers(out, parts)
-    _versions(out, parts)
-    _upkeep(out, parts)
+    out.add("modelward_config_last_reload_successful", float(not seen.config_refused))
+    _workers(out, seen)
+    _versions(out, seen)
+    _upkeep(out, seen)
     for kind, count in tally.events.items():
         out.add("modelward_events_total", count, kind=kind)
     for told in ("yes", "no"):
@@ -87,14 +87,14 @@ def expose_failures(failures: Failures, out: Exposition) -> None:
         out.add("modelward_controller_failed", 1, controller=failure.part)
 
 
-def _workers(out: Exposition, parts: Parts) -> None:
-    peers = parts.crew.peers()
-    out.add("modelward_ready", float(any(peer.ready for peer in peers)))
-    out.add("modelward_workers_wanted", parts.pool.wanted)
-    states = Counter(shape["state"] for shape in report.workers(parts.pool, peers))
+def _workers(out: Exposition, seen: Snapshot) -> None:
+    workers = seen.workers
+    out.add("modelward_ready", float(bool(workers.ready)))
+    out.add("modelward_workers_wanted", workers.wanted)
+    states = Counter(shape["state"] for shape in report.workers(workers))
     for state in ("ready", "loading", "idle", "retiring", "starting", "waiting", "blocked"):
         out.add("modelward_workers", states[state], state=state)
-    for peer in peers:
+    for peer in workers.peers:
         beat = peer.beat
         labels = {"worker": peer.name, "version": peer.serving, "attached": str(peer.attached).lower()}
         out.add("modelward_worker_info", 1, **labels)
@@ -105,29 +105,29 @@ def _workers(out: Exposition, parts: Parts) -> None:
         out.add("modelward_worker_resident_memory_bytes", beat.rss_bytes or None, worker=peer.name)
 
 
-def _upkeep(out: Exposition, parts: Parts) -> None:
-    keeping = parts.housekeeping
+def _upkeep(out: Exposition, seen: Snapshot) -> None:
+    keeping = seen.upkeep
     out.add("modelward_sweeps_total", keeping.sweeps)
     out.add("modelward_sweep_removed_files_total", keeping.removed_files)
     out.add("modelward_sweep_removed_bytes_total", keeping.removed_bytes)
     out.add("modelward_sweep_shortfalls", len(keeping.trouble))
-    out.add("modelward_state_in_memory", float(bool(parts.ledger.problem)))
-    for name, used, quota in class_usage(parts):
+    out.add("modelward_state_in_memory", float(bool(seen.state_problem)))
+    for name, used, quota in class_usage(seen):
         out.add("modelward_class_used_bytes", used, **{"class": name})
         out.add("modelward_class_quota_bytes", quota or None, **{"class": name})
 
 
-def _versions(out: Exposition, parts: Parts) -> None:
-    sight, position = parts.judging.sight, parts.rolling.position
-    states = Counter(entry.state for entry in parts.judging.catalog.entries())
+def _versions(out: Exposition, seen: Snapshot) -> None:
+    activation = seen.activation
+    states = Counter(entry.state for entry in seen.versions.entries)
     for state in State:
         out.add("modelward_versions", states[state], state=state.value)
-    out.add("modelward_versions_held", len(parts.rolling.held))
-    out.add("modelward_model_root_present", float(isinstance(sight, RootSeen)))
-    out.add("modelward_watch_active", float(parts.watch.state == "watching"))
-    out.add("modelward_rollout_in_progress", float(parts.rolling.conductor.current is not None))
-    if (word := position.word) is not None:
+    out.add("modelward_versions_held", len(activation.held))
+    out.add("modelward_model_root_present", float(isinstance(seen.versions.sight, RootSeen)))
+    out.add("modelward_watch_active", float(seen.watch[0] == "watching"))
+    out.add("modelward_rollout_in_progress", float(activation.current is not None))
+    if (word := activation.position.word) is not None:
         out.add("modelward_live_version_info", 1, version=word.name)
-    if (serving := position.serving) is not None:
+    if (serving := activation.position.serving) is not None:
         labels = {"version": serving.version, "digest": serving.digest}
         out.add("modelward_serving_version_info", 1, **labels)

@@ -30,6 +30,7 @@ from .models.retention import Kept, reasons
 from .models.sight import Names, RootSeen
 from .models.unfinished import UNFINISHED, UNFINISHED_FORM
 from .rolling import Rolling
+from .snapshot import UpkeepSeen
 from .system.background import here
 from .upkeep.room import Upkeep, retention_decides
 from .upkeep.settings import KEPT_BY_RETENTION
@@ -90,6 +91,10 @@ class Housekeeping:
                 here().start(UPKEEP, self._run, restart=True, proved_seconds=inf),
                 here().start(FILES, self._follow_files, restart=True, proved_seconds=inf),
             ]
+
+    def snapshot(self) -> UpkeepSeen:
+        """What sweeps have done until now."""
+        return UpkeepSeen(self.trouble, self.last, self.sweeps, self.removed_files, self.removed_bytes)
 
     async def sweep_first(self) -> None:
         """On a disk without room: what may go goes before anything is served; then the state is tried again."""

@@ -31,17 +31,17 @@ from .models.form_plan import Wanted
 from .models.lifecycle import Event, State
 from .models.misplaced import sentence
 from .models.scan import glance
-from .models.settle import Unfit
+from .models.settle import NOT_JUDGED, Unfit
 from .models.sight import RootAbsent, RootSeen, Seen, Sight
 from .models.unfinished import remove_unfinished
 from .models.validate import MODULE, CannotStart, validate
 from .processes import python, spawn
+from .snapshot import VersionsSeen, frozen
 from .store import Sighting
 from .system.background import here
 from .system.failures import sentence as broken
 from .workers.conduct import Target
 
-NOT_JUDGED = "not judged yet: "
 MOST_GONE = 100
 """Of so many versions that are gone the verdicts are kept, for those that come back as they were."""
 BROKE = "an error in the daemon, which is in the log"
@@ -95,6 +95,17 @@ class Judging:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+
+    def snapshot(self) -> VersionsSeen:
+        """The model root and its versions as they are known now."""
+        return VersionsSeen(
+            self.sight,
+            frozen(self.catalog.entries()),
+            self.busy,
+            self.still_seconds,
+            dict(self.unjudged),
+            dict(self.misplaced),
+        )
 
     @property
     def artifact_root(self) -> Path:

@@ -1,8 +1,8 @@
 """Looks out, every `models.rescan`, for anything that is not as the last round left it; wakes the loop only then.
 
 While all is well a round would find nothing to do, and costs far more than a look. Whatever is under way, waits, failed
-or complains is no such time: then rounds go on at `models.rescan`. Changes nothing; a look on a thread touches none of
-the daemon's parts but those handed to it.
+or complains is no such time: then rounds go on at `models.rescan`. Changes nothing; a look on a thread touches
+nothing of the daemon but what was handed to it for that.
 """
 
 from __future__ import annotations
@@ -11,22 +11,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from .api.server import AdminServer
 from .clock import Clock
 from .config import Config
-from .judging import Judging
 from .metronome import Metronome
 from .models.copies import is_whole
 from .models.lifecycle import State
 from .models.scan import glance
 from .models.sight import Names, RootSeen
-from .models.watch import Watch
-from .rolling import Rolling
-from .workers.channel import Channel
-from .workers.crew import Crew
-from .workers.pool import Pool
+from .snapshot import Snapshot
 
 QUIET_ROUNDS: Final = 12
 """So many times `models.rescan` lie between two rounds at rest."""
@@ -37,20 +31,6 @@ PAUSE_SECONDS: Final = 30.0
 MAX_TRACE: Final = 2_000
 Mark = tuple[int, ...] | None
 _SETTLED: Final = (State.ACCEPTED, State.REJECTED)
-
-
-class Daemon(Protocol):
-    """The parts that are looked at."""
-
-    config: Config
-    clock: Clock
-    channel: Channel
-    api: AdminServer
-    crew: Crew
-    pool: Pool
-    rolling: Rolling
-    judging: Judging
-    watch: Watch
 
 
 @dataclass(frozen=True)
@@ -67,17 +47,26 @@ class Rest:
 
 
 class Lookout:
-    """See the module. `wake` begins a round, from any thread.
+    """See the module. `in_place` says whether what rounds look after besides is as it was; `wake` begins a round. Both
+    may be called from any thread.
 
     `began` is when the look under way began, monotonic seconds; None between looks.
     """
 
-    def __init__(self, daemon: Daemon, wake: Callable[[], object]) -> None:
-        self._s, self._wake = daemon, wake
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        snapshot: Callable[[], Snapshot],
+        in_place: Callable[[], bool],
+        wake: Callable[[], object],
+    ) -> None:
+        self._config, self._clock, self._snapshot = config, clock, snapshot
+        self._in_place, self._wake = in_place, wake
         self._rest: Rest | None = None
         self.began: float | None = None
-        self._period = daemon.config.models.rescan
-        self._metronome = Metronome("lookout", self._look, lambda: self._period, daemon.clock, later=0.4)
+        self._period = config().models.rescan
+        self._metronome = Metronome("lookout", self._look, lambda: self._period, clock, later=0.4)
 
     def start(self) -> None:
         self._metronome.start()
@@ -88,11 +77,11 @@ class Lookout:
 
     def after_round(self, *, failed: bool) -> float:
         """To be called when a round ended; in how many seconds the next one is due at the latest."""
-        rescan = self._s.config.models.rescan
+        rescan = self._config().models.rescan
         if rescan != self._period:
             self._period = rescan
             self._metronome.again()
-        rest = None if failed else at_rest(self._s)
+        rest = None if failed else at_rest(self._snapshot())
         if rest != self._rest:  # else what was traced still holds
             self._rest = rest
         return min(rescan, PAUSE_SECONDS) if rest is None else min(QUIET_ROUNDS * rescan, QUIET_SECONDS)
@@ -102,17 +91,12 @@ class Lookout:
         rest = self._rest
         if rest is None:
             return  # rounds look by themselves
-        self.began = self._s.clock.monotonic()
+        self.began = self._clock.monotonic()
         try:
-            if not self._as_it_was(rest) and self._rest is rest:
+            if not (self._in_place() and unchanged(rest)) and self._rest is rest:
                 self._wake()
         finally:
             self.began = None
-
-    def _as_it_was(self, rest: Rest) -> bool:
-        s = self._s  # of which only what may be asked from any thread
-        files = s.channel.in_place() and s.api.in_place() and s.pool.written_down()
-        return files and s.watch.alive() and unchanged(rest)
 
 
 def unchanged(rest: Rest) -> bool:
@@ -147,22 +131,22 @@ def _below(directory: str) -> Iterator[str]:
             yield os.path.join(place, name)
 
 
-def at_rest(s: Daemon) -> Rest | None:
+def at_rest(seen: Snapshot) -> Rest | None:
     """What there is to compare with while all is well; None while a round might find something to do."""
-    sight, serving, peers = s.judging.sight, s.rolling.position.serving, s.crew.peers()
-    entries = s.judging.catalog.entries()
-    if not isinstance(sight, RootSeen) or not isinstance(sight.link, Names) or s.watch.state != "watching":
+    sight, entries, workers = seen.versions.sight, seen.versions.entries, seen.workers
+    activation, serving = seen.activation, seen.activation.position.serving
+    if not isinstance(sight, RootSeen) or not isinstance(sight.link, Names) or seen.watch[0] != "watching":
         return None
-    if serving is None or s.rolling.busy or s.judging.busy or s.rolling.complaint or not s.rolling.resting:
+    if serving is None or activation.busy or seen.versions.busy or activation.complaint or not activation.resting:
         return None
-    if s.config.workers.memory or s.pool.vacancies() or len(s.pool.hands()) != s.pool.wanted:
+    if seen.config.workers.memory or workers.vacancies or len(workers.hands) != workers.wanted:
         return None
     if any(e.state not in _SETTLED for e in entries):
         return None
-    if any(p.loading or p.draining or not p.on(serving.version, serving.artifact) for p in peers):
+    if any(p.loading or p.draining or not p.on(serving.version, serving.artifact) for p in workers.peers):
         return None
-    if sum(not p.attached for p in peers) != s.pool.wanted:
+    if sum(not p.attached for p in workers.peers) != workers.wanted:
         return None
     accepted = (e.artifact for e in entries if e.state is State.ACCEPTED)
-    models = s.config.models
+    models = seen.config.models
     return Rest(models.root, models.link, sight, frozenset(e.name for e in entries), frozenset(accepted))

@@ -30,6 +30,7 @@ from .models.lifecycle import State
 from .models.watch import Watch
 from .reloading import Reloading
 from .rolling import Rolling
+from .snapshot import Snapshot
 from .vigil import Vigil
 from .workers.agreement import Agreement
 from .workers.crew import Crew
@@ -82,6 +83,7 @@ class Daemon(Protocol):
     def deciding(self) -> bool: ...
 
     def read_config(self) -> Config: ...
+    def snapshot(self) -> Snapshot: ...
     def wake(self) -> None: ...
     async def next_round(self, seconds: float) -> None: ...
     def reopen_logs(self) -> list[str]: ...
@@ -106,15 +108,14 @@ class Office:
         return any(peer.ready for peer in self._s.crew.peers())
 
     def status(self) -> Json:
-        s = self._s
-        peers = s.crew.peers()
-        rollout = s.rolling.conductor.current
-        shapes = report.workers(s.pool, peers)
+        s, seen = self._s, self._s.snapshot()
+        rollout = seen.activation.current
+        shapes = report.workers(seen.workers)
         alerts = s.vigil.active()
         serving = s.rolling.position.serving
         return {
             "live": self._live(),
-            "link": report.link(s.judging.sight, s.judging.catalog, self._live()),
+            "link": report.link(seen.versions, self._live()),
             "serving": serving.version if serving else "",
             "ready": self.ready(),
             "state": "ready" if self.ready() else "nothing is served" if serving is None else "loading",
@@ -181,7 +182,7 @@ class Office:
         return report.version(entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting)
 
     def workers(self) -> Json:
-        return {"workers": report.workers(self._s.pool, self._s.crew.peers())}
+        return {"workers": report.workers(self._s.snapshot().workers)}
 
     def alerts(self) -> Json:
         return self._s.vigil.alerts()

@@ -1,4 +1,4 @@
-"""What the daemon says of itself, in the API's shapes. Pure reading of its parts; changes nothing."""
+"""What the daemon reports of itself, in the API's shapes. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 from .clock import rfc3339
 from .models import verdict as v
-from .models.catalog import Catalog, Entry
+from .models.catalog import Entry
 from .models.lifecycle import State
 from .models.sight import Names, RootSeen, Sight
-from .workers.pool import Hand, Pool
+from .snapshot import VersionsSeen, WorkersSeen
+from .workers.pool import Hand
 from .workers.roster import Peer
 from .workers.staffing import Phase
 
@@ -49,13 +50,14 @@ def version(
     return shape
 
 
-def link(sight: Sight, catalog: Catalog, live: str) -> Json | None:
+def link(versions: VersionsSeen, live: str) -> Json | None:
     """What the link says while that is not what is served: the version that it names, "" for none, and because."""
+    sight = versions.sight
     if not isinstance(sight, RootSeen) or (isinstance(sight.link, Names) and sight.link.version == live):
         return None
     if not isinstance(sight.link, Names):
         return {"version": "", "because": str(sight.link)}
-    entry = catalog.get(sight.link.version)
+    entry = versions.get(sight.link.version)
     if entry is None:
         return {"version": sight.link.version, "because": "it was not looked at yet"}
     because = entry.waiting or (entry.verdict.because if entry.verdict else "")
@@ -69,14 +71,15 @@ def ignored(sight: Sight) -> list[Json]:
     return [{"name": name.encode("utf-8", "backslashreplace").decode(), "because": because} for name, because in found]
 
 
-def workers(pool: Pool, peers: Iterable[Peer]) -> list[Json]:
+def workers(seen: WorkersSeen) -> list[Json]:
     """Connected workers, then processes that have not joined (yet), then places that wait for a start."""
-    known = {peer.name: peer for peer in peers}
-    shapes = [_peer(peer, pool.hand(peer.name)) for peer in known.values()]
-    for hand in pool.hands():
+    known = {peer.name: peer for peer in seen.peers}
+    hands = {hand.name: hand for hand in seen.hands}
+    shapes = [_peer(peer, hands.get(peer.name)) for peer in known.values()]
+    for hand in seen.hands:
         if hand.name not in known:
             shapes.append(_absent(hand.name, hand.child.pid, hand.phase.value))
-    for vacancy in pool.vacancies():
+    for vacancy in seen.vacancies:
         shapes.append(_absent("", None, "blocked" if vacancy.blocked else "waiting", because=vacancy.blocked))
     return shapes
 

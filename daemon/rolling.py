@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -36,6 +37,7 @@ from .models.attempts import Attempts
 from .models.choose import Policy, once_accepted, wish
 from .models.lifecycle import State
 from .models.sight import RootSeen
+from .snapshot import Activation
 from .system.background import here
 from .system.failures import sentence
 from .workers.conduct import Conductor, Rollout, Target
@@ -113,6 +115,19 @@ class Rolling:
     @property
     def busy(self) -> bool:
         return self._task is not None
+
+    def snapshot(self) -> Activation:
+        """What is served and what is on its way, as it is known now."""
+        return Activation(
+            self.position,
+            dict(self.held),
+            self.busy,
+            self.resting,
+            self.complaint,
+            copy(self.conductor.current),
+            copy(next((r for r in reversed(self.rollouts.values()) if r.changes_version and r.decided), None)),
+            self.choice.waiting,
+        )
 
     # deciding
 

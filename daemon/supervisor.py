@@ -49,6 +49,7 @@ from .panel.server import PanelServer
 from .pulse import Pulse
 from .rolling import Rolling
 from .round import Controller, Round
+from .snapshot import Snapshot, WorkersSeen, frozen
 from .store import Entry, Store
 from .stuck_workers import StuckWorkers
 from .symptoms import failed_controllers
@@ -162,10 +163,12 @@ class Supervisor:
             reopen=self.reopen_logs,
         )
         self.vigil = Vigil(
-            self,
+            self.snapshot,
+            lambda: self.config,
+            clock,
+            self.ledger,
             host=socket.gethostname(),
             version=RELEASE,
-            refused=lambda: self.office.reloading.refused,
             tell=self.hub.tell,
         )
         self.office: Office = Office(self)
@@ -191,7 +194,7 @@ class Supervisor:
         self.vigil.exposed.append(partial(expose_failures, failures))
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wake)
         self.watch = Watch(config.models.root, wake)
-        self.lookout = Lookout(self, wake)
+        self.lookout = Lookout(lambda: self.config, clock, self.snapshot, self._in_place, wake)
         self.pulse = Pulse(self)
         self.round = Round(self._controllers(), clock, self.background)
 
@@ -224,6 +227,33 @@ class Supervisor:
     def staff_because(self) -> str:
         """Why there are so many workers."""
         return self._workers.because
+
+    def snapshot(self) -> Snapshot:
+        """The daemon as it is now."""
+        workers = WorkersSeen(
+            frozen(self.crew.peers()),
+            frozen(self.pool.hands()),
+            self.pool.vacancies(),
+            self.pool.wanted,
+            self.staff_because,
+        )
+        return Snapshot(
+            self.clock.monotonic(),
+            self.clock.wall(),
+            self.config,
+            self.judging.snapshot(),
+            self.rolling.snapshot(),
+            workers,
+            self.housekeeping.snapshot(),
+            (self.watch.state, self.watch.because),
+            self.ledger.problem,
+            self.office.reloading.refused,
+        )
+
+    def _in_place(self) -> bool:
+        """On any thread: whether the sockets, the workers' record and the watch are as the last round left them."""
+        files = self.channel.in_place() and self.api.in_place() and self.pool.written_down()
+        return files and self.watch.alive()
 
     # the loop
 

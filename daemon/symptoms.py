@@ -1,4 +1,4 @@
-"""What is wrong with the service itself, as figures for alerts. Pure reading of the daemon's parts; changes nothing.
+"""What is wrong with the service itself, as figures for alerts. Pure: a snapshot in, figures out.
 
 Only what is so now, or has just happened: an old rejected version that nobody asks for any more is history.
 """
@@ -7,23 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
-from .config import Config
 from .health.alerts import Figure
 from .health.notify import Channel
-from .housekeeping import Housekeeping
-from .judging import NOT_JUDGED, Judging
-from .ledger import Ledger
 from .models.lifecycle import State
-from .models.sight import Names, RootSeen
-from .models.watch import Watch
+from .models.settle import NOT_JUDGED
+from .models.sight import RootSeen
 from .names import is_higher
-from .rolling import Rolling
+from .snapshot import Activation, Snapshot
 from .system.failures import Failures
 from .workers.conduct import Rollout
-from .workers.crew import Crew
-from .workers.pool import Pool
 from .workers.staffing import Phase
 
 SYMPTOMS: Final = (
@@ -40,35 +34,20 @@ STILL_SECONDS: Final = 30.0
 MAX_REASON: Final = 500
 
 
-class Parts(Protocol):
-    """The parts that can be ill."""
-
-    config: Config
-    crew: Crew
-    pool: Pool
-    rolling: Rolling
-    judging: Judging
-    watch: Watch
-    housekeeping: Housekeeping
-    ledger: Ledger
-
-
-def symptoms(
-    parts: Parts, *, now: float, wall: float, restarts: int, refused: str, channels: Iterable[Channel]
-) -> list[Figure]:
-    """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes; `refused`: the config."""
-    figures = [*_workers(parts), *_versions(parts, now, wall), *_unjudged(parts), *_upkeep(parts)]
+def symptoms(seen: Snapshot, *, restarts: int, channels: Iterable[Channel]) -> list[Figure]:
+    """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes."""
+    figures = [*_workers(seen), *_versions(seen), *_unjudged(seen), *_upkeep(seen)]
     figures.append(Figure("worker_restarts", float(restarts)))
-    if complaint := parts.rolling.complaint:
+    if complaint := seen.activation.complaint:
         figures.append(Figure("needs_operator", 1.0, "", complaint))
-    sight = parts.judging.sight
+    sight, (watch, because) = seen.versions.sight, seen.watch
     if not isinstance(sight, RootSeen):
         figures.append(Figure("root_absent", 1.0, "", sight.because))
-    elif parts.watch.state == "polling":  # without a root there is nothing to watch
-        figures.append(Figure("watch_lost", 1.0, "", parts.watch.because))
-    if problem := parts.ledger.problem:
+    elif watch == "polling":  # without a root there is nothing to watch
+        figures.append(Figure("watch_lost", 1.0, "", because))
+    if problem := seen.state_problem:
         figures.append(Figure("state_in_memory", 1.0, "", problem[:MAX_REASON]))
-    if refused:
+    if refused := seen.config_refused:
         figures.append(Figure("config_refused", 1.0, "", refused))
     for channel in channels:
         failures = float(channel.failures)
@@ -81,88 +60,86 @@ def failed_controllers(failures: Failures) -> list[Figure]:
     return [Figure("controller_failed", 1.0, failure.part, failure.because) for failure in failures.report()]
 
 
-def _workers(parts: Parts) -> Iterator[Figure]:
-    peers, serving = parts.crew.peers(), parts.rolling.position.serving
-    ready = sum(peer.ready for peer in peers)
-    own = sum(peer.ready and not peer.attached for peer in peers)
-    because = "" if ready else _nothing_yet(parts) if serving is None else f"{serving.version} is not loaded"
-    expected = _on_its_way(parts)
-    yield Figure("workers_ready", float(ready), "", because, expected)
-    blocked = next((vacancy.blocked for vacancy in parts.pool.vacancies() if vacancy.blocked), "")
-    missing = max(0, parts.pool.wanted - own) if serving is not None else 0
+def _workers(seen: Snapshot) -> Iterator[Figure]:
+    workers, serving = seen.workers, seen.activation.position.serving
+    own = sum(peer.ready and not peer.attached for peer in workers.peers)
+    because = "" if workers.ready else _nothing_yet(seen) if serving is None else f"{serving.version} is not loaded"
+    expected = _on_its_way(seen)
+    yield Figure("workers_ready", float(workers.ready), "", because, expected)
+    blocked = next((vacancy.blocked for vacancy in workers.vacancies if vacancy.blocked), "")
+    missing = max(0, workers.wanted - own) if serving is not None else 0
     yield Figure("workers_missing", float(missing), "", blocked, expected)
-    for peer in peers:
+    for peer in workers.peers:
         if peer.beat.refusing:
             yield Figure("worker_refusing", 1.0, peer.name, peer.beat.refusing[:MAX_REASON])
 
 
-def _nothing_yet(parts: Parts) -> str:
-    hindered = next((e.waiting for e in parts.judging.catalog.entries() if e.waiting.startswith(NOT_JUDGED)), "")
+def _nothing_yet(seen: Snapshot) -> str:
+    hindered = next((e.waiting for e in seen.versions.entries if e.waiting.startswith(NOT_JUDGED)), "")
     return f"nothing is served yet: {hindered}" if hindered else "nothing is served yet"
 
 
-def _on_its_way(parts: Parts) -> bool:
+def _on_its_way(seen: Snapshot) -> bool:
     """Whether the first version is being judged or loaded, and that goes on: on a slow machine it takes minutes.
 
     A rollout and a start have limits of their own; a worker that died before was no first one.
     """
-    if parts.judging.busy:
-        return parts.rolling.position.serving is None and parts.judging.still_seconds < STILL_SECONDS
-    current = parts.rolling.conductor.current
+    if seen.versions.busy:
+        return seen.activation.position.serving is None and seen.versions.still_seconds < STILL_SECONDS
+    current = seen.activation.current
     if current is not None:
         return current.old is None and current.origin != "converge"
-    hands = parts.pool.hands()
+    hands = seen.workers.hands
     first = all(hand.failures == 0 and hand.doubted is None and hand.ready_at is None for hand in hands)
     return first and any(hand.phase is Phase.STARTING for hand in hands)
 
 
-def _versions(parts: Parts, now: float, wall: float) -> Iterator[Figure]:
-    failed = _failed_rollout(parts.rolling, now)
+def _versions(seen: Snapshot) -> Iterator[Figure]:
+    failed = _failed_rollout(seen.activation, seen.now)
     if failed is not None:
         yield Figure("rollout_failed", 1.0, failed.target.version, failed.outcome)
-    sight, rolling, catalog = parts.judging.sight, parts.rolling, parts.judging.catalog
-    linked = sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
-    live = catalog.get(linked)
-    auto = parts.config.models.activation == "auto"
+    linked, held = seen.versions.linked, seen.activation.held
+    live = seen.versions.get(linked)
+    auto = seen.config.models.activation == "auto"
     count = 0
-    for entry in catalog.entries():
+    for entry in seen.versions.entries:
         if entry.state is not State.REJECTED or entry.verdict is None:
             continue
         if failed is not None and failed.target.version == entry.name:
             continue  # one thing is said once
         higher = live is None or is_higher(entry.name, entry.arrived, live.name, live.arrived)
-        wanted = entry.name == linked or (auto and higher and entry.name not in rolling.held)
-        if (wanted or _just_judged(entry.verdict.judged_at, wall)) and count < MAX_VERSIONS:
+        wanted = entry.name == linked or (auto and higher and entry.name not in held)
+        if (wanted or _just_judged(entry.verdict.judged_at, seen.wall)) and count < MAX_VERSIONS:
             count += 1
             yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because)
 
 
-def _unjudged(parts: Parts) -> Iterator[Figure]:
-    for name, because in list(parts.judging.unjudged.items())[:MAX_VERSIONS]:
+def _unjudged(seen: Snapshot) -> Iterator[Figure]:
+    for name, because in list(seen.versions.unjudged.items())[:MAX_VERSIONS]:
         yield Figure("version_unjudged", 1.0, name, because[:MAX_REASON])
-    for path, because in list(parts.judging.misplaced.items())[:MAX_VERSIONS]:
+    for path, because in list(seen.versions.misplaced.items())[:MAX_VERSIONS]:
         yield Figure("misplaced_link", 1.0, path, because[:MAX_REASON])
 
 
-def _upkeep(parts: Parts) -> Iterator[Figure]:
-    if trouble := parts.housekeeping.trouble:
+def _upkeep(seen: Snapshot) -> Iterator[Figure]:
+    if trouble := seen.upkeep.trouble:
         yield Figure("sweep_shortfall", float(len(trouble)), "", "; ".join(trouble))
-    for name, used, quota in class_usage(parts):
+    for name, used, quota in class_usage(seen):
         if quota:
             yield Figure("class_used_percent", 100.0 * used / quota, name)
 
 
-def class_usage(parts: Parts) -> Iterator[tuple[str, int, int]]:
+def class_usage(seen: Snapshot) -> Iterator[tuple[str, int, int]]:
     """Name, bytes and quota (0: none) of each of the operator's disk classes, as the last sweep left it."""
-    after = {row["class"]: row["after"]["bytes"] for row in parts.housekeeping.last.get("classes", ())}
-    for entry in parts.config.disk.class_:
+    after = {row["class"]: row["after"]["bytes"] for row in seen.upkeep.last.get("classes", ())}
+    for entry in seen.config.disk.class_:
         if entry.name in after:
             yield entry.name, after[entry.name], entry.max_bytes
 
 
-def _failed_rollout(rolling: Rolling, now: float) -> Rollout | None:
+def _failed_rollout(activation: Activation, now: float) -> Rollout | None:
     """The last rollout that the operator would hear of, if it failed by itself and not long ago."""
-    last = next((r for r in reversed(rolling.rollouts.values()) if r.changes_version and r.decided), None)
+    last = activation.last
     if last is None or last.succeeded or last.cancelled or now - last.started > ROLLOUT_SECONDS:
         return None
     return last

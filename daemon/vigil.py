@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from ..worker.exposition import Exposition
 from . import gauges, reminder
 from .clock import Clock, rfc3339
+from .config import Config
 from .health import wording
 from .health.addresses import Address
 from .health.alerts import Alert, Figure, State, due, evaluate, turned
@@ -27,10 +28,11 @@ from .health.monitor import MEASURED, RECENT_SECONDS, Monitor, Reading, Sample, 
 from .health.mounts import StatVfs
 from .health.notify import Notifier, Sender
 from .health.rules import Rule, rules
-from .ledger import CannotKeep
+from .ledger import CannotKeep, Ledger
 from .metronome import Metronome
+from .snapshot import Snapshot, WorkersSeen
 from .store import Entry
-from .symptoms import SYMPTOMS, Parts, symptoms
+from .symptoms import SYMPTOMS, symptoms
 from .system.background import here
 from .workers.pool import Ended
 
@@ -58,25 +60,21 @@ MAX_NOTES: Final = 20
 More = Callable[[], Iterable[Figure]]
 
 
-class Watched(Parts, Protocol):
-    """The daemon, as far as it is watched."""
-
-    clock: Clock
-
-
 class Vigil:
-    """See the module. `refused` says why the configuration on the disk is not in force; `tell` is the events' hub.
+    """See the module. `snapshot` is the daemon as it is now; `tell` is the events' hub.
 
     Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`.
     """
 
     def __init__(
         self,
-        watched: Watched,
+        snapshot: Callable[[], Snapshot],
+        config: Callable[[], Config],
+        clock: Clock,
+        ledger: Ledger,
         *,
         host: str,
         version: str,
-        refused: Callable[[], str],
         tell: Callable[[str, Json], None],
         sender: Sender | None = None,
         pace: Pace | None = None,
@@ -84,11 +82,11 @@ class Vigil:
         statvfs: StatVfs = os.statvfs,
         hold_seconds: float = HOLD_SECONDS,
     ) -> None:
-        self._w, self._clock = watched, watched.clock
-        self._host, self._version, self._refused, self._tell = host, version, refused, tell
+        self._snapshot, self._config, self._clock, self._ledger = snapshot, config, clock, ledger
+        self._host, self._version, self._tell = host, version, tell
         self._log = structlog.get_logger("alerts")
         self._pace, self._hold_seconds = pace or Pace(), hold_seconds
-        self.monitor = Monitor(self._clock, watched.config.monitor.interval, proc=proc, statvfs=statvfs)
+        self.monitor = Monitor(clock, config().monitor.interval, proc=proc, statvfs=statvfs)
         self.notifier = Notifier(self._clock, self.look, sender)
         self.tally = gauges.Tally(self._clock.wall())
         self.more: list[More] = []
@@ -112,7 +110,7 @@ class Vigil:
         """Takes up what fired and what was told when a former daemon ended."""
         self._began = self._clock.monotonic()
         with suppress(CannotKeep):
-            record = await self._w.ledger.do(lambda store: store.fact(reminder.FACT))
+            record = await self._ledger.do(lambda store: store.fact(reminder.FACT))
             now, wall = self._began, self._clock.wall()
             self._alerts, self._told = reminder.read(record, self._rules(), now, wall)
             self._kept = dict(self._told)
@@ -120,9 +118,9 @@ class Vigil:
     def begin(self) -> None:
         """Measures from now on."""
         self._loop = asyncio.get_running_loop()
-        self._pids = pids_of(self._workers())
+        self._pids = pids_of(_workers(self._snapshot().workers))
         self._metronome = Metronome(
-            "monitor", self._strike, lambda: self._w.config.monitor.interval, self._clock, later=0.2
+            "monitor", self._strike, lambda: self._config().monitor.interval, self._clock, later=0.2
         )
         self._metronome.start(at_once=True)
 
@@ -146,9 +144,9 @@ class Vigil:
     # looking
 
     def _take(self, reading: Reading) -> None:
-        workers = self._workers()
+        workers = _workers(self._snapshot().workers)
         self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile
-        sample = self.monitor.take(self._w.config.monitor.interval, reading, workers)
+        sample = self.monitor.take(self._config().monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
         self._evaluate(sample.figures, MEASURED)
         self._tell("sample", {"time": rfc3339(self._measured[1]), "row": dict(sample.row)})
@@ -160,42 +158,21 @@ class Vigil:
             self._look_at(self._looked + LEAST_SECONDS)
             return
         self._looked = now
-        self.notifier.configure(self._w.config.alerts.to)
-        figures = symptoms(
-            self._w,
-            now=now,
-            wall=self._clock.wall(),
-            restarts=sum(now - at <= RECENT_SECONDS for at in self._ends),
-            refused=self._refused(),
-            channels=self.notifier.channels,
-        )
+        self.notifier.configure(self._config().alerts.to)
+        restarts = sum(now - at <= RECENT_SECONDS for at in self._ends)
+        figures = symptoms(self._snapshot(), restarts=restarts, channels=self.notifier.channels)
         for more in self.more:
             figures += more()
         self._evaluate(figures, (*SYMPTOMS, *self.more_metrics))
 
     def _rules(self) -> tuple[Rule, ...]:
-        return rules(self._w.config.monitor.alert)
+        return rules(self._config().monitor.alert)
 
     def _paths(self) -> list[Path]:
-        config = self._w.config
+        config = self._config()
         control = config.control
         own = [config.models.root, control.state_dir, control.cache_dir, control.runtime_dir, config.logs.dir]
         return [*own, *(entry.path for entry in config.disk.class_)]
-
-    def _workers(self) -> list[WorkerSeen]:
-        return [
-            WorkerSeen(
-                name=peer.name,
-                pid=0 if peer.attached else peer.pid,
-                requests=peer.beat.requests,
-                errors=peer.beat.errors,
-                inflight=peer.beat.inflight,
-                p95_seconds=peer.beat.p95_seconds,
-                resident_bytes=peer.beat.rss_bytes,
-                ready=peer.ready,
-            )
-            for peer in self._w.crew.peers()
-        ]
 
     def _evaluate(self, figures: Iterable[Figure], looked: Iterable[str]) -> None:
         now, before = self._clock.monotonic(), self._alerts
@@ -216,12 +193,12 @@ class Vigil:
         for number, alert in enumerate(changed):
             began, text = alert.fired is not None, wording.sentence(alert)
             if number == MAX_NOTES:
-                self._w.ledger.note("alert-firing", "", f"and {len(changed) - number} more alerts changed at once")
+                self._ledger.note("alert-firing", "", f"and {len(changed) - number} more alerts changed at once")
             if number >= MAX_NOTES:
                 continue
             self._log.log(30 if began else 20, "alert" if began else "alert over", alert=alert.rule.name, because=text)
             kind = "alert-firing" if began else "alert-resolved"
-            self._w.ledger.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
+            self._ledger.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
 
     # telling
 
@@ -229,7 +206,7 @@ class Vigil:
         """Sends what is due, and comes back when time alone will ask for more."""
         again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in SYMPTOMS})]
         if self.notifier.channels:
-            pace = Pace(self._pace.wait, self._pace.interval, self._w.config.alerts.repeat)
+            pace = Pace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
             step = plan(map(self._item, self._active(now)), self._told, now, pace)
             self._told = step.told
             for message in step.messages:
@@ -283,7 +260,7 @@ class Vigil:
             now, wall = self._clock.monotonic(), self._clock.wall()
             record = reminder.record(self._alerts, self._kept, now, wall)
             with suppress(CannotKeep):  # logged where it happened
-                await self._w.ledger.do(lambda store, record=record: store.put(**{reminder.FACT: record}))  # type: ignore[misc]
+                await self._ledger.do(lambda store, record=record: store.put(**{reminder.FACT: record}))  # type: ignore[misc]
 
     # what others tell it
 
@@ -296,7 +273,7 @@ class Vigil:
     def heard(self, entry: Entry) -> None:
         """A line of history was kept."""
         self.tally.heard(entry)
-        if bool(self._w.ledger.problem) != self._in_memory:  # a round may be a minute away
+        if bool(self._ledger.problem) != self._in_memory:  # a round may be a minute away
             self._in_memory = not self._in_memory
             self.look()
 
@@ -356,10 +333,9 @@ class Vigil:
     def metrics(self) -> str:
         """Prometheus' text."""
         return gauges.exposition(
-            self._w,
+            self._snapshot(),
             self.tally,
             version=self._version,
-            refused=self._refused(),
             measured=self._measured,
             alerts=self._alerts,
             channels=self.notifier.channels,
@@ -368,7 +344,7 @@ class Vigil:
 
     async def test(self) -> Json:
         """A test message to every channel now; how each went."""
-        self.notifier.configure(self._w.config.alerts.to)
+        self.notifier.configure(self._config().alerts.to)
         results = await self.notifier.test(wording.test_text(self._host))
         failed = [result for result in results if not result["delivered"]]
         if not results:
@@ -378,3 +354,19 @@ class Vigil:
         else:
             message = f"{len(results)} channel{'s' if len(results) > 1 else ''} reached"
         return {"success": bool(results) and not failed, "message": message, "channels": results}
+
+
+def _workers(workers: WorkersSeen) -> list[WorkerSeen]:
+    return [
+        WorkerSeen(
+            name=peer.name,
+            pid=0 if peer.attached else peer.pid,
+            requests=peer.beat.requests,
+            errors=peer.beat.errors,
+            inflight=peer.beat.inflight,
+            p95_seconds=peer.beat.p95_seconds,
+            resident_bytes=peer.beat.rss_bytes,
+            ready=peer.ready,
+        )
+        for peer in workers.peers
+    ]

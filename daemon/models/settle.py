@@ -16,6 +16,8 @@ SOONEST_SECONDS = 0.5
 """How soon a version that is being written is looked at again: a close is no event of the root's."""
 LATEST_SECONDS = 5.0
 """How late, when it is held open for writing though nothing comes."""
+NOT_JUDGED = "not judged yet: "
+"""How a reason begins that is no fault of the version."""
 
 
 @dataclass(frozen=True)

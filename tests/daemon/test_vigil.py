@@ -25,6 +25,7 @@ from modelward.daemon.models.choose import Named
 from modelward.daemon.models.lifecycle import State
 from modelward.daemon.models.sight import Names, RootAbsent, RootSeen, Seen
 from modelward.daemon.models.verdict import Gate, Verdict
+from modelward.daemon.snapshot import Activation, Snapshot, UpkeepSeen, VersionsSeen, WorkersSeen
 from modelward.daemon.store import Store
 from modelward.daemon.stuck_workers import StuckWorkers
 from modelward.daemon.vigil import HOLD_SECONDS, Vigil
@@ -84,6 +85,29 @@ class World:
         self.told: list[tuple[str, Any]] = []
         self.ledger: Any = None
 
+    def snapshot(self) -> Snapshot:
+        failed = next(iter(self.rolling.rollouts.values()), None)
+        rolling, judging, upkeep, pool = self.rolling, self.judging, self.housekeeping, self.pool
+        return Snapshot(
+            self.clock.monotonic(),
+            self.clock.wall(),
+            self.config,
+            VersionsSeen(
+                judging.sight,
+                tuple(self.entries.values()),
+                judging.busy,
+                judging.still_seconds,
+                judging.unjudged,
+                judging.misplaced,
+            ),
+            Activation(rolling.position, rolling.held, complaint=rolling.complaint, last=failed),
+            WorkersSeen(tuple(self.peers), pool.hands(), pool.vacancies(), pool.wanted),
+            UpkeepSeen(upkeep.trouble, upkeep.last, upkeep.sweeps, upkeep.removed_files, upkeep.removed_bytes),
+            (self.watch.state, self.watch.because),
+            self.ledger.problem,
+            self.refused,
+        )
+
     async def send(self, address: Address, text: Text) -> Outcome:
         self.sent.append(text)
         return self.outcome
@@ -100,10 +124,12 @@ class World:
         """One life of the watch."""
         self.ledger = Ledger(Store(self.directory / "state.db", self.clock), lambda entry: vigil.heard(entry))
         vigil = Vigil(
-            self,  # type: ignore[arg-type]
+            self.snapshot,
+            lambda: self.config,
+            self.clock,
+            self.ledger,
             host="box",
             version="1",
-            refused=lambda: self.refused,
             tell=lambda event, data: self.told.append((event, data)),
             sender=self.send,
         )
