@@ -86,7 +86,7 @@ class Rolling:
         self.wanted = ""
         self._again: Rollout | None = None
         self._last: Rollout | None = None
-        self._bearings = Bearings(judging, clock)
+        self._bearings = Bearings(clock, judging.is_lost)
         self.moves = LinkMoves(judging)
         self._committing = False
         self._task: asyncio.Task[None] | None = None
@@ -151,7 +151,9 @@ class Rolling:
         for _ in range(4):  # a link put right may show what to do next
             await self.moves.follow(self.position)
             command = self.command or self._under_way
-            facts = self._bearings.take(self.position, self.held, command.asked if command else None)
+            facts = self._bearings.take(
+                self._judging.snapshot(), self.position, self.held, command.asked if command else None
+            )
             self._link_settling = facts.link_bad_seconds < models.settle
             decision = wish(facts, self._models_policy())
             self.resting = isinstance(decision, d.Keep)
@@ -170,7 +172,9 @@ class Rolling:
     def once_accepted(self, name: str, digest: str) -> bool:
         """Whether a version that is still judged goes live as soon as it is accepted, with these bytes."""
         command = self.command or self._under_way
-        facts = self._bearings.take(self.position, self.held, command.asked if command else None)
+        facts = self._bearings.take(
+            self._judging.snapshot(), self.position, self.held, command.asked if command else None
+        )
         return once_accepted(facts, self._models_policy(), name, digest)
 
     def _models_policy(self) -> Policy:

@@ -54,10 +54,11 @@ from .store import Entry, Store
 from .stuck_workers import StuckWorkers
 from .symptoms import failed_controllers
 from .system.background import Background
+from .system.unix_socket import Credentials
 from .vigil import Vigil
 from .workers import slots
 from .workers.agreement import Agreement
-from .workers.channel import Channel, Credentials
+from .workers.channel import Channel
 from .workers.crew import Crew, Welcome
 from .workers.entrance import Entrance
 from .workers.former import Former

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from ...worker.framing import Framed
 from ..system.background import here
-from ..workers.channel import Credentials, bind, credentials
+from ..system.unix_socket import Credentials, bind, credentials
 from .room import Bounded, bounded
 
 SHUTDOWN_SECONDS = 3

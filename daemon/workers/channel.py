@@ -23,6 +23,7 @@ import structlog
 from ...worker import protocol as p
 from ..system.background import here
 from ..system.failures import sentence
+from ..system.unix_socket import Credentials, bind, credentials
 
 MAX_CONNECTIONS = 256
 MAX_STRANGERS = 128
@@ -38,22 +39,7 @@ MESSAGES_SECONDS = 10.0
 BREATH_SECONDS = 1.0
 """Between two attempts to accept while no descriptor is to be had."""
 CLOSE_SECONDS = 2.0
-SO_PEERGROUPS = 59
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """Who is at the other end, by the kernel's word. `groups`: the supplementary ones, None where it does not say."""
-
-    pid: int
-    uid: int
-    gid: int
-    groups: tuple[int, ...] | None = None
-
-    @property
-    def stranger(self) -> bool:
-        return self.uid not in (0, os.geteuid())
 
 
 class Listener(Protocol):
@@ -104,31 +90,6 @@ class Line:
             self.close(e.strerror or "it is gone")
             return
         loop.remove_writer(self.sock)
-
-
-def credentials(sock: socket.socket) -> Credentials:
-    """SO_PEERCRED and SO_PEERGROUPS of a Unix socket."""
-    pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    with suppress(OSError):  # more than 256 groups, which is all that Python has room for; an old kernel
-        groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
-        return Credentials(pid, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
-    return Credentials(pid, uid, gid)
-
-
-def bind(path: Path, mode: int = 0o660) -> socket.socket:
-    """A listening Unix socket at `path`, in place of whatever socket a dead daemon left there. Raises OSError."""
-    with suppress(FileNotFoundError):
-        path.unlink()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        os.fchmod(sock.fileno(), 0o600)  # the file gets this mode; the umask belongs to all threads
-        sock.bind(str(path))
-        os.chmod(path, mode)
-        sock.listen(128)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 class Channel:

@@ -13,7 +13,8 @@ from typing import ClassVar
 import pytest
 from tests.support import PATIENCE_SECONDS, soon
 
-from modelward.daemon.workers.channel import Channel, Credentials, Line
+from modelward.daemon.system.unix_socket import Credentials
+from modelward.daemon.workers.channel import Channel, Line
 from modelward.worker import protocol as p
 
 

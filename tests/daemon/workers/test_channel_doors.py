@@ -17,8 +17,9 @@ import pytest
 from tests.daemon.workers.peers import HELLO, Ears, Peer, join, peers_leave, run
 from tests.support import PATIENCE_SECONDS, soon
 
+from modelward.daemon.system.unix_socket import Credentials, bind, credentials
 from modelward.daemon.workers import channel as module
-from modelward.daemon.workers.channel import Channel, Credentials, bind, credentials
+from modelward.daemon.workers.channel import Channel
 from modelward.worker import protocol as p
 
 __all__ = ["peers_leave"]
