@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Final
 
 from ..errors import ModelwardError, Unreachable
-from ..system.background import start_thread
 from ..units import percent
 from .client import Client
 from .options import client, json_option, socket_option
@@ -40,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _watch(daemon: Client, as_json: bool) -> int:
     """Until it is interrupted. A daemon that goes away is said and waited for; one that never was there is not."""
+    from ..system.background import start_thread  # here: it loads what no other command needs
+
     changed = threading.Event()
     screen = _screen(daemon, as_json)
     start_thread("follow", partial(_follow, daemon, changed))

@@ -23,7 +23,7 @@ def waits_for_the_disk(pid: int) -> bool:
     for task in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{task}/wchan") as f:
-                if "fuse" in f.read():
+                if f.read() in ("request_wait_answer", "fuse_get_req"):
                     return True
         except OSError:
             continue
