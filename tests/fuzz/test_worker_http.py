@@ -249,9 +249,15 @@ def test_the_daemons_answer_is_read_or_said_to_be_unreadable(answer: bytes) -> N
 
             async with await asyncio.start_unix_server(reply, path):
                 try:
-                    found = await Daemon(path, set()).ask("GET", "/v1/versions", seconds=PATIENCE_SECONDS)
+                    client = Request({"type": "http"}, _stays)
+                    found = await Daemon(path, set()).ask(client, "GET", "/v1/versions", seconds=PATIENCE_SECONDS)
                     assert 100 <= found.status <= 999
                 except Unreachable as e:
                     assert str(e)
 
     asyncio.run(whole())
+
+
+async def _stays() -> Any:
+    """What a client sends that only waits."""
+    await asyncio.Event().wait()
