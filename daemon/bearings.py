@@ -6,14 +6,13 @@ Remembers one thing: since when the link names nothing that is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from .clock import Clock
 from .models.catalog import Entry
 from .models.choose import Asked, Facts, Named, Standing
 from .models.sight import Missing, Names, RootSeen, Sight
 from .position import Position
-from .snapshot import VersionsSeen
 
 
 class Bearings:
@@ -23,12 +22,19 @@ class Bearings:
         self._clock, self._is_lost = clock, is_lost
         self.link_bad_since: float | None = None
 
-    def take(self, seen: VersionsSeen, position: Position, held: Collection[str], asked: Asked | None) -> Facts:
+    def take(
+        self,
+        sight: Sight,
+        entries: Iterable[Entry],
+        position: Position,
+        held: Collection[str],
+        asked: Asked | None,
+    ) -> Facts:
         """What there is at this moment, `asked` for by command or not."""
-        sight, good = seen.sight, position.usable_good(self._is_lost)
+        good = position.usable_good(self._is_lost)
         return Facts(
             link=sight.link if isinstance(sight, RootSeen) else Missing(),
-            versions=tuple(_standing(entry, held) for entry in seen.entries),
+            versions=tuple(_standing(entry, held) for entry in entries),
             committed=position.committed,
             serving=position.word,
             last_good=Named(good.version, good.digest) if good else None,

@@ -34,7 +34,7 @@ from .memory import available_bytes
 from .models import decisions as d
 from .models import link
 from .models.attempts import Attempts
-from .models.choose import Policy, once_accepted, wish
+from .models.choose import Facts, Policy, once_accepted, wish
 from .models.lifecycle import State
 from .models.sight import RootSeen
 from .snapshot import Activation
@@ -151,9 +151,7 @@ class Rolling:
         for _ in range(4):  # a link put right may show what to do next
             await self.moves.follow(self.position)
             command = self.command or self._under_way
-            facts = self._bearings.take(
-                self._judging.snapshot(), self.position, self.held, command.asked if command else None
-            )
+            facts = self._facts(command)
             self._link_settling = facts.link_bad_seconds < models.settle
             decision = wish(facts, self._models_policy())
             self.resting = isinstance(decision, d.Keep)
@@ -172,10 +170,12 @@ class Rolling:
     def once_accepted(self, name: str, digest: str) -> bool:
         """Whether a version that is still judged goes live as soon as it is accepted, with these bytes."""
         command = self.command or self._under_way
-        facts = self._bearings.take(
-            self._judging.snapshot(), self.position, self.held, command.asked if command else None
-        )
+        facts = self._facts(command)
         return once_accepted(facts, self._models_policy(), name, digest)
+
+    def _facts(self, command: Command | None) -> Facts:
+        judging, asked = self._judging, command.asked if command else None
+        return self._bearings.take(judging.sight, judging.catalog.entries(), self.position, self.held, asked)
 
     def _models_policy(self) -> Policy:
         models = self._config().models

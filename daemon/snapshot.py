@@ -1,7 +1,7 @@
-"""What the daemon knows at one moment: frozen, taken once a round, read by everything that decides or reports.
+"""What the daemon knows at one moment: frozen, taken whenever it is to be read.
 
-Each part gives its slice; nothing is looked up here, and nothing that is read later changes what a snapshot holds.
-Invariant: alerts, metrics, JSON views, readiness and rest are functions of a snapshot alone.
+Each part gives its slice; nothing is looked up here, and nothing that happens later changes what a snapshot holds.
+Invariant: alert inputs, metrics, the views of workers and of the link, and rest read a snapshot and nothing else.
 """
 
 from __future__ import annotations
