@@ -173,7 +173,7 @@ async def _ready(scratch: Scratch, daemon: processes.Child, stop: asyncio.Event,
         try:
             status = (await asyncio.to_thread(Client(str(scratch.socket)).get, "/v1/status")).data
             workers = status.get("workers")
-            if status.get("ready") and isinstance(workers, dict) and workers.get("ready") == workers.get("total"):
+            if status.get("ready") and isinstance(workers, dict) and workers.get("ready") == workers.get("wanted"):
                 return True
             reason = f"live {status.get('live') or 'nothing'}, workers {workers}"
         except ModelwardError as e:

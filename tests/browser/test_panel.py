@@ -149,7 +149,7 @@ def test_what_changes_is_shown_without_a_click(panel: RunningPanel, browser: Ope
     page.reads("#history li", "because 901")
     next_time = datetime.fromisoformat(panel.desk.hour["times"][-1]) + timedelta(seconds=10)
     panel.tell("sample", {"time": next_time.isoformat(), "row": {"cpu_used_percent": 77.7}})
-    page.reads("#cpu", "77.7 %")
+    page.reads("#cpu", "77.7%")
     panel.desk.shown["versions"][1] |= {"state": "validating", "verdict": None}
     panel.tell("gate", {"version": "sensevoice-v1.1", "gate": "probe"})
     page.reads("#versions", "being judged: probe")

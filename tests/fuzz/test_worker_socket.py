@@ -9,7 +9,6 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import structlog
@@ -23,6 +22,7 @@ from modelward.daemon import report
 from modelward.daemon.clock import SystemClock
 from modelward.daemon.health.metrics import METRICS
 from modelward.daemon.health.monitor import Monitor, WorkerSeen
+from modelward.daemon.snapshot import WorkersSeen
 from modelward.daemon.workers.channel import Channel
 from modelward.daemon.workers.crew import Crew, Welcome
 from modelward.worker import protocol as p
@@ -154,9 +154,8 @@ class Ears:
 
     def tell(self) -> str:
         """Everything that is made of the workers' words."""
-        pool: Any = SimpleNamespace(hand=lambda name: None, hands=lambda: (), vacancies=lambda: ())
         peers = self.crew.peers()
-        json.dumps(report.workers(pool, peers)).encode()
+        json.dumps(report.workers(WorkersSeen(tuple(peers)))).encode()
         out = Exposition(METRICS)
         for peer in peers:
             out.add("modelward_worker_requests_total", peer.beat.requests, worker=peer.name)
@@ -256,7 +255,7 @@ def test_a_worker_serves_on_whatever_the_daemon_says(pieces: list[bytes]) -> Non
                 listener=lambda: None,
                 terms=Terms,
                 apply=lambda terms, tokens: None,
-                reopen=lambda: None,
+                reopen=lambda done: done(),
                 drain=lambda: None,
                 stop=lambda: None,
             )

@@ -55,7 +55,7 @@ def control(path: Path, engine: Engine, counters: Counters) -> Control:
         listener=lambda: None,
         terms=Terms,
         apply=lambda terms, tokens: None,
-        reopen=lambda: None,
+        reopen=lambda done: done(),
         drain=lambda: None,
         stop=lambda: None,
     )

@@ -38,9 +38,11 @@ def demo(*argv: str, tmp: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", code, "demo", *argv]
     environ = {**os.environ, "TMPDIR": str(tmp)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as process:
-        yield process
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
 
 
 def processes_that_name(text: str) -> list[str]:
