@@ -17,56 +17,56 @@ from pathlib import Path
 
 import structlog
 
-from ..worker.places import identities, places_of
 from ..worker.protocol import ReopenLogs, WorkerSettings
-from ..worker.release import RELEASE
-from ..worker.terms import Terms
-from . import controllers as parts
-from . import directories
-from .access import let_in, operator
+from ..worker.settings import Terms
+from ..worker.shared.installed_release import RELEASE
+from ..worker.shared.worker_directories import identities, places_of
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
-from .capacity import Capacity
-from .clock import Clock
-from .closing import Step, together
-from .config import Config, load_or_default
-from .credentials import with_credentials
-from .form_choice import FormChoice
-from .forms import Forms
-from .gauges import expose_failures
-from .housekeeping import OWN_LOGS, Housekeeping
-from .judging import Judging
-from .ledger import Ledger
-from .lookout import PAUSE_SECONDS, Lookout
-from .manager import Manager
-from .memory import capacity
+from .config import own_directories
+from .config.credentials import with_credentials
+from .config.load import Config, load_or_default
+from .controllers import parts
+from .controllers.activation import Rolling
+from .controllers.admin_service import Office
+from .controllers.alerting import Vigil
+from .controllers.closing import Step, together
+from .controllers.form_choice import FormChoice
+from .controllers.forms import Forms
+from .controllers.idle_check import PAUSE_SECONDS, Lookout
+from .controllers.liveness import Pulse
+from .controllers.maintenance import OWN_LOGS, Housekeeping
+from .controllers.round import Controller, Round
+from .controllers.validation import Judging
+from .health.stuck_workers import StuckWorkers
 from .models.watch import Watch
-from .office import Office
 from .panel import parts_of
-from .panel.feed import Feed
+from .panel.live_feed import Feed
 from .panel.server import PanelServer
-from .pulse import Pulse
-from .rolling import Rolling
-from .round import Controller, Round
-from .snapshot import Snapshot, WorkersSeen, frozen
-from .store import Entry, Store
-from .stuck_workers import StuckWorkers
-from .symptoms import failed_controllers
+from .state.async_store import Ledger
+from .state.store import Entry, Store
+from .status.alert_inputs import failed_controllers
+from .status.metrics_export import expose_failures
+from .status.snapshot import Snapshot, WorkersSeen, frozen
+from .system.available_memory import capacity
 from .system.background import Background
+from .system.capacity import Capacity
+from .system.clock import Clock
+from .system.peer_access import let_in, operator
+from .system.service_manager import Manager
 from .system.unix_socket import Credentials
-from .vigil import Vigil
-from .workers import slots
-from .workers.agreement import Agreement
+from .workers import slot_files
 from .workers.channel import Channel
-from .workers.crew import Crew, Welcome
-from .workers.entrance import Entrance
-from .workers.former import Former
-from .workers.outdated import Places
+from .workers.former_workers import Former
+from .workers.listen_socket import Entrance
+from .workers.peer import Event
 from .workers.pool import KILLED_SECONDS, Ended, Pool
-from .workers.roster import Event
-from .workers.settings import settings_of, shared_dir, terms_of
-from .workers.told_tokens import TokenMarks, told_tokens
+from .workers.registry import Crew, Welcome
+from .workers.replacement import Places
+from .workers.settings_of_config import settings_of, shared_dir, terms_of
+from .workers.settings_sync import Agreement
+from .workers.token_digests import TokenMarks, told_tokens
 
 SLOWEST_BEAT_SECONDS = 5.0
 CLOSING_SECONDS = 20.0  # what the service manager gives the end besides draining
@@ -260,7 +260,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Opens the sockets, finds what there is, takes former workers back. Raises ModelwardError or OSError."""
-        for sentence in await asyncio.to_thread(directories.make, self.config):
+        for sentence in await asyncio.to_thread(own_directories.make, self.config):
             self.log.error(sentence)
         self.crew.expected = await asyncio.to_thread(self.pool.remembered)
         self._former = Former(self.crew.expected, self._began)
@@ -292,7 +292,7 @@ class Supervisor:
         self._looked = parts.Looked(
             capacity(),
             Places(identities(places_of(settings)), now),
-            slots.kept(shared_dir(self.config)),
+            slot_files.kept(shared_dir(self.config)),
             sockets_in_place=self.channel.in_place() and self.api.in_place(),
         )
         self._tokens = told_tokens(self.config.workers.token_file)

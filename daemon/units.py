@@ -12,7 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from ..worker.shared.quantities import count, percent, size, span
+from ..worker.shared.quantities import (
+    count,
+    percent,
+    size,
+    span,
+)
 
 __all__ = [
     "DAY", "HOUR", "MAX_BYTES", "MINUTE", "YEAR", "Share", "count", "describe", "parse_duration", "parse_share",

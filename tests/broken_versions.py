@@ -18,7 +18,13 @@ import numpy as np
 import onnx
 from tests import broken_graphs as graphs
 from tests.broken_graphs import edit
-from tests.good_versions import DATA, MODEL, good_version, move_weights_out, sherpa_version
+from tests.good_versions import (
+    DATA,
+    MODEL,
+    good_version,
+    move_weights_out,
+    sherpa_version,
+)
 
 Caught = Literal[
     "files", "load", "signature", "vocabulary", "cmvn", "run", "time", "memory", "golden", "latency", "serving"

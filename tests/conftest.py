@@ -12,7 +12,8 @@ import tempfile
 from typing import Any
 
 # Products in the tests are small, and threads of OpenBLAS that wait for the next one take the processor from the
-# programs under test. Read when numpy is imported; the daemon sets the same for its children (daemon/processes.py).
+# programs under test. Read when numpy is imported; the daemon sets the same for its children
+# (daemon/system/processes.py).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from modelward.daemon.upkeep.files import Files
+from modelward.daemon.upkeep.fs_port import Files
 
 DIED = 77
 READING = frozenset({"read", "pread", "fstat", "stat", "statvfs", "scandir", "control", "flock", "close"})

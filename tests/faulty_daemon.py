@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.unexpected import UNEXPECTED
 
-from modelward.daemon.program import main
+from modelward.daemon.cli.program import main
 from modelward.daemon.supervisor import Supervisor
 from modelward.daemon.system.background import Background
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from modelward.daemon.figures import FIGURES
+from modelward.daemon.config.alert_metrics import FIGURES
 from modelward.daemon.health import metrics as daemon
 from modelward.daemon.health.rules import BUILT_IN, Rule
 from modelward.daemon.units import show_duration
-from modelward.worker.exposition import Metric
 from modelward.worker.http import metrics as worker
+from modelward.worker.shared.prometheus_text import Metric
 
 _HEAD = """# Metrics and alerts
 

@@ -9,10 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.documents import PAGES, ROOT, VERSION, Block, World, blocks
+from tests.documents import (
+    PAGES,
+    ROOT,
+    VERSION,
+    Block,
+    World,
+    blocks,
+)
 from tests.support import PATIENCE_SECONDS, eventually
 
-from modelward.daemon.config import parse
+from modelward.daemon.config.load import parse
 from modelward.daemon.health.rules import BUILT_IN
 
 ALL = [block for page in PAGES for block in blocks(page)]

@@ -14,10 +14,10 @@ from tests.pages.marks import filled
 from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.cli import VERBS
-from modelward.daemon.config import Config
-from modelward.daemon.mistakes import keys_of
-from modelward.daemon.workers.rollout import Stage
-from modelward.daemon.workers.staffing import Phase
+from modelward.daemon.config.load import Config
+from modelward.daemon.config.messages import keys_of
+from modelward.daemon.workers.pool_planner import Phase
+from modelward.daemon.workers.rollout_planner import Stage
 
 MANUALS = ("docs/man/modelward.1", "docs/man/modelward.toml.5")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tests.metrics_page import page
 
-from modelward.daemon.figures import FIGURES
+from modelward.daemon.config.alert_metrics import FIGURES
 from modelward.daemon.health import metrics as daemon
-from modelward.daemon.health.monitor import MEASURED
-from modelward.daemon.symptoms import SYMPTOMS
-from modelward.worker.exposition import Metric
+from modelward.daemon.health.sampler import MEASURED
+from modelward.daemon.status.alert_inputs import SYMPTOMS
 from modelward.worker.http import metrics as worker
+from modelward.worker.shared.prometheus_text import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES, DASHBOARD = ROOT / "etc/prometheus-rules.yml", ROOT / "etc/grafana-dashboard.json"

@@ -17,7 +17,7 @@ import pytest
 from tests.support import PATIENCE_SECONDS
 from tests.system.systemd_box import REPOSITORY, wheel
 
-from modelward.daemon.cli.places import CONFIG, FILES
+from modelward.daemon.cli.install_files import CONFIG, FILES
 
 
 @pytest.mark.system
@@ -54,7 +54,7 @@ def test_the_source_distribution_holds_the_repository_and_its_tests_run(tmp_path
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if not path.is_dir()}
     assert {name for name in names - made if "egg-info" not in name} == files
     run(["make", ".imports/modelward/daemon", ".imports/modelward/worker"], unpacked)
-    tests = ["tests/daemon/test_units.py", "tests/daemon/test_ledger.py", "tests/test_package.py"]
+    tests = ["tests/daemon/test_units.py", "tests/daemon/state/test_async_store.py", "tests/test_package.py"]
     run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not system", *tests], unpacked)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.broken_graphs import CRASH_SECONDS, edit, load_slowly, slow_down
+from tests.broken_graphs import (
+    CRASH_SECONDS,
+    edit,
+    load_slowly,
+    slow_down,
+)
 from tests.broken_versions import BROKEN, Broken, broken_version
 from tests.good_versions import (
     MODEL,

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .confinement import Confinement, confine
 from .protocol import WorkerSettings
+from .sandbox.worker_sandbox import Confinement, confine
 from .shared.lean_structlog import import_structlog
 
 if TYPE_CHECKING:
-    from .logs import Logs
+    from .shared.logs import Logs
 
 FAULT: Final = 1
 CANNOT_BOOT: Final = 3
@@ -102,10 +102,10 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
     # Imported here so that what is missing is said and ends with the status that means "never".
     try:
         import_structlog()
-        from .logs import Logs
-        from .models import UnknownKind, loader
+        from .inference.loader import UnknownKind, loader
+        from .ort_session import missing_providers
         from .process import Process
-        from .session import missing_providers
+        from .shared.logs import Logs
     except (ImportError, OSError) as e:
         raise CannotBoot(f"a library can't be loaded: {e}") from e
     logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level, background=True)

@@ -15,27 +15,27 @@ import socket
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, TypedDict
 
-from .answers import Answers
-from .background import Background, awaited
-from .confinement import Confinement
-from .connection import Limits as Connections
-from .control import Control
-from .counters import Counters
-from .engine import Engine
+from .daemon_link import Control
+from .http.acceptor import Front
 from .http.app import build_app
 from .http.auth import Gate
-from .logs import FOLLOW_SECONDS, Logs
-from .memory import Resident
-from .models import Load
+from .http.connection import Limits as Connections
+from .http.context import Service
+from .http.unread_answers import Answers
+from .http.upload_limits import Uploads
+from .inference.admission import Work
+from .inference.engine import Engine
+from .inference.loader import Load
 from .protocol import SLOT_FILES, WorkerSettings
-from .refusing import Refusing
-from .runs import Run
-from .serve import Front
-from .service import Service
-from .slots import Slots
-from .terms import Terms, differing
-from .uploads import Uploads
-from .work import Work
+from .resident_memory import Resident
+from .sandbox.worker_sandbox import Confinement
+from .scheduling.model_runs import Run
+from .scheduling.refusal import Refusing
+from .scheduling.slots import Slots
+from .settings import Terms, differing
+from .shared.background import Background, awaited
+from .shared.logs import FOLLOW_SECONDS, Logs
+from .stats import Counters
 
 SPARE_DESCRIPTORS: Final = 64
 MOST_DESCRIPTORS: Final = 4096

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from .terms import Terms
+from .settings import Terms
 
 PROTOCOL: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024

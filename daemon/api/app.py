@@ -18,10 +18,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...worker.exposition import CONTENT_TYPE
+from ...worker.shared.prometheus_text import CONTENT_TYPE
 from ..errors import BadConfig, ModelwardError, NotKnown
-from .desk import Desk, Json
 from .events import Hub
+from .interface import Desk, Json
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
@@ -89,7 +89,7 @@ async def ready(desk: Desk, request: Request) -> Response:
 
 
 async def openapi(desk: Desk, request: Request) -> Response:
-    from .describe import document  # asked for once in a while, and large
+    from .openapi import document  # asked for once in a while, and large
 
     return JSONResponse(document(ROUTES))
 

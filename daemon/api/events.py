@@ -14,7 +14,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .streams import STILL, HeldStream, Still, always
+from .streams import (
+    STILL,
+    HeldStream,
+    Still,
+    always,
+)
 
 MAX_LISTENERS = 100
 MAX_WAITING = 200

@@ -18,10 +18,10 @@ import uvicorn
 import uvicorn.lifespan.off  # or it would be read when the event loop runs
 from starlette.types import ASGIApp
 
-from ...worker.framing import Framed
+from ...worker.shared.http_framing import Framed
 from ..system.background import here
 from ..system.unix_socket import Credentials, bind, credentials
-from .room import Bounded, bounded
+from .connection_limit import Bounded, bounded
 
 SHUTDOWN_SECONDS = 3
 MAX_CONNECTIONS = 256

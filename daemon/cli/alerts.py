@@ -5,9 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import client, json_option, print_json, socket_option
-from .render import clean, colours, items, local, paint, table, terminal_columns
-from .wishes import decided, granted
+from .options import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+)
+from .render import (
+    clean,
+    colours,
+    items,
+    local,
+    paint,
+    table,
+    terminal_columns,
+)
+from .request_and_wait import decided, granted
 
 HEADERS = ("SINCE", "STATE", "SEVERITY", "WHAT")
 CHANNEL_HEADERS = ("CHANNEL", "OUTCOME", "BECAUSE")

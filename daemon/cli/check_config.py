@@ -21,10 +21,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when the daemon would take it, 2 otherwise."""
-    from ..config import DEFAULT_PATH, load_or_default
-    from ..directories import probable_user, problems
-    from ..relations import warnings
-    from ..state_trouble import remark as of_the_state
+    from ..config.cross_checks import warnings
+    from ..config.load import DEFAULT_PATH, load_or_default
+    from ..config.own_directories import probable_user, problems
+    from ..state.write_errors import remark as of_the_state
 
     path = str(args.file or DEFAULT_PATH)
     try:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from ..clock import SystemClock
 from ..errors import Refused, Unreachable
+from ..system.clock import SystemClock
 from ..units import size
 
 DEFAULT_SOCKET: Final = "/run/modelward/api.sock"

@@ -19,11 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from .. import processes
-from ..clock import Clock, SystemClock
-from ..config import parse
+from ..config.load import parse
 from ..errors import BadUsage, ModelwardError, Refused
+from ..system import processes
 from ..system.background import awaited
+from ..system.clock import Clock, SystemClock
 from . import demo_steps, transcribe
 from .client import Client
 from .demo_steps import Scratch

@@ -8,9 +8,21 @@ from typing import Any
 
 from ..errors import ModelwardError
 from .client import Client
-from .options import client, json_option, print_json, socket_option
+from .options import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+)
 from .progress import Line
-from .render import clean, colours, items, size, table, terminal_columns
+from .render import (
+    clean,
+    colours,
+    items,
+    size,
+    table,
+    terminal_columns,
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

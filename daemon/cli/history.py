@@ -6,8 +6,21 @@ import argparse
 import sys
 
 from ..errors import BadUsage
-from .options import client, json_option, print_json, socket_option
-from .render import clean, colours, items, local, parse_time, table, terminal_columns
+from .options import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+)
+from .render import (
+    clean,
+    colours,
+    items,
+    local,
+    parse_time,
+    table,
+    terminal_columns,
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,10 @@ import argparse
 from pathlib import Path
 
 from ..errors import ModelwardError
-from . import places
+from . import install_files
 from .client import Client
+from .install_files import UNITS, Step
 from .panel import lines
-from .places import UNITS, Step
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +25,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 done. Raises Refused when this machine or this installation of the package can't have it."""
     if args.prefix is None:
-        places.need_root("install")
-        launcher = places.launcher()
+        install_files.need_root("install")
+        launcher = install_files.launcher()
     else:
         if args.now:
-            places.refuse("cannot install: --now starts what is on this machine, --prefix leaves it alone; give one")
-        launcher = places.launcher(check=False)
-    for step in places.write_all(args.prefix or Path("/"), launcher):
+            install_files.refuse(
+                "cannot install: --now starts what is on this machine, --prefix leaves it alone; give one"
+            )
+        launcher = install_files.launcher(check=False)
+    for step in install_files.write_all(args.prefix or Path("/"), launcher):
         print(step)
     if args.prefix is not None:
         print("not done: user, directories and systemctl daemon-reload are up to the machine that gets these files")
@@ -43,15 +45,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _on_this_machine(now: bool) -> list[Step]:
     steps = [
-        places.do("user modelward", "systemd-sysusers", "/etc/sysusers.d/modelward.conf"),
-        places.do("directories", "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/modelward.conf"),
+        install_files.do("user modelward", "systemd-sysusers", "/etc/sysusers.d/modelward.conf"),
+        install_files.do("directories", "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/modelward.conf"),
     ]
-    if not places.systemd_runs():
+    if not install_files.systemd_runs():
         return [*steps, Step("not done", "systemctl: systemd is not what runs this machine now")]
-    steps.append(places.do("units known to systemd", "systemctl", "daemon-reload"))
+    steps.append(install_files.do("units known to systemd", "systemctl", "daemon-reload"))
     if now:
-        steps.append(places.do("enabled", "systemctl", "enable", *UNITS))
-        steps.append(places.do("started", "systemctl", "start", *UNITS, seconds=600))
+        steps.append(install_files.do("enabled", "systemctl", "enable", *UNITS))
+        steps.append(install_files.do("started", "systemctl", "start", *UNITS, seconds=600))
         steps.append(_panel())
         return steps
     return [*steps, Step("next", "systemctl enable --now modelward; then modelward panel prints a link to the panel")]

@@ -12,12 +12,17 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from ..config import load_or_default
+from ..config.load import load_or_default
 from ..errors import BadUsage, Refused, Unreachable
-from ..upkeep.follow import Follower
-from ..upkeep.settings import OWN_LOGS
+from ..upkeep.from_config import OWN_LOGS
+from ..upkeep.logs.follow import Follower
 from .options import client, socket_option
-from .render import clean, items, size, table
+from .render import (
+    clean,
+    items,
+    size,
+    table,
+)
 
 POLL_MILLISECONDS: Final = 200
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 
 from .client import Answer
-from .options import client, json_option, print_json, socket_option
+from .options import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+)
 from .render import clean
 
 

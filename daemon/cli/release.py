@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .options import json_option, socket_option, something
-from .wishes import ask
+from .request_and_wait import ask
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from ..errors import Refused
 from .client import Answer, refusal
 from .options import json_option, print_json, socket_option
 from .render import clean, items
-from .wishes import decided, granted
+from .request_and_wait import decided, granted
 
 _WHEN = {"live": "", "workers replaced": " (workers are replaced)", "daemon restart": " (after a daemon restart)"}
 

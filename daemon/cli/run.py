@@ -19,6 +19,6 @@ def run(args: argparse.Namespace) -> int:
     # Until they are handled these would end the program, and loading it takes a while: they wait until then.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
     import_structlog()
-    from ..program import main
+    from .program import main
 
     main(args.config)

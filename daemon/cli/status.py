@@ -13,7 +13,16 @@ from ..units import percent
 from .client import Client
 from .options import client, json_option, socket_option
 from .progress import describe, waits
-from .render import clean, colours, items, paint, size, span, table, terminal_columns
+from .render import (
+    clean,
+    colours,
+    items,
+    paint,
+    size,
+    span,
+    table,
+    terminal_columns,
+)
 from .workers import HEADERS
 from .workers import row as worker_row
 

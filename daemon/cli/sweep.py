@@ -9,7 +9,7 @@ from typing import Any
 from ..units import count
 from .options import json_option, print_json, socket_option
 from .render import clean, items, size
-from .wishes import decided, granted
+from .request_and_wait import decided, granted
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,8 +18,13 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ..errors import BadUsage, ModelwardError, Refused, Unreachable
-from ..reading import open_regular
+from ..errors import (
+    BadUsage,
+    ModelwardError,
+    Refused,
+    Unreachable,
+)
+from ..system.safe_read import open_regular
 from ..units import size
 from .render import clean
 

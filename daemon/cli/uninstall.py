@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import places
-from .places import UNITS, Step
+from . import install_files
+from .install_files import UNITS, Step
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,13 +20,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 done. Raises Refused when it can't be."""
     if args.prefix is None:
-        places.need_root("uninstall")
-        if places.systemd_runs() and places.unit_is_there():
-            instances = places.instances()
-            print(places.do("stopped and disabled", "systemctl", "disable", "--now", *instances, *UNITS, seconds=600))
-    for step in places.remove_all(args.prefix or Path("/")):
+        install_files.need_root("uninstall")
+        if install_files.systemd_runs() and install_files.unit_is_there():
+            instances = install_files.instances()
+            print(
+                install_files.do(
+                    "stopped and disabled", "systemctl", "disable", "--now", *instances, *UNITS, seconds=600
+                )
+            )
+    for step in install_files.remove_all(args.prefix or Path("/")):
         print(step)
-    if args.prefix is None and places.systemd_runs():
-        print(places.do("units forgotten by systemd", "systemctl", "daemon-reload"))
+    if args.prefix is None and install_files.systemd_runs():
+        print(install_files.do("units forgotten by systemd", "systemctl", "daemon-reload"))
     print(Step("left", "/etc/modelward, /var/lib/modelward, /var/cache/modelward, /var/log/modelward, user modelward"))
     return 0

@@ -17,19 +17,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...worker.protocol import GateDone, GateStarted
-from .. import processes
-from ..candidate import candidate
-from ..clock import SystemClock
-from ..config import Config, load_or_default
+from ..config.load import Config, load_or_default
+from ..controllers.child_requests import candidate
 from ..errors import BadUsage, Refused
-from ..memory import available_bytes, capacity
-from ..models import misplaced, validate
+from ..models import misplaced_links, validator_process
 from ..models import verdict as v
 from ..names import is_version_name
+from ..system import processes
+from ..system.available_memory import available_bytes, capacity
+from ..system.clock import SystemClock
 from .options import socket_option, something
 from .progress import Line
-from .render import clean, colours, paint, span
-from .wishes import ask
+from .render import (
+    clean,
+    colours,
+    paint,
+    span,
+)
+from .request_and_wait import ask
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,13 +110,13 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ans
             print(gate_line(message, colours(sys.stdout)), flush=True)
 
     try:
-        return await validate.validate(
+        return await validator_process.validate(
             candidate(
                 config,
                 path,
                 capacity=capacity(),
                 available_bytes=available_bytes(),
-                passed_over=misplaced.found(path.parent, path.name),
+                passed_over=misplaced_links.found(path.parent, path.name),
             ),
             processes.spawn,
             root=Path(room),
@@ -119,7 +124,7 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ans
             clock=SystemClock(),
             progress=heard,
         )
-    except validate.CannotStart as e:
+    except validator_process.CannotStart as e:
         raise Refused(str(e)) from e
     finally:
         line.end()
@@ -127,7 +132,7 @@ async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Ans
 
 def validator() -> Sequence[str]:
     """The command that judges."""
-    return processes.python(validate.MODULE)
+    return processes.python(validator_process.MODULE)
 
 
 def gate_line(gate: GateDone, colour: bool) -> str:

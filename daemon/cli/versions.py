@@ -7,8 +7,22 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .options import client, json_option, print_json, socket_option
-from .render import Cell, age, clean, colours, items, size, table, terminal_columns
+from .options import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+)
+from .render import (
+    Cell,
+    age,
+    clean,
+    colours,
+    items,
+    size,
+    table,
+    terminal_columns,
+)
 
 _COLOURS: Final = {"accepted": "green", "rejected": "red", "validating": "yellow", "settling": "yellow"}
 

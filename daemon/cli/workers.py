@@ -6,8 +6,22 @@ import argparse
 import sys
 from typing import Any, Final
 
-from .options import client, json_option, print_json, socket_option
-from .render import Cell, clean, colours, items, size, span, table, terminal_columns
+from .options import (
+    client,
+    json_option,
+    print_json,
+    socket_option,
+)
+from .render import (
+    Cell,
+    clean,
+    colours,
+    items,
+    size,
+    span,
+    table,
+    terminal_columns,
+)
 
 HEADERS: Final = ("WORKER", "PID", "STATE", "SERVING", "INFLIGHT", "REQUESTS", "ERRORS", "P95", "MEMORY", "NOTE")
 _COLOURS: Final = {"ready": "green", "loading": "yellow", "waiting": "yellow", "blocked": "red"}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from ...worker.exposition import Exposition, Metric
+from ...worker.shared.prometheus_text import Exposition, Metric
 from .alerts import Alert, State
-from .monitor import DAEMON, Sample
+from .delivery import Channel
 from .mounts import Mount
-from .notify import Channel
+from .sampler import DAEMON, Sample
 
 METRICS: Final = (
     Metric("modelward_build_info", "gauge", "Always 1; the label is the version of modelward.", ("version",)),

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ..clock import Clock
-from ..reading import told_bytes
 from ..system.background import start_thread
+from ..system.clock import Clock
+from ..system.safe_read import told_bytes
 
 PATIENCE_SECONDS: Final = 0.5
 STUCK_SECONDS: Final = 5.0

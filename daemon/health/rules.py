@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..sections import AlertRule
+from ..config.schema import AlertRule
 from ..units import MINUTE
 
 Severity = Literal["critical", "warning"]

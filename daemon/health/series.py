@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import isnan, nan
 from typing import Any, Final
 
-from ..clock import rfc3339
+from ..system.clock import rfc3339
 
 HOUR_SECONDS: Final = 3600.0
 MAX_POINTS: Final = 3600

@@ -10,8 +10,13 @@ from dataclasses import dataclass
 
 from . import lifecycle
 from .lifecycle import Event, State
-from .settle import Ready, Unfit, Wait, judge_now
-from .sight import RootSeen, Seen
+from .settle import (
+    Ready,
+    Unfit,
+    Wait,
+    judge_now,
+)
+from .snapshot import RootSeen, Seen
 from .verdict import Verdict
 
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from .unfinished import UNFINISHED_FORM
+from .unfinished_artifacts import UNFINISHED_FORM
 
 FOR_VALIDATOR: Final = ".tmp-validate-"
 FOR_COMPILER: Final = UNFINISHED_FORM

@@ -13,9 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...worker.machine import form_keys
-from .copies import DESCRIPTION, MAX_DESCRIPTION_BYTES, is_whole
-from .form_plan import MAPPED, PLAIN, RANKS, REWRITTEN, Form
+from ...worker.shared.machine_features import form_keys
+from .artifacts import DESCRIPTION, MAX_DESCRIPTION_BYTES, is_whole
+from .form_plan import (
+    MAPPED,
+    PLAIN,
+    RANKS,
+    REWRITTEN,
+    Form,
+)
 
 Describe = Mapping[str, Any]
 

@@ -18,7 +18,15 @@ from typing import Protocol
 from ...worker.shared.file_kinds import kind_of
 from ..errors import Refused
 from ..names import is_version_name
-from .sight import Dangling, LinkState, Missing, Names, NotALink, Outside, Unreadable
+from .snapshot import (
+    Dangling,
+    LinkState,
+    Missing,
+    Names,
+    NotALink,
+    Outside,
+    Unreadable,
+)
 
 
 class Files(Protocol):

@@ -20,11 +20,16 @@ from typing import Final
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ..names import is_version_name, why_ignored
-from ..safe_paths import open_directory
+from ..system.safe_paths import open_directory
 from . import link
-from .misplaced import MAX_MISPLACED, meant
-from .openness import open_for_writing
-from .sight import RootAbsent, RootSeen, Seen, Sight
+from .misplaced_links import MAX_MISPLACED, meant
+from .snapshot import (
+    RootAbsent,
+    RootSeen,
+    Seen,
+    Sight,
+)
+from .write_lease import open_for_writing
 
 MAX_ENTRIES: Final = 10_000
 MAX_DEPTH: Final = 8

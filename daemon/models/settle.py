@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .sight import Seen
+from .snapshot import Seen
 
 SOONEST_SECONDS = 0.5
 """How soon a version that is being written is looked at again: a close is no event of the root's."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..api.desk import Desk, Json
 from ..api.events import Hub
-from .feed import Part
+from ..api.interface import Desk, Json
+from .live_feed import Part
 
 HISTORY_ROWS = 50
 _LINE = ("id", "time", "kind", "version", "because")

@@ -18,18 +18,18 @@ from starlette.types import ASGIApp
 
 from ...worker.shared import static_files
 from ..api.server import Embedded
-from ..checks import is_loopback, split_address
-from ..clock import Clock
-from ..config import Panel
+from ..config.load import Panel
+from ..config.validators import is_loopback, split_address
 from ..errors import Refused
 from ..health.alerts import Figure
-from ..workers import listening
-from .connections import limited
-from .edge import Edge
-from .feed import Feed
-from .gate import Rules, host_name
-from .links import LINK_SECONDS
-from .peers import Peers
+from ..system import tcp_listener
+from ..system.clock import Clock
+from .access_policy import Rules, host_name
+from .connection_limits import limited
+from .live_feed import Feed
+from .login_links import LINK_SECONDS
+from .loopback_user import Peers
+from .middleware import Edge
 from .tokens import Tokens, make_file
 
 MAX_CONNECTIONS: Final = 256
@@ -82,8 +82,8 @@ class PanelServer:
             self._log.warning("the panel asks for no token", because='panel.token_file is "none"')
         await self._own_token()
         try:
-            files, sock = await asyncio.to_thread(lambda: (page_files(), listening.bind(self._config.listen)))
-        except listening.CannotListen as e:
+            files, sock = await asyncio.to_thread(lambda: (page_files(), tcp_listener.bind(self._config.listen)))
+        except tcp_listener.CannotListen as e:
             self._missing(str(e))
             return
         self.port = sock.getsockname()[1]

@@ -19,7 +19,7 @@ from math import inf
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from ..clock import Clock, SystemClock
+from .clock import Clock, SystemClock
 from .failures import SHOWN_SECONDS, Failures
 
 PROVED_SECONDS: Final = 10.0

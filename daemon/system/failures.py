@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from ..clock import Clock
+from .clock import Clock
 
 PAUSES_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 15.0)
 """Before a part that failed is tried again; the last one holds for every further failure in a row."""

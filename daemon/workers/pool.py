@@ -19,16 +19,36 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from ...worker.progress import Reading, moved, starved
 from ...worker.protocol import WorkerSettings
-from ...worker.readings import read
-from ...worker.terms import Terms
-from ..clock import Clock
-from ..processes import Child, Identity, identity, python, spawn, take_back
+from ...worker.settings import Terms
+from ...worker.shared.process_readings import read
+from ...worker.shared.progress import Reading, moved, starved
 from ..system.background import here
+from ..system.clock import Clock
+from ..system.processes import (
+    Child,
+    Identity,
+    identity,
+    python,
+    spawn,
+    take_back,
+)
 from . import backoff
+from .pool_planner import (
+    Doubt,
+    Kill,
+    Limits,
+    Member,
+    Order,
+    Phase,
+    Retire,
+    Start,
+    Vacancy,
+    next_look,
+    orders,
+    places,
+)
 from .pool_record import PoolRecord
-from .staffing import Doubt, Kill, Limits, Member, Order, Phase, Retire, Start, Vacancy, next_look, orders, places
 
 NEVER_BOOTS = 3
 """The exit status by which a worker says that starting it again is no use before something changes."""

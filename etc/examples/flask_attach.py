@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, request
 
 from modelward.worker.attach import attach
-from modelward.worker.audio import decode
+from modelward.worker.audio.decode import decode
 from modelward.worker.sensevoice.pipeline import Recognizer
 
 app = Flask(__name__)

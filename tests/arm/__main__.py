@@ -34,13 +34,13 @@ PLATFORMS: Final = (
 FEATURES: Final = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp i8mm bf16"
 """What /proc/cpuinfo says there: qemu-user shows the host's file. The emulated processor has all of these."""
 LEAST: Final = "Shape(width=64, heads=4, hidden=64, blocks=1, tp_blocks=1, vocabulary=120)"
-AUDIO: Final = "tests/worker/test_audio.py::"
+AUDIO: Final = "tests/worker/audio/test_decode.py::"
 TESTS: Final = (
     # features of the processor, and the key that a form gets by them
-    "tests/worker/test_machine.py",
-    "tests/worker/compile/test_key.py",
+    "tests/worker/shared/test_machine_features.py",
+    "tests/worker/shared/test_form_key.py",
     # what ONNX Runtime's kernels answer, before and after each rewrite
-    "tests/worker/test_session.py",
+    "tests/worker/test_ort_session.py",
     "tests/worker/compile/test_requantise.py",
     "tests/worker/compile/test_answers.py",
     "tests/worker/compile/test_attention.py",

@@ -18,7 +18,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from tests.costly_audio import empty_members, quiet_flac, slow_wav, spoken_webm, tracks_webm
+from tests.costly_audio import (
+    empty_members,
+    quiet_flac,
+    slow_wav,
+    spoken_webm,
+    tracks_webm,
+)
 
 CLIENTS: Final = 6
 PAUSE_SECONDS: Final = 0.5

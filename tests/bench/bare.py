@@ -23,9 +23,9 @@ def child(directory: Path, mapped: bool) -> None:
     import numpy as np
     from tests.bench.clips import pool
 
-    from modelward.worker import session
-    from modelward.worker.artifact import read_artifact
+    from modelward.worker import ort_session
     from modelward.worker.sensevoice.pipeline import Recognizer
+    from modelward.worker.shared.artifact import read_artifact
 
     began, cpu = time.perf_counter(), time.process_time()
     if mapped:
@@ -41,7 +41,7 @@ def child(directory: Path, mapped: bool) -> None:
 
     def alone(prepared: list[dict[str, Any]]) -> None:
         for feeds in prepared:
-            answer = session.run(recognizer._session, names, feeds)[0]
+            answer = ort_session.run(recognizer._session, names, feeds)[0]
             if not known.answers_ids:
                 np.argmax(answer, axis=-1)
 

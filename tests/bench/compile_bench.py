@@ -71,7 +71,7 @@ def rollup() -> dict[str, float]:
 def compile_form(directory: Path, stage: str) -> dict[str, Any]:
     """Makes one form; its gains, what it cost, and what was learned."""
     from modelward.worker.compile import compiler, recipe
-    from modelward.worker.machine import cpu_flags
+    from modelward.worker.shared.machine_features import cpu_flags
 
     source, out = directory / "model_quant.onnx", directory / stage
     out.mkdir()

@@ -20,10 +20,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / ".imports")]
 
 from tests.costly_audio import spoken  # noqa: E402
 
-from modelward.worker import audio  # noqa: E402
+from modelward.worker.audio import decode  # noqa: E402
 from modelward.worker.decoders.pool import Pool  # noqa: E402
-from modelward.worker.lanes import Lanes  # noqa: E402
-from modelward.worker.slots import Slots  # noqa: E402
+from modelward.worker.scheduling.slots import Slots  # noqa: E402
+from modelward.worker.scheduling.threads import Lanes  # noqa: E402
 
 FORMATS = (("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("FLAC", "PCM_16"))
 
@@ -52,7 +52,7 @@ async def main(rounds: int) -> None:
 
         async def here(data: bytes = data) -> object:
             slot = await slots.turn()
-            return await lanes.start(lambda: audio.decode(data, max_seconds=60), lambda: slots.free(slot))
+            return await lanes.start(lambda: decode.decode(data, max_seconds=60), lambda: slots.free(slot))
 
         await there()
         times = [(await _timed(there), await _timed(here)) for _ in range(rounds)]

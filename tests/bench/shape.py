@@ -28,7 +28,13 @@ from onnx import TensorProto, helper, numpy_helper
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a script too
 
 from tests.bench import flavours
-from tests.bench.tones import KEYS, clip, features, feeds, normalisation
+from tests.bench.tones import (
+    KEYS,
+    clip,
+    features,
+    feeds,
+    normalisation,
+)
 
 Array = npt.NDArray[Any]
 

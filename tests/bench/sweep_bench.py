@@ -22,13 +22,13 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from modelward.daemon import processes
-from modelward.daemon.upkeep import because, errand
-from modelward.daemon.upkeep.orders import SweepRequest, Swept
-from modelward.daemon.upkeep.quota import Rule, over_quota
-from modelward.daemon.upkeep.remover import Budget
-from modelward.daemon.upkeep.sweep import Orders
-from modelward.daemon.upkeep.table import Table
+from modelward.daemon.system import processes
+from modelward.daemon.upkeep.disk import reasons, sweeper_client
+from modelward.daemon.upkeep.disk.file_table import Table
+from modelward.daemon.upkeep.disk.quota import Rule, over_quota
+from modelward.daemon.upkeep.disk.remover import Budget
+from modelward.daemon.upkeep.disk.sweep import Orders
+from modelward.daemon.upkeep.disk.sweeper_protocol import SweepRequest, Swept
 
 DAY = 86400.0
 PER_DIRECTORY = 1000
@@ -65,12 +65,12 @@ def ours(root: Path, now: float, budget: Budget | None = None) -> dict[str, floa
     """The sweep as the daemon has it done, with the loop beside it; CPU includes the start of the process."""
     rule = Rule("uploads", str(root), max_age_seconds=7 * DAY)
     request = SweepRequest(Orders([rule], now, budget=budget or Budget(files=0, bytes=0, seconds=0)))
-    argv = processes.python(errand.MODULE)
+    argv = processes.python(sweeper_client.MODULE)
 
     async def beside() -> dict[str, float]:
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         done = asyncio.ensure_future(
-            errand.run(request, processes.spawn, argv, seconds=600, why_keep=lambda rule, unit: "")
+            sweeper_client.run(request, processes.spawn, argv, seconds=600, why_keep=lambda rule, unit: "")
         )
         await asyncio.sleep(0)  # starting a process is measured apart: it is the same for every child of the daemon
         gaps = []
@@ -125,7 +125,7 @@ def planning(entries: int) -> dict[str, float]:
         stop = min(entries, start + 512)
         names = [f"upload-{i:012d}.wav" for i in range(start, stop)]
         stamps = [1e9 + (i * 7919 % entries) for i in range(start, stop)]
-        table.extend(0, names, list(range(start, stop)), [4096] * len(names), stamps, [because.WITHIN] * len(names))
+        table.extend(0, names, list(range(start, stop)), [4096] * len(names), stamps, [reasons.WITHIN] * len(names))
     kept = tracemalloc.get_traced_memory()[0]
     over_quota(table, Rule("u", "/x/y", max_bytes=4096 * entries // 2))
     peak = tracemalloc.get_traced_memory()[1]

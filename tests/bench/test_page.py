@@ -8,7 +8,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from tests.bench import cells, charts, load, page, precision, render, sums, svg, venvs
+from tests.bench import (
+    cells,
+    charts,
+    load,
+    page,
+    precision,
+    render,
+    sums,
+    svg,
+    venvs,
+)
 from tests.bench.aims import aims
 from tests.bench.clips import Clip, error_rate, pool
 from tests.bench.timeline import BAR, timeline

@@ -12,7 +12,12 @@ from tests import asking
 from tests.browser.conftest import Open, Page
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import serving
-from tests.worker.running import Worker, clip, words, worker
+from tests.worker.running import (
+    Worker,
+    clip,
+    words,
+    worker,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -106,9 +111,9 @@ def test_downloads_are_what_the_api_gives(
 
 
 def test_captions_are_cut_as_the_service_cuts_them(browser: Open, running: Worker) -> None:
-    from tests.worker.test_captions import segment
+    from tests.worker.sensevoice.test_subtitles import segment
 
-    from modelward.worker.captions import captions_of, srt, vtt
+    from modelward.worker.sensevoice.subtitles import captions_of, srt, vtt
 
     tokens = [
         "你",

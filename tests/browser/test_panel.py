@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 from tests.browser.conftest import Open, Page
-from tests.browser.states import EVIL, busy_desk, moment, rollout
+from tests.browser.states import (
+    EVIL,
+    busy_desk,
+    moment,
+    rollout,
+)
 from tests.fakes.desk import RunningPanel, running_panel
 from tests.support import eventually
 

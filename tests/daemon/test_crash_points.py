@@ -19,22 +19,22 @@ from tests.daemon.workers.room import Room, room
 from tests.fakes.forms import choice_of
 from tests.support import PATIENCE_SECONDS, soon
 
-from modelward.daemon import position as pos
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.command import Command
-from modelward.daemon.config import Config, parse
+from modelward.daemon.config.load import Config, parse
+from modelward.daemon.controllers.activation import Rolling
+from modelward.daemon.controllers.pending_command import Command
+from modelward.daemon.controllers.validation import Judging
 from modelward.daemon.errors import Refused
-from modelward.daemon.judging import Judging
-from modelward.daemon.ledger import Ledger
 from modelward.daemon.models import link
-from modelward.daemon.models.choose import Asked
+from modelward.daemon.models.activation_policy import Asked
 from modelward.daemon.models.lifecycle import State
-from modelward.daemon.models.sight import Names, RootSeen
+from modelward.daemon.models.snapshot import Names, RootSeen
 from modelward.daemon.models.verdict import Verdict
-from modelward.daemon.rolling import Rolling
-from modelward.daemon.store import Store
+from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.store import Store
+from modelward.daemon.status import serving_state as pos
 from modelward.daemon.system.background import Background, here
-from modelward.daemon.workers.crew import Welcome
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.workers.registry import Welcome
 
 OLD, NEW = "v1.0", "v1.1"
 

@@ -13,19 +13,19 @@ import pytest
 from tests.daemon.workers.room import Room, room
 from tests.support import soon
 
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.command import Command
-from modelward.daemon.config import parse
-from modelward.daemon.form_choice import FormChoice
-from modelward.daemon.forms import Forms
-from modelward.daemon.judging import Judging
-from modelward.daemon.ledger import Ledger
-from modelward.daemon.models.choose import Asked
+from modelward.daemon.config.load import parse
+from modelward.daemon.controllers.activation import Rolling
+from modelward.daemon.controllers.form_choice import FormChoice
+from modelward.daemon.controllers.forms import Forms
+from modelward.daemon.controllers.pending_command import Command
+from modelward.daemon.controllers.validation import Judging
+from modelward.daemon.models.activation_policy import Asked
 from modelward.daemon.models.lifecycle import State
 from modelward.daemon.models.verdict import Verdict
-from modelward.daemon.rolling import Rolling
-from modelward.daemon.store import Entry, Store
-from modelward.daemon.workers.crew import Welcome
+from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.store import Entry, Store
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.workers.registry import Welcome
 
 OLD, NEW = "v1.0", "v1.1"
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.names import Version, compare, is_higher, is_version_name, order_key, version_key, why_ignored
+from modelward.daemon.names import (
+    Version,
+    compare,
+    is_higher,
+    is_version_name,
+    order_key,
+    version_key,
+    why_ignored,
+)
 
 NAMES = [
     "v1",

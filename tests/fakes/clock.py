@@ -1,4 +1,4 @@
-"""A clock that a test moves by hand. It is a `daemon.clock.Clock`; tests/daemon/test_clock.py holds it to that."""
+"""A clock that a test moves by hand, a `Clock` as tests/daemon/system/test_clock.py has it."""
 
 from __future__ import annotations
 

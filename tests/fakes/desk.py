@@ -18,12 +18,12 @@ from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.api.app import application
 from modelward.daemon.api.events import Hub
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.config import Panel
+from modelward.daemon.config.load import Panel
 from modelward.daemon.errors import Refused
 from modelward.daemon.panel import parts_of
-from modelward.daemon.panel.feed import Feed
+from modelward.daemon.panel.live_feed import Feed
 from modelward.daemon.panel.server import PanelServer
+from modelward.daemon.system.clock import SystemClock
 
 Json = dict[str, Any]
 

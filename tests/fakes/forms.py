@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from modelward.daemon.clock import Clock
-from modelward.daemon.config import Config
-from modelward.daemon.form_choice import FormChoice
-from modelward.daemon.forms import Forms
-from modelward.daemon.judging import Judging
-from modelward.daemon.ledger import Ledger
+from modelward.daemon.config.load import Config
+from modelward.daemon.controllers.form_choice import FormChoice
+from modelward.daemon.controllers.forms import Forms
+from modelward.daemon.controllers.validation import Judging
+from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.system.clock import Clock
 
 
 def forms_of(config: Callable[[], Config], clock: Clock, ledger: Ledger) -> Forms:

@@ -12,8 +12,8 @@ import sys
 import venv
 from pathlib import Path
 
-from .core import core
-from .pins import pins
+from tests.floors.core import core
+from tests.floors.pins import pins
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,10 +19,10 @@ from typing import Final
 
 from tests.costly_audio import encoded_tone, spoken_webm
 
-from modelward.worker.audio import BadAudio
+from modelward.worker.audio.decode import BadAudio
 from modelward.worker.decoders.pool import CannotDecode, Pool
-from modelward.worker.lanes import Lanes
-from modelward.worker.slots import Slots
+from modelward.worker.scheduling.slots import Slots
+from modelward.worker.scheduling.threads import Lanes
 
 AT_ONCE: Final = 6
 MOST_BYTES: Final = 4 << 20

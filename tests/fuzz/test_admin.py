@@ -15,7 +15,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fakes.desk import RunningPanel, running_panel
 from tests.fuzz.asking import answered
-from tests.fuzz.strategies import JSON, altered_text, bytes_like, deep, fuzzed, twisted
+from tests.fuzz.strategies import (
+    JSON,
+    altered_text,
+    bytes_like,
+    deep,
+    fuzzed,
+    twisted,
+)
 from tests.house import House
 from tests.support import PATIENCE_SECONDS
 
@@ -23,7 +30,7 @@ from modelward.daemon.api.app import ROUTES
 from modelward.daemon.cli import render
 from modelward.daemon.cli.client import Client, parse_events
 from modelward.daemon.errors import ModelwardError
-from modelward.daemon.health.robots import refusal
+from modelward.daemon.health.chat_webhooks import refusal
 
 BODIES = ({"version": "v1"}, {"worker": "w1"}, {"dry_run": True, "force": True, "file": "access.log"}, {})
 PATHS = tuple(path.replace("{name}", "access.log").replace("{rollout}", "r1") for _, path, _, _ in ROUTES)

@@ -14,9 +14,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tests.fuzz.strategies import altered, bytes_like, fuzzed
 
-from modelward.worker import wav as wave_file
-from modelward.worker import webm
-from modelward.worker.audio import BadAudio, decode
+from modelward.worker.audio import wav as wave_file
+from modelward.worker.audio import webm
+from modelward.worker.audio.decode import BadAudio, decode
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MAX_SECONDS = 4.0

@@ -19,9 +19,9 @@ from tests.fuzz.strategies import altered, fuzzed
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from modelward.daemon.panel.connections import limited
-from modelward.worker.connection import Connection, Limits, server_config
-from modelward.worker.framing import Framed
+from modelward.daemon.panel.connection_limits import limited
+from modelward.worker.http.connection import Connection, Limits, server_config
+from modelward.worker.shared.http_framing import Framed
 
 Request = tuple[str, bytes, bytes, tuple[tuple[bytes, bytes], ...]]  # method, target, body, fields
 

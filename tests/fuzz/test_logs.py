@@ -13,19 +13,31 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fakes.clock import FakeClock
-from tests.fuzz.strategies import JSON, ODD_TEXTS, altered_text, bytes_like, fuzzed
+from tests.fuzz.strategies import (
+    JSON,
+    ODD_TEXTS,
+    altered_text,
+    bytes_like,
+    fuzzed,
+)
 
 from modelward.daemon.cli.render import clean
-from modelward.daemon.upkeep import marks
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.follow import Follower
-from modelward.daemon.upkeep.rotate import LogSet, Rotator
-from modelward.daemon.upkeep.rotation import Policy, next_stamp, parse_archive, stamp_micros, stamp_seconds
-from modelward.daemon.upkeep.tail import tail
-from modelward.worker.logs import LINE_BYTES, line_of
+from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.logs import collapse_marker
+from modelward.daemon.upkeep.logs.follow import Follower
+from modelward.daemon.upkeep.logs.rotation_policy import (
+    Policy,
+    next_stamp,
+    parse_archive,
+    stamp_micros,
+    stamp_seconds,
+)
+from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.tail import tail
+from modelward.worker.shared.logs import LINE_BYTES, line_of
 
 LINES = b'{"time":"2026-01-02T03:04:05Z","event":"x"}\n\x1b[31mred\x1b[0m\r\n<script>\n\xff\xfe\n\n' * 20
-MARK = marks.write_mark(1_800_000_000_000_000, 4096, 200)
+MARK = collapse_marker.write_mark(1_800_000_000_000_000, 4096, 200)
 
 
 @fuzzed(120)
@@ -39,7 +51,7 @@ def test_the_end_of_any_file_is_shown(data: bytes, lines: int) -> None:
         answer = tail(path, lines)
         found = answer.lines
         assert len(found) <= lines
-        whole = [x for x in data.removesuffix(b"\n").split(b"\n") if x and marks.read_mark(x) is None]
+        whole = [x for x in data.removesuffix(b"\n").split(b"\n") if x and collapse_marker.read_mark(x) is None]
         last = [x.decode(errors="replace") for x in whole][max(0, len(whole) - lines) :]
         assert answer.truncated or found == last
         follower = Follower(path, lines=lines)
@@ -92,11 +104,11 @@ def test_following_survives_whatever_happens_to_the_file(events: list[str], data
 @fuzzed(200)
 @given(st.one_of(bytes_like(MARK), st.binary(max_size=300)))
 def test_a_mark_is_only_what_we_wrote(head: bytes) -> None:
-    found = marks.read_mark(head)
+    found = collapse_marker.read_mark(head)
     if found is not None:
         number, taken = found
         assert 0 <= number < 2**64 and 0 <= taken < 2**64
-        assert marks.read_mark(marks.write_mark(number, taken, len(MARK))) == found
+        assert collapse_marker.read_mark(collapse_marker.write_mark(number, taken, len(MARK))) == found
 
 
 NAMES = ("modelward.log.20260102T030405.123456Z", "a.20260102T030405.123456Z.gz", "x.20260102T030405.123456Z.zst.part")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.fakes.clock import FakeClock
 from tests.fuzz.strategies import bytes_like, fuzzed
 
-from modelward.daemon import cgroups
-from modelward.daemon.health.machine import read_machine
+from modelward.daemon.health.host_metrics import read_machine
 from modelward.daemon.health.mounts import Mounts
-from modelward.daemon.memory import available_bytes
-from modelward.daemon.processes import identity, identity_in
+from modelward.daemon.system import cgroups
+from modelward.daemon.system.available_memory import available_bytes
+from modelward.daemon.system.processes import identity, identity_in
 
 PRESSURE = b"some avg10=0.00 avg60=1.50 avg300=0.00 total=123456\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=12\n"
 VMSTAT = b"nr_free_pages 100\noom_kill 3\npgfault 7\n"

@@ -10,20 +10,30 @@ from pathlib import Path
 import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.fuzz.strategies import ODD_TEXTS, altered_text, bytes_like, fuzzed
+from tests.fuzz.strategies import (
+    ODD_TEXTS,
+    altered_text,
+    bytes_like,
+    fuzzed,
+)
 
 from modelward.daemon import units
-from modelward.daemon.checks import is_loopback, split_address
-from modelward.daemon.config import Config, differences, load, parse
-from modelward.daemon.credentials import with_credentials
+from modelward.daemon.config.credentials import with_credentials
+from modelward.daemon.config.load import (
+    Config,
+    differences,
+    load,
+    parse,
+)
+from modelward.daemon.config.validators import is_loopback, split_address
 from modelward.daemon.errors import BadConfig
 from modelward.daemon.health.addresses import addresses, scrub
 from modelward.daemon.names import is_higher, is_version_name, order_key
 from modelward.daemon.panel.tokens import Tokens
-from modelward.daemon.systemd import listen_sockets, watchdog_seconds
+from modelward.daemon.system.systemd import listen_sockets, watchdog_seconds
 from modelward.worker.http.auth import Gate
 from modelward.worker.http.errors import ApiError
-from modelward.worker.naming import answers_to, is_version_of, split_name
+from modelward.worker.http.model_names import answers_to, is_version_of, split_name
 
 SHIPPED = (Path(__file__).parents[2] / "etc" / "modelward.toml").read_text()
 WHOLE = """

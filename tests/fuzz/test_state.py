@@ -16,15 +16,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.fakes.clock import FakeClock
-from tests.fuzz.strategies import JSON, ODD_TEXTS, altered, bytes_like, deep, fuzzed, twisted
+from tests.fuzz.strategies import (
+    JSON,
+    ODD_TEXTS,
+    altered,
+    bytes_like,
+    deep,
+    fuzzed,
+    twisted,
+)
 
-from modelward.daemon import position, reminder
+from modelward.daemon.health import alert_record
 from modelward.daemon.health.rules import BUILT_IN
-from modelward.daemon.ledger import CannotKeep, Ledger
 from modelward.daemon.models import verdict as v
-from modelward.daemon.models.sight import Names
-from modelward.daemon.store import CannotOpen, Sighting, Store
-from modelward.daemon.upkeep import orders
+from modelward.daemon.models.snapshot import Names
+from modelward.daemon.state.async_store import CannotKeep, Ledger
+from modelward.daemon.state.store import CannotOpen, Sighting, Store
+from modelward.daemon.status import serving_state
+from modelward.daemon.upkeep.disk import sweeper_protocol
 from modelward.daemon.workers.pool import Pool
 from modelward.worker.protocol import GateDone, WorkerSettings
 
@@ -49,9 +58,9 @@ def _use(store: Store) -> None:
         if record is not None:
             assert isinstance(v.from_record(record), v.Verdict)
     store.held()
-    found = position.load(store, Names("v2"))
-    assert isinstance(found, position.Position)
-    reminder.read(store.fact(reminder.FACT), BUILT_IN, 5.0, 1_800_000_000.0)
+    found = serving_state.load(store, Names("v2"))
+    assert isinstance(found, serving_state.Position)
+    alert_record.read(store.fact(alert_record.FACT), BUILT_IN, 5.0, 1_800_000_000.0)
     store.record("start", "v1", "because \ud800", detail="\udcff")
 
 
@@ -115,9 +124,11 @@ _VALUES = st.one_of(
 
 
 @fuzzed(150)
-@given(_VALUES, st.sampled_from(("committed", "intent", "good", "previous", reminder.FACT)), st.floats(allow_nan=False))
-@example('{"firing":{"a":1e999},"told":{}}', reminder.FACT, 1e300)
-@example(f'{{"firing":{{"a":{10**400}}},"told":{{}}}}', reminder.FACT, -1e300)
+@given(
+    _VALUES, st.sampled_from(("committed", "intent", "good", "previous", alert_record.FACT)), st.floats(allow_nan=False)
+)
+@example('{"firing":{"a":1e999},"told":{}}', alert_record.FACT, 1e300)
+@example(f'{{"firing":{{"a":{10**400}}},"told":{{}}}}', alert_record.FACT, -1e300)
 @example("{", "good", 0.0)
 def test_rows_that_make_no_sense_are_passed_over(value: str, fact: str, time: float) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
@@ -224,6 +235,6 @@ ASK = {"type": "ask", "rule": "versions", "unit": "v1"}
 )
 def test_a_sweepers_line_is_a_message_or_refused(line: bytes) -> None:
     try:
-        orders.read_reply(line)
+        sweeper_protocol.read_reply(line)
     except ValueError as e:
         assert str(e)

@@ -14,25 +14,34 @@ import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.fuzz.strategies import DEEP, ODD_NUMBERS, ODD_TEXTS, altered, bytes_like, deep, fuzzed, twisted
+from tests.fuzz.strategies import (
+    DEEP,
+    ODD_NUMBERS,
+    ODD_TEXTS,
+    altered,
+    bytes_like,
+    deep,
+    fuzzed,
+    twisted,
+)
 from tests.support import PATIENCE_SECONDS
 from tests.versions import MODEL, tensor_version
 from tests.worker.validate.contexts import context
 from tests.worker.validate.judging import judge
 from tests.worker.validate.test_minisign import Signer
 
-from modelward.daemon.models.copies import is_whole
+from modelward.daemon.models.artifacts import is_whole
 from modelward.daemon.models.scan import look
-from modelward.daemon.models.sight import RootSeen
-from modelward.worker.artifact import DESCRIPTION, BadArtifact, read_artifact
+from modelward.daemon.models.snapshot import RootSeen
 from modelward.worker.sensevoice.files import BadModel, read_cmvn
 from modelward.worker.sensevoice.model import Description, describe, find
 from modelward.worker.sensevoice.pipeline import Recognizer
 from modelward.worker.sensevoice.tokens import BadTokens, read
-from modelward.worker.validate import integrity, signature
-from modelward.worker.validate.graph import BadGraph, Signature, read_graph
+from modelward.worker.shared.artifact import DESCRIPTION, BadArtifact, read_artifact
+from modelward.worker.validate.gates import integrity, signature
 from modelward.worker.validate.minisign import BadSignature, parse_key, verify
-from modelward.worker.validate.sums import BadSums, parse_sums
+from modelward.worker.validate.onnx_graph import BadGraph, Signature, read_graph
+from modelward.worker.validate.sha256sums import BadSums, parse_sums
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 FUNASR, SHERPA = VECTORS / "model-funasr", VECTORS / "model-sherpa"

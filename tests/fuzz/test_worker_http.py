@@ -21,17 +21,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 from tests.fuzz.asking import answered
-from tests.fuzz.strategies import altered_text, bytes_like, fuzzed, lines_of, twisted
+from tests.fuzz.strategies import (
+    altered_text,
+    bytes_like,
+    fuzzed,
+    lines_of,
+    twisted,
+)
 from tests.support import PATIENCE_SECONDS
 from tests.worker.http.serving import Served, serving, wav
 
 from modelward.worker.http.compressed import unpack
-from modelward.worker.http.daemon import Daemon, Unreachable
+from modelward.worker.http.daemon_api import Daemon, Unreachable
 from modelward.worker.http.errors import ApiError
 from modelward.worker.http.tensors import read_request, write_answer
 from modelward.worker.http.upload import Clip, read_clip
-from modelward.worker.tensor import DTYPES, Port
-from modelward.worker.uploads import Uploads
+from modelward.worker.http.upload_limits import Uploads
+from modelward.worker.inference.tensor_model import DTYPES, Port
 
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'

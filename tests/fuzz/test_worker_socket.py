@@ -15,24 +15,32 @@ import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.daemon.health.measuring import collect
-from tests.fuzz.strategies import ODD_TEXTS, altered, bytes_like, deep, fuzzed, lines_of, twisted
+from tests.fuzz.strategies import (
+    ODD_TEXTS,
+    altered,
+    bytes_like,
+    deep,
+    fuzzed,
+    lines_of,
+    twisted,
+)
 from tests.support import PATIENCE_SECONDS, soon
 
-from modelward.daemon import report
-from modelward.daemon.clock import SystemClock
 from modelward.daemon.health.metrics import METRICS
-from modelward.daemon.health.monitor import Monitor, WorkerSeen
-from modelward.daemon.snapshot import WorkersSeen
+from modelward.daemon.health.sampler import Monitor, WorkerSeen
+from modelward.daemon.status import views
+from modelward.daemon.status.snapshot import WorkersSeen
+from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.workers.channel import Channel
-from modelward.daemon.workers.crew import Crew, Welcome
+from modelward.daemon.workers.registry import Crew, Welcome
 from modelward.worker import protocol as p
 from modelward.worker.attach import attach
-from modelward.worker.control import Control
-from modelward.worker.counters import Counters
-from modelward.worker.engine import Engine
-from modelward.worker.exposition import Exposition
-from modelward.worker.models import Loaded
-from modelward.worker.terms import Terms
+from modelward.worker.daemon_link import Control
+from modelward.worker.inference.engine import Engine
+from modelward.worker.inference.loader import Loaded
+from modelward.worker.settings import Terms
+from modelward.worker.shared.prometheus_text import Exposition
+from modelward.worker.stats import Counters
 
 FROM_WORKER = (
     {"type": "hello", "protocol": 1, "pid": 7, "name": "webui", "attached": True, "serving": "v1", "artifact": "/a"},
@@ -155,7 +163,7 @@ class Ears:
     def tell(self) -> str:
         """Everything that is made of the workers' words."""
         peers = self.crew.peers()
-        json.dumps(report.workers(WorkersSeen(tuple(peers)))).encode()
+        json.dumps(views.workers(WorkersSeen(tuple(peers)))).encode()
         out = Exposition(METRICS)
         for peer in peers:
             out.add("modelward_worker_requests_total", peer.beat.requests, worker=peer.name)

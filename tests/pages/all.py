@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests import metrics_page
-from tests.pages import configuration, limits, manual, protocol
+from tests.pages import (
+    configuration,
+    limits,
+    manual,
+    protocol,
+)
 from tests.pages.marks import filled
 
 from modelward.daemon.models import lifecycle

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from modelward.daemon import checks
-from modelward.daemon.config import APPLIES, Config
-from modelward.daemon.mistakes import submodel
-from modelward.daemon.tables import FieldInfo, Table
+from modelward.daemon.config import validators
+from modelward.daemon.config.load import APPLIES, Config
+from modelward.daemon.config.messages import submodel
+from modelward.daemon.config.schema_base import FieldInfo, Table
 from modelward.daemon.units import Share, show_duration, show_size
 
 _HEAD = """# Configuration
@@ -30,19 +30,19 @@ Sizes are bytes or a text: `"512MiB"` counts in 1024s, `"5GB"` in 1000s. Duratio
 
 """
 _BY_NAME = {
-    id(checks.absolute_path): "absolute path",
-    id(checks.absolute_path_or_none): 'absolute path or ""',
-    id(checks.token_file): 'absolute path, "" or "none"',
-    id(checks.path_pattern): "absolute path, * and ? in its last part",
-    id(checks.plain_name): "name without /",
-    id(checks.address): "host:port or [IPv6]:port",
-    id(checks.address_or_none): 'host:port, [IPv6]:port or ""',
-    id(checks.minisign_key): "minisign public key",
-    id(checks.metric_name): "name of a figure",
-    id(checks.class_name): "name: a-z 0-9 _ -, at most 32",
-    id(checks.provider_name): "name of an execution provider",
-    id(checks.alert_url): "Apprise address",
-    id(checks.share): "share of the disk (10%) or size",
+    id(validators.absolute_path): "absolute path",
+    id(validators.absolute_path_or_none): 'absolute path or ""',
+    id(validators.token_file): 'absolute path, "" or "none"',
+    id(validators.path_pattern): "absolute path, * and ? in its last part",
+    id(validators.plain_name): "name without /",
+    id(validators.address): "host:port or [IPv6]:port",
+    id(validators.address_or_none): 'host:port, [IPv6]:port or ""',
+    id(validators.minisign_key): "minisign public key",
+    id(validators.metric_name): "name of a figure",
+    id(validators.class_name): "name: a-z 0-9 _ -, at most 32",
+    id(validators.provider_name): "name of an execution provider",
+    id(validators.alert_url): "Apprise address",
+    id(validators.share): "share of the disk (10%) or size",
 }
 _BY_MAKER = {"duration": "duration", "size": "size", "whole": "whole number", "number": "number"}
 _PROBES = (2**62, 1e9, 1.5e17, -1, -1.0, 1, 1e300)

@@ -4,25 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelward.daemon import config, names, store
+from modelward.daemon import names
 from modelward.daemon.api import app as api
 from modelward.daemon.api import events
 from modelward.daemon.api import server as admin
-from modelward.daemon.health import addresses, alerts, notify, series
+from modelward.daemon.config import load
+from modelward.daemon.config.schema import Config
+from modelward.daemon.health import (
+    addresses,
+    alerts,
+    delivery,
+    series,
+)
 from modelward.daemon.models import retention, scan
-from modelward.daemon.models import validate as judging
-from modelward.daemon.panel import attempts, feed, links, peers, sessions, tokens
+from modelward.daemon.models import validator_process as judging
+from modelward.daemon.panel import (
+    live_feed,
+    login_links,
+    loopback_user,
+    rate_limit,
+    sessions,
+    tokens,
+)
 from modelward.daemon.panel import server as panel
-from modelward.daemon.sections import Config
+from modelward.daemon.state import store
+from modelward.daemon.system import tcp_listener
 from modelward.daemon.units import show_duration, show_size
-from modelward.daemon.upkeep import collapse, follow, logdir, pieces, rotate, sweeper, tail, walk
-from modelward.daemon.workers import backoff, channel, listening, staffing
-from modelward.worker import audio, connection, log_writer, logs, process, protocol, uploads, webm, work
-from modelward.worker.decoders import child, confinement, launch, pool
-from modelward.worker.http import compressed, tensors, upload
+from modelward.daemon.upkeep.disk import sweeper_process, walk
+from modelward.daemon.upkeep.logs import (
+    archive_pieces,
+    collapse,
+    follow,
+    log_directory,
+    rotator,
+    tail,
+)
+from modelward.daemon.workers import backoff, channel, pool_planner
+from modelward.worker import process, protocol
+from modelward.worker.audio import decode, webm
+from modelward.worker.decoders import (
+    child,
+    confinement,
+    launch,
+    pool,
+)
+from modelward.worker.http import compressed, connection, tensors, upload, upload_limits
+from modelward.worker.inference import admission
 from modelward.worker.sensevoice import segments
-from modelward.worker.shared import checksums
-from modelward.worker.validate import golden, graph, layout
+from modelward.worker.shared import checksums, log_writer, logs
+from modelward.worker.validate import onnx_graph
+from modelward.worker.validate.gates import golden, layout
 
 Row = tuple[str, str, str]
 
@@ -50,22 +81,26 @@ def _requests() -> Iterable[Row]:
     long = f"{process.CLIPS_AT_ONCE} times `workers.max_audio`, half of it of one client"
     places = f"{w.queue // 2} (half of `workers.queue`), half of them of one client"
     yield "long clips that wait for room in a worker", places, "503 with Retry-After"
-    yield f"decoded audio of clips over {_time(work.SHORT_SECONDS)} in a worker", long, "further long clips wait"
+    yield f"decoded audio of clips over {_time(admission.SHORT_SECONDS)} in a worker", long, "further long clips wait"
     yield "uploads that last longer than a second", f"`workers.queue` and {process.SURPLUS_UPLOADS}", "the slowest: 408"
-    yield "uploads at once", str(uploads.AT_ONCE), "the slowest: 408"
-    yield "an upload while a limit is reached", f"{_bytes(uploads.SLOW_RATE)}/s, or half of all for a client", "408"
+    yield "uploads at once", str(upload_limits.AT_ONCE), "the slowest: 408"
+    yield (
+        "an upload while a limit is reached",
+        f"{_bytes(upload_limits.SLOW_RATE)}/s, or half of all for a client",
+        "408",
+    )
     yield "an upload", f"{_bytes(w.min_upload_rate)}/s (`workers.min_upload_rate`)", "408"
     yield "silence of a client while it uploads", _time(upload.SILENT_SECONDS), "408"
-    yield "requests that wait for a model that is on its way", str(work.EXPECTING), "503 with Retry-After"
+    yield "requests that wait for a model that is on its way", str(admission.EXPECTING), "503 with Retry-After"
     yield (
         "large answers that are not read, in a worker",
         f"{process.UNREAD_AT_ONCE} times `workers.max_upload`, half for a client",
         "503; a connection that hardly reads is cut off",
     )
     yield "length of a clip", f"{_time(w.max_audio)} (`workers.max_audio`)", "413"
-    yield "sample rate", f"{audio.MIN_RATE} to {audio.MAX_RATE} Hz", "400"
-    yield "channels", str(audio.MAX_CHANNELS), "415"
-    sound = f"{_time(audio.FREE_SECONDS)}, and 1s for each {audio.LEAST_BYTES_PER_SECOND} bytes"
+    yield "sample rate", f"{decode.MIN_RATE} to {decode.MAX_RATE} Hz", "400"
+    yield "channels", str(decode.MAX_CHANNELS), "415"
+    sound = f"{_time(decode.FREE_SECONDS)}, and 1s for each {decode.LEAST_BYTES_PER_SECOND} bytes"
     yield "sound that an upload may hold", sound, "400"
     yield "WebM", f"{webm.MAX_TRACKS} tracks, {webm.MAX_ELEMENTS:,} elements", "400"
     yield (
@@ -77,7 +112,7 @@ def _requests() -> Iterable[Row]:
     yield "waiting requests in a worker", f"{w.queue} (`workers.queue`)", "503 with Retry-After"
     yield "one request, waiting included", f"{_time(w.request_timeout)} (`workers.request_timeout`)", "504"
     yield "connections of a worker", str(door.connections), "the longest idle is closed; others wait"
-    yield "connections that wait at the port", str(listening.BACKLOG), "the kernel makes clients wait"
+    yield "connections that wait at the port", str(tcp_listener.BACKLOG), "the kernel makes clients wait"
     yield "head of a request", f"{_bytes(door.head_bytes)}, {_time(door.head_seconds)}", "431, 408"
     yield "idle connection", _time(door.keep_alive_seconds), "closed"
     yield (
@@ -117,7 +152,7 @@ def _versions() -> Iterable[Row]:
     yield "size of a version", _bytes(layout.MAX_VERSION_BYTES), "rejected"
     least = f"what is free above `disk.min_free`, or 1/{layout.SMALL_PART} of what is free"
     yield "copy of a version in the cache", least, "not judged yet, and that is an alert"
-    yield "ONNX graph without external weights", _bytes(graph.MAX_GRAPH_BYTES + 1), "rejected"
+    yield "ONNX graph without external weights", _bytes(onnx_graph.MAX_GRAPH_BYTES + 1), "rejected"
     yield "SHA256SUMS", _bytes(checksums.MAX_SUMS_BYTES), "rejected"
     yield "golden clips", str(golden.MAX_CLIPS), "the others are skipped, and that is said"
     yield (
@@ -141,7 +176,7 @@ def _versions() -> Iterable[Row]:
 
 
 def _workers() -> Iterable[Row]:
-    limits, c = staffing.Limits(), Config()
+    limits, c = pool_planner.Limits(), Config()
     yield "connections to `workers.sock`", str(channel.MAX_CONNECTIONS), "refused"
     yield "of these, of other users", str(channel.MAX_STRANGERS), "refused"
     yield "a message", _bytes(protocol.MAX_MESSAGE_BYTES), "disconnected"
@@ -167,8 +202,8 @@ def _upkeep() -> Iterable[Row]:
     c = Config()
     yield "age below which nothing is removed", f"{_time(c.disk.min_age)} (`disk.min_age`)", "kept"
     yield "depth of a swept directory", str(walk.MAX_DEPTH), "left, and said"
-    yield "paths listed by a dry run", f"{sweeper.MAX_LISTED:,}", "counted, not listed"
-    yield "entries of a log directory", f"{logdir.MAX_ENTRIES:,}", "the others are not looked at"
+    yield "paths listed by a dry run", f"{sweeper_process.MAX_LISTED:,}", "counted, not listed"
+    yield "entries of a log directory", f"{log_directory.MAX_ENTRIES:,}", "the others are not looked at"
     yield "line of our own logs", _bytes(logs.LINE_BYTES), "shortened"
     yield "log lines of a process that wait for the disk", _bytes(log_writer.MOST_BYTES), "dropped and counted"
     yield "wait for the log disk at the end of a process", f"{log_writer.END_SECONDS:g} s", "what is left is lost"
@@ -179,13 +214,17 @@ def _upkeep() -> Iterable[Row]:
         f"{_bytes(tail.ANSWER_BYTES)}, of one {_bytes(tail.LINE_BYTES)}",
         "cut, and that is said",
     )
-    yield "free space below which the disk counts as full for logs", _bytes(rotate.FULL_BYTES), "oldest archive dropped"
-    yield "rotations by hand of a file in one period", str(pieces.MAX_PIECES), "the file is left as it is"
+    yield (
+        "free space below which the disk counts as full for logs",
+        _bytes(rotator.FULL_BYTES),
+        "oldest archive dropped",
+    )
+    yield "rotations by hand of a file in one period", str(archive_pieces.MAX_PIECES), "the file is left as it is"
     yield "step of a collapse", _bytes(collapse.CHUNK_BYTES), "copied piece by piece"
 
 
 def _daemon() -> Iterable[Row]:
-    yield "configuration file", _bytes(config.MAX_FILE_BYTES), "refused"
+    yield "configuration file", _bytes(load.MAX_FILE_BYTES), "refused"
     yield "file of bearer tokens", _bytes(tokens.MAX_FILE_BYTES), "nobody is let in"
     yield "history", f"{store.MAX_HISTORY_ROWS:,} rows, {_bytes(store.MAX_HISTORY_BYTES)}", "the oldest go"
     yield "body of an admin request", _bytes(api.MAX_BODY_BYTES), "413"
@@ -195,7 +234,7 @@ def _daemon() -> Iterable[Row]:
         f"{admin.MAX_CONNECTIONS}, {panel.MAX_CONNECTIONS}",
         "an idle one, or one that was let in to nothing, is closed; else 503",
     )
-    yield "listeners of `/v1/events`, viewers of the panel", f"{events.MAX_LISTENERS}, {feed.MAX_VIEWERS}", "503"
+    yield "listeners of `/v1/events`, viewers of the panel", f"{events.MAX_LISTENERS}, {live_feed.MAX_VIEWERS}", "503"
     yield (
         "panel: sessions",
         f"{sessions.MAX_SESSIONS:,}, {_time(sessions.IDLE_SECONDS)} idle, {_time(sessions.MAX_SECONDS)} in all",
@@ -203,22 +242,31 @@ def _daemon() -> Iterable[Row]:
     )
     yield (
         "panel: wrong tokens from one address",
-        f"{attempts.TRIES}, then one in {_time(attempts.RETURN_SECONDS)}",
+        f"{rate_limit.TRIES}, then one in {_time(rate_limit.RETURN_SECONDS)}",
         "429 to wrong ones; good ones are let in",
     )
     yield (
         "panel: wrong tokens from all addresses, addresses remembered",
-        f"{attempts.TRIES_OF_ALL}, then one in {_time(attempts.RETURN_SECONDS_OF_ALL)}; {attempts.MAX_ADDRESSES:,}",
+        f"{rate_limit.TRIES_OF_ALL}, then one in {_time(rate_limit.RETURN_SECONDS_OF_ALL)}; "
+        f"{rate_limit.MAX_ADDRESSES:,}",
         "429 to wrong ones; the oldest is forgotten",
     )
-    yield "panel: links that wait for a browser", f"{links.MAX_LINKS}, {_time(links.LINK_SECONDS)}", "no longer good"
-    yield "panel: table of sockets that is searched for a user", _bytes(peers.MAX_TABLE_BYTES), "a token is asked for"
+    yield (
+        "panel: links that wait for a browser",
+        f"{login_links.MAX_LINKS}, {_time(login_links.LINK_SECONDS)}",
+        "no longer good",
+    )
+    yield (
+        "panel: table of sockets that is searched for a user",
+        _bytes(loopback_user.MAX_TABLE_BYTES),
+        "a token is asked for",
+    )
     yield "what the panel's curves reach back", _time(series.HOUR_SECONDS), "forgotten; scrape /metrics for more"
     yield "alerts at once", f"{alerts.MAX_ALERTS:,}", "no further one is raised"
-    yield "alert addresses", str(notify.MAX_CHANNELS), "the others are not told"
+    yield "alert addresses", str(delivery.MAX_CHANNELS), "the others are not told"
     yield (
         "messages to one address",
-        f"{addresses.PER_MINUTE} a minute, {notify.MAX_QUEUE} waiting",
+        f"{addresses.PER_MINUTE} a minute, {delivery.MAX_QUEUE} waiting",
         "grouped; the oldest go",
     )
 

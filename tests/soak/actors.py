@@ -19,12 +19,18 @@ from typing import Final
 
 import psutil
 from tests.house import DIGITS
-from tests.soak.plan import ARRIVALS, BAD_RELOADS, DROPS_SAID_SECONDS, RESTART_SECONDS, Action
+from tests.soak.plan import (
+    ARRIVALS,
+    BAD_RELOADS,
+    DROPS_SAID_SECONDS,
+    RESTART_SECONDS,
+    Action,
+)
 from tests.soak.town import Kill, Town
 from tests.support import eventually
 from tests.versions import CopyUnderway, broken_version
 
-from modelward.daemon.processes import identity
+from modelward.daemon.system.processes import identity
 
 WORDS: Final = DIGITS["dtmf-v1.1"]
 BACK_SECONDS: Final = 3 * RESTART_SECONDS

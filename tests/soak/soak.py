@@ -21,7 +21,12 @@ from tests.soak.clients import Clients, Request
 from tests.soak.lines import Gatherer
 from tests.soak.plan import FIRST_VERSION, Action, plan
 from tests.soak.town import Town, build
-from tests.soak.watcher import Holding, Watcher, medians, worker_holding
+from tests.soak.watcher import (
+    Holding,
+    Watcher,
+    medians,
+    worker_holding,
+)
 from tests.support import eventually
 from tests.versions import BROKEN
 

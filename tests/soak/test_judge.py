@@ -7,12 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from . import judge
-from .clients import Request
-from .lines import Gatherer, Lines, read_access
-from .town import Kill
-from .watcher import Holding, Serving, medians
+from tests.soak import judge
+from tests.soak.clients import Request
+from tests.soak.lines import Gatherer, Lines, read_access
+from tests.soak.town import Kill
+from tests.soak.watcher import Holding, Serving, medians
 
 
 def asked(number: int = 1, *, status: int = 200, began: float = 10.0, port: int = 7, version: str = "v1") -> Request:

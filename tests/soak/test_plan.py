@@ -7,8 +7,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from . import plan as p
+from tests.soak import plan as p
 
 BROKEN = tuple(f"broken {i}" for i in range(38))
 SEEDS = st.integers(0, 2**32)

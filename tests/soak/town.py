@@ -16,7 +16,12 @@ import psutil
 from tests.house import DIGITS, House
 from tests.soak.plan import FIRST_VERSION, GOOD_FORMS
 from tests.soak.seam import Seam
-from tests.versions import external_version, good_version, quantized_version, sherpa_version
+from tests.versions import (
+    external_version,
+    good_version,
+    quantized_version,
+    sherpa_version,
+)
 
 from modelward.daemon.errors import ModelwardError
 

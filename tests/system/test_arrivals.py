@@ -18,7 +18,12 @@ from tests.house import House
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.system.marks import at, mark
-from tests.versions import MODEL, CopyUnderway, external_version, good_version
+from tests.versions import (
+    MODEL,
+    CopyUnderway,
+    external_version,
+    good_version,
+)
 
 from modelward.daemon.errors import Refused
 

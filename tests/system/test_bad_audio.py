@@ -18,7 +18,12 @@ from tests.house import House, clip
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.system.marks import at, mark
-from tests.versions import BROKEN, broken_version, good_version, load_slowly
+from tests.versions import (
+    BROKEN,
+    broken_version,
+    good_version,
+    load_slowly,
+)
 
 pytestmark = pytest.mark.system
 

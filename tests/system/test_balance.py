@@ -14,13 +14,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from tests.balance import Run, idle_while_waiting, most_at_once, runs_in
+from tests.balance import (
+    Run,
+    idle_while_waiting,
+    most_at_once,
+    runs_in,
+)
 from tests.house import House, Load, clip
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-from modelward.worker import turn
+from modelward.worker.scheduling import fairness
 
 pytestmark = [pytest.mark.system, pytest.mark.alone]
 
@@ -167,7 +172,7 @@ def test_a_worker_that_hangs_with_all_slots_does_not_keep_its_sibling_from_answe
     assert load.failures == []
     waits = [run.began - run.asked for run in trace(town, since, 3) if run.began < until]
     assert len(waits) >= 3
-    assert max(waits[1:]) < turn.PATIENCE_SECONDS, "patience is lost once, not for each request"
+    assert max(waits[1:]) < fairness.PATIENCE_SECONDS, "patience is lost once, not for each request"
 
 
 def test_the_workers_go_on_sharing_when_the_daemon_is_dead(town: House) -> None:

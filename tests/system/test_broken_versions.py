@@ -11,7 +11,12 @@ from tests.house import House, Load
 from tests.support import eventually
 from tests.system.conftest import Build
 from tests.system.marks import mark
-from tests.versions import BROKEN, CopyUnderway, broken_version, good_version
+from tests.versions import (
+    BROKEN,
+    CopyUnderway,
+    broken_version,
+    good_version,
+)
 
 pytestmark = pytest.mark.system
 

@@ -15,7 +15,7 @@ from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-from modelward.daemon import controllers
+from modelward.daemon.controllers import parts as controllers
 from modelward.daemon.errors import ModelwardError
 from modelward.daemon.system.background import READER
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.costly_audio import quiet_flac, slow_wav, spoken, spoken_webm, tracks_webm
+from tests.costly_audio import (
+    quiet_flac,
+    slow_wav,
+    spoken,
+    spoken_webm,
+    tracks_webm,
+)
 from tests.house import House
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build

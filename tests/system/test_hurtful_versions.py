@@ -17,11 +17,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.house import DIGITS, House, Load, clip
+from tests.house import (
+    DIGITS,
+    House,
+    Load,
+    clip,
+)
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.system.marks import Mark, mark
-from tests.versions import CRASH_SECONDS, broken_version, good_version, slow_down
+from tests.versions import (
+    CRASH_SECONDS,
+    broken_version,
+    good_version,
+    slow_down,
+)
 
 pytestmark = pytest.mark.system
 

@@ -24,8 +24,8 @@ from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
 
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.store import MAX_HISTORY_ROWS, Store
+from modelward.daemon.state.store import MAX_HISTORY_ROWS, Store
+from modelward.daemon.system.clock import SystemClock
 
 pytestmark = pytest.mark.system
 VIEWERS = 50

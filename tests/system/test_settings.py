@@ -16,7 +16,7 @@ from tests.house import House, free_port
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.versions import good_version
-from tests.worker.validate.test_confine import landlock_abi
+from tests.worker.sandbox.test_landlock import landlock_abi
 
 pytestmark = pytest.mark.system
 

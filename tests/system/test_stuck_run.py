@@ -16,7 +16,7 @@ from tests.support import eventually
 from tests.system.conftest import Build
 from tests.worker.tensor_models import save
 
-from modelward.worker.board import Board
+from modelward.worker.scheduling.slot_file import Board
 
 pytestmark = pytest.mark.system
 

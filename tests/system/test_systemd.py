@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from tests.house import clip
 from tests.support import eventually
-from tests.system.systemd_box import PREFIX, Box, Service, hook, wheel, why_not
+from tests.system.systemd_box import (
+    PREFIX,
+    Box,
+    Service,
+    hook,
+    wheel,
+    why_not,
+)
 from tests.versions import broken_version, good_version, masked_version
 
 REASON = why_not()

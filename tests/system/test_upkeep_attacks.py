@@ -8,16 +8,23 @@ from pathlib import Path
 
 import pytest
 from tests.attackers import Exchanger
-from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run, spared
+from tests.daemon.upkeep.sweeping import (
+    DAY,
+    make,
+    names,
+    orders,
+    run,
+    spared,
+)
 from tests.namespaces import in_private_mounts
 from tests.support import eventually
 
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.upkeep import because, trash
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.quota import Rule
-from modelward.daemon.upkeep.remover import Budget, Remover
-from modelward.daemon.upkeep.walk import MAX_DEPTH
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.upkeep.disk import reasons, trash
+from modelward.daemon.upkeep.disk.quota import Rule
+from modelward.daemon.upkeep.disk.remover import Budget, Remover
+from modelward.daemon.upkeep.disk.walk import MAX_DEPTH
+from modelward.daemon.upkeep.fs_port import Files
 
 pytestmark = pytest.mark.system
 
@@ -152,7 +159,7 @@ def test_a_tree_ten_thousand_deep_neither_crashes_nor_is_entered_too_far(tmp_pat
     make(tree / "old")
     outcome = run(orders(tree))
     assert outcome.removed_files == 1
-    assert spared(outcome, because.TOO_DEEP) == 1
+    assert spared(outcome, reasons.TOO_DEEP) == 1
     assert MAX_DEPTH < 64, "one descriptor a level"
     _throw_away(tmp_path, "tree")
 
@@ -188,8 +195,8 @@ MOUNTS = """
 import os, subprocess, sys
 from pathlib import Path
 from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run, spared, of
-from modelward.daemon.upkeep import because
-from modelward.daemon.upkeep.quota import Rule, Margin
+from modelward.daemon.upkeep.disk import reasons as because
+from modelward.daemon.upkeep.disk.quota import Rule, Margin
 base = Path(sys.argv[1])
 tree, victim = base / "tree", base / "victim"
 make(victim / "deep/precious"); make(tree / "old"); (tree / "bound").mkdir(); (tree / "other").mkdir()
@@ -251,7 +258,7 @@ INODES = """
 import os, subprocess, sys
 from pathlib import Path
 from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run
-from modelward.daemon.upkeep.quota import Rule, Margin
+from modelward.daemon.upkeep.disk.quota import Rule, Margin
 base = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m,nr_inodes=200", "none", base], check=True)
 root = base / "tmp"
@@ -280,8 +287,8 @@ DELETED = """
 import os, subprocess, sys
 from pathlib import Path
 from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run, of
-from modelward.daemon.upkeep.inuse import deleted_but_open
-from modelward.daemon.upkeep.quota import Rule, Margin
+from modelward.daemon.upkeep.open_files import deleted_but_open
+from modelward.daemon.upkeep.disk.quota import Rule, Margin
 base = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "none", base], check=True)
 root = base / "tmp"

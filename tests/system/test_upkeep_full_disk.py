@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 from tests.namespaces import in_private_mounts
-from tests.writers import NO_LOSSES, Writer, losses, read_all
+from tests.writers import (
+    NO_LOSSES,
+    Writer,
+    losses,
+    read_all,
+)
 
 pytestmark = pytest.mark.system
 
 FULL = """
 import gzip, json, os, subprocess, sys, threading
 from pathlib import Path
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.rotate import LogSet, Rotator
-from modelward.daemon.upkeep.rotation import Policy
-from modelward.worker.logs import Logs
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.worker.shared.logs import Logs
 base = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=750", "none", base], check=True)
 logs = Logs(str(base), worker="w0")
@@ -95,11 +100,11 @@ def test_a_full_disk_costs_old_archives_and_counted_lines_and_recovers_by_itself
 READ_ONLY = """
 import os, subprocess, sys, threading
 from pathlib import Path
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.rotate import LogSet, Rotator
-from modelward.daemon.upkeep.rotation import Policy
-from modelward.worker.logs import LogFile
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.worker.shared.logs import LogFile
 base = Path(sys.argv[1]) / "logs"
 base.mkdir(mode=0o750)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=750", "none", base], check=True)

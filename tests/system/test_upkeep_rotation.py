@@ -13,12 +13,18 @@ from pathlib import Path
 
 import pytest
 from tests.support import PATIENCE_SECONDS
-from tests.writers import NO_LOSSES, Writer, losses, read_all, whole_lines
+from tests.writers import (
+    NO_LOSSES,
+    Writer,
+    losses,
+    read_all,
+    whole_lines,
+)
 
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.rotate import LogSet, RotationOutcome, Rotator
-from modelward.daemon.upkeep.rotation import Policy
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
 
 pytestmark = pytest.mark.system
 

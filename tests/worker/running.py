@@ -28,8 +28,13 @@ from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import MODEL, good_version
 
 from modelward.worker import protocol as p
-from modelward.worker.artifact import Artifact, ArtifactFile, artifact_name, write_artifact
 from modelward.worker.demo import write_clips
+from modelward.worker.shared.artifact import (
+    Artifact,
+    ArtifactFile,
+    artifact_name,
+    write_artifact,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 

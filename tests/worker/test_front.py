@@ -9,7 +9,7 @@ from contextlib import suppress
 import structlog
 from tests.support import PATIENCE_SECONDS
 
-from modelward.worker.serve import Front
+from modelward.worker.http.acceptor import Front
 
 
 async def _opened(listener: socket.socket) -> Front:

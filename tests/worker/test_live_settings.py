@@ -12,10 +12,15 @@ import msgspec
 import pytest
 from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.worker.running import Worker, clip, digits, worker
+from tests.worker.running import (
+    Worker,
+    clip,
+    digits,
+    worker,
+)
 
 from modelward.worker import protocol as p
-from modelward.worker.terms import LIVE, Terms
+from modelward.worker.settings import LIVE, Terms
 
 pytestmark = pytest.mark.system
 

@@ -15,11 +15,16 @@ from typing import Final
 
 import msgspec
 
-from ..artifact import COMPILED, FORMS, Artifact, BadArtifact, read_artifact
-from ..child_output import Say, speaker
-from ..limits import Limits, apply_limits, die_with_parent, return_freed_memory
-from ..protocol import STAGES, FormMade, FormRefused, FormRequest, FormsDone, FormStarted
-from ..validate.confine import (
+from ..protocol import (
+    STAGES,
+    FormMade,
+    FormRefused,
+    FormRequest,
+    FormsDone,
+    FormStarted,
+)
+from ..sandbox.child_output import Say, speaker
+from ..sandbox.landlock import (
     READ,
     READ_WRITE,
     View,
@@ -28,9 +33,33 @@ from ..validate.confine import (
     program_views,
     restrict_view,
 )
-from ..validate.sockets import refuse_sockets
-from ..validate.syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
-from .directory import FormDirectory, described, form_elsewhere, prepare, take_over
+from ..sandbox.limits import (
+    Limits,
+    apply_limits,
+    die_with_parent,
+    return_freed_memory,
+)
+from ..sandbox.seccomp import (
+    FILE_ATTRIBUTES,
+    PRIVILEGES,
+    PROCESSES,
+    refuse_calls,
+)
+from ..sandbox.socket_filter import refuse_sockets
+from ..shared.artifact import (
+    COMPILED,
+    FORMS,
+    Artifact,
+    BadArtifact,
+    read_artifact,
+)
+from .directory import (
+    FormDirectory,
+    described,
+    form_elsewhere,
+    prepare,
+    take_over,
+)
 from .priority import stand_back
 
 ATTRIBUTES: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchmod")

@@ -16,7 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from .graph import MICROSOFT, View, attribute, need_domain, other_input
+from .graph import (
+    MICROSOFT,
+    View,
+    attribute,
+    need_domain,
+    other_input,
+)
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,32 @@ from pathlib import Path
 
 import onnx
 
-from . import optimise, prove, sample, trial, weights
+from . import (
+    optimise,
+    prove,
+    sample,
+    trial,
+    weights,
+)
 from .compiled import Compiled
 from .finish import Job, NotTheSame, finish
 from .graph import View, has_branches
 from .optimise import CPU, CannotOptimise
-from .probes import FULL, KNOWN, SHORT, Probes, probes
+from .probes import (
+    FULL,
+    KNOWN,
+    SHORT,
+    Probes,
+    probes,
+)
 from .prove import Feeds
 from .recipe import Recipe, StepDone
-from .steps import STEPS, Level, Step, plan
+from .steps import (
+    STEPS,
+    Level,
+    Step,
+    plan,
+)
 
 WHOLE = 1 << 62
 NO_REWRITE = "no rewrite pays on this processor: the mapped form is as good"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ..artifact import (
+from ..shared.artifact import (
     COMPILED,
     Artifact,
     ArtifactFile,
@@ -25,7 +25,7 @@ from ..artifact import (
     read_artifact,
     write_artifact,
 )
-from ..machine import form_key, runtime
+from ..shared.machine_features import form_key, runtime
 
 _DIRECTORY_MODE: Final = 0o750
 

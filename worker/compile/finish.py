@@ -16,12 +16,17 @@ from typing import Literal
 import numpy as np
 import onnxruntime as ort
 
-from ..memory import trim
+from ..resident_memory import trim
 from ..validate.measure import private_bytes
 from . import optimise, prove
 from .compiled import Compiled, FileWritten
 from .optimise import MODEL, CannotOptimise
-from .probes import Probes, answers, reader, run
+from .probes import (
+    Probes,
+    answers,
+    reader,
+    run,
+)
 from .prove import Answer, Array, Feeds
 from .recipe import StepDone
 from .steps import Level, mean

@@ -12,7 +12,7 @@ import platform
 from pathlib import Path
 from typing import Final
 
-from ..limits import libc
+from ..sandbox.limits import libc
 
 _OOM_SCORE: Final = 900  # of 1000: of all processes of ours the first to go
 _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}

@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
+from ..shared.form_key import RECIPE
 from . import weights
-from .key import RECIPE
 from .steps import Level
 
 MOST_STEPS: Final = 32

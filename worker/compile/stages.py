@@ -15,17 +15,25 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ..artifact import COMPILED, Artifact, ArtifactFile
-from ..machine import cpu_flags, form_key
-from ..memory import trim
-from ..protocol import FormLearned, FormMade, FormProgress, FormRefused, FormRequest, FormStarted, FromCompiler
+from ..protocol import (
+    FormLearned,
+    FormMade,
+    FormProgress,
+    FormRefused,
+    FormRequest,
+    FormStarted,
+    FromCompiler,
+)
+from ..resident_memory import trim
+from ..shared.artifact import COMPILED, Artifact, ArtifactFile
+from ..shared.machine_features import cpu_flags, form_key
 from ..shared.quantities import size
 from ..validate.context import printable
-from ..validate.golden import OWN, some_clips
-from ..validate.graph import Signature
+from ..validate.gates.golden import OWN, some_clips
 from ..validate.kinds import KINDS
 from ..validate.measure import private_bytes
-from ..validate.subject import BadSubject, OutOfMemory
+from ..validate.model_under_test import BadSubject, OutOfMemory
+from ..validate.onnx_graph import Signature
 from .compiled import Compiled
 from .compiler import compile_mapped, compile_rewritten
 from .directory import FormDirectory, described

@@ -21,7 +21,13 @@ from .probes import Probes, answers, reader
 from .prove import Answer
 from .recipe import StepDone
 from .sample import Sample
-from .steps import FREE_OF_LAST, Level, Step, is_clear, verdict
+from .steps import (
+    FREE_OF_LAST,
+    Level,
+    Step,
+    is_clear,
+    verdict,
+)
 
 ROUNDS = 3
 TRIES = 2

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from .. import audio
-from ..pauses import pause_seconds
+from ..audio import decode
+from ..scheduling.pauses import pause_seconds
 from .confinement import LIFE_CPU_SECONDS, limit_step
 from .messages import (
     MOST_BYTES,
@@ -57,12 +57,12 @@ class Clip:
         self.cpu_seconds = 0.0
         self.samples = 0
         self.told = time.monotonic()
-        self.blocks: Iterator[audio.Floats] | None = None
+        self.blocks: Iterator[decode.Floats] | None = None
 
     def begin(self) -> None:
         """Takes the bytes into memory of this process."""
         data = os.pread(self.source, self.job.bytes, 0)
-        self.blocks = audio.blocks(data, max_seconds=self.job.max_seconds, expects=self._expects)
+        self.blocks = decode.blocks(data, max_seconds=self.job.max_seconds, expects=self._expects)
 
     def _expects(self, seconds: float) -> None:
         self.expected = seconds
@@ -166,7 +166,7 @@ class Child:
                 clip.begin()
                 assert clip.blocks is not None
             block = next(clip.blocks, None)
-        except audio.BadAudio as e:
+        except decode.BadAudio as e:
             self._end(clip, Bad(e.code, str(e)[:TEXT_CHARS]))
         except MemoryError:
             self._end(clip, Failed("it needs more memory than a decoder may use"))
@@ -181,7 +181,7 @@ class Child:
             else:
                 self._keep(clip, block)
 
-    def _keep(self, clip: Clip, block: audio.Floats) -> None:
+    def _keep(self, clip: Clip, block: decode.Floats) -> None:
         try:
             left = memoryview(block.tobytes())
             while left:
@@ -190,11 +190,13 @@ class Child:
             self._end(clip, Failed(f"no memory for its samples ({e.strerror})"))
             return
         clip.samples += len(block)
-        seconds = clip.samples / audio.SAMPLE_RATE
+        seconds = clip.samples / decode.SAMPLE_RATE
         if clip.cpu_seconds > BASE_CPU_SECONDS + CPU_SECONDS_PER_SECOND * seconds:
             text = f"cannot read the audio: {seconds:.0f} s of it took {clip.cpu_seconds:.0f} s of processor time"
             self._end(clip, Bad("damaged_audio", text))
-        elif clip.samples > clip.granted * audio.SAMPLE_RATE or not clip.long and clip.cpu_seconds > clip.short_seconds:
+        elif (
+            clip.samples > clip.granted * decode.SAMPLE_RATE or not clip.long and clip.cpu_seconds > clip.short_seconds
+        ):
             # What turns out longer than it promised may become anything.
             believed = clip.expected + 1.0 if clip.expected > seconds else clip.job.max_seconds
             self._end(clip, Long(min(believed, clip.job.max_seconds)))
@@ -221,5 +223,5 @@ class Child:
 def warm() -> None:
     """Decodes a little of what needs no file, so that nothing has to be loaded later."""
     head = b".snd" + b"".join(n.to_bytes(4, "big") for n in (24, 1600, 3, 8000, 1))
-    with suppress(audio.BadAudio):
-        audio.decode(head + bytes(1600), max_seconds=60)
+    with suppress(decode.BadAudio):
+        decode.decode(head + bytes(1600), max_seconds=60)

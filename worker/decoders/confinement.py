@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..limits import Limits, apply_limits, die_with_parent
-from ..validate.confine import drop_capabilities, restrict_view
-from ..validate.sockets import refuse_all_but
+from ..sandbox.landlock import drop_capabilities, restrict_view
+from ..sandbox.limits import Limits, apply_limits, die_with_parent
+from ..sandbox.socket_filter import refuse_all_but
 
 LIFE_CPU_SECONDS: Final = 3600
 STEP_CPU_SECONDS: Final = 10.0

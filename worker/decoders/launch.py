@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..limits import own_score
+from ..sandbox.limits import own_score
 from .confinement import OOM_SCORE
 
 BASE_MEMORY_BYTES: Final = 256 << 20

@@ -20,9 +20,14 @@ from typing import Final
 
 import numpy as np
 
-from ..audio import CODES, SAMPLE_RATE, BadAudio, Floats
-from ..lanes import Lanes
-from ..slots import NO_SLOT, Slots
+from ..audio.decode import (
+    CODES,
+    SAMPLE_RATE,
+    BadAudio,
+    Floats,
+)
+from ..scheduling.slots import NO_SLOT, Slots
+from ..scheduling.threads import Lanes
 from .launch import Inbox, Launcher
 from .messages import (
     MOST_BYTES,

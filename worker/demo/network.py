@@ -13,7 +13,12 @@ from typing import Final
 import numpy as np
 
 from ..sensevoice import frontend
-from .fit import Floats, Net, fit, softmax
+from .fit import (
+    Floats,
+    Net,
+    fit,
+    softmax,
+)
 from .lessons import IGNORE, LABELS, lessons
 
 _SEED: Final = 20_230

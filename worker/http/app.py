@@ -15,15 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ..engine import NoModel
-from ..service import Service
+from ..inference.engine import NoModel
 from . import inference_protocol as v2
 from . import openai, page, repository
-from .daemon import Daemon
-from .edge import CLIENT_GONE, Edge, Gone
+from .context import Service
+from .daemon_api import Daemon
 from .errors import ApiError, error_response
 from .health import health, ready
 from .metrics import metrics
+from .middleware import CLIENT_GONE, Edge, Gone
 from .predict import predict
 from .reload import reload_model
 

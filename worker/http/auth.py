@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from ..fresh_tokens import FreshTokens
+from ..shared.fresh_tokens import FreshTokens
 from ..shared.loopback import is_loopback
 from .errors import ApiError
 

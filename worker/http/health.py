@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..service import Service
+from .context import Service
 from .json import as_json
 
 

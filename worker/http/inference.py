@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from ..background import awaited
-from ..engine import NoModel
-from ..models import Loaded
-from ..service import Service
-from ..uploads import Full, TooSlow
-from ..work import Busy
+from ..inference.admission import Busy
+from ..inference.engine import NoModel
+from ..inference.loader import Loaded
+from ..shared.background import awaited
 from .client import client_of
-from .edge import Gone, client_gone, trace_of
+from .context import Service
 from .errors import ApiError, too_slow
+from .middleware import Gone, client_gone, trace_of
+from .upload_limits import Full, TooSlow
 
 B = TypeVar("B")
 T = TypeVar("T")

@@ -14,18 +14,24 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..answers import Unread
-from ..models import Loaded
-from ..naming import answers_to, is_version_of, split_name
-from ..service import Service
-from ..tensor import BadInput, Port, TensorModel
+from ..inference.loader import Loaded
+from ..inference.tensor_model import BadInput, Port, TensorModel
 from .compressed import ENCODINGS, unpack
-from .edge import trace_of
+from .context import Service
 from .errors import ApiError
 from .inference import Count, run_model
 from .json import as_json
+from .middleware import trace_of
+from .model_names import answers_to, is_version_of, split_name
 from .pieces import answer
-from .tensors import Wanted, check_size, known_bytes, read_request, write_answer
+from .tensors import (
+    Wanted,
+    check_size,
+    known_bytes,
+    read_request,
+    write_answer,
+)
+from .unread_answers import Unread
 from .upload import read_body
 
 EXTENSIONS: Final = ("model_repository", "model_configuration", "statistics", "binary_tensor_data")

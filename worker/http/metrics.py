@@ -11,9 +11,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..counters import Histogram
-from ..exposition import CONTENT_TYPE, Exposition, Metric
-from ..service import Service
+from ..shared.prometheus_text import CONTENT_TYPE, Exposition, Metric
+from ..stats import Histogram
+from .context import Service
 
 _WORKER: Final = ("worker",)
 METRICS: Final = (

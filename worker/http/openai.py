@@ -15,15 +15,25 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..captions import captions_of, srt, vtt, words_of
-from ..models import Loaded
-from ..naming import answers_to
+from ..inference.loader import Loaded
+from ..sensevoice.subtitles import (
+    captions_of,
+    srt,
+    vtt,
+    words_of,
+)
 from ..sensevoice.transcript import NO_SPEECH, Segment
-from ..service import Service
-from .edge import trace_of
+from .context import Service
 from .errors import ApiError, error_of
 from .json import as_json
-from .transcription import Wish, language_of, transcribe_upload, truth
+from .middleware import trace_of
+from .model_names import answers_to
+from .transcription import (
+    Wish,
+    language_of,
+    transcribe_upload,
+    truth,
+)
 from .upload import Clip
 
 FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")

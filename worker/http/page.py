@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ..service import Service
 from ..shared import static_files
 from ..shared.static_files import protection
 from .auth import COOKIE
+from .context import Service
 from .sign_in import asks_for_token
 from .upload import read_small
 

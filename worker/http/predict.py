@@ -5,9 +5,14 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..models import Loaded
+from ..inference.loader import Loaded
 from .json import as_json
-from .transcription import Wish, language_of, transcribe_upload, truth
+from .transcription import (
+    Wish,
+    language_of,
+    transcribe_upload,
+    truth,
+)
 from .upload import Clip
 
 

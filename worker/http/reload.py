@@ -9,8 +9,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..service import Service
-from .daemon import Daemon, Unreachable
+from .context import Service
+from .daemon_api import Daemon, Unreachable
 from .json import as_json
 
 

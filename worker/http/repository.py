@@ -12,11 +12,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..naming import split_name
-from ..service import Service
-from .daemon import Daemon, Reply, Unreachable
+from .context import Service
+from .daemon_api import Daemon, Reply, Unreachable
 from .errors import ApiError
 from .json import as_json
+from .model_names import split_name
 from .reload import look_again
 from .upload import read_small
 

@@ -16,7 +16,13 @@ from typing import Annotated, Any, Final
 import msgspec
 import numpy as np
 
-from ..tensor import BF16, BYTES, DTYPES, Array, Port
+from ..inference.tensor_model import (
+    BF16,
+    BYTES,
+    DTYPES,
+    Array,
+    Port,
+)
 from .errors import ApiError
 
 MAX_JSON_BYTES: Final = 16 << 20

@@ -11,13 +11,13 @@ from typing import Any, Final, cast
 
 from starlette.requests import Request
 
-from ..audio import BadAudio
+from ..audio.decode import BadAudio
 from ..decoders.pool import CannotDecode
-from ..models import SPEECH_KINDS, Loaded, Speech
-from ..service import Service
-from ..transcribe import transcribe
-from ..work import Busy
+from ..inference.admission import Busy
+from ..inference.loader import SPEECH_KINDS, Loaded, Speech
+from ..inference.transcribe import transcribe
 from .client import client_of
+from .context import Service
 from .errors import ApiError
 from .inference import Count, run_model
 from .upload import Clip, read_clip

@@ -16,11 +16,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from ..service import Service
-from ..uploads import Full, TooSlow
 from .client import client_of
-from .edge import Gone
+from .context import Service
 from .errors import ApiError, too_slow
+from .middleware import Gone
+from .upload_limits import Full, TooSlow
 
 PARTS: Final = 32
 FIELD_BYTES: Final = 4096

@@ -15,8 +15,19 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from .decode import BLANK
-from .files import BadModel, ModelFiles, cmvn_from, find, read_cmvn
-from .frontend import FEATURE_SIZE, STACK_FRAMES, STACK_SHIFT, Floats
+from .files import (
+    BadModel,
+    ModelFiles,
+    cmvn_from,
+    find,
+    read_cmvn,
+)
+from .frontend import (
+    FEATURE_SIZE,
+    STACK_FRAMES,
+    STACK_SHIFT,
+    Floats,
+)
 from .tokens import BadTokens, Vocabulary, read
 
 __all__ = ["LANGUAGES", "BadModel", "Description", "ModelFiles", "describe", "find"]

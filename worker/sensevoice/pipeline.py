@@ -14,13 +14,31 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from .. import session as ort_session
+from .. import ort_session
 from . import frontend, segments
-from .decode import TAG_FRAMES, BadOutput, decode, greedy
+from .decode import (
+    TAG_FRAMES,
+    BadOutput,
+    decode,
+    greedy,
+)
 from .frontend import SAMPLE_RATE, Floats
-from .model import LANGUAGES, BadModel, Description, describe, find
+from .model import (
+    LANGUAGES,
+    BadModel,
+    Description,
+    describe,
+    find,
+)
 from .segments import Span
-from .transcript import NO_EMOTION, NO_EVENT, NO_SPEECH, Piece, Transcript, join
+from .transcript import (
+    NO_EMOTION,
+    NO_EVENT,
+    NO_SPEECH,
+    Piece,
+    Transcript,
+    join,
+)
 
 __all__ = ["BadModel", "BadOutput", "Piece", "Recognizer", "Span", "Transcript", "check_language", "join"]
 

@@ -12,7 +12,14 @@ from typing import Final
 
 import numpy as np
 
-from .activity import FRAME, PER_SECOND, Flags, energies, prominent, voiced
+from .activity import (
+    FRAME,
+    PER_SECOND,
+    Flags,
+    energies,
+    prominent,
+    voiced,
+)
 from .frontend import SAMPLE_RATE, Floats
 
 MAX_PIECE_SECONDS: Final = 30.0

@@ -16,12 +16,14 @@ from typing import Final
 
 import msgspec
 
-from .. import calibration, readings
-from ..child_output import speaker
-from ..limits import Limits, apply_limits, die_with_parent, end_before_others, return_freed_memory
-from ..progress import Allowance, scale
-from ..protocol import Candidate, GateDone, GateStarted, Judged
-from .confine import (
+from ..protocol import (
+    Candidate,
+    GateDone,
+    GateStarted,
+    Judged,
+)
+from ..sandbox.child_output import speaker
+from ..sandbox.landlock import (
     READ,
     READ_WRITE,
     View,
@@ -31,10 +33,25 @@ from .confine import (
     program_views,
     restrict_view,
 )
+from ..sandbox.limits import (
+    Limits,
+    apply_limits,
+    die_with_parent,
+    end_before_others,
+    return_freed_memory,
+)
+from ..sandbox.seccomp import (
+    FILE_ATTRIBUTES,
+    PRIVILEGES,
+    PROCESSES,
+    refuse_calls,
+)
+from ..sandbox.socket_filter import refuse_sockets
+from ..shared import process_readings
+from ..shared.progress import Allowance, scale
+from . import machine_speed
 from .measure import room_for
-from .patience import Patience
-from .sockets import refuse_sockets
-from .syscalls import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls
+from .time_limit import Patience
 
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
@@ -65,7 +82,7 @@ def main() -> int:
         because = "cannot judge it: needs more memory than " + ("there is now" if candidate.memory_short else "allowed")
         patience.say(Judged(False, because, hindered=candidate.memory_short))
     except Exception as e:  # noqa: BLE001  the top of a child: whatever it is, it is a reason not to serve this version
-        short = candidate.memory_short and not room_for(readings.size_of(candidate.path))
+        short = candidate.memory_short and not room_for(process_readings.size_of(candidate.path))
         patience.say(Judged(False, f"cannot judge it: {type(e).__name__}: {str(e)[:300]}", hindered=short))
     return 0
 
@@ -112,7 +129,7 @@ def _after_copy(candidate: Candidate) -> None:
 def _allowance(candidate: Candidate) -> Allowance:
     """The configured time: as it is for standing still, in proportion to the work for CPU time."""
     seconds = max(1, candidate.threads) * candidate.timeout_seconds
-    cpu_seconds = seconds * scale(readings.size_of(candidate.path), calibration.slowness())
+    cpu_seconds = seconds * scale(process_readings.size_of(candidate.path), machine_speed.slowness())
     return Allowance(candidate.timeout_seconds, cpu_seconds)
 
 

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..artifact import ArtifactFile
 from ..protocol import Candidate
-from .subject import Subject
+from ..shared.artifact import ArtifactFile
+from .model_under_test import Subject
 
 MAX_BECAUSE_CHARACTERS: Final = 600
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ..artifact import DIRECTORY_MODE, FILE_MODE, ArtifactFile
-from .tree import Seen, open_file
+from ..shared.artifact import DIRECTORY_MODE, FILE_MODE, ArtifactFile
+from .safe_walk import Seen, open_file
 
 BLOCK_BYTES: Final = 1 << 20
 _ZEROS: Final = bytes(BLOCK_BYTES)

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..sensevoice.model import BadModel, describe, find
-from . import speech, tensors
-from .graph import Signature
-from .speech import Speech
-from .subject import Array, BadSubject, Subject
-from .tensors import Tensors
+from . import sensevoice_under_test, tensor_under_test
+from .model_under_test import Array, BadSubject, Subject
+from .onnx_graph import Signature
+from .sensevoice_under_test import Speech
+from .tensor_under_test import Tensors
 
 TENSOR_MODEL: Final = "model.onnx"
 
@@ -85,6 +85,6 @@ def _tensor_signature(directory: Path, model: str, signature: Signature) -> str:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "sensevoice": Kind(_speech_file, _speech_signature, Speech.load, speech.probe_feeds),
-    "tensor": Kind(_tensor_file, _tensor_signature, Tensors.load, tensors.probe_feeds),
+    "sensevoice": Kind(_speech_file, _speech_signature, Speech.load, sensevoice_under_test.probe_feeds),
+    "tensor": Kind(_tensor_file, _tensor_signature, Tensors.load, tensor_under_test.probe_feeds),
 }

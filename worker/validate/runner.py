@@ -12,14 +12,33 @@ from time import perf_counter
 from typing import Final
 
 from .. import protocol
-from ..protocol import Copied, GateDone, GateStarted, Judged
+from ..protocol import (
+    Copied,
+    GateDone,
+    GateStarted,
+    Judged,
+)
 from ..shared.quantities import count, size
-from . import budget, golden, integrity, layout, load, probe, signature
-from .context import Answer, Context, Hindered, NoVerdict, printable
-from .finish import complete, draft
+from .context import (
+    Answer,
+    Context,
+    Hindered,
+    NoVerdict,
+    printable,
+)
+from .gates import (
+    golden,
+    integrity,
+    latency,
+    layout,
+    load,
+    probe,
+    signature,
+)
 from .kinds import KINDS
 from .measure import room_for
-from .subject import OutOfMemory
+from .model_under_test import OutOfMemory
+from .publish import complete, draft
 
 Say = Callable[[protocol.FromValidator], None]
 Gate = Callable[[Context], Answer]
@@ -31,7 +50,7 @@ GATES: Final[tuple[tuple[str, Gate], ...]] = (
     ("load", load.check),
     ("probe", probe.check),
     ("golden", golden.check),
-    ("budget", budget.check),
+    ("budget", latency.check),
 )
 
 

@@ -6,7 +6,12 @@ import sys
 import threading
 
 from tests.bench.load import post
-from tests.bench.peers.peer import Peer, Place, asked_by_form, itself
+from tests.bench.peers.peer import (
+    Peer,
+    Place,
+    asked_by_form,
+    itself,
+)
 
 
 def serve(link: str, port: int, threads: int) -> None:

@@ -8,7 +8,12 @@ import os
 import re
 import sys
 
-from tests.bench.peers.peer import CORES, Peer, asked_by_form, itself
+from tests.bench.peers.peer import (
+    CORES,
+    Peer,
+    asked_by_form,
+    itself,
+)
 from tests.bench.precision import of
 
 WINDOW = 30 * 16000

@@ -8,7 +8,13 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.bench.peers.peer import CORES, Peer, Place, asked_by_form, itself
+from tests.bench.peers.peer import (
+    CORES,
+    Peer,
+    Place,
+    asked_by_form,
+    itself,
+)
 
 
 def serve(link: str, port: int, replicas: int) -> None:

@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from modelward.worker.sensevoice import decode, files, frontend, tokens
+from modelward.worker.sensevoice import (
+    decode,
+    files,
+    frontend,
+    tokens,
+)
 
 WINDOW_SECONDS = 30
 

@@ -21,7 +21,12 @@ from typing import Any
 from tests.bench import load, peers, trees
 from tests.bench.bare import Bare
 from tests.bench.clips import pool
-from tests.bench.ours import VERSIONS, Modelward, point, versions
+from tests.bench.ours import (
+    VERSIONS,
+    Modelward,
+    point,
+    versions,
+)
 from tests.bench.peers.peer import CORES
 from tests.bench.plan import Plan
 from tests.bench.servers import Server, placed

@@ -20,10 +20,10 @@ from typing import Any
 from tests.bench.plan import Plan
 from tests.writers import Writer, losses, read_all
 
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.rotate import LogSet, Rotator
-from modelward.daemon.upkeep.rotation import Policy
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
 
 WRITERS, EVERY_SECONDS = 4, 0.1
 SECONDS, QUICK_SECONDS, ROUNDS = 3.0, 1.0, 3

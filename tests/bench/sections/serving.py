@@ -12,7 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.bench import cells, load, peers, trees
+from tests.bench import (
+    cells,
+    load,
+    peers,
+    trees,
+)
 from tests.bench.bare import Bare
 from tests.bench.cells import Cell
 from tests.bench.clips import pool

@@ -17,8 +17,8 @@ from tests.support import PATIENCE_SECONDS, eventually, soon
 
 from modelward.daemon.api.server import MAX_CONNECTIONS, AdminServer
 from modelward.daemon.cli.client import Client
-from modelward.daemon.clock import SystemClock
 from modelward.daemon.system.background import Background
+from modelward.daemon.system.clock import SystemClock
 
 
 class App:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.daemon.cli.conftest import Call
 from tests.fakes.admin import FakeAdmin
-
-from .conftest import Call
 
 ALERT: dict[str, Any] = {
     "name": "disk_used_percent",

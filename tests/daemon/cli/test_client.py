@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.daemon.cli.conftest import Call
 from tests.fakes.admin import FakeAdmin
 from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.cli import client as client_module
 from modelward.daemon.cli.client import Client, parse_events, segment
 from modelward.daemon.errors import Refused, Unreachable
-
-from .conftest import Call
 
 
 @contextmanager

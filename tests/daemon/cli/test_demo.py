@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.daemon.cli.conftest import Call
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.cli.client import Client
-
-from .conftest import Call
 
 pytestmark = pytest.mark.system
 

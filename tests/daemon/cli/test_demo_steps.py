@@ -7,11 +7,15 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests.daemon.cli.conftest import Call
 
-from modelward.daemon.cli.demo_steps import Scratch, config_text, directories, next_steps
-from modelward.daemon.config import parse
-
-from .conftest import Call
+from modelward.daemon.cli.demo_steps import (
+    Scratch,
+    config_text,
+    directories,
+    next_steps,
+)
+from modelward.daemon.config.load import parse
 
 
 @pytest.mark.parametrize("root", ["/tmp/demo", '/tmp/it\'s "odd" 模型'])

@@ -7,11 +7,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.daemon.cli.conftest import Call
 
-from modelward.daemon.cli.places import FILES, LAUNCHER, PACKAGE
-from modelward.daemon.config import load, parse
-
-from .conftest import Call
+from modelward.daemon.cli.install_files import FILES, LAUNCHER, PACKAGE
+from modelward.daemon.config.load import load, parse
 
 
 def test_everything_goes_below_the_prefix_and_a_second_run_changes_nothing(call: Call, tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.daemon.cli.conftest import Call
 from tests.fakes.admin import FakeAdmin
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.cli import VERBS
-
-from .conftest import Call
 
 CLIENTS = {
     "status": [],

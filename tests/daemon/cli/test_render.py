@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.cli.render import age, clean, colours, paint, shorten, size, span, table, width
+from modelward.daemon.cli.render import (
+    age,
+    clean,
+    colours,
+    paint,
+    shorten,
+    size,
+    span,
+    table,
+    width,
+)
 
 
 def test_lines_up_columns_of_wide_characters() -> None:

@@ -11,8 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-from .conftest import Call
+from tests.daemon.cli.conftest import Call
 
 Answer = Callable[[str, dict[str, str], bytes], tuple[int, object]]
 

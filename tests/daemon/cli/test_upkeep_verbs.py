@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.daemon.cli.conftest import Call
 from tests.fakes.admin import FakeAdmin
 
-from modelward.daemon.config import Config
-from modelward.daemon.upkeep.settings import OWN_LOGS
-
-from .conftest import Call
+from modelward.daemon.config.load import Config
+from modelward.daemon.upkeep.from_config import OWN_LOGS
 
 DISK = {
     "classes": [

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.daemon.cli.conftest import Call
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.versions import broken_version, demo, good_version
-
-from .conftest import Call
 
 pytestmark = pytest.mark.system
 

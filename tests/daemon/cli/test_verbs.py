@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.daemon.cli.conftest import Call
 from tests.fakes.admin import Asked, FakeAdmin
 from tests.support import PATIENCE_SECONDS, eventually
-
-from .conftest import Call
 
 STATUS: dict[str, Any] = {
     "live": "asr-v1.1",

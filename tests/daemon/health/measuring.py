@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from modelward.daemon.health.monitor import Monitor, Sample, WorkerSeen, pids_of
+from modelward.daemon.health.sampler import (
+    Monitor,
+    Sample,
+    WorkerSeen,
+    pids_of,
+)
 
 
 def collect(monitor: Monitor, interval_seconds: float, paths: Iterable[Path], workers: Sequence[WorkerSeen]) -> Sample:

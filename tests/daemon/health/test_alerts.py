@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.config import AlertRule, parse
-from modelward.daemon.figures import FIGURES
+from modelward.daemon.config.alert_metrics import FIGURES
+from modelward.daemon.config.load import AlertRule, parse
 from modelward.daemon.health.alerts import (
     MAX_ALERTS,
     NO_DATA_SECONDS,

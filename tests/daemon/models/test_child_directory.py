@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from modelward.daemon.models.child_directory import FOR_COMPILER, FOR_VALIDATOR, NoDirectory, child_directory
-from modelward.daemon.models.unfinished import remove_unfinished
+from modelward.daemon.models.child_directory import (
+    FOR_COMPILER,
+    FOR_VALIDATOR,
+    NoDirectory,
+    child_directory,
+)
+from modelward.daemon.models.unfinished_artifacts import remove_unfinished
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.models.choose import Asked, Facts, Named, Policy, Standing, wish
+from modelward.daemon.models.activation_policy import (
+    Asked,
+    Facts,
+    Named,
+    Policy,
+    Standing,
+    wish,
+)
 from modelward.daemon.models.decisions import (
     Acknowledge,
     Activate,
@@ -25,7 +32,15 @@ from modelward.daemon.models.decisions import (
     RestoreLink,
 )
 from modelward.daemon.models.lifecycle import State
-from modelward.daemon.models.sight import Dangling, LinkState, Missing, Names, NotALink, Outside, Unreadable
+from modelward.daemon.models.snapshot import (
+    Dangling,
+    LinkState,
+    Missing,
+    Names,
+    NotALink,
+    Outside,
+    Unreadable,
+)
 
 NAMES = ["v1", "v2", "v3", "v1.0", "trial", "other"]
 LIMIT = 40

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from modelward.daemon.models.form_pace import Limits, Pace, Sample, limits_for, stands_aside, step
+from modelward.daemon.models.form_pace import (
+    Limits,
+    Pace,
+    Sample,
+    limits_for,
+    stands_aside,
+    step,
+)
 
 LIMITS = Limits(cpu_seconds=100.0, short_seconds=30.0, still_seconds=60.0, reserve_bytes=256 << 20)
 PAUSED = Pace("paused", "the workers use 90% of the processors")

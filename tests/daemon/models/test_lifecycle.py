@@ -6,7 +6,14 @@ import itertools
 
 import pytest
 
-from modelward.daemon.models.lifecycle import TABLE, Event, IllegalStep, State, mermaid, step
+from modelward.daemon.models.lifecycle import (
+    TABLE,
+    Event,
+    IllegalStep,
+    State,
+    mermaid,
+    step,
+)
 
 PAIRS = list(itertools.product(State, Event))
 

@@ -12,7 +12,13 @@ import pytest
 
 from modelward.daemon.errors import Refused
 from modelward.daemon.models import link
-from modelward.daemon.models.sight import Dangling, Missing, Names, NotALink, Outside
+from modelward.daemon.models.snapshot import (
+    Dangling,
+    Missing,
+    Names,
+    NotALink,
+    Outside,
+)
 
 
 @pytest.fixture

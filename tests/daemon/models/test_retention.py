@@ -5,7 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.models.retention import DAY_SECONDS, Kept, plan, reasons
+from modelward.daemon.models.retention import (
+    DAY_SECONDS,
+    Kept,
+    plan,
+    reasons,
+)
 
 NOW = 1e9
 OLD = NOW - 10 * DAY_SECONDS

@@ -17,7 +17,13 @@ import pytest
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.models.scan import MAX_DEPTH, MAX_ENTRIES, look
-from modelward.daemon.models.sight import Missing, Names, RootAbsent, RootSeen, Seen
+from modelward.daemon.models.snapshot import (
+    Missing,
+    Names,
+    RootAbsent,
+    RootSeen,
+    Seen,
+)
 from modelward.worker.shared.checksums import MAX_SUMS_BYTES
 
 NOBODY = 65534

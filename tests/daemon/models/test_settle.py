@@ -7,8 +7,13 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.models.settle import Ready, Unfit, Wait, judge_now
-from modelward.daemon.models.sight import Seen
+from modelward.daemon.models.settle import (
+    Ready,
+    Unfit,
+    Wait,
+    judge_now,
+)
+from modelward.daemon.models.snapshot import Seen
 
 PLAIN = Seen("v1", "f", bytes=10, files=2, writing=False)
 

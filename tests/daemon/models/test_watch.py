@@ -14,7 +14,7 @@ from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.models import link
 from modelward.daemon.models.scan import look
-from modelward.daemon.models.sight import Names, RootSeen
+from modelward.daemon.models.snapshot import Names, RootSeen
 from modelward.daemon.models.watch import Watch
 
 Check = Callable[[], bool]

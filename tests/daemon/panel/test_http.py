@@ -18,11 +18,11 @@ from tests.fakes.desk import FakeDesk, RunningPanel, running_panel
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.api.events import MAX_LISTENERS
-from modelward.daemon.config import Panel, parse
+from modelward.daemon.config.load import Panel, parse
 from modelward.daemon.errors import BadConfig
-from modelward.daemon.panel.attempts import TRIES, TRIES_OF_ALL
-from modelward.daemon.panel.edge import BODY_SECONDS
-from modelward.daemon.panel.feed import MAX_VIEWERS
+from modelward.daemon.panel.live_feed import MAX_VIEWERS
+from modelward.daemon.panel.middleware import BODY_SECONDS
+from modelward.daemon.panel.rate_limit import TRIES, TRIES_OF_ALL
 from modelward.daemon.panel.server import MAX_CONNECTIONS
 
 MARK = {"X_Modelward": "1"}
@@ -458,7 +458,7 @@ def test_the_address_with_the_most_connections_makes_room(guarded: RunningPanel)
 def test_a_desk_that_cannot_answer_is_shown_as_such() -> None:
     class Broken(FakeDesk):
         async def history(self, count: int, kind: str, before: int = 0) -> dict[str, object]:
-            from modelward.daemon.ledger import CannotKeep
+            from modelward.daemon.state.async_store import CannotKeep
 
             raise CannotKeep("cannot keep state: disk I/O error")
 

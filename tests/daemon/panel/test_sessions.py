@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from modelward.daemon.panel.sessions import IDLE_SECONDS, MAX_SECONDS, MAX_SESSIONS, Sessions
+from modelward.daemon.panel.sessions import (
+    IDLE_SECONDS,
+    MAX_SECONDS,
+    MAX_SESSIONS,
+    Sessions,
+)
 from modelward.daemon.panel.tokens import Tokens
 
 

@@ -16,8 +16,8 @@ import pytest
 from tests.fakes.desk import RunningPanel, running_panel
 from tests.support import PATIENCE_SECONDS
 
-from modelward.daemon.panel.links import LINK_SECONDS, MAX_LINKS, Links
-from modelward.daemon.panel.peers import OVERFLOW, owners
+from modelward.daemon.panel.login_links import LINK_SECONDS, MAX_LINKS, Links
+from modelward.daemon.panel.loopback_user import OVERFLOW, owners
 
 MARK = {"X_Modelward": "1"}
 STRANGER = 61_003

@@ -13,12 +13,19 @@ from tests.support import PATIENCE_SECONDS, soon
 from tests.unexpected import UNEXPECTED
 
 from modelward.daemon.system import background as module
-from modelward.daemon.system.background import PROVED_SECONDS, Background, hear_threads, here, reader, start_thread
+from modelward.daemon.system.background import (
+    PROVED_SECONDS,
+    Background,
+    hear_threads,
+    here,
+    reader,
+    start_thread,
+)
 from modelward.daemon.system.failures import MAX_PARTS, PAUSES_SECONDS, SHOWN_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
-HOMES = ("daemon/system/background.py", "worker/background.py")
-EXCEPTIONS = ("worker/attach.py", "worker/validate/patience.py")
+HOMES = ("daemon/system/background.py", "worker/shared/background.py")
+EXCEPTIONS = ("worker/attach.py", "worker/validate/time_limit.py")
 """A program of somebody else's, and one without an event loop."""
 
 

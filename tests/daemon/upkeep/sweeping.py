@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.upkeep import because
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.outcome import ClassOutcome, SweepOutcome
-from modelward.daemon.upkeep.quota import Margin, Rule
-from modelward.daemon.upkeep.remover import Budget
-from modelward.daemon.upkeep.sweep import Orders, sweep
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.upkeep.disk import reasons
+from modelward.daemon.upkeep.disk.outcome import ClassOutcome, SweepOutcome
+from modelward.daemon.upkeep.disk.quota import Margin, Rule
+from modelward.daemon.upkeep.disk.remover import Budget
+from modelward.daemon.upkeep.disk.sweep import Orders, sweep
+from modelward.daemon.upkeep.fs_port import Files
 
 DAY = 86400.0
 LATER = time.time() + 30 * DAY  # when the sweep believes to run: everything made by a test is a month old
@@ -50,7 +50,7 @@ def names(root: Path) -> list[str]:
 
 def spared(outcome: SweepOutcome, code: int, index: int = 0) -> int:
     """How many entries were spared for a reason."""
-    return of(outcome, index).spared.get(because._WORDS.get(code, ""), (0, 0))[0]
+    return of(outcome, index).spared.get(reasons._WORDS.get(code, ""), (0, 0))[0]
 
 
 def of(outcome: SweepOutcome, index: int = 0) -> ClassOutcome:
@@ -63,7 +63,7 @@ def listed(given: Orders, **kwargs: object) -> dict[str, str]:
 
     def report(path: str, used: int, code: int) -> None:
         rule = next(r for r in given.rules if path.startswith(r.path))
-        found[path] = because.sentence(
+        found[path] = reasons.sentence(
             code,
             rule.name,
             max_age_seconds=rule.max_age_seconds,

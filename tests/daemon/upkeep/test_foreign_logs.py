@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
 
-from modelward.daemon.config import parse
+from modelward.daemon.config.load import parse
 from modelward.daemon.errors import NotKnown, Refused
-from modelward.daemon.upkeep import collapse as collapsing
-from modelward.daemon.upkeep.files import Files
-from modelward.daemon.upkeep.follow import Follower
-from modelward.daemon.upkeep.room import Upkeep
-from modelward.daemon.upkeep.rotate import LogSet, RotationOutcome, Rotator
-from modelward.daemon.upkeep.rotation import Policy
+from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.logs import collapse as collapsing
+from modelward.daemon.upkeep.logs.follow import Follower
+from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
+from modelward.daemon.upkeep.service import Upkeep
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")

@@ -11,15 +11,24 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.daemon.upkeep.clocks import HandClock
-from tests.daemon.upkeep.sweeping import DAY, LATER, make, names, of, orders, run, spared
-from tests.daemon.upkeep.test_room import configuration
+from tests.daemon.upkeep.sweeping import (
+    DAY,
+    LATER,
+    make,
+    names,
+    of,
+    orders,
+    run,
+    spared,
+)
+from tests.daemon.upkeep.test_service import configuration
 
-from modelward.daemon.config import parse
-from modelward.daemon.upkeep import because
-from modelward.daemon.upkeep.quota import Margin, Rule
-from modelward.daemon.upkeep.room import Upkeep
-from modelward.daemon.upkeep.rotation import is_ours
-from modelward.daemon.upkeep.settings import OWN_LOGS, rules
+from modelward.daemon.config.load import parse
+from modelward.daemon.upkeep.disk import reasons
+from modelward.daemon.upkeep.disk.quota import Margin, Rule
+from modelward.daemon.upkeep.from_config import OWN_LOGS, rules
+from modelward.daemon.upkeep.logs.rotation_policy import is_ours
+from modelward.daemon.upkeep.service import Upkeep
 
 ARCHIVE = "access.log.20250102T030405.123456Z"
 THEIRS = ("audit.csv", "monitor.log", "webui.log.2026-11-20", "sub/other.txt", "access.log.1", ".trash/kept/thing.txt")
@@ -57,8 +66,8 @@ def test_a_full_disk_takes_no_file_of_another_program_out_of_the_log_directory(t
     outcome = run(orders([logs_rule(root)], **EVERYTHING))
     assert names(root) == sorted([*THEIRS, *OWN_LOGS])
     assert of(outcome).removed_files == 2
-    assert spared(outcome, because.FOREIGN) == 6  # a directory counts once
-    assert any(because._WORDS[because.FOREIGN] in sentence for sentence in outcome.trouble)
+    assert spared(outcome, reasons.FOREIGN) == 6  # a directory counts once
+    assert any(reasons._WORDS[reasons.FOREIGN] in sentence for sentence in outcome.trouble)
 
 
 def test_a_class_over_the_log_directory_limits_our_archives_alone(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from tests.daemon.workers.room import Room
 from tests.support import PATIENCE_SECONDS, soon
 
-from modelward.daemon.workers.conduct import Rollout
-from modelward.daemon.workers.rollout import Policy
+from modelward.daemon.workers.rollout_executor import Rollout
+from modelward.daemon.workers.rollout_planner import Policy
 
 QUICK = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=PATIENCE_SECONDS)
 BAKED = Policy(canary=1, bake_seconds=0.6, reload_timeout_seconds=PATIENCE_SECONDS)

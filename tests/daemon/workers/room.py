@@ -16,15 +16,15 @@ from pathlib import Path
 
 from tests.support import soon
 
-from modelward.daemon.clock import Clock, SystemClock
+from modelward.daemon.system.clock import Clock, SystemClock
 from modelward.daemon.workers.channel import Channel
-from modelward.daemon.workers.conduct import Conductor, Rollout, Target
-from modelward.daemon.workers.crew import Crew, Welcome
+from modelward.daemon.workers.overlap import Way
+from modelward.daemon.workers.peer import Event
 from modelward.daemon.workers.pool import Ended, Pool
-from modelward.daemon.workers.room import Way
-from modelward.daemon.workers.roster import Event
-from modelward.worker.progress import Reading
+from modelward.daemon.workers.registry import Crew, Welcome
+from modelward.daemon.workers.rollout_executor import Conductor, Rollout, Target
 from modelward.worker.protocol import WorkerSettings
+from modelward.worker.shared.progress import Reading
 
 FAKE_WORKER = Path(__file__).parents[2] / "fakes" / "worker.py"
 Command = Callable[[WorkerSettings], list[str]]

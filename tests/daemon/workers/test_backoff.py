@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.workers.backoff import LONGEST_SECONDS, SETTLED_SECONDS, delay_seconds, failures_after
+from modelward.daemon.workers.backoff import (
+    LONGEST_SECONDS,
+    SETTLED_SECONDS,
+    delay_seconds,
+    failures_after,
+)
 
 MIDDLE = 0.5
 """The chance that changes nothing."""

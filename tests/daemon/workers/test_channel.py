@@ -8,7 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.daemon.workers.peers import HELLO, Ears, Peer, join, peers_leave, run
+from tests.daemon.workers.peers import (
+    HELLO,
+    Ears,
+    Peer,
+    join,
+    peers_leave,
+    run,
+)
 from tests.support import soon
 
 from modelward.daemon.workers import channel as module

@@ -14,7 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.daemon.workers.peers import HELLO, Ears, Peer, join, peers_leave, run
+from tests.daemon.workers.peers import (
+    HELLO,
+    Ears,
+    Peer,
+    join,
+    peers_leave,
+    run,
+)
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.system.unix_socket import Credentials, bind, credentials

@@ -8,14 +8,23 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.daemon.workers.rollouts import LONG, QUICK, V1, V2, canary, run, steps, under_way
+from tests.daemon.workers.rollouts import (
+    LONG,
+    QUICK,
+    V1,
+    V2,
+    canary,
+    run,
+    steps,
+    under_way,
+)
 from tests.daemon.workers.room import room, target
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.errors import ModelwardError
-from modelward.daemon.workers.conduct import Rollout
-from modelward.daemon.workers.rollout import Policy
-from modelward.daemon.workers.room import Way
+from modelward.daemon.workers.overlap import Way
+from modelward.daemon.workers.rollout_executor import Rollout
+from modelward.daemon.workers.rollout_planner import Policy
 
 
 def test_figures_worse_than_the_old_versions_bring_all_back(tmp_path: Path) -> None:

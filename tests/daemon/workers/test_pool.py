@@ -11,16 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.children import EXIT_1, EXIT_3, HANG, IGNORES_SIGTERM, SPAWNS_GRANDCHILD
+from tests.children import (
+    EXIT_1,
+    EXIT_3,
+    HANG,
+    IGNORES_SIGTERM,
+    SPAWNS_GRANDCHILD,
+)
 from tests.daemon.workers.room import Room
 from tests.daemon.workers.shop import LIMITS, Shop, run
 from tests.fakes.clock import FakeClock
 from tests.support import soon
 
-from modelward.daemon.processes import identity
-from modelward.daemon.workers.staffing import Phase
-from modelward.worker.progress import Reading
-from modelward.worker.readings import read
+from modelward.daemon.system.processes import identity
+from modelward.daemon.workers.pool_planner import Phase
+from modelward.worker.shared.process_readings import read
+from modelward.worker.shared.progress import Reading
 
 
 def test_as_many_as_wanted_are_started_and_no_more(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from tests.children import HANG, IGNORES_SIGTERM, program
 from tests.daemon.workers.shop import Shop, run
 from tests.support import PATIENCE_SECONDS, eventually, soon
 
-from modelward.daemon.clock import SystemClock
-from modelward.daemon.processes import identity
+from modelward.daemon.system.clock import SystemClock
+from modelward.daemon.system.processes import identity
 from modelward.daemon.workers.pool import Pool
 from modelward.daemon.workers.pool_record import PoolRecord
 from modelward.worker.protocol import WorkerSettings

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward.daemon.workers.rollout import (
+from modelward.daemon.workers.rollout_planner import (
     Commit,
     Done,
     Fail,

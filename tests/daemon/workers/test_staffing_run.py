@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward.daemon.workers.backoff import delay_seconds, failures_after
-from modelward.daemon.workers.staffing import (
+from modelward.daemon.workers.pool_planner import (
     Doubt,
     Kill,
     Limits,

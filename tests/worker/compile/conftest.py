@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from tests.bench import shape, tones
 from tests.good_versions import made_once
+from tests.worker.compile.graphs import HERE
 
 from modelward.worker.compile.compiled import Compiled
 from modelward.worker.compile.compiler import NO_REWRITE, compile_mapped, compile_rewritten
 from modelward.worker.compile.recipe import Recipe
 from modelward.worker.compile.steps import Level
-
-from .graphs import HERE
 
 
 @pytest.fixture(scope="session")

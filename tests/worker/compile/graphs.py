@@ -12,7 +12,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from modelward.worker.compile.graph import View
-from modelward.worker.machine import cpu_flags
+from modelward.worker.shared.machine_features import cpu_flags
 
 Array = npt.NDArray[Any]
 F, I32, I64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64

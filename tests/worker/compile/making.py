@@ -13,10 +13,16 @@ from typing import Any
 import msgspec
 
 from modelward.daemon.models.child_directory import FOR_COMPILER, child_directory
-from modelward.daemon.models.publish import publish_form
+from modelward.daemon.models.publish_artifact import publish_form
 from modelward.worker import protocol
-from modelward.worker.artifact import read_artifact
-from modelward.worker.protocol import FormLearned, FormMade, FormRefused, FormRequest, FormsDone
+from modelward.worker.protocol import (
+    FormLearned,
+    FormMade,
+    FormRefused,
+    FormRequest,
+    FormsDone,
+)
+from modelward.worker.shared.artifact import read_artifact
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 100

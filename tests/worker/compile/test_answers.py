@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from tests.worker.compile.graphs import (
+    I32,
+    F,
+    graph,
+    kinds,
+    node,
+    quantised_linear,
+    rewritten,
+    run,
+)
 
 from modelward.worker.compile import answers
 from modelward.worker.compile.answers import answer_ids
-
-from .graphs import I32, F, graph, kinds, node, quantised_linear, rewritten, run
 
 DEPTH = 32
 

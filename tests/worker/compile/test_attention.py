@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from tests.worker.compile.graphs import (
+    F,
+    graph,
+    kinds,
+    node,
+    rewritten,
+    run,
+    same_bits,
+)
 
 from modelward.worker.compile.attention import fuse_attention, stride_attention
-
-from .graphs import F, graph, kinds, node, rewritten, run, same_bits
 
 HEADS, SIZE = 4, 16
 WIDTH = HEADS * SIZE

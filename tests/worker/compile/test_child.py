@@ -14,8 +14,8 @@ from tests.worker.compile.making import compiled, run_compiler
 from tests.worker.validate.judging import judge
 
 from modelward.daemon.models import form_files
-from modelward.daemon.models.copies import is_whole
-from modelward.worker.artifact import read_artifact
+from modelward.daemon.models.artifacts import is_whole
+from modelward.worker.shared.artifact import read_artifact
 
 
 @pytest.fixture(scope="module")

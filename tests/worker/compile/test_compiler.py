@@ -13,15 +13,14 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 from tests.bench import tones
+from tests.worker.compile.graphs import HERE, VNNI
 
 from modelward.worker.compile import optimise
 from modelward.worker.compile.compiled import Compiled
 from modelward.worker.compile.graph import View
 from modelward.worker.compile.requantise import multiplies_exactly
 from modelward.worker.compile.steps import STEPS, Step
-from modelward.worker.session import open_session
-
-from .graphs import HERE, VNNI
+from modelward.worker.ort_session import open_session
 
 SIGNED = ["signed weights"] if multiplies_exactly(HERE) else []
 """The step that is taken where the CPU multiplies signed bytes exactly, and passed over elsewhere."""

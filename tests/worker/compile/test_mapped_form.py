@@ -11,7 +11,7 @@ from tests.bench import tones
 
 from modelward.worker.compile import optimise
 from modelward.worker.compile.compiled import Compiled
-from modelward.worker.session import open_session
+from modelward.worker.ort_session import open_session
 
 MapIt = Callable[..., Compiled]
 

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from tests.worker.compile.graphs import (
+    F,
+    graph,
+    kinds,
+    node,
+    rewritten,
+    run,
+)
 
 from modelward.worker.compile.memory import block_convolutions
-
-from .graphs import F, graph, kinds, node, rewritten, run
 
 CHANNELS, TAPS = 64, 11
 

@@ -6,10 +6,18 @@ from typing import Any
 
 import numpy as np
 import onnx
+from tests.worker.compile.graphs import (
+    I32,
+    F,
+    graph,
+    kinds,
+    node,
+    rewritten,
+    run,
+    same_bits,
+)
 
 from modelward.worker.compile.padding import drop_padding
-
-from .graphs import I32, F, graph, kinds, node, rewritten, run, same_bits
 
 CONSTANTS = {
     "zero": np.array(0, np.float32),

@@ -14,7 +14,14 @@ from onnx import numpy_helper
 
 from modelward.worker.compile import optimise, weights
 from modelward.worker.compile.compiled import Compiled
-from modelward.worker.compile.recipe import MOST_LETTERS, MOST_STEPS, Recipe, StepDone, digest_of_graph, recipe_of
+from modelward.worker.compile.recipe import (
+    MOST_LETTERS,
+    MOST_STEPS,
+    Recipe,
+    StepDone,
+    digest_of_graph,
+    recipe_of,
+)
 
 Rewrite = Callable[..., tuple[Compiled, Recipe | None]]
 LEARNED = Recipe("exact", (StepDone("signed weights", True, "CPU time 0.50"), StepDone("other", False, "slower")))

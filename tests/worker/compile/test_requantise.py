@@ -10,11 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
+from tests.worker.compile.graphs import (
+    F,
+    graph,
+    node,
+    quantised_linear,
+    rewritten,
+    run,
+    same_bits,
+)
 
-from modelward.worker.compile.key import flags_in
 from modelward.worker.compile.requantise import multiplies_exactly, requantise, requantise_seven_bits
-
-from .graphs import F, graph, node, quantised_linear, rewritten, run, same_bits
+from modelward.worker.shared.form_key import flags_in
 
 HERE = flags_in(Path("/proc/cpuinfo").read_text())
 needs_vnni = pytest.mark.skipif(not multiplies_exactly(HERE), reason="this CPU has no VNNI")

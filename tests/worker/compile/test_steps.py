@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.worker.compile.graphs import VNNI
 
-from modelward.worker.compile.steps import FREE, HELPS, SEVEN_BITS, SIGNED, STEPS, WORST, is_clear, plan, verdict
-
-from .graphs import VNNI
+from modelward.worker.compile.steps import (
+    FREE,
+    HELPS,
+    SEVEN_BITS,
+    SIGNED,
+    STEPS,
+    WORST,
+    is_clear,
+    plan,
+    verdict,
+)
 
 ratio = st.floats(0.1, 3.0)
 

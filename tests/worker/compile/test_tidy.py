@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from tests.worker.compile.graphs import (
+    F,
+    graph,
+    kinds,
+    node,
+    rewritten,
+    run,
+    same_bits,
+)
 
 from modelward.worker.compile.tidy import fix_shapes
-
-from .graphs import F, graph, kinds, node, rewritten, run, same_bits
 
 CONSTANTS = {f"c{i}": np.array(i, np.int64) for i in range(3)} | {
     "at": np.array([0], np.int64),

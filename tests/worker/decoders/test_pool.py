@@ -14,12 +14,12 @@ import pytest
 from tests.costly_audio import quiet_flac, spoken, tracks_webm
 from tests.support import soon
 
-from modelward.worker import audio
-from modelward.worker.audio import BadAudio
+from modelward.worker.audio import decode as audio
+from modelward.worker.audio.decode import BadAudio
 from modelward.worker.decoders.pool import Pool
-from modelward.worker.lanes import Lanes
-from modelward.worker.pauses import MOST_PAUSE_SECONDS, pause_seconds
-from modelward.worker.slots import Slots
+from modelward.worker.scheduling.pauses import MOST_PAUSE_SECONDS, pause_seconds
+from modelward.worker.scheduling.slots import Slots
+from modelward.worker.scheduling.threads import Lanes
 
 Started = Callable[[], set[int]]
 

@@ -9,7 +9,12 @@ import pytest
 from tests.versions import external_version, good_version, quantized_version
 from tests.worker.demo.ears import Ears
 
-from modelward.worker.demo import clips, lessons, synth, vocabulary
+from modelward.worker.demo import (
+    clips,
+    lessons,
+    synth,
+    vocabulary,
+)
 
 
 @pytest.fixture(scope="module")

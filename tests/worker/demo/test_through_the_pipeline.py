@@ -7,9 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.versions import clips, external_version, good_version, quantized_version, sherpa_version
+from tests.versions import (
+    clips,
+    external_version,
+    good_version,
+    quantized_version,
+    sherpa_version,
+)
 
-from modelward.worker.audio import decode
+from modelward.worker.audio.decode import decode
 from modelward.worker.demo import synth
 from modelward.worker.sensevoice.pipeline import Recognizer
 from modelward.worker.sensevoice.transcript import Transcript

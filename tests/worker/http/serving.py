@@ -15,20 +15,20 @@ import httpx
 from tests import asking
 from tests.support import PATIENCE_SECONDS
 
-from modelward.worker.answers import Answers
-from modelward.worker.connection import Limits
-from modelward.worker.counters import Counters
-from modelward.worker.engine import Engine
+from modelward.worker.http.acceptor import Front
 from modelward.worker.http.app import build_app
 from modelward.worker.http.auth import Gate
-from modelward.worker.logs import Logs
-from modelward.worker.models import Loaded
+from modelward.worker.http.connection import Limits
+from modelward.worker.http.context import Service
+from modelward.worker.http.unread_answers import Answers
+from modelward.worker.http.upload_limits import Uploads
+from modelward.worker.inference.admission import Work
+from modelward.worker.inference.engine import Engine
+from modelward.worker.inference.loader import Loaded
 from modelward.worker.protocol import WorkerSettings
-from modelward.worker.refusing import Refusing
-from modelward.worker.serve import Front
-from modelward.worker.service import Service
-from modelward.worker.uploads import Uploads
-from modelward.worker.work import Work
+from modelward.worker.scheduling.refusal import Refusing
+from modelward.worker.shared.logs import Logs
+from modelward.worker.stats import Counters
 
 
 class SlowModel:

@@ -15,9 +15,22 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 from tests import asking
-from tests.costly_audio import empty_members, quiet_flac, slow_wav, spoken, spoken_webm, tracks_webm
+from tests.costly_audio import (
+    empty_members,
+    quiet_flac,
+    slow_wav,
+    spoken,
+    spoken_webm,
+    tracks_webm,
+)
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.worker.running import Worker, clip, digits, sealed, worker
+from tests.worker.running import (
+    Worker,
+    clip,
+    digits,
+    sealed,
+    worker,
+)
 from tests.worker.tensor_models import save
 
 from modelward.worker import protocol as p

@@ -20,7 +20,12 @@ from tests import asking
 from tests.support import PATIENCE_SECONDS
 from tests.versions import tensor_version
 from tests.worker.http.serving import serving
-from tests.worker.running import Worker, digits, sealed, worker
+from tests.worker.running import (
+    Worker,
+    digits,
+    sealed,
+    worker,
+)
 from tests.worker.tensor_models import save, typed_version
 from tritonclient.utils import InferenceServerException
 
@@ -305,9 +310,9 @@ def test_errors_of_the_edge_are_in_the_protocols_words_too(tmp_path: Path) -> No
 
 
 def test_onnx_knows_the_number_we_use_for_brain_floats() -> None:
-    from modelward.worker import tensor
+    from modelward.worker.inference import tensor_model
 
-    assert tensor._ONNX_BFLOAT16 == onnx.TensorProto.BFLOAT16
+    assert tensor_model._ONNX_BFLOAT16 == onnx.TensorProto.BFLOAT16
 
 
 def test_without_a_daemon_the_index_is_what_the_worker_knows_and_nothing_is_loaded(tmp_path: Path) -> None:

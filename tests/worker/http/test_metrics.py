@@ -8,10 +8,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests import asking
 from tests.support import eventually
-from tests.worker.http.serving import Served, post, serving, wav
+from tests.worker.http.serving import (
+    Served,
+    post,
+    serving,
+    wav,
+)
 
-from modelward.worker.counters import BUCKETS_SECONDS, Counters
 from modelward.worker.http.metrics import METRICS
+from modelward.worker.stats import BUCKETS_SECONDS, Counters
 
 
 def scrape(served: Served) -> dict[tuple[str, ...], float]:

@@ -12,8 +12,18 @@ import openai
 import pytest
 from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.worker.http.serving import Asking, Served, serving, wav
-from tests.worker.running import Worker, clip, words, worker
+from tests.worker.http.serving import (
+    Asking,
+    Served,
+    serving,
+    wav,
+)
+from tests.worker.running import (
+    Worker,
+    clip,
+    words,
+    worker,
+)
 
 DIGITS = "5551234"
 PAUSES = "long-with-pauses"

@@ -11,7 +11,14 @@ import httpx
 import pytest
 from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.worker.http.serving import Asking, Served, post, raw, serving, wav
+from tests.worker.http.serving import (
+    Asking,
+    Served,
+    post,
+    raw,
+    serving,
+    wav,
+)
 
 
 @pytest.fixture

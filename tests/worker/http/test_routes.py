@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from tests import asking
 from tests.support import eventually
-from tests.worker.http.serving import post, raw, serving, wav
+from tests.worker.http.serving import (
+    post,
+    raw,
+    serving,
+    wav,
+)
 
-from modelward.worker.connection import Limits
-from modelward.worker.http.daemon import AT_ONCE
+from modelward.worker.http.connection import Limits
+from modelward.worker.http.daemon_api import AT_ONCE
 
 
 def test_health_and_readiness_tell_the_serving_version(tmp_path: Path) -> None:

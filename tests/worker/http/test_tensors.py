@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from modelward.worker.http import tensors
 from modelward.worker.http.errors import ApiError
 from modelward.worker.http.tensors import Wanted, read_request, write_answer
-from modelward.worker.tensor import DTYPES, Port
+from modelward.worker.inference.tensor_model import DTYPES, Port
 
 X = Port("x", "FP32", (-1, 3))
 Y = Port("y", "FP32", (-1, 2))

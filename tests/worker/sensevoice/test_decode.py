@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelward.worker.sensevoice.decode import BadOutput, Decoded, decode, greedy
+from modelward.worker.sensevoice.decode import (
+    BadOutput,
+    Decoded,
+    decode,
+    greedy,
+)
 from modelward.worker.sensevoice.tokens import Vocabulary
 
 PIECES = (

@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from tests.worker.sensevoice.vectors import CLIPS, EXPECTED, MODELS, clip
+from tests.worker.sensevoice.vectors import (
+    CLIPS,
+    EXPECTED,
+    MODELS,
+    clip,
+)
 
+from modelward.worker.ort_session import RunTerminated
 from modelward.worker.sensevoice.pipeline import BadModel, Recognizer, check_language
-from modelward.worker.session import RunTerminated
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda path: path.name)

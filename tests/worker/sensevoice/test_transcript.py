@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 
 from modelward.worker.sensevoice.segments import Span
-from modelward.worker.sensevoice.transcript import Piece, Transcript, join, join_texts
+from modelward.worker.sensevoice.transcript import (
+    Piece,
+    Transcript,
+    join,
+    join_texts,
+)
 
 
 def span(start: float, end: float) -> Span:

@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.daemon.units import parse_duration, parse_size, show_size
-from modelward.worker.shared.quantities import count, percent, size, span
+from modelward.worker.shared.quantities import (
+    count,
+    percent,
+    size,
+    span,
+)
 
 STATIC = Path(__file__).parents[3] / "daemon" / "panel" / "static"
 

@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from modelward.worker.artifact import ArtifactFile
 from modelward.worker.protocol import Candidate
+from modelward.worker.shared.artifact import ArtifactFile
 from modelward.worker.validate.context import Context
 
 

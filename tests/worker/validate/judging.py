@@ -14,9 +14,14 @@ from typing import Any
 import msgspec
 
 from modelward.daemon.models.child_directory import FOR_VALIDATOR, child_directory
-from modelward.daemon.models.publish import publish_version
+from modelward.daemon.models.publish_artifact import publish_version
 from modelward.worker import protocol
-from modelward.worker.protocol import Candidate, GateDone, GateStarted, Judged
+from modelward.worker.protocol import (
+    Candidate,
+    GateDone,
+    GateStarted,
+    Judged,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 60

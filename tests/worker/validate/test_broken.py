@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 from tests.support import PATIENCE_SECONDS
-from tests.versions import BROKEN, broken_version, good_version, slow_down
+from tests.versions import (
+    BROKEN,
+    broken_version,
+    good_version,
+    slow_down,
+)
 from tests.worker.validate.judging import judge
 
 pytestmark = pytest.mark.system

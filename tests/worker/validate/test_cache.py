@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from tests.support import PATIENCE_SECONDS
+from tests.worker.sandbox.test_landlock import landlock_abi
 from tests.worker.validate.judging import ROOT
-from tests.worker.validate.test_confine import landlock_abi
 
 VALIDATOR = """
-from modelward.worker.progress import Allowance
+from modelward.worker.shared.progress import Allowance
 from modelward.worker.protocol import Candidate
 from modelward.worker.validate import __main__ as child
 candidate = Candidate("/nonexistent", "v1", kind="tensor", directory=str(given), live_artifact=str(other))
@@ -22,7 +22,7 @@ child._sandboxed(candidate, Allowance(60.0, 60.0))
 own = given
 """
 COMPILER = """
-from modelward.worker.artifact import read_artifact
+from modelward.worker.shared.artifact import read_artifact
 from modelward.worker.compile import __main__ as child
 from modelward.worker.protocol import FormRequest
 request = FormRequest(str(other), str(root), str(given), stages=("mapped",))

@@ -22,10 +22,15 @@ from tests.versions import (
     sherpa_version,
     tensor_version,
 )
-from tests.worker.validate.judging import ROOT, candidate, judge, run_child
+from tests.worker.validate.judging import (
+    ROOT,
+    candidate,
+    judge,
+    run_child,
+)
 
-from modelward.worker.artifact import DESCRIPTION, read_artifact
 from modelward.worker.protocol import Judged, decode_from_validator
+from modelward.worker.shared.artifact import DESCRIPTION, read_artifact
 
 pytestmark = pytest.mark.system
 GATES = ("sandbox", "layout", "integrity", "signature", "load", "probe", "golden", "budget")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.worker.artifact import ArtifactFile, digest_of
+from modelward.worker.shared.artifact import ArtifactFile, digest_of
 from modelward.worker.validate.copy import BLOCK_BYTES, Changed, copy_files
-from modelward.worker.validate.tree import files_of, open_version
+from modelward.worker.validate.safe_walk import files_of, open_version
 
 
 @pytest.fixture

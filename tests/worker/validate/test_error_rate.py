@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.worker.validate.error_rate import Errors, compare, distance, normalised, total
+from modelward.worker.validate.error_rate import (
+    Errors,
+    compare,
+    distance,
+    normalised,
+    total,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""The daemon as a program: reads its configuration, opens its logs, runs one supervisor, and ends the process.
+
+An error that ends the loop leaves the workers serving and gives the process a status that has the service manager start
+another daemon. Invariant: once the end has begun, the process is gone within `workers.drain` and ENDING_SECONDS,
+whatever hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from ...worker.shared.logs import Logs
+from ..config import own_directories
+from ..config.credentials import with_credentials
+from ..config.cross_checks import warnings
+from ..config.load import DEFAULT_PATH, Config, load_or_default
+from ..errors import ModelwardError
+from ..state.store import Store
+from ..supervisor import Supervisor
+from ..system import malloc, single_instance
+from ..system.background import (
+    awaited,
+    end_process,
+    end_within,
+    hear_threads,
+)
+from ..system.clock import Clock, SystemClock
+from ..system.logs import followed, open_logs
+from ..system.peer_access import warning_of_root
+
+Build = Callable[[Config, Path, Clock, Mapping[str, str], Store], Supervisor]
+
+
+def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
+    """Runs the daemon until it is told to stop, and ends the process. Raises BadConfig, and ModelwardError at start."""
+    malloc.few_heaps()
+    origin = (config_path or DEFAULT_PATH).resolve()
+    config, remark = load_or_default(config_path)
+    config = with_credentials(config, os.environ)
+    own_directories.require_own(config)
+    logs = open_logs(config.logs.dir, config.logs.level)
+    if remark:
+        logs.events.info(remark)
+    for warning in (*warnings(config), warning_of_root(os.geteuid(), os.environ)):
+        if warning:
+            logs.events.warning(warning)
+    control = config.control
+    # The second lock holds when somebody removed the runtime directory, and the first with it.
+    with single_instance.alone(control.runtime_dir), single_instance.alone(control.state_dir, required=False):
+        clock = SystemClock()
+        store = Store(control.state_dir / "state.db", clock)  # before there is an event loop that it would hold up
+        # Not asyncio.run: it would wait for threads that a disk holds up.
+        loop = asyncio.new_event_loop()
+        try:
+            status = loop.run_until_complete(_serve(partial(build, config, origin, clock, os.environ, store), logs))
+        finally:
+            logs.close()
+        end_process(status)
+
+
+async def _serve(build: Callable[[], Supervisor], logs: Logs) -> int:
+    """The exit status. Raises ModelwardError when there was no start."""
+    supervisor = build()
+    hear_threads(supervisor.background)
+    supervisor.office.reopen_own_logs = logs.reopen
+    supervisor.housekeeping.follow_own_logs = partial(followed, logs)
+    supervisor.office.reloading.set_own_level = logs.set_level
+    supervisor.vigil.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
+    handle_signals(supervisor)
+    refused, status = None, 0
+    try:
+        await _until_stopped(supervisor)
+    except ModelwardError as e:
+        refused = e
+        supervisor.stop(leave_workers=True)
+    except BaseException as e:  # noqa: BLE001 - the top of the process: whatever it is, the workers serve on
+        status = 1
+        traceback.print_exception(e)
+        supervisor.fail(e)
+    over = end_within(supervisor.ending_seconds, status)
+    await supervisor.close()
+    if refused is not None:
+        over.set()
+        raise refused
+    return status  # the last lines of the log are written within the same limit
+
+
+async def _until_stopped(supervisor: Supervisor) -> None:
+    """Starts, then does rounds until it is told to stop, which ends a start that hangs too. Raises as `start` does."""
+    starting, stopping = awaited(supervisor.start(), "start"), awaited(supervisor.stopping.wait(), "stop")
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        starting.result()
+        malloc.after_start()
+        await supervisor.run()
+    starting.cancel()
+
+
+def handle_signals(supervisor: Supervisor) -> None:
+    """SIGTERM, SIGINT stop; SIGQUIT leaves the workers; SIGHUP reloads; SIGUSR1 reopens logs; SIGUSR2 restarts."""
+    loop, guarded = asyncio.get_running_loop(), supervisor.background.guarded
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop)
+    loop.add_signal_handler(signal.SIGQUIT, partial(supervisor.stop, leave_workers=True))
+    for number, act in (
+        (signal.SIGHUP, supervisor.office.reloading.hang_up),
+        (signal.SIGUSR1, supervisor.reopen_logs),
+        (signal.SIGUSR2, partial(supervisor.restart_workers, "SIGUSR2")),
+    ):
+        loop.add_signal_handler(number, guarded(number.name, act))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came since the start of the program is heard now

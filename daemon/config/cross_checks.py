@@ -1,0 +1,135 @@
+"""Mistakes that no single key shows: keys that do not go together.
+
+Pure. Each finding names the keys it rests on, so that one is passed over while a key of its own is still mistaken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .protected_paths import refusal
+from .schema import Config
+from .validators import is_loopback, split_address
+
+# The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
+_MAX_SOCKET_PATH: Final = 107
+_LONGEST_NAME: Final = "s/decode.1023"  # by which workers wake each other
+
+
+class Finding(NamedTuple):
+    """A mistake and the keys, section and name, that it rests on; the first is the one to change."""
+
+    keys: tuple[str, ...]
+    text: str
+
+
+def findings(config: Config) -> list[Finding]:
+    """Every pair of keys that contradict each other."""
+    return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config)]
+
+
+def warnings(config: Config) -> list[str]:
+    """What is no mistake and is still to be reported: sentences, each with its key."""
+    workers = config.workers
+    if workers.token_file or is_loopback(workers.listen):
+        return []
+    return [
+        f"workers.listen is {workers.listen}, which other machines reach, and workers.token_file is empty: "
+        "everybody there may use the service"
+    ]
+
+
+def _addresses(config: Config) -> Iterator[Finding]:
+    panel, workers = config.panel, config.workers
+    if panel.listen and panel.token_file in ("", "none") and not is_loopback(panel.listen):
+        yield Finding(
+            ("panel.token_file", "panel.listen"),
+            f"is {panel.token_file or 'empty'} while panel.listen is {panel.listen}, which other machines reach; "
+            'a file of tokens, or listen = "127.0.0.1:5000"',
+        )
+    if panel.listen and panel.listen == workers.listen and split_address(panel.listen)[1] != 0:
+        yield Finding(("panel.listen", "workers.listen"), "is the same address as workers.listen; another port")
+
+
+def _directories(config: Config) -> Iterator[Finding]:
+    root, control = config.models.root, config.control
+    places = {
+        "control.runtime_dir": control.runtime_dir,
+        "control.state_dir": control.state_dir,
+        "control.cache_dir": control.cache_dir,
+        "logs.dir": config.logs.dir,
+    }
+    for key, path in places.items():
+        if path.is_relative_to(root):
+            yield Finding(
+                (key, "models.root"), f"lies in models.root, where it would count as a version; outside {root}"
+            )
+    for key in ("control.runtime_dir", "control.cache_dir"):
+        if root != places[key] and root.is_relative_to(places[key]):
+            yield Finding(("models.root", key), f"lies in {key}, which the daemon empties; outside {places[key]}")
+    longest = control.runtime_dir / _LONGEST_NAME
+    if len(str(longest).encode()) > _MAX_SOCKET_PATH:
+        most = _MAX_SOCKET_PATH - len(f"/{_LONGEST_NAME}")
+        yield Finding(("control.runtime_dir",), f"is too long for the sockets in it; at most {most} bytes")
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    low, high = config.disk.min_free, config.disk.target_free
+    if (low.percent is None) == (high.percent is None) and low.of(1 << 40) > high.of(1 << 40):
+        yield Finding(("disk.target_free", "disk.min_free"), f"{high} is below disk.min_free; at least {low}")
+    for index, entry in enumerate(config.disk.class_):
+        if because := refusal(str(entry.path), home=str(Path.home())):
+            yield Finding(
+                ("disk.class",),
+                f"[{index}].path: {entry.path} cannot be swept: {because}; a directory of its own",
+            )
+        elif found := _over_ours(config, entry.name, entry.path):
+            key, what = found
+            yield Finding(("disk.class", key), f"[{index}].path: {entry.path} {what} {key}; a directory of its own")
+
+
+def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
+    """The key of a directory of ours that a class would empty as if its files were anybody's, and how it lies to it.
+
+    A class of its own protects a directory from the class around it. State and sockets have none.
+    """
+    control, root, compiled = config.control, config.models.root, config.control.cache_dir / "compiled"
+    own = {"versions": root, "compiled": compiled, "cache": control.cache_dir, "logs": config.logs.dir}
+    if own.get(name) == path:
+        return None
+    for key, place in (
+        ("models.root", root),
+        ("control.cache_dir", compiled),
+        ("control.runtime_dir", control.runtime_dir),
+    ):
+        if path.is_relative_to(place):
+            return key, "lies in"
+    for key, place in (("control.state_dir", control.state_dir), ("control.runtime_dir", control.runtime_dir)):
+        if place.is_relative_to(path):
+            return key, "holds"
+    for key, place in (("control.cache_dir", control.cache_dir), ("logs.dir", config.logs.dir)):
+        if path == place:
+            return key, "is"
+    return None
+
+
+def _lists(config: Config) -> Iterator[Finding]:
+    lists = {
+        ("disk.class", "name"): [entry.name for entry in config.disk.class_],
+        ("logs.extra", "path"): [entry.path for entry in config.logs.extra],
+        ("workers.providers", ""): list(config.workers.providers),
+    }
+    for (key, field), values in lists.items():
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                place = f"[{index}].{field}" if field else f"[{index}]"
+                yield Finding((key,), f'{place}: "{value}" is there already as number {values.index(value)}; once')
+    if not config.workers.providers:
+        yield Finding(("workers.providers",), 'is empty; at least "CPUExecutionProvider"')
+    for index, rule in enumerate(config.monitor.alert):
+        if rule.clear > rule.above:
+            yield Finding(
+                ("monitor.alert",), f"[{index}].clear: {rule.clear:g} is higher than above; at most {rule.above:g}"
+            )

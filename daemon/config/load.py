@@ -1,0 +1,201 @@
+"""Reads the configuration: whole or not at all, every mistake at once; and says what a change of it needs.
+
+Reading is bounded in time and size, whatever the path names. Nothing here looks at the rest of the machine: a
+configuration is judged by its text alone.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from ..errors import BadConfig
+from ..system.safe_read import open_regular
+from .cross_checks import findings
+from .messages import in_words
+from .schema import (
+    AlertRule,
+    Alerts,
+    Config,
+    Control,
+    Disk,
+    DiskClass,
+    Logs,
+    LogsExtra,
+    Models,
+    Monitor,
+    Panel,
+    Rollout,
+    Section,
+    Validation,
+    Workers,
+)
+from .schema_base import Location, Mistaken
+
+__all__ = [
+    "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "Control", "Disk",
+    "DiskClass", "Logs", "LogsExtra", "Models", "Monitor", "Panel", "Rollout", "Section", "Validation", "Workers",
+    "differences", "load", "load_or_default", "parse",
+]  # fmt: skip
+
+DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_LINE_CHARS: Final = 16 * 1024  # a dotted key takes tomllib time with the square of its length
+MAX_LEVELS: Final = 16
+
+Applies = Literal["live", "workers replaced", "daemon restart", "ignored"]
+
+
+def load_or_default(path: Path | None) -> tuple[Config, str]:
+    """The configuration at `path`, or at DEFAULT_PATH for None, and a remark for the log ("" for none).
+
+    Only a missing file at DEFAULT_PATH is passed over: one that was asked for by name must be there. Raises BadConfig.
+    """
+    if path is None and not os.path.lexists(DEFAULT_PATH):
+        return Config(), f"{DEFAULT_PATH} is not there; every key has its default"
+    return load(path or DEFAULT_PATH), ""
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file of at most MAX_FILE_BYTES. Raises BadConfig with every mistake."""
+    return parse(_read(path), str(path))
+
+
+def parse(text: str, origin: str) -> Config:
+    """The configuration in a text. Raises BadConfig, which names `origin` and holds every mistake."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > MAX_LINE_CHARS:
+            raise BadConfig(origin, (f"the file: line {number} is too long; at most {MAX_LINE_CHARS} characters",))
+    try:
+        data = tomllib.loads(text)
+        tables = {key: _frozen(value) for key, value in data.items()}
+    except RecursionError:
+        raise BadConfig(origin, ("the file: lists or tables nested too deeply; a handful of levels",)) from None
+    except tomllib.TOMLDecodeError as e:
+        end = f"at the end, line {len(text.splitlines())}"
+        raise BadConfig(origin, (f"the file: no TOML: {str(e).replace('at end of document', end)}",)) from None
+    except ValueError:
+        raise BadConfig(origin, ("the file: a number with too many digits, or a date that does not exist",)) from None
+    try:
+        config, wrong = Config.model_validate(tables), dict[Location, str]()
+    except Mistaken as e:
+        wrong = in_words(e)
+        config = Config.model_validate(_without(tables, set(wrong)))
+    bad_keys = {".".join(map(str, place[:2])) for place in wrong} | {
+        str(place[0]) for place in wrong if len(place) == 1
+    }
+    mistakes = [*wrong.values()]
+    for finding in findings(config):
+        if not any(key in bad_keys or key.partition(".")[0] in bad_keys for key in finding.keys):
+            mistakes.append(finding.keys[0] + ("" if finding.text.startswith("[") else ": ") + finding.text)
+    if mistakes:
+        raise BadConfig(origin, tuple(mistakes))
+    return config
+
+
+def _frozen(value: object, levels: int = MAX_LEVELS) -> object:
+    """The value with tuples for lists. Raises RecursionError for tables in tables without end, as dotted keys make."""
+    if levels == 0:
+        raise RecursionError
+    if isinstance(value, list):
+        return tuple(_frozen(entry, levels - 1) for entry in value)
+    if isinstance(value, dict):
+        return {key: _frozen(entry, levels - 1) for key, entry in value.items()}
+    return value
+
+
+def _without(tables: dict[str, object], places: set[Location]) -> dict[str, object]:
+    """The tables without each key that holds a mistake, so that the rest can still be compared."""
+    kept: dict[str, object] = {}
+    for section, table in tables.items():
+        if (section,) not in places and isinstance(table, dict):
+            kept[section] = {
+                key: value for key, value in table.items() if not any(p[:2] == (section, key) for p in places)
+            }
+    return kept
+
+
+def _read(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as e:
+        raise BadConfig(str(path), (f"the file: cannot be read: {e.strerror}",)) from e
+    if len(data) > MAX_FILE_BYTES:
+        raise BadConfig(str(path), (f"the file: too big; at most {MAX_FILE_BYTES} bytes",))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = data[: e.start].count(b"\n") + 1
+        raise BadConfig(str(path), (f"the file: line {line} is not UTF-8; save it as UTF-8",)) from e
+
+
+class Change(NamedTuple):
+    """One key that differs, with both values as they would be written, and when the new one holds."""
+
+    key: str
+    old: str
+    new: str
+    applies: Applies
+
+
+# What holds from SIGHUP on, what the daemon replaces the workers for, successor first, and what needs a new daemon.
+APPLIES: Final[dict[str, dict[str, Applies]]] = {
+    "models": {
+        "root": "daemon restart", "link": "daemon restart", "kind": "daemon restart", "activation": "live",
+        "settle": "live", "rescan": "live", "rejected_link": "live", "keep": "live",
+    },
+    "validation": dict.fromkeys(Validation.model_fields, "live"),
+    "rollout": dict.fromkeys(Rollout.model_fields, "live"),
+    "workers": {
+        "count": "live", "memory": "live", "listen": "workers replaced", "threads": "workers replaced",
+        "providers": "workers replaced", "token_file": "live", "drain": "live", "queue": "live", "max_upload": "live",
+        "min_upload_rate": "live", "max_audio": "live", "request_timeout": "live",
+        "confine": "workers replaced",
+    },
+    "control": dict.fromkeys(Control.model_fields, "daemon restart"),
+    "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),
+    "logs": {
+        "dir": "daemon restart", "level": "live", "every": "live", "max_size": "live", "keep": "live",
+        "max_age": "live", "max_total": "live", "compress": "live", "extra": "live",
+    },
+    "disk": dict.fromkeys((field.alias or name for name, field in Disk.model_fields.items()), "live"),
+    "monitor": dict.fromkeys(Monitor.model_fields, "live"),
+    "alerts": dict.fromkeys(Alerts.model_fields, "live"),
+}  # fmt: skip
+_SECRET: Final = {"alerts.to"}
+
+
+def differences(old: Config, new: Config) -> tuple[Change, ...]:
+    """Each key whose value differs, in the order of the file; values that may hold passwords are counted, not shown."""
+    changes = []
+    for section in Config.model_fields:
+        before, after = getattr(old, section), getattr(new, section)
+        for name, field in type(before).model_fields.items():
+            key = field.alias or name
+            was, is_now = getattr(before, name), getattr(after, name)
+            if was != is_now:
+                full = f"{section}.{key}"
+                shown = _counted if full in _SECRET else _shown
+                changes.append(Change(full, shown(was), shown(is_now), APPLIES[section][key]))
+    return tuple(changes)
+
+
+def _counted(value: tuple[object, ...]) -> str:
+    return f"{len(value)} addresses"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    if isinstance(value, Section):
+        return (
+            "{"
+            + ", ".join(f"{f.alias or n} = {_shown(getattr(value, n))}" for n, f in type(value).model_fields.items())
+            + "}"
+        )
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if isinstance(value, int) else f'"{value}"'

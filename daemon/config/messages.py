@@ -1,0 +1,107 @@
+"""Turns what was found in a configuration into lines for the operator: key, what is wrong, what would be right.
+
+Pure. A key is dotted and carries list indexes: `monitor.alert[0].above`. No line repeats a value that may hold a
+secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ..units import describe
+from .schema import Config
+from .schema_base import (
+    Found,
+    Location,
+    Mistaken,
+    Table,
+)
+from .validators import nearest
+
+_EXPECTED: Final = {
+    "list": "a list, in [ ]",
+    "table": "a table",
+    "switch": "true or false",
+    "missing": "this key has no default here",
+}
+
+
+def in_words(error: Mistaken) -> dict[Location, str]:
+    """One line for each mistake, by the place where it was made."""
+    return {found.place: f"{dotted(found.place)}: {_sentence(found)}" for found in error.found}
+
+
+def dotted(place: Location) -> str:
+    """("monitor", "alert", 0, "above") -> "monitor.alert[0].above"."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{printable(part)}" if text else printable(part)
+    return text
+
+
+def printable(key: str) -> str:
+    """A key that someone else wrote, short and safe for a terminal."""
+    safe = key if key.isprintable() else ascii(key)[1:-1]
+    return safe if len(safe) <= 60 else safe[:57] + "…"
+
+
+def _sentence(found: Found) -> str:
+    kind, place, value = found.kind, found.place, found.value
+    if kind == "value":
+        return found.sentence
+    if kind == "unknown":
+        return unknown_key(str(place[-1]), _keys_at(place[:-1]))
+    if kind == "choice":
+        choices = _choices(place)
+        near = nearest(str(value), choices)
+        meant = f"; did you mean {describe(near)}?" if near else ""
+        return f"{describe(value)} is none of the choices; {', '.join(map(describe, choices))}{meant}"
+    if kind == "missing":
+        return f"is missing; {_EXPECTED[kind]}"
+    shown = "this" if place[:2] == ("alerts", "to") else describe(value)
+    return f"{shown} cannot stand here; {_EXPECTED.get(kind, 'a value of another kind')}"
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """What is said of a key that does not exist, with the nearest one that does."""
+    choices = list(known)
+    near = nearest(key.lower(), choices)
+    if near:
+        return f"no such key; did you mean {describe(near)}?"
+    return f"no such key; the keys here are {', '.join(choices)}"
+
+
+def _model_at(place: Location) -> type[Table] | None:
+    """The model that describes the table at a place; None for what is no table."""
+    model: type[Table] | None = Config
+    for part in place:
+        if isinstance(part, str):
+            model = submodel(model, part) if model else None
+    return model
+
+
+def submodel(model: type[Table], key: str) -> type[Table] | None:
+    """The model behind a key: of the table itself, or of each entry of a list of tables."""
+    for name, field in model.model_fields.items():
+        if (field.alias or name) == key:
+            for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
+                if isinstance(candidate, type) and issubclass(candidate, Table):
+                    return candidate
+    return None
+
+
+def keys_of(model: type[Table]) -> list[str]:
+    """The keys of a table as they are written in the file."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _keys_at(place: Location) -> list[str]:
+    model = _model_at(place)
+    return keys_of(model) if model else []
+
+
+def _choices(place: Location) -> list[str]:
+    model = _model_at(place[:-1])
+    field = model.model_fields.get(str(place[-1])) if model else None
+    return [str(choice) for choice in getattr(field.annotation, "__args__", ())] if field else []

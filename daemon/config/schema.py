@@ -1,0 +1,352 @@
+"""The configuration as frozen models: one class a TOML table, one attribute a key, every default, every meaning.
+
+Durations are float seconds, sizes int bytes; what zero means stands on the field. A path that may be left out is a text
+and "" then. The only attributes that differ from their keys are Python's own words: `class_` and `for_`. The
+descriptions are what docs/configuration.md and the manual page print.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from ..units import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Share,
+)
+from . import validators
+from .schema_base import Field, Table
+from .validators import (
+    duration,
+    number,
+    size,
+    whole,
+)
+
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+
+AbsolutePath = Annotated[Path, validators.absolute_path]
+OptionalPath = Annotated[str, validators.absolute_path_or_none]
+
+
+class Section(Table):
+    """Base of every table: unknown keys are mistakes and nothing changes after it is read."""
+
+
+class Models(Section):
+    """Where versions arrive and how one of them is chosen."""
+
+    root: AbsolutePath = Field(
+        default=Path("/var/lib/modelward/models"), description="Drop-in directory, one sub-directory a version."
+    )
+    link: Annotated[str, validators.plain_name] = Field(
+        default="current",
+        description="Symbolic link inside `root` that names the live version; `ln` and `mv` may move it.",
+    )
+    kind: Literal["sensevoice", "tensor"] = Field(
+        default="sensevoice",
+        description="What versions are: SenseVoice, or `tensor`: any ONNX model, tensors in and out.",
+    )
+    activation: Literal["auto", "manual"] = Field(
+        default="auto",
+        description="`auto`: the highest accepted version that is not held goes live; `manual`: only the link decides.",
+    )
+    settle: Annotated[float, duration(0, HOUR)] = Field(
+        default=2.0, description="Quiet time before an unmarked copy is judged; 0: at once."
+    )
+    rescan: Annotated[float, duration(0.05, HOUR)] = Field(
+        default=5.0, description="How often to look at the model root, in case an event was missed."
+    )
+    rejected_link: Literal["restore", "keep"] = Field(
+        default="restore",
+        description="`restore`: a link to a rejected version is put back; `keep`: it is left, with an alert.",
+    )
+    keep: Annotated[int, whole(0, 10_000)] = Field(
+        default=3, description="Versions kept besides those that are live, previous, held or serving."
+    )
+
+
+class Validation(Section):
+    """How a candidate is judged."""
+
+    timeout: Annotated[float, duration(1, DAY)] = Field(
+        default=120.0,
+        description="For one judgement: CPU time for a version of up to 500 MiB on a usual machine, in proportion more "
+        "for a larger one or a slower machine; and time without any progress. Waiting for a processor does not count.",
+    )
+    memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
+        default=4 * _GIB,
+        description="Memory that one judgement may take, at most; never more than there is. 0: all that there is.",
+    )
+    checksums: Literal["if-present", "required"] = Field(
+        default="if-present",
+        description="Whether a version must bring `SHA256SUMS`; one that is there is always checked.",
+    )
+    public_keys: tuple[Annotated[str, validators.minisign_key], ...] = Field(
+        default=(), description="minisign public keys; not empty: `SHA256SUMS.minisig` must verify with one of them."
+    )
+    golden: OptionalPath = Field(
+        default="/etc/modelward/golden",
+        description='Clips and their texts, NAME.wav with NAME.txt; "": only what a version ships itself.',
+    )
+    max_error_rate: Annotated[float, number(0, 1)] = Field(
+        default=0.10, description="Character error rate over the golden set, at most."
+    )
+    max_latency_ratio: Annotated[float, number(above=0, at_most=1000)] = Field(
+        default=2.0, description="Time a clip against the live version's, same clips, same run, at most."
+    )
+    compile: Literal["exact", "fast", "off"] = Field(
+        default="exact",
+        description="What a compiled form must share with the original: `exact`: every bit of the logits; "
+        "`fast`: texts, tags and times on the clips; `off`: nothing is compiled.",
+    )
+
+
+class Rollout(Section):
+    """How the workers move from one version to another."""
+
+    canary: Annotated[int, whole(0, 1024)] = Field(
+        default=1,
+        description="Workers moved first; 0: all one after another.",
+    )
+    bake: Annotated[float, duration(0, DAY)] = Field(
+        default=10.0,
+        description="How long the first are watched before the others follow, and all of them afterwards; "
+        "0: not at all.",
+    )
+    max_error_ratio: Annotated[float, number(0, 1)] = Field(
+        default=0.02, description="Share of requests that may fail while watched, above the old version's."
+    )
+    max_latency_ratio: Annotated[float, number(above=0, at_most=1000)] = Field(
+        default=2.0, description="95th percentile of the answers while watched, against the old version's, at most."
+    )
+    reload_timeout: Annotated[float, duration(1, DAY)] = Field(
+        default=60.0,
+        description="For one worker to load and warm the version: CPU time, or time without any progress; 20 times the "
+        "CPU time of loading that was measured in the judgement where that is more.",
+    )
+    overlap: Literal["auto", "required"] = Field(
+        default="auto",
+        description="`auto`: old and new side by side, or unload first when memory is short; "
+        "`required`: refuse instead.",
+    )
+
+
+class Workers(Section):
+    """The processes that answer requests."""
+
+    count: Annotated[int, whole(0, 1024)] = Field(
+        default=0,
+        description="How many; 0: one for each processor that affinity and CPU quota allow, as far as memory goes; "
+        "`modelward status` gives the reason.",
+    )
+    threads: Annotated[int, whole(1, 1024)] = Field(
+        default=1,
+        description="ONNX Runtime's intra-op threads in each; a run that has the machine alone may have one a worker.",
+    )
+    providers: tuple[Annotated[str, validators.provider_name], ...] = Field(
+        default=("CPUExecutionProvider",),
+        description="ONNX Runtime's execution providers in order of preference; a missing one is said and passed over.",
+    )
+    listen: Annotated[str, validators.address] = Field(
+        default="127.0.0.1:7860", description="Where the service answers; ignored under socket activation."
+    )
+    token_file: OptionalPath = Field(
+        default="",
+        description='Bearer tokens, one a line, for every route but /health and /ready; "": none is asked for.',
+    )
+    drain: Annotated[float, duration(0, DAY)] = Field(
+        default=30.0, description="For requests under way when a worker ends; 0: they are cut off."
+    )
+    queue: Annotated[int, whole(1, 100_000)] = Field(
+        default=64, description="Waiting requests in a worker; beyond: 503 with Retry-After."
+    )
+    max_upload: Annotated[int, size(_KIB)] = Field(default=64 * _MIB, description="One request's body.")
+    min_upload_rate: Annotated[int, size(1, zero=True)] = Field(
+        default=10 * _KIB,
+        description="Bytes a second, over ten seconds; an upload that is slower is ended with 408; 0: no limit.",
+    )
+    max_audio: Annotated[float, duration(1, DAY)] = Field(default=HOUR, description="One clip's length.")
+    request_timeout: Annotated[float, duration(1, DAY)] = Field(
+        default=300.0,
+        description="One request, waiting included.",
+    )
+    memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
+        default=0, description="Of each worker; above it the worker is replaced, drained first; 0: no limit."
+    )
+    confine: bool = Field(
+        default=True,
+        description="Each worker gives up what serving does not need: privileges, files, addresses to connect to, "
+        "large parts of the kernel; false: only where something that it needs is refused.",
+    )
+
+
+class Control(Section):
+    """Where the daemon keeps its sockets, its state and what it compiled."""
+
+    runtime_dir: AbsolutePath = Field(
+        default=Path("/run/modelward"),
+        description="api.sock and workers.sock, mode 0660.",
+    )
+    state_dir: AbsolutePath = Field(
+        default=Path("/var/lib/modelward"), description="state.db: history, verdicts, held versions."
+    )
+    cache_dir: AbsolutePath = Field(
+        default=Path("/var/cache/modelward"), description="What was made of accepted versions; workers load from here."
+    )
+
+
+class Panel(Section):
+    """The page for operators, and the admin API over TCP."""
+
+    listen: Annotated[str, validators.address_or_none] = Field(default="127.0.0.1:5000", description='Where; "": off.')
+    token_file: Annotated[str, validators.token_file] = Field(
+        default="",
+        description="Bearer tokens, one a line, for reading and for changing. "
+        '`""`: panel.token in the state directory, made by the daemon; '
+        "programs of this machine that root, the daemon's user or a member of its group runs "
+        "need none. A path: everybody needs one; required unless `listen` is a loopback address. "
+        '`"none"`: everybody on this machine may do everything.',
+    )
+
+
+class _Rotation(Section):
+    """What our own logs and other programs' have in common."""
+
+    every: Annotated[float, duration(0)] = Field(default=DAY, description="Rotate at least so often; 0: not by time.")
+    max_size: Annotated[int, size(4 * _KIB, zero=True)] = Field(
+        default=100 * _MIB, description="Rotate when a file is so big; 0: not by size."
+    )
+    keep: Annotated[int, whole(0, 100_000)] = Field(
+        default=30,
+        description="Rotated files kept of each log; what was rotated by hand within one period counts once.",
+    )
+    max_age: Annotated[float, duration(0)] = Field(default=30 * DAY, description="Older rotated files go; 0: no limit.")
+    max_total: Annotated[int, size(zero=True)] = Field(
+        default=_GIB,
+        description="All rotated files together, whatever `keep` would keep; 0: no limit.",
+    )
+    compress: Literal["gzip", "zstd", "none"] = Field(default="gzip", description="How rotated files are compressed.")
+
+
+class LogsExtra(_Rotation):
+    """Log files of another program."""
+
+    path: Annotated[str, validators.path_pattern] = Field(description="Which files; * matches within one directory.")
+    method: Literal["reopen", "collapse", "rename"] = Field(
+        default="collapse",
+        description="What the writer does. `collapse`: it only appends; `rename`: it opens the file for each line; "
+        "`reopen`: it opens a new one, told to if it is attached; the old one is compressed once it has.",
+    )
+    copytruncate: bool = Field(
+        default=False, description="Where the file system cannot collapse: copy and truncate, which may lose lines."
+    )
+
+
+class Logs(_Rotation):
+    """Our own log files, and those of others that are rotated along."""
+
+    dir: AbsolutePath = Field(
+        default=Path("/var/log/modelward"),
+        description="modelward.log, access.log, error.log, debug.log. Other files in it are never removed.",
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="What is worth a line; `debug` also writes debug.log."
+    )
+    extra: tuple[LogsExtra, ...] = Field(default=(), description="Other programs' logs, one table each.")
+
+
+class DiskClass(Section):
+    """A directory with a quota of its own."""
+
+    name: Annotated[str, validators.class_name] = Field(description="What the class is called in `modelward disk`.")
+    path: AbsolutePath = Field(description="The directory; nothing outside it is touched, and no link in it followed.")
+    max_age: Annotated[float, duration(0)] = Field(
+        default=DAY, description="Older files, links, FIFOs and sockets go; 0: no limit."
+    )
+    max_bytes: Annotated[int, size(zero=True)] = Field(
+        default=5 * _GIB, description="Beyond it the oldest files go; 0: no limit."
+    )
+    max_files: Annotated[int, whole(0, 2**40)] = Field(
+        default=0, description="Beyond so many the oldest files go; 0: no limit."
+    )
+
+
+class Disk(Section):
+    """When the disk is swept, and what is spared."""
+
+    check: Annotated[float, duration(1, DAY)] = Field(default=MINUTE, description="How often to look.")
+    min_age: Annotated[float, duration(0)] = Field(
+        default=10 * MINUTE,
+        description="Nothing younger, by the later of its change and modification times, is ever removed.",
+    )
+    min_free: Annotated[Share, validators.share] = Field(
+        default=Share(percent=10),
+        description="Below it, sweep past the quotas in class order until `target_free`.",
+    )
+    target_free: Annotated[Share, validators.share] = Field(
+        default=Share(percent=15),
+        description="Where such a sweep ends.",
+    )
+    class_: tuple[DiskClass, ...] = Field(
+        default=(DiskClass(name="uploads", path=Path("/var/lib/modelward/uploads")),),
+        alias="class",
+        description="Directories with a quota of their own, one table each; none given: `uploads`, as below.",
+    )
+
+
+def _five_below(given: dict[str, Any]) -> float:
+    return float(given.get("above", 90.0)) - 5
+
+
+class AlertRule(Section):
+    """A figure that raises an alert while it is `above` for `for_` seconds, until it is back at `clear`."""
+
+    metric: Annotated[str, validators.metric_name] = Field(
+        default="disk_used_percent", description="One of the figures in docs/metrics.md."
+    )
+    above: Annotated[float, number()] = Field(default=90.0, description="Above it the figure is alarming.")
+    for_: Annotated[float, duration(0, DAY)] = Field(
+        default=60.0, alias="for", description="So long without a break before the alert fires."
+    )
+    clear: Annotated[float, number()] = Field(
+        default_factory=_five_below, description="At or below it the alert ends; not given: 5 below `above`."
+    )
+
+
+class Monitor(Section):
+    """What is measured, how often, and what is alarming."""
+
+    interval: Annotated[float, duration(1, HOUR)] = Field(default=10.0, description="How often to measure.")
+    alert: tuple[AlertRule, ...] = Field(
+        default=(AlertRule(),),
+        description="Rules of your own, one table each; built-in ones for the same figure give way (docs/metrics.md).",
+    )
+
+
+class Alerts(Section):
+    """Who is told."""
+
+    to: tuple[Annotated[str, validators.alert_url], ...] = Field(
+        default=(), description="Apprise addresses: mail, DingTalk, Feishu, WeCom, Slack, webhook, …"
+    )
+    repeat: Annotated[float, duration(0)] = Field(
+        default=4 * HOUR, description="How often a lasting alert is told again; 0: said once."
+    )
+
+
+class Config(Section):
+    """The whole file."""
+
+    models: Models = Models()
+    validation: Validation = Validation()
+    rollout: Rollout = Rollout()
+    workers: Workers = Workers()
+    control: Control = Control()
+    panel: Panel = Panel()
+    logs: Logs = Logs()
+    disk: Disk = Disk()
+    monitor: Monitor = Monitor()
+    alerts: Alerts = Alerts()

@@ -1,0 +1,236 @@
+"""Checks for one configuration value each, as validators that speak the operator's language.
+
+Pure. Each returns the value in our own unit or raises ValueError with "what is wrong; what would be right". They look
+at the text alone: whether a path exists or an address is free is found out by whoever uses it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from ...worker.shared.loopback import is_this_machine
+from ..units import (
+    MAX_BYTES,
+    YEAR,
+    Share,
+    describe,
+    parse_duration,
+    parse_share,
+    parse_size,
+    show_duration,
+    show_size,
+)
+from .alert_metrics import FIGURES
+from .schema_base import Check
+
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
+_CLASS_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+_PROVIDER: Final = re.compile(r"[A-Za-z0-9]{1,64}ExecutionProvider", re.ASCII)
+_ALERT_URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://\S{1,4096}", re.ASCII | re.IGNORECASE)
+
+
+def duration(at_least: float = 0.0, at_most: float = 10 * YEAR) -> Check:
+    """Seconds within a range."""
+
+    def check(value: object) -> float:
+        seconds = parse_duration(value)
+        if not at_least <= seconds <= at_most:
+            raise ValueError(
+                f"{describe(value)} is out of range; {show_duration(at_least)} to {show_duration(at_most)}"
+            )
+        return seconds
+
+    return Check(check)
+
+
+def size(at_least: int = 0, *, zero: bool = False, at_most: int = MAX_BYTES) -> Check:
+    """Bytes of at least `at_least`; with `zero` also 0, which means no limit."""
+
+    def check(value: object) -> int:
+        size_bytes = parse_size(value)
+        if not (at_least <= size_bytes <= at_most or (zero and size_bytes == 0)):
+            most = f" and at most {show_size(at_most)}" if at_most < MAX_BYTES else ""
+            none = ", or 0 for no limit" if zero else ""
+            raise ValueError(f"{describe(value)} is out of range; at least {show_size(at_least)}{most}{none}")
+        return size_bytes
+
+    return Check(check)
+
+
+def whole(at_least: int, at_most: int) -> Check:
+    """A whole number within a range."""
+
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{describe(value)} is no whole number; {at_least} to {at_most}")
+        if not at_least <= value <= at_most:
+            raise ValueError(f"{describe(value)} is out of range; {at_least} to {at_most}")
+        return value
+
+    return Check(check)
+
+
+def number(at_least: float = -math.inf, at_most: float = math.inf, *, above: float = -math.inf) -> Check:
+    """A finite number within a range; `above` excludes its own value."""
+    low = f"more than {above:g}" if above > -math.inf else f"at least {at_least:g}" if at_least > -math.inf else ""
+    high = f"at most {at_most:g}" if at_most < math.inf else ""
+    right = " and ".join(part for part in (low, high) if part) or "finite"
+
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{describe(value)} is no number; {right}")
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise ValueError(f"{describe(value)} is out of range; {right}")
+        if not math.isfinite(value) or not at_least <= value <= at_most or not value > above:
+            raise ValueError(f"{describe(value)} is out of range; {right}")
+        return float(value)
+
+    return Check(check)
+
+
+def text_check(check: Callable[[str], object]) -> Check:
+    """Gives `check` a text without NUL or line breaks; anything else is refused."""
+
+    def run(value: object) -> object:
+        value = str(value) if isinstance(value, Path) else value
+        if not isinstance(value, str):
+            raise ValueError(f"{describe(value)} is no text; put it in quotes")
+        if not value.isprintable():
+            raise ValueError("the text holds a character that cannot be printed; leave it out")
+        return check(value)
+
+    return Check(run)
+
+
+def _absolute(text: str) -> Path:
+    if not text.startswith("/"):
+        raise ValueError(f"{describe(text)} is not absolute; a path that begins with /")
+    if ".." in Path(text).parts:
+        raise ValueError(f"{describe(text)} goes through ..; write the path out")
+    return Path(text)
+
+
+def _absolute_or_none(text: str) -> str:
+    return str(_absolute(text)) if text else ""
+
+
+def _token_file(text: str) -> str:
+    return text if text == "none" else _absolute_or_none(text)
+
+
+def _glob(text: str) -> str:
+    if "**" in text:
+        raise ValueError(f"{describe(text)} searches whole trees; * matches within one directory")
+    return str(_absolute(text))
+
+
+def _plain_name(text: str) -> str:
+    if not text or "/" in text or text in {".", ".."} or len(text.encode(errors="replace")) > 255:
+        raise ValueError(f'{describe(text)} is no plain name; one name without /, like "current"')
+    return text
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:7860" or "[::1]:7860"; port 0 lets the system choose. Raises ValueError."""
+    right = '"host:port", like "127.0.0.1:7860", "0.0.0.0:7860" or "[::1]:7860"'
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise ValueError(f"{describe(text)} is no address; {right}")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError(f"{describe(text)} has no port from 0 to 65535; {right}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError as e:
+            raise ValueError(f"{describe(text)} holds no IPv6 address in its brackets; {right}") from e
+    elif not _HOST.fullmatch(host) or _looks_like_bad_ipv4(host):
+        raise ValueError(f"{describe(text)} has no usable host; {right}")
+    return host, int(port)
+
+
+def _looks_like_bad_ipv4(host: str) -> bool:
+    if not all(part.isdigit() for part in host.split(".")):
+        return False
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return False
+
+
+def is_loopback(address: str) -> bool:
+    """Whether "host:port" can be reached from this machine alone."""
+    return is_this_machine(split_address(address)[0])
+
+
+def _address(text: str) -> str:
+    split_address(text)
+    return text
+
+
+def _address_or_none(text: str) -> str:
+    return _address(text) if text else ""
+
+
+def _minisign_key(text: str) -> str:
+    """A minisign public key: base64 of "Ed", 8 bytes of key id and 32 bytes of Ed25519 key."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 42 or raw[:2] != b"Ed":
+        raise ValueError(f"{describe(text)} is no minisign public key; the 56 characters that begin with RW")
+    return text
+
+
+def _matching(pattern: re.Pattern[str], right: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"{describe(text)} cannot be used; {right}")
+        return text
+
+    return check
+
+
+def nearest(text: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The choice that `text` was probably meant to be; "" when none is like it. `cutoff`: 1 is the same text."""
+    from difflib import get_close_matches  # wanted only for what is wrong, and the daemon keeps what it loads
+
+    return next(iter(get_close_matches(text, list(choices), 1, cutoff)), "")
+
+
+def _figure(text: str) -> str:
+    if text not in FIGURES:
+        near = nearest(text, FIGURES, cutoff=0.4) or "disk_used_percent"
+        raise ValueError(f'{describe(text)} is no figure; one of {len(FIGURES)} (docs/metrics.md), like "{near}"')
+    return text
+
+
+def _alert_url(text: str) -> str:
+    if not _ALERT_URL.fullmatch(text):
+        # Such an address often holds a password: it is not repeated.
+        raise ValueError('no Apprise address; a text like "mailto://user:password@example.org"')
+    return text
+
+
+absolute_path = text_check(_absolute)
+absolute_path_or_none = text_check(_absolute_or_none)
+token_file = text_check(_token_file)
+path_pattern = text_check(_glob)
+plain_name = text_check(_plain_name)
+address = text_check(_address)
+address_or_none = text_check(_address_or_none)
+minisign_key = text_check(_minisign_key)
+metric_name = text_check(_figure)
+class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, like "uploads"'))
+provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
+alert_url = text_check(_alert_url)
+share = Check(lambda value: value if isinstance(value, Share) else parse_share(value))

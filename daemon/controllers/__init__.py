@@ -1,0 +1,1 @@
+"""What acts: each controller does its part of a round, and none calls another."""

@@ -1,0 +1,106 @@
+"""What a validator and a compiler are asked about a version, by the daemon and by `modelward validate` alike.
+
+Decides nothing: puts the configuration's rules into the words of the protocol.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...worker.protocol import Candidate, FormRequest
+from ..config.load import Config
+from ..system.capacity import (
+    Capacity,
+    Need,
+    child_bytes,
+    lone_threads,
+    workers,
+)
+
+
+def worker_count(config: Config, capacity: Capacity, need: Need) -> tuple[int, str]:
+    """How many workers there are to be, and why."""
+    if config.workers.count:
+        return config.workers.count, "workers.count"
+    return workers(capacity, need)
+
+
+def candidate(
+    config: Config,
+    path: Path,
+    live_artifact: str = "",
+    *,
+    capacity: Capacity,
+    available_bytes: int | None,
+    passed_over: tuple[str, ...] = (),
+) -> Candidate:
+    """The version at `path` under this configuration's rules, on a machine with so much room.
+
+    The directory is given to each validator when it is started.
+    """
+    rules, settings = config.validation, config.workers
+    memory = child_bytes(rules.memory, available_bytes, capacity.memory_bytes)
+    return Candidate(
+        path=str(path),
+        version=path.name,
+        kind=config.models.kind,
+        live_artifact=live_artifact,
+        memory_bytes=memory,
+        memory_short=memory != rules.memory,
+        timeout_seconds=rules.timeout,
+        threads=settings.threads,
+        providers=settings.providers,
+        checksums=rules.checksums,
+        public_keys=rules.public_keys,
+        golden=_golden(config),
+        max_error_rate=rules.max_error_rate,
+        max_latency_ratio=rules.max_latency_ratio,
+        min_free_bytes=config.disk.min_free.size_bytes if config.disk.min_free.percent is None else 0,
+        min_free_fraction=(config.disk.min_free.percent or 0.0) / 100,
+        passed_over=passed_over,
+    )
+
+
+def form_request(
+    config: Config,
+    artifact: str,
+    root: Path,
+    directory: Path,
+    stages: Sequence[str],
+    *,
+    capacity: Capacity,
+    available_bytes: int | None,
+    cpu_seconds: int,
+    urgent: bool,
+    learned: Mapping[str, dict[str, Any]],
+) -> FormRequest:
+    """Forms of the accepted version that lies in `artifact`, under this configuration's rules.
+
+    A run that has the machine to itself may use as many processors as all workers together.
+    """
+    rules, settings = config.validation, config.workers
+    count, _ = worker_count(config, capacity, Need())
+    return FormRequest(
+        artifact=artifact,
+        root=str(root),
+        directory=str(directory),
+        level=rules.compile,
+        stages=tuple(stages),
+        memory_bytes=child_bytes(rules.memory, available_bytes, capacity.memory_bytes),
+        cpu_seconds=cpu_seconds,
+        threads=settings.threads,
+        lone_threads=lone_threads(capacity, count, settings.threads),
+        providers=settings.providers,
+        golden=_golden(config),
+        urgent=urgent,
+        learned=dict(learned),
+    )
+
+
+def _golden(config: Config) -> str:
+    """The operator's clips, where there are any."""
+    golden = config.validation.golden
+    return golden if os.path.isdir(golden or "/nonexistent") else ""

@@ -1,0 +1,139 @@
+"""Which form of a version a rollout brings to the workers, and what a rollout that failed means for that form.
+
+Does no rollout itself. Invariant: a form that workers did not prove is loaded with a canary and a way back, never at a
+start; a failed form costs the version nothing but that form.
+"""
+
+from __future__ import annotations
+
+from ..models.catalog import Entry
+from ..models.form_plan import PLAIN, Form, handicap
+from ..models.lifecycle import State
+from ..system.clock import Clock
+from ..units import size
+from ..workers.rollout_executor import Rollout, Target
+from .forms import Forms
+from .validation import Judging
+
+RETRY_SECONDS = (30.0, 120.0, 600.0, 3600.0)
+"""Before a form is brought again whose rollout failed by nobody's fault: a machine short of memory, say."""
+
+
+class FormChoice:
+    """See the module."""
+
+    def __init__(self, forms: Forms, judging: Judging, clock: Clock) -> None:
+        self._forms, self._judging, self._clock = forms, judging, clock
+        self._failed, self._not_before = 0, 0.0
+        self.waiting: tuple[str, str] = ("", "")
+        """The version that waits for its form, and the sentence that says so."""
+
+    def plain(self, entry: Entry) -> Target:
+        """An accepted version as it came."""
+        judged = entry.verdict
+        needs = (judged.load_bytes, judged.load_seconds) if judged else (0, 0.0)
+        return Target(entry.name, entry.digest, entry.artifact, *needs)
+
+    def target(self, entry: Entry) -> Target:
+        """An accepted version in its best form."""
+        form = self._forms.best(entry.name, entry.digest)
+        return self.plain(entry) if form is None or form.form == PLAIN else _target(form)
+
+    def proved(self, entry: Entry, good: Target | None) -> Target:
+        """An accepted version in the form that served last, if it may still be loaded; else as it came."""
+        form = self._forms.of(good.artifact) if good is not None else None
+        if form is None or (form.version, form.digest) != (entry.name, entry.digest) or not self._forms.permitted(form):
+            return self.plain(entry)
+        return _target(form)
+
+    def waits(self, entry: Entry, serving: Target | None) -> bool:
+        """Whether a rollout of this version is to be put off until its form is there. Says so in `waiting`."""
+        if serving is None or serving.digest == entry.digest:
+            return False
+        seconds = judged_seconds(entry)
+        because = self._forms.waits(entry.name, entry.digest, serving.artifact, seconds)
+        self.waiting = (entry.name, because) if because else ("", "")
+        return bool(because)
+
+    def decided(self, digest: str) -> None:
+        """What is wanted now is these bytes, "" for nothing new: nothing else waits for its form."""
+        self.waiting = ("", "")
+        self._forms.only(digest)
+
+    def better(self, serving: Target) -> Target | None:
+        """A better form of what serves that is ready, or another where the present one may not be used any more."""
+        now = self._forms.of(serving.artifact)
+        best = self._forms.best(serving.version, serving.digest)
+        if best is None or best.artifact == serving.artifact or self._clock.monotonic() < self._not_before:
+            return None
+        if now is not None and self._forms.permitted(now) and now.rank >= best.rank:
+            return None
+        return _target(best)
+
+    def lost(self, serving: Target) -> Target | None:
+        """Another form of what serves, when the one that the workers have is gone from the disk; None when it is there.
+
+        A worker that starts now could not load it.
+        """
+        if self._forms.of(serving.artifact) is not None:
+            return None
+        entry = self._judging.catalog.get(serving.version)
+        if entry is None or entry.state is not State.ACCEPTED or entry.digest != serving.digest:
+            return None
+        return self.plain(entry) if entry.artifact != serving.artifact else None
+
+    def describe(self, target: Target) -> str:
+        """The form and its gains, for the history."""
+        form = self._forms.of(target.artifact)
+        if form is None or form.form == PLAIN:
+            return "as it came"
+        told = form.compiled
+        ratios = ", ".join(f"{v:.2f} at {k[10:]}" for k, v in told.items() if k.startswith("cpu_ratio_"))
+        load = f"loads in {told.get('load_seconds', 0):.2f} s instead of {told.get('load_seconds_original', 0):.2f}"
+        memory = f"needs {size(form.load_bytes)} instead of {size(int(told.get('load_bytes_original', 0)))}"
+        return f"{form.form} form: CPU time {ratios or 'not measured'} of the original's; {load}; {memory}"
+
+    def handicap(self, rollout: Rollout) -> float:
+        """How many times as long answers may take because a version goes as it came where a compiled form served."""
+        old = self._forms.of(rollout.old.artifact) if rollout.old is not None else None
+        return handicap(old, self._forms.of(rollout.target.artifact))
+
+    async def failed(self, rollout: Rollout) -> bool:
+        """Takes in that a rollout failed; True when the form is to blame for all that is known, not the version."""
+        form = self._forms.of(rollout.target.artifact)
+        if form is None or form.form == PLAIN or form.artifact == self._plain_artifact(rollout.target):
+            if rollout.origin == "form":
+                self._put_off()
+            return False
+        if rollout.blame:
+            await self._forms.refuse(form, rollout.outcome)
+        elif rollout.origin == "form":
+            self._put_off()
+        return rollout.blame
+
+    def succeeded(self) -> None:
+        """A form was taken up."""
+        self._failed, self._not_before = 0, 0.0
+
+    def next_look(self) -> float | None:
+        """When a form may be brought again, monotonic seconds."""
+        return self._not_before if self._not_before > self._clock.monotonic() else None
+
+    def _put_off(self) -> None:
+        delay = RETRY_SECONDS[min(self._failed, len(RETRY_SECONDS) - 1)]
+        self._failed, self._not_before = self._failed + 1, self._clock.monotonic() + delay
+
+    def _plain_artifact(self, target: Target) -> str:
+        entry = self._judging.catalog.get(target.version)
+        return entry.artifact if entry is not None else ""
+
+
+def judged_seconds(entry: Entry | None) -> float:
+    """What judging a version took; 0 when that is not known."""
+    return sum(gate.seconds for gate in entry.verdict.gates) if entry is not None and entry.verdict else 0.0
+
+
+def _target(form: Form) -> Target:
+    seconds = form.compiled.get("load_seconds", 0.0)
+    took = float(seconds) if isinstance(seconds, int | float) else 0.0
+    return Target(form.version, form.digest, form.artifact, form.load_bytes, took)

@@ -1,0 +1,397 @@
+"""Has compiled forms made of what serves or is about to, one child at a time, and knows which form workers are to load.
+
+Level-triggered: what lies on the disk is the truth, read at every look; a report or a restart only means to look again.
+Decides nothing about versions. Invariant: whatever becomes of a compiler or of a form, versions, verdicts and what is
+served stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from ...worker.protocol import FormRequest
+from ..config.load import Config
+from ..models import form_files, form_plan
+from ..models import form_record as kept
+from ..models.child_directory import FOR_COMPILER, child_directory
+from ..models.compiler_process import MODULE, Compilation
+from ..models.form_pace import Limits, limits_for
+from ..models.form_plan import Form, Wanted
+from ..models.publish_artifact import publish_form
+from ..models.unfinished_artifacts import remove_form, remove_unfinished
+from ..state.async_store import CannotKeep, Ledger
+from ..system.available_memory import available_bytes, capacity
+from ..system.background import here
+from ..system.clock import Clock
+from ..system.processes import python, spawn
+from ..units import size
+from ..workers.settings_of_config import shared_dir
+from .child_requests import form_request
+from .form_watch import FormWatch
+
+TICK_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = (5.0, 15.0, 60.0, 300.0, 1800.0, 21600.0)
+NOT_WANTED: Final = "it is not wanted now"
+BROKE: Final = "it ended by an error in the daemon, which is in the log"
+
+
+@dataclass
+class _Failure:
+    """Of one version's forms: how often making them failed in a row, why, and when to try again (monotonic)."""
+
+    count: int = 0
+    because: str = ""
+    not_before: float = 0.0
+
+
+class Forms:
+    """See the module. `happened` is called when the supervisor should look at everything again.
+
+    `pids` are the workers' processes; `argv` starts a compiler; `limits` overrides what a compiler may use.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        happened: Callable[[], None],
+        pids: Callable[[], Iterable[int]] = tuple,
+        argv: Sequence[str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._config, self._clock, self._ledger, self._happened = config, clock, ledger, happened
+        self._pids, self._argv, self._limits = pids, argv or python(MODULE), limits
+        self._log = structlog.get_logger("forms")
+        self._look = form_files.Look()
+        self._state = kept.FormState()
+        self._failures: dict[str, _Failure] = {}
+        self._waiting_since: dict[str, float] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._at_work: Compilation | None = None
+        self._wanted: Wanted | None = None
+        self._watch: FormWatch | None = None
+        self._early = self._because = ""
+        self._began = 0.0
+
+    async def start(self) -> None:
+        """Takes up what a former daemon learned. Raises CannotKeep."""
+        self._state = kept.read(await self._ledger.do(lambda store: store.fact(kept.FACT)))
+        await self._remove_unfinished()
+
+    async def stop(self) -> None:
+        """Ends a compiler at work; what it finished is used after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    @property
+    def root(self) -> Path:
+        return self._config().control.cache_dir / "compiled"
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    # what there is
+
+    async def look(self, digests: Iterable[str]) -> None:
+        """Reads what lies on the disk; `digests` are those whose forms may be made."""
+        level, wanted = self._config().validation.compile, tuple(set(digests))
+        self._look = await asyncio.to_thread(form_files.look, self.root, level, wanted)
+
+    def best(self, version: str, digest: str) -> Form | None:
+        """The form that workers are to load; None when there is none at all, not even the plain one."""
+        return form_plan.best(self._look.forms, version, digest, self._level(), self._state.refused)
+
+    def of(self, artifact: str) -> Form | None:
+        """The form that lies in this directory; None when that is not whole, or not there."""
+        return next((form for form in self._look.forms if form.artifact == artifact), None)
+
+    def keys(self, digest: str) -> Mapping[str, str]:
+        """Of each stage, the key that its form of these bytes has on this machine; {} before they were looked at."""
+        return self._look.keys.get(digest, {})
+
+    def permitted(self, form: Form) -> bool:
+        """Whether workers may load it."""
+        return form_plan.permitted(form, self._level(), self._state.refused)
+
+    def of_version(self, digest: str) -> tuple[str, ...]:
+        """The directories of every form of these bytes."""
+        return tuple(form.artifact for form in self._look.forms if digest and form.digest == digest)
+
+    async def tidy(self, in_use: Iterable[str]) -> None:
+        """Removes forms that nobody will load again: a better one is used, or they failed."""
+        gone = form_plan.superseded(
+            self._look.forms, self._level(), self._state.refused, set(in_use), self._look.keys.keys()
+        )
+        for artifact, because in gone.items():
+            self._log.info("compiled form removed", form=Path(artifact).name, because=because)
+            await asyncio.to_thread(remove_form, artifact)
+        if gone:
+            forms = tuple(form for form in self._look.forms if form.artifact not in gone)
+            self._look = form_files.Look(forms, self._look.keys)
+
+    def _level(self) -> str:
+        return self._config().validation.compile
+
+    def _missing(self, version: str, digest: str, copy: str = "") -> tuple[str, ...]:
+        keys = self._look.keys.get(digest)
+        there = copy or any((f.version, f.digest) == (version, digest) for f in self._look.forms)
+        if keys is None or not there:
+            return ()
+        return form_plan.missing(self._look.forms, version, digest, self._level(), keys, self._state.refused)
+
+    # waiting for a form
+
+    def waits(self, version: str, digest: str, serving: str, judged_seconds: float) -> str:
+        """What the version waits for before workers move to it from the artifact `serving`; "" when it goes now."""
+        failure = self._failures.get(digest)
+        stages = () if failure is not None and failure.count > 1 else self._missing(version, digest)
+        now = self._clock.monotonic()
+        since = self._waiting_since.get(digest, now)
+        most = form_plan.wait_seconds(self._state.seconds, judged_seconds)
+        because = form_plan.waits(self._in_use(serving), self.best(version, digest), stages, now - since, most)
+        if because:
+            self._waiting_since = {digest: since}  # of one version at a time
+        return because
+
+    def waiting(self, digest: str) -> bool:
+        """Whether this version waits for its form."""
+        return digest in self._waiting_since
+
+    def only(self, digest: str) -> None:
+        """No other version than this waits any longer."""
+        self._waiting_since = {key: since for key, since in self._waiting_since.items() if key == digest}
+
+    def early(self, serving: str) -> bool:
+        """Whether a version that takes the place of the artifact `serving` will wait for its form."""
+        form = self._in_use(serving)
+        return form is not None and form.rank > 0
+
+    def began_early(self, digest: str) -> bool:
+        """Whether a compiler is at work on these bytes that began while they were judged."""
+        return self._wanted is not None and bool(self._wanted.copy) and self._wanted.digest == digest
+
+    def _in_use(self, artifact: str) -> Form | None:
+        form = self.of(artifact)
+        return form if form is not None and form.usable and self._level() != "off" else None
+
+    # making them
+
+    def ensure(self, order: Sequence[Wanted], judged_seconds: Callable[[str, str], float]) -> None:
+        """Starts a compiler on the first of `order` that lacks a form, unless one is at work on it."""
+        now = self._clock.monotonic()
+        due = [
+            (wanted, stages)
+            for wanted in sorted(order, key=lambda w: not w.urgent)
+            if (stages := self._missing(wanted.version, wanted.digest, wanted.copy))
+        ]
+        if self._at_work is not None:
+            self._retarget(order, due)
+            return
+        if self._task is not None:
+            return
+        for wanted, stages in due:
+            failure = self._failures.get(wanted.digest)
+            if failure is not None and now < failure.not_before:
+                continue
+            if wanted.copy and wanted.copy == self._early:
+                continue  # once; it is tried again when the version is accepted
+            plain = form_plan.source(self._look.forms, wanted)
+            if plain is None:
+                continue
+            self._early = wanted.copy
+            self._wanted = wanted
+            self._began, self._because = now, BROKE
+            seconds = judged_seconds(wanted.version, wanted.digest)
+            self._task = here().start("compile", partial(self._make, wanted, plain, stages, seconds))
+            self._task.add_done_callback(partial(self._over, wanted))
+            return
+
+    def next_due(self) -> float | None:
+        """When a compilation that failed may be tried again, or a wait ends, monotonic seconds."""
+        now = self._clock.monotonic()
+        moments = [f.not_before for f in self._failures.values() if f.not_before > now and self._task is None]
+        moments += [now + TICK_SECONDS for _ in self._waiting_since]
+        return min(moments, default=None)
+
+    def _retarget(self, order: Sequence[Wanted], due: Sequence[tuple[Wanted, tuple[str, ...]]]) -> None:
+        """What is at work goes on unless it is not wanted any more, or another version waits."""
+        work, wanted = self._at_work, self._wanted
+        assert work is not None and wanted is not None
+        same = [w for w in order if (w.version, w.digest) == (wanted.version, wanted.digest)]
+        if not same or work.request.level != self._level():
+            work.end(NOT_WANTED)
+            return
+        self._wanted = replace(same[0], copy=wanted.copy)
+        first = due[0][0] if due else same[0]
+        if first.urgent and first.digest != wanted.digest:
+            work.end(f"{NOT_WANTED}: {first.version} waits for its form")
+
+    async def _make(self, wanted: Wanted, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
+        """One compilation, from its start to what is known afterwards; `_because` says why it failed then, or ""."""
+        try:
+            await self._remove_unfinished()
+            config = self._config()
+            limits = self._limits or limits_for(config.validation.timeout, config.workers.threads, judged_seconds)
+            here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
+            if available is not None and available < limits.reserve_bytes + form_plan.memory_bytes(plain, wanted):
+                self._because = f"memory is short: {size(available)} are available"
+                return
+            async with child_directory(self.root, FOR_COMPILER) as directory:
+                request = await asyncio.to_thread(
+                    form_request,
+                    config,
+                    plain.artifact,
+                    self.root,
+                    directory,
+                    stages,
+                    capacity=here,
+                    available_bytes=available,
+                    cpu_seconds=int(limits.cpu_seconds),
+                    urgent=wanted.urgent,
+                    learned=self._state.learned,
+                )
+                work, because = await self._run(request, wanted, limits)
+            self._because = await self._found(work, wanted, because)
+        except (OSError, ValueError) as e:
+            self._because = f"cannot start a compiler: {e}"
+
+    def _over(self, wanted: Wanted, task: asyncio.Task[None]) -> None:
+        """The compilation ended, in whatever way: another may begin."""
+        early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
+        self._at_work = self._wanted = self._task = self._watch = None
+        self._after(wanted, NOT_WANTED if task.cancelled() else self._because, early=bool(early))
+        self._happened()
+
+    async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> tuple[Compilation, str]:
+        """One child, from its start to its end, and why it failed, "" when it did not."""
+        self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
+        put = partial(publish_form, request, wanted.version, wanted.digest)
+        name, happened = wanted.version, self._happened
+        work = Compilation(request, spawn, self._argv, version=name, publish=put, happened=happened)
+        self._at_work = work
+        self._watch = FormWatch(
+            work,
+            limits,
+            clock=self._clock,
+            pids=self._pids,
+            slots=shared_dir(self._config()),
+            urgent=lambda: self._wanted is not None and self._wanted.urgent,
+        )
+        watching = here().start("watch the compiler", partial(self._watched, self._watch, work))
+        try:
+            return work, await work.wait()
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+    async def _watched(self, watch: FormWatch, work: Compilation) -> None:
+        try:
+            await watch.run()
+        except BaseException:
+            work.end("it could not be watched")
+            raise
+
+    async def _found(self, work: Compilation, wanted: Wanted, because: str) -> str:
+        """Why there is less than was asked for, "" when there is not; `because`: why the child failed."""
+        await self.look([wanted.digest])
+        await self._learn(work, wanted)
+        left = self._missing(wanted.version, wanted.digest)
+        for stage, (reason, again) in work.heard.refused.items():
+            if again and stage in left:
+                because = because or reason
+        if not because and left:
+            because = f"it reported the form {left[0]} and there is none"
+        return because
+
+    def _known(self, wanted: Wanted) -> bool:
+        """Whether the version lies in the artifact root, accepted."""
+        return form_plan.plain(self._look.forms, wanted.version, wanted.digest) is not None
+
+    def _after(self, wanted: Wanted, because: str, *, early: bool) -> None:
+        """Notes success or failure; a failure holds nothing against the version. `early`: it is not accepted yet."""
+        if not because:
+            self._failures.pop(wanted.digest, None)
+            return
+        if early or because.startswith(NOT_WANTED):
+            self._log.info("compiler ended", version=wanted.version, because=because)
+            return
+        failure = self._failures.setdefault(wanted.digest, _Failure())
+        delay = RETRY_SECONDS[min(failure.count, len(RETRY_SECONDS) - 1)]
+        failure.count, failure.because = failure.count + 1, because
+        failure.not_before = self._clock.monotonic() + delay
+        said = f"{because}; it is served as it came or in the form that is there, tried again in {delay:.0f} s"
+        self._log.warning("no compiled form", version=wanted.version, because=said)
+        if failure.count == 1:
+            self._ledger.note("form-failed", wanted.version, said)
+        while len(self._failures) > kept.MAX_REFUSED:
+            del self._failures[next(iter(self._failures))]
+
+    async def _learn(self, work: Compilation, wanted: Wanted) -> None:
+        """Keeps what the child found out: recipes, what can't be made, how long it took."""
+        heard, keys = work.heard, self.keys(wanted.digest)
+        refused = {keys[stage]: text for stage, (text, again) in heard.refused.items() if not again and stage in keys}
+        left = self._missing(wanted.version, wanted.digest)
+        refused = {key: text for key, text in refused.items() if key in {keys[stage] for stage in left}}
+        for stage, text in heard.made.items():
+            if stage not in left:
+                self._log.info("compiled", version=wanted.version, stage=stage, because=text)
+        for text in refused.values():
+            self._log.info("no such form", version=wanted.version, because=text)
+        seconds = self._clock.monotonic() - self._began if not left else self._state.seconds
+        await self._keep(self._state.plus(refused=refused, learned=heard.learned, seconds=seconds))
+
+    async def refuse(self, form: Form, because: str) -> None:
+        """Workers proved this form wrong: it is not loaded or made again on this machine."""
+        self._log.warning("compiled form refused", version=form.version, form=form.form, because=because)
+        self._ledger.note("form-refused", form.version, f"the {form.form} form is not used: {because}")
+        await self._keep(self._state.plus(refused={form.key: because}))
+
+    async def _keep(self, state: kept.FormState) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        with suppress(CannotKeep):  # logged; it is found out again
+            await self._ledger.do(lambda store: store.put(**{kept.FACT: state.as_json()}))
+
+    async def _remove_unfinished(self) -> None:
+        """What a killed compiler left; none is at work when this is called."""
+        if gone := await asyncio.to_thread(remove_unfinished, self.root, forms=True):
+            self._log.info("unfinished forms removed", names=gone[:10], count=len(gone))
+
+    # telling
+
+    def told(self, version: str, digest: str) -> Mapping[str, Any]:
+        """For people: the form that is loaded, its gains, or why there is none."""
+        form = self.best(version, digest)
+        if form is None:
+            return {}
+        told: dict[str, Any] = {**form.compiled, "form": form.form}
+        work, wanted = self._at_work, self._wanted
+        if work is not None and wanted is not None and (wanted.version, wanted.digest) == (version, digest):
+            because = self._watch.pace.because if self._watch is not None else ""
+            state = f"paused: {because}" if work.paused else work.heard.progress
+            told["compiling"] = ": ".join(filter(None, (work.heard.stage or "starting", state)))
+        elif (failure := self._failures.get(digest)) is not None and self._missing(version, digest):
+            told["because"] = failure.because
+        elif form.form == form_plan.PLAIN:
+            told["because"] = self._plain_because(digest)
+        return told
+
+    def _plain_because(self, digest: str) -> str:
+        if self._level() == "off":
+            return "validation.compile is off"
+        keys = self.keys(digest)
+        reasons = [self._state.refused[key] for key in keys.values() if key in self._state.refused]
+        return "; ".join(dict.fromkeys(reasons)) or "not compiled yet"

@@ -1,0 +1,152 @@
+"""Looks out, every `models.rescan`, for anything that is not as the last round left it; wakes the loop only then.
+
+While all is well a round would find nothing to do, and costs far more than a look. Whatever is under way, waits, failed
+or complains is no such time: then rounds go on at `models.rescan`. Changes nothing; a look on a thread touches
+nothing of the daemon but what was handed to it for that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ..config.load import Config
+from ..models.artifacts import is_whole
+from ..models.lifecycle import State
+from ..models.scan import glance
+from ..models.snapshot import Names, RootSeen
+from ..status.snapshot import Snapshot
+from ..system.clock import Clock
+from ..system.timer_thread import Metronome
+
+QUIET_ROUNDS: Final = 12
+"""So many times `models.rescan` lie between two rounds at rest."""
+QUIET_SECONDS: Final = 60.0
+"""And never more than so long."""
+PAUSE_SECONDS: Final = 30.0
+"""The same while there may be something to do."""
+MAX_TRACE: Final = 2_000
+Mark = tuple[int, ...] | None
+_SETTLED: Final = (State.ACCEPTED, State.REJECTED)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """How the last round left things: what a look compares with."""
+
+    root: Path
+    link: str
+    sight: RootSeen
+    settled: frozenset[str]
+    copies: frozenset[str]
+    trace: dict[str, Mark] = field(default_factory=dict, compare=False)
+    """Everything that was looked at when it was last found unchanged: as long as it stays, there is nothing to see."""
+
+
+class Lookout:
+    """See the module. `in_place` says whether what rounds look after besides is as it was; `wake` begins a round. Both
+    may be called from any thread.
+
+    `began` is when the look under way began, monotonic seconds; None between looks.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        snapshot: Callable[[], Snapshot],
+        in_place: Callable[[], bool],
+        wake: Callable[[], object],
+    ) -> None:
+        self._config, self._clock, self._snapshot = config, clock, snapshot
+        self._in_place, self._wake = in_place, wake
+        self._rest: Rest | None = None
+        self.began: float | None = None
+        self._period = config().models.rescan
+        self._metronome = Metronome("lookout", self._look, lambda: self._period, clock, later=0.4)
+
+    def start(self) -> None:
+        self._metronome.start()
+
+    def stop(self) -> None:
+        """Waits a moment: not on the event loop."""
+        self._metronome.stop()
+
+    def after_round(self, *, failed: bool) -> float:
+        """To be called when a round ended; in how many seconds the next one is due at the latest."""
+        rescan = self._config().models.rescan
+        if rescan != self._period:
+            self._period = rescan
+            self._metronome.again()
+        rest = None if failed else at_rest(self._snapshot())
+        if rest != self._rest:  # else what was traced still holds
+            self._rest = rest
+        return min(rescan, PAUSE_SECONDS) if rest is None else min(QUIET_ROUNDS * rescan, QUIET_SECONDS)
+
+    def _look(self) -> None:
+        """On the metronome's thread."""
+        rest = self._rest
+        if rest is None:
+            return  # rounds look by themselves
+        self.began = self._clock.monotonic()
+        try:
+            if not (self._in_place() and unchanged(rest)) and self._rest is rest:
+                self._wake()
+        finally:
+            self.began = None
+
+
+def unchanged(rest: Rest) -> bool:
+    """Whether a look now sees what the last round saw."""
+    if rest.trace and all(_mark(path) == mark for path, mark in rest.trace.items()):
+        return True
+    places = [f"{place}/." for place in (rest.root, *rest.copies)]  # itself, should it be a link
+    live = f"{rest.root}/{rest.link}/."  # should it lead there over other links
+    found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before it is looked at
+    found[live] = _mark(live)
+    seen = glance(rest.root, rest.link, rest.sight, rest.settled)
+    if seen != rest.sight or not all(map(is_whole, rest.copies)):
+        return False
+    rest.trace.clear()
+    if len(found) <= MAX_TRACE:
+        rest.trace.update(found)
+    return True
+
+
+def _mark(path: str) -> Mark:
+    """What differs after any change: of a directory, when an entry of it was added, removed or renamed as well."""
+    try:
+        s = os.lstat(path)
+    except OSError:
+        return None
+    return s.st_dev, s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns
+
+
+def _below(directory: str) -> Iterator[str]:
+    for place, directories, files in os.walk(directory):
+        for name in (*directories, *files):
+            yield os.path.join(place, name)
+
+
+def at_rest(seen: Snapshot) -> Rest | None:
+    """What there is to compare with while all is well; None while a round might find something to do."""
+    sight, entries, workers = seen.versions.sight, seen.versions.entries, seen.workers
+    activation, serving = seen.activation, seen.activation.position.serving
+    if not isinstance(sight, RootSeen) or not isinstance(sight.link, Names) or seen.watch[0] != "watching":
+        return None
+    if serving is None or activation.busy or seen.versions.busy or activation.complaint or not activation.resting:
+        return None
+    if seen.config.workers.memory or workers.vacancies or len(workers.hands) != workers.wanted:
+        return None
+    if any(e.state not in _SETTLED for e in entries):
+        return None
+    if any(p.loading or p.draining or not p.on(serving.version, serving.artifact) for p in workers.peers):
+        return None
+    if sum(not p.attached for p in workers.peers) != workers.wanted:
+        return None
+    accepted = (e.artifact for e in entries if e.state is State.ACCEPTED)
+    models = seen.config.models
+    return Rest(models.root, models.link, sight, frozenset(e.name for e in entries), frozenset(accepted))

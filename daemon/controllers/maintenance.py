@@ -1,0 +1,326 @@
+"""Runs upkeep on its timer and for the operator: logs rotated, disk swept, what retention lets go removed.
+
+Decides only what must stay: everything that is live, previous, held, serving or wanted, by the plan in
+models.retention. Invariant: when the model root can't be read, nothing of a version is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ...worker.shared.logs import FOLLOW_SECONDS
+from ..config.load import Config
+from ..errors import ModelwardError
+from ..models.lifecycle import State
+from ..models.retention import Kept, reasons
+from ..models.snapshot import Names, RootSeen
+from ..models.unfinished_artifacts import UNFINISHED, UNFINISHED_FORM
+from ..state.async_store import Ledger
+from ..status.snapshot import UpkeepSeen
+from ..system.background import here
+from ..system.clock import Clock
+from ..upkeep.disk.directory_visitor import Keep
+from ..upkeep.from_config import KEPT_BY_RETENTION
+from ..upkeep.service import Upkeep, retention_decides
+from ..workers.registry import Crew
+from .activation import Rolling
+from .forms import Forms
+from .validation import Judging
+
+Json = dict[str, Any]
+REOPEN_SECONDS = 10.0
+"""How long writers get to open their logs anew before what they wrote to is compressed all the same."""
+OWN_LOGS = "the daemon"
+"""The daemon's own files among the writers that are waited for."""
+SOON_SECONDS = 1.0
+UPKEEP, FILES = "disk-and-logs", "own-files"
+"""The names of its tasks."""
+FIRST_SWEEP_SECONDS = 60.0
+"""So long a start on a full disk waits for its first sweep; a longer one goes on beside."""
+_FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
+
+
+class Housekeeping:
+    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer, among
+    them OWN_LOGS.
+
+    `trouble` are sentences that are worth an alert; `last` is what the last sweep said; the counts only grow.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        judging: Judging,
+        forms: Forms,
+        rolling: Rolling,
+        crew: Crew,
+        ledger: Ledger,
+        reopen: Callable[[], list[str]],
+    ) -> None:
+        self._config, self._clock, self._ledger, self._reopen = config, clock, ledger, reopen
+        self._judging, self._forms, self._rolling, self._crew = judging, forms, rolling, crew
+        self._log = structlog.get_logger("upkeep")
+        self._owed: set[str] = set()
+        self._answered = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._begun = self._tidied = False
+        self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
+        self._found: dict[str, tuple[str, ...]] = {}
+        self.trouble: tuple[str, ...] = ()
+        self.follow_own_logs: Callable[[], Awaitable[Sequence[str]]] = _nothing  # set by who opened them
+        self.last: Json = {}
+        self.sweeps = self.removed_files = self.removed_bytes = 0
+
+    def start(self) -> None:
+        """Begins, unless it has begun."""
+        if not self._begun:
+            self._begun = True
+            self._tasks += [
+                here().start(UPKEEP, self._run, restart=True, proved_seconds=inf),
+                here().start(FILES, self._follow_files, restart=True, proved_seconds=inf),
+            ]
+
+    def snapshot(self) -> UpkeepSeen:
+        """What sweeps have done until now."""
+        return UpkeepSeen(self.trouble, self.last, self.sweeps, self.removed_files, self.removed_bytes)
+
+    async def sweep_first(self) -> None:
+        """On a disk without room: what may go goes before anything is served; then the state is tried again."""
+        self._log.warning("no room for the daemon's own files; sweeping first", because=self._ledger.problem)
+        sweep = here().start("first sweep", self._sweep_once)
+        self._tasks.append(sweep)
+        await asyncio.wait([sweep], timeout=FIRST_SWEEP_SECONDS)
+
+    async def with_room(self, make: Callable[[], Awaitable[None]]) -> None:
+        """`make` makes files; where they find no room a sweep comes first, then one more try. Raises OSError."""
+        try:
+            await make()
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            await self.sweep_first()
+            await make()
+
+    async def _sweep_once(self) -> None:
+        try:
+            self._swept(await self._upkeep.sweep())
+        except (ModelwardError, OSError) as e:
+            self._complain("disk", (f"cannot sweep: {e}",))
+        await self._ledger.check()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+        await asyncio.to_thread(self._upkeep.close)
+
+    async def _run(self) -> None:
+        soon = False
+        if not self._tidied:
+            self._tidied = True  # once, whatever comes of it
+            await self._upkeep.aside(self._upkeep.tidy)
+        while True:
+            await asyncio.sleep(SOON_SECONDS if soon else self._config().disk.check)
+            try:
+                soon = await self._tick()
+            except ModelwardError as e:
+                soon = False
+                self._complain("round", (str(e),))
+            except OSError as e:
+                soon = False
+                self._complain("round", (f"cannot keep the disk in order: {e.strerror or e}",))
+            else:
+                self._complain("round", ())
+            here().works(UPKEEP)
+
+    async def _follow_files(self) -> None:
+        """Our own log files when nothing is logged: opened anew when another program took their name away.
+
+        The state likewise, and when there was no room for it.
+        """
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            self._complain("writing", tuple(await self.follow_own_logs()))
+            await self._ledger.check()
+            here().works(FILES)
+
+    async def _tick(self) -> bool:
+        """One pass over logs and disk; True when another should follow soon."""
+        await self.rotate()
+        done = await self._upkeep.sweep()
+        self._swept(done)
+        self._complain("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
+        if self._ledger.no_room:
+            await self._ledger.check()
+        return bool(done.get("more"))
+
+    # what the operator asks
+
+    async def disk(self, *, progress: bool = False) -> Json:
+        return self._upkeep.progress() if progress else await self._upkeep.disk()
+
+    async def sweep(self, *, dry_run: bool) -> Json:
+        done = await self._upkeep.sweep(dry_run=dry_run, by_hand=True)
+        if not dry_run:
+            self._swept(done)
+        return done
+
+    async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
+        """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
+        rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
+        done = await self._upkeep.aside(rotate)
+        if done["tell_writers"]:
+            await self._writers_reopened()
+        if not dry_run:
+            packed = await self._upkeep.pack(reopened=done["tell_writers"])
+            if not file:
+                self._complain("logs", (*done["trouble"], *packed))
+        if not dry_run and any(step["action"] in ("rotated", "dropped") for step in done["steps"]):
+            self._ledger.note("rotated", "", "log files rotated", rotation=done)
+        return done
+
+    async def logs(self) -> Json:
+        return await self._upkeep.reading(partial(self._upkeep.logs, self._pids()))
+
+    async def tail(self, name: str, lines: int) -> Json:
+        return await self._upkeep.reading(partial(self._upkeep.tail, name, lines))
+
+    # writers
+
+    async def _writers_reopened(self) -> None:
+        self._owed, self._answered = set(self._reopen()), asyncio.Event()
+        deadline = self._clock.monotonic() + REOPEN_SECONDS
+        while self._owed and self._clock.monotonic() < deadline:
+            self._owed &= {OWN_LOGS, *(peer.name for peer in self._crew.peers())}
+            if self._owed:
+                self._answered.clear()
+                try:
+                    async with asyncio.timeout(1.0):
+                        await self._answered.wait()
+                except TimeoutError:
+                    continue
+        if self._owed:
+            self._log.warning("writers did not open their logs anew", writers=", ".join(sorted(self._owed)))
+
+    def reopened(self, worker: str) -> None:
+        """A worker said that it writes to the new files; or OWN_LOGS: the daemon itself does."""
+        self._owed.discard(worker)
+        self._answered.set()
+
+    # what must stay
+
+    def _keep(self, rule: str) -> Keep:
+        """As things are now; what is given may be asked from any thread."""
+        if rule in KEPT_BY_RETENTION and not isinstance(self._judging.sight, RootSeen):
+            return lambda name: "the model root can't be read"
+        if rule in KEPT_BY_RETENTION and self._ledger.unread:
+            return lambda name: "the state can't be read: it may be held"
+        if rule == "versions":
+            kept = self._kept_versions()
+            return lambda name: kept.get(name, "it is no version that was looked at")
+        if rule == "compiled":
+            return self._keep_compiled()
+        return retention_decides(rule)
+
+    def _kept_versions(self) -> dict[str, str]:
+        """Every version that was looked at, with why it must stay; "" when it may go."""
+        versions = [
+            Kept(
+                e.name,
+                e.seen.bytes,
+                e.seen.newest_ns / 1e9,
+                e.arrived,
+                busy=e.state not in (State.ACCEPTED, State.REJECTED),
+            )
+            for e in self._judging.catalog.entries()
+        ]
+        return reasons(versions, self._config().models.keep, self._protected(), self._clock.wall())
+
+    def _protected(self) -> dict[str, str]:
+        """Names that stay whatever their age, each with its reason."""
+        rolling, position, sight = self._rolling, self._rolling.position, self._judging.sight
+        found = dict.fromkeys(rolling.held, "held")
+        if position.previous:
+            found[position.previous.name] = "it served before"
+        if position.committed:
+            found[position.committed.name] = "live"
+        for name in filter(None, (rolling.wanted, rolling.choice.waiting[0])):
+            found[name] = "wanted"
+        if (rollout := rolling.conductor.current) is not None:
+            found[rollout.target.version] = "being rolled out"
+        for peer in self._crew.peers():
+            if peer.serving:
+                found[peer.serving] = f"{peer.name} serves it"
+        if position.serving:
+            found[position.serving.version] = "serving"
+        if isinstance(sight, RootSeen) and isinstance(sight.link, Names):
+            found[sight.link.version] = "live"
+        return found
+
+    def _keep_compiled(self) -> Keep:
+        position, busy, compiling = self._rolling.position, self._judging.busy, self._forms.busy
+        in_use = {Path(peer.artifact).name for peer in self._crew.peers() if peer.artifact}
+        in_use |= {Path(t.artifact).name for t in (position.serving, position.good) if t}
+        wanted = {Path(e.verdict.artifact).name for e in self._judging.catalog.entries() if e.verdict}
+        digests = {e.digest for e in self._judging.catalog.entries() if e.artifact}
+        digests |= {self._judging.copy.digest} if self._judging.copy is not None else set()
+        wanted |= {Path(a).name for digest in digests for a in self._forms.of_version(digest)}
+
+        def why(name: str) -> str:
+            if name.startswith(UNFINISHED_FORM):
+                return "a compiler is at work" if compiling else ""
+            if name.startswith(UNFINISHED):
+                return "a validator is at work" if busy else ""
+            if name in in_use:
+                return "a worker maps it, or would"
+            return "its version is there" if name in wanted else ""
+
+        return why
+
+    def _pids(self) -> list[int]:
+        return [os.getpid(), *(peer.pid for peer in self._crew.peers() if not peer.attached)]
+
+    def _swept(self, done: Json) -> None:
+        trouble = tuple(done.get("trouble", ()))
+        if done.get("resting"):  # the disk was not looked at: what was wrong with it is
+            trouble += tuple(s for s in self._found.get("disk", ()) if s not in trouble)
+        self._complain("disk", trouble)
+        self.last = done
+        self.sweeps += 1
+        self.removed_files += done.get("removed", {}).get("files", 0)
+        self.removed_bytes += done.get("removed", {}).get("bytes", 0)
+        if any(row.get("removed") for row in done.get("classes", ())):
+            self._ledger.note("sweep", "", "disk swept", classes=done["classes"])
+
+    def _complain(self, part: str, trouble: tuple[str, ...]) -> None:
+        """What is wrong with one part of upkeep now; what is new is logged and becomes an alert."""
+        known = set(map(_without_figures, self.trouble))
+        trouble = tuple(dict.fromkeys(trouble))
+        for sentence in trouble:
+            if _without_figures(sentence) not in known:
+                self._log.error("upkeep in trouble", because=sentence)
+                self._ledger.note("upkeep-trouble", "", sentence)
+        self._found[part] = trouble
+        self.trouble = tuple(dict.fromkeys(sentence for found in self._found.values() for sentence in found))
+
+
+async def _nothing() -> Sequence[str]:
+    return ()
+
+
+def _without_figures(sentence: str) -> str:
+    """What is said, whatever its numbers are by now."""
+    return _FIGURE.sub("#", sentence)

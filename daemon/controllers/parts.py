@@ -1,0 +1,327 @@
+"""The controllers of a round: thin adapters from the daemon's parts to `round.Controller`.
+
+Each one names what its part does in a round, when that is due, and how it ends. What is decided, the parts decide.
+Invariant: none holds the supervisor, and none calls another controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from ...worker.settings import Terms
+from ...worker.shared.installed_release import RELEASE
+from ..api.server import AdminServer
+from ..config.load import Config
+from ..panel.server import PanelServer
+from ..system import processes
+from ..system.capacity import Capacity, Need
+from ..system.clock import Clock
+from ..workers import slot_files as slots
+from ..workers.channel import Channel
+from ..workers.former_workers import Former
+from ..workers.listen_socket import Entrance
+from ..workers.pool import Pool
+from ..workers.pool_planner import Limits
+from ..workers.registry import Crew
+from ..workers.replacement import Places, outdated
+from ..workers.settings_of_config import shared_dir
+from .activation import Rolling, load_seconds
+from .alerting import Vigil
+from .child_requests import worker_count
+from .form_choice import judged_seconds
+from .form_order import FormOrder
+from .forms import Forms
+from .liveness import Pulse
+from .maintenance import Housekeeping
+from .round import Controller
+from .validation import Judging
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the last look found beside the model root: the machine, the workers' places, their files of slots."""
+
+    capacity: Capacity
+    places: Places
+    slots: tuple[int, ...] = ()
+    sockets_in_place: bool = True
+
+
+class _Part:
+    """A controller that time alone does not concern, and that has nothing to end."""
+
+    name = ""
+
+    def next_due(self) -> float | None:
+        return None
+
+    async def stop(self) -> None:
+        return
+
+
+@dataclass
+class ModelRoot(_Part):
+    """Looks at the model root and at the compiled forms. `check` is called on the thread that looks."""
+
+    judging: Judging
+    forms: Forms
+    order: FormOrder
+    check: Callable[[], str]
+    name = "model-root"
+
+    async def ensure(self) -> None:
+        """The watch first: what comes while it looks wakes it again."""
+        if said := await self.judging.look(self.check):
+            structlog.get_logger("supervisor").info(said)
+        await self.forms.look(wanted.digest for wanted in self.order.wanted(all_accepted=True))
+
+
+@dataclass
+class Activation(_Part):
+    """Has the version served that should be live. `former` are the workers of a former daemon."""
+
+    rolling: Rolling
+    crew: Crew
+    former: Callable[[], Former]
+    clock: Clock
+    name = "activation"
+
+    async def ensure(self) -> None:
+        if self._returning():
+            return
+        await self.rolling.decide()
+        if not self.rolling.busy and not self.rolling.converge():
+            self.rolling.improve()
+
+    def _returning(self) -> bool:
+        """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
+        expected = self.crew.expected.values() if self.former().in_time(self.clock.monotonic()) else ()
+        return any(processes.identity(who.pid) == who for who in expected)
+
+    def next_due(self) -> float | None:
+        return min((m for m in (self.rolling.next_look(), self.former().deadline) if m is not None), default=None)
+
+    async def stop(self) -> None:
+        await self.rolling.stop()
+
+
+@dataclass
+class Sockets(_Part):
+    """Makes the sockets of workers and of the API again when somebody removed their files, or their server ended."""
+
+    channel: Channel
+    api: AdminServer
+    looked: Callable[[], Looked]
+    name = "sockets"
+
+    async def ensure(self) -> None:
+        log = structlog.get_logger("supervisor")
+        if self.looked().sockets_in_place:
+            return
+        try:
+            if any((await self.channel.heal(), await self.api.heal())):
+                log.warning("a socket was gone; made again")
+        except OSError as e:
+            log.error("cannot make a socket file again", because=e.strerror or str(e), path=e.filename)
+
+    async def stop(self) -> None:
+        await self.channel.close()
+        await self.api.close()
+
+
+@dataclass
+class Workers(_Part):
+    """Keeps as many workers as there should be, each with the settings in force.
+
+    `because` says why there are so many workers. `drain_seconds` is what they get at the end; None leaves them to the
+    next daemon.
+    """
+
+    config: Callable[[], Config]
+    pool: Pool
+    crew: Crew
+    entrance: Entrance
+    rolling: Rolling
+    judging: Judging
+    former: Callable[[], Former]
+    looked: Callable[[], Looked]
+    terms: Callable[[], Terms]
+    clock: Clock
+    because: str = ""
+    drain_seconds: float | None = None
+    _need: Need = field(default_factory=Need)
+    name = "pool"
+
+    async def ensure(self) -> None:
+        config, looked = self.config(), self.looked()
+        self.pool.limits = Limits(
+            load_seconds(config.rollout.reload_timeout, self.rolling.position.serving) + 30.0,
+            config.workers.drain + 5.0,
+            starting=max(2, looked.capacity.processors),
+        )
+        if self.entrance.sock is not None:
+            self._need = self._needed()
+            self.pool.wanted, self.because = worker_count(config, looked.capacity, self._need)
+            if set(looked.slots) != {self.pool.wanted}:
+                await asyncio.to_thread(slots.keep, shared_dir(config), self.pool.wanted)
+        peers, now = self.crew.peers(), self.clock.monotonic()
+        self.crew.agree()
+        leaving = outdated(
+            peers,
+            most_bytes=config.workers.memory,
+            release=RELEASE,
+            now=now,
+            started={hand.name for hand in self.pool.hands() if hand.child.ours},
+            terms=self.terms(),
+            places=looked.places,
+        )
+        for name, because in (*leaving, *self.former().overdue(peers, now)):
+            self.pool.replace(name, because)
+        self.pool.step()
+
+    def _needed(self) -> Need:
+        """What the served version takes; while nothing is served, the largest that is there. Kept while not known."""
+        serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
+        chosen = [e for e in entries if serving is None or e.digest == serving.digest]
+        own = serving.load_bytes if serving is not None else 0  # of the form that is served
+        needs = [Need(e.seen.bytes, own or (e.verdict.load_bytes if e.verdict else 0)) for e in chosen]
+        return max(needs, key=lambda need: (need.file_bytes, need.load_bytes), default=self._need)
+
+    def next_due(self) -> float | None:
+        return self.pool.next_look()
+
+    async def stop(self) -> None:
+        if self.drain_seconds is None:
+            await self.pool.leave()
+        else:
+            await self.pool.close(self.drain_seconds)
+
+
+@dataclass
+class Validation(_Part):
+    """Has the versions judged that wait for it, one at a time."""
+
+    judging: Judging
+    rolling: Rolling
+    name = "validation"
+
+    async def ensure(self) -> None:
+        self.judging.next(self.rolling.wanted, self.rolling.position.serving)
+
+    def next_due(self) -> float | None:
+        return self.judging.next_due()
+
+    async def stop(self) -> None:
+        await self.judging.stop()
+
+
+@dataclass
+class Compilation(_Part):
+    """Has compiled forms made, and removes those that nobody will load again."""
+
+    forms: Forms
+    judging: Judging
+    rolling: Rolling
+    order: FormOrder
+    name = "compilation"
+
+    async def ensure(self) -> None:
+        if not self.rolling.busy:
+            await self.forms.tidy(self.rolling.artifacts_in_use())
+        self.forms.ensure(self.order.wanted(), lambda name, _: judged_seconds(self.judging.catalog.get(name)))
+
+    def next_due(self) -> float | None:
+        return self.forms.next_due()
+
+    async def stop(self) -> None:
+        await self.forms.stop()
+
+
+@dataclass
+class Maintenance(_Part):
+    """Disk and logs, which have a timer of their own."""
+
+    housekeeping: Housekeeping
+    name = "maintenance"
+
+    async def ensure(self) -> None:
+        self.housekeeping.start()
+
+    async def stop(self) -> None:
+        await self.housekeeping.stop()
+
+
+@dataclass
+class PanelAddress(_Part):
+    """Opens the panel where it is not open, and checks its token file."""
+
+    server: PanelServer
+    name = "panel"
+
+    async def ensure(self) -> None:
+        await self.server.keep()
+
+    async def stop(self) -> None:
+        await self.server.close()
+
+
+@dataclass
+class ServiceManager(_Part):
+    """Reports to the service manager how things are."""
+
+    pulse: Pulse
+    name = "service-manager"
+
+    async def ensure(self) -> None:
+        self.pulse.start()
+        self.pulse.tell()
+
+    async def stop(self) -> None:
+        await self.pulse.stop()
+
+
+@dataclass
+class Alerting(_Part):
+    """Compares the daemon's own parts with the rules. The last one, so that it sees what failed in this round."""
+
+    vigil: Vigil
+    name = "alerting"
+
+    async def ensure(self) -> None:
+        self.vigil.look()
+
+    async def stop(self) -> None:
+        await self.vigil.stop()
+
+
+def in_order(
+    *,
+    workers: Workers,
+    forms: Forms,
+    check: Callable[[], str],
+    channel: Channel,
+    api: AdminServer,
+    housekeeping: Housekeeping,
+    panel: PanelServer,
+    pulse: Pulse,
+    vigil: Vigil,
+) -> tuple[Controller, ...]:
+    """Every controller, in the order in which they run: alerting last, for it reports what became of the others."""
+    judging, rolling = workers.judging, workers.rolling
+    order = FormOrder(forms, judging, rolling)
+    return (
+        ModelRoot(judging, forms, order, check),
+        Activation(rolling, workers.crew, workers.former, workers.clock),
+        Sockets(channel, api, workers.looked),
+        workers,
+        Validation(judging, rolling),
+        Compilation(forms, judging, rolling, order),
+        Maintenance(housekeeping),
+        PanelAddress(panel),
+        ServiceManager(pulse),
+        Alerting(vigil),
+    )

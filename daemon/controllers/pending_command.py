@@ -1,0 +1,29 @@
+"""A wish by command and the outcome that somebody waits for.
+
+Decides nothing. Invariant: it is answered once; later answers are void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from ..errors import Refused
+from ..models.activation_policy import Asked
+
+
+@dataclass
+class Command:
+    """A wish by command that waits for its outcome. `result` is the sentence, or the refusal."""
+
+    asked: Asked
+    result: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def fulfil(self, sentence: str) -> None:
+        if not self.result.done():
+            self.result.set_result(sentence)
+
+    def refuse(self, sentence: str) -> None:
+        if not self.result.done():
+            self.result.set_exception(Refused(sentence))
+            self.result.exception()  # taken: nobody may be waiting for it

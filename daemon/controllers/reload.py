@@ -1,0 +1,178 @@
+"""Takes up a changed configuration, whole or not at all.
+
+Decides which keys wait for a new daemon, and keeps saying so. Invariants: what is on the disk when the last one asks is
+what holds, or the old configuration with the reason why not; success means that every worker confirmed what a running
+worker can take up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from ..config.load import Change, Config, differences
+from ..errors import BadConfig
+from ..state.async_store import Ledger
+from ..system import systemd
+from ..system.background import here
+from ..system.service_manager import Manager
+from ..system.tcp_listener import CannotListen
+from ..workers.listen_socket import Entrance
+from ..workers.pool import Pool
+from ..workers.settings_sync import Agreement
+from .alerting import Vigil
+from .validation import Judging
+
+CONFIRM_SECONDS: Final = 20.0
+"""What workers are given to confirm their settings; one that still starts needs seconds for that."""
+Json = dict[str, Any]
+
+
+class Daemon(Protocol):
+    """The parts that learn of another configuration."""
+
+    config: Config
+    environ: Mapping[str, str]
+    pool: Pool
+    agreement: Agreement
+    entrance: Entrance
+    judging: Judging
+    ledger: Ledger
+    manager: Manager
+    vigil: Vigil
+    log: Any
+
+    def read_config(self) -> Config: ...
+    def wake(self) -> None: ...
+    def reopen_logs(self) -> list[str]: ...
+
+
+class Reloading:
+    """`sentence` says how things are. `generation` counts the configurations that were in force; `refused` says why the
+    one on the disk is not; "" when it is."""
+
+    def __init__(self, daemon: Daemon, sentence: Callable[[], str]) -> None:
+        self._s, self._sentence = daemon, sentence
+        self.generation, self.refused = 1, ""
+        self._waiting: tuple[Change, ...] = ()
+        self._restart = restart_command(systemd.unit(daemon.environ))
+        self.set_own_level: Callable[[str], None] = lambda level: None
+        self._hung_up, self._hanging = False, None  # type: bool, asyncio.Task[None] | None
+        self._one_reload = asyncio.Lock()
+
+    def hang_up(self) -> None:
+        """SIGHUP: reload, rescan, reopen logs; what is refused is logged.
+
+        One that comes during a reload is followed by another: the file may have been read before it was changed.
+        """
+        self._hung_up = True
+        if self._hanging is None or self._hanging.done():
+            self._hanging = here().start("reload", self._hang_up)
+
+    async def _hang_up(self) -> None:
+        try:
+            while self._hung_up:
+                self._hung_up = False
+                with suppress(BadConfig):  # logged and kept as an alert where it was refused
+                    await self.reload()
+        finally:
+            self._s.reopen_logs()
+
+    async def reload(self) -> Json:
+        """Takes the configuration up whole or not at all, as asked last; the service manager is told that it ended."""
+        async with self._one_reload:
+            self._s.manager.reloading()
+            try:
+                return await self._reload()
+            finally:
+                self._s.manager.reloaded(self._sentence())
+
+    async def _reload(self) -> Json:
+        s = self._s
+        try:
+            new = await asyncio.to_thread(s.read_config)
+            changes = differences(s.config, new)
+            remark = await self._listen(new, changes)
+        except BadConfig as e:
+            self.refused = f"configuration refused: {'; '.join(e.mistakes)}"
+            s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
+            s.ledger.note("config-refused", "", str(e))
+            s.vigil.look(at_once=True)
+            message = f"{e}; the old configuration stays in force"
+            return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
+        if remark:
+            changes = tuple(c._replace(applies="ignored") if c.key == "workers.listen" else c for c in changes)
+        s.config = effective(s.config, new, changes)
+        self._waiting = tuple(c for c in changes if c.applies == "daemon restart")
+        self.refused = ""
+        self.set_own_level(s.config.logs.level)
+        s.vigil.look(at_once=True)
+        if changes:
+            self.generation += 1
+            s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
+            s.judging.catalog.reconsider()
+        s.pool.unblock()
+        late = await s.agreement.reached(CONFIRM_SECONDS)
+        s.wake()
+        message = "; ".join(filter(None, [_summary(changes, self._restart), remark]))
+        if late:
+            message = f"cannot confirm that every worker took it up: {', '.join(late)} did not answer; being replaced"
+            s.log.error(message)
+        return {"success": not late, "message": message, "changes": [c._asdict() for c in changes], "mistakes": []}
+
+    async def _listen(self, new: Config, changes: tuple[Change, ...]) -> str:
+        """Moves the socket of the service where that changed; a remark on it. Raises BadConfig."""
+        if not any(change.key == "workers.listen" for change in changes):
+            return ""
+        try:
+            remark = await self._s.entrance.move(new.workers.listen)
+        except CannotListen as e:
+            raise BadConfig("the configuration", (f"workers.listen: {e}",)) from e
+        if remark:
+            self._s.log.warning(remark)
+        return remark
+
+    def waiting(self) -> list[Json]:
+        """The keys that only a new daemon takes up, each with a sentence that gives the command."""
+        return [
+            {
+                "key": change.key,
+                "waits_for": "daemon restart",
+                "workers": [],
+                "total": 0,
+                "message": f"{change.key} waits for a new daemon: {self._restart}",
+            }
+            for change in self._waiting
+        ]
+
+
+def restart_command(unit: str) -> str:
+    """What starts a new daemon without losing a request; `unit` is the service it runs as, "" for none."""
+    return f"systemctl restart {unit}" if unit else "end it with SIGQUIT and start it again; its workers serve on"
+
+
+def effective(old: Config, new: Config, changes: tuple[Change, ...]) -> Config:
+    """The new configuration, but for the keys that only a new daemon takes up: they keep their old values."""
+    kept: dict[str, dict[str, object]] = {}
+    for change in changes:
+        if change.applies == "daemon restart":
+            section, _, key = change.key.partition(".")
+            kept.setdefault(section, {})[key] = getattr(getattr(old, section), key)
+    sections = {name: getattr(new, name).model_copy(update=values) for name, values in kept.items()}
+    return new.model_copy(update=sections)
+
+
+def _summary(changes: tuple[Change, ...], restart: str) -> str:
+    if not changes:
+        return "nothing changed"
+    said = [f"{len(changes)} change{'s' if len(changes) > 1 else ''} taken up"]
+    for_workers = [c.key for c in changes if c.applies == "workers replaced"]
+    for_daemon = [c.key for c in changes if c.applies == "daemon restart"]
+    if for_workers:
+        said.append(f"the workers are replaced for {', '.join(for_workers)}, one at a time, successor first")
+    if for_daemon:
+        wait = "waits" if len(for_daemon) == 1 else "wait"
+        said.append(f"{', '.join(for_daemon)} {wait} for a new daemon: {restart}")
+    return "; ".join(said)

@@ -1,0 +1,482 @@
+"""Keeps the catalog of versions true: looks, recalls verdicts, has the rest judged one at a time.
+
+Decides only the order of judgement (wanted first, then the longest waiting). Invariant: a verdict is used only for the
+bytes it was made on, and is in the store before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ...worker.protocol import (
+    Candidate,
+    Copied,
+    GateDone,
+    GateStarted,
+)
+from ...worker.shared.artifact import is_digest
+from ...worker.shared.installed_release import installed
+from ..config.load import Config
+from ..models import verdict as v
+from ..models.artifacts import is_whole
+from ..models.catalog import Catalog, Entry
+from ..models.form_plan import Wanted
+from ..models.lifecycle import Event, State
+from ..models.misplaced_links import sentence
+from ..models.scan import glance
+from ..models.settle import NOT_JUDGED, Unfit
+from ..models.snapshot import (
+    RootAbsent,
+    RootSeen,
+    Seen,
+    Sight,
+)
+from ..models.unfinished_artifacts import remove_unfinished
+from ..models.validator_process import MODULE, CannotStart, validate
+from ..state.async_store import CannotKeep, Ledger
+from ..state.store import Sighting
+from ..status.snapshot import VersionsSeen, frozen
+from ..system.available_memory import available_bytes, capacity
+from ..system.background import here
+from ..system.clock import Clock, rfc3339
+from ..system.failures import sentence as broken
+from ..system.processes import python, spawn
+from ..workers.rollout_executor import Target
+from .child_requests import candidate
+
+MOST_GONE = 100
+"""Of so many versions that are gone the verdicts are kept, for those that come back as they were."""
+BROKE = "an error in the daemon, which is in the log"
+CHANGES_BELIEVED = 3
+"""So many times in a row a version may have changed under the validator while every look saw the same files."""
+RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
+"""After so many attempts in a row that ended without a verdict through no fault of the version."""
+
+
+class Judging:
+    """See the module. `happened` is called when the supervisor should look at everything again.
+
+    `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
+    that could not be judged twice in a row, each with the reason. `misplaced` are links that lie in a version and were
+    meant for the root, as "version/name", each with what to do.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        happened: Callable[[], None],
+        progress: Callable[[str, GateStarted | GateDone], None],
+    ) -> None:
+        self._config, self._clock, self._ledger = config, clock, ledger
+        self._happened, self._progress = happened, progress
+        self._log = structlog.get_logger("models")
+        self._task: asyncio.Task[None] | None = None
+        self._sightings: dict[str, Sighting] = {}
+        self._one_look = asyncio.Lock()
+        self._hindered: dict[str, int] = {}
+        self._changes: dict[str, tuple[str, int]] = {}
+        self.unjudged: dict[str, str] = {}
+        self._wanted = ""
+        self.copy: Wanted | None = None
+        self._asked: dict[str, None] = {}
+        self.misplaced: dict[str, str] = {}
+        self._watched_copy, self._lost_copies = "", frozenset[str]()
+        self.still_seconds = 0.0
+        self.catalog = Catalog()
+        self.sight: Sight = RootAbsent("not looked at yet")
+        self.judged = 0
+
+    async def start(self) -> None:
+        self._sightings = await self._ledger.do(lambda store: store.sightings())
+        await self._remove_unfinished()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def snapshot(self) -> VersionsSeen:
+        """The model root and its versions as they are known now."""
+        return VersionsSeen(
+            self.sight,
+            frozen(self.catalog.entries()),
+            self.busy,
+            self.still_seconds,
+            dict(self.unjudged),
+            dict(self.misplaced),
+        )
+
+    @property
+    def artifact_root(self) -> Path:
+        return self._config().control.cache_dir / "compiled"
+
+    # looking
+
+    async def look(self, before: Callable[[], str] = str) -> str:
+        """One look at the model root; the catalog is as it is when this returns.
+
+        One after another: what an older look saw never takes the place of what a newer one did. `before` is called
+        on the same thread, and its answer given back.
+        """
+        async with self._one_look:
+            return await self._look(before)
+
+    async def _look(self, first: Callable[[], str]) -> str:
+        models = self._config().models
+        settled = frozenset(e.name for e in self.catalog.entries() if e.state in (State.ACCEPTED, State.REJECTED))
+        before = self.sight
+        copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is State.ACCEPTED}
+
+        watched = {*copies.values(), self._watched_copy} - {""}
+
+        def on_thread() -> tuple[str, Sight, frozenset[str]]:
+            said, seen = first(), glance(models.root, models.link, before, settled)
+            return said, seen, frozenset(copy for copy in watched if not is_whole(copy))
+
+        said, self.sight, self._lost_copies = await asyncio.to_thread(on_thread)
+        if isinstance(self.sight, RootAbsent):
+            if before != self.sight:
+                self._log.error("model root absent", because=self.sight.because)
+                self._ledger.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
+            return said
+        for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
+            if note.kind != "changed":
+                self._log.info("version " + note.kind, version=note.version)
+            self._forget_attempts(note.version)  # other bytes, or none
+            if note.kind == "vanished":
+                self._ledger.note("vanished", note.version, "its directory is gone")
+                self._asked.pop(note.version, None)
+        self._note_misplaced(self.sight)
+        gone = [name for name, copy in copies.items() if copy in self._lost_copies]
+        for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
+            entry = self.catalog.get(name)
+            if entry is not None and entry.state is State.ACCEPTED and entry.artifact == copies[name]:
+                self._lost(entry)
+        await self._recall(self.sight)
+        await self._forget_gone({seen.name for seen in self.sight.versions})
+        return said
+
+    async def _forget_gone(self, present: set[str]) -> None:
+        """Of the versions that are gone only the last that were judged are still known."""
+        gone = [name for name in self._sightings if name not in present][:-MOST_GONE]
+        if gone:
+            with suppress(CannotKeep):  # logged; the next look tries again
+                await self._ledger.do(lambda store: store.forget(gone))
+                for name in gone:
+                    self._sightings.pop(name, None)
+
+    async def watch_copy(self, artifact: str) -> None:
+        """Each look sees, besides the copies of accepted versions, whether this one is whole; "" for none.
+
+        Another one than before is looked at now.
+        """
+        if artifact == self._watched_copy:
+            return
+        self._watched_copy = artifact
+        if artifact:
+            whole = await asyncio.to_thread(is_whole, artifact)
+            self._lost_copies = self._lost_copies - {artifact} if whole else self._lost_copies | {artifact}
+
+    def is_lost(self, artifact: str) -> bool:
+        """Whether the last look found this copy gone or damaged."""
+        return artifact in self._lost_copies
+
+    def _note_misplaced(self, sight: RootSeen) -> None:
+        """What is new of links that were meant for the root and lie in a version."""
+        models, before = self._config().models, self.misplaced
+        self.misplaced = {
+            f"{seen.name}/{name}": sentence(models.root, models.link, seen.name, name, to)
+            for seen in sight.versions
+            for name, to in seen.misplaced
+        }
+        for path in sorted(self.misplaced.keys() - before.keys()):
+            self._log.warning("misplaced link", path=path, because=self.misplaced[path])
+            self._ledger.note("misplaced-link", path.partition("/")[0], self.misplaced[path])
+        for path in before.keys() - self.misplaced.keys():
+            self._log.info("misplaced link is gone", path=path)
+
+    def _lost(self, entry: Entry) -> None:
+        self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
+        self._ledger.note("copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again")
+        self.catalog.forget(entry)
+
+    async def _recall(self, sight: RootSeen) -> None:
+        """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
+        conditions = ""
+        for seen in sight.versions:
+            entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
+            if entry is None or entry.state is not State.SEEN or known is None:
+                continue
+            conditions = conditions or await asyncio.to_thread(self.conditions)
+            entry.arrived = min(entry.arrived, known.arrived)
+            if known.fingerprint != seen.fingerprint:
+                continue
+            try:
+                record = await self._ledger.do(
+                    lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(  # type: ignore[misc]
+                        name, digest, under
+                    )
+                )
+            except CannotKeep:
+                return  # logged; they are judged anew, and everything else in this round goes on
+            with suppress(ValueError):
+                if record is None or not await asyncio.to_thread(_usable, verdict := v.from_record(record)):
+                    continue
+                if self.catalog.get(seen.name) is entry and entry.state is State.SEEN:
+                    self.catalog.recall(seen.name, known.digest, verdict, entry.arrived)
+
+    def conditions(self) -> str:
+        """What a verdict depends on beside the version's bytes; under others it is judged anew.
+
+        For a thread: it reads which releases are installed.
+        """
+        config = self._config()
+        rules = config.validation.model_copy(update={"compile": "off"})  # no form of a version decides about it
+        parts: list[Any] = [rules, config.models.kind, config.workers.threads, config.workers.providers]
+        parts += [version for package in ("onnxruntime", "modelward") if (version := installed(package))]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    # judging
+
+    def next(self, wanted: str, live: Target | None) -> None:
+        """Starts a validator on the version that is due, unless one is at work.
+
+        `wanted` first, then what somebody asked for. It is compared with what is `live`.
+        """
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.at_once(wanted)
+        now, settle = self._clock.monotonic(), self._config().models.settle
+        for entry, unfit in self.catalog.unfit(now, settle):
+            self._unfit(entry, unfit)
+        if self._task is not None:
+            return
+        due = self.catalog.candidates(now, settle)
+        entries = [e for name in self._asked if (e := self.catalog.get(name)) and e.state is not State.REJECTED]
+        self._asked = {e.name: None for e in entries}  # whatever was rejected meanwhile has its answer
+        asked = [e for e in entries if e in due or e.state is State.ACCEPTED]
+        first = [e for e in due if e.name == wanted]
+        if not (order := [*first, *asked, *due]):
+            return
+        entry = order[0]
+        self._judge_now(entry, live.artifact if live is not None and live.version != entry.name else "")
+
+    def _unfit(self, entry: Entry, unfit: Unfit) -> None:
+        """Nothing can look through it: that is its verdict, unless the machine is in the way."""
+        self._asked.pop(entry.name, None)
+        if unfit.passing:
+            self.catalog.wait(entry, f"{NOT_JUDGED}{unfit.because}", self._pause(entry.name, unfit.because))
+        else:
+            at = rfc3339(self._clock.wall())
+            verdict = v.Verdict(False, unfit.because, (v.Gate("layout", False, 0.0, unfit.because),), judged_at=at)
+            self._forget_attempts(entry.name)
+            self.judged += 1
+            self.catalog.refuse(entry, verdict)
+            self._tell_verdict(entry, verdict)
+        self._happened()
+
+    def hindered(self, name: str) -> str:
+        """Why an attempt to judge this version just ended without a verdict; "" when none did or it is tried again."""
+        entry = self.catalog.get(name)
+        if entry is None or name in self._asked or entry.state is not State.SETTLING:
+            return ""
+        waits = entry.due > self._clock.monotonic()
+        return entry.waiting if waits and entry.waiting.startswith(NOT_JUDGED) else ""
+
+    def at_once(self, name: str) -> None:
+        """Somebody asks for this version: a pause after attempts without a verdict is over."""
+        if self._hindered.pop(name, 0):
+            self.catalog.hurry(name)
+
+    async def ask(self, name: str) -> None:
+        """Has a version judged anew, as if nobody had: a rejection of these very bytes is forgotten.
+
+        One that is being judged has that verdict to come.
+        """
+        entry = self.catalog.get(name)
+        if entry is None or entry.state is State.VALIDATING:
+            return
+        self.at_once(name)
+        self._asked[name] = None
+        if entry.state is State.REJECTED:
+            self._log.info("judging again", version=name, rejected_because=entry.verdict and entry.verdict.because)
+            self._sightings.pop(name, None)
+            self.catalog.forget(entry)
+            with suppress(CannotKeep):  # logged; it is judged anew all the same
+                await self._ledger.do(lambda store: store.forget([name]))
+
+    def undecided(self, name: str) -> bool:
+        """Whether a verdict on this version, or the reason why there is none now, is still to come."""
+        entry = self.catalog.get(name)
+        if entry is None or self.hindered(name):
+            return False
+        return name in self._asked or entry.state in (State.SEEN, State.SETTLING, State.VALIDATING)
+
+    def _judge_now(self, entry: Entry, live_artifact: str) -> None:
+        self._asked.pop(entry.name, None)
+        entry.take(Event.JUDGING)
+        entry.waiting = ""
+        self._task = here().start("judgement", partial(self._judge, entry, live_artifact))
+        self._task.add_done_callback(partial(self._over, entry))
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None
+
+    def next_due(self) -> float | None:
+        """When a version that waits may be judged, monotonic seconds; None while a validator works: its end is told."""
+        return None if self.busy else self.catalog.next_due()
+
+    async def _judge(self, entry: Entry, live_artifact: str) -> None:
+        name, fingerprint = entry.name, entry.seen.fingerprint
+        self._log.info("validating", version=name)
+        self.still_seconds = 0.0
+        try:
+            await self._remove_unfinished()
+            answer = await validate(
+                await asyncio.to_thread(self._candidate, entry.seen, live_artifact),
+                spawn,
+                root=self.artifact_root,
+                argv=python(MODULE),
+                clock=self._clock,
+                progress=lambda message: self._progress(name, message),
+                copied=lambda directory, message: self._copied(entry, directory, message),
+                stands=self._stands,
+            )
+            await self._decided(entry, fingerprint, answer)
+        except (CannotStart, CannotKeep, OSError) as e:
+            self._again(entry, str(e))
+        except Exception as e:
+            self._again(entry, f"{BROKE}: {broken(e)}")
+            raise
+
+    def _over(self, entry: Entry, task: asyncio.Task[None]) -> None:
+        """The judgement ended, in whatever way: no version stays under it."""
+        self._task = self.copy = None
+        if self.catalog.get(entry.name) is entry and entry.state is State.VALIDATING and not task.cancelled():
+            self._again(entry, BROKE)
+        self._happened()
+
+    def _copied(self, entry: Entry, directory: Path, message: Copied) -> None:
+        if is_digest(message.digest) and entry.state is State.VALIDATING:
+            self.copy = Wanted(entry.name, message.digest, copy=str(directory), bytes=message.bytes)
+            self._happened()
+
+    def _candidate(self, seen: Seen, live_artifact: str) -> Candidate:
+        """What the validator is told. On a thread: it reads the machine's figures."""
+        config = self._config()
+        return candidate(
+            config,
+            config.models.root / seen.name,
+            live_artifact,
+            capacity=capacity(),
+            available_bytes=available_bytes(),
+            passed_over=tuple(name for name, _ in seen.misplaced),
+        )
+
+    async def _remove_unfinished(self) -> None:
+        """What a killed validator left; nobody is at work when this is called."""
+        if gone := await asyncio.to_thread(remove_unfinished, self.artifact_root):
+            self._log.info("unfinished copies removed", names=gone[:10], count=len(gone))
+
+    def _stands(self, still_seconds: float) -> None:
+        self.still_seconds = still_seconds
+
+    def _again(self, entry: Entry, because: str) -> None:
+        """No verdict, and not the version's fault: it is judged again after a pause that grows."""
+        if self.catalog.get(entry.name) is not entry:
+            return  # it is gone: nothing is remembered of it
+        self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._pause(entry.name, because))
+
+    def _pause(self, name: str, because: str) -> float:
+        """Until when a version waits that could not be judged now, monotonic seconds."""
+        count = self._hindered.get(name, 0)
+        pause = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
+        self._hindered[name] = count + 1
+        if count:
+            self.unjudged[name] = because
+        self._log.error("not judged yet", version=name, because=because, again_seconds=pause)
+        if not count:
+            self._ledger.note("not-judged", name, f"{because}; it is tried again in {pause:g} s")
+        return self._clock.monotonic() + pause
+
+    def _forget_attempts(self, name: str) -> None:
+        for of_name in (self._hindered, self._changes, self.unjudged):
+            of_name.pop(name, None)
+
+    def _tell_verdict(self, entry: Entry, verdict: v.Verdict) -> None:
+        kind = "accepted" if verdict.accepted else "rejected"
+        log = self._log.info if verdict.accepted else self._log.warning
+        log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
+        self._ledger.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
+
+    def _changing(self, entry: Entry, fingerprint: str, because: str) -> None:
+        """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
+        if self.catalog.get(entry.name) is not entry:
+            return
+        known, count = self._changes.get(entry.name, ("", 0))
+        count = count + 1 if known == fingerprint else 1
+        self._changes[entry.name] = (fingerprint, count)
+        if count >= CHANGES_BELIEVED:
+            self._again(entry, because)
+        else:
+            self.catalog.interrupted(entry, because, self._clock.monotonic() + self._config().models.settle)
+
+    async def _decided(self, entry: Entry, fingerprint: str, answer: v.Answer) -> None:
+        if isinstance(answer, v.Changing):
+            self._changing(entry, fingerprint, answer.because)
+            return
+        if isinstance(answer, v.NotJudged):
+            self._again(entry, answer.because)
+            return
+        conditions = await asyncio.to_thread(self.conditions)
+        self._forget_attempts(entry.name)
+        self.judged += 1
+        if entry.state is not State.VALIDATING or self.catalog.get(entry.name) is not entry:
+            return  # it changed meanwhile, and is another candidate now
+        sighting = Sighting(fingerprint, answer.digest, entry.arrived)
+        await self._ledger.do(
+            lambda store: store.remember_verdict(entry.name, sighting, conditions, v.to_record(answer))
+        )
+        self._sightings.pop(entry.name, None)
+        self._sightings[entry.name] = sighting  # the last in order
+        if self.catalog.decided(entry, answer):
+            self._tell_verdict(entry, answer)
+
+    async def reject(self, name: str, digest: str, because: str) -> None:
+        """The workers proved an accepted version wrong: it is rejected until its bytes change or it is judged anew."""
+        entry = self.catalog.get(name)
+        if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not State.ACCEPTED:
+            return
+        artifact, verdict = entry.artifact, entry.verdict
+        whole, conditions = await asyncio.to_thread(lambda: (is_whole(artifact), self.conditions()))
+        if entry.artifact != artifact or self.catalog.get(name) is not entry:
+            return  # other bytes by now, or gone
+        if not whole:
+            self._lost(entry)  # no worker could have loaded that
+            return
+        gates = (*verdict.gates, v.Gate("rollout", False, 0.0, because))
+        verdict = v.Verdict(False, because, gates, digest, judged_at=verdict.judged_at)
+        entry.verdict = verdict
+        entry.take(Event.FAILED)
+        sighting = Sighting(entry.seen.fingerprint, digest, entry.arrived)
+        with suppress(CannotKeep):
+            await self._ledger.do(
+                lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
+            )
+
+
+def _usable(verdict: v.Verdict) -> bool:
+    """A rejection stands by itself; an acceptance needs its artifact. For a thread."""
+    return not verdict.accepted or is_whole(verdict.artifact)

@@ -1,0 +1,127 @@
+"""Answers requests that wait for judgements: look at the model root again, judge a version again.
+
+Decides nothing about versions. Invariant: whoever waits is answered as soon as there is a verdict, or the reason why
+there is none now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import NotKnown, Refused
+from ..models.lifecycle import State
+from ..models.snapshot import Names, RootSeen
+from ..system.clock import Clock
+from .activation import Rolling
+from .validation import Judging
+
+Json = dict[str, Any]
+WAIT_SECONDS = 3600.0
+"""The longest that a client is kept waiting for a decision."""
+
+
+class Daemon(Protocol):
+    """The parts that are asked, and the two ways to reach the loop."""
+
+    clock: Clock
+    judging: Judging
+    rolling: Rolling
+
+    @property
+    def deciding(self) -> bool: ...
+    def wake(self) -> None: ...
+    async def next_round(self, seconds: float) -> None: ...
+
+
+class JudgementRequests:
+    """See the module."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._s = daemon
+
+    async def validate(self, version: str, wait: bool, shape: Callable[[str], Json]) -> Json:
+        """Has a version judged anew: a rejection is forgotten, an accepted one serves on meanwhile."""
+        judging = self._s.judging
+        await judging.ask(version)
+        self._s.wake()
+        if not wait:
+            return {"accepted": True, "message": f"{version} is being judged"}
+        await self.until(lambda: not judging.undecided(version))
+        entry = judging.catalog.get(version)
+        if entry is None:
+            raise NotKnown(f"cannot validate {version}: its directory is gone")
+        if because := judging.hindered(version):
+            raise Refused(f"cannot validate {version}: {because}; {self.still()}")
+        if entry.verdict is None:
+            raise Refused(f"cannot validate {version}: no verdict; {entry.waiting or 'it changed meanwhile'}")
+        if entry.state is State.ACCEPTED:
+            message = f"{version} is accepted: {entry.verdict.because}"
+            return {"success": True, "message": message, "version": shape(version)}
+        message = f"cannot accept {version}: {entry.verdict.because}"
+        return {"success": False, "message": message, "version": shape(version)}
+
+    async def rescan(self, wait: bool) -> Json:
+        """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
+        judging, rolling = self._s.judging, self._s.rolling
+        await judging.look()
+        await rolling.moves.follow(rolling.position)
+        self._s.wake()
+        fresh = {e.name for e in judging.catalog.entries() if judging.undecided(e.name) or judging.hindered(e.name)}
+        linked = self._linked()
+        for name in fresh:
+            judging.at_once(name)
+        if not wait:
+            return {"accepted": True, "message": "looking again"}
+        await self.until(self._settled, pause=True)
+        now = self.still()
+        for name in sorted(fresh | {linked} - {""}):
+            if because := self._refused(name):
+                return {"success": False, "message": f"cannot take {name}: {because}; {now}"}
+        if because := self._link_trouble() or rolling.complaint:
+            return {"success": False, "message": because if now in because else f"{because}; {now}"}
+        serving = rolling.position.serving
+        if serving is None:
+            return {"success": False, "message": f"cannot find a version to serve: {now}"}
+        return {"success": True, "message": f"serving {serving.version}"}
+
+    def still(self) -> str:
+        serving = self._s.rolling.position.serving
+        return f"still serving {serving.version}" if serving else "nothing is served yet"
+
+    async def until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
+        """Waits for a condition that rounds bring about; gives up after WAIT_SECONDS."""
+        deadline = self._s.clock.monotonic() + WAIT_SECONDS
+        if pause:  # the round that was asked for has to happen first
+            await self._s.next_round(5.0)
+        while not condition():
+            if self._s.clock.monotonic() > deadline:
+                raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s")
+            await self._s.next_round(1.0)
+
+    def _linked(self) -> str:
+        """What the link names, unless that is what is served."""
+        sight, word = self._s.judging.sight, self._s.rolling.position.word
+        named = sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
+        return "" if word is not None and word.name == named else named
+
+    def _refused(self, name: str) -> str:
+        entry = self._s.judging.catalog.get(name)
+        if entry is not None and entry.state is State.REJECTED and entry.verdict is not None:
+            return entry.verdict.because
+        return self._s.judging.hindered(name)
+
+    def _link_trouble(self) -> str:
+        """A link that was to be moved, and went into the version that it names."""
+        sight = self._s.judging.sight
+        if not isinstance(sight, RootSeen) or not isinstance(sight.link, Names):
+            return ""
+        beginning = f"{sight.link.version}/"
+        found = (text for path, text in self._s.judging.misplaced.items() if path.startswith(beginning))
+        return next(found, "")
+
+    def _settled(self) -> bool:
+        judging = self._s.judging
+        pending = any(judging.undecided(e.name) for e in judging.catalog.entries())
+        busy = self._s.rolling.busy or judging.busy
+        return not pending and not busy and not self._s.deciding  # a verdict of this moment: its rollout begins then

@@ -1,0 +1,258 @@
+"""Brings messages to their receivers: each has a queue, a pace and a patience of its own, so none delays another.
+
+Knows nothing of alerts. A message waits until it arrived, was tried 30 times, was pushed
+out by 100 newer ones, or its channel is gone.
+Addresses reach the sending child by its standard input and are never logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+
+from ..system.background import here
+from ..system.clock import Clock
+from ..system.processes import environment, python, spawn
+from .addresses import Address, addresses, scrub
+from .message_text import Text
+
+MAX_CHANNELS: Final = 32
+MAX_QUEUE: Final = 100
+MAX_TRIES: Final = 30
+SEND_SECONDS: Final = 10.0
+START_SECONDS: Final = 10.0
+"""What a child may take besides, to begin and to end, on a busy machine."""
+FIRST_RETRY_SECONDS: Final = 1.0
+LAST_RETRY_SECONDS: Final = 300.0
+MODULE: Final = "modelward.daemon.health.sender_process"
+_PASSED_ON: Final = (
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one try. `because` is "" when it arrived; `retry_after` is what the receiver asked for, 0 for nothing."""
+
+    because: str = ""
+    retry_after: float = 0.0
+
+    @property
+    def delivered(self) -> bool:
+        return not self.because
+
+
+class Sender(Protocol):
+    """Tries once, within a bounded time; raises nothing but CancelledError."""
+
+    async def __call__(self, address: Address, text: Text) -> Outcome: ...
+
+
+@dataclass
+class Counts:
+    """What became of a channel's messages; they only grow."""
+
+    delivered: int = 0
+    failed: int = 0
+    dropped: int = 0
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A message in a queue. `write` words it for a channel (None: nothing in it for that one)."""
+
+    write: Callable[[Address], Text | None]
+    arrived: Callable[[], None]
+    tries: int = 0
+
+
+@dataclass
+class Channel:
+    """One receiver. `failures` in a row; `because` of the last one."""
+
+    address: Address
+    queue: deque[Waiting] = field(default_factory=lambda: deque(maxlen=MAX_QUEUE))
+    counts: Counts = field(default_factory=Counts)
+    failures: int = 0
+    because: str = ""
+    sent_at: deque[float] = field(default_factory=deque)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class Notifier:
+    """See the module. To be used on the event loop; `happened` is called when a channel fails or recovers."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        happened: Callable[[], None],
+        sender: Sender | None = None,
+        *,
+        first_retry_seconds: float = FIRST_RETRY_SECONDS,
+        minute_seconds: float = 60.0,
+    ) -> None:
+        self._clock, self._happened, self._send = clock, happened, sender or send_in_child
+        self._first_retry, self._minute = first_retry_seconds, minute_seconds
+        self._log = structlog.get_logger("alerts")
+        self._channels: dict[str, Channel] = {}
+        self._urls: tuple[str, ...] | None = None
+
+    def configure(self, urls: tuple[str, ...]) -> None:
+        """The receivers from now on; one that stays keeps its queue. Quick when nothing changed."""
+        if urls == self._urls:
+            return
+        self._urls = urls
+        wanted = addresses(urls)
+        if len(wanted) > MAX_CHANNELS:
+            self._log.error("alert addresses passed over", count=len(wanted) - MAX_CHANNELS, at_most=MAX_CHANNELS)
+        old, self._channels = self._channels, {}
+        for address in wanted[:MAX_CHANNELS]:
+            channel = old.pop(address.url, None) or Channel(address)
+            channel.address = address
+            self._channels[address.url] = channel
+            if channel.task is None:
+                channel.task = here().start("alert delivery", partial(self._serve, channel), restart=True)
+        for channel in old.values():
+            if channel.task is not None:
+                channel.task.cancel()
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        return tuple(self._channels.values())
+
+    def put(self, write: Callable[[Address], Text | None], arrived: Callable[[], None] = lambda: None) -> None:
+        """Queues a message for every channel; `arrived` is called for each that took it. Never blocks."""
+        for channel in self._channels.values():
+            if len(channel.queue) == MAX_QUEUE:
+                channel.counts.dropped += 1
+                self._log.error("alert message dropped", channel=channel.address.label, because="its queue is full")
+            channel.queue.append(Waiting(write, arrived))
+            channel.changed.set()
+
+    async def test(self, text: Text) -> list[dict[str, object]]:
+        """Tries every channel once, now, at the same time, whatever waits; how each went."""
+        began = self._clock.monotonic()
+
+        async def one(channel: Channel) -> dict[str, object]:
+            outcome = await self._send(channel.address, text)
+            return {
+                "channel": channel.address.label,
+                "delivered": outcome.delivered,
+                "because": outcome.because,
+                "seconds": round(self._clock.monotonic() - began, 3),
+            }
+
+        return list(await asyncio.gather(*(one(channel) for channel in self.channels)))
+
+    async def stop(self) -> None:
+        """Gives up what is on its way."""
+        tasks = [c.task for c in self.channels if c.task is not None]
+        self._channels, self._urls = {}, None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)
+
+    async def _serve(self, channel: Channel) -> None:
+        while True:
+            channel.changed.clear()
+            if not channel.queue:
+                await channel.changed.wait()
+                continue
+            await self._until(channel, self._allowed_at(channel))
+            waiting = channel.queue[0]
+            text = waiting.write(channel.address)
+            outcome = Outcome()
+            if text is not None:
+                channel.sent_at.append(self._clock.monotonic())
+                outcome = await self._send(channel.address, text)
+                self._count(channel, outcome)
+            waiting.tries += 1
+            if outcome.delivered:
+                waiting.arrived()
+            elif waiting.tries >= MAX_TRIES:
+                channel.counts.dropped += 1
+                self._log.error("alert message dropped", channel=channel.address.label, because=outcome.because)
+            if outcome.delivered or waiting.tries >= MAX_TRIES:
+                with suppress(ValueError):  # pushed out while it was on its way
+                    channel.queue.remove(waiting)
+            if not outcome.delivered:
+                wait = max(outcome.retry_after, retry_seconds(channel.failures, self._first_retry))
+                await self._until(channel, self._clock.monotonic() + wait)
+
+    async def _until(self, channel: Channel, moment: float) -> None:
+        while (left := moment - self._clock.monotonic()) > 0:
+            await asyncio.sleep(left)
+
+    def _allowed_at(self, channel: Channel) -> float:
+        """When the next message may go: at most `per_minute` in any minute, tries included."""
+        now = self._clock.monotonic()
+        while channel.sent_at and now - channel.sent_at[0] >= self._minute:
+            channel.sent_at.popleft()
+        if len(channel.sent_at) < channel.address.per_minute:
+            return now
+        return channel.sent_at[0] + self._minute
+
+    def _count(self, channel: Channel, outcome: Outcome) -> None:
+        label, before = channel.address.label, channel.failures
+        if outcome.delivered:
+            channel.counts.delivered += 1
+            channel.failures, channel.because = 0, ""
+            if before:
+                self._log.info("alert channel works again", channel=label)
+        else:
+            channel.counts.failed += 1
+            channel.failures, channel.because = before + 1, outcome.because
+            self._log.error("alert message not delivered", channel=label, because=outcome.because, tries=before + 1)
+        if before != channel.failures:
+            self._happened()
+
+
+def retry_seconds(failures: int, first: float = FIRST_RETRY_SECONDS) -> float:
+    """How long to wait after so many failures in a row: doubling up to five minutes."""
+    doubled = first * 2.0 ** min(max(0, failures - 1), 30)
+    return float(min(doubled, LAST_RETRY_SECONDS))
+
+
+async def send_in_child(address: Address, text: Text, seconds: float = SEND_SECONDS) -> Outcome:
+    """One try in a process of its own, killed when it takes too long."""
+    job = {"url": address.url, "way": address.way, "text": asdict(text), "seconds": seconds}
+    extra: Mapping[str, str] = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    try:
+        line = json.dumps(job, ensure_ascii=False).encode("utf-8", "replace")
+        child = spawn(python(MODULE), name="alert", env=environment(extra), stdin=line, stdout="pipe")
+    except (OSError, ValueError) as e:
+        return Outcome(f"cannot start the sender: {type(e).__name__}")
+    try:
+        try:
+            async with asyncio.timeout(seconds + START_SECONDS):
+                status = await child.wait()
+        except TimeoutError:
+            return Outcome(f"no answer within {seconds + START_SECONDS:g} s")
+        finally:
+            child.kill_group()
+        return _outcome(os.read(child.stdout_fd, 4096), status, address.url)
+    except OSError:
+        return Outcome("the sender said nothing")
+    finally:
+        child.close()
+
+
+def _outcome(output: bytes, status: int | None, url: str) -> Outcome:
+    try:
+        said = json.loads(output.splitlines()[-1])
+        if said["delivered"] is True:
+            return Outcome()
+        return Outcome(scrub(str(said["because"])[:300], url) or "no reason given", float(said["retry_after"]))
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
+        return Outcome(f"the sender ended with status {status} and no outcome")

@@ -1,0 +1,152 @@
+"""The words of a message: a title, a body of at most so many bytes, and the same for programs.
+
+Pure. What does not fit is counted ("… and N more"), never cut in the middle of a line or a character.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..units import show_duration
+from .alerts import Alert, State
+from .notification_planner import Message
+
+MAX_LINE_CHARS: Final = 500
+TITLE_CHARS: Final = 120
+JSON_BYTES: Final = 6_000
+TEST: Final = "a test message; if you read this, alerts arrive here"
+_WHAT: Final = {
+    "disk_used_percent": "{value:.0f} % of the disk under {subject} is used, at most {threshold:g} %",
+    "inode_used_percent": "{value:.0f} % of the inodes under {subject} are used, at most {threshold:g} %",
+    "memory_used_percent": "{value:.0f} % of the memory is used, at most {threshold:g} %",
+    "cpu_used_percent": "the processors are {value:.0f} % busy, at most {threshold:g} %",
+    "mount_stuck": "the mount {subject} does not answer",
+    "oom_kills": "{value:.0f} processes killed by the kernel for lack of memory in ten minutes",
+    "workers_ready": "{value:.0f} workers answer requests, at least {threshold:g} should",
+    "workers_missing": "{value:.0f} workers are missing",
+    "worker_refusing": "the worker {subject} would not answer a request",
+    "worker_stuck": "workers had jobs that do not end {value:.0f} times in ten minutes",
+    "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
+    "version_rejected": "{subject} was rejected",
+    "version_unjudged": "{subject} cannot be judged",
+    "misplaced_link": "the link {subject} is misplaced",
+    "rollout_failed": "the rollout of {subject} failed",
+    "needs_operator": "cannot go on by itself",
+    "root_absent": "the model root is absent",
+    "watch_lost": "the model root is not watched, looking by the timer alone",
+    "sweep_shortfall": "the disk is not in order",
+    "config_refused": "the configuration was refused",
+    "state_in_memory": "the state is kept in memory alone",
+    "controller_failed": "the daemon's part {subject} failed and is tried again",
+    "tokens_unusable": "nobody can log in to the panel",
+    "alert_channel_failures": "alerts do not arrive at {subject}",
+}
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a channel is handed. `kind`: failure, success or info."""
+
+    title: str
+    body: str
+    kind: str
+    data: dict[str, Any]
+
+
+def sentence(alert: Alert) -> str:
+    """What is the matter, in one line."""
+    rule, because = alert.rule, _line(alert.because)
+    if alert.state is State.NO_DATA:
+        about = f" of {alert.subject}" if alert.subject else ""
+        return f"nothing is known about {rule.metric}{about}{f': {because}' if because else ''}"
+    if alert.value is None:
+        about = f" of {alert.subject}" if alert.subject else ""
+        return f"{rule.metric}{about} was alarming before the daemon began anew"
+    if rule.standing and because and rule.metric in ("needs_operator", "config_refused", "misplaced_link"):
+        return because  # a whole sentence by itself
+    pattern = _WHAT.get(rule.metric, "{metric} of {subject} is {value:g}, at most {threshold:g}")
+    subject = _line(alert.subject) or "this machine"
+    said = pattern.format(metric=rule.metric, subject=subject, value=alert.value, threshold=rule.threshold)
+    return f"{said}: {because}" if because else said
+
+
+def _line(text: str) -> str:
+    """One line of printable characters."""
+    clean = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return clean if len(clean) <= MAX_LINE_CHARS else clean[: MAX_LINE_CHARS - 1] + "…"
+
+
+def text(message: Message, host: str, now: float, max_bytes: int, channel: str = "") -> Text | None:
+    """A message as `channel` gets it; None when nothing in it is for that channel."""
+    firing = [item for item in message.firing if item.not_to != channel or not channel]
+    if not firing and not message.resolved:
+        return None
+    lines = [f"{_mark(message.group)} {_line(i.text)} (for {_span(now - i.since)})" for i in firing]
+    lines += [f"OK {_line(sentence)}" for _, sentence in message.resolved]
+    counts = [f"{len(firing)} firing"] if firing else []
+    counts += [f"{len(message.resolved)} over"] if message.resolved else []
+    title = f"[{message.group}] {host}: {', '.join(counts)}"
+    body = fit(lines, max_bytes - len(title.encode()) - 1)
+    kind = "failure" if firing else "success"
+    alerts = [
+        {"fingerprint": i.fingerprint, "state": "firing", "message": _line(i.text), "seconds": round(now - i.since)}
+        for i in firing
+    ]
+    alerts += [{"fingerprint": f, "state": "resolved", "message": _line(s)} for f, s in message.resolved]
+    data = {
+        "version": "1",
+        "host": host,
+        "severity": message.group,
+        "status": "firing" if firing else "resolved",
+        "total": len(alerts),
+        "alerts": _first(alerts),
+    }
+    return Text(title[:TITLE_CHARS], body, kind, data)
+
+
+def test_text(host: str) -> Text:
+    """What `alerts test` sends."""
+    data = {"version": "1", "host": host, "severity": "info", "status": "test", "total": 0, "alerts": []}
+    return Text(f"[test] {host}", TEST, "info", data)
+
+
+def _first(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as JSON_BYTES hold; `total` beside them says how many there are."""
+    kept, used = [], 0
+    for alert in alerts:
+        used += len(json.dumps(alert, ensure_ascii=False).encode("utf-8", "replace"))
+        if used > JSON_BYTES:
+            break
+        kept.append(alert)
+    return kept
+
+
+def fit(lines: Sequence[str], max_bytes: int) -> str:
+    """As many whole lines as fit into `max_bytes` with the count of the rest behind them."""
+    whole = "\n".join(lines)
+    if len(whole.encode()) <= max_bytes:
+        return whole
+    kept: list[str] = []
+    used = 0
+    for number, line in enumerate(lines):
+        more = f"… and {len(lines) - number} more"
+        room = max_bytes - used - len(more.encode())
+        size = len(line.encode()) + 1
+        last = number == len(lines) - 1
+        if size > room - (0 if last else 8):  # the count behind may be longer by a digit or two
+            kept.append(more)
+            break
+        kept.append(line)
+        used += size
+    return "\n".join(kept)
+
+
+def _mark(group: str) -> str:
+    return group.upper()
+
+
+def _span(seconds: float) -> str:
+    return show_duration(float(max(0, round(seconds)))) if seconds >= 1 else "an instant"

@@ -1,0 +1,312 @@
+"""What should be live, and what to do about it now: one decision for one snapshot of the facts.
+
+Pure, stateless, idempotent: whoever acts records what was done (`committed`, `serving`, holds) and asks again, until
+the answer is Keep or Complain. Invariants: nothing is ever unloaded because something is missing; only accepted bytes
+are activated; nothing of the operator's but a link is ever replaced. A version is recognised by its digest, so other
+files under the same name are another candidate, and the same files under another name need no proof again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Literal
+
+from ..names import is_higher, order_key
+from .decisions import (
+    Acknowledge,
+    Activate,
+    Already,
+    AwaitVerdict,
+    Complain,
+    Decision,
+    Keep,
+    MakeLink,
+    Refuse,
+    RestoreLink,
+)
+from .lifecycle import State
+from .snapshot import (
+    LinkState,
+    Missing,
+    Names,
+    NotALink,
+)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A version by its name and the digest of the bytes meant."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A version that is present. `digest` is "" until its present files were hashed; `arrived`: one clock's seconds.
+
+    `because` is for the operator: its verdict's, or why it is not judged yet.
+    """
+
+    name: str
+    state: State
+    digest: str = ""
+    held: bool = False
+    arrived: float = 0.0
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A wish by command, to be dropped once it was answered by anything but AwaitVerdict.
+
+    activate: `version` is the one to go to. rollback: `version` is the one to leave (what served when it was asked).
+    """
+
+    kind: Literal["activate", "rollback"]
+    version: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that counts.
+
+    `committed`: what the daemon last put on the link or acknowledged there (stored; None at first). `serving`: what the
+    workers were last told to serve; None only after a start, until something was decided. `last_good`: what served
+    last, if its private copy is still usable. `previous`: what served before it. `link_bad_seconds`: for how long the
+    link has named no version. `root_absent`: why the root can't be read, "" when it can.
+    """
+
+    link: LinkState
+    versions: tuple[Standing, ...] = ()
+    committed: Named | None = None
+    serving: Named | None = None
+    last_good: Named | None = None
+    previous: Named | None = None
+    link_bad_seconds: float = 0.0
+    asked: Asked | None = None
+    root_absent: str = ""
+
+    def version(self, name: str) -> Standing | None:
+        return next((v for v in self.versions if v.name == name), None)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The operator's `[models]`."""
+
+    activation: Literal["auto", "manual"] = "auto"
+    rejected_link: Literal["restore", "keep"] = "restore"
+    settle_seconds: float = 2.0
+
+
+def wish(facts: Facts, policy: Policy) -> Decision:
+    """What to do now."""
+    if facts.root_absent:
+        return _without_root(facts)
+    if facts.asked is not None:
+        return _asked(facts, policy, facts.asked)
+    if isinstance(facts.link, Names):
+        return _named(facts, policy, facts.link.version)
+    return _unnamed(facts, policy)
+
+
+def once_accepted(facts: Facts, policy: Policy, name: str, digest: str) -> bool:
+    """Whether a version that is still judged would go live if it was accepted now, with these bytes."""
+    versions = tuple(replace(v, state=State.ACCEPTED, digest=digest) if v.name == name else v for v in facts.versions)
+    decision = wish(replace(facts, versions=versions), policy)
+    return isinstance(decision, Activate) and (decision.version, decision.digest) == (name, digest)
+
+
+def _without_root(facts: Facts) -> Decision:
+    because = f"the model root is absent: {facts.root_absent}"
+    if facts.asked is not None:
+        return Refuse(f"cannot {facts.asked.kind}: {because}; {_still(facts)}")
+    return _meanwhile(facts, because) or Keep(f"{because}; {_still(facts)}")
+
+
+def _named(facts: Facts, policy: Policy, name: str) -> Decision:
+    """The link names a version: the operator's word, or the daemon's own."""
+    version, serving, committed = facts.version(name), facts.serving, facts.committed
+    if version is None:
+        return _meanwhile(facts, f"{name} was not looked at yet") or AwaitVerdict(name, "it was not looked at yet")
+    moved = committed is not None and committed.name != name
+    if serving is not None and version.digest == serving.digest:
+        if committed is None or committed != Named(name, version.digest):
+            hold = _holds(facts, policy, version) if moved else ()
+            return Acknowledge(name, version.digest, f"the link names {name}, and its files are those served", hold)
+        return _steady(facts, policy, version)
+    if version.state is State.ACCEPTED:
+        hold = _holds(facts, policy, version) if moved else ()
+        if serving is None and not moved:
+            return Activate(name, version.digest, "start", f"the link names {name}", hold)
+        because = (
+            f"the link was moved to {name}" if moved or committed is None else f"the files of {name} were replaced"
+        )
+        return Activate(name, version.digest, "operator", because, hold)
+    if version.state is State.REJECTED:
+        because = f"the link names {name}, which is rejected: {version.because or 'no reason is known'}"
+        if serving is None:
+            return _start(facts, because) or Complain(f"{because}; nothing else can be served", name, version.digest)
+        return _put_back(facts, policy, serving, because, version)
+    because = f"the link names {name}, which is not judged yet{f' ({version.because})' if version.because else ''}"
+    return _meanwhile(facts, because) or AwaitVerdict(name, f"{because}; {_still(facts)}")
+
+
+def _steady(facts: Facts, policy: Policy, live: Standing) -> Decision:
+    """Link, word and workers agree."""
+    if better := _better(facts, policy, live.name):
+        return better
+    if live.state is State.REJECTED:
+        because = f"{live.name} is live and was rejected since: {live.because}; {_still(facts)}"
+        return Complain(because, live.name, live.digest)
+    return Keep(f"{live.name} is live")
+
+
+def _unnamed(facts: Facts, policy: Policy) -> Decision:
+    """There is no link, or it leads to no version: never an order to unload."""
+    link, settling = facts.link, facts.link_bad_seconds < policy.settle_seconds
+    if facts.serving is not None:
+        if isinstance(link, NotALink):
+            return Complain(f"cannot put the link back: {link}; it was not touched; {_still(facts)}")
+        if settling:
+            return Keep(f"waiting for the link: {link}; {_still(facts)}")
+        return _put_back(facts, policy, facts.serving, f"cannot follow the link: {link}", None)
+    if isinstance(link, Missing) and facts.committed is None and facts.last_good is None:
+        if policy.activation == "manual":
+            return Keep("there is no link, and only the operator moves it")
+        best = _highest(v for v in facts.versions if not v.held)
+        if best is None:
+            return Keep("there is no link and no accepted version yet")
+        return Activate(
+            best.name, best.digest, "auto", f"there is no link; {best.name} is the highest accepted version"
+        )
+    because = f"cannot follow the link: {link}"
+    if early := _meanwhile(facts, because):
+        return early
+    if settling:
+        return Keep(f"waiting for the link: {link}; nothing is served yet")
+    return _start(facts, because) or Complain(f"{because}; nothing can be served")
+
+
+def _asked(facts: Facts, policy: Policy, asked: Asked) -> Decision:
+    if isinstance(facts.link, NotALink):
+        return Refuse(f"cannot {asked.kind}: the link can't be moved: {facts.link}; {_still(facts)}")
+    if asked.kind == "rollback":
+        return _rollback(facts, asked)
+    version = facts.version(asked.version)
+    if version is None:
+        return Refuse(f"cannot activate {asked.version}: there is no such version; {_still(facts)}")
+    return _go_to(facts, version, "operator", "asked for by command", _holds(facts, policy, version))
+
+
+def _rollback(facts: Facts, asked: Asked) -> Decision:
+    serving, previous = facts.serving, facts.previous
+    if serving is not None and serving.name != asked.version:
+        return Already(serving.name, f"{asked.version} was left already; serving {serving.name}")
+    if previous is None:
+        return Refuse(f"cannot roll back: no version served before; {_still(facts)}")
+    version = facts.version(previous.name)
+    if version is None or version.digest != previous.digest:
+        gone = "its directory is gone" if version is None else "its files are no longer those that served"
+        return Refuse(f"cannot roll back to {previous.name}: {gone}; {_still(facts)}")
+    hold = {asked.version} | {v.name for v in _above(facts, version)}
+    return _go_to(facts, version, "rollback", f"rolled back from {asked.version}", tuple(sorted(hold)))
+
+
+def _go_to(
+    facts: Facts, version: Standing, origin: Literal["operator", "rollback"], because: str, hold: tuple[str, ...]
+) -> Decision:
+    name, digest = version.name, version.digest
+    if facts.serving is not None and digest == facts.serving.digest:
+        linked = facts.link == Names(name)
+        if linked and facts.committed == Named(name, digest) and not hold:
+            return Already(name, f"{name} is live already")
+        if linked:
+            return Acknowledge(name, digest, because, hold)
+        return MakeLink(name, digest, f"{because}; its files are those served", hold)
+    if version.state is State.ACCEPTED:
+        return Activate(name, digest, origin, because, hold)
+    if version.state is State.REJECTED:
+        verb = "activate" if origin == "operator" else "roll back to"
+        return Refuse(f"cannot {verb} {name}: it is rejected: {version.because}; {_still(facts)}")
+    return AwaitVerdict(name, f"{because}, not judged yet; {_still(facts)}")
+
+
+def _put_back(facts: Facts, policy: Policy, serving: Named, because: str, rejected: Standing | None) -> Decision:
+    """The link is wrong and something serves: make it name that, if its files are still there."""
+    about = (rejected.name, rejected.digest) if rejected else ("", "")
+    if rejected is not None and policy.rejected_link == "keep":
+        return _better(facts, policy, serving.name) or Complain(f"{because}; it was left; {_still(facts)}", *about)
+    same = [v for v in facts.versions if v.digest == serving.digest]
+    if same:
+        target = next((v for v in same if v.name == serving.name), same[0])
+        return RestoreLink(target.name, target.digest, f"{because}; it was put back to {target.name}")
+    lost = f"cannot put it back: the files of {serving.name} are gone or others"
+    return _better(facts, policy, serving.name) or Complain(f"{because}; {lost}; {_still(facts)}", *about)
+
+
+def _better(facts: Facts, policy: Policy, base: str) -> Decision | None:
+    """Under auto, the highest accepted version that is not held, when it is above `base`."""
+    if policy.activation != "auto" or isinstance(facts.link, NotALink):
+        return None
+    present = facts.version(base)
+    arrived = present.arrived if present else inf
+    best = _highest(v for v in facts.versions if not v.held and is_higher(v.name, v.arrived, base, arrived))
+    if best is None:
+        return None
+    because = f"{best.name} is the highest accepted version"
+    if facts.serving is not None and best.digest == facts.serving.digest:
+        return MakeLink(best.name, best.digest, f"{because}; its files are those served")
+    return Activate(best.name, best.digest, "auto", because)
+
+
+def _meanwhile(facts: Facts, because: str) -> Decision | None:
+    """Nothing serves: the last good version, from its private copy, until the link's word can be followed."""
+    good = facts.last_good
+    if facts.serving is not None or good is None:
+        return None
+    if any(v.digest == good.digest and v.state is State.REJECTED for v in facts.versions):
+        return None  # judged anew since it served
+    because = f"{because}; {good.name} served last"
+    return Activate(good.name, good.digest, "start", because, move_link=False)
+
+
+def _start(facts: Facts, because: str) -> Decision | None:
+    """Nothing serves and the link can't be followed: the last good version, else the highest accepted one."""
+    if early := _meanwhile(facts, because):
+        return early
+    best = _highest(v for v in facts.versions if not v.held) or _highest(facts.versions)
+    if best is None:
+        return None
+    because = f"{because}; {best.name} is the highest accepted version"
+    return Activate(best.name, best.digest, "start", because, move_link=False)
+
+
+def _holds(facts: Facts, policy: Policy, to: Standing) -> tuple[str, ...]:
+    """What a move by hand to `to` holds, so that auto doesn't undo it at once.
+
+    To an older version than served: every newer one present. To a newer one: only those that auto would prefer now.
+    """
+    ref = facts.serving or facts.committed
+    if policy.activation != "auto" or ref is None:
+        return ()
+    present = facts.version(ref.name)
+    older = is_higher(ref.name, present.arrived if present else -inf, to.name, to.arrived)
+    return tuple(sorted(v.name for v in _above(facts, to) if older or v.state is State.ACCEPTED))
+
+
+def _above(facts: Facts, than: Standing) -> list[Standing]:
+    above = [v for v in facts.versions if is_higher(v.name, v.arrived, than.name, than.arrived)]
+    return [v for v in above if not v.held]
+
+
+def _highest(versions: Iterable[Standing]) -> Standing | None:
+    accepted = [v for v in versions if v.state is State.ACCEPTED and v.digest]
+    return max(accepted, key=lambda v: order_key(v.name, v.arrived), default=None)
+
+
+def _still(facts: Facts) -> str:
+    return f"still serving {facts.serving.name}" if facts.serving else "nothing is served yet"

@@ -1,0 +1,262 @@
+"""One compiler at work: a child that makes forms of one version, paused and resumed, ended when it hangs or runs wild.
+
+The child may crash, hang, flood or lie: its processor time, its output and its words are bounded here. Nothing that it
+reports is believed about a form: each is handed to whoever checks it and puts it in its place, and whoever asks looks
+at the disk. Invariant: when `wait` returned, the child is gone, and every form that it reported is taken up or refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from ...worker import protocol
+from ...worker.shared.artifact import BadArtifact
+from ..system.background import awaited, reader
+from ..system.safe_read import told
+from .validator_process import Child as Started
+from .validator_process import Chunks
+
+MODULE: Final = "modelward.worker.compile"
+MAX_OUTPUT_BYTES: Final = 1 << 20
+MAX_RECIPE_BYTES: Final = 16 << 10
+MAX_WORDS: Final = 600
+DRAIN_SECONDS: Final = 1.0
+KILL_SECONDS: Final = 10.0
+"""How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
+PUBLISH_SECONDS: Final = 120.0
+"""How long the last form's way into its place is waited for: a disk that hangs does not end."""
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Child(Started, Protocol):
+    """What is needed of a started process; `daemon.processes.Child` is one."""
+
+    pid: int
+
+    def signal(self, number: signal.Signals) -> bool: ...
+
+
+class SpawnSignalled(Protocol):
+    """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
+
+    def __call__(
+        self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
+    ) -> Child: ...
+
+
+@dataclass
+class Heard:
+    """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe.
+
+    `reported` are the stages that it has made, it says; `made` those that were found right and taken up.
+    """
+
+    stage: str = ""
+    progress: str = ""
+    reported: set[str] = field(default_factory=set)
+    made: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    learned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    done: bool = False
+    wrong: str = ""
+    lines: int = 0
+
+
+class Compilation:
+    """See the module. `happened` is called whenever something was reported, or a form taken up.
+
+    `publish` takes up the form of a stage, on a thread; it raises BadArtifact, OSError. Raises OSError, ValueError at
+    the start.
+    """
+
+    def __init__(
+        self,
+        request: protocol.FormRequest,
+        spawn: SpawnSignalled,
+        argv: Sequence[str],
+        *,
+        version: str,
+        publish: Callable[[str], object],
+        happened: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.request, self.version, self.heard, self.because = request, version, Heard(), ""
+        self.paused = self._aside = False
+        self._killed = asyncio.Event()
+        self._happened, self._publish = happened, publish
+        self._reported: asyncio.Queue[protocol.FormMade | None] = asyncio.Queue()  # one a stage, at most
+        given = msgspec.json.encode(request) + b"\n"
+        self._child = spawn(argv, name=f"compiler of {version}", stdin=given, stdout="pipe")
+        self._listening = reader(self._listen(), "the compiler")
+        self._publishing = reader(self._take_up(), "compiled forms")
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def keep(self, state: Literal["running", "paused"]) -> None:
+        """Asks the kernel for this state, whatever somebody else asked for; as often as one likes."""
+        self.paused = state == "paused"
+        self._signal()
+
+    def stand_aside(self, aside: bool) -> None:
+        """Stops it for a moment, or has it go on where it is not paused."""
+        if aside != self._aside:
+            self._aside = aside
+            self._signal()
+
+    def _signal(self) -> None:
+        self._child.signal(signal.SIGSTOP if self.paused or self._aside else signal.SIGCONT)
+
+    def end(self, because: str) -> None:
+        """Kills it; `wait` returns soon."""
+        self.because = self.because or because
+        self._kill()
+
+    def _kill(self) -> None:
+        self._child.kill_group()
+        self._killed.set()
+
+    async def wait(self) -> str:
+        """Returns once it ended: why it failed, "" when every stage was made or refused.
+
+        When cancelled, the child is killed before the cancellation goes on.
+        """
+        try:
+            status = await self._end()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await asyncio.wait({self._listening})
+            if self._listening.done():
+                self._listening.result()
+            self._reported.put_nowait(None)
+            await asyncio.wait({self._publishing}, timeout=PUBLISH_SECONDS)
+            if self._publishing.done():
+                self._publishing.result()
+            else:
+                self.because = self.because or "cannot keep what it made: the disk does not answer"
+        finally:
+            self._child.kill_group()
+            for task in (self._listening, self._publishing):
+                task.cancel()
+            await asyncio.wait({self._listening, self._publishing})
+            self._child.close()
+        if self.because or self.heard.wrong:
+            return self.because or self.heard.wrong
+        return "" if status == 0 and self.heard.done else _ended(status)
+
+    async def _end(self) -> int | None:
+        """The child's exit status. One that was killed and hangs in the kernel is waited for KILL_SECONDS."""
+        ending, killed = awaited(self._child.wait(), "end of the compiler"), awaited(self._killed.wait(), "killed")
+        try:
+            await asyncio.wait({ending, killed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ending}, timeout=KILL_SECONDS)
+            return ending.result() if ending.done() else None
+        finally:
+            ending.cancel()
+            killed.cancel()
+
+    def usage(self) -> Usage | None:
+        """What the child used until now; None once it is gone. Reads small files of /proc."""
+        return usage(self._child.pid)
+
+    async def _take_up(self) -> None:
+        """Takes up each form that was reported, one after the other, until the last."""
+        while (message := await self._reported.get()) is not None:
+            try:
+                await asyncio.to_thread(self._publish, message.stage)
+                self.heard.made[message.stage] = message.because[:MAX_WORDS]
+            except BadArtifact as e:
+                self.heard.refused[message.stage] = (f"cannot keep the form {message.stage}: {e}", True)
+            except OSError as e:
+                because = f"cannot keep the form {message.stage}: {e.filename}: {e.strerror}"
+                self.heard.refused[message.stage] = (because, True)
+            self._happened()
+
+    async def _listen(self) -> None:
+        lines, total = protocol.Lines(), 0
+        async for data in Chunks(self._child.stdout_fd):
+            total += len(data)
+            try:
+                if total > MAX_OUTPUT_BYTES:
+                    raise protocol.Refused(f"the compiler wrote more than {MAX_OUTPUT_BYTES} bytes")
+                for line in lines.feed(data):
+                    self._hear(protocol.decode_from_compiler(line))
+            except protocol.Refused as e:
+                self.heard.wrong = f"the compiler cannot be understood: {e}"
+                self._kill()
+                return
+            except Exception:
+                self._kill()  # nobody takes in what it says any more
+                raise
+            self._happened()
+
+    def _hear(self, message: protocol.FromCompiler) -> None:
+        heard = self.heard
+        if heard.done:
+            raise protocol.Refused("it went on after its last line")
+        heard.lines += 1
+        match message:
+            case protocol.FormStarted(stage):
+                heard.stage, heard.progress = _asked(stage, self.request), ""
+            case protocol.FormProgress(because):
+                heard.progress = because[:MAX_WORDS]
+            case protocol.FormMade(stage):
+                if _asked(stage, self.request) in heard.reported:
+                    raise protocol.Refused(f"it made the stage {stage} twice")
+                heard.reported.add(stage)
+                self._reported.put_nowait(message)
+            case protocol.FormRefused(stage, because, again):
+                heard.refused[_asked(stage, self.request)] = (because[:MAX_WORDS], again)
+            case protocol.FormLearned(key, recipe):
+                if len(heard.learned) >= 2 or len(key) > 64 or len(msgspec.json.encode(recipe)) > MAX_RECIPE_BYTES:
+                    raise protocol.Refused("it learned more than can be kept")
+                heard.learned[key] = recipe
+            case protocol.FormsDone():
+                heard.done = True
+
+
+def _asked(stage: str, request: protocol.FormRequest) -> str:
+    if stage not in request.stages:
+        raise protocol.Refused(f"nobody asked for the stage {stage[:40]!r}")
+    return stage
+
+
+def _ended(status: int | None) -> str:
+    if status is not None and status < 0:
+        number = -status
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        hint = " (out of memory, perhaps)" if number == signal.SIGKILL else ""
+        hint = " (its processor time is used up)" if number == signal.SIGXCPU else hint
+        return f"the compiler died of {name}{hint}"
+    return f"the compiler ended with status {status} before it was done"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor seconds of a process until now; `eager`: a thread of it runs, or waits for its turn or the disk."""
+
+    cpu_seconds: float
+    eager: bool
+
+
+def usage(pid: int) -> Usage | None:
+    """What a process used; None when it is gone. Reads small files of /proc."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+        cpu, eager = 0, False
+        for thread in threads:
+            fields = told(f"/proc/{pid}/task/{thread}/stat").rpartition(") ")[2].split()
+            eager = eager or fields[0] in ("R", "D")
+        fields = told(f"/proc/{pid}/stat").rpartition(") ")[2].split()
+        cpu = int(fields[11]) + int(fields[12])
+        return Usage(cpu / TICKS, eager)
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,303 @@
+"""Has a version judged by a child of its own, and turns whatever becomes of the child into a verdict.
+
+The child fills a directory that is made for it; what it accepted is checked there and renamed into place here.
+
+The child may crash, hang, flood or lie: its time, its output and its words are bounded here, and none of it harms the
+daemon. Only a well-formed last line and a clean exit accept a version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from ...worker import protocol
+from ...worker.shared import process_readings
+from ...worker.shared.artifact import BadArtifact
+from ...worker.shared.progress import (
+    Allowance,
+    Over,
+    Spent,
+    after,
+    begin,
+    over,
+    scale,
+)
+from ..system.background import awaited, reader
+from ..system.clock import Clock, rfc3339
+from . import verdict as v
+from .child_directory import FOR_VALIDATOR, NoDirectory, child_directory
+from .publish_artifact import publish_version
+
+MODULE: Final = "modelward.worker.validate"
+MAX_OUTPUT_BYTES: Final = 1 << 20
+MAX_GATES: Final = 100
+GRACE_SECONDS: Final = 1.0
+"""What the child gets beyond its limit, to report itself which gate took too long."""
+CPU_TIMES: Final = 20.0
+"""So many times its time the child may use in CPU time, before the daemon ends it. It measures the machine and ends
+itself far sooner."""
+LOOKS: Final = 20
+"""So many readings of the child in the shortest time that is allowed without progress."""
+LONGEST_SECONDS: Final = 1.0
+SHORTEST_SECONDS: Final = 0.05
+KILL_SECONDS: Final = 10.0
+"""How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
+DRAIN_SECONDS: Final = 1.0
+"""How long its output is still read once it ended: something that it left behind may hold the pipe open."""
+
+Progress = Callable[[protocol.GateStarted | protocol.GateDone], None]
+Copied = Callable[[Path, protocol.Copied], None]
+
+
+class Child(Protocol):
+    """What is needed of a started process; `daemon.processes.Child` is one."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout_fd(self) -> int: ...
+    async def wait(self) -> int | None: ...
+    def kill_group(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Spawn(Protocol):
+    """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
+
+    def __call__(
+        self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
+    ) -> Child: ...
+
+
+class CannotStart(Exception):
+    """No validator could be started: nothing is known about the version, try again later."""
+
+
+@dataclass
+class _Heard:
+    """What the child has said so far, and who is told of it at once."""
+
+    progress: Progress
+    copied: Callable[[protocol.Copied], None]
+    gates: list[v.Gate] = field(default_factory=list)
+    open_gate: str = ""
+    opened: float = 0.0
+    last: protocol.Judged | None = None
+    wrong: str = ""
+    hindered: str = ""
+
+
+async def validate(
+    candidate: protocol.Candidate,
+    spawn: Spawn,
+    *,
+    root: Path,
+    argv: Sequence[str],
+    clock: Clock,
+    progress: Progress = lambda message: None,
+    copied: Copied = lambda directory, message: None,
+    stands: Callable[[float], None] = lambda still_seconds: None,
+) -> v.Answer:
+    """Judges one version; an accepted one lies below `root` when this returns.
+
+    `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin, with a directory of its
+    own below `root`.
+
+    `candidate.timeout_seconds` limits how long the child may stand still, and in proportion to its work the CPU time
+    that it uses (0: no limit); see `worker.progress`. `stands` is told again and again for how long it has made no
+    progress; `copied` once, with the directory, when the version lies copied and whole there. A child that somebody
+    else killed is followed by another one, once. Raises CannotStart when no child could be started, or none gets a
+    directory. When cancelled, the child is killed with its group before the cancellation goes on.
+    """
+    attempt = 1
+    while True:
+        try:
+            async with child_directory(root, FOR_VALIDATOR) as directory:
+                heard = _Heard(progress, partial(copied, directory), opened=clock.monotonic())
+                given = msgspec.structs.replace(candidate, directory=str(directory))
+                status = await _judge_once(given, spawn, argv, clock, heard, stands)
+                answered = bool(heard.wrong or heard.hindered) or heard.last is not None
+                if not v.judge_again(status, answered=answered, attempt=attempt):
+                    seconds = clock.monotonic() - heard.opened
+                    answer = _verdict(heard, status, attempt, seconds, rfc3339(clock.wall()))
+                    return await asyncio.to_thread(_kept, answer, directory, root, candidate)
+        except NoDirectory as e:
+            raise CannotStart(f"cannot start a validator: {e}") from e
+        attempt += 1
+
+
+def _kept(answer: v.Answer, directory: Path, root: Path, candidate: protocol.Candidate) -> v.Answer:
+    """The answer once an accepted version is in its place; none of it is held against the version."""
+    if not isinstance(answer, v.Verdict) or not answer.accepted:
+        return answer
+    try:
+        place = publish_version(directory, root, candidate.version, answer.digest, candidate.kind)
+    except BadArtifact as e:
+        return v.NotJudged(f"cannot keep the accepted version: {e}")
+    except OSError as e:
+        return v.NotJudged(f"cannot keep the accepted version: {e.filename}: {e.strerror}")
+    return replace(answer, artifact=str(place))
+
+
+async def _judge_once(
+    candidate: protocol.Candidate,
+    spawn: Spawn,
+    argv: Sequence[str],
+    clock: Clock,
+    heard: _Heard,
+    stands: Callable[[float], None],
+) -> int | None:
+    """One child's exit status; what it reported is in `heard` then. Raises CannotStart."""
+    try:
+        told = msgspec.json.encode(candidate) + b"\n"
+        child = spawn(argv, name=f"validator of {candidate.version}", stdin=told, stdout="pipe")
+    except (OSError, ValueError) as e:
+        raise CannotStart(f"cannot start a validator: {e}") from e
+    status = None
+    listening = reader(_listen(child, heard, clock), "the validator")
+    waiting = awaited(child.wait(), "wait for the validator")
+    try:
+        if end := await _patient(child, waiting, candidate, stands):
+            child.kill_group()
+            await asyncio.wait({waiting}, timeout=KILL_SECONDS)
+            if end.own:
+                heard.wrong = heard.wrong or end.because
+            else:
+                heard.hindered = end.because
+        status = waiting.result() if waiting.done() else None
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await listening
+    except TimeoutError:
+        pass  # what it said until now counts
+    finally:
+        child.kill_group()
+        listening.cancel()
+        waiting.cancel()
+        await asyncio.wait({listening, waiting})
+        child.close()
+    return status
+
+
+async def _patient(
+    child: Child, waiting: asyncio.Task[int | None], candidate: protocol.Candidate, stands: Callable[[float], None]
+) -> Over | None:
+    """Waits for the child's end; the limit that it reached when it has to be ended instead."""
+    seconds = candidate.timeout_seconds
+    if seconds <= 0:
+        await asyncio.wait({waiting})
+        return None
+    size = await asyncio.to_thread(process_readings.size_of, candidate.path)
+    cpu_seconds = CPU_TIMES * max(1, candidate.threads) * seconds * scale(size)
+    allowance = Allowance(seconds + GRACE_SECONDS, cpu_seconds)
+    period = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, seconds / LOOKS))
+    spent: Spent | None = None
+    while not (await asyncio.wait({waiting}, timeout=period))[0]:
+        if (reading := await asyncio.to_thread(process_readings.read, child.pid)) is None:
+            continue  # it ends
+        spent = begin(reading) if spent is None else after(spent, reading, 3 * period)
+        stands(spent.still_seconds)
+        if end := over(spent, allowance):
+            return end
+    return None
+
+
+def _verdict(heard: _Heard, status: int | None, attempts: int, seconds: float, at: str) -> v.Answer:
+    if heard.hindered:
+        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
+        return v.NotJudged(f"{gate}{heard.hindered}")
+    if heard.wrong:
+        return v.broken(heard.open_gate, heard.wrong, heard.gates, seconds, at)
+    if heard.last is not None and (status == 0 or not heard.last.accepted):
+        return v.judged(heard.last, heard.gates, at)
+    if status == -signal.SIGKILL:
+        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
+        return v.NotJudged(f"{gate}{_ended(status, attempts)}")
+    return v.broken(heard.open_gate, _ended(status, attempts), heard.gates, seconds, at)
+
+
+def _ended(status: int | None, attempts: int) -> str:
+    if status is not None and status < 0:
+        number = -status
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        hint = " (out of memory, perhaps)" if number == signal.SIGKILL else ""
+        again = f", {attempts} times" if attempts > 1 else ""
+        return f"the validator died of {name}{again}{hint}"
+    return f"the validator ended with status {status} and no verdict"
+
+
+async def _listen(child: Child, heard: _Heard, clock: Clock) -> None:
+    """Takes in the child's lines until it closes its output or says something wrong."""
+    lines, total = protocol.Lines(), 0
+    async for data in Chunks(child.stdout_fd):
+        total += len(data)
+        try:
+            if total > MAX_OUTPUT_BYTES:
+                raise protocol.Refused(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
+            for line in lines.feed(data):
+                _hear(protocol.decode_from_validator(line), heard, clock)
+        except protocol.Refused as e:
+            heard.wrong = f"the validator cannot be understood: {e}"
+            child.kill_group()
+            return
+        except Exception:
+            child.kill_group()  # nobody takes in what it says any more
+            raise
+
+
+def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
+    if heard.last is not None:
+        raise protocol.Refused("it went on after its verdict")
+    if isinstance(message, protocol.Judged):
+        heard.last = message
+        return
+    if isinstance(message, protocol.Copied):
+        heard.copied(message)
+        return
+    if isinstance(message, protocol.GateStarted):
+        heard.open_gate, heard.opened = message.gate, clock.monotonic()
+    else:
+        if len(heard.gates) >= MAX_GATES:
+            raise protocol.Refused(f"more than {MAX_GATES} gates")
+        heard.gates.append(v.gate_from(message))
+        heard.open_gate, heard.opened = "", clock.monotonic()
+    heard.progress(message)
+
+
+class Chunks:
+    """What a non-blocking descriptor yields, as it comes, until its end."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(BlockingIOError):
+                data = os.read(self._fd, protocol.MAX_MESSAGE_BYTES)
+                if not data:
+                    raise StopAsyncIteration
+                return data
+            ready: asyncio.Future[None] = loop.create_future()
+            loop.add_reader(self._fd, _set, ready)
+            try:
+                await ready
+            finally:
+                loop.remove_reader(self._fd)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

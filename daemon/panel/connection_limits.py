@@ -1,0 +1,95 @@
+"""How many connections there may be, and how long one may dawdle.
+
+When there are too many, one is closed: of those that were let in to nothing yet the oldest from the address that has
+the most, else one that asks for nothing now. A request's head has to come whole, small and soon. uvicorn itself bounds
+none of these. Invariant: a request that was let in, or an answer to it, is never cut off here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Final
+
+from ..api.connection_limit import Bounded, bounded
+from .loopback_user import Peer
+from .rate_limit import place
+
+HEAD_SECONDS: Final = 15.0
+MAX_HEAD_BYTES: Final = 64 * 1024
+PEER: Final = "modelward.peer"
+"""Where a request's scope holds what is known of its connection."""
+
+
+class Limited(Bounded):
+    """One connection of the panel's server."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.peer, self.share = Peer(), ""
+        super().connection_made(transport)
+        self.share = place(self.client[0]) if self.client else ""  # whose part of the room it takes
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        with suppress(OSError):
+            _keep_alive(transport.get_extra_info("socket"))
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.busy() or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.transport.abort()
+        self._expect_head()
+
+    def make_room(self) -> None:
+        """Closes one connection; this one when all others are being answered."""
+        others = [other for other in self.room if isinstance(other, Limited) and other is not self]
+        for found in (
+            [other for other in others if not other.peer.admitted],
+            [other for other in others if not other.busy()],
+        ):
+            if found:
+                held = Counter(other.share for other in found)
+                max(found, key=lambda other: held[other.share]).leave()  # the oldest of them: `room` is in order
+                return
+        self.leave()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[PEER] = self.peer  # type: ignore[typeddict-unknown-key]
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        super().on_headers_complete()
+
+    def _expect_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _head_came(self) -> None:
+        self._head_bytes = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def limited(most: int) -> type[Limited]:
+    """The protocol of one server with at most `most` connections."""
+    return bounded(Limited, most)
+
+
+def _keep_alive(sock: Any) -> None:
+    """Lets the kernel find out that a viewer's machine is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)

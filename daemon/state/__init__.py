@@ -1,0 +1,1 @@
+"""What outlives the daemon: history, verdicts and facts in one SQLite file."""

@@ -1,0 +1,130 @@
+"""The store, on a thread of its own: a slow disk delays a note, never the event loop. To open a store is for a thread.
+
+`note` is for what happened and goes on by itself, in order; `do` is for what must be kept before somebody is told so.
+What the file cannot take is kept in memory: `problem` says so, and `check` brings it to the file. Invariant: everything
+reaches the store in the order it was said, from one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+
+from ..errors import ModelwardError
+from ..system.background import awaited, here
+from .store import Entry, Store
+
+T = TypeVar("T")
+MAX_WAITING = 1000
+CLOSE_SECONDS = 2.5
+"""How long the end of the daemon waits for a disk that does not answer."""
+
+
+class CannotKeep(ModelwardError):
+    """The state could not be written or read."""
+
+
+class Ledger:
+    """See the module. `told` hears of each line of history once it is kept."""
+
+    def __init__(self, store: Store, told: Callable[[Entry], None], *, most_waiting: int = MAX_WAITING) -> None:
+        self._store, self._told, self._most_waiting = store, told, most_waiting
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._waiting, self._closed = 0, False
+        self._log = structlog.get_logger("store")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def do(self, what: Callable[[Store], T]) -> T:
+        """Runs `what` with the store and gives its answer. Raises CannotKeep."""
+        if self._closed:
+            raise CannotKeep("cannot keep state: the daemon ends")
+        return await self._answer(self._hand_in(what))
+
+    def _hand_in(self, what: Callable[[Store], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._run, what)
+
+    def _run(self, what: Callable[[Store], T]) -> T:
+        """On the thread. What was asked is one transaction: after an error of the file's nothing of it was done."""
+        try:
+            return what(self._store)
+        except sqlite3.Error as e:
+            if not self._store.leave_file(e):
+                raise
+            self._log.error("the state is kept in memory alone", because=self.problem)
+            return what(self._store)
+
+    @property
+    def problem(self) -> str:
+        """Why the state is in memory alone, "" while the file has it."""
+        found = self._store.trouble
+        unread = "; until then no version is chosen by itself, and none is removed" if self.unread else ""
+        return f"{found.sentence}{unread}" if found is not None else ""
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is a file whose content is not known: held versions may be in it."""
+        return self._store.unread
+
+    @property
+    def no_room(self) -> bool:
+        """Whether that is for lack of room."""
+        found = self._store.trouble
+        return found is not None and found.no_room
+
+    async def check(self) -> None:
+        """To be called now and then: writes to the file what memory holds, and what somebody removed."""
+        if self._closed:
+            return
+        with suppress(CannotKeep):  # logged where it happened
+            if done := await self.do(lambda store: store.check()):
+                self._log.warning(done)
+                self.note("state-kept", "", done)
+
+    async def _answer(self, coming: asyncio.Future[T]) -> T:
+        try:
+            return await coming
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
+            self._log.error("cannot keep state", because=str(e))
+            raise CannotKeep(f"cannot keep state: {e}; what is served is not affected") from e
+
+    def note(self, kind: str, version: str = "", because: str = "", **detail: Any) -> None:
+        """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind, or this closed."""
+        if self._waiting >= self._most_waiting or self._closed:
+            self._log.error("history line dropped", kind=kind, version=version, because=because)
+            return
+        self._waiting += 1
+        now = self._store.clock.wall()  # not when it is written: that may be after the next thing happened
+        # Handed in here and not in the task: a `do` that follows must not overtake it.
+        coming = self._hand_in(lambda store: store.record(kind, version, because, happened=now, **detail))
+        task = here().start("history", partial(self._tell, coming))
+        self._tasks.add(task)
+        task.add_done_callback(self._kept)
+
+    async def _tell(self, coming: asyncio.Future[Entry]) -> None:
+        with suppress(CannotKeep):  # logged where it happened
+            self._told(await self._answer(coming))
+
+    def _kept(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._waiting -= 1
+
+    async def close(self) -> None:
+        """Waits for what is on its way, then closes the store: CLOSE_SECONDS at most.
+
+        A disk that does not answer keeps the thread: the program must not wait for its threads when it ends.
+        """
+        self._closed = True
+        closing = awaited(self._answer(self._hand_in(lambda store: store.close())), "close the state")
+        await asyncio.wait({closing, *self._tasks}, timeout=CLOSE_SECONDS)
+        if closing.done():
+            closing.exception()  # logged where it happened
+        if closing.done() and self.problem:
+            self._log.error("what was kept in memory alone is lost with the daemon", because=self.problem)
+        self._thread.shutdown(wait=False)

@@ -1,0 +1,309 @@
+"""The daemon's memory: what happened, verdicts by digest, held versions, and a few facts.
+
+One SQLite file in WAL mode with full syncs: what was acknowledged survives a power cut. What is served never depends on
+it: the link and the directories say that, so a lost file costs history and a new look at each version. While the file
+cannot be written, all of it goes on in memory, and is written to the file as soon as that can be. History is bounded in
+rows and bytes, a version has one verdict, and the owner drops with `forget` what it needs no longer. Used from one
+thread at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..system.clock import Clock, rfc3339
+from . import database_file
+from . import rows as state_rows
+from .database_file import CannotOpen
+from .rows import Loaded
+from .write_errors import Trouble, is_of_the_file, trouble
+
+__all__ = ["CannotOpen", "Entry", "Sighting", "Store"]
+
+MAX_HISTORY_ROWS: Final = 10_000
+MAX_ID: Final = 2**63 - 1
+MAX_HISTORY_BYTES: Final = 32 << 20
+MAX_DETAIL_BYTES: Final = 128 << 10
+PRUNE_EVERY: Final = 100
+RETURN_WAIT_SECONDS: Final = 1.0
+"""For another process that holds the file, each time that it is tried again."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of history. `time` is RFC 3339 in UTC; `detail` is JSON-ready."""
+
+    id: int
+    time: str
+    kind: str
+    version: str
+    because: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What a version directory was when it was last judged."""
+
+    fingerprint: str
+    digest: str
+    arrived: float
+
+
+class Store:
+    """See the module. Raises CannotOpen; later sqlite3.Error and OSError.
+
+    A damaged file is put aside (`damaged` says where) and replaced. One that a newer modelward wrote is not: versions
+    held in it would be chosen again without a word. `trouble` says why the state is in memory alone, None while the
+    file has it.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path, self.clock = path, clock
+        self._written = 0
+        self._damaged = False
+        self._loaded = Loaded()
+        self.damaged: Path | None = None
+        self.trouble: Trouble | None = None
+        self._place: database_file.Place = ()
+        try:
+            self._db, self.damaged = database_file.open_file(path, clock.wall())
+            self._prune_history()
+            self._prune_verdicts()
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
+            self._db = self._read_file()
+            self.trouble = trouble(path, e)
+        else:
+            self._place = database_file.place_of(path)
+
+    # memory, while the file cannot be used
+
+    def _read_file(self) -> sqlite3.Connection:
+        """A store in memory with what the file holds. Raises CannotOpen."""
+        memory = database_file.open_memory()
+        with suppress(sqlite3.Error, OSError, UnicodeDecodeError):
+            if database_file.is_absent(self._path):
+                self._loaded = Loaded(whole=True)
+                return memory
+            source = database_file.open_for_reading(self._path)
+            try:
+                empty = database_file.is_empty(source)  # one that was begun where there was no room for its tables
+                self._loaded = Loaded(whole=True) if empty else state_rows.load(source, memory)
+            finally:
+                source.close()
+        return memory
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is a file whose content is not known: held versions may be in it."""
+        return self.trouble is not None and not self._loaded.whole
+
+    def leave_file(self, error: Exception) -> bool:
+        """Goes on in memory after an error of the file's; False when it was none, or all is in memory already."""
+        if self.trouble is not None or not is_of_the_file(error):
+            return False
+        self._damaged = database_file.is_damage(error)
+        self._to_memory(trouble(self._path, error))
+        return True
+
+    def _to_memory(self, because: Trouble) -> None:
+        memory = database_file.open_memory()
+        self._loaded = state_rows.load(self._db, memory)
+        with suppress(sqlite3.Error):
+            self._db.close()
+        self._db, self.trouble = memory, because
+
+    def check(self) -> str:
+        """Sees to it that the file has the state again, if it can; what was done, "" for nothing."""
+        said = ""
+        if self.trouble is None:
+            if not database_file.is_lost(self._path, self._place):
+                return ""
+            said = f"{self._path} was removed or replaced; "
+            self._to_memory(Trouble(f"{said}it is written again"))
+        return f"{said}the state is in {self._path} again" if self._to_file() else ""
+
+    def _to_file(self) -> bool:
+        try:
+            db, aside = database_file.open_file(
+                self._path, self.clock.wall(), damaged=self._damaged, wait_seconds=RETURN_WAIT_SECONDS
+            )
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as e:
+            self.trouble = trouble(self._path, e)
+            return False
+        except CannotOpen as e:
+            self.trouble = Trouble(str(e))
+            return False
+        self.damaged, self._damaged = aside or self.damaged, False
+        try:
+            missing = state_rows.keep(self._db, db, self._loaded)
+        except (sqlite3.Error, UnicodeDecodeError) as e:
+            self.trouble = trouble(self._path, e)
+            with suppress(sqlite3.Error):
+                db.close()
+            return False
+        self._db.close()
+        self._db, self.trouble, self._place = db, None, database_file.place_of(self._path)
+        if missing:
+            self.record("history-dropped", "", f"{missing} lines: more than memory holds while the file had no room")
+        return True
+
+    def close(self) -> None:
+        """The file gets what memory holds, if it can: `trouble` says why not."""
+        if self.trouble is not None:
+            self._to_file()
+        self._db.close()
+
+    # history
+
+    def record(
+        self, kind: str, version: str = "", because: str = "", *, happened: float | None = None, **detail: Any
+    ) -> Entry:
+        """Adds a line of history; it is on the disk when this returns. A detail beyond MAX_DETAIL_BYTES is left out.
+
+        `happened`, in seconds since 1970, is for what was not written down at once.
+        """
+        now, kept = self.clock.wall() if happened is None else happened, _json(detail)
+        if len(kept) > MAX_DETAIL_BYTES:
+            detail = {"left_out": f"{len(kept)} bytes"}
+            kept = _json(detail)
+        cursor = self._db.execute(
+            "INSERT INTO history (time, kind, version, because, detail) VALUES (?, ?, ?, ?, ?)",
+            (now, _text(kind), _text(version), _text(because[:MAX_DETAIL_BYTES]), kept),
+        )
+        self._written += 1
+        if self._written % PRUNE_EVERY == 0:
+            with suppress(sqlite3.OperationalError):  # no space to make space: the line itself is kept
+                self._prune_history()
+        return Entry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
+
+    def history(self, count: int, kind: str = "", before: int = 0) -> list[Entry]:
+        """The newest lines, newest first, at most `count`; where given of one kind, and older than line `before`."""
+        rows = self._db.execute(
+            "SELECT id, time, kind, version, because, detail FROM history"
+            " WHERE ? IN ('', kind) AND id < ? ORDER BY id DESC LIMIT ?",
+            (_text(kind), before or MAX_ID, max(0, min(count, MAX_HISTORY_ROWS))),
+        )
+        return [Entry(i, _moment(t), k, v, b, _object(d)) for i, t, k, v, b, d in rows]
+
+    def _prune_history(self) -> None:
+        rows, size = (MAX_HISTORY_ROWS, MAX_HISTORY_BYTES)
+        if self.trouble is not None:
+            rows, size = (state_rows.MAX_LINES, state_rows.MAX_BYTES)
+        self._db.execute("DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?", (rows,))
+        self._db.execute(
+            "DELETE FROM history WHERE id <= (SELECT id FROM (SELECT id, SUM(length(because) + length(detail))"
+            " OVER (ORDER BY id DESC) AS bytes FROM history) WHERE bytes > ? ORDER BY id DESC LIMIT 1)",
+            (size,),
+        )
+
+    def _prune_verdicts(self) -> None:
+        """A verdict on bytes that a version no longer has is never asked for again."""
+        self._db.execute("DELETE FROM verdicts WHERE (version, digest) NOT IN (SELECT version, digest FROM sightings)")
+
+    # verdicts and sightings
+
+    def remember_verdict(self, version: str, sighting: Sighting, conditions: str, verdict: dict[str, Any]) -> None:
+        """Keeps a verdict with what was judged, in one transaction, in place of the one that the version had."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM verdicts WHERE version = ?", (version,))
+            self._db.execute(
+                "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)",
+                (sighting.digest, version, conditions, _json(verdict), self.clock.wall()),
+            )
+            self._db.execute(
+                "INSERT OR REPLACE INTO sightings VALUES (?, ?, ?, ?)",
+                (version, sighting.fingerprint, sighting.digest, sighting.arrived),
+            )
+
+    def verdict(self, version: str, digest: str, conditions: str) -> dict[str, Any] | None:
+        """The verdict on these bytes under these conditions; None when it has to be judged (again)."""
+        row = self._db.execute(
+            "SELECT verdict FROM verdicts WHERE digest = ? AND version = ? AND conditions = ?",
+            (digest, _text(version), conditions),
+        ).fetchone()
+        return None if row is None else _object(row[0]) or None
+
+    def forget(self, versions: Iterable[str]) -> None:
+        """Drops what is known of these versions: one that is there is judged anew at the next look."""
+        names = [(_text(version),) for version in versions]
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany("DELETE FROM verdicts WHERE version = ?", names)
+            self._db.executemany("DELETE FROM sightings WHERE version = ?", names)
+
+    def sightings(self) -> dict[str, Sighting]:
+        """What is known of each version, in the order of the verdicts, oldest first."""
+        rows = self._db.execute(
+            "SELECT version, fingerprint, s.digest, arrived FROM sightings s LEFT JOIN verdicts USING (version)"
+            " ORDER BY verdicts.rowid"
+        )
+        return {version: Sighting(fingerprint, digest, arrived) for version, fingerprint, digest, arrived in rows}
+
+    # held versions
+
+    def hold(self, versions: Iterable[str], because: str) -> None:
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO held VALUES (?, ?, ?)",
+                [(_text(v), _text(because), self.clock.wall()) for v in versions],
+            )
+
+    def release(self, version: str) -> bool:
+        """Whether it was held."""
+        return self._db.execute("DELETE FROM held WHERE version = ?", (_text(version),)).rowcount > 0
+
+    def held(self) -> dict[str, str]:
+        """Held versions and why."""
+        return dict(self._db.execute("SELECT version, because FROM held").fetchall())
+
+    # facts
+
+    def put(self, **facts: Any) -> None:
+        """Keeps named JSON values, all or none."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", [(n, _json(v)) for n, v in facts.items()]
+            )
+
+    def fact(self, name: str, default: Any = None) -> Any:
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return default if row is None else _value(row[0], default)
+
+
+def _value(text: str, default: Any) -> Any:
+    """JSON of a row; what a damaged row holds is as good as nothing."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return default
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = _value(text, {})
+    return value if isinstance(value, dict) else {}
+
+
+def _moment(wall: float) -> str:
+    try:
+        return rfc3339(wall)
+    except (ValueError, OverflowError, OSError):
+        return rfc3339(0.0)
+
+
+def _text(text: str) -> str:
+    """As SQLite takes it: a file name that is no UTF-8 may be quoted in a reason."""
+    return text.encode(errors="replace").decode()
+
+
+def _json(value: Any) -> str:
+    return _text(json.dumps(value, ensure_ascii=False))

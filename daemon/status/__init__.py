@@ -1,0 +1,1 @@
+"""What the daemon knows at one moment, and what is read from that alone."""

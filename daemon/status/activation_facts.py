@@ -1,0 +1,68 @@
+"""The snapshot that `choose.wish` decides on, read off the last look, the catalog and the position.
+
+Decides nothing and asks the disk nothing: that the copy of what served last is whole is what the last look found.
+Remembers one thing: since when the link names nothing that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from ..models.activation_policy import (
+    Asked,
+    Facts,
+    Named,
+    Standing,
+)
+from ..models.catalog import Entry
+from ..models.snapshot import (
+    Missing,
+    Names,
+    RootSeen,
+    Sight,
+)
+from ..system.clock import Clock
+from .serving_state import Position
+
+
+class Bearings:
+    """See the module. `is_lost` says whether the last look found a copy gone or damaged."""
+
+    def __init__(self, clock: Clock, is_lost: Callable[[str], bool]) -> None:
+        self._clock, self._is_lost = clock, is_lost
+        self.link_bad_since: float | None = None
+
+    def take(
+        self,
+        sight: Sight,
+        entries: Iterable[Entry],
+        position: Position,
+        held: Collection[str],
+        asked: Asked | None,
+    ) -> Facts:
+        """What there is at this moment, `asked` for by command or not."""
+        good = position.usable_good(self._is_lost)
+        return Facts(
+            link=sight.link if isinstance(sight, RootSeen) else Missing(),
+            versions=tuple(_standing(entry, held) for entry in entries),
+            committed=position.committed,
+            serving=position.word,
+            last_good=Named(good.version, good.digest) if good else None,
+            previous=position.previous,
+            link_bad_seconds=self._link_bad(sight),
+            asked=asked,
+            root_absent="" if isinstance(sight, RootSeen) else sight.because,
+        )
+
+    def _link_bad(self, sight: Sight) -> float:
+        now = self._clock.monotonic()
+        if not isinstance(sight, RootSeen) or isinstance(sight.link, Names):
+            self.link_bad_since = None
+            return 0.0
+        self.link_bad_since = now if self.link_bad_since is None else self.link_bad_since
+        return now - self.link_bad_since
+
+
+def _standing(entry: Entry, held: Collection[str]) -> Standing:
+    because = entry.verdict.because if entry.verdict else entry.waiting
+    return Standing(entry.name, entry.state, entry.digest, entry.name in held, entry.arrived, because)

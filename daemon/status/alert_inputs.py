@@ -1,0 +1,152 @@
+"""What is wrong with the service itself, as figures for alerts. Pure: a snapshot in, figures out.
+
+Only what is so now, or has just happened: an old rejected version that nobody asks for any more is history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from ..health.alerts import Figure
+from ..health.delivery import Channel
+from ..models.lifecycle import State
+from ..models.settle import NOT_JUDGED
+from ..models.snapshot import RootSeen
+from ..names import is_higher
+from ..system.failures import Failures
+from ..workers.pool_planner import Phase
+from ..workers.rollout_executor import Rollout
+from .snapshot import Activation, Snapshot
+
+SYMPTOMS: Final = (
+    "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
+    "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
+    "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link", "state_in_memory",
+    "controller_failed",
+)  # fmt: skip
+REJECTED_SECONDS: Final = 3600.0
+ROLLOUT_SECONDS: Final = 86400.0
+MAX_VERSIONS: Final = 50
+STILL_SECONDS: Final = 30.0
+"""A first judgement that makes no progress for so long is worth an alert."""
+MAX_REASON: Final = 500
+
+
+def symptoms(seen: Snapshot, *, restarts: int, channels: Iterable[Channel]) -> list[Figure]:
+    """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes."""
+    figures = [*_workers(seen), *_versions(seen), *_unjudged(seen), *_upkeep(seen)]
+    figures.append(Figure("worker_restarts", float(restarts)))
+    if complaint := seen.activation.complaint:
+        figures.append(Figure("needs_operator", 1.0, "", complaint))
+    sight, (watch, because) = seen.versions.sight, seen.watch
+    if not isinstance(sight, RootSeen):
+        figures.append(Figure("root_absent", 1.0, "", sight.because))
+    elif watch == "polling":  # without a root there is nothing to watch
+        figures.append(Figure("watch_lost", 1.0, "", because))
+    if problem := seen.state_problem:
+        figures.append(Figure("state_in_memory", 1.0, "", problem[:MAX_REASON]))
+    if refused := seen.config_refused:
+        figures.append(Figure("config_refused", 1.0, "", refused))
+    for channel in channels:
+        failures = float(channel.failures)
+        figures.append(Figure("alert_channel_failures", failures, channel.address.label, channel.because))
+    return figures
+
+
+def failed_controllers(failures: Failures) -> list[Figure]:
+    """Each part of the daemon that fails now, with its exception."""
+    return [Figure("controller_failed", 1.0, failure.part, failure.because) for failure in failures.report()]
+
+
+def _workers(seen: Snapshot) -> Iterator[Figure]:
+    workers, serving = seen.workers, seen.activation.position.serving
+    own = sum(peer.ready and not peer.attached for peer in workers.peers)
+    because = "" if workers.ready else _nothing_yet(seen) if serving is None else f"{serving.version} is not loaded"
+    expected = _on_its_way(seen)
+    yield Figure("workers_ready", float(workers.ready), "", because, expected)
+    blocked = next((vacancy.blocked for vacancy in workers.vacancies if vacancy.blocked), "")
+    missing = max(0, workers.wanted - own) if serving is not None else 0
+    yield Figure("workers_missing", float(missing), "", blocked, expected)
+    for peer in workers.peers:
+        if peer.beat.refusing:
+            yield Figure("worker_refusing", 1.0, peer.name, peer.beat.refusing[:MAX_REASON])
+
+
+def _nothing_yet(seen: Snapshot) -> str:
+    hindered = next((e.waiting for e in seen.versions.entries if e.waiting.startswith(NOT_JUDGED)), "")
+    return f"nothing is served yet: {hindered}" if hindered else "nothing is served yet"
+
+
+def _on_its_way(seen: Snapshot) -> bool:
+    """Whether the first version is being judged or loaded, and that goes on: on a slow machine it takes minutes.
+
+    A rollout and a start have limits of their own; a worker that died before was no first one.
+    """
+    if seen.versions.busy:
+        return seen.activation.position.serving is None and seen.versions.still_seconds < STILL_SECONDS
+    current = seen.activation.current
+    if current is not None:
+        return current.old is None and current.origin != "converge"
+    hands = seen.workers.hands
+    first = all(hand.failures == 0 and hand.doubted is None and hand.ready_at is None for hand in hands)
+    return first and any(hand.phase is Phase.STARTING for hand in hands)
+
+
+def _versions(seen: Snapshot) -> Iterator[Figure]:
+    failed = _failed_rollout(seen.activation, seen.now)
+    if failed is not None:
+        yield Figure("rollout_failed", 1.0, failed.target.version, failed.outcome)
+    linked, held = seen.versions.linked, seen.activation.held
+    live = seen.versions.get(linked)
+    auto = seen.config.models.activation == "auto"
+    count = 0
+    for entry in seen.versions.entries:
+        if entry.state is not State.REJECTED or entry.verdict is None:
+            continue
+        if failed is not None and failed.target.version == entry.name:
+            continue  # one thing is said once
+        higher = live is None or is_higher(entry.name, entry.arrived, live.name, live.arrived)
+        wanted = entry.name == linked or (auto and higher and entry.name not in held)
+        if (wanted or _just_judged(entry.verdict.judged_at, seen.wall)) and count < MAX_VERSIONS:
+            count += 1
+            yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because)
+
+
+def _unjudged(seen: Snapshot) -> Iterator[Figure]:
+    for name, because in list(seen.versions.unjudged.items())[:MAX_VERSIONS]:
+        yield Figure("version_unjudged", 1.0, name, because[:MAX_REASON])
+    for path, because in list(seen.versions.misplaced.items())[:MAX_VERSIONS]:
+        yield Figure("misplaced_link", 1.0, path, because[:MAX_REASON])
+
+
+def _upkeep(seen: Snapshot) -> Iterator[Figure]:
+    if trouble := seen.upkeep.trouble:
+        yield Figure("sweep_shortfall", float(len(trouble)), "", "; ".join(trouble))
+    for name, used, quota in class_usage(seen):
+        if quota:
+            yield Figure("class_used_percent", 100.0 * used / quota, name)
+
+
+def class_usage(seen: Snapshot) -> Iterator[tuple[str, int, int]]:
+    """Name, bytes and quota (0: none) of each of the operator's disk classes, as the last sweep left it."""
+    after = {row["class"]: row["after"]["bytes"] for row in seen.upkeep.last.get("classes", ())}
+    for entry in seen.config.disk.class_:
+        if entry.name in after:
+            yield entry.name, after[entry.name], entry.max_bytes
+
+
+def _failed_rollout(activation: Activation, now: float) -> Rollout | None:
+    """The last rollout that the operator would hear of, if it failed by itself and not long ago."""
+    last = activation.last
+    if last is None or last.succeeded or last.cancelled or now - last.started > ROLLOUT_SECONDS:
+        return None
+    return last
+
+
+def _just_judged(judged_at: str, wall: float) -> bool:
+    try:
+        return wall - datetime.fromisoformat(judged_at).timestamp() <= REJECTED_SECONDS
+    except ValueError:
+        return False

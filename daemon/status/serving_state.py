@@ -1,0 +1,143 @@
+"""Which version is served, which the link was last known to name, and what to fall back to; kept across restarts.
+
+Everything here can be told anew from the disk, so losing it costs a look and no service. `intent` is what a link move
+was about to do: a crash between the move and the note about it is no operator's wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from ..models.activation_policy import Named
+from ..models.snapshot import LinkState, Names
+from ..workers.rollout_executor import Target
+
+
+class Facts(Protocol):
+    """Where it is kept."""
+
+    def put(self, **facts: Any) -> None: ...
+    def fact(self, name: str, default: Any = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Position:
+    """`serving` is None only after a start, until something was decided; `good` is what served last."""
+
+    committed: Named | None = None
+    serving: Target | None = None
+    good: Target | None = None
+    previous: Named | None = None
+
+    @property
+    def word(self) -> Named | None:
+        """What is served, by the name that the link was last known to give these bytes.
+
+        `serving` has the name of the copy that the workers load: another, when there is none under the link's.
+        """
+        serving, committed = self.serving, self.committed
+        if serving is None:
+            return None
+        if committed is not None and committed.digest == serving.digest:
+            return committed
+        return Named(serving.version, serving.digest)
+
+    def usable_good(self, is_lost: Callable[[str], bool]) -> Target | None:
+        """What served last, while its private copy is there and whole."""
+        good = self.good
+        return good if good and not is_lost(good.artifact) else None
+
+
+def load(store: Facts, link: LinkState | None) -> Position:
+    """The position as it was; a link move that a crash cut short counts as made when the link says so."""
+    committed, intent = _named(store.fact("committed")), _named(store.fact("intent"))
+    if intent is not None and isinstance(link, Names) and link.version == intent.name:
+        committed = intent
+    return Position(committed, None, _target(store.fact("good")), _named(store.fact("previous")))
+
+
+def save(store: Facts, position: Position) -> None:
+    """Writes the position down; the intent is fulfilled with it."""
+    store.put(
+        committed=_pair(position.committed),
+        good=[position.good.version, position.good.digest, position.good.artifact] if position.good else None,
+        previous=_pair(position.previous),
+        intent=None,
+    )
+
+
+def intend(store: Facts, version: str, digest: str) -> None:
+    """To be called before the link is moved."""
+    store.put(intent=[version, digest])
+
+
+def resumed(position: Position, is_lost: Callable[[str], bool]) -> Position:
+    """What the workers that outlived a daemon serve: what served last; unknown when a link move was cut short.
+
+    Told by what they serve, a link that was moved meanwhile is a wish like any other, with a canary and a way back.
+    """
+    good, committed = position.usable_good(is_lost), position.committed
+    known = good is not None and committed is not None and committed.digest == good.digest
+    return replace(position, serving=good) if known else position
+
+
+def begun(store: Facts, rollout: dict[str, Any]) -> None:
+    """Before the first step of a rollout, as it is for history."""
+    store.put(rollout=rollout)
+
+
+def settled(store: Facts) -> None:
+    """When its outcome is in the history."""
+    store.put(rollout=None)
+
+
+def cut_short(store: Facts) -> dict[str, Any] | None:
+    """The rollout that was under way when the daemon died, with its outcome: done when its position was kept."""
+    good = _target(store.fact("good"))
+    rollout: Any = store.fact("rollout")
+    match rollout:
+        case {"version": str(), "digest": str(digest), "because": str(because)}:
+            done = good is not None and good.digest == digest
+            ending = f"{because}; the daemon died " + ("as it was done" if done else "before it was")
+            ended = {"state": "done" if done else "failed", "succeeded": done, "because": ending}
+            return dict(rollout, **ended)
+    return None
+
+
+def served(position: Position, target: Target, *, linked: bool) -> Position:
+    """The workers serve `target` now; `linked` when the link names it too."""
+    good = position.good
+    old = position.word or (Named(good.version, good.digest) if good else None)
+    new = Named(target.version, target.digest)
+    previous = old if old is not None and old != new else position.previous
+    committed = new if linked else position.committed
+    return Position(committed, target, target, previous)
+
+
+def renamed(position: Position, version: str, digest: str, copy: Target | None) -> Position:
+    """The link names the served bytes under this name. `copy` is theirs under it: the workers are to serve that.
+
+    Without one they go on with the copy that they loaded.
+    """
+    position = replace(position, committed=Named(version, digest))
+    return position if copy is None else replace(position, serving=copy, good=copy)
+
+
+def _pair(named: Named | None) -> list[str] | None:
+    return [named.name, named.digest] if named else None
+
+
+def _named(value: Any) -> Named | None:
+    match value:
+        case [str(name), str(digest)]:
+            return Named(name, digest)
+    return None
+
+
+def _target(value: Any) -> Target | None:
+    match value:
+        case [str(version), str(digest), str(artifact)]:
+            return Target(version, digest, artifact)
+    return None

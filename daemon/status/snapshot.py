@@ -1,0 +1,114 @@
+"""What the daemon knows at one moment: frozen, taken whenever it is to be read.
+
+Each part gives its slice; nothing is looked up here, and nothing that happens later changes what a snapshot holds.
+Invariant: alert inputs, metrics, the views of workers and of the link, and rest read a snapshot and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ..config.load import Config
+from ..models.catalog import Entry
+from ..models.snapshot import Names, RootSeen, Sight
+from ..workers.peer import Peer
+from ..workers.pool import Hand
+from ..workers.pool_planner import Vacancy
+from ..workers.rollout_executor import Rollout
+from .serving_state import Position
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class VersionsSeen:
+    """The model root and what is known of its versions.
+
+    `busy`: one is being judged, and has made no progress for `still_seconds`. `unjudged` and `misplaced` have reasons
+    by name of the version and by path of the link.
+    """
+
+    sight: Sight
+    entries: tuple[Entry, ...] = ()
+    busy: bool = False
+    still_seconds: float = 0.0
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+    misplaced: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> Entry | None:
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    @property
+    def linked(self) -> str:
+        """The version that the link names; "" for none."""
+        sight = self.sight
+        return sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What is served and what is on its way.
+
+    `current` is the rollout under way, `last` the last one that was decided and brought another version. `waiting` are
+    a version that waits for its form, "" for none, and the reason. `resting`: the last decision was to keep things.
+    """
+
+    position: Position
+    held: Mapping[str, str] = field(default_factory=dict)
+    busy: bool = False
+    resting: bool = False
+    complaint: str = ""
+    current: Rollout | None = None
+    last: Rollout | None = None
+    waiting: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
+class WorkersSeen:
+    """Connected workers, processes of the pool, and places that wait for a start. `wanted` workers, `because`."""
+
+    peers: tuple[Peer, ...] = ()
+    hands: tuple[Hand, ...] = ()
+    vacancies: tuple[Vacancy, ...] = ()
+    wanted: int = 0
+    because: str = ""
+
+    @property
+    def ready(self) -> int:
+        """Workers that answer requests."""
+        return sum(peer.ready for peer in self.peers)
+
+
+@dataclass(frozen=True)
+class UpkeepSeen:
+    """What sweeps have done: `last` is the last one's answer, `trouble` what keeps the disk from being in order."""
+
+    trouble: tuple[str, ...] = ()
+    last: Mapping[str, Any] = field(default_factory=dict)
+    sweeps: int = 0
+    removed_files: int = 0
+    removed_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`now` is monotonic seconds, `wall` wall seconds. `watch` are the watch's state and the reason for it."""
+
+    now: float
+    wall: float
+    config: Config
+    versions: VersionsSeen
+    activation: Activation
+    workers: WorkersSeen
+    upkeep: UpkeepSeen = UpkeepSeen()
+    watch: tuple[str, str] = ("watching", "")
+    state_problem: str = ""
+    config_refused: str = ""
+
+
+def frozen(parts: tuple[T, ...]) -> tuple[T, ...]:
+    """Copies of `parts`: what happens to them later does not show."""
+    return tuple(copy(part) for part in parts)

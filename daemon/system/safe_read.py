@@ -1,0 +1,47 @@
+"""Opens files that somebody else named: without waiting, and only when they are regular files.
+
+What the kernel tells in small files is read without a file object: that is done many times a minute, for ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO, Final
+
+from ...worker.shared.file_kinds import kind_of
+
+MAX_TOLD_BYTES: Final = 64 * 1024
+
+
+def open_regular(path: str | Path) -> IO[bytes]:
+    """A regular file, open for reading. Raises OSError, whose `strerror` says why, for everything else."""
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as e:  # a NUL in the name
+        raise OSError(errno.EINVAL, str(e)) from e
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{kind_of(mode)}, not a regular file")
+    return open(descriptor, "rb")
+
+
+def told(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> str:
+    """What a file of /proc or /sys says, at most so much of it; what is no ASCII is replaced. Raises OSError."""
+    return told_bytes(path, most_bytes).decode("ascii", "replace")
+
+
+def told_bytes(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> bytes:
+    """The same as it is. Raises OSError."""
+    fd, parts = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
+    try:
+        while most_bytes > 0 and (part := os.read(fd, min(most_bytes, MAX_TOLD_BYTES))):
+            parts.append(part)
+            most_bytes -= len(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts)

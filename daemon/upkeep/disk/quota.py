@@ -1,0 +1,241 @@
+"""What a sweep removes: by age while it walks, then by each class's bytes and files, then by the disk's free space.
+
+Pure: it reads tables and returns row numbers, each with the code of its reason (because.py). Invariant: no row is ever
+chosen that is younger than the minimum age, in use, kept by name, or whose age cannot be trusted. Free space that
+others give back is not guessed: the caller measures again after each pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...units import count, size
+from . import reasons as because
+from .file_table import Table
+
+_KIND = 0o170000
+_REGULAR = 0o100000
+_SPECIAL = frozenset((0o120000, 0o010000, 0o140000))  # links, FIFOs, sockets: they take inodes, and go like files
+_STICKY = 0o1000
+
+
+class Stat(Protocol):
+    """The part of a stat result that is judged."""
+
+    @property
+    def st_mode(self) -> int: ...
+    @property
+    def st_nlink(self) -> int: ...
+    @property
+    def st_dev(self) -> int: ...
+    @property
+    def st_mtime(self) -> float: ...
+    @property
+    def st_ctime(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One class. Zero means no limit. `unit` is "file", or "directory" for entries of the root that go as a whole.
+
+    `active` are names directly below the root that are never removed (log files being written). `ours`, where it is not
+    empty, are log files: nothing may go but their archives, directly below the root; all else is other programs'.
+    """
+
+    name: str
+    path: str
+    max_age_seconds: float = 0.0
+    max_bytes: int = 0
+    max_files: int = 0
+    unit: str = "file"
+    active: frozenset[str] = frozenset()
+    ours: frozenset[str] = frozenset()
+
+    @property
+    def limited(self) -> bool:
+        """Whether the class has any limit of its own."""
+        return bool(self.max_age_seconds or self.max_bytes or self.max_files)
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """The limits of age as points in time, seconds since 1970; made once a sweep."""
+
+    young_after: float
+    old_before: float
+    future_after: float
+    device: int
+
+    @classmethod
+    def of(cls, rule: Rule, *, now: float, min_age_seconds: float, device: int) -> Ages:
+        """For a rule at a trusted `now`. The minimum age wins over a shorter maximum."""
+        old = now - max(rule.max_age_seconds, min_age_seconds) if rule.max_age_seconds else float("-inf")
+        return cls(now - min_age_seconds, old, now + 86400, device)
+
+
+def by_age(stats: Iterable[Stat], ages: Ages) -> tuple[list[int], list[float]]:
+    """The codes of all that is no directory, by kind and age alone, and the times that count, in seconds.
+
+    The time that counts is the later of change and modification.
+    """
+    young, old, future, device = ages.young_after, ages.old_before, ages.future_after, ages.device
+    codes, stamps = [], []
+    for st in stats:
+        stamp, changed, mode = st.st_mtime, st.st_ctime, st.st_mode
+        if changed > stamp:
+            stamp = changed
+        if mode & _KIND != _REGULAR and mode & _KIND not in _SPECIAL:
+            code = because.DEVICE
+        elif st.st_dev != device:
+            code = because.ELSEWHERE
+        elif stamp > young:
+            code = because.FUTURE if stamp > future else because.YOUNG
+        elif st.st_nlink != 1:
+            code = because.HARD_LINKED
+        elif mode & _STICKY:
+            code = because.STICKY
+        else:
+            code = because.OLDER if stamp < old else because.WITHIN
+        codes.append(code)
+        stamps.append(stamp)
+    return codes, stamps
+
+
+def unit_by_age(stamp: float, ages: Ages) -> int:
+    """The code of a directory that goes as a whole; `stamp` is that of the youngest thing in it."""
+    if stamp > ages.young_after:
+        return because.FUTURE if stamp > ages.future_after else because.YOUNG
+    return because.OLDER if stamp < ages.old_before else because.WITHIN
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Rows of one table that go for one reason, oldest first, and what stays missing when they are gone."""
+
+    rows: Sequence[int]
+    code: int
+    missing_bytes: int = 0
+    missing_files: int = 0
+
+
+def over_quota(table: Table, rule: Rule) -> list[Cut]:
+    """What must go so that the rows of a table fit the bytes and the files of their rule, oldest first.
+
+    What other programs keep in a directory of ours counts against no limit of ours.
+    """
+    ours = [used for used, code in zip(table.bytes, table.codes, strict=True) if code != because.FOREIGN]
+    excess_bytes = sum(ours) - rule.max_bytes if rule.max_bytes else 0
+    excess_files = len(ours) - table.codes.count(because.REMOVED) - rule.max_files if rule.max_files else 0
+    if excess_bytes <= 0 and excess_files <= 0:
+        return []
+    order = _oldest_first(table)
+    cuts = []
+    taken = 0
+    if excess_bytes > 0:
+        # what takes no bytes frees none
+        order = sorted(order, key=lambda row: table.bytes[row] == 0)
+        taken, freed = _take_bytes(table, order, excess_bytes)
+        cuts.append(Cut(order[:taken], because.OVER_BYTES, missing_bytes=max(0, excess_bytes - freed)))
+    if excess_files > taken:
+        more = order[taken:excess_files]
+        cuts.append(Cut(more, because.OVER_FILES, missing_files=excess_files - taken - len(more)))
+    return cuts
+
+
+def below_free(tables: Sequence[Table], *, want_bytes: int, want_inodes: int) -> list[Cut]:
+    """One cut a table, in the order given: past the quotas, oldest first, until as much is freed as is wanted.
+
+    What is missing in the end stands in the last cut. All tables must be on the disk that is low.
+    """
+    cuts = []
+    for table in tables:
+        order = _oldest_first(table) if want_bytes > 0 or want_inodes > 0 else []
+        taken, freed = _take_bytes(table, order, want_bytes)
+        code = because.DISK_LOW
+        if want_inodes > taken:
+            code = because.INODES_LOW if want_bytes <= 0 else because.DISK_LOW
+            taken = min(len(order), want_inodes)
+            freed = sum(table.bytes[row] for row in order[:taken])
+        want_bytes, want_inodes = want_bytes - freed, want_inodes - taken
+        cuts.append(Cut(order[:taken], code, max(0, want_bytes), max(0, want_inodes)))
+    return cuts
+
+
+def _oldest_first(table: Table) -> list[int]:
+    stamps, codes = table.stamps, table.codes
+    rows = [row for row in range(len(table)) if codes[row] == because.WITHIN]
+    rows.sort(key=stamps.__getitem__)
+    return rows
+
+
+def _take_bytes(table: Table, order: Sequence[int], want_bytes: int) -> tuple[int, int]:
+    """How many rows of `order` reach `want_bytes`, and how many bytes they are."""
+    freed = 0
+    for taken, row in enumerate(order):
+        if freed >= want_bytes:
+            return taken, freed
+        freed += table.bytes[row]
+    return len(order), freed
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How much of a disk should be free: bytes, or a fraction of its size. Both zero: do not mind."""
+
+    bytes: int = 0
+    fraction: float = 0.0
+
+    def of(self, total: int) -> int:
+        """In units of `total`."""
+        return max(self.bytes, int(total * self.fraction))
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """One disk, as a process without privileges may use it (f_bavail, f_favail): the reserve of root is not free."""
+
+    total_bytes: int
+    free_bytes: int
+    total_inodes: int = 0
+    free_inodes: int = 0
+
+
+def wanted(space: Space, *, min_free: Margin, target_free: Margin) -> tuple[int, int]:
+    """Bytes and inodes to free now: nothing above `min_free`, else up to the higher of both margins.
+
+    A margin in bytes says nothing of inodes; file systems without a fixed number of them report zero.
+    """
+    floor = min_free.of(space.total_bytes)
+    target = max(floor, target_free.of(space.total_bytes))
+    want_bytes = target - space.free_bytes if space.free_bytes < floor else 0
+    floor = int(space.total_inodes * min_free.fraction)
+    target = max(floor, int(space.total_inodes * target_free.fraction))
+    want_inodes = target - space.free_inodes if space.free_inodes < floor else 0
+    return max(0, want_bytes), max(0, want_inodes)
+
+
+def blocked_by(tables: Iterable[Table]) -> dict[int, tuple[int, int]]:
+    """Per blocking reason, how many rows and bytes stand in the way; the biggest first."""
+    found: dict[int, tuple[int, int]] = {}
+    for table in tables:
+        for code, used in zip(table.codes, table.bytes, strict=True):
+            if code in because.BLOCKING:
+                number, total = found.get(code, (0, 0))
+                found[code] = (number + 1, total + used)
+    return dict(sorted(found.items(), key=lambda item: -item[1][1]))
+
+
+def shortfall(goal: str, *, missing_bytes: int, missing_inodes: int, freed_bytes: int, blocked: dict[int, str]) -> str:
+    """The one sentence for an alert: what could not be reached, and what stands in the way."""
+    missing = " and ".join(
+        part
+        for part in (
+            size(missing_bytes) if missing_bytes > 0 else "",
+            count(missing_inodes, "file") if missing_inodes > 0 else "",
+        )
+        if part
+    )
+    reasons = "; ".join(blocked.values()) or "nothing else here may be removed"
+    return f"cannot bring {goal}: {missing} too much is left; freed {size(freed_bytes)}; blocked by: {reasons}"

@@ -1,0 +1,140 @@
+"""Removes one file, or says why not: opens it, asks the kernel whether anyone uses it, compares, and unlinks.
+
+The order is the safety: through no link, of the same inode and time as planned, one name only, nobody has it open or
+mapped, and all of that on the descriptor whose name goes next. What can still be exchanged in between is a name inside
+the directory that is held open, so nothing outside it can be lost. Keeps the budget of one sweep.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from ...system.clock import Clock
+from ..fs_port import KIND, Files
+from ..open_files import held_by_nobody, lease_signals_are_ignored, quiet_lease
+from . import reasons
+from . import special_files as specials
+
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_SET_LEASE: Final = fcntl.F_SETLEASE
+_WRITE: Final = fcntl.F_WRLCK
+_REGULAR: Final = stat.S_IFREG
+_CODES: Final = {
+    errno.ENOENT: reasons.GONE,
+    errno.ELOOP: reasons.CHANGED,
+    errno.ENXIO: reasons.CHANGED,
+    errno.EISDIR: reasons.CHANGED,
+    errno.EAGAIN: reasons.IN_USE,
+    errno.ETXTBSY: reasons.IN_USE,
+    errno.EBUSY: reasons.IN_USE,
+    errno.EACCES: reasons.FORBIDDEN,
+    errno.EPERM: reasons.FORBIDDEN,
+    errno.EROFS: reasons.FORBIDDEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one class may use in one sweep. Zero means no limit."""
+
+    files: int = 20_000
+    bytes: int = 0
+    seconds: float = 10.0
+
+
+class Remover:
+    """Removes within a budget; with `dry_run` does everything but the removal itself."""
+
+    def __init__(self, files: Files, clock: Clock, budget: Budget, stop: threading.Event, *, dry_run: bool) -> None:
+        self.files, self.dry_run, self.stop = files, dry_run, stop
+        self._clock, self._budget = clock, budget
+        self._deadline = float("inf")
+        self._users = specials.SpecialUsers()
+        self._quiet = lease_signals_are_ignored()
+        # Bound once: this is done a hundred thousand times in a row.
+        self._open, self._close, self._fstat = files.open, files.close, files.fstat
+        self._control, self._unlink = files.control, files.unlink
+        self.most_files = budget.files or sys.maxsize
+        self.removed = 0
+        self.freed_bytes = 0
+        self.exhausted = False
+
+    def restart(self) -> None:
+        """Starts the clock of the budget."""
+        if self._budget.seconds:
+            self._deadline = self._clock.monotonic() + self._budget.seconds
+
+    def may_go_on(self) -> bool:
+        """Whether budget is left; asked before each removal and each chunk."""
+        budget = self._budget
+        spent = self.removed >= self.most_files or (budget.bytes and self.freed_bytes >= budget.bytes)
+        if spent or self._clock.monotonic() >= self._deadline or self.stop.is_set():
+            self.exhausted = True
+        return not self.exhausted
+
+    def remove(
+        self, dir_fd: int, name: str, device: int, inode: int, stamp: float, used_bytes: int, *, special: bool = False
+    ) -> int:
+        """0 when the planned file is gone (or would be), else the code of what spares it. Never raises OSError.
+
+        A `special` one (a link, FIFO or socket) is never opened.
+        """
+        if special:
+            return self._remove_special(dir_fd, name, (device, inode, stamp), used_bytes)
+        try:
+            fd = self._open(name, _OPEN, dir_fd=dir_fd)
+        except OSError as e:
+            return _CODES.get(e.errno or 0, reasons.FAILED)
+        try:
+            try:
+                if not self._quiet:
+                    quiet_lease(fd, self.files)
+                self._control(fd, _SET_LEASE, _WRITE)
+            except OSError:
+                busy = held_by_nobody(fd, self.files)
+                if busy:
+                    return busy
+            found = self._fstat(fd)
+            later, changed = found.st_mtime, found.st_ctime
+            if changed > later:
+                later = changed
+            if found.st_ino != inode or later != stamp or found.st_dev != device or found.st_nlink != 1:
+                return reasons.CHANGED
+            if found.st_mode & KIND != _REGULAR:
+                return reasons.CHANGED
+            if not self.dry_run:
+                self._unlink(name, dir_fd=dir_fd)
+        except OSError as e:
+            return _CODES.get(e.errno or 0, reasons.FAILED)
+        finally:
+            self._close(fd)
+        self.removed += 1
+        self.freed_bytes += used_bytes
+        return 0
+
+    def _remove_special(self, dir_fd: int, name: str, planned: tuple[int, int, float], used_bytes: int) -> int:
+        try:
+            found = self.files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            now = (found.st_dev, found.st_ino, max(found.st_mtime, found.st_ctime))
+            if now != planned or found.st_nlink != 1 or found.st_mode & KIND not in specials.KINDS:
+                return reasons.CHANGED
+            if busy := self._users.held(found.st_mode, name, found.st_dev, found.st_ino):
+                return busy
+            if not self.dry_run:
+                self._unlink(name, dir_fd=dir_fd)
+        except OSError as e:
+            return _CODES.get(e.errno or 0, reasons.FAILED)
+        self.count(1, used_bytes)
+        return 0
+
+    def count(self, entries: int, used_bytes: int) -> None:
+        """Charges a removal done elsewhere (a whole directory) to the budget."""
+        self.removed += entries
+        self.freed_bytes += used_bytes

@@ -1,0 +1,105 @@
+"""Sends the sweeping process on its way, answers its questions, brings its result home.
+
+Bounded in time and in what it may say; whatever becomes of it, the daemon goes on, and the error is a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from ...errors import Refused
+from ...system import background
+from . import sweeper_protocol
+from .sweeper_protocol import (
+    Counted,
+    Counting,
+    CountRequest,
+    Question,
+    SweepRequest,
+    Swept,
+)
+
+MODULE: Final = "modelward.daemon.upkeep.disk.sweeper_process"
+GRACE_SECONDS: Final = 2.0
+KILL_SECONDS: Final = 10.0
+"""How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
+
+
+class Child(Protocol):
+    """What is needed of a started process; `daemon.processes.Child` is one."""
+
+    async def wait(self) -> int | None: ...
+    def kill_group(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Spawn(Protocol):
+    """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
+
+    def __call__(self, argv: Sequence[str], *, name: str, pass_fds: Sequence[int] = ()) -> Child: ...
+
+
+async def run(
+    request: SweepRequest | CountRequest,
+    spawn: Spawn,
+    argv: Sequence[str],
+    *,
+    seconds: float,
+    why_keep: Callable[[str, str], str],
+    progress: Callable[[Counting], None] = lambda counting: None,
+) -> Swept | Counted:
+    """The result of one errand. `argv` starts the sweeper (`processes.python(MODULE)`); its descriptor is added.
+
+    `why_keep(class, unit)` is asked on the event loop. Raises Refused with a sentence when nothing came of it; the
+    child is dead by then.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        child = spawn(
+            [*argv, str(theirs.fileno())], name=f"upkeep {type(request).__name__}", pass_fds=(theirs.fileno(),)
+        )
+    except OSError as e:
+        ours.close()
+        raise Refused(f"cannot start a sweep: {e.strerror}; nothing was removed") from e
+    finally:
+        theirs.close()
+    reader, writer = await asyncio.open_connection(sock=ours, limit=sweeper_protocol.MAX_LINE_BYTES)
+    try:
+        async with asyncio.timeout(seconds):
+            writer.write(sweeper_protocol.encode(request))
+            return await background.reader(_converse(reader, writer, why_keep, progress), "the sweeper")
+    except TimeoutError as e:
+        raise Refused(f"cannot finish the sweep: no end within {seconds:.0f} s; it was stopped") from e
+    except (ValueError, ConnectionError) as e:
+        raise Refused(f"cannot finish the sweep: its process broke off ({e or type(e).__name__})") from e
+    finally:
+        writer.close()
+        for seconds in (GRACE_SECONDS, KILL_SECONDS):  # the second time it was killed
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await child.wait()
+            child.kill_group()
+        child.close()
+
+
+async def _converse(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    why_keep: Callable[[str, str], str],
+    progress: Callable[[Counting], None],
+) -> Swept | Counted:
+    while True:
+        line = await reader.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionError("no result")
+        message = sweeper_protocol.read_reply(line)
+        if isinstance(message, Question):
+            writer.write(sweeper_protocol.encode(why_keep(message.rule, message.unit)))
+        elif isinstance(message, Counting):
+            progress(message)
+        else:
+            return message

@@ -1,0 +1,87 @@
+"""From the configuration to what upkeep works with: the classes in the order of their sweeping, the sets of logs.
+
+Pure. Built-in classes come cheapest first (tmp, cache, logs), then the operator's, then compiled versions, then
+versions themselves; a class of the operator's that has a built-in's name takes its place. Invariant: in the log
+directory only our own log files' archives may go, whoever configures the class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ..config.load import Config
+from ..config.schema import Logs, LogsExtra
+from ..units import Share
+from .disk.quota import Margin, Rule
+from .logs.rotation_policy import Policy
+from .logs.rotator import LogSet
+
+OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
+KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})
+_DAY_SECONDS: Final = 86400.0  # of versions only what retention lets go is removed then
+
+
+def rules(config: Config) -> list[Rule]:
+    """The classes in the order in which a full disk is swept."""
+    control = config.control
+    first = [
+        Rule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
+        Rule("cache", str(control.cache_dir)),
+        _logs(Rule("logs", str(config.logs.dir)), config),
+    ]
+    last = [
+        Rule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
+        Rule("versions", str(config.models.root), max_age_seconds=_DAY_SECONDS, unit="directory"),
+    ]
+    theirs = [
+        _logs(Rule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files, _unit(c.name)), config)
+        for c in config.disk.class_
+    ]
+    named = {rule.name: rule for rule in theirs}
+    builtin = {rule.name for rule in (*first, *last)}
+
+    def chosen(built_in: list[Rule]) -> list[Rule]:
+        return [named.get(rule.name, rule) for rule in built_in]
+
+    return [*chosen(first), *(rule for rule in theirs if rule.name not in builtin), *chosen(last)]
+
+
+def _logs(rule: Rule, config: Config) -> Rule:
+    """The same rule; over the log directory one that touches our own archives alone."""
+    if rule.path != str(config.logs.dir):
+        return rule
+    return replace(rule, active=frozenset(OWN_LOGS), ours=frozenset(OWN_LOGS))
+
+
+def _unit(name: str) -> str:
+    """Versions go whole or not at all, whoever configures the class."""
+    return "directory" if name in KEPT_BY_RETENTION else "file"
+
+
+def log_sets(config: Config) -> list[LogSet]:
+    """Our own files first, then each entry of `logs.extra`."""
+    own = LogSet(str(config.logs.dir), OWN_LOGS, _policy(config.logs, "reopen"), own=True)
+    sets = [own]
+    for extra in config.logs.extra:
+        directory, _, pattern = extra.path.rpartition("/")
+        sets.append(LogSet(directory or "/", (pattern,), _policy(extra, extra.method)))
+    return sets
+
+
+def _policy(logs: Logs | LogsExtra, method: str) -> Policy:
+    return Policy(
+        every_seconds=logs.every,
+        max_size_bytes=logs.max_size,
+        keep=logs.keep,
+        max_age_seconds=logs.max_age,
+        max_total_bytes=logs.max_total,
+        compress=logs.compress,
+        method=method,
+        truncate_if_unsupported=isinstance(logs, LogsExtra) and logs.copytruncate,
+    )
+
+
+def margin(share: Share) -> Margin:
+    """A share of the configuration as a margin."""
+    return Margin(share.size_bytes) if share.percent is None else Margin(fraction=share.percent / 100)

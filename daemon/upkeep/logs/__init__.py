@@ -1,0 +1,1 @@
+"""How log files are rotated, compressed, kept and shown."""

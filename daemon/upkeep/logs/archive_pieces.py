@@ -1,0 +1,53 @@
+"""Which archives of one log count as one for `keep`: those that a rotation on time would have left in one file.
+
+Pure. A rotation by hand cuts a file before it is due; its pieces lie in one period of `every` and together stay below
+`max_size`. They count once, so that no number of rotations by hand drops lines that `keep` would have kept without
+them. Invariant: archives that were rotated because they were due each count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from .rotation_policy import Archive, Policy
+
+MAX_PIECES: Final = 100
+"""Beyond so many in one period a rotation by hand leaves the file as it is."""
+
+
+def past_keep(archives: Sequence[Archive], policy: Policy, lengths: Mapping[str, int]) -> frozenset[str]:
+    """The names of the archives of one file that go because there are more than `policy.keep`; zero keeps all.
+
+    `lengths` are the bytes of each archive's lines, unpacked; where that is not known its bytes on disk count.
+    """
+    gone: list[str] = []
+    count, period, together = 0, -1, 0
+    for archive in sorted(archives, key=lambda a: a.stamp, reverse=True):
+        length = max(archive.bytes if archive.name not in lengths else 0, lengths.get(archive.name, 0))
+        together += length
+        if count == 0 or not _joins(archive, period, together, policy):
+            count, together = count + 1, length
+        period = _period(archive.modified, policy)
+        if policy.keep and count > policy.keep:
+            gone.append(archive.name)
+    return frozenset(gone)
+
+
+def pieces(archives: Sequence[Archive], policy: Policy, now: float) -> int:
+    """How many archives of one file lie in the period that it is now."""
+    if not (policy.every_seconds or policy.max_size_bytes):
+        return 0
+    return sum(_period(archive.modified, policy) == _period(now, policy) for archive in archives)
+
+
+def _joins(archive: Archive, period: int, together: int, policy: Policy) -> bool:
+    if not (policy.every_seconds or policy.max_size_bytes):
+        return False  # rotated by hand alone: each counts
+    if policy.max_size_bytes and together >= policy.max_size_bytes:
+        return False
+    return _period(archive.modified, policy) == period
+
+
+def _period(moment: float, policy: Policy) -> int:
+    return int(moment // policy.every_seconds) if policy.every_seconds else 0

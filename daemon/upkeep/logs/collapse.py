@@ -1,0 +1,318 @@
+"""Takes the head of a file away from under programs that append to it: none of their lines is lost, doubled or torn.
+
+Copy whole lines aside, sync, mark the cut (marks.py), then remove whole blocks in place in one atomic call. Writers are
+never stopped, and need do nothing but append (O_APPEND); one that does not is found and refused. A crash at any
+point is undone or finished by `recover`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from ..fs_port import Files, write_whole
+from ..open_files import open_by
+from . import collapse_marker, compress
+from .rotation_policy import (
+    HEAD,
+    PART,
+    parse_archive,
+    stamp_micros,
+)
+
+CHUNK_BYTES: Final = 1 << 20
+ROUND_BYTES: Final = 2 << 30
+"""What one collapse takes at most: the rest of a larger file goes at the next ones, and others have their turn."""
+MAX_LINE_BYTES: Final = 64 << 20
+"""How far an end of a line is looked for."""
+_BLOCKS: Final = (4096, 65536, 1 << 20)
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIVE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class Spared(Exception):
+    """The file stays as it is; the text says why."""
+
+
+class Unsupported(Spared):
+    """The file system cannot collapse."""
+
+
+class NoLog(Spared):
+    """The file is not what appending leaves: it has holes, or is too large to be copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collapsed:
+    """What went to the archive: bytes of whole lines; and how many bytes the live file became shorter."""
+
+    archive: str
+    archived_bytes: int
+    taken_bytes: int
+
+
+def block_of(dir_fd: int, name: str, files: Files) -> int:
+    """The granularity in bytes in which this directory's file system collapses; 0 when it cannot. Tries it out."""
+    probe = f"{name}{PART}"
+    with contextlib.suppress(FileNotFoundError):
+        files.unlink(probe, dir_fd=dir_fd)
+    fd = files.open(probe, _CREATE, 0o600, dir_fd=dir_fd)
+    try:
+        for block in _BLOCKS:
+            write_whole(files, fd, b"\0" * (2 * block))
+            try:
+                files.collapse_head(fd, block)
+            except OSError as e:
+                if e.errno not in _UNSUPPORTED:
+                    raise
+                continue
+            return block
+        return 0
+    finally:
+        files.close(fd)
+        files.unlink(probe, dir_fd=dir_fd)
+
+
+def collapse(dir_fd: int, name: str, archive: str, files: Files, stop: threading.Event) -> Collapsed:
+    """Moves the whole lines at the head of `name` to `archive` (a new name). Raises Spared, Unsupported, OSError.
+
+    After an OSError before the cut nothing has changed; after one at the cut the mark was taken back.
+    """
+    fd = files.open(name, _LIVE, dir_fd=dir_fd)
+    try:
+        found = files.fstat(fd)
+        _refuse_endless(fd, found, most_bytes=found.st_size)
+        _refuse_overwriters(found)
+        block = block_of(dir_fd, archive, files)
+        if not block:
+            raise Unsupported("the file system cannot collapse a file (ext4 and XFS can)")
+        cut = collapse_marker.cut_at(_end_of_lines(fd, min(found.st_size, ROUND_BYTES), files), block)
+        if cut <= 0:
+            raise Spared(f"less than a block of {block} bytes in whole lines")
+        start = _after_mark(fd, files)
+        end = _line_end(fd, cut + collapse_marker.LENGTH, found.st_size, files)
+        if end <= start:
+            raise Spared("nothing but the mark of the last collapse")
+        _copy_aside(fd, start, end, dir_fd, archive, found, files, stop)
+        line = files.pread(fd, end - cut, cut)
+        try:
+            _pwrite_whole(fd, collapse_marker.write_mark(stamp_micros(_stamp(archive)), cut, end - cut), cut, files)
+            files.fsync(fd)
+            files.collapse_head(fd, cut)
+        except OSError:
+            _pwrite_whole(fd, line, cut, files)
+            files.unlink(archive + HEAD, dir_fd=dir_fd)
+            raise
+        files.rename_noreplace(archive + HEAD, archive, source_dir=dir_fd, target_dir=dir_fd)
+        files.fsync(fd)
+        files.fsync(dir_fd)
+    finally:
+        files.close(fd)
+    return Collapsed(archive, end - start, cut)
+
+
+def _stamp(archive: str) -> str:
+    parsed = parse_archive(archive)
+    if parsed is None:
+        raise ValueError(f"cannot collapse into {archive!r}: not an archive's name")
+    return parsed[1]
+
+
+def _refuse_overwriters(found: os.stat_result) -> None:
+    """Spares a file that somebody writes at an offset of his own: after a collapse he would leave a hole."""
+    holders, _ = open_by(found.st_dev, found.st_ino)
+    for holder in holders:
+        if holder.pid != os.getpid() and holder.access != os.O_RDONLY and not holder.appends:
+            raise Spared(f"process {holder.pid} writes to it without O_APPEND and would leave a hole")
+
+
+def _refuse_endless(fd: int, found: os.stat_result, *, most_bytes: int) -> None:
+    try:
+        compress.refuse_endless(fd, found.st_size, most_bytes)
+    except compress.NoLog as e:
+        raise NoLog(str(e)) from e
+
+
+def _end_of_lines(fd: int, size: int, files: Files) -> int:
+    """The offset behind the last newline before `size`; 0 when there is none within MAX_LINE_BYTES."""
+    floor = max(0, size - MAX_LINE_BYTES)
+    while size > floor:
+        start = max(0, size - CHUNK_BYTES)
+        found = files.pread(fd, size - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        size = start
+    return 0
+
+
+def _line_end(fd: int, offset: int, size: int, files: Files) -> int:
+    """The offset behind the first newline at or after `offset`. Raises Spared when there is none before `size`."""
+    size = min(size, offset + MAX_LINE_BYTES)
+    while offset < size:
+        chunk = files.pread(fd, min(CHUNK_BYTES, size - offset), offset)
+        found = chunk.find(b"\n")
+        if found >= 0:
+            return offset + found + 1
+        if not chunk:
+            break
+        offset += len(chunk)
+    raise Spared("it became shorter while it was read, or has a line without end")
+
+
+def _after_mark(fd: int, files: Files) -> int:
+    """Where the lines begin: behind the mark of the last collapse, if there is one."""
+    head = files.pread(fd, collapse_marker.LENGTH, 0)
+    if collapse_marker.read_mark(head) is None:
+        return 0
+    return _line_end(fd, collapse_marker.LENGTH, files.fstat(fd).st_size, files)
+
+
+def _copy_aside(
+    fd: int,
+    start: int,
+    end: int,
+    dir_fd: int,
+    archive: str,
+    like: os.stat_result,
+    files: Files,
+    stop: threading.Event,
+) -> None:
+    part = archive + PART
+    out = files.open(part, _CREATE, 0o600, dir_fd=dir_fd)
+    try:
+        try:
+            while start < end:
+                if stop.is_set():
+                    raise Spared("stopping")
+                chunk = files.pread(fd, min(CHUNK_BYTES, end - start), start)
+                if not chunk:
+                    raise Spared("it became shorter while it was read")
+                write_whole(files, out, chunk)
+                start += len(chunk)
+            with contextlib.suppress(PermissionError):
+                os.fchown(out, like.st_uid, like.st_gid)
+            os.fchmod(out, stat.S_IMODE(like.st_mode) & 0o666)
+            files.fsync(out)
+        finally:
+            files.close(out)
+        files.rename_noreplace(part, archive + HEAD, source_dir=dir_fd, target_dir=dir_fd)
+        files.fsync(dir_fd)
+    except (OSError, Spared):
+        for leftover in (part, archive + HEAD):
+            with contextlib.suppress(OSError):
+                files.unlink(leftover, dir_fd=dir_fd)
+        raise
+
+
+def _pwrite_whole(fd: int, data: bytes, offset: int, files: Files) -> None:
+    view = memoryview(data)
+    while view:
+        done = files.pwrite(fd, view, offset)  # type: ignore[arg-type]
+        view, offset = view[done:], offset + done
+
+
+def recover(dir_fd: int, head: str, files: Files) -> str:
+    """Sorts out a `.head` that a crash left; returns what was done, for the log.
+
+    The live file begins with this archive's mark: the collapse happened, the archive gets its name. It still holds the
+    archive's lines: the mark, if it was written, is taken back and the copy dropped. Anything else is not the file the
+    copy was made from: the copy is kept as an archive, for a line doubled is better than a line lost.
+    """
+    archive = head.removesuffix(HEAD)
+    parsed = parse_archive(archive)
+    if parsed is None:
+        return f"left {head} alone: not an archive's name"
+    name, stamp = parsed
+    done = "kept as an archive: its file is another by now"
+    try:
+        fd = files.open(name, _LIVE, dir_fd=dir_fd)
+    except OSError:
+        fd = -1
+    if fd >= 0:
+        try:
+            mark = collapse_marker.read_mark(files.pread(fd, collapse_marker.LENGTH, 0))
+            if mark is not None and mark[0] == stamp_micros(stamp):
+                done = "finished: the collapse had happened"
+            elif _take_back(fd, dir_fd, head, stamp, files):
+                files.unlink(head, dir_fd=dir_fd)
+                files.fsync(dir_fd)
+                return f"{archive}: undone, nothing had been removed from {name}"
+        finally:
+            files.close(fd)
+    files.rename_noreplace(head, archive, source_dir=dir_fd, target_dir=dir_fd)
+    files.fsync(dir_fd)
+    return f"{archive}: {done}"
+
+
+def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: Files) -> bool:
+    """Whether the live file holds all lines of the copy, after writing back what the mark had covered."""
+    copy = files.open(head, _READ, dir_fd=dir_fd)
+    try:
+        total = files.fstat(copy).st_size
+        try:
+            compress.refuse_endless(copy, total)
+            start = _after_mark(fd, files)
+        except (compress.NoLog, Spared):
+            return False
+        offset = 0
+        while offset < total:
+            ours = files.pread(copy, CHUNK_BYTES, offset)
+            theirs = files.pread(fd, len(ours), start + offset)
+            if ours != theirs:
+                first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), len(theirs))
+                return _rewrite(fd, copy, start, offset + first, total, stamp, files)
+            offset += len(ours)
+        return True
+    finally:
+        files.close(copy)
+
+
+def _rewrite(fd: int, copy: int, start: int, first: int, total: int, stamp: str, files: Files) -> bool:
+    """Replaces this archive's mark near `first` by the lines it covers; False when there is no such mark.
+
+    The mark may begin before the first difference, where the covered line happened to begin as the mark does.
+    """
+    for back in range(min(first, collapse_marker.LENGTH) + 1):
+        at = first - back
+        mark = collapse_marker.read_mark(files.pread(fd, collapse_marker.LENGTH, start + at))
+        if mark is not None and mark[0] == stamp_micros(stamp):
+            covered = files.pread(copy, total - at, at)
+            _pwrite_whole(fd, covered, start + at, files)
+            files.fsync(fd)
+            return True
+    return False
+
+
+def truncate_after_copy(dir_fd: int, name: str, archive: str, files: Files, stop: threading.Event) -> Collapsed:
+    """The lossy way, for file systems that cannot collapse: copies everything, then truncates at once.
+
+    Lines written between the last copy and the truncation are lost; that is a few milliseconds' worth.
+    """
+    fd = files.open(name, _LIVE, dir_fd=dir_fd)
+    try:
+        found = files.fstat(fd)
+        _refuse_endless(fd, found, most_bytes=compress.MAX_BYTES)
+        _refuse_overwriters(found)
+        _copy_aside(fd, 0, found.st_size, dir_fd, archive, found, files, stop)
+        out = files.open(archive + HEAD, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            offset = found.st_size
+            while chunk := files.pread(fd, CHUNK_BYTES, offset):
+                write_whole(files, out, chunk)
+                offset += len(chunk)
+            files.ftruncate(fd, 0)
+            files.fsync(out)
+        finally:
+            files.close(out)
+        files.rename_noreplace(archive + HEAD, archive, source_dir=dir_fd, target_dir=dir_fd)
+        files.fsync(dir_fd)
+    finally:
+        files.close(fd)
+    return Collapsed(archive, offset, offset)

@@ -1,0 +1,44 @@
+"""Compresses rotated logs beside everything else: one thread, one round at a time.
+
+A large archive takes minutes; rotation, sweeps and readers of logs do not wait for it. A request that comes during a
+round is answered by the next one. Invariant: at most one round runs, and none begins after `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ...system.background import here
+from .. import syscalls
+from .rotator import RotationOutcome
+
+
+class Packing:
+    """`compress(reopened)` does one round, on the thread. `last` is what the last round reported."""
+
+    def __init__(self, compress: Callable[[bool], RotationOutcome]) -> None:
+        self._compress = compress
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="packing", initializer=syscalls.lower_io_priority)
+        self._wanted: set[bool] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.last = RotationOutcome()
+
+    async def request(self, *, reopened: bool, wait_seconds: float) -> None:
+        """Has a round begin, and waits so long for its end. `reopened`: every writer has opened its log anew."""
+        self._wanted.add(reopened)
+        if self._task is None or self._task.done():
+            self._task = here().start("packing", self._run)
+        await asyncio.wait({self._task}, timeout=wait_seconds)
+
+    def close(self) -> None:
+        """Waits for the round under way, which the caller has told to stop."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._wanted:
+            reopened = any(self._wanted)
+            self._wanted.clear()
+            self.last = await loop.run_in_executor(self._thread, self._compress, reopened)

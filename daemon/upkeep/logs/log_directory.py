@@ -1,0 +1,143 @@
+"""A directory with logs, opened once and judged: what in it is live, what an archive, what a crash left behind.
+
+Refuses directories in which others could exchange names under us, paths with a link that another user can change, and
+files that are no plain files of one name, each with the reason. Absent directories and files are no error.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ....worker.shared.file_kinds import kind_of
+from ...errors import Refused
+from ...system.safe_paths import open_directory
+from .. import syscalls
+from ..fs_port import Files
+from .rotation_policy import (
+    HEAD,
+    PART,
+    Archive,
+    Live,
+    is_leftover,
+    parse_archive,
+    stamp_seconds,
+)
+
+MAX_ENTRIES: Final = 100_000
+FUTURE_SECONDS: Final = 86400.0
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def open_log_directory(path: str, files: Files) -> int:
+    """A descriptor. Raises Refused with the reason; FileNotFoundError when there is no such directory."""
+    try:
+        fd = open_directory(path, opener=files.open, last_link=False)
+    except OSError as e:
+        if e.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise Refused(f"cannot rotate in {path}: {e.strerror}; nothing was touched") from e
+        raise
+    found = files.fstat(fd)
+    why = ""
+    if found.st_mode & stat.S_IWOTH:
+        why = "anybody may write to it"
+    elif found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid(), *os.getgroups()):
+        why = f"group {found.st_gid} may write to it, and is not ours"
+    elif found.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
+        why = f"uid {found.st_uid} owns it"
+    if why:
+        files.close(fd)
+        raise Refused(f"cannot rotate in {path}: {why}; nothing was touched")
+    return fd
+
+
+def refuse_file(found: os.stat_result) -> str:
+    """Why a file is not rotated, by its kind; "" for a regular file with one name."""
+    if not stat.S_ISREG(found.st_mode):
+        return kind_of(found.st_mode)
+    if found.st_nlink != 1:
+        return f"has {found.st_nlink} names (hard links)"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a look at a directory found. `names` are all names in it."""
+
+    names: frozenset[str]
+    archives: tuple[Archive, ...]
+    parts: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+def look(dir_fd: int, files: Files) -> Listing:
+    """Everything in the directory that has to do with rotation; at most MAX_ENTRIES entries are looked at."""
+    names: list[str] = []
+    archives, parts, heads = [], [], []
+    with files.scandir(dir_fd) as entries:
+        for entry in entries:
+            if len(names) >= MAX_ENTRIES:
+                break
+            names.append(entry.name)
+            if is_leftover(entry.name, PART):
+                parts.append(entry.name)
+            elif is_leftover(entry.name, HEAD):
+                heads.append(entry.name)
+            elif parse_archive(entry.name):
+                archive = _archive(entry)
+                if archive is not None:
+                    archives.append(archive)
+    return Listing(frozenset(names), tuple(archives), tuple(parts), tuple(heads))
+
+
+def _archive(entry: os.DirEntry[str]) -> Archive | None:
+    parsed = parse_archive(entry.name)
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    if parsed is None or refuse_file(found):
+        return None
+    return Archive(entry.name, parsed[0], parsed[1], found.st_blocks * 512, found.st_mtime)
+
+
+def live_names(listing: Listing, patterns: Iterable[str]) -> list[str]:
+    """The names of live files: exact names as they are, patterns matched; never archives or unfinished ones."""
+    found: set[str] = set()
+    for pattern in patterns:
+        if not any(c in pattern for c in "*?["):
+            found.add(pattern)
+            continue
+        for name in listing.names:
+            ours = parse_archive(name) or is_leftover(name, PART) or is_leftover(name, HEAD)
+            if not ours and fnmatch.fnmatchcase(name, pattern):
+                found.add(name)
+    return sorted(found)
+
+
+def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: Files, now: float) -> Live | None:
+    """The facts of a live file; None when there is none. Raises Refused for what is no plain file.
+
+    An archive dated after `now` was made while the clock was wrong: the file itself says when it began.
+    """
+    try:
+        found = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    why = refuse_file(found)
+    if why:
+        raise Refused(f"cannot rotate {name}: {why}; nothing was touched")
+    stamps = [a.stamp for a in archives if a.live == name and stamp_seconds(a.stamp) <= now + FUTURE_SECONDS]
+    began = stamp_seconds(max(stamps)) if stamps else None
+    if began is None:
+        fd = files.open(name, _READ, dir_fd=dir_fd)
+        try:
+            began = syscalls.birth_seconds(fd)
+        finally:
+            files.close(fd)
+    return Live(name, found.st_size, began if began is not None else found.st_mtime)

@@ -1,0 +1,175 @@
+"""Which log file is rotated and why, what its archive is called, and which archives are dropped.
+
+Pure. Archives are named `NAME.20260102T030405.123456Z` (UTC) with `.gz` or `.zst` behind; names sort by time, and a
+time is never used twice, even when the clock goes back. There is no state file: names and sizes say everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from ...units import size, span
+
+PART: Final = ".part"  # being written; removed at start
+HEAD: Final = ".head"  # copied from the head of a file that is not collapsed yet
+_STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
+_ARCHIVE: Final = re.compile(
+    r"^(?P<live>.+)\.(?P<stamp>[0-9]{8}T[0-9]{6}\.[0-9]{6}Z)(?P<packed>\.gz|\.zst|)$", re.DOTALL
+)
+_LAST_YEAR: Final = 9999
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to rotate one set of files and what to keep. Zero means no limit; `every` counts whole periods in UTC."""
+
+    every_seconds: float = 0.0
+    max_size_bytes: int = 0
+    keep: int = 0
+    max_age_seconds: float = 0.0
+    max_total_bytes: int = 0
+    compress: str = "gzip"
+    method: str = "reopen"
+    truncate_if_unsupported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A file that is written to. `began` is when its first line may have been written, seconds since 1970."""
+
+    name: str
+    bytes: int
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A rotated file. `modified` is the time of its last line, seconds since 1970."""
+
+    name: str
+    live: str
+    stamp: str
+    bytes: int
+    modified: float
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is compressed."""
+        return self.name.endswith((".gz", ".zst"))
+
+
+def parse_archive(name: str) -> tuple[str, str] | None:
+    """The live file's name and the stamp in an archive's name; None for any other name."""
+    found = _ARCHIVE.match(name)
+    return (found["live"], found["stamp"]) if found and _is_time(found["stamp"]) else None
+
+
+def _is_time(stamp: str) -> bool:
+    """Whether an archive may carry this stamp: a time of the calendar, and not the last there is."""
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).year < _LAST_YEAR
+    except ValueError:
+        return False
+
+
+def is_leftover(name: str, ending: str = PART) -> bool:
+    """Whether `name` is something of ours that a crash left: an archive's name with `ending` behind."""
+    return name.endswith(ending) and parse_archive(name.removesuffix(ending)) is not None
+
+
+def is_ours(name: str, lives: Collection[str]) -> bool:
+    """Whether a file is one of `lives`, an archive of one, or what a crash left of an archive: nothing else is ours."""
+    parsed = parse_archive(name)
+    for ending in (PART, HEAD):
+        if parsed is None and name.endswith(ending):
+            parsed = parse_archive(name.removesuffix(ending))
+    return name in lives or (parsed is not None and parsed[0] in lives)
+
+
+def next_stamp(now: float, used: Iterable[str]) -> str:
+    """The stamp for an archive made now: later than every stamp in use, whatever the clock says."""
+    stamp = (_EPOCH + timedelta(seconds=now)).strftime(_STAMP)
+    newest = max(used, default="")
+    if stamp <= newest:
+        moment = datetime.strptime(newest, _STAMP).replace(tzinfo=UTC)
+        stamp = (moment + timedelta(microseconds=1)).strftime(_STAMP)
+    return stamp
+
+
+def stamp_micros(stamp: str) -> int:
+    """A stamp as whole microseconds since 1970: the number that marks a collapse."""
+    return (datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+def stamp_seconds(stamp: str) -> float:
+    """A stamp as seconds since 1970."""
+    return stamp_micros(stamp) / 1e6
+
+
+def why_rotate(live: Live, policy: Policy, now: float, *, force: bool = False) -> tuple[bool, str]:
+    """Whether the file is rotated now, and because."""
+    if live.bytes == 0:
+        return False, "empty"
+    if force:
+        return True, "asked for"
+    if policy.max_size_bytes and live.bytes >= policy.max_size_bytes:
+        return True, f"{size(live.bytes)}, at most {size(policy.max_size_bytes)}"
+    if policy.every_seconds and now // policy.every_seconds > live.began // policy.every_seconds:
+        return True, f"begun {span(max(0.0, now - live.began))} ago, rotated every {span(policy.every_seconds)}"
+    return False, f"{size(live.bytes)}, nothing due"
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """An archive that goes, and because."""
+
+    name: str
+    bytes: int
+    because: str
+
+
+def drops(
+    archives: Sequence[Archive],
+    policy: Policy,
+    now: float,
+    *,
+    live_bytes: int = 0,
+    surplus: frozenset[str] = frozenset(),
+) -> list[Drop]:
+    """The archives of one set that go: the `surplus` by number, past `max_age`, then the oldest past `max_total`.
+
+    Times in the future count as now. The total counts the live files, which themselves are never dropped; it is a hard
+    limit, whatever `keep` would keep.
+    """
+    found: list[Drop] = []
+    kept: list[Archive] = []
+    for archive in sorted(archives, key=lambda a: a.stamp, reverse=True):
+        age = now - archive.modified
+        if archive.name in surplus:
+            found.append(Drop(archive.name, archive.bytes, f"more than {policy.keep} of {archive.live}"))
+        elif policy.max_age_seconds and age > policy.max_age_seconds:
+            found.append(Drop(archive.name, archive.bytes, f"older than {span(policy.max_age_seconds)}"))
+        else:
+            kept.append(archive)
+    total = live_bytes + sum(a.bytes for a in kept)
+    while policy.max_total_bytes and total > policy.max_total_bytes and kept:
+        oldest = kept.pop()
+        total -= oldest.bytes
+        found.append(Drop(oldest.name, oldest.bytes, f"together more than {size(policy.max_total_bytes)}"))
+    return found
+
+
+def oldest_to_spare(archives: Sequence[Archive], *, leave: int = 2) -> Archive | None:
+    """The archive to give up when the disk is full: never one of the newest `leave`, nor the newest of its file.
+
+    Several files are rotated in the same moment: the newest of each holds what was written last.
+    """
+    order = sorted(archives, key=lambda a: a.stamp)
+    newest = {archive.live: archive for archive in order}
+    older = [archive for archive in order if newest[archive.live] is not archive]
+    return older[0] if older and len(order) > leave else None

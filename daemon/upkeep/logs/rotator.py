@@ -1,0 +1,438 @@
+"""Rotates log files: acts on what rotation.py decides, in the ways of CONTRACT (reopen, rename, collapse).
+
+Synchronous, for a thread of its own; holds no state but what is on disk. After a `reopen` the caller tells the writers
+and calls `compress` when all have answered. Nothing is closed, truncated or renamed before its successor is safe, and
+whatever fails leaves the writers writing to the file they have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...errors import Refused
+from ...system.clock import Clock
+from ...units import shown
+from ..clock_guard import Judged
+from ..disk.walk import lock
+from ..fs_port import Files
+from . import collapse as collapsing
+from . import compress as pack
+from .archive_pieces import MAX_PIECES, past_keep, pieces
+from .log_directory import (
+    Listing,
+    live_file,
+    live_names,
+    look,
+    open_log_directory,
+)
+from .rotation_policy import (
+    Archive,
+    Live,
+    Policy,
+    drops,
+    next_stamp,
+    oldest_to_spare,
+    parse_archive,
+    why_rotate,
+)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_BYTES = 256 * 1024  # below this much free space a disk counts as full for logs
+SETTLED_AT_START_BYTES = 1 << 30  # of a larger pair is found out when archives are compressed: nothing waits for that
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class LogSet:
+    """Files of one directory under one policy. `patterns` are names or globs of the last component."""
+
+    directory: str
+    patterns: tuple[str, ...]
+    policy: Policy
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing done (or that would be) or left; `action` is rotated, dropped, packed, cleaned or spared."""
+
+    action: str
+    path: str
+    because: str
+    archive: str = ""
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class RotationOutcome:
+    """`tell_writers`: files of writers that reopen were renamed, so ask every writer, then call `compress`."""
+
+    steps: list[Step] = field(default_factory=list)
+    tell_writers: bool = False
+    trouble: list[str] = field(default_factory=list)
+    dry_run: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """For the API and for history."""
+        return {
+            "dry_run": self.dry_run,
+            "steps": [
+                {
+                    "action": step.action,
+                    "path": shown(step.path),
+                    "because": shown(step.because),
+                    "archive": shown(step.archive),
+                    "bytes": step.bytes,
+                }
+                for step in self.steps
+            ],
+            "tell_writers": self.tell_writers,
+            "trouble": [shown(sentence) for sentence in self.trouble],
+        }
+
+
+class Rotator:
+    """Does rotations with the given files and clock. `stop` ends long copies early."""
+
+    def __init__(self, files: Files, clock: Clock, stop: threading.Event) -> None:
+        self._files, self._clock, self._stop = files, clock, stop
+
+    def tidy(self, sets: Sequence[LogSet]) -> RotationOutcome:
+        """At start: removes half-written archives, finishes or undoes cut collapses, settles doubled archives."""
+        outcome = RotationOutcome()
+        for log_set in sets:
+            with self._opened(log_set, outcome) as dir_fd:
+                if dir_fd is not None:
+                    self._tidy(log_set, dir_fd, outcome)
+        return outcome
+
+    def rotate(
+        self,
+        sets: Sequence[LogSet],
+        *,
+        force: bool = False,
+        only: str = "",
+        dry_run: bool = False,
+        judged: Judged | None = None,
+    ) -> RotationOutcome:
+        """Rotates what is due (`force`: everything that is not empty; `only`: one path), then drops archives.
+
+        `judged`: the time to count ages from (None: the wall clock); while it refuses, sizes and numbers alone count.
+        """
+        outcome = RotationOutcome(dry_run=dry_run)
+        moment = judged or Judged(self._clock.wall())
+        if moment.refused:
+            outcome.trouble.append(f"cannot rotate by age: {moment.refused}; by size it goes on")
+            sets = [replace(s, policy=replace(s.policy, every_seconds=0.0, max_age_seconds=0.0)) for s in sets]
+        for log_set in sets:
+            with self._opened(log_set, outcome) as dir_fd:
+                if dir_fd is not None:
+                    self._rotate_set(log_set, dir_fd, outcome, force, only, moment.now)
+        if only and not any(step.path == only for step in outcome.steps) and not outcome.trouble:
+            outcome.trouble.append(f"cannot rotate {only}: it is not among the files that are rotated here")
+        return outcome
+
+    def compress(self, sets: Sequence[LogSet], *, reopened: bool) -> RotationOutcome:
+        """Compresses rotated files; those of method `reopen` only when every writer has `reopened` since `rotate`.
+
+        Our own first, then the smallest first: a large one holds up no other of the same round. The directory is
+        locked only while it is looked through, so that rotation and sweeps go on meanwhile.
+        """
+        outcome = RotationOutcome()
+        jobs: list[tuple[bool, int, str, LogSet]] = []
+        for log_set in sets:
+            if log_set.policy.compress == "none" or (log_set.policy.method == "reopen" and not reopened):
+                continue
+            with self._opened(log_set, outcome) as dir_fd:
+                if dir_fd is not None:
+                    plain = (a for a in self._mine(log_set, look(dir_fd, self._files)) if not a.packed)
+                    jobs += [(not log_set.own, a.bytes, a.name, log_set) for a in plain]
+        for _, _, name, log_set in sorted(jobs, key=lambda job: job[:3]):
+            if self._stop.is_set():
+                break
+            with self._opened(log_set, outcome, locked=False) as dir_fd:
+                if dir_fd is not None:
+                    self._compress_one(log_set, dir_fd, name, outcome)
+        return outcome
+
+    @contextlib.contextmanager
+    def _opened(self, log_set: LogSet, outcome: RotationOutcome, *, locked: bool = True) -> Iterator[int | None]:
+        """The directory of a set, locked or not; None, with the reason in the outcome, when it can't be used."""
+        try:
+            fd = open_log_directory(log_set.directory, self._files)
+        except FileNotFoundError:
+            outcome.steps.append(Step("spared", log_set.directory, "no such directory yet"))
+            yield None
+            return
+        except (Refused, OSError) as e:
+            outcome.trouble.append(str(e) if isinstance(e, Refused) else _cannot("rotate in", log_set.directory, e))
+            yield None
+            return
+        try:
+            if not locked or lock(fd, self._files):
+                yield fd
+            else:
+                outcome.steps.append(Step("spared", log_set.directory, "locked by another process"))
+                yield None
+        finally:
+            self._files.close(fd)
+
+    def _rotate_set(
+        self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome, force: bool, only: str, now: float
+    ) -> None:
+        if not outcome.dry_run:
+            self._relieve(log_set, dir_fd, outcome)
+        listing = look(dir_fd, self._files)
+        live_bytes = 0
+        for name in live_names(listing, log_set.patterns):
+            path = f"{log_set.directory}/{name}"
+            try:
+                live = live_file(dir_fd, name, listing.archives, self._files, now)
+            except Refused as e:
+                outcome.trouble.append(str(e).replace(f"rotate {name}", f"rotate {path}", 1))
+                continue
+            except OSError as e:
+                outcome.trouble.append(_cannot("look at", path, e))
+                continue
+            live_bytes += live.bytes if live else 0
+            if only and path != only:
+                continue
+            if live is None:
+                outcome.steps.append(Step("spared", path, "no such file"))
+                continue
+            due, because = self._due(log_set.policy, live, listing, force, now)
+            if not due:
+                outcome.steps.append(Step("spared", path, because, bytes=live.bytes))
+                continue
+            self._rotate_file(log_set, dir_fd, live, listing, because, outcome, now)
+        if not only:
+            self._drop(log_set, dir_fd, live_bytes, outcome, now)
+
+    def _due(self, policy: Policy, live: Live, listing: Listing, force: bool, now: float) -> tuple[bool, str]:
+        due, because = why_rotate(live, policy, now)
+        if not force or due:
+            return due, because
+        if pieces([a for a in listing.archives if a.live == live.name], policy, now) >= MAX_PIECES:
+            return False, f"rotated by hand {MAX_PIECES} times already in this period"
+        return why_rotate(live, policy, now, force=True)
+
+    def _rotate_file(
+        self,
+        log_set: LogSet,
+        dir_fd: int,
+        live: Live,
+        listing: Listing,
+        because: str,
+        outcome: RotationOutcome,
+        now: float,
+    ) -> None:
+        path = f"{log_set.directory}/{live.name}"
+        used = _stamps(listing, live.name)
+        archive = f"{live.name}.{next_stamp(now, used)}"
+        if outcome.dry_run:
+            outcome.steps.append(Step("rotated", path, because, archive, live.bytes))
+            return
+        for attempt in (1, 2):
+            try:
+                moved = self._move(log_set.policy, dir_fd, live.name, archive)
+            except collapsing.Spared as e:
+                if isinstance(e, collapsing.Unsupported | collapsing.NoLog):
+                    outcome.trouble.append(f"cannot collapse {path}: {e}; it keeps growing")
+                outcome.steps.append(Step("spared", path, str(e), bytes=live.bytes))
+                return
+            except OSError as e:
+                if attempt == 1 and e.errno in _FULL and self._give_up_oldest(log_set, dir_fd, outcome):
+                    continue
+                outcome.trouble.append(_cannot("rotate", path, e) + "; writing goes on to the old file")
+                return
+            outcome.steps.append(Step("rotated", path, because, archive, moved))
+            outcome.tell_writers |= log_set.policy.method == "reopen"
+            return
+
+    def _move(self, policy: Policy, dir_fd: int, name: str, archive: str) -> int:
+        """Does one rotation; returns the bytes that went to the archive. Raises Spared or OSError."""
+        files = self._files
+        if policy.method == "collapse":
+            try:
+                return collapsing.collapse(dir_fd, name, archive, files, self._stop).archived_bytes
+            except collapsing.Unsupported:
+                if not policy.truncate_if_unsupported:
+                    raise
+                return collapsing.truncate_after_copy(dir_fd, name, archive, files, self._stop).archived_bytes
+        like = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        files.rename_noreplace(name, archive, source_dir=dir_fd, target_dir=dir_fd)
+        with contextlib.suppress(OSError):
+            self._create(dir_fd, name, like)
+        files.fsync(dir_fd)
+        return like.st_size
+
+    def _create(self, dir_fd: int, name: str, like: os.stat_result) -> None:
+        """The new live file, unless a writer was faster. Failing is harmless: writers create it themselves."""
+        fd = self._files.open(name, _CREATE, 0o600, dir_fd=dir_fd)
+        try:
+            with contextlib.suppress(PermissionError):
+                os.fchown(fd, like.st_uid, like.st_gid)
+            os.fchmod(fd, stat.S_IMODE(like.st_mode) & 0o666)
+        finally:
+            self._files.close(fd)
+
+    def _mine(self, log_set: LogSet, listing: Listing) -> list[Archive]:
+        """The archives of a set's files, also of files that are gone by now."""
+        exact = {p for p in log_set.patterns if not any(c in p for c in "*?[")}
+        globs = [p for p in log_set.patterns if p not in exact]
+        archived = Listing(frozenset(a.live for a in listing.archives), (), (), ())
+        names = exact | set(live_names(archived, globs))
+        return [a for a in listing.archives if a.live in names]
+
+    def _drop(self, log_set: LogSet, dir_fd: int, live_bytes: int, outcome: RotationOutcome, now: float) -> None:
+        archives, policy = self._mine(log_set, look(dir_fd, self._files)), log_set.policy
+        surplus = self._surplus(dir_fd, archives, policy)
+        for drop in drops(archives, policy, now, live_bytes=live_bytes, surplus=surplus):
+            path = f"{log_set.directory}/{drop.name}"
+            if not outcome.dry_run:
+                try:
+                    self._files.unlink(drop.name, dir_fd=dir_fd)
+                except FileNotFoundError:
+                    continue
+                except OSError as e:
+                    outcome.trouble.append(_cannot("drop", path, e))
+                    continue
+            outcome.steps.append(Step("dropped", path, drop.because, bytes=drop.bytes))
+
+    def _surplus(self, dir_fd: int, archives: Sequence[Archive], policy: Policy) -> frozenset[str]:
+        """The archives that go by number. How long each one's lines are is looked at only where there are too many."""
+        found: frozenset[str] = frozenset()
+        by_file: dict[str, list[Archive]] = {}
+        for archive in archives:
+            by_file.setdefault(archive.live, []).append(archive)
+        for mine in by_file.values():
+            if policy.keep and len(mine) > policy.keep:
+                lengths = {a.name: pack.length(dir_fd, a.name, self._files) for a in mine}
+                found |= past_keep(mine, policy, {name: n for name, n in lengths.items() if n is not None})
+        return found
+
+    def _give_up_oldest(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> bool:
+        oldest = oldest_to_spare(self._mine(log_set, look(dir_fd, self._files)))
+        if oldest is None:
+            return False
+        try:
+            self._files.unlink(oldest.name, dir_fd=dir_fd)
+        except OSError:
+            return False
+        path = f"{log_set.directory}/{oldest.name}"
+        outcome.steps.append(Step("dropped", path, "the disk is full: the oldest archive goes", bytes=oldest.bytes))
+        return True
+
+    def _relieve(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
+        """On a full disk gives up archives, the oldest first, so that lines can be written again."""
+        while self._full(dir_fd) and self._give_up_oldest(log_set, dir_fd, outcome):
+            continue
+
+    def _full(self, dir_fd: int) -> bool:
+        try:
+            v = self._files.statvfs(dir_fd)
+        except OSError:
+            return False
+        return v.f_bavail * v.f_frsize < FULL_BYTES or (v.f_files > 0 and v.f_favail == 0)
+
+    def _compress_one(self, log_set: LogSet, dir_fd: int, name: str, outcome: RotationOutcome) -> None:
+        for ending in pack.ENDINGS.values():
+            try:
+                self._files.stat(name + ending, dir_fd=dir_fd, follow_symlinks=False)
+            except OSError:
+                continue
+            self._settle(log_set, dir_fd, name, name + ending, outcome)
+            return
+        self._compress_file(log_set, dir_fd, name, outcome)
+
+    def _compress_file(self, log_set: LogSet, dir_fd: int, name: str, outcome: RotationOutcome) -> None:
+        path, method = f"{log_set.directory}/{name}", pack.available(log_set.policy.compress)
+        for attempt in (1, 2):
+            try:
+                packed = pack.pack(dir_fd, name, method, self._files, self._stop)
+            except pack.NotYet as e:
+                outcome.steps.append(Step("spared", path, str(e)))
+                if isinstance(e, pack.NoLog):
+                    outcome.trouble.append(f"cannot compress {path}: {e}; it stays as it is")
+            except FileNotFoundError:
+                return
+            except OSError as e:
+                if attempt == 1 and e.errno in _FULL and self._give_up_oldest(log_set, dir_fd, outcome):
+                    continue
+                outcome.trouble.append(_cannot("compress", path, e) + "; it stays as it is")
+            else:
+                outcome.steps.append(Step("packed", path, f"{method}, every writer has left it", packed))
+            return
+
+    def _tidy(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
+        listing = look(dir_fd, self._files)
+        mine = set(live_names(Listing(_lives(listing), (), (), ()), log_set.patterns))
+        for name in (*listing.parts, *listing.heads):
+            if _live_of(name) not in mine:
+                continue
+            path = f"{log_set.directory}/{name}"
+            try:
+                because = "half written when something stopped it"
+                if name in listing.heads:
+                    because = collapsing.recover(dir_fd, name, self._files)
+                else:
+                    self._files.unlink(name, dir_fd=dir_fd)
+                outcome.steps.append(Step("cleaned", path, because))
+            except OSError as e:
+                outcome.trouble.append(_cannot("clean up", path, e))
+        for archive in self._mine(log_set, look(dir_fd, self._files)):
+            for ending in pack.ENDINGS.values():
+                if not archive.packed and archive.name + ending in listing.names:
+                    self._settle(log_set, dir_fd, archive.name, archive.name + ending, outcome, SETTLED_AT_START_BYTES)
+
+    def _settle(
+        self,
+        log_set: LogSet,
+        dir_fd: int,
+        plain: str,
+        packed: str,
+        outcome: RotationOutcome,
+        most_bytes: int = pack.MAX_BYTES,
+    ) -> None:
+        path = f"{log_set.directory}/{plain}"
+        try:
+            if pack.settle_pair(dir_fd, plain, packed, self._files, self._stop, most_bytes):
+                outcome.steps.append(Step("cleaned", path, f"{packed} holds the same lines"))
+            else:
+                outcome.trouble.append(f"cannot settle {path} and {packed}: they differ; both were kept")
+        except pack.NotYet as e:
+            outcome.steps.append(Step("spared", path, f"not compared with {packed}: {e}"))
+            if isinstance(e, pack.NoLog) and most_bytes == pack.MAX_BYTES:
+                outcome.trouble.append(f"cannot settle {path} and {packed}: {e}; both were kept")
+        except OSError as e:
+            outcome.trouble.append(_cannot("clean up", path, e))
+
+
+def _lives(listing: Listing) -> frozenset[str]:
+    return frozenset(_live_of(name) for name in (*listing.parts, *listing.heads))
+
+
+def _live_of(leftover: str) -> str:
+    parsed = parse_archive(leftover.rpartition(".")[0])
+    return parsed[0] if parsed else ""
+
+
+def _stamps(listing: Listing, live: str) -> list[str]:
+    """Every stamp in use for a file, unfinished ones too, so that none is used again."""
+    found = []
+    for name in listing.names:
+        parsed = parse_archive(name) or parse_archive(name.rpartition(".")[0])
+        if parsed and parsed[0] == live:
+            found.append(parsed[1])
+    return found
+
+
+def _cannot(verb: str, path: str, error: OSError) -> str:
+    return f"cannot {verb} {path}: {error.strerror or error}"

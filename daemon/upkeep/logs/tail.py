@@ -1,0 +1,81 @@
+"""The last lines of a log as one bounded answer: so many bytes are read, so many of a line and of all are shown.
+
+Reads only what was there when it began. A line that is too long is cut and says how much is missing; what does not fit
+is left out, the oldest first, and the answer says so. Invariant: as JSON the lines take at most ANSWER_BYTES, or there
+is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from ...units import size
+from . import collapse_marker
+from .follow import MAX_TAIL_LINES, opened, start_of_tail
+
+LOOK_BACK_BYTES: Final = 2 << 20
+LINE_BYTES: Final = 64 * 1024
+ANSWER_BYTES: Final = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """`truncated`: a line was cut, or there were older ones that would have been shown."""
+
+    lines: list[str]
+    truncated: bool = False
+
+
+def tail(path: str, lines: int, *, dir_fd: int | None = None) -> Tail:
+    """The last `lines` lines (at most MAX_TAIL_LINES), undecodable bytes replaced. Raises OSError.
+
+    With `dir_fd` the path is a single name in that directory.
+    """
+    fd = opened(path, dir_fd)
+    try:
+        end = os.fstat(fd).st_size
+        offset = start_of_tail(fd, end, min(lines, MAX_TAIL_LINES), LOOK_BACK_BYTES)
+        data = _read(fd, offset, end)
+    finally:
+        os.close(fd)
+    return last(data, min(lines, MAX_TAIL_LINES), begins=offset == 0)
+
+
+def _read(fd: int, offset: int, end: int) -> bytes:
+    data = bytearray()
+    while offset < end and (chunk := os.pread(fd, end - offset, offset)):
+        data += chunk
+        offset += len(chunk)
+    return bytes(data)
+
+
+def last(data: bytes, lines: int, *, begins: bool) -> Tail:
+    """The last `lines` of these bytes. Pure. `begins`: the first of them begins a line."""
+    if lines <= 0:
+        return Tail([])
+    found = data.removesuffix(b"\n").split(b"\n")
+    first, left, shown, cut = 0 if begins else 1, ANSWER_BYTES, list[str](), False
+    for index in range(len(found) - 1, -1, -1):
+        line = found[index]
+        if not line or collapse_marker.read_mark(line) is not None:
+            continue
+        if len(shown) == lines:
+            return Tail(shown[::-1], cut)
+        text = _cut(line, begins=index >= first)
+        left -= len(json.dumps(text, ensure_ascii=False).encode()) + 1
+        if left < 0 and shown:
+            return Tail(shown[::-1], True)
+        cut = cut or len(line) > LINE_BYTES or index < first
+        shown.append(text)
+    return Tail(shown[::-1], cut or not begins)
+
+
+def _cut(line: bytes, *, begins: bool) -> str:
+    missing = len(line) - LINE_BYTES
+    text = (line[:LINE_BYTES] if begins else line[-LINE_BYTES:]).decode("utf-8", "replace")
+    if not begins:
+        return f"[the line begins before this] {text}"
+    return f"{text} [{size(missing)} more of this line]" if missing > 0 else text

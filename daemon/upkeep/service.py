@@ -1,0 +1,306 @@
+"""The one door to upkeep: measure, sweep, rotate, show logs; each answer ready for JSON.
+
+Counting and sweeping are a process of their own (sweeper.py); rotation, compression (packing.py) and looking at logs
+have a thread each, so that none waits for another; nothing of it is done on the event loop. Holds what little must last
+from one pass to the next: how long not to try a full disk again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from ..config.load import Config
+from ..errors import NotKnown, Refused
+from ..system import processes
+from ..system.clock import Clock
+from ..units import shown
+from . import syscalls
+from .clock_guard import Judged
+from .clock_record import TrustedClock
+from .disk import sweeper_client
+from .disk.directory_visitor import Keep
+from .disk.outcome import SweepOutcome
+from .disk.precheck import glance
+from .disk.quota import Margin
+from .disk.sweep import Orders
+from .disk.sweeper_protocol import (
+    Counted,
+    Counting,
+    CountRequest,
+    SweepRequest,
+    Swept,
+)
+from .from_config import (
+    KEPT_BY_RETENTION,
+    OWN_LOGS,
+    log_sets,
+    margin,
+    rules,
+)
+from .fs_port import Files
+from .logs.compress_thread import Packing
+from .logs.log_directory import live_names, look, open_log_directory
+from .logs.rotator import LogSet, Rotator
+from .logs.tail import Tail, tail
+from .open_files import deleted_but_open
+
+Json = dict[str, Any]
+T = TypeVar("T")
+BACK_OFF_SECONDS: Final = 600.0
+MAX_LINES: Final = 5_000
+PACK_WAIT_SECONDS: Final = 5.0
+"""How long a rotation waits for its archives to be compressed; a large one goes on beside."""
+
+
+def retention_decides(rule: str) -> Keep:
+    """Versions and compiled versions go by retention alone, unless the caller knows better."""
+    return (lambda name: "only retention removes versions") if rule in KEPT_BY_RETENTION else (lambda name: "")
+
+
+@dataclass(slots=True)
+class _Memory:
+    disk_quiet_until: float = 0.0
+    progress: dict[str, Json] = field(default_factory=dict)
+    no_glance: int = 0
+
+
+SWEEP_SECONDS: Final = 600.0
+SWEEPS_WITHOUT_GLANCE: Final = 5
+"""After one that had to be a sweep: there is more to look at than a glance can, or more to remove soon."""
+
+
+class Upkeep:
+    """Disk and logs of one daemon. `keep(class)(unit)` says why a unit must stay; `pids` are our processes.
+
+    `keep` is called on the event loop; what it gives may be asked from a thread, and knows what was so then.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        keep: Callable[[str], Keep] = retention_decides,
+        pids: Callable[[], Sequence[int]] = tuple,
+        files: Files | None = None,
+        spawn: sweeper_client.Spawn = processes.spawn,
+        argv: Sequence[str] = tuple(processes.python(sweeper_client.MODULE)),
+    ) -> None:
+        self._spawn, self._argv, self._one_errand = spawn, argv, asyncio.Lock()
+        self._config, self._clock, self._keep, self._pids = config, clock, keep, pids
+        self._files = files or Files()
+        self._stop = threading.Event()
+        self.clock_held = ""  # why the wall clock is not believed, as of the last pass
+        self._memory = _Memory()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep", initializer=syscalls.lower_io_priority)
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading", initializer=syscalls.lower_io_priority)
+        self._trusted = TrustedClock(config().control.state_dir, clock, newest=self._newest_archive)
+        self._rotator = Rotator(self._files, clock, self._stop)
+        self._packing = Packing(lambda reopened: self._rotator.compress(log_sets(self._config()), reopened=reopened))
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Runs one of the synchronous methods below on upkeep's thread: `await upkeep.aside(upkeep.rotate)`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def reading(self, work: Callable[[], T]) -> T:
+        """The same for `logs` and `tail`, on a thread that rotation does not use."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+
+    async def pack(self, *, reopened: bool) -> list[str]:
+        """Has rotated logs compressed, and waits a few seconds for it; what was wrong in the last whole round."""
+        await self._packing.request(reopened=reopened, wait_seconds=PACK_WAIT_SECONDS)
+        return [shown(sentence) for sentence in self._packing.last.trouble]
+
+    def close(self) -> None:
+        """Ends what runs, soon, and waits for it, which may take as long as a disk hangs: not on the event loop."""
+        self._stop.set()
+        self._packing.close()
+        for thread in (self._thread, self._reading):
+            thread.shutdown(wait=True, cancel_futures=True)
+
+    async def disk(self) -> Json:
+        """Where the space went: classes, disks, deleted files that are still open. Raises Refused."""
+        request = CountRequest(rules(self._config()), list(self._pids()))
+        try:
+            found = await self._errand(request)
+        finally:
+            self._memory.progress.clear()
+        assert isinstance(found, Counted)
+        return found.usage.as_json()
+
+    def progress(self) -> Json:
+        """How far a count under way is, by class."""
+        return {"classes": list(self._memory.progress.values())}
+
+    def _note_progress(self, counting: Counting) -> None:
+        shape = {"class": counting.rule, "files": counting.files, "bytes": counting.bytes}
+        self._memory.progress.pop(counting.rule, None)
+        self._memory.progress[counting.rule] = shape
+
+    async def _errand(self, request: SweepRequest | CountRequest) -> Swept | Counted:
+        async with self._one_errand:
+            return await sweeper_client.run(
+                request,
+                self._spawn,
+                self._argv,
+                seconds=SWEEP_SECONDS,
+                why_keep=lambda rule, unit: self._keep(rule)(unit),
+                progress=self._note_progress,
+            )
+
+    async def sweep(self, *, dry_run: bool = False, by_hand: bool = False) -> Json:
+        """One pass. A dry run lists each path with its because. Raises Refused when it could not be done at all.
+
+        After a pass that could not free what it must, the disk's margin rests for ten minutes unless asked by hand.
+        """
+        config, memory = self._config(), self._memory
+        judged = await self.reading(self._judged)
+        resting = self._clock.monotonic() < memory.disk_quiet_until and not by_hand and not dry_run
+        given = Orders(
+            rules(config),
+            judged.now,
+            min_age_seconds=config.disk.min_age,
+            min_free=Margin() if resting else margin(config.disk.min_free),
+            target_free=Margin() if resting else margin(config.disk.target_free),
+            dry_run=dry_run,
+            clock_trouble=judged.refused,
+        )
+        if not dry_run and not by_hand and (nothing := await self._glance(given)):
+            return self._answer(nothing, resting)
+        done = await self._errand(SweepRequest(given, listing=dry_run))
+        assert isinstance(done, Swept)
+        answer = self._answer(done.outcome, resting)
+        if dry_run:
+            answer["listed"] = [
+                {"path": e.path, "bytes": e.bytes, "class": e.rule, "because": e.because} for e in done.listed
+            ]
+        return answer
+
+    async def _glance(self, given: Orders) -> SweepOutcome | None:
+        """The outcome, without a process of its own, when there is nothing to do and little to look at."""
+        memory = self._memory
+        if memory.no_glance > 0:
+            memory.no_glance -= 1
+            return None
+        # Asked here, on the event loop: on the thread nothing of the daemon's may be touched.
+        keeps = {rule.name: self._keep(rule.name) for rule in given.rules}
+        look = partial(glance, given, files=self._files, clock=self._clock, stop=self._stop, keep=keeps.__getitem__)
+        nothing = await self.reading(look)
+        if nothing is None:
+            memory.no_glance = SWEEPS_WITHOUT_GLANCE
+        return nothing
+
+    def _answer(self, outcome: SweepOutcome, resting: bool) -> Json:
+        if self._short(outcome):
+            self._memory.disk_quiet_until = self._clock.monotonic() + BACK_OFF_SECONDS
+        return outcome.as_json() | {"resting": resting}
+
+    @staticmethod
+    def _short(outcome: SweepOutcome) -> bool:
+        return any("cannot bring the disk" in sentence for sentence in outcome.trouble)
+
+    def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
+        """Rotates what is due. `pack` it afterwards; with `tell_writers` in the answer ask all to reopen before."""
+        sets = log_sets(self._config())
+        only = self._path_of(sets, file)
+        return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).as_json()
+
+    def _judged(self) -> Judged:
+        """What the clocks allow now; remembered for `clock_held`."""
+        judged = self._trusted.look()
+        self.clock_held = judged.held
+        return judged
+
+    def _newest_archive(self) -> float:
+        """When the newest archive of our own logs was written, seconds since 1970; 0 for none."""
+        own = log_sets(self._config())[0]
+        try:
+            fd = open_log_directory(own.directory, self._files)
+        except (OSError, Refused):
+            return 0.0
+        try:
+            return max((a.modified for a in look(fd, self._files).archives if a.live in OWN_LOGS), default=0.0)
+        except OSError:
+            return 0.0
+        finally:
+            self._files.close(fd)
+
+    def compress(self, *, reopened: bool) -> Json:
+        """Compresses what was rotated; `reopened` when every writer has answered so."""
+        return self._rotator.compress(log_sets(self._config()), reopened=reopened).as_json()
+
+    def tidy(self) -> Json:
+        """Once at start: what a crash left half done."""
+        return self._rotator.tidy(log_sets(self._config())).as_json()
+
+    def logs(self, pids: Sequence[int] = ()) -> Json:
+        """The log files there are, ours first, and the deleted ones that these processes still write to."""
+        found = []
+        directories = {log_set.directory for log_set in log_sets(self._config())}
+        for log_set in log_sets(self._config()):
+            with self._live(log_set) as (fd, names):
+                for name in names:
+                    try:
+                        facts = self._files.stat(name, dir_fd=fd, follow_symlinks=False)
+                    except OSError:
+                        continue
+                    path = f"{log_set.directory}/{name}"
+                    found.append({"name": shown(name), "path": shown(path), "bytes": facts.st_size, "own": log_set.own})
+        gone = [
+            {"pid": pid, "path": path, "bytes": used}
+            for pid, path, used in deleted_but_open(list(pids), empty=True)
+            if path.rpartition("/")[0] in directories
+        ]
+        return {"logs": found, "deleted_open": gone}
+
+    def tail(self, name: str, lines: int) -> Json:
+        """The last lines of a log by its name (`access.log`, `access`) or path. Raises NotKnown for any other."""
+        wanted = name or OWN_LOGS[0]
+        for log_set in log_sets(self._config()):
+            with self._live(log_set) as (fd, names):
+                for known in names:
+                    path = f"{log_set.directory}/{known}"
+                    if wanted not in (known, known.removesuffix(".log"), path):
+                        continue
+                    try:
+                        found = tail(known, min(lines, MAX_LINES), dir_fd=fd)
+                    except FileNotFoundError:
+                        found = Tail([])
+                    except OSError as e:
+                        raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
+                    return {"name": known, "path": path, "lines": found.lines, "truncated": found.truncated}
+        raise NotKnown(f"cannot show {name[:255]!r}: no log of that name; GET /v1/logs names them")
+
+    @contextmanager
+    def _live(self, log_set: LogSet) -> Iterator[tuple[int, list[str]]]:
+        """The open directory of a set and the names of its live files; no names when it can't be used."""
+        try:
+            fd = open_log_directory(log_set.directory, self._files)
+        except (OSError, Refused):
+            yield -1, []
+            return
+        try:
+            try:
+                names = live_names(look(fd, self._files), log_set.patterns)
+            except OSError:
+                names = []
+            yield fd, names
+        finally:
+            self._files.close(fd)
+
+    def _path_of(self, sets: Sequence[LogSet], file: str) -> str:
+        if not file or "/" in file:
+            return file
+        for log_set in sets:
+            with self._live(log_set) as (_, names):
+                for name in names:
+                    if file in (name, name.removesuffix(".log")):
+                        return f"{log_set.directory}/{name}"
+        return file

@@ -1,0 +1,35 @@
+"""Whom a former daemon left behind, and for how long this one waits for them.
+
+Decides only; whether a process still runs is told by the caller. Invariant: who has not come back by the deadline is
+named once, and after that nobody is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .peer import Peer
+from .replacement import LOST_SECONDS, lost
+
+
+class Former:
+    """The workers by `names` that outlived their daemon; `began` is when this one did, monotonic seconds."""
+
+    def __init__(self, names: Iterable[str], began: float) -> None:
+        self._names = set(names)
+        self._until = began + LOST_SECONDS
+
+    @property
+    def deadline(self) -> float | None:
+        """When those that are not here yet count as lost; None when nobody is waited for."""
+        return self._until if self._names else None
+
+    def in_time(self, now: float) -> bool:
+        """Whether it is worth waiting for them still."""
+        return bool(self._names) and now <= self._until
+
+    def overdue(self, peers: Iterable[Peer], now: float) -> Iterator[tuple[str, str]]:
+        """Name and reason of each that did not come back; once, after the deadline."""
+        if self._names and now > self._until:
+            names, self._names = self._names, set()
+            yield from lost(names, peers)

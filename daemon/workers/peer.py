@@ -1,0 +1,220 @@
+"""What each connected worker says of itself, kept up to date message by message.
+
+Decides nothing and does no I/O: `hear` turns a message into new facts about a worker and says what happened, or raises
+Refused when the message makes no sense from that worker now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...worker import protocol as p
+from ...worker.settings import Terms
+from .rollout_planner import (
+    Figures,
+    Pace,
+    Stage,
+    WorkerView,
+)
+
+MAX_REASON = 2000
+"""Characters kept of what a worker says."""
+MAX_OFFERS = 8
+"""Offers remembered of each worker: a late answer is understood by what was offered then."""
+
+
+@dataclass
+class Peer:
+    """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version.
+
+    `offers` are version and artifact by rollout, "" being the welcome; `unsure` is a rollout whose commit was sent and
+    not answered: until then nobody knows what it serves. `terms` are what it runs with, None when it did not say;
+    `asked` those that it was sent last, at `asked_at`.
+    """
+
+    name: str
+    pid: int
+    attached: bool
+    joined: float
+    left: float = 0.0
+    serving: str = ""
+    artifact: str = ""
+    release: str = ""
+    terms: Terms | None = None
+    asked: Terms | None = None
+    asked_at: float = 0.0
+    confinement: str = ""
+    missing: str = ""  # of it, for people
+    places: dict[str, str] = field(default_factory=dict)  # that it is confined to, and what each was when it started
+    serving_since: float = 0.0
+    rollout: str = ""
+    offers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unsure: str = ""
+    stage: Stage = Stage.OLD
+    stage_since: float = 0.0
+    because: str = ""
+    beat: p.Beat = field(default_factory=p.Beat)
+    beats: bool = False  # one came; what it counted before we knew it is none of our rollouts'
+    heard: float = 0.0
+    draining: bool = False
+    at_move: p.Beat = field(default_factory=p.Beat)  # the counters when the last rollout began or it moved
+    loading: str = ""  # the version of the welcome that it has not answered yet
+
+    @property
+    def ready(self) -> bool:
+        """It answers requests."""
+        return bool(self.serving) and not self.draining
+
+    @property
+    def settled(self) -> bool:
+        """It serves, or was never told of anything to serve."""
+        return bool(self.serving) or not self.offers
+
+    def on(self, version: str, artifact: str) -> bool:
+        """Whether it serves exactly this: by artifact where it knows one, else by name."""
+        return self.serving == version and (not self.artifact or self.artifact == artifact)
+
+    def figures(self) -> Figures:
+        """What it did since the rollout began, or since it moved."""
+        beat, then = self.beat, self.at_move
+        requests, errors = max(0, beat.requests - then.requests), max(0, beat.errors - then.errors)
+        return Figures(requests, errors, *paces(beat, requests))
+
+
+def paces(beat: p.Beat, requests: int) -> tuple[Pace, Pace]:
+    """Runs that shared the machine, and lone ones; of a worker that tells no runs, its requests count as the former."""
+    if not beat.shared.runs and not beat.lone.runs:
+        return Pace(requests, beat.p95_seconds), Pace()
+    return Pace(beat.shared.runs, beat.shared.p95_seconds), Pace(beat.lone.runs, beat.lone.p95_seconds)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the supervisor may have to act on; `because` is the worker's own word."""
+
+    worker: str
+    kind: str  # serving | prepared | refused | reopened | applied | drained | stuck | refusing (or no more)
+    version: str = ""
+    because: str = ""
+    seconds: float = 0.0
+
+
+def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
+    """Takes a message into account. Raises p.Refused when this worker can't mean it now."""
+    peer.heard = now
+    match message:
+        case p.Hello():
+            raise p.Refused("cannot take a second hello")
+        case p.Beat():
+            if not peer.beats:
+                peer.beats, peer.at_move = True, message
+            turned, stuck = bool(message.refusing) != bool(peer.beat.refusing), message.stuck > peer.beat.stuck
+            peer.beat = message
+            if stuck:
+                return Event(peer.name, "stuck", because=f"{message.stuck} of its jobs do not end")
+            return Event(peer.name, "refusing", because=message.refusing[:MAX_REASON]) if turned else None
+        case p.Reopened():
+            return Event(peer.name, "reopened")
+        case p.Applied():
+            peer.terms = message.terms
+            return Event(peer.name, "applied")
+        case p.Drained():
+            peer.draining = True
+            return Event(peer.name, "drained")
+        case p.Prepared():
+            return _prepared(peer, message, now)
+        case p.CannotPrepare():
+            return _refused(peer, message, now)
+        case p.Serving():
+            return _serving(peer, message, now)
+
+
+def _prepared(peer: Peer, message: p.Prepared, now: float) -> Event | None:
+    if message.rollout != peer.rollout or peer.stage is not Stage.PREPARING:
+        return None  # an answer to a rollout that was given up meanwhile
+    peer.stage, peer.stage_since, peer.because = Stage.PREPARED, now, ""
+    return Event(peer.name, "prepared", message.version, message.reason[:MAX_REASON], message.seconds)
+
+
+def _refused(peer: Peer, message: p.CannotPrepare, now: float) -> Event | None:
+    because = message.reason[:MAX_REASON] or "no reason given"
+    if message.rollout == peer.unsure:
+        peer.unsure = ""
+    if message.rollout == "":  # the version of the welcome
+        peer.loading = ""
+        return Event(peer.name, "refused", message.version, because)
+    if message.rollout != peer.rollout:
+        return None
+    peer.stage, peer.stage_since, peer.because = Stage.REFUSED, now, because
+    return Event(peer.name, "refused", message.version, because)
+
+
+def _serving(peer: Peer, message: p.Serving, now: float) -> Event:
+    version, artifact = peer.offers.get(message.rollout, (message.version, ""))
+    if version != message.version:
+        if message.rollout:
+            raise p.Refused(f"cannot serve {message.version!r} under this rollout: it offered {version!r}")
+        artifact = ""
+    peer.serving, peer.artifact, peer.serving_since = message.version, artifact, now
+    peer.loading = peer.unsure = ""
+    if message.rollout and message.rollout == peer.rollout:
+        peer.stage, peer.stage_since, peer.at_move = Stage.MOVED, now, peer.beat
+    return Event(peer.name, "serving", message.version)
+
+
+def welcome(peer: Peer, version: str, artifact: str) -> None:
+    """The worker was told what to serve; it loads that unless it serves it already."""
+    if version and not peer.on(version, artifact):
+        peer.loading = version
+        peer.offers[""] = (version, artifact)
+
+
+def offer(
+    peer: Peer, rollout: str, version: str, artifact: str, now: float, *, unload_first: bool = False
+) -> p.Prepare:
+    """The worker is asked to prepare: the message to send. With `unload_first` it serves nothing until its commit."""
+    while len(peer.offers) >= MAX_OFFERS:
+        del peer.offers[next(iter(peer.offers))]
+    peer.offers[rollout] = (version, artifact)
+    peer.rollout, peer.because = rollout, ""
+    peer.loading = ""  # it lets go of the welcome for this
+    peer.stage, peer.stage_since, peer.at_move = Stage.PREPARING, now, peer.beat
+    if unload_first:
+        peer.serving = peer.artifact = ""
+    return p.Prepare(rollout=rollout, version=version, artifact=artifact, unload_first=unload_first)
+
+
+def commit(peer: Peer, now: float) -> p.Commit:
+    """The worker is asked to swap: the message to send."""
+    peer.stage, peer.stage_since, peer.unsure = Stage.COMMITTING, now, peer.rollout
+    return p.Commit(rollout=peer.rollout)
+
+
+def abort(peer: Peer, now: float) -> p.Abort:
+    """The worker is asked to forget what it holds aside: the message to send."""
+    rollout, peer.rollout = peer.rollout, ""
+    peer.stage, peer.stage_since = Stage.OLD, now
+    return p.Abort(rollout=rollout)
+
+
+def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
+    """Where a worker stands in a rollout to `version`."""
+    if peer.loading:  # also when it serves the target still: it was told to load something else
+        return Stage.JOINING
+    if peer.on(version, artifact) and not peer.unsure:
+        return Stage.MOVED
+    return peer.stage if peer.rollout == rollout and peer.stage is not Stage.MOVED else Stage.OLD
+
+
+def away(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView | None:
+    """A worker of ours whose connection ended, as the planner sees it; None when it had nothing to do with it."""
+    if on_target(peer, rollout, version, artifact) in (Stage.OLD, Stage.JOINING, Stage.REFUSED):
+        return None
+    return WorkerView(peer.name, Stage.AWAY, peer.left)
+
+
+def view(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView:
+    """A worker as the planner of that rollout sees it."""
+    stage = on_target(peer, rollout, version, artifact)
+    since = {Stage.MOVED: peer.serving_since, Stage.JOINING: peer.joined}.get(stage, peer.stage_since)
+    return WorkerView(peer.name, stage, since, peer.because, peer.figures(), not peer.serving, peer.attached)

@@ -1,0 +1,249 @@
+"""The workers as the rest of the daemon sees them: who is connected, what each serves, and how to tell them something.
+
+Joins the socket's connections with the pool's processes. A worker is ours when its connection's pid is that of a
+process in the pool, or of one that a former daemon wrote down (same pid, same start time); every other is attached and
+never signalled. Decides nothing about versions: what a newcomer is to load is asked of `welcome`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from ...worker import protocol as p
+from ...worker.settings import LIVE, Terms, differing
+from ..system.clock import Clock
+from ..system.processes import Identity
+from . import peer as roster
+from .channel import Line
+from .peer import Event, Peer
+from .pool import Ended, Pool
+from .pool_planner import Phase
+
+MAX_NAME = 64
+MAX_GONE = 64
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """What a worker that joins is to serve; empty strings: nothing yet."""
+
+    version: str = ""
+    artifact: str = ""
+    beat_seconds: float = 5.0
+
+
+class Crew:
+    """See the module. `happened` is called for each event, `offered` with a listening socket that a worker kept.
+
+    `expected` are a former daemon's workers that have not joined yet; `moving_to` is the version and artifact that a
+    rollout is bringing in: a worker that comes back with it is not told to give it up. `terms` gives what our workers
+    are to run with, None for whatever they do.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        welcome: Callable[[], Welcome],
+        happened: Callable[[Event], None],
+        offered: Callable[[int], None],
+        terms: Callable[[], Terms | None] = lambda: None,
+        tokens: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        self._clock, self._welcome, self._happened, self._offered = clock, welcome, happened, offered
+        self._terms, self._tokens = terms, tokens
+        self._log = structlog.get_logger("crew")
+        self._peers: dict[Line, Peer] = {}
+        self._gone: dict[str, Peer] = {}
+        self._changed = asyncio.Event()
+        self._less_confined = ""
+        self.expected: dict[str, Identity] = {}
+        self.moving_to: tuple[str, str] | None = None
+        self.pool: Pool | None = None
+
+    # what is known
+
+    def peers(self) -> tuple[Peer, ...]:
+        """Connected workers, by name."""
+        return tuple(sorted(self._peers.values(), key=lambda peer: _natural(peer.name)))
+
+    def peer(self, name: str) -> Peer | None:
+        return next((peer for peer in self._peers.values() if peer.name == name), None)
+
+    def last_seen(self, name: str) -> Peer | None:
+        """A worker as it is, or as it was when its connection ended."""
+        return self.peer(name) or self._gone.get(name)
+
+    def missing(self) -> tuple[Peer, ...]:
+        """Workers of ours that live as far as is known and whose connection ended, as they were then."""
+        hands = self.pool.hands() if self.pool is not None else ()
+        return tuple(self._gone[h.name] for h in hands if h.name in self._gone and self.peer(h.name) is None)
+
+    def serving(self) -> tuple[Peer, ...]:
+        return tuple(peer for peer in self.peers() if peer.ready)
+
+    async def changed(self, timeout_seconds: float) -> None:
+        """Returns when a worker said something, joined or left, or after `timeout_seconds`."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(max(0.0, timeout_seconds)):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def wake(self) -> None:
+        """Whoever waits in `changed` looks again."""
+        self._changed.set()
+
+    # telling
+
+    def tell(self, name: str, message: p.Message) -> bool:
+        """Sends a message to one worker; False when it is not connected, or no longer after this."""
+        for line, peer in self._peers.items():
+            if peer.name == name:
+                line.send(message)
+                return line in self._peers
+        return False
+
+    def drain(self, name: str) -> bool:
+        """Asks a worker to finish and leave; False when it is not connected."""
+        peer = self.peer(name)
+        if peer is None:
+            return False
+        peer.draining = True
+        return self.tell(name, p.Drain())
+
+    def dismiss(self, name: str, because: str) -> None:
+        """Ends the connection of a worker that does not answer; it may join again."""
+        for line in [line for line, peer in self._peers.items() if peer.name == name]:
+            line.close(because)
+
+    def tell_all(self, message: p.Message) -> list[str]:
+        """Sends a message to every worker; their names."""
+        for line in list(self._peers):
+            line.send(message)
+        return [peer.name for peer in self._peers.values()]
+
+    def agree(self) -> None:
+        """Each worker of ours that runs with other settings is sent the right ones, once."""
+        for line, peer in list(self._peers.items()):
+            self._agree(line, peer)
+
+    def _agree(self, line: Line, peer: Peer) -> None:
+        wanted = self._terms()
+        if wanted is None or peer.attached or peer.terms is None or peer.asked == wanted:
+            return
+        if peer.asked is not None or differing(peer.terms, wanted, LIVE):
+            peer.asked, peer.asked_at = wanted, self._clock.monotonic()
+            line.send(p.Settings(wanted, self._tokens()))
+
+    # the socket's side
+
+    def joined(self, line: Line, hello: p.Hello, fds: list[int]) -> None:
+        name, attached = self._recognise(line, hello)
+        for older in [other for other, peer in self._peers.items() if peer.name == name]:
+            older.close("it joined anew")  # a process of ours has one connection
+        self._take_listener(fds, attached)
+        now = self._clock.monotonic()
+        peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
+        peer.serving, peer.artifact, peer.serving_since = hello.serving, hello.artifact if hello.serving else "", now
+        peer.release, peer.terms = hello.release, hello.terms
+        if not attached:
+            self._note_confinement(peer, hello)
+        self._peers[line] = peer
+        welcome = self._welcome_for(peer)
+        roster.welcome(peer, welcome.version, welcome.artifact)
+        self._log.info("worker joined", worker=name, pid=peer.pid, attached=attached, serving=peer.serving)
+        self._tell_pool(peer)
+        self._notify(Event(name, "joined", peer.serving))
+        self._agree(line, peer)  # first: it answers no request by former settings once it has something to serve
+        line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
+        hand = self.pool.hand(name) if self.pool is not None and not attached else None
+        if hand is not None and hand.phase is Phase.RETIRING:
+            self.drain(name)  # it was told on a connection that is gone
+
+    def _note_confinement(self, peer: Peer, hello: p.Hello) -> None:
+        peer.confinement, peer.missing, peer.places = hello.confinement, hello.missing, hello.places
+        if hello.missing != self._less_confined:
+            self._less_confined = hello.missing
+            if hello.missing:
+                self._log.warning("workers are less confined than they could be", missing=hello.missing)
+
+    def _welcome_for(self, peer: Peer) -> Welcome:
+        welcome = self._welcome()
+        if peer.serving and self.moving_to is not None and peer.on(*self.moving_to):
+            return Welcome(*self.moving_to, welcome.beat_seconds)
+        return welcome
+
+    def said(self, line: Line, message: p.FromWorker) -> None:
+        peer = self._peers.get(line)
+        if peer is None:
+            return
+        event = roster.hear(peer, message, self._clock.monotonic())
+        self._tell_pool(peer)
+        if event is not None:
+            self._notify(event)
+        else:
+            self._changed.set()
+
+    def left(self, line: Line, because: str) -> None:
+        if peer := self._peers.pop(line, None):
+            while len(self._gone) >= MAX_GONE:
+                del self._gone[next(iter(self._gone))]
+            peer.left = self._clock.monotonic()
+            self._gone[peer.name] = peer
+            self._log.info("worker left", worker=peer.name, because=because)
+            self._notify(Event(peer.name, "left", peer.serving, because))
+
+    def ended(self, ended: Ended) -> None:
+        """A process of ours is gone; its connection may not have noticed yet."""
+        for line in [line for line, peer in self._peers.items() if peer.name == ended.name]:
+            line.close(ended.because)
+        self._gone.pop(ended.name, None)
+
+    def _tell_pool(self, peer: Peer) -> None:
+        if self.pool is not None and not peer.attached:
+            self.pool.heard(peer.name, ready=peer.settled, terms=peer.terms)
+
+    def _notify(self, event: Event) -> None:
+        self._changed.set()
+        self._happened(event)
+
+    def _recognise(self, line: Line, hello: p.Hello) -> tuple[str, bool]:
+        pool = self.pool
+        if pool is not None and not hello.attached:
+            for hand in pool.hands():
+                if hand.child.pid == line.who.pid and hand.child.running:
+                    self.expected.pop(hand.name, None)
+                    return hand.name, False
+            who = self.expected.get(hello.name)
+            if who is not None and who.pid == line.who.pid and pool.take_back(hello.name, who):
+                del self.expected[hello.name]
+                self._log.info("worker taken back", worker=hello.name, pid=who.pid)
+                return hello.name, False
+        taken = {peer.name for peer in self._peers.values()}
+        wish = "".join(c for c in hello.name if c.isprintable() and c not in "/ ")[:MAX_NAME] or f"pid{line.who.pid}"
+        name = wish if wish not in taken and not _like_ours(wish) else f"{wish}.{line.who.pid}"
+        while name in taken:
+            name += "'"
+        return name, True
+
+    def _take_listener(self, fds: list[int], attached: bool) -> None:
+        for i, fd in enumerate(fds):
+            if i == 0 and not attached:  # a stranger's socket would be handed to every worker
+                self._offered(fd)
+            else:
+                os.close(fd)
+
+
+def _like_ours(name: str) -> bool:
+    return name[:1] == "w" and name[1:].isdigit()
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name[1:]), "") if _like_ours(name) else (1 << 62, name)

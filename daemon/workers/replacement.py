@@ -1,0 +1,87 @@
+"""Which workers have to be replaced though they do their work, and why. Pure.
+
+Another program's workers are its own matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ...worker.settings import Terms
+from ..units import size
+from .peer import Peer
+from .settings_diff import unlike
+
+MEMORY_REST_SECONDS = 60.0
+LOST_SECONDS = 10.0
+"""A worker of a former daemon that has not come back by then hangs, or speaks another protocol."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What each directory that workers use was at the time `looked`: see worker.places."""
+
+    now: Mapping[str, str] = field(default_factory=dict)
+    looked: float = 0.0
+
+
+def outdated(
+    peers: Iterable[Peer],
+    *,
+    most_bytes: int,
+    release: str,
+    now: float,
+    started: Container[str] = (),
+    terms: Terms | None = None,
+    places: Places = Places(),
+) -> Iterator[tuple[str, str]]:
+    """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release, is stuck,
+    runs with other settings than `terms` and cannot take them up (None: any will do), or is confined to other
+    directories than those that there are.
+
+    Those `started` by this very daemon run what is installed now, and so would their successors: they stay.
+
+    Memory counts from MEMORY_REST_SECONDS after it joined: a model that takes too much by itself makes no endless loop.
+    """
+    for peer in peers:
+        if peer.attached:
+            continue
+        if most_bytes and now - peer.joined > MEMORY_REST_SECONDS and peer.beat.rss_bytes > most_bytes:
+            yield peer.name, f"{size(peer.beat.rss_bytes)} used, at most {size(most_bytes)}"
+        if peer.beat.stuck:
+            yield peer.name, f"{peer.beat.stuck} of its jobs do not end"
+        if peer.release != release and peer.name not in started:
+            yield peer.name, f"it runs modelward {peer.release or 'of old'}, the daemon {release}"
+        elif _says(peer, started) and terms is not None and (because := unlike(peer, terms, now)):
+            yield peer.name, because
+        if peer.joined < places.looked and (because := _confined_elsewhere(peer.places, places.now)):
+            yield peer.name, because
+
+
+def _confined_elsewhere(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Why a worker confined to the directories `then` cannot use those there are; "" when it can, or is not confined.
+
+    One that is missing now is waited for.
+    """
+    if not then:
+        return ""
+    for path, what in now.items():
+        if path not in then:
+            return f"it is confined to other directories than {path}"
+        if what and then[path] != what:
+            return f"{path} was made anew, and it is confined to the directory that was there before"
+    return ""
+
+
+def _says(peer: Peer, started: Container[str]) -> bool:
+    """Whether its settings can be judged: where one that was started here says nothing, no successor would."""
+    return peer.terms is not None or peer.name not in started
+
+
+def lost(awaited: Iterable[str], peers: Iterable[Peer]) -> Iterator[tuple[str, str]]:
+    """The same for those of a former daemon that are still not here; to be asked once, after LOST_SECONDS."""
+    here = {peer.name for peer in peers}
+    for name in awaited:
+        if name not in here:
+            yield name, f"it did not come back in {LOST_SECONDS:g} s"

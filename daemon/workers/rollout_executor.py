@@ -1,0 +1,397 @@
+"""Carries a rollout through: asks `rollout.next_action`, does that one thing, looks again.
+
+Holds no decision of its own. Whatever happens, when `run` returns every worker serves the new version and the link
+names it; or every worker that could be brought back serves the old one, the others are being replaced, and the link
+was not moved or was put back. What could not be done is said in the outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from ...worker.protocol import Beat
+from ...worker.shared.progress import (
+    Reading,
+    Spent,
+    after,
+    begin,
+    outside,
+)
+from ..errors import ModelwardError
+from ..system.background import here
+from ..system.clock import Clock, rfc3339
+from ..system.failures import sentence
+from . import peer as roster
+from .overlap import Way
+from .peer import Peer
+from .pool import Ended
+from .registry import Crew
+from .rollout_planner import (
+    Commit,
+    Done,
+    Fail,
+    Figures,
+    LeaveOut,
+    Policy,
+    Prepare,
+    Stage,
+    SwitchLink,
+    View,
+    Wait,
+    WorkerView,
+    next_action,
+    together,
+)
+
+MAX_STEPS = 200
+"""Progress lines kept of one rollout."""
+READ_SECONDS = 1.0
+"""Between two readings of a worker that loads."""
+LONGEST_STEP_SECONDS = 3.0
+OUTSIDE_DEATHS = 3
+"""Deaths that need not be the version's doing, which a rollout bears with before it gives up."""
+OUTSIDE = (-9, -15, 0, None)
+"""Killed or told to leave by somebody, or not known: the exit status of a former daemon's worker is not told to us."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A version that workers can be told to load; memory and CPU time of loading as they were judged (0: unknown)."""
+
+    version: str
+    digest: str
+    artifact: str
+    load_bytes: int = 0
+    load_seconds: float = 0.0
+
+
+@dataclass
+class Rollout:
+    """One rollout, from its wish to its outcome. Times: `started` monotonic seconds, `began` RFC 3339.
+
+    `left_out` are the pids of attached workers that did not answer.
+    """
+
+    id: str
+    target: Target
+    origin: str
+    because: str
+    old: Target | None
+    started: float
+    began: str
+    state: str = "preparing"
+    moves_link: bool = True
+    hold: tuple[str, ...] = ()
+    workers: list[dict[str, str]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    outcome: str = ""
+    succeeded: bool = False
+    blame: bool = False  # the version is to blame for the failure
+    cancelled: str = ""
+    all_moved: float | None = None
+    link_moved: bool = False
+    returning: bool = False
+    deaths: list[str] = field(default_factory=list)
+    outside_deaths: int = 0
+    left_out: set[int] = field(default_factory=set)
+    before: Figures = Figures()
+
+    @property
+    def wire_id(self) -> str:
+        """What the workers know it by: the way back is another rollout to them."""
+        return f"{self.id}-back" if self.returning else self.id
+
+    @property
+    def changes_version(self) -> bool:
+        """Whether it brings other bytes; else only another form of them, or workers astray back in line."""
+        return self.origin not in ("converge", "form")
+
+    @property
+    def decided(self) -> bool:
+        return self.state in ("done", "failed")
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "version": self.target.version,
+            "digest": self.target.digest,
+            "from": self.old.version if self.old else "",
+            "origin": self.origin,
+            "state": self.state,
+            "because": self.outcome or self.because,
+            "began": self.began,
+            "decided": self.decided,
+            "succeeded": self.succeeded,
+            "workers": self.workers,
+            "steps": self.steps,
+        }
+
+
+class Conductor:
+    """Conducts one rollout at a time; `progress` hears of every step.
+
+    `commit_point` is called with True once every worker proved the target, and with False when that is taken back
+    after all: it moves the link and writes down what is served. It raises ModelwardError when it can't. `room` says
+    how a worker is to load a version now, and why. `read` says what a process did so far; where it answers None, all
+    time that passes counts against a worker that loads.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        clock: Clock,
+        *,
+        commit_point: Callable[[Rollout, bool], Awaitable[None]],
+        progress: Callable[[Rollout], None],
+        room: Callable[[Target], tuple[Way, str]] = lambda target: (Way.BESIDE, ""),
+        read: Callable[[int], Reading | None] = lambda pid: None,
+    ) -> None:
+        self._crew, self._clock, self._commit_point, self._progress = crew, clock, commit_point, progress
+        self._room, self._read = room, read
+        self._spent: dict[str, tuple[float, Spent]] = {}
+        self._log = structlog.get_logger("rollout")
+        self.current: Rollout | None = None
+
+    async def run(self, rollout: Rollout, policy: Policy) -> Rollout:
+        """Returns the rollout, decided."""
+        self.current = rollout
+        self._crew.moving_to = (rollout.target.version, rollout.target.artifact)
+        rollout.before = self._since_start()
+        if rollout.old is None:
+            policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
+        try:
+            because = await self._forward(rollout, policy)
+            if because:
+                await self._go_back(rollout, because, policy)
+            else:
+                self._decide(rollout, True, f"serving {rollout.target.version}")
+        finally:
+            self.current = self._crew.moving_to = None
+        return rollout
+
+    def cancel(self, because: str) -> None:
+        """The rollout under way is no longer wanted: it goes back, or ends its last watch early."""
+        if self.current is not None and not self.current.returning:
+            self.current.cancelled = self.current.cancelled or because
+            self._crew.wake()
+
+    def worker_ended(self, ended: Ended) -> None:
+        """A worker process is gone: counted when it had to do with the version being rolled out."""
+        rollout, peer = self.current, self._crew.last_seen(ended.name)
+        if rollout is None or rollout.returning or peer is None or ended.retired:
+            return
+        stage = roster.on_target(peer, rollout.wire_id, rollout.target.version, rollout.target.artifact)
+        if stage in (Stage.OLD, Stage.JOINING, Stage.REFUSED):
+            return
+        if ended.status in OUTSIDE:
+            rollout.outside_deaths += 1
+        if ended.status not in OUTSIDE or rollout.outside_deaths >= OUTSIDE_DEATHS:
+            rollout.deaths.append(f"{ended.name} ({ended.because})")
+        self._crew.wake()
+
+    async def _forward(self, rollout: Rollout, policy: Policy) -> str:
+        """As `_drive`, to the target. An error of the daemon's is a reason to go back, and no fault of the version."""
+        try:
+            return await self._drive(rollout, rollout.target, policy)
+        except Exception as e:  # noqa: BLE001 - around one rollout: workers must not be left between two versions
+            failures = here().failures
+            failures.failed("rollout", e, lasts_seconds=failures.shown_seconds)
+            return f"an error in the daemon, which is in the log: {sentence(e)}"
+
+    async def _drive(self, rollout: Rollout, target: Target, policy: Policy) -> str:
+        """Follows the planner to its end. The reason when it gave up, "" when it is done."""
+        while True:
+            await self._take_readings(rollout)
+            view = self._view(rollout, target)
+            match next_action(view, policy):
+                case Prepare(worker, because):
+                    self._prepare(rollout, target, worker, because)
+                case Commit(workers, because):
+                    self._commit(rollout, workers, because)
+                case SwitchLink(because):
+                    if trouble := await self._link(rollout, because):
+                        return trouble
+                case LeaveOut(worker, because):
+                    self._leave_out(rollout, worker, because)
+                case Wait(until, because):
+                    self._state(rollout, because)
+                    longest = READ_SECONDS if self._spent else math.inf
+                    await self._crew.changed(min(longest, until - self._clock.monotonic()))
+                case Fail(because, blame):
+                    if not rollout.returning:
+                        rollout.blame = blame and not view.cancelled and bool(view.workers)
+                    return because
+                case Done():
+                    return ""
+
+    async def _link(self, rollout: Rollout, because: str) -> str:
+        try:
+            await self._commit_point(rollout, True)
+        except ModelwardError as e:
+            return str(e)
+        rollout.link_moved = True
+        if rollout.moves_link:
+            self._step(rollout, "link", f"current -> {rollout.target.version}: {because}")
+        return ""
+
+    def _prepare(self, rollout: Rollout, target: Target, worker: str, because: str) -> None:
+        peer = self._crew.peer(worker)
+        if peer is None:
+            return
+        way, tight = self._room(target) if peer.serving else (Way.BESIDE, "")
+        # Where there is nothing to go back to, or it was decided already, a refusal would only be asked again for ever.
+        undecided = rollout.old is not None and not rollout.returning and not rollout.link_moved
+        if way is Way.REFUSE and undecided:
+            rollout.cancelled = f"no room for two versions: {tight}"
+            return
+        unload_first = way is not Way.BESIDE
+        now, because = self._clock.monotonic(), f"{because}; unloads first: {tight}" if unload_first else because
+        offer = roster.offer(peer, rollout.wire_id, target.version, target.artifact, now, unload_first=unload_first)
+        self._crew.tell(worker, offer)
+        self._step(rollout, "prepare", f"{worker} loads {target.version} ({because})", worker)
+
+    def _commit(self, rollout: Rollout, workers: tuple[str, ...], because: str) -> None:
+        for worker in workers:
+            if (peer := self._crew.peer(worker)) is not None:
+                self._crew.tell(worker, roster.commit(peer, self._clock.monotonic()))
+        self._step(rollout, "commit", f"{', '.join(workers)} swap ({because})", ", ".join(workers))
+
+    def _leave_out(self, rollout: Rollout, worker: str, because: str) -> None:
+        if (peer := self._crew.peer(worker)) is not None:
+            rollout.left_out.add(peer.pid)
+            self._step(rollout, "left out", because, worker)
+            self._crew.dismiss(worker, because)
+
+    def _part(self, rollout: Rollout) -> list[Peer]:
+        """Who takes part. An attached worker does once it answered its welcome: nobody else would make it."""
+        return [
+            peer
+            for peer in self._crew.peers()
+            if not peer.draining and not (peer.attached and (peer.loading or peer.pid in rollout.left_out))
+        ]
+
+    async def _go_back(self, rollout: Rollout, because: str, policy: Policy) -> None:
+        now = self._clock.monotonic()
+        self._crew.moving_to = None
+        self._step(rollout, "back", because)
+        for peer in self._crew.peers():
+            if peer.rollout == rollout.wire_id and peer.stage in (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED):
+                self._crew.tell(peer.name, roster.abort(peer, now))
+        if rollout.old is None:
+            self._decide(rollout, False, f"{because}; nothing else is there to serve")
+            return
+        rollout.returning, rollout.all_moved, rollout.started = True, None, now
+        rollout.deaths = []
+        policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
+        trouble = [await self._drive(rollout, rollout.old, policy)]
+        if rollout.link_moved:
+            try:
+                await self._commit_point(rollout, False)
+            except ModelwardError as e:
+                trouble.append(str(e))
+        old = rollout.old
+        astray = [
+            p.name for p in self._part(rollout) if not p.loading and (p.unsure or not p.on(old.version, old.artifact))
+        ]
+        for name in astray:
+            if self._crew.pool is not None:
+                self._crew.pool.replace(name, f"it did not go back to {rollout.old.version}: {trouble[0]}")
+        if astray:
+            trouble.append(f"{', '.join(astray)} did not go back")
+        self._decide(
+            rollout, False, "; ".join([because, *filter(None, trouble), f"still serving {rollout.old.version}"])
+        )
+
+    def _view(self, rollout: Rollout, target: Target) -> View:
+        now, part = self._clock.monotonic(), self._part(rollout)
+        what = rollout.wire_id, target.version, target.artifact
+        workers = tuple(self._with_spent(roster.view(peer, *what), now) for peer in part)
+        if not rollout.returning:
+            workers += tuple(view for peer in self._crew.missing() if (view := roster.away(peer, *what)))
+        rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
+        if workers and rollout.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
+            rollout.all_moved = now
+        return View(
+            workers=workers,
+            now=now,
+            started=rollout.started,
+            all_moved=rollout.all_moved,
+            link_moved=rollout.link_moved or rollout.returning,
+            before=rollout.before,
+            deaths=tuple(rollout.deaths),
+            cancelled="" if rollout.returning else rollout.cancelled,
+        )
+
+    async def _take_readings(self, rollout: Rollout) -> None:
+        """What the workers that load did since the last time, READ_SECONDS apart; read on a thread."""
+        loading = {
+            peer.name: peer
+            for peer in self._part(rollout)
+            if not peer.attached and (peer.loading or peer.stage in (Stage.PREPARING, Stage.COMMITTING))
+        }
+        known = {name: self._spent[name] for name in loading if name in self._spent}
+        known = {name: pair for name, pair in known.items() if pair[0] == loading[name].stage_since}
+        now = self._clock.monotonic()
+        due = {
+            name: peer.pid
+            for name, peer in loading.items()
+            if name not in known or now - known[name][1].last.at >= READ_SECONDS
+        }
+        if due:
+            readings = await asyncio.to_thread(lambda: {name: self._read(pid) for name, pid in due.items()})
+            for name, reading in readings.items():
+                if reading is None:
+                    known.pop(name, None)
+                    continue
+                spent = known[name][1] if name in known else begin(reading)
+                known[name] = loading[name].stage_since, after(spent, reading, LONGEST_STEP_SECONDS)
+        self._spent = known
+
+    def _with_spent(self, worker: WorkerView, now: float) -> WorkerView:
+        """Never more than the time that passed: several threads use up CPU time several times as fast."""
+        if worker.name not in self._spent:
+            return worker
+        spent = self._spent[worker.name][1]
+        held = outside(spent.last) if spent.still_seconds >= spent.cpu_seconds else ""
+        return replace(worker, spent_seconds=min(now - worker.since, spent.seconds), held=held)
+
+    def _since_start(self) -> Figures:
+        """What the old version did so far, over all workers; each worker's own count begins here."""
+        beats: list[Beat] = []
+        for peer in self._crew.peers():
+            peer.at_move = peer.beat
+            beats.append(peer.beat)
+        paces = [roster.paces(beat, beat.requests) for beat in beats]
+        return Figures(
+            sum(b.requests for b in beats),
+            sum(b.errors for b in beats),
+            together([shared for shared, _ in paces]),
+            together([lone for _, lone in paces]),
+        )
+
+    def _state(self, rollout: Rollout, because: str) -> None:
+        watched = because in ("baking", "watching")
+        state = "returning" if rollout.returning else "baking" if watched else "preparing"
+        # Watching may follow baking at once: one state, and yet another step.
+        told = [step["because"] for step in rollout.steps[-1:]]
+        again = watched and told != [because] and len(rollout.steps) < MAX_STEPS
+        if state != rollout.state or again:
+            rollout.state = state
+            self._step(rollout, state, because)
+
+    def _step(self, rollout: Rollout, kind: str, text: str, worker: str = "") -> None:
+        if len(rollout.steps) < MAX_STEPS:
+            rollout.steps.append({"time": rfc3339(self._clock.wall()), "step": kind, "because": text, "worker": worker})
+        self._log.info(kind, rollout=rollout.id, version=rollout.target.version, because=text)
+        self._progress(rollout)
+
+    def _decide(self, rollout: Rollout, succeeded: bool, outcome: str) -> None:
+        rollout.succeeded, rollout.outcome = succeeded, outcome
+        rollout.state = "done" if succeeded else "failed"
+        self._step(rollout, rollout.state, outcome)

@@ -1,0 +1,91 @@
+"""Which workers run with other settings than the configuration has, and by which keys. Pure.
+
+A key that a running worker takes up is sent to it and confirmed; for every other key the worker is replaced. Invariant:
+each field of Terms has its key, so that what differs can be named as the operator wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from ...worker.settings import (
+    FIXED,
+    LIVE,
+    Terms,
+    differing,
+)
+from .peer import Peer
+
+CONFIRM_SECONDS: Final = 10.0
+"""A worker that has not confirmed settings by then is replaced."""
+KEYS: Final = {
+    "listen": "workers.listen",
+    "kind": "models.kind",
+    "threads": "workers.threads",
+    "providers": "workers.providers",
+    "queue": "workers.queue",
+    "max_upload_bytes": "workers.max_upload",
+    "min_upload_rate": "workers.min_upload_rate",
+    "max_audio_seconds": "workers.max_audio",
+    "request_timeout_seconds": "workers.request_timeout",
+    "drain_seconds": "workers.drain",
+    "token_file": "workers.token_file",
+    "log_dir": "logs.dir",
+    "log_level": "logs.level",
+    "confine": "workers.confine",
+}
+
+
+class Running(NamedTuple):
+    """One worker of ours and what it runs with; None when that is not known."""
+
+    name: str
+    terms: Terms | None
+
+
+def keys(names: Iterable[str]) -> str:
+    """The keys of these fields, for people."""
+    return ", ".join(KEYS[name] for name in names)
+
+
+def unlike(peer: Peer, wanted: Terms, now: float) -> str:
+    """Why this worker of ours has to be replaced for its settings; "" when it need not, or may still confirm them."""
+    if peer.terms is None:
+        return "it does not say with which settings it runs"
+    if fixed := differing(peer.terms, wanted, FIXED):
+        return f"it runs with the former {keys(fixed)}"
+    live = differing(peer.terms, wanted, LIVE)
+    if live and peer.asked == wanted and now - peer.asked_at > CONFIRM_SECONDS:
+        return f"it did not take up {keys(live)} in {CONFIRM_SECONDS:g} s"
+    return ""
+
+
+def unconfirmed(workers: Iterable[Running], wanted: Terms) -> Iterator[str]:
+    """The workers that may still answer by a former value of what a running worker takes up."""
+    for worker in workers:
+        if worker.terms is None or differing(worker.terms, wanted, LIVE):
+            yield worker.name
+
+
+def pending(workers: Iterable[Running], wanted: Terms) -> list[dict[str, Any]]:
+    """Each key that does not hold in every worker yet: which workers, and a sentence. In the order of Terms.
+
+    Workers of which nothing is known count for no key, but have an entry of their own.
+    """
+    them = list(workers)
+    found = []
+    for name, key in KEYS.items():
+        late = [w.name for w in them if w.terms is not None and getattr(w.terms, name) != getattr(wanted, name)]
+        if late:
+            what = "being replaced" if name in FIXED else "replaced where it is not confirmed soon"
+            found.append(_entry(key, late, len(them), f"with the former {key}; {what}"))
+    if unknown := [w.name for w in them if w.terms is None]:
+        found.append(_entry("", unknown, len(them), "with settings that are not known yet"))
+    return found
+
+
+def _entry(key: str, late: list[str], total: int, what: str) -> dict[str, Any]:
+    run = "runs" if total == 1 else "run" if len(late) > 1 else "runs"
+    message = f"{len(late)} of {total} worker{'s' * (total > 1)} still {run} {what}"
+    return {"key": key, "waits_for": "workers", "workers": late, "total": total, "message": message}

@@ -1,0 +1,52 @@
+"""What the configuration says to workers: the Terms of all, and the settings of one that starts. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...worker.protocol import WorkerSettings
+from ...worker.settings import Terms
+from ..config.load import Config
+
+
+def terms_of(config: Config, listen: str) -> Terms:
+    """What every worker is to run with; `listen` is the address that the socket of the service is bound to."""
+    workers = config.workers
+    return Terms(
+        listen=listen,
+        kind=config.models.kind,
+        threads=workers.threads,
+        providers=workers.providers,
+        queue=workers.queue,
+        max_upload_bytes=workers.max_upload,
+        min_upload_rate=workers.min_upload_rate,
+        max_audio_seconds=workers.max_audio,
+        request_timeout_seconds=workers.request_timeout,
+        drain_seconds=workers.drain,
+        token_file=workers.token_file,
+        log_dir=str(config.logs.dir),
+        log_level=config.logs.level,
+        confine=workers.confine,
+    )
+
+
+def shared_dir(config: Config) -> Path:
+    """Where workers find each other: the only directory that they may change beside their logs'.
+
+    Its name is short, because the paths of sockets are.
+    """
+    return config.control.runtime_dir / "s"
+
+
+def settings_of(name: str, config: Config, terms: Terms, listen_fd: int) -> WorkerSettings:
+    """What a worker of that name is started with."""
+    runtime_dir = config.control.runtime_dir
+    return WorkerSettings(
+        name=name,
+        worker_socket=str(runtime_dir / "workers.sock"),
+        api_socket=str(runtime_dir / "api.sock"),
+        listen_fd=listen_fd,
+        slots=str(shared_dir(config)),
+        cache_dir=str(config.control.cache_dir),
+        **{field: getattr(terms, field) for field in terms.__struct_fields__},
+    )

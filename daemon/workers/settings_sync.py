@@ -1,0 +1,47 @@
+"""Whether the workers run with what the configuration says, and waiting until they do.
+
+Sends settings over the worker socket; replaces nobody (see `outdated`). Invariant: what is called confirmed holds for
+every process of ours that may still answer a request, also one that is leaving or has not joined yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ...worker.settings import Terms
+from ..system.clock import Clock
+from . import settings_diff
+from .pool import Pool
+from .registry import Crew
+from .settings_diff import Running
+
+LOOK_SECONDS: Final = 1.0
+"""A process that ends before it has joined is noticed so soon."""
+
+
+class Agreement:
+    """`wanted` gives what the workers are to run with."""
+
+    def __init__(self, crew: Crew, pool: Pool, clock: Clock, wanted: Callable[[], Terms]) -> None:
+        self._crew, self._pool, self._clock, self._wanted = crew, pool, clock, wanted
+
+    def unconfirmed(self) -> list[str]:
+        """The workers that may still answer by a former value of what a running worker takes up."""
+        return list(settings_diff.unconfirmed(self._running(), self._wanted()))
+
+    def pending(self) -> list[dict[str, Any]]:
+        """The keys that do not hold in every worker yet; see terms.pending."""
+        return settings_diff.pending(self._running(), self._wanted())
+
+    async def reached(self, seconds: float) -> list[str]:
+        """Sends the settings and waits until all have confirmed them; those that have not after `seconds`."""
+        self._crew.agree()
+        deadline = self._clock.monotonic() + seconds
+        while (late := self.unconfirmed()) and (left := deadline - self._clock.monotonic()) > 0:
+            await self._crew.changed(min(LOOK_SECONDS, left))
+            self._crew.agree()
+        return late
+
+    def _running(self) -> list[Running]:
+        return [Running(hand.name, hand.terms) for hand in self._pool.hands()]

@@ -1,0 +1,31 @@
+"""What stands for the service's tokens, read for workers that may not see the file that was just configured.
+
+Reads; not for an event loop. Holds no token: only SHA-256 of each. Invariant: marks belong to one path; they are handed
+out for that path alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from ...worker.shared.token_file import TokensFile
+
+MOST_TOLD: Final = 500
+"""With more of them the message to a worker would be too long: it lets nobody in until it is replaced."""
+
+
+class TokenMarks(NamedTuple):
+    """The marks of the tokens in the file at `path`; none where it cannot be used."""
+
+    path: str = ""
+    marks: tuple[str, ...] = ()
+
+    def of(self, path: str) -> tuple[str, ...]:
+        """Those of the file at `path`; none of another."""
+        return self.marks if path == self.path else ()
+
+
+def told_tokens(path: str) -> TokenMarks:
+    """As the file is now."""
+    marks = TokensFile(path, lambda problem: None).marks()  # the workers report what is wrong with it
+    return TokenMarks(path, marks if len(marks) <= MOST_TOLD else ())

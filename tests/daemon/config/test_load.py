@@ -1,0 +1,400 @@
+"""The configuration is taken whole or not at all, with every mistake named at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelward.daemon.config import load as config
+from modelward.daemon.config.load import (
+    APPLIES,
+    Config,
+    DiskClass,
+    LogsExtra,
+    Section,
+    differences,
+    load,
+    parse,
+)
+from modelward.daemon.config.messages import keys_of
+from modelward.daemon.errors import BadConfig
+
+EXAMPLE = Path(__file__).parents[3] / "etc" / "modelward.toml"
+
+
+def mistakes(text: str) -> dict[str, str]:
+    """What is said of each key."""
+    with pytest.raises(BadConfig) as bad:
+        parse(text, "test.toml")
+    assert bad.value.path == "test.toml"
+    return {key: rest for key, _, rest in (line.partition(": ") for line in bad.value.mistakes)}
+
+
+def test_takes_an_empty_file() -> None:
+    assert parse("", "empty") == Config()
+
+
+def test_reads_every_value_in_our_units() -> None:
+    text = """
+    [models]
+    root = "/srv/models"
+    settle = 0.5
+    [validation]
+    memory = "1GiB"
+    [workers]
+    drain = "1m30s"
+    max_upload = 1048576
+    [disk]
+    min_free = "5GiB"
+    target_free = "20%"
+    """
+    read = parse(text, "test")
+    assert (read.models.root, read.models.settle) == (Path("/srv/models"), 0.5)
+    assert (read.validation.memory, read.workers.max_upload) == (1 << 30, 1 << 20)
+    assert read.workers.drain == 90.0
+    assert read.disk.min_free.of(0) == 5 << 30
+    assert read.disk.target_free.of(1000) == 200
+
+
+def test_names_every_mistake_at_once() -> None:
+    found = mistakes("""
+    [models]
+    rot = "/a"
+    settle = "1x"
+    kind = "sensvoice"
+    [modls]
+    a = 1
+    [panel]
+    listen = "0.0.0.0:5000"
+    [workers]
+    threads = true
+    count = -1
+    [[disk.class]]
+    name = "tmp"
+    path = "/srv/tmp"
+    max_age = "soon"
+    """)
+    assert found["models.rot"] == 'no such key; did you mean "root"?'
+    assert found["modls"] == 'no such key; did you mean "models"?'
+    assert found["models.kind"].endswith('"sensevoice", "tensor"; did you mean "sensevoice"?')
+    assert "no duration" in found["models.settle"]
+    assert found["workers.threads"] == "true is no whole number; 1 to 1024"
+    assert found["workers.count"] == "-1 is out of range; 0 to 1024"
+    assert "no duration" in found["disk.class[0].max_age"]
+    assert "which other machines reach" in found["panel.token_file"]
+    assert len(found) == 8
+
+
+def test_lists_the_keys_when_nothing_is_near() -> None:
+    assert mistakes("[alerts]\nxyzzy = 1")["alerts.xyzzy"] == "no such key; the keys here are to, repeat"
+
+
+WRONG = {
+    "models.root": ['"models"', '"/a/../b"', "3", '"/a\\nb"'],
+    "models.link": ['""', '"a/b"', '".."', "[]"],
+    "models.settle": ['"2h"', '"-1s"', "nan", "inf", "1979-05-27"],
+    "models.keep": ["1.5", '"3"', "-1"],
+    "validation.memory": ['"1MiB"', '"4G"'],
+    "validation.compile": ['"quick"', "true"],
+    "validation.public_keys": ['["RWx"]', '"RWx"'],
+    "validation.max_error_rate": ["1.1", "-0.1", '"0.1"', "true", "nan"],
+    "validation.max_latency_ratio": ["0", "-1", "inf"],
+    "rollout.max_error_ratio": ["2"],
+    "rollout.canary": ["-1", "true"],
+    "workers.listen": [
+        '""', '"7860"', '":7860"', '"localhost"', '"localhost:99999"', '"localhost:x"', '"[::1:7860"', '"::1:7860"',
+        '"[nope]:1"', '"300.0.0.1:80"', '"a b:80"', '"unix:/run/x"', '"host:٣"',
+    ],
+    "workers.providers": ["[]", '["cpu"]', '"CPUExecutionProvider"'],
+    "workers.token_file": ['"tokens"'],
+    "workers.queue": ["0"],
+    "control.runtime_dir": ['"run"', '""'],
+    "panel.listen": ['"nowhere"'],
+    "logs.level": ['"loud"'],
+    "logs.compress": ['"bzip2"'],
+    "disk.min_free": ['"110%"', '"much"'],
+    "monitor.interval": ["0"],
+    "alerts.to": ['["not an address"]', '"mailto://a@b"'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_refuses_what_makes_no_sense(key: str, value: str) -> None:
+    section, _, name = key.partition(".")
+    found = mistakes(f"[{section}]\n{name} = {value}")
+    assert len(found) == 1
+    (where, said), *_ = found.items()
+    assert where in (key, f"{key}[0]")
+    assert "; " in said
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:80", "[::1]:7860", "localhost:7860", "127.0.0.1:0", "asr.example.org:1"])
+def test_takes_addresses_of_every_form(address: str) -> None:
+    assert parse(f'[workers]\nlisten = "{address}"', "test").workers.listen == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:1", "127.8.8.8:1"])
+def test_a_panel_on_loopback_needs_no_token(address: str) -> None:
+    assert parse(f'[panel]\nlisten = "{address}"', "test").panel.token_file == ""
+
+
+def test_a_panel_that_others_reach_needs_a_token() -> None:
+    assert list(mistakes('[panel]\nlisten = "[::]:5000"')) == ["panel.token_file"]
+    assert parse('[panel]\nlisten = "[::]:5000"\ntoken_file = "/etc/modelward/tokens"', "test").panel.listen
+
+
+RELATIONS = {
+    'models.root = "/a"\ncontrol.cache_dir = "/a/cache"': "control.cache_dir",
+    'models.root = "/a/b/c"\ncontrol.cache_dir = "/a/b"': "models.root",
+    'models.root = "/a"\nlogs.dir = "/a"': "logs.dir",
+    f'control.runtime_dir = "/{"r" * 100}"': "control.runtime_dir",
+    'disk.min_free = "20%"': "disk.target_free",
+    'disk.class = [{name = "a", path = "/b/c"}, {name = "a", path = "/b/d"}]': "disk.class[1].name",
+    'disk.class = [{name = "a", path = "/"}]': "disk.class[0].path",
+    'disk.class = [{name = "a", path = "/home"}]': "disk.class[0].path",
+    'logs.extra = [{path = "/b/*.log"}, {path = "/b/*.log"}]': "logs.extra[1].path",
+    'workers.providers = ["CPUExecutionProvider", "CPUExecutionProvider"]': "workers.providers[1]",
+    "monitor.alert = [{above = 5, clear = 6}]": "monitor.alert[0].clear",
+    'workers.listen = "127.0.0.1:5000"': "panel.listen",
+}
+
+
+@pytest.mark.parametrize(("text", "key"), RELATIONS.items())
+def test_refuses_keys_that_contradict_each_other(text: str, key: str) -> None:
+    assert list(mistakes(text)) == [key]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/lib/modelward/models",
+        "/var/lib/modelward/models/sensevoice-v1",
+        "/var/cache/modelward/compiled",
+        "/var/cache/modelward",
+        "/var/log/modelward",
+        "/run/modelward",
+        "/run/modelward/sub",
+        "/var/lib/modelward",
+        "/var/lib",
+        "/etc/ssl",
+        "/usr/local/lib",
+        "/var/lib/dpkg",
+        "/proc/self",
+        "/dev/shm",
+        "/home/somebody",
+        sys.prefix,
+    ],
+)
+def test_a_class_that_would_empty_what_the_daemon_lives_on_is_refused(path: str) -> None:
+    assert list(mistakes(f'disk.class = [{{name = "mine", path = "{path}"}}]')) == ["disk.class[0].path"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("uploads", "/var/lib/modelward/uploads"),
+        ("versions", "/var/lib/modelward/models"),
+        ("compiled", "/var/cache/modelward/compiled"),
+        ("cache", "/var/cache/modelward"),
+        ("logs", "/var/log/modelward"),
+        ("old-logs", "/var/log/modelward/old"),
+        ("mine", "/srv/modelward"),
+    ],
+)
+def test_a_class_may_set_the_quota_of_ours_by_its_name_and_lie_beside_the_rest(name: str, path: str) -> None:
+    read = parse(f'disk.class = [{{name = "{name}", path = "{path}"}}]', "test")
+    assert [str(entry.path) for entry in read.disk.class_] == [path]
+
+
+def test_compares_keys_even_while_others_are_wrong_but_never_a_wrong_one() -> None:
+    assert set(mistakes('disk.min_free = "20%"\nmodels.settle = "x"')) == {"disk.target_free", "models.settle"}
+    assert set(mistakes('disk.min_free = "20%"\ndisk.target_free = "x"')) == {"disk.target_free"}
+    assert set(mistakes("disk = 3")) == {"disk"}
+
+
+@pytest.mark.parametrize("name", ["disc_used_percent", "Disk", "", "modelward_disk_used_ratio"])
+def test_an_alert_on_a_figure_that_nobody_measures_is_a_mistake(name: str) -> None:
+    ((where, said),) = mistakes(f'monitor.alert = [{{metric = "{name}"}}]').items()
+    assert where == "monitor.alert[0].metric"
+    assert 'like "disk_used_percent"' in said
+
+
+def test_an_alert_clears_five_below_unless_said_otherwise() -> None:
+    rule = parse("monitor.alert = [{above = 40}]", "test").monitor.alert[0]
+    assert (rule.above, rule.clear, rule.for_) == (40.0, 35.0, 60.0)
+    assert list(mistakes('monitor.alert = [{above = "x"}]')) == ["monitor.alert[0].above"]
+
+
+def test_says_which_key_is_missing() -> None:
+    assert set(mistakes("[[disk.class]]\n[[logs.extra]]")) == {
+        "disk.class[0].name", "disk.class[0].path", "logs.extra[0].path",
+    }  # fmt: skip
+
+
+def test_never_repeats_what_may_hold_a_password() -> None:
+    for text in ('to = ["mailto//u:s3cret"]', 'to = "mailto://u:s3cret@b"'):
+        assert "s3cret" not in str(mistakes(f"[alerts]\n{text}"))
+    (change,) = differences(Config(), parse('alerts.to = ["mailto://u:s3cret@b"]', "test"))
+    assert (change.old, change.new) == ("0 addresses", "1 addresses")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a = ", "line 1"),
+        ("\n\n[models", "line 3"),
+        ("a = " + "[" * 8_000, "deep"),
+        ("a = " + "9" * 5000, "too many digits"),
+        ("a=1\na=2", "line 2"),
+    ],
+)
+def test_says_where_the_syntax_is_wrong(text: str, says: str) -> None:
+    (said,) = mistakes(text).values()
+    assert says in said
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused_in_words(text: str) -> None:
+    try:
+        parse(text, "any")
+    except BadConfig as e:
+        assert e.mistakes
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*Config.model_fields, "unknown"]),
+        st.dictionaries(
+            st.sampled_from(["root", "settle", "class", "alert", "to", "listen", "x"]), st.from_type(object)
+        ),
+    )
+)
+def test_any_shape_of_tables_is_read_or_refused_in_words(tables: dict[str, dict[str, object]]) -> None:
+    def written(value: object) -> str:
+        if isinstance(value, bool):
+            return "true"
+        if isinstance(value, int | float):
+            return str(value)
+        return '[{a = 1}, "b"]' if isinstance(value, list | tuple) else '{name = "x"}'
+
+    text = "\n".join(
+        f"[{name}]\n" + "\n".join(f"{k} = {written(v)}" for k, v in t.items()) for name, t in tables.items()
+    )
+    try:
+        parse(text, "any")
+    except BadConfig as e:
+        assert all(": " in line for line in e.mistakes)
+
+
+def reason(path: Path) -> str:
+    with pytest.raises(BadConfig) as bad:
+        load(path)
+    (line,) = bad.value.mistakes
+    return line
+
+
+def test_refuses_what_is_no_file_without_waiting(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert "a FIFO" in reason(fifo)
+    assert "a directory" in reason(tmp_path)
+    assert "a device" in reason(Path("/dev/zero"))
+    assert "No such file" in reason(tmp_path / "none")
+    assert "null" in reason(Path("a\0b"))
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert "symbolic links" in reason(loop)
+
+
+def test_refuses_a_file_beyond_the_limit(tmp_path: Path) -> None:
+    big = tmp_path / "big.toml"
+    with big.open("wb") as file:
+        file.truncate(1 << 40)
+    assert "at most 1048576 bytes" in reason(big)
+
+
+def test_refuses_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b"# ok\n# caf\xe9\n")
+    assert "line 2 is not UTF-8" in reason(path)
+
+
+def test_takes_a_file_with_a_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
+    path = tmp_path / "windows.toml"
+    path.write_bytes(b'\xef\xbb\xbf[models]\r\nlink = "now"\r\n')
+    assert load(path).models.link == "now"
+
+
+def test_a_file_asked_for_by_name_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig):
+        config.load_or_default(tmp_path / "none.toml")
+
+
+@pytest.mark.skipif(config.DEFAULT_PATH.exists(), reason="this machine has a configuration of its own")
+def test_the_default_file_may_be_missing_which_is_said() -> None:
+    read, remark = config.load_or_default(None)
+    assert read == Config()
+    assert str(config.DEFAULT_PATH) in remark
+
+
+def test_the_example_file_holds_every_default() -> None:
+    assert load(EXAMPLE) == Config()
+
+
+def sections() -> list[tuple[str, type[Section], dict[str, Any]]]:
+    return [
+        (name, type(getattr(Config(), name)), tomllib.loads(EXAMPLE.read_text())[name]) for name in Config.model_fields
+    ]
+
+
+def test_the_example_file_lists_every_key() -> None:
+    for name, model, table in sections():
+        assert set(table) | ({"extra"} if name == "logs" else set()) == set(keys_of(model))
+    example = tomllib.loads(EXAMPLE.read_text())
+    assert set(example["disk"]["class"][0]) == set(keys_of(DiskClass))
+    assert set(example["monitor"]["alert"][0]) == set(keys_of(config.AlertRule))
+
+
+def test_the_commented_part_of_the_example_is_right_too() -> None:
+    block = re.search(r"(?ms)^# \[\[logs\.extra\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
+    assert block is not None
+    text = re.sub(r"(?m)^# ?", "", block[0])
+    assert parse(text, "comment").logs.extra == (LogsExtra(path="/srv/webui/logs/*.log"),)
+    assert set(tomllib.loads(text)["logs"]["extra"][0]) == set(keys_of(LogsExtra))
+
+
+def test_says_of_every_key_when_a_change_holds() -> None:
+    for name, model, _table in sections():
+        assert list(APPLIES[name]) and set(APPLIES[name]) == set(keys_of(model))
+    assert set(APPLIES) == set(Config.model_fields)
+
+
+def test_compares_two_configurations_key_by_key() -> None:
+    new = parse('models.keep = 5\nmodels.settle = "3s"\nworkers.threads = 2\ncontrol.state_dir = "/srv/state"', "test")
+    assert [(c.key, c.old, c.new, c.applies) for c in differences(Config(), new)] == [
+        ("models.settle", "2", "3", "live"),
+        ("models.keep", "3", "5", "live"),
+        ("workers.threads", "1", "2", "workers replaced"),
+        ("control.state_dir", '"/var/lib/modelward"', '"/srv/state"', "daemon restart"),
+    ]
+    assert differences(new, new) == ()
+
+
+def test_shows_changed_lists_of_tables() -> None:
+    (change,) = differences(Config(), parse('disk.class = [{name = "x", path = "/b/c"}]', "test"))
+    assert change.key == "disk.class"
+    assert 'name = "uploads"' in change.old
+    assert 'path = "/b/c"' in change.new
+
+
+def test_nothing_of_a_configuration_can_be_changed() -> None:
+    with pytest.raises(AttributeError, match="never changes"):
+        Config().models.keep = 4

@@ -1,0 +1,341 @@
+"""What Judging makes of a store that fails, and when it wants to be asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support import PATIENCE_SECONDS, soon
+
+from modelward.daemon.config.load import parse
+from modelward.daemon.controllers.validation import MOST_GONE, RETRY_SECONDS, Judging
+from modelward.daemon.models import verdict as v
+from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.snapshot import Missing, RootSeen, Seen
+from modelward.daemon.models.verdict import Changing
+from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.store import Sighting, Store
+from modelward.daemon.system.background import Background
+from modelward.daemon.system.clock import SystemClock
+
+CLOCK = SystemClock()
+
+
+def judging(
+    path: Path, ledger: Ledger, progress: Callable[[str, object], None] = lambda version, message: None
+) -> Judging:
+    place = {name: json.dumps(str(path / name)) for name in ("models", "run", "state", "cache")}
+    config = parse(
+        f"""
+        [models]
+        root = {place["models"]}
+        settle = 0.05
+        [control]
+        runtime_dir = {place["run"]}
+        state_dir = {place["state"]}
+        cache_dir = {place["cache"]}
+        """,
+        "test",
+    )
+    return Judging(lambda: config, clock=CLOCK, ledger=ledger, happened=lambda: None, progress=progress)
+
+
+def run(path: Path, test: Callable[[Store, Ledger], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        store = Store(path / "state" / "state.db", CLOCK)
+        ledger = Ledger(store, lambda entry: None)
+        try:
+            await asyncio.wait_for(test(store, ledger), PATIENCE_SECONDS)
+        finally:
+            await ledger.close()
+
+    for name in ("v1.0", "v1.1"):
+        (path / "models" / name).mkdir(parents=True)
+        (path / "models" / name / "model.onnx").write_text(name)
+    asyncio.run(whole())
+
+
+async def all_rejected(path: Path, store: Store, ledger: Ledger) -> None:
+    """Whoever looks next finds every version rejected."""
+    one = judging(path, ledger)
+    await one.start()
+    await one.look()
+    for entry in one.catalog.entries():
+        sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
+        verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
+        store.remember_verdict(entry.name, sighting, one.conditions(), verdict)
+
+
+def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        await all_rejected(tmp_path, store, ledger)
+        second = judging(tmp_path, ledger)
+        await second.start()
+        store.close()
+        assert await second.look() == ""
+        assert [e.state for e in second.catalog.entries()] == [State.SEEN, State.SEEN]
+
+    run(tmp_path, test)
+
+
+def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+
+        def begun() -> bool:
+            one.next("", None)
+            return one.busy
+
+        assert not begun()
+        assert one.next_due() is not None, "two versions settle"
+        await soon(begun)
+        assert one.next_due() is None, "one is judged, the other one waits for that"
+        await soon(lambda: not one.busy)
+        assert one.next_due() is not None
+
+    run(tmp_path, test)
+
+
+def test_a_version_that_changes_under_the_validator_though_no_look_sees_it_is_left_longer_and_longer(
+    tmp_path: Path,
+) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+        entry = one.catalog.entries()[0]
+        pauses = []
+        for _ in range(5):
+            entry.state = State.VALIDATING
+            await one._decided(entry, entry.seen.fingerprint, Changing("it changed while it was read"))
+            pauses.append(round(entry.due - CLOCK.monotonic()))
+        assert pauses[:2] == [0, 0] and pauses[2:] == [round(s) for s in RETRY_SECONDS[:3]]
+        assert entry.waiting == "not judged yet: it changed while it was read"
+        assert one.unjudged == {entry.name: "it changed while it was read"}
+        entry.state = State.VALIDATING
+        await one._decided(entry, "other files", Changing("it changed while it was read"))
+        assert round(entry.due - CLOCK.monotonic()) == 0, "a look saw it change: it is a copy under way"
+
+    run(tmp_path, test)
+
+
+def test_a_version_that_cannot_be_judged_is_tried_again_later_and_at_once_when_asked_for(
+    tmp_path: Path,
+) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        (tmp_path / "models" / "v1.1" / "model.onnx").unlink()
+        (tmp_path / "models" / "v1.1").rmdir()
+        (tmp_path / "cache").write_text("no directory")
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+
+        async def attempt(wanted: str) -> float:
+            """Judges once; how long the next attempt is away."""
+
+            def begun() -> bool:
+                one.next(wanted, None)
+                return one.busy
+
+            await soon(begun)
+            await soon(lambda: not one.busy)
+            (entry,) = one.catalog.entries()
+            assert entry.state is State.SETTLING
+            assert entry.waiting.startswith("not judged yet: ")
+            return entry.due - CLOCK.monotonic()
+
+        assert 10 < await attempt("") <= 15
+        one.next("", None)
+        assert not one.busy, "it waits"
+        one.at_once("v1.0")
+        assert 10 < await attempt("") <= 15
+        assert 10 < await attempt("v1.0") <= 15, "a link that comes to name it asks for it"
+        one.next("v1.0", None)
+        assert not one.busy, "a link that goes on naming it does not"
+
+    run(tmp_path, test)
+
+
+def test_the_pauses_between_attempts_grow_to_ten_minutes() -> None:
+    assert RETRY_SECONDS[0] == 15
+    assert RETRY_SECONDS[-1] == 600
+    assert all(a < b for a, b in pairwise(RETRY_SECONDS))
+
+
+def test_trouble_of_the_machine_while_a_version_is_looked_through_is_no_rejection(tmp_path: Path) -> None:
+    because = "cannot read it: Too many open files"
+    trouble = Seen("v1.0", because, error=because, passing=True)
+
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        long_ago = CLOCK.monotonic() - 60
+        one.catalog.update(RootSeen((1, 1), Missing(), (trouble,)), long_ago, 0.0)
+        one.next("", None)
+        assert one.hindered("v1.0") == f"not judged yet: {because}", "whoever waits is answered"
+        assert not one.undecided("v1.0")
+        (entry,) = one.catalog.entries()
+        assert entry.state is State.SETTLING and 10 < entry.due - CLOCK.monotonic() <= 15
+
+        readable = Seen("v1.0", "f", bytes=3, files=1, writing=False)
+        one.catalog.update(RootSeen((1, 1), Missing(), (readable,)), long_ago, 0.0)
+        entry.state = State.ACCEPTED
+        assert one.catalog.update(RootSeen((1, 1), Missing(), (trouble,)), long_ago, 0.0) == []
+        assert (entry.state, entry.seen) == (State.ACCEPTED, readable), "what was seen last still holds"
+
+    run(tmp_path, test)
+
+
+def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_one_is_judged(tmp_path: Path) -> None:
+    because = "cannot read it: Permission denied"
+
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+
+        def begun() -> bool:
+            one.next("", None)
+            return one.busy
+
+        await soon(begun)
+        seen = [entry.seen for entry in one.catalog.entries()]
+        closed = Seen("v1.2", because, error=because)
+        one.catalog.update(RootSeen((1, 1), Missing(), (*seen, closed)), CLOCK.monotonic() - 60, 0.0)
+        one.next("", None)
+        entry = one.catalog.get("v1.2")
+        assert entry is not None and entry.verdict is not None and one.busy
+        assert (entry.state, entry.verdict.because) == (State.REJECTED, because)
+        assert [gate.gate for gate in entry.verdict.gates] == ["layout"]
+        assert "v1.2" not in store.sightings(), "it is looked through anew each time"
+        await one.stop()
+
+    run(tmp_path, test)
+
+
+def test_of_thousands_of_versions_that_came_and_went_little_is_kept(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        one = judging(tmp_path, ledger)
+        await one.start()
+        batch: list[Path] = []
+        for number in range(2000):
+            (directory := tmp_path / "models" / f"v{number}.0.0").mkdir()
+            batch.append(directory)
+            if len(batch) < 100:
+                continue
+            await one.look()
+            for directory in batch:
+                entry = one.catalog.get(directory.name)
+                assert entry is not None
+                entry.state = State.VALIDATING
+                if directory is batch[0]:
+                    directory.rmdir()
+                    await one.look()  # its verdict, or why there is none, comes when it is gone
+                    await one._decided(entry, "", v.NotJudged("the disk is full"))
+                    await one._decided(entry, "", Changing("it changed while it was read"))
+                else:
+                    await one._decided(entry, entry.seen.fingerprint, v.Verdict(False, "no", digest=directory.name))
+                    directory.rmdir()
+            await one.look()
+            batch.clear()
+        assert MOST_GONE <= len(store.sightings()) <= MOST_GONE + 2
+        assert "v1999.0.0" in store.sightings() and store.verdict("v1.0.0", "v1.0.0", one.conditions()) is None
+        held = {name: len(value) for name, value in vars(one).items() if isinstance(value, dict | list | set)}
+        assert max(held.values()) <= MOST_GONE + 2 and len(one.catalog.entries()) == 2, held
+        again = judging(tmp_path, ledger)
+        await again.start()
+        (tmp_path / "models" / "v1.0").rename(tmp_path / "models" / "v3.0")
+        await again.look()
+        assert len(again._sightings) <= MOST_GONE + 2
+
+    run(tmp_path, test)
+
+
+def test_a_version_that_comes_back_as_it_was_keeps_its_verdict(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        await all_rejected(tmp_path, store, ledger)
+        one = judging(tmp_path, ledger)
+        await one.start()
+        (tmp_path / "models" / "v1.0").rename(tmp_path / "aside")
+        await one.look()
+        (tmp_path / "aside").rename(tmp_path / "models" / "v1.0")
+        await one.look()
+        back = one.catalog.get("v1.0")
+        assert back is not None and back.state is State.REJECTED
+
+    run(tmp_path, test)
+
+
+def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_path: Path) -> None:
+    async def test(store: Store, ledger: Ledger) -> None:
+        await all_rejected(tmp_path, store, ledger)
+        one = judging(tmp_path, ledger)
+        await one.start()
+        await one.look()
+        assert {e.state for e in one.catalog.entries()} == {State.REJECTED}
+        await one.ask("v1.1")
+        await one.look()
+        asked = one.catalog.get("v1.1")
+        assert asked is not None and (asked.state, asked.verdict) == (State.SETTLING, None)
+        assert set(store.sightings()) == {"v1.0"}
+        assert one.undecided("v1.1") and not one.undecided("v1.0")
+
+        def begun() -> bool:
+            one.next("", None)
+            return one.busy
+
+        await soon(begun)
+        assert asked.state is State.VALIDATING
+        await one.ask("v9.9")  # there is none
+        await one.stop()
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("where", ["before it begins", "while the validator reports"])
+def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_with_the_reason(
+    tmp_path: Path, where: str
+) -> None:
+    before, broken = where == "before it begins", True
+
+    def fault(name: str) -> None:
+        if before and broken and name == "judgement":
+            raise RuntimeError("nobody thought of it")
+
+    def progress(version: str, message: object) -> None:
+        if not before and broken:
+            raise RuntimeError("nobody thought of it")
+
+    async def test(store: Store, ledger: Ledger) -> None:
+        nonlocal broken
+        background = Background(CLOCK, fault=fault)
+        background.install()
+        one = judging(tmp_path, ledger, progress)
+        await one.start()
+        await one.look()
+
+        def begun() -> bool:
+            one.next("v1.0", None)
+            return one.busy
+
+        await soon(begun)
+        await soon(lambda: not one.busy)
+        entry = one.catalog.get("v1.0")
+        assert entry is not None and entry.state is State.SETTLING
+        assert entry.waiting.startswith("not judged yet: an error in the daemon")
+        assert before or entry.waiting.endswith("RuntimeError: nobody thought of it")
+        assert 10 < entry.due - CLOCK.monotonic() <= 15
+        assert [f.part for f in background.failures.current()] == ["judgement"]
+        broken = False
+        one.at_once("v1.0")
+        await soon(begun)
+        await soon(lambda: not one.busy)
+        assert entry.state is State.REJECTED, "no model at all"
+
+    run(tmp_path, test)

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.costly_audio import quiet_flac
+
+from modelward.worker.audio import decode as audio
+from modelward.worker.audio.decode import BadAudio, blocks, decode
+
+RATE = 16000
+
+
+def tone(seconds: float = 1.0, rate: int = RATE, hz: float = 440.0) -> np.ndarray:
+    return (0.4 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def encoded(samples: np.ndarray, rate: int = RATE, format: str = "WAV", subtype: str = "PCM_16") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def plain_wav(
+    body: bytes, *, encoding: int = 1, channels: int = 1, rate: int = RATE, block: int = 2, bits: int = 16,
+    data_bytes: int | None = None, riff_bytes: int | None = None,
+) -> bytes:  # fmt: skip
+    size = len(body) if data_bytes is None else data_bytes
+    form = struct.pack("<HHIIHH", encoding, channels, rate, min(rate * block, 0xFFFFFFFF), block, bits)
+    riff = 36 + len(body) if riff_bytes is None else riff_bytes
+    return (
+        b"RIFF"
+        + struct.pack("<I", riff)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", size)
+        + body
+    )
+
+
+def pcm16(samples: np.ndarray) -> bytes:
+    return (samples * 32767).astype("<i2").tobytes()
+
+
+def refusal(data: bytes, max_seconds: float = 60.0) -> BadAudio:
+    with pytest.raises(BadAudio) as caught:
+        decode(data, max_seconds=max_seconds)
+    assert str(caught.value).startswith("cannot ")
+    return caught.value
+
+
+def spectrum_peak_hz(samples: np.ndarray) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))) * RATE / len(samples)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "tolerance"),
+    [
+        ("PCM_U8", 1e-2), ("PCM_16", 1e-4), ("PCM_24", 1e-6), ("PCM_32", 1e-6),
+        ("FLOAT", 0), ("DOUBLE", 0), ("ALAW", 2e-2), ("ULAW", 2e-2),
+    ],
+)  # fmt: skip
+def test_every_width_of_wav_gives_the_samples_back(subtype: str, tolerance: float) -> None:
+    for container in ("WAV", "WAVEX"):
+        got = decode(encoded(tone(), format=container, subtype=subtype), max_seconds=60)
+        assert got.dtype == np.float32
+        assert got.shape == (RATE,)
+        assert np.abs(got - tone()).max() <= tolerance
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
+def test_our_reading_of_wav_equals_libsndfiles(subtype: str) -> None:
+    noise = np.random.default_rng(1).uniform(-1, 1, (5000, 3))
+    data = encoded(noise, subtype=subtype)
+    expected, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    assert np.abs(decode(data, max_seconds=60) - expected.mean(axis=1)).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"),
+     ("AIFF", "PCM_16"), ("AU", "PCM_16"), ("CAF", "FLOAT"), ("RF64", "PCM_16"), ("W64", "PCM_16"),
+     ("WAV", "IMA_ADPCM"), ("WAV", "MS_ADPCM")],
+)  # fmt: skip
+def test_other_containers_and_codecs_are_read(format: str, subtype: str) -> None:
+    got = decode(encoded(tone(2.0), format=format, subtype=subtype), max_seconds=60)
+    assert abs(len(got) - 2 * RATE) < 0.1 * RATE
+    assert abs(spectrum_peak_hz(got) - 440) < 2
+    assert np.abs(got).max() <= 1.0
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11025, 22050, 44100, 48000, 96000, 192000, 384000])
+def test_any_rate_becomes_16_khz_with_the_same_duration_and_pitch(rate: int) -> None:
+    got = decode(encoded(tone(1.5, rate), rate, subtype="FLOAT"), max_seconds=60)
+    assert abs(len(got) - 1.5 * RATE) <= 2
+    assert abs(spectrum_peak_hz(got) - 440) < 1.5
+    middle = got[RATE // 4 : -RATE // 4]
+    assert abs(float(np.sqrt(np.mean(middle**2))) - 0.4 / np.sqrt(2)) < 5e-3
+
+
+@pytest.mark.parametrize("channels", [2, 6, 8])
+def test_channels_are_averaged(channels: int) -> None:
+    levels = np.linspace(0, 0.5, channels, dtype=np.float32)
+    data = encoded(np.tile(levels, (RATE, 1)), subtype="FLOAT")
+    assert np.allclose(decode(data, max_seconds=60), levels.mean(), atol=1e-6)
+
+
+def test_blocks_join_without_a_seam() -> None:
+    samples = tone(30.0, 44100, hz=100.0)
+    got = decode(encoded(samples, 44100, subtype="FLOAT"), max_seconds=60)
+    assert np.abs(np.diff(got[RATE:-RATE])).max() < 0.4 * 2 * np.pi * 100 / RATE * 1.01
+
+
+def test_the_same_bytes_give_the_same_samples() -> None:
+    data = encoded(tone(3.0, 44100), 44100)
+    assert np.array_equal(decode(data, max_seconds=60), decode(data, max_seconds=60))
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF, 0x7FFFF000, 0x80000000])
+def test_a_wav_written_to_a_pipe_is_read_to_its_end(size: int) -> None:
+    data = plain_wav(pcm16(tone()), data_bytes=size, riff_bytes=0xFFFFFFFF)
+    assert len(decode(data, max_seconds=60)) == RATE
+
+
+@pytest.mark.parametrize("riff", [0, 36, 0xFFFFFFFF])
+def test_a_wav_whose_lengths_were_never_filled_in_is_read_to_its_end(riff: int) -> None:
+    assert len(decode(plain_wav(pcm16(tone()), data_bytes=0, riff_bytes=riff), max_seconds=60)) == RATE
+
+
+def test_bytes_after_the_data_are_not_audio() -> None:
+    data = plain_wav(pcm16(tone())) + b"LIST" + struct.pack("<I", 4) + b"abcd"
+    assert len(decode(data, max_seconds=60)) == RATE
+
+
+def test_chunks_before_the_format_are_passed_over() -> None:
+    data = plain_wav(pcm16(tone()))
+    data = data[:12] + b"JUNK" + struct.pack("<I", 3) + b"abc\0" + data[12:]
+    assert len(decode(data, max_seconds=60)) == RATE
+
+
+def test_half_a_frame_at_the_end_of_a_stream_is_dropped() -> None:
+    data = plain_wav(pcm16(tone()) + b"x", data_bytes=0xFFFFFFFF)
+    assert len(decode(data, max_seconds=60)) == RATE
+
+
+@pytest.mark.parametrize("kept", [44, 45, 46, 1000, 16000, 32043])
+def test_a_wav_that_ends_before_its_header_says_is_refused(kept: int) -> None:
+    error = refusal(encoded(tone())[:kept])
+    assert error.code == "truncated_audio"
+    assert "its header promises 1.00 s" in str(error)
+
+
+@pytest.mark.parametrize("kept", range(1, 44, 3))
+def test_a_wav_cut_off_in_its_header_is_refused(kept: int) -> None:
+    assert refusal(encoded(tone())[:kept]).code in ("damaged_audio", "unsupported_audio")
+
+
+@pytest.mark.parametrize(("format", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_compressed_file_cut_off_is_refused(format: str, subtype: str, part: float) -> None:
+    data = encoded(tone(5.0), format=format, subtype=subtype)
+    error = refusal(data[: int(len(data) * part)])
+    assert error.code in ("truncated_audio", "damaged_audio")
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_recording_without_its_last_page_is_read(subtype: str) -> None:
+    data = encoded(np.random.default_rng(0).normal(0, 0.1, 8 * RATE), format="OGG", subtype=subtype)
+    got = decode(data[: data.rindex(b"OggS")], max_seconds=60)
+    assert 4 * RATE < len(got) < 8 * RATE
+
+
+def test_a_flac_that_does_not_know_its_length_is_read_to_its_end() -> None:
+    data = bytearray(encoded(tone(5.0), format="FLAC"))
+    data[21] &= 0xF0  # the 36 bits of STREAMINFO that count samples
+    data[22:26] = bytes(4)
+    got = decode(bytes(data), max_seconds=60)
+    assert np.abs(got - tone(5.0)).max() < 1e-4
+    assert refusal(bytes(data), max_seconds=4).code == "audio_too_long"
+
+
+def test_an_mp3_cut_off_is_read_as_far_as_it_goes() -> None:
+    data = encoded(tone(10.0), format="MP3", subtype="MPEG_LAYER_III")
+    got = decode(data[: len(data) // 2], max_seconds=60)
+    assert RATE < len(got) < 9 * RATE
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "empty_audio"),
+        (plain_wav(b""), "empty_audio"),
+        (plain_wav(b"x"), "empty_audio"),
+        (b"hello, this is text\n" * 50, "unsupported_audio"),
+        (b"<!doctype html><html></html>", "unsupported_audio"),
+        (b"\x1a\x45\xdf\xa3" + bytes(100), "damaged_audio"),
+        (b"\0\0\0\x18ftypM4A " + bytes(100), "unsupported_audio"),
+        (bytes(1000), "unsupported_audio"),
+        (b"RIFF\x10\0\0\0AVI " + bytes(100), "unsupported_audio"),
+        (b"MATLAB 5.0 MAT-file" + bytes(500), "unsupported_audio"),
+        (b"fLaC" + bytes(100), "damaged_audio"),
+        (b"OggS" + bytes(100), "damaged_audio"),
+        (b"ID3\x04" + bytes(100), None),
+        (b"\xff\xfb" + bytes(100), None),
+    ],
+)  # fmt: skip
+def test_what_is_no_audio_is_refused_with_a_code(data: bytes, code: str | None) -> None:
+    error = refusal(data)
+    assert error.code == code or code is None and error.code in ("damaged_audio", "unsupported_audio", "empty_audio")
+    assert "BytesIO" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"rate": 0}, {"channels": 0}, {"block": 0}, {"block": 3, "channels": 2}, {"bits": 0}, {"bits": 64},
+     {"rate": 0xFFFFFFFF}, {"rate": 768_001}, {"channels": 65535, "block": 65535}, {"encoding": 3},
+     {"encoding": 0x4242}],
+)  # fmt: skip
+def test_a_header_that_makes_no_sense_is_refused(lie: dict[str, int]) -> None:
+    assert refusal(plain_wav(pcm16(tone()), **lie)).code in ("damaged_audio", "unsupported_audio")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_that_are_not_numbers_are_refused(bad: float, subtype: str) -> None:
+    samples = tone().astype(np.float64)
+    samples[777] = bad
+    for format in ("WAV", "CAF"):
+        error = refusal(encoded(samples, format=format, subtype=subtype))
+        assert error.code == "damaged_audio"
+        assert "not finite" in str(error)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_samples_beyond_full_scale_are_clipped(rate: int) -> None:
+    samples = np.array([1e300, -1e300, 0.5, 2.0] * 1000)
+    got = decode(encoded(samples, rate, subtype="DOUBLE"), max_seconds=60)
+    assert np.isfinite(got).all()
+    assert np.abs(got).max() <= 1.0
+
+
+def test_a_clip_too_long_by_its_header_is_refused_before_its_data_is_looked_at() -> None:
+    header = plain_wav(b"", data_bytes=2 * 3600 * 2 * RATE)
+    error = refusal(header, max_seconds=3600)
+    assert error.code == "audio_too_long"
+    assert str(error) == "cannot take 7200.0 s of audio: at most 3600 s"
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
+)
+def test_a_clip_longer_than_allowed_is_refused(format: str, subtype: str) -> None:
+    data = encoded(tone(4.0), format=format, subtype=subtype)
+    assert refusal(data, max_seconds=3.5).code == "audio_too_long"
+    assert len(decode(data, max_seconds=4.5)) > 3 * RATE
+
+
+def test_a_pipe_that_never_ends_is_refused_by_counting() -> None:
+    data = plain_wav(bytes(2 * RATE * 30), data_bytes=0xFFFFFFFF)
+    assert refusal(data, max_seconds=20).code == "audio_too_long"
+
+
+@pytest.mark.parametrize("rate", [1, 1000, 3999, 384_001, 768_000])
+def test_a_sample_rate_that_no_recording_has_is_refused(rate: int) -> None:
+    assert refusal(plain_wav(bytes(3600), rate=rate), max_seconds=3600).code == "damaged_audio"
+
+
+@pytest.mark.parametrize(("format", "subtype"), [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_ten_minutes_of_real_silence_are_within_what_so_few_bytes_may_become(format: str, subtype: str) -> None:
+    made = io.BytesIO()
+    with soundfile.SoundFile(made, "w", 8000, 1, subtype, format=format) as file:
+        for _ in range(600):
+            file.write(np.zeros(8000, np.float32))
+    assert len(decode(made.getvalue(), max_seconds=3600)) == pytest.approx(600 * RATE, rel=0.001)
+
+
+def test_a_few_bytes_that_become_hours_are_refused_as_soon_as_that_shows() -> None:
+    data, frames = quiet_flac(36_000), 0
+    with pytest.raises(BadAudio, match="bytes cannot be") as caught:
+        for block in blocks(data, max_seconds=36_000):
+            frames += len(block)
+    assert caught.value.code == "damaged_audio"
+    assert frames / RATE < audio.FREE_SECONDS + len(data) / audio.LEAST_BYTES_PER_SECOND
+
+
+def test_memory_follows_the_samples_kept_not_the_upload() -> None:
+    data = plain_wav(bytes(8 * 2 * 48000 * 20), channels=8, rate=48000, block=16)
+    tracemalloc.start()
+    try:
+        samples = decode(data, max_seconds=60)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * samples.nbytes + (8 << 20)
+
+
+SEEDS = [
+    encoded(tone(0.2)),
+    encoded(tone(0.2), subtype="DOUBLE"),
+    encoded(tone(0.2), format="FLAC"),
+    encoded(tone(0.2), format="OGG", subtype="VORBIS"),
+    encoded(tone(0.2), format="OGG", subtype="OPUS"),
+    encoded(tone(0.2), format="MP3", subtype="MPEG_LAYER_III"),
+]
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=6),
+    st.integers(0, 4000),
+)
+def test_damaged_bytes_are_audio_or_refused_and_nothing_else(
+    seed: bytes, changes: list[tuple[int, int]], dropped: int
+) -> None:
+    data = bytearray(seed)
+    for position, value in changes:
+        data[position % len(data)] = value
+    try:
+        samples = decode(bytes(data[: len(data) - dropped]), max_seconds=5)
+    except BadAudio as e:
+        assert str(e).startswith("cannot ")
+    else:
+        assert np.isfinite(samples).all()
+        assert np.abs(samples).max(initial=0) <= 1

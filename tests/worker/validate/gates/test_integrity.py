@@ -1,0 +1,80 @@
+"""A version is what its SHA256SUMS says it is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.worker.validate.contexts import context
+from tests.worker.validate.test_minisign import Signer
+
+from modelward.worker.validate.gates.integrity import SIGNATURE, SUMS, check
+
+SIGNER = Signer(Ed25519PrivateKey.generate(), b"abcdefgh")
+
+
+def sums(directory: Path, *names: str) -> bytes:
+    lines = [f"{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    return "".join(lines).encode()
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    directory = tmp_path / "v1"
+    (directory / "golden").mkdir(parents=True)
+    for name in ("model.onnx", "tokens.json", "README.md", "golden/a.txt", ".gitattributes"):
+        (directory / name).write_text(name)
+    (directory / SUMS).write_bytes(sums(directory, "model.onnx", "tokens.json"))
+    return directory
+
+
+def test_passes_a_version_whose_files_match(version: Path) -> None:
+    answer = check(context(version))
+    assert (answer.passed, answer.because) == (True, "2 files as in SHA256SUMS")
+
+
+def test_a_missing_list_is_refused_only_when_one_is_required(version: Path) -> None:
+    (version / SUMS).unlink()
+    assert check(context(version)).because == "no SHA256SUMS, not required"
+    required = check(context(version, checksums="required"))
+    assert (required.passed, required.because) == (False, "no SHA256SUMS, and checksums = required")
+    signed = check(context(version, public_keys=(SIGNER.public,)))
+    assert (signed.passed, signed.because) == (False, "no SHA256SUMS, and public_keys asks for a signed one")
+
+
+def test_names_the_first_file_that_differs_is_missing_or_not_listed(version: Path) -> None:
+    (version / "tokens.json").write_text("tokens.jsom")
+    assert check(context(version)).because == "tokens.json differs from its sum in SHA256SUMS"
+    (version / "tokens.json").unlink()
+    assert check(context(version)).because == "tokens.json is listed in SHA256SUMS and missing"
+    (version / "tokens.json").write_text("tokens.json")
+    (version / "am.mvn").write_text("more")
+    answer = check(context(version))
+    assert (answer.passed, answer.because) == (False, "am.mvn is not listed in SHA256SUMS")
+
+
+def test_a_list_that_cannot_be_read_is_refused(version: Path) -> None:
+    (version / SUMS).write_text("not a list")
+    answer = check(context(version))
+    assert not answer.passed and answer.because.startswith("SHA256SUMS: line 1 is not")
+
+
+def test_with_public_keys_the_list_must_be_signed_and_complete(version: Path) -> None:
+    keys = (SIGNER.public,)
+    assert check(context(version, public_keys=keys)).because.startswith("SHA256SUMS.minisig: missing")
+    (version / SIGNATURE).write_bytes(SIGNER.sign((version / SUMS).read_bytes()))
+    assert check(context(version, public_keys=keys)).because == ".gitattributes is not listed in SHA256SUMS"
+    everything = [p.relative_to(version).as_posix() for p in version.rglob("*") if p.is_file()]
+    (version / SUMS).write_bytes(sums(version, *(n for n in everything if n not in (SUMS, SIGNATURE))))
+    assert "does not match the file" in check(context(version, public_keys=keys)).because
+    (version / SIGNATURE).write_bytes(SIGNER.sign((version / SUMS).read_bytes(), comment="release"))
+    answer = check(context(version, public_keys=keys))
+    assert (answer.passed, answer.because) == (True, "5 files as in SHA256SUMS, signed (release)")
+
+
+def test_a_configured_key_that_is_none_refuses_instead_of_letting_pass(version: Path) -> None:
+    (version / SIGNATURE).write_bytes(SIGNER.sign((version / SUMS).read_bytes()))
+    answer = check(context(version, public_keys=("nonsense",)))
+    assert not answer.passed and "public key" in answer.because

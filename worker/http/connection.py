@@ -1,0 +1,243 @@
+"""One client connection of the service: what `framing` reads, with the limits that uvicorn does not have.
+
+Bounds the size and the time of a request's head and of silence; `framing` decides what is a request. Must not read
+bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import uvicorn.lifespan.off  # noqa: F401 - or it would be read when the event loop runs
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from ..shared.http_framing import Framed
+
+READ_BYTES: Final = 48 * 1024
+"""Taken from the kernel at once. Blocks of 128 KiB and more are mapped anew for each read, and two reads make one piece
+of a body: asyncio's own 256 KiB cost twice the processor time."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a connection. Sizes in bytes; no zero means "none" here.
+
+    A client that reads an answer slower than `read_rate` bytes a second for `look_seconds` is cut off.
+    """
+
+    connections: int = 1024
+    head_bytes: int = 32 * 1024
+    head_seconds: float = 10.0
+    keep_alive_seconds: int = 75
+    unread_seconds: int = 60
+    look_seconds: float = 10.0
+    read_rate: int = 4 * 1024
+
+
+class TooLarge(Exception):
+    """A request's head is past the limit; ends parsing."""
+
+
+class Connection(Framed):
+    """`refused` is called with (client, status) for what was answered before it became a request, `lost` at the end.
+
+    It is in `lingering`, where the oldest comes first, from its end for its client until it is gone.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        limits: Limits,
+        refused: Callable[[str, int], None],
+        lost: Callable[[], None],
+        lingering: dict[Connection, None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(config, state, {}, loop)
+        self._limits, self._refused, self._lost, self._lingering = limits, refused, lost, lingering
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self.quiet_since = loop.time()
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._unread = (0.0, 0)  # since when, and how much it was then
+
+    # transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        self._all_read()
+        self._lingering.pop(self, None)
+        super().connection_lost(exc)
+        self._lost()
+
+    def lingering_began(self) -> None:
+        self._lingering[self] = None
+
+    def pause_writing(self) -> None:
+        """More of an answer waits than the connection should hold."""
+        super().pause_writing()
+        self._unread = self.loop.time(), self.unread_bytes
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(self._limits.look_seconds, self._look_at_unread)
+
+    def resume_writing(self) -> None:
+        """Most of it was read."""
+        self._all_read()
+        super().resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle:
+            self._expect_head()
+        super().data_received(data)
+
+    # parser
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._head_came()
+
+    def on_response_complete(self) -> None:
+        self.quiet_since = self.loop.time()
+        super().on_response_complete()
+
+    def _count(self, amount: int) -> None:
+        self._head_bytes += amount
+        if self._head_bytes > self._limits.head_bytes:
+            raise TooLarge
+
+    # what the client does not read
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of answers that wait in this process."""
+        return self.transport.get_write_buffer_size()
+
+    @property
+    def unread_seconds(self) -> float:
+        """For how long an answer has been waiting."""
+        return self.loop.time() - self._unread[0] if self._unread_timer is not None else 0.0
+
+    @property
+    def read_rate(self) -> float:
+        """Bytes a second that the client read of it meanwhile."""
+        return (self._unread[1] - self.unread_bytes) / max(self.unread_seconds, 1e-3)
+
+    def cut(self) -> None:
+        """Ends the connection at once; what is unread is dropped."""
+        self._all_read()
+        self._lingering.pop(self, None)
+        self.transport.abort()
+
+    def _all_read(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _look_at_unread(self) -> None:
+        late = self.unread_seconds > 2 * self._limits.look_seconds  # this process did not run: nobody could read
+        if self.read_rate < self._limits.read_rate and not late:
+            self.cut()
+            return
+        self._unread = self.loop.time(), self.unread_bytes
+        self._unread_timer = self.loop.call_later(self._limits.look_seconds, self._look_at_unread)
+
+    # what waits for whom
+
+    @property
+    def idle(self) -> bool:
+        """No request is being read or answered (the rest of an answered one's body may still be coming)."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def close_if_idle(self) -> bool:
+        """Closes the connection when nothing is under way, bytes that wait to be read included. True when it did."""
+        if self.transport.is_closing():
+            return True
+        if not self.idle or (not self._in_body and self._head_bytes_waiting()):
+            return False
+        self.transport.close()
+        return True
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Called when a connection was silent for the keep-alive time: closed, unless a request came just now."""
+        self.close_if_idle()
+
+    def _head_bytes_waiting(self) -> bool:
+        connection = self.transport.get_extra_info("socket")
+        waiting = fcntl.ioctl(connection.fileno(), termios.FIONREAD, struct.pack("i", 0))
+        return bool(struct.unpack("i", waiting)[0] > 0)
+
+    def _expect_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self._limits.head_seconds, self._head_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing() or not self.idle:
+            return
+        if self._head_bytes and self.cycle is None:
+            self.refuse(408)
+        else:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is called when the parser gave up."""
+        self.refuse(431 if self._head_bytes > self._limits.head_bytes else 400)
+
+    def refuse(self, status: int) -> None:
+        """As `Framed`, and reports it."""
+        self._refused(self.peer, status)
+        super().refuse(status)
+
+
+def server_config(app: Any, limits: Limits) -> Config:
+    """uvicorn's settings: no signals, no logs, no banner; what it would decide by itself is decided here."""
+    config = Config(
+        app,
+        loop="asyncio",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=limits.keep_alive_seconds,
+    )
+    config.load()
+    return config

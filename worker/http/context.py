@@ -1,0 +1,35 @@
+"""The parts that a request needs, handed to the routes as one value.
+
+Holds no decision of its own. Only the settings change while a worker runs, and all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..inference.admission import Work
+from ..inference.engine import Engine
+from ..protocol import WorkerSettings
+from ..scheduling.refusal import Refusing
+from ..shared.logs import Logs
+from ..stats import Counters
+from .auth import Gate
+from .unread_answers import Answers
+from .upload_limits import Uploads
+
+
+@dataclass
+class Service:
+    """`draining`: this worker takes no new connections and asks its clients to go elsewhere."""
+
+    settings: WorkerSettings
+    engine: Engine
+    work: Work
+    counters: Counters
+    logs: Logs
+    gate: Gate
+    draining: Callable[[], bool]
+    uploads: Uploads
+    answers: Answers
+    refusing: Refusing

@@ -1,0 +1,1 @@
+"""The models in memory, and what is done with one clip or one tensor."""

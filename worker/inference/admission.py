@@ -1,0 +1,252 @@
+"""Runs models off the event loop, first come first served piece by piece, as many at once as there are slots for.
+
+A request has one job in the line at any time; a clip of many pieces queues anew for each, in the line of long clips,
+which short ones pass. Decides who is let in. Invariant: requests admitted and bytes of decoded audio are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
+
+from ..audio.decode import (
+    SAMPLE_RATE,
+    Floats,
+    decode_wav,
+    plain,
+)
+from ..audio.wav import Wav
+from ..decoders.pool import Pool
+from ..scheduling.audio_budget import Crowded, Hold
+from ..scheduling.cpu_load import free_processors
+from ..scheduling.model_runs import (
+    LONG_NICENESS,
+    SLOW_SECONDS,
+    Run,
+    Runs,
+)
+from ..scheduling.overdue import Overdue
+from ..scheduling.pauses import Pauses
+from ..scheduling.slots import Slots
+from ..scheduling.threads import Lanes
+
+P = ParamSpec("P")
+T = TypeVar("T")
+SAMPLE_BYTES: Final = 4
+SHORT_SECONDS: Final = 60.0
+"""A clip up to this length is decoded whatever else is held."""
+
+EXPECTING: Final = 256
+"""Requests that wait for a model that is on its way."""
+
+
+class Busy(Exception):
+    """No room now; the text says which limit. The client may come again in a second."""
+
+
+class Stopped(Exception):
+    """Nobody waits for the result of this job any more."""
+
+
+class Work:
+    """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
+
+    `queue`: requests that may wait besides the one in work. `audio_bytes`: decoded samples of long clips above which no
+    further one is decoded. `slots`: for running the model, for decoding and for pieces of long clips, shared with other
+    workers or not.
+    `decoders`: where the names of shared decoders are, "" for none. `ran` hears of each inference that ended;
+    `free_processors` says how many threads would have a processor each. A job that runs longer than `limit_seconds`
+    (0: none) is stuck, a run longer than `slow_seconds` may be in the way; `noticed` and `slowed` are called then.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: int,
+        audio_bytes: int,
+        slots: tuple[Slots, Slots, Slots] | None = None,
+        decoders: str = "",
+        clip_bytes: int = 64 << 20,
+        say: Callable[[str], None] = lambda text: None,
+        ran: Callable[[Run], None] = lambda run: None,
+        free_processors: Callable[[], int] = free_processors,
+        limit_seconds: float = 0.0,
+        slow_seconds: float = SLOW_SECONDS,
+        noticed: Callable[[], None] = lambda: None,
+        slowed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.load = 0
+        self.running: set[asyncio.Task[Any]] = set()
+        self._queue = queue
+        self._expecting = 0
+        self._hold = Hold(audio_bytes, max(1, queue // 2))
+        short_slots, self._decoders, long_slots = slots or (Slots(), Slots(), Slots())
+        sort = partial(
+            Runs,
+            ran=ran,
+            free_processors=free_processors,
+            limit_seconds=limit_seconds,
+            slow_seconds=slow_seconds,
+            noticed=noticed,
+            slowed=slowed,
+        )
+        self._short, self._long = sort("inference", short_slots), sort("long", long_slots, niceness=LONG_NICENESS)
+        # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
+        self._decoding, self._cutting = Lanes("decoding"), Lanes("cutting")
+        self._cutting_long = Lanes("cutting long", LONG_NICENESS)
+        self._stuck_decoding = Overdue(limit_seconds, noticed)
+        self._one_long = asyncio.Lock()
+        self._pool = Pool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
+
+    def limit(self, *, queue: int, audio_bytes: int, clip_bytes: int, limit_seconds: float) -> None:
+        """Other limits for what comes from now on."""
+        self._queue = queue
+        self._hold.limit(audio_bytes, max(1, queue // 2))
+        self._pool.limit(clip_bytes)
+        for jobs in (self._short, self._long, self._stuck_decoding):
+            jobs.limit(limit_seconds)
+
+    @property
+    def stuck(self) -> int:
+        """Jobs that no limit could end."""
+        return self._short.stuck + self._long.stuck + self._stuck_decoding.count
+
+    @property
+    def runs(self) -> int:
+        """Runs of the model in progress."""
+        return self._short.slots.running + self._long.slots.running
+
+    @property
+    def waiting(self) -> int:
+        """Runs of the model that wait for a slot."""
+        return self._short.slots.waiting + self._long.slots.waiting
+
+    def jammed(self) -> str:
+        """Why no request can be answered soon: jobs that go on and on hold every slot; "" when one can."""
+        if because := self._short.jammed():
+            return because
+        if self._decoders.jammed(self._stuck_decoding.count):
+            return "every slot for decoding is held by a job that does not end"
+        return ""
+
+    def check(self) -> None:
+        """Raises Busy when a request that comes now could not be admitted."""
+        if self.load > self._queue:
+            raise Busy(f"cannot take the request: {self._queue} are waiting already")
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """One of the queue's places. Raises Busy when there is none."""
+        self.check()
+        self.load += 1
+        try:
+            yield
+        finally:
+            self.load -= 1
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """A request that waits for a model that is on its way. Raises Busy when too many do."""
+        if self._expecting >= EXPECTING:
+            raise Busy(f"cannot take the request: {self._expecting} wait for a model already")
+        self._expecting += 1
+        try:
+            yield
+        finally:
+            self._expecting -= 1
+
+    def give_up(self) -> None:
+        """Ends everything in `running`: the worker leaves and can't wait any longer."""
+        for task in tuple(self.running):
+            task.cancel()
+
+    async def infer(
+        self, job: Callable[[int], T], lone_threads: Callable[[], int] = lambda: 1, *, long: bool = False
+    ) -> T:
+        """As `Runs.run`, with slots of their own for pieces of `long` clips."""
+        return await (self._long if long else self._short).run(job, lone_threads)
+
+    async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same beside inference."""
+        return await self._decode(await self._decoders.turn(), partial(job, *args, **kwargs))
+
+    @asynccontextmanager
+    async def decoded(self, data: bytearray, *, max_seconds: float, client: str = "") -> AsyncIterator[Floats]:
+        """The samples of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode,
+        Busy.
+
+        Cancelled, nothing more than the step in hand is done to it.
+        """
+        with self._hold.share(client) as share:
+
+            async def claim(seconds: float) -> None:
+                if seconds > SHORT_SECONDS:
+                    try:
+                        await self._hold.claim(share, int(seconds * SAMPLE_RATE) * SAMPLE_BYTES)
+                    except Crowded as e:
+                        raise Busy(f"cannot take the clip: {e}") from e
+
+            header = plain(data)
+            if header is None:
+                samples = await self._pool.decode(data, max_seconds=max_seconds, claim=claim)
+            else:
+                seconds = min(header.frames / header.rate, max_seconds)
+                await claim(seconds)
+                read = partial(_read_wav, data, header, max_seconds)
+                samples = await self.stoppable(read, long=seconds > SHORT_SECONDS)
+            if share.held:
+                self._hold.settle(share, samples.nbytes)
+            yield samples
+
+    async def stoppable(self, job: Callable[[Callable[[], None]], T], *, long: bool = False) -> T:
+        """Runs `job` like `decode`, a `long` one `beside`; what it is given raises Stopped when nobody waits for the
+        result any more, and lets a long one give way to others."""
+        stopped = threading.Event()
+        pauses = Pauses() if long else None
+
+        def go_on() -> None:
+            if stopped.is_set():
+                raise Stopped
+            if pauses is not None:
+                pauses()
+
+        try:
+            return await (self.beside(partial(job, go_on), long=True) if long else self.decode(job, go_on))
+        finally:
+            stopped.set()
+
+    async def beside(self, job: Callable[[], T], *, long: bool) -> T:
+        """Runs what takes longer than the event loop may, but needs no slot; `long` jobs one after the other."""
+        async with self._one_long if long else nullcontext():
+            return await (self._cutting_long if long else self._cutting).start(job, lambda: None)
+
+    @asynccontextmanager
+    async def reserved(self, amount: int) -> AsyncIterator[Callable[[int], None]]:
+        """Waits until so many bytes may be held besides audio, and counts them to the end; what is given is to be told
+        what became of them."""
+        with self._hold.share("") as share:
+            await self._hold.claim(share, amount)
+            yield partial(self._hold.settle, share)
+
+    def _decode(self, slot: int, job: Callable[[], T]) -> asyncio.Future[T]:
+        ended = self._stuck_decoding.begun()
+
+        def over() -> None:
+            ended()
+            self._decoders.free(slot)
+
+        return self._decoding.start(job, over)
+
+    def close(self) -> None:
+        """Takes no more part in what workers share."""
+        self._pool.close()
+        for slots in (self._short.slots, self._long.slots, self._decoders):
+            slots.close()
+
+
+def _read_wav(data: bytearray, header: Wav, max_seconds: float, go_on: Callable[[], None]) -> Floats:
+    return decode_wav(data, header, max_seconds=max_seconds, go_on=go_on)

@@ -1,0 +1,89 @@
+"""A SenseVoice version as the engine and the routes use it: the recogniser behind plain methods.
+
+Adapts only: what is said, cut and joined is decided in `sensevoice`. A lone run (see `lone`) is heard by the same
+recogniser opened with more threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from ..sensevoice.frontend import SAMPLE_RATE
+from ..sensevoice.model import LANGUAGES
+from ..sensevoice.pipeline import (
+    Piece,
+    Recognizer,
+    Span,
+    join,
+)
+from .exclusive_session import Lone
+from .loader import Samples
+
+
+class SenseVoice:
+    """A loaded recogniser."""
+
+    languages = frozenset(LANGUAGES)
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+        self._lone: Lone[Recognizer] | None = None
+
+    def allow_lone(self, threads: int, providers: Sequence[str], say: Callable[[str], None]) -> None:
+        """This is a compiled form that was proved to answer the same with so many threads. `say` hears when it can't
+        be opened so."""
+        again = self._recognizer.again
+
+        def open_warm() -> Recognizer:
+            opened = again(threads=threads, providers=providers)
+            opened.warm()
+            return opened
+
+        self._lone = Lone(threads, open_warm, say)
+
+    @property
+    def mappings(self) -> int:
+        """How many times its weights are mapped."""
+        return 2 if self._lone is not None and self._lone.model is not None else 1
+
+    def lone_threads(self) -> int:
+        """With how many threads `recognize` can be called now."""
+        return self._lone.threads() if self._lone is not None else 1
+
+    def warm(self) -> None:
+        """One run on a built-in clip."""
+        self._recognizer.warm()
+
+    def cut(self, samples: Samples) -> list[tuple[int, int]]:
+        """Pieces of at most 30 s, cut at pauses, as (first sample, sample after the last)."""
+        return [(span.start, span.end) for span in self._recognizer.cut(samples)]
+
+    def recognize(self, samples: Samples, threads: int = 1, *, language: str, itn: bool, options: Any) -> Piece:
+        """What is said in one piece, the same with one thread or more. Raises what the recogniser raises."""
+        lone = self._lone.model if self._lone is not None and threads > 1 else None
+        return (lone or self._recognizer).recognize(samples, language=language, itn=itn, run_options=options)
+
+    def join(self, pieces: Sequence[tuple[tuple[int, int], Any]], samples: int) -> dict[str, Any]:
+        """The clip's text with its segments in their places."""
+        joined = join([(Span(*place), piece) for place, piece in pieces], samples / SAMPLE_RATE)
+        return {
+            "text": joined.text,
+            "segments": joined.segments,
+            "language": joined.language,
+            "emotion": joined.emotion,
+            "events": joined.events,
+            "duration": joined.duration,
+        }
+
+    def options(self) -> Any:
+        """Run options of one request."""
+        return ort.RunOptions()
+
+
+def load(directory: Path, *, model: str, threads: int, providers: Sequence[str], mapped: bool = False) -> SenseVoice:
+    """The version in `directory`; `mapped` for a compiled form of it. Raises BadModel, OSError."""
+    return SenseVoice(Recognizer.load(directory, model=model, threads=threads, providers=providers, mapped=mapped))

@@ -1,0 +1,1 @@
+"""Which request has its turn: slots, shares and threads."""

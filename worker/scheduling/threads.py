@@ -1,0 +1,85 @@
+"""Threads for the model: each job begins at once, in a thread that has none, or in a new one.
+
+Bounds nothing itself: there are as many threads as there ever were jobs at a time, and how many that are is decided
+before (see `slots`). Unlike a pool's, they are never more. Invariant: that a job ended is said once, on the event loop,
+also when nobody waits for its result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from ..sandbox.limits import be_nicer
+from ..shared.background import start_thread
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    run: Callable[[], Any]
+    over: Callable[[], None]
+    answer: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+class Lanes:
+    """All methods belong to the event loop. `name` is for the threads, which are so much nicer than the process."""
+
+    def __init__(self, name: str, niceness: int = 0) -> None:
+        self._name, self._niceness = name, niceness
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._busy = self._threads = 0
+
+    def start(self, run: Callable[[], T], over: Callable[[], None]) -> asyncio.Future[T]:
+        """Runs it beside the event loop; the result. `over` is called when it has ended, before anyone sees that.
+
+        Raises RuntimeError when no thread can be had at all; then it has ended too.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._busy += 1
+        if self._busy > self._threads:
+            self._add_thread(over)
+        self._jobs.put(_Job(run, over, answer, loop))
+        return answer
+
+    def _add_thread(self, over: Callable[[], None]) -> None:
+        try:
+            start_thread(f"{self._name} {self._threads + 1}", self._work)
+        except RuntimeError:
+            if not self._threads:
+                self._busy -= 1
+                over()
+                raise
+            return  # the system allows no more: those there are do it one after the other
+        self._threads += 1
+
+    def _work(self) -> None:
+        if self._niceness:
+            be_nicer(self._niceness)
+        while True:
+            job = self._jobs.get()
+            result, error = None, None
+            try:
+                result = job.run()
+            except Exception as e:  # noqa: BLE001 - the top of a thread; whoever asked gets it
+                error = e
+            with suppress(RuntimeError):  # the loop is closed: the process ends
+                job.loop.call_soon_threadsafe(self._ended, job, result, error)
+            del job, result, error  # or they live until the next job comes
+
+    def _ended(self, job: _Job, result: Any, error: Exception | None) -> None:
+        self._busy -= 1
+        job.over()
+        if job.answer.cancelled():
+            return
+        if error is not None:
+            job.answer.set_exception(error)
+        else:
+            job.answer.set_result(result)

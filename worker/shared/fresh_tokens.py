@@ -1,0 +1,72 @@
+"""The tokens of a file for a program with an event loop: the file is looked at on a thread, answers come from memory.
+
+Decides nothing. Must not wait longer than LOOK_SECONDS for a disk: what was found last holds until the disk answers.
+Before the first look nobody is let in. Invariant: after `fresh` on a disk that answers, a change that was made before
+the call counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from .token_file import TokensFile
+
+LOOK_SECONDS: Final = 0.25
+
+
+class FreshTokens(TokensFile):
+    """See the module and TokensFile. `changed` is called on the event loop when another problem was found, or none."""
+
+    def __init__(
+        self,
+        path: str,
+        report: Callable[[str], None],
+        marks: tuple[str, ...] = (),
+        *,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(path, report, marks)
+        self._changed, self._known_problem = changed, ""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokens")
+        self._coming: Future[None] | None = None
+        self._late: Future[None] | None = None
+
+    def look(self) -> None:
+        """Looks at the file. Not for an event loop."""
+        super()._look()
+
+    async def fresh(self) -> None:
+        """Returns when the file was looked at, or after LOOK_SECONDS; at once while the disk does not answer."""
+        if not self.configured:
+            return
+        coming = self.soon()
+        if coming is self._late:
+            return  # somebody waited for it already
+        if not (await asyncio.wait({asyncio.wrap_future(coming)}, timeout=LOOK_SECONDS))[0]:
+            self._late = coming
+
+    def soon(self) -> Future[None]:
+        """A look that has not begun yet."""
+        if self._coming is None or self._coming.running() or self._coming.done():
+            loop = asyncio.get_running_loop()
+            self._coming = self._thread.submit(self.look)
+            self._coming.add_done_callback(lambda _: self._tell(loop))
+        return self._coming
+
+    def close(self) -> None:
+        """No look begins any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> None:
+        """Answers come from the last look."""
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        problem = self._problem
+        if problem != self._known_problem:
+            self._known_problem = problem
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._changed)

@@ -1,0 +1,392 @@
+"""Log files of a process: whole JSON lines, one write each, on files that several processes append to.
+
+Decides which file a line belongs to and how long it may be; must never raise into the program, whatever the disk does.
+In the background a thread does everything that touches a file, and a disk that does not answer stops nobody who logs,
+not even at the start (see log_writer). Other programs delete and rename log files: each writer notices that its file
+has lost its name and opens it anew. Invariant: a line is either whole or not there; what could not be written is
+counted, and logged once writing works again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from .log_writer import (
+    END_SECONDS,
+    Job,
+    LogWriter,
+    Write,
+)
+
+LINE_BYTES: Final = 64 * 1024
+TEXT_CHARS: Final = 16 * 1024
+RETRY_SECONDS: Final = 1.0
+NAME_SECONDS: Final = 2.0
+"""Between two looks, while lines are written, at what has the name of a file now."""
+FOLLOW_SECONDS: Final = 15.0
+"""Between two looks at files that nothing is written to; the program calls `Logs.follow`."""
+STUCK_SECONDS: Final = 5.0
+"""A disk that has not answered for so long is reported."""
+ERROR_BYTES: Final = 4096  # at most so much of a line goes to standard error: a pipe takes it at once or not at all
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+def now() -> str:
+    """The time for people and JSON: RFC 3339 in UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def line_of(fields: MutableMapping[str, Any]) -> bytes:
+    """One JSON line, newline included, at most LINE_BYTES; a longer one keeps its beginning and says so.
+
+    Lone surrogates (file names that are no UTF-8) become JSON escapes, so every line is valid UTF-8.
+    """
+    line = _dump(fields)
+    if len(line) <= LINE_BYTES:
+        return line
+    kept = {key: _shortened(value, 1024) for key, value in list(fields.items())[:24]}
+    line = _dump({**kept, "truncated": len(line)})
+    return line if len(line) <= LINE_BYTES else _dump({"time": now(), "event": "line too long", "truncated": len(line)})
+
+
+def _dump(fields: MutableMapping[str, Any]) -> bytes:
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _shortened(value: Any, chars: int) -> Any:
+    return value if isinstance(value, int | float | bool | None) else str(value)[:chars]
+
+
+class LogFile:
+    """One file, opened by name for appending, at its first line if not now. `path` None writes to standard error.
+
+    `dropped` counts lines since the last one that could be written, `lost` all of them. A lock is held for one write
+    or one reopening, so that nothing goes to the old file once `reopen` has returned.
+    """
+
+    def __init__(self, path: Path | None, *, name_seconds: float = NAME_SECONDS, opened: bool = True) -> None:
+        self.path = path
+        self.dropped = self.lost = 0
+        self._name_seconds, self._look_at = name_seconds, 0.0
+        self._because = ""
+        self._torn = False
+        self._fd = -1 if path is not None else sys.stderr.fileno()
+        self._retry_at = 0.0
+        self._lock = threading.Lock()
+        if opened:
+            self._open()
+
+    def write(self, line: bytes) -> bool:
+        """Appends `line` (which ends in a newline). Never raises: a line that can't be written is counted, and False.
+
+        A file without a name gets no line. That a file has another name is seen within `name_seconds`.
+        """
+        with self._lock:
+            self._follow(by_name=time.monotonic() >= self._look_at)
+            if self._ready() and self._put(line):
+                return True
+            self.dropped += 1
+            self.lost += 1
+            return False
+
+    def follow(self) -> str:
+        """Opens the file anew if another has its name, or none; why lines are dropped now, "" when they are not."""
+        with self._lock:
+            self._follow(by_name=True)
+            if self.path is None or self._ready():
+                return ""
+            return f"cannot write {self.path}: {self._because}; {self.dropped} lines were dropped"
+
+    def _ready(self) -> bool:
+        """Whether the file is open and says how many lines it lacks, if it lacks any."""
+        if self._fd < 0 and not self._open():
+            return False
+        if self.dropped:
+            note = {"time": now(), "level": "warning", "event": f"dropped {self.dropped} lines: {self._because}"}
+            if not self._put(line_of(note)):
+                return False
+            self.dropped = 0
+        return True
+
+    def _follow(self, *, by_name: bool) -> None:
+        """Lets go of a file that lost its name. One that has another name is kept until a new one could be opened."""
+        if self.path is None or self._fd < 0:
+            return
+        mine = os.fstat(self._fd)
+        if mine.st_nlink:
+            if not by_name:
+                return
+            self._look_at = time.monotonic() + self._name_seconds
+            try:
+                there = os.lstat(self.path)
+                if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
+                    return
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+        old, torn = self._fd, self._torn
+        self._fd, self._torn = -1, False
+        if self._open() or not mine.st_nlink:
+            os.close(old)
+        else:
+            self._fd, self._torn = old, torn
+
+    def close(self) -> None:
+        """Nothing is written any more, whoever still has it."""
+        with self._lock:
+            self._close()
+            self.path = None
+
+    def reopen(self) -> None:
+        """Lets go of the file and opens the one that now has the name."""
+        with self._lock:
+            self._close()
+            self._retry_at = 0.0
+            self._open()
+            self._look_at = time.monotonic() + self._name_seconds
+
+    def _close(self) -> None:
+        if self.path is not None and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._torn = False
+
+    def _open(self) -> bool:
+        if self.path is None or time.monotonic() < self._retry_at:
+            return False
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            fd = os.open(self.path, flags, 0o640)
+        except OSError as e:
+            self._failed(e.strerror or str(e))
+            return False
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            self._failed(f"{self.path} is no regular file")
+            return False
+        self._fd = fd
+        return True
+
+    def _failed(self, because: str) -> None:
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        if self._because != because:
+            text = f"cannot write {self.path or 'standard error'}: {because}; lines are dropped\n"
+            _to_standard_error(text.encode("utf-8", "backslashreplace"))
+        self._because = because
+
+    def _put(self, line: bytes) -> bool:
+        # A full disk may take half a line: the next one then begins on a line of its own.
+        data = b"\n" + line if self._torn else line
+        try:
+            written = os.write(self._fd, data)
+        except OSError as e:
+            self._because = e.strerror or str(e)
+            return False
+        if written < len(data):
+            self._torn, self._because = written > 0 or self._torn, "no space for a whole line"
+            return False
+        self._torn = False
+        return True
+
+
+class Logs:
+    """All log files of one process. `directory` "" sends everything to standard error.
+
+    In the `background` a thread opens and writes the files, after it did `first`; otherwise whoever logs does.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        worker: str,
+        level: str = "info",
+        background: bool = False,
+        first: Job = lambda: None,
+    ) -> None:
+        self.worker = worker
+        self._level = LEVELS["info"]
+        self._root = root = Path(directory) if directory else None
+        names = ["modelward.log", "access.log", "error.log"]
+        files = {name: LogFile(root / name, opened=False) for name in names} if root else {}
+        self._files = files or dict.fromkeys(names, LogFile(None))
+        self._access, self._single = self._files["access.log"], root is None
+        self._lost_before = 0
+        self._writer = LogWriter(self._missed) if background else None
+        self._do(first)
+        self.follow()  # opened now: when descriptors run out, that must still find its way into a log
+        self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+            _Sink({level: partial(self._take, partial(self._route, level)) for level in LEVELS.values()}),
+            processors=[self._enough, self._stamp, structlog.processors.format_exc_info, _bounded, _render],
+            wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),
+            cache_logger_on_first_use=True,
+        )
+        self.set_level(level)
+
+    def close(self, seconds: float = END_SECONDS) -> bool:
+        """Waits until what was logged is written, at most so long; False when that was not enough.
+
+        What is logged afterwards is written if there is time before the process ends.
+        """
+        return self._writer is None or self._writer.flush(seconds)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were dropped so far."""
+        files = sum(file.lost for file in set(self._files.values()))
+        return self._lost_before + files + (self._writer.lost if self._writer is not None else 0)
+
+    def stuck(self) -> str:
+        """A sentence about a disk that does not answer; "" while it does. Waits for nothing."""
+        seconds = self._writer.stuck_seconds if self._writer is not None else 0.0
+        if seconds < STUCK_SECONDS:
+            return ""
+        return f"cannot write logs in {self._root}: the disk has not answered for {seconds:.0f} s; lines are dropped"
+
+    def set_level(self, level: str) -> None:
+        """What is worth a line from now on; `debug` also opens debug.log, every other level closes it."""
+        self._level = LEVELS.get(level, LEVELS["info"])
+        self._do(partial(self._keep_debug, self._level <= LEVELS["debug"]))
+
+    def _keep_debug(self, wanted: bool) -> None:
+        if not wanted:
+            closed = self._files.get("debug.log")
+            self._files = {name: file for name, file in self._files.items() if name != "debug.log"}
+            if closed is not None and self._root is not None:
+                closed.close()
+                self._lost_before += closed.lost
+        elif "debug.log" not in self._files:
+            same = self._files["modelward.log"]
+            self._files = {**self._files, "debug.log": LogFile(self._root / "debug.log") if self._root else same}
+
+    def _take(self, write: Write, line: bytes) -> None:
+        if self._writer is None:
+            write(line)
+        else:
+            self._writer.put(write, line)
+
+    def _do(self, job: Job) -> None:
+        if self._writer is None:
+            job()
+        else:
+            self._writer.do(job)
+
+    def _missed(self, count: int, seconds: float) -> None:
+        """On the thread: lines that found no room because the disk did not answer."""
+        because = f"the disk did not answer for {seconds:.1f} s"
+        note = {"worker": self.worker, "event": f"dropped {count} lines: {because}"}
+        self._route(LEVELS["warning"], line_of({"time": now(), "level": "warning", **note}))
+
+    def access(self, **fields: Any) -> None:
+        """One line of a request; `time` and `worker` are added."""
+        self._take(self._access.write, line_of({"time": now(), "worker": self.worker, **fields}))
+
+    def refused(self, client: str, status: int) -> None:
+        """The line of what was answered before it became a request."""
+        nothing = {"method": "", "path": "", "seconds": 0.0, "bytes": 0, "version": "", "request": "", "agent": ""}
+        self.access(**nothing, status=status, client=client)
+
+    def reopen(self, then: Job = lambda: None) -> None:
+        """Each file is opened anew by its name; when `then` is called, nothing more goes to those open now.
+
+        `then` may be called on another thread, and is not called while the disk does not answer.
+        """
+
+        def work() -> None:
+            for file in set(self._files.values()):
+                file.reopen()
+            then()
+
+        self._do(work)
+
+    def follow(self, then: Callable[[list[str]], object] = lambda trouble: None) -> None:
+        """Opens each file anew that another program deleted or renamed.
+
+        `then` is called as in `reopen`, with sentences about the files that can't be written. To be called every
+        FOLLOW_SECONDS, from any thread: what is written to looks by itself.
+        """
+        self._do(lambda: then([trouble for file in set(self._files.values()) if (trouble := file.follow())]))
+
+    def adopt_logging(self) -> None:
+        """Sends the standard library's records (libraries speak there) to the event log, warnings and above."""
+        root = logging.getLogger()
+        root.handlers[:] = [_FromLogging(self.events)]
+        root.setLevel(logging.WARNING)
+        # Both write a warning for every malformed request; that is one line in the access log already.
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+    def _enough(self, _: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if LEVELS.get(method, LEVELS["error"]) < self._level:
+            raise structlog.DropEvent
+        return fields
+
+    def _stamp(self, _: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {"time": now(), "level": method, "worker": self.worker, "event": fields.pop("event", ""), **fields}
+
+    def _route(self, level: int, line: bytes) -> None:
+        if level >= LEVELS["info"]:
+            there = self._files["modelward.log"].write(line)
+            if self._single:
+                return
+            if level >= LEVELS["warning"]:
+                there = self._files["error.log"].write(line) or there
+            if not there:
+                _to_standard_error(line)
+        if (debug := self._files.get("debug.log")) is not None:
+            debug.write(line)
+
+
+def _to_standard_error(line: bytes) -> None:
+    """Where an event goes that no log file takes; cut to what a pipe takes at once, and dropped when it takes none."""
+    with contextlib.suppress(OSError, ValueError):  # closed, or there is none
+        fd = sys.stderr.fileno()
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        if any(event & select.POLLOUT for _, event in poll.poll(0)):
+            os.write(fd, line if len(line) <= ERROR_BYTES else line[: ERROR_BYTES - 1] + b"\n")
+
+
+def _bounded(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _shortened(value, TEXT_CHARS) for key, value in fields.items()}
+
+
+def _render(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple[bytes], dict[str, Any]]:
+    return (line_of(fields),), {}
+
+
+class _Sink:
+    """What structlog writes to: one method a level."""
+
+    def __init__(self, writes: Mapping[int, Write]) -> None:
+        self.debug, self.info = writes[LEVELS["debug"]], writes[LEVELS["info"]]
+        self.warning, self.error = writes[LEVELS["warning"]], writes[LEVELS["error"]]
+        self.critical = writes[LEVELS["critical"]]
+
+
+class _FromLogging(logging.Handler):
+    def __init__(self, events: structlog.typing.FilteringBoundLogger) -> None:
+        super().__init__()
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        failed = record.exc_info if record.exc_info and record.exc_info[0] else None
+        level = logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING
+        self._events.log(level, record.getMessage(), logger=record.name, exc_info=failed)

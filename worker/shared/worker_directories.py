@@ -1,0 +1,43 @@
+"""The directories that a worker is confined to beside its program, and what each is now.
+
+Only reads; for worker and daemon alike. A directory that is made anew under the same name is another one, which a
+worker that was confined before cannot use: the daemon replaces it then.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+from ..protocol import WorkerSettings
+
+
+def token_places(token_file: str) -> tuple[str, ...]:
+    """The directories of a file that is replaced by renaming, and of the one that it is a link to; none for "".
+
+    A file directly below "/" has none: everything is in that directory.
+    """
+    if not token_file:
+        return ()
+    found = (os.path.dirname(token_file), os.path.dirname(os.path.realpath(token_file)))
+    return tuple(place for place in dict.fromkeys(found) if place not in ("", "/"))
+
+
+def places_of(settings: WorkerSettings) -> tuple[str, ...]:
+    """All of them, by path."""
+    named = (settings.cache_dir, settings.log_dir, settings.slots)
+    return tuple(dict.fromkeys([*(path for path in named if path), *token_places(settings.token_file)]))
+
+
+def identities(paths: Iterable[str]) -> dict[str, str]:
+    """What stands for the directory that each path leads to now, "" where there is none. Not for an event loop."""
+    return {path: _identity(path) for path in paths}
+
+
+def _identity(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}" if stat.S_ISDIR(found.st_mode) else ""

@@ -1,0 +1,124 @@
+"""What a worker tells of itself: requests in work, answered, failed, how long they took, memory.
+
+Counts answers to inference only, so that a probe of /health never looks like a failing model. Holds bounded windows of
+durations that begin anew with each swap: the daemon compares versions by them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from math import ceil
+from typing import Final
+
+from .protocol import Beat, Pace
+from .resident_memory import Resident
+
+WINDOW: Final = 512
+WINDOW_SECONDS: Final = 60.0
+BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WAIT_BUCKETS_SECONDS: Final = (0.001, 0.0025, *BUCKETS_SECONDS)
+
+Window = deque[tuple[float, float]]  # when it ended, seconds it took
+
+
+class Histogram:
+    """Durations by length: `buckets` counts those up to each of `bounds`; the last those above all."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.buckets[bisect_left(self.bounds, seconds)] += 1
+        self.seconds += seconds
+
+
+class Counters:
+    """Numbers of the beats. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
+
+    For /metrics: `answers` by class, `audio_seconds`, and two histograms: of the answers that a model worked on, and of
+    the times that something ready for the model waited for it. They outlive a swap.
+    Asked for each beat: `refusing`, why a request would not be answered, "" while one would be; `stuck`, how many jobs
+    do not end.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, resident: Resident | None = None) -> None:
+        self.resident = resident or Resident()
+        self.inflight = 0
+        self.requests = 0
+        self.errors = 0
+        self.changed = asyncio.Event()
+        self.refusing: Callable[[], str] = lambda: ""
+        self.stuck: Callable[[], int] = lambda: 0
+        self._monotonic = monotonic
+        self._durations, self._shared, self._lone = (_window() for _ in range(3))
+        self.answers = {"2xx": 0, "4xx": 0, "5xx": 0}
+        self.audio_seconds = 0.0
+        self.work = Histogram(BUCKETS_SECONDS)
+        self.waits = Histogram(WAIT_BUCKETS_SECONDS)
+
+    def begin(self) -> None:
+        """A request for inference came in."""
+        self.inflight += 1
+        self.changed.set()
+
+    def end(self, status: int, seconds: float | None) -> None:
+        """It was answered. `seconds` is the time from its last byte to its answer; None when no model worked on it."""
+        self.inflight -= 1
+        self.requests += 1
+        self.errors += status >= 500
+        self.answers["5xx" if status >= 500 else "4xx" if status >= 400 else "2xx"] += 1
+        if seconds is not None:
+            self.work.add(seconds)
+        if seconds is not None and status < 500:
+            self._durations.append((self._monotonic(), seconds))
+        self.changed.set()
+
+    def ran(self, *, waited: float, took: float, lone: bool) -> None:
+        """The model ran: seconds it waited for its turn, and until its end; `lone` with the machine to itself."""
+        self.waits.add(waited)
+        (self._lone if lone else self._shared).append((self._monotonic(), took))
+
+    def heard(self, audio_seconds: float) -> None:
+        """So much audio was turned into text."""
+        self.audio_seconds += audio_seconds
+
+    def swapped(self) -> None:
+        """Another version answers from now on: durations of the old one are forgotten."""
+        for window in (self._durations, self._shared, self._lone):
+            window.clear()
+        self.changed.set()
+
+    def beat(self) -> Beat:
+        """The numbers now; clears `changed`."""
+        self.changed.clear()
+        return Beat(
+            inflight=self.inflight,
+            requests=self.requests,
+            errors=self.errors,
+            p95_seconds=self._pace(self._durations).p95_seconds,
+            rss_bytes=self.resident.bytes(),
+            shared=self._pace(self._shared),
+            lone=self._pace(self._lone),
+            refusing=self.refusing(),
+            stuck=self.stuck(),
+        )
+
+    def _pace(self, window: Window) -> Pace:
+        recent = [seconds for at, seconds in window if self._monotonic() - at <= WINDOW_SECONDS]
+        return Pace(len(recent), round(quantile(recent, 0.95), 6))
+
+
+def _window() -> Window:
+    return deque(maxlen=WINDOW)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed; 0 for none (nearest rank)."""
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)] if values else 0.0

@@ -1,0 +1,143 @@
+"""Gate 6: the model writes what is known to be said in the golden clips.
+
+Two sets, each judged alone, so that a version can't dilute the operator's clips with its own: the operator's directory
+and the version's `golden/`. A clip of the operator's that can't be used is a warning, never the version's fault. Fills
+the context's `clips` with some of those heard, for the budget gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ...audio.decode import SAMPLE_RATE, BadAudio, decode
+from ...shared.quantities import count
+from ..context import Answer, Context
+from ..error_rate import Errors, compare, total
+from ..model_under_test import BadSubject
+
+MAX_CLIPS: Final = 500
+MAX_CLIP_BYTES: Final = 64 << 20
+MAX_CLIP_SECONDS: Final = 600.0
+MAX_TEXT_BYTES: Final = 64 << 10
+SHARE_OF_TIMEOUT: Final = 0.4  # the clips stop there: a large set must not make every version run out of time
+OWN: Final = "golden"
+_KEPT_CLIPS: Final = 3
+_KEPT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One clip's errors, with its name."""
+
+    name: str
+    errors: Errors
+
+
+@dataclass
+class _Set:
+    heard: list[Heard]
+    unusable: list[str]
+    skipped: int = 0
+
+
+def check(context: Context) -> Answer:
+    """Passes when the character error rate over each set of clips is at most `max_error_rate`."""
+    candidate = context.candidate
+    if candidate.kind != "sensevoice":
+        return Answer(True, f"not for kind {candidate.kind}")
+    deadline = perf_counter() + SHARE_OF_TIMEOUT * candidate.timeout_seconds
+    sets = [("golden set", Path(candidate.golden))] if candidate.golden else []
+    sets.append(("the version's own golden set", context.directory / OWN))
+    answers = []
+    for name, directory in sets:
+        try:
+            found = _hear_all(context, directory, deadline)
+        except BadSubject as e:
+            return Answer(False, f"{name}: {e}")
+        if (answer := _judged(name, found, candidate.max_error_rate)) is not None:
+            answers.append(answer)
+    if not answers:
+        return Answer(True, "no golden clips")
+    failed = next((answer for answer in answers if not answer.passed), None)
+    return failed or Answer(True, "; ".join(a.because for a in answers), any(a.warning for a in answers))
+
+
+def some_clips(directories: Iterable[Path]) -> list[npt.NDArray[np.float32]]:
+    """A few short clips of the sets in `directories`, mono, 16 kHz; those that can't be used are passed over."""
+    found: list[npt.NDArray[np.float32]] = []
+    for directory in directories:
+        for number, (_, clip, _) in enumerate(_pairs(directory)):
+            if number >= MAX_CLIPS or len(found) >= _KEPT_CLIPS:
+                break
+            try:
+                samples = decode(_read(clip, MAX_CLIP_BYTES), max_seconds=MAX_CLIP_SECONDS)
+            except (BadAudio, OSError):
+                continue
+            if len(samples) <= _KEPT_SECONDS * SAMPLE_RATE:
+                found.append(samples)
+    return found
+
+
+def _judged(name: str, found: _Set, most: float) -> Answer | None:
+    """The verdict on one set, None when it holds nothing at all."""
+    notes = [f"{found.unusable[0]} (and {len(found.unusable) - 1} more)"] if len(found.unusable) > 1 else found.unusable
+    if found.skipped:
+        notes = [*notes, f"{count(found.skipped, 'clip')} left out: no time"]
+    if not found.heard:
+        return Answer(True, f"{name}: {'; '.join(notes)}", warning=True) if notes else None
+    errors = total(heard.errors for heard in found.heard)
+    worst = max(found.heard, key=lambda heard: heard.errors.rate)
+    if errors.rate > most:
+        worst_clip = f"worst clip {worst.name}, {worst.errors.rate:.2f}"
+        return Answer(False, f"{name} error rate {errors.rate:.2f}, at most {most:.2f} ({worst_clip})")
+    because = f"{name} error rate {errors.rate:.2f} over {count(len(found.heard), 'clip')}"
+    return Answer(True, "; ".join([because, *notes]), warning=bool(notes))
+
+
+def _hear_all(context: Context, directory: Path, deadline: float) -> _Set:
+    found = _Set([], [])
+    for number, (name, clip, text) in enumerate(_pairs(directory)):
+        if number >= MAX_CLIPS or perf_counter() > deadline:
+            found.skipped += 1
+            continue
+        try:
+            samples = decode(_read(clip, MAX_CLIP_BYTES), max_seconds=MAX_CLIP_SECONDS)
+            expected = _read(text, MAX_TEXT_BYTES).decode("utf-8-sig")
+        except (BadAudio, OSError, UnicodeDecodeError) as e:
+            found.unusable.append(f"{name} can't be used: {e}")
+            continue
+        found.heard.append(Heard(name, compare(context.loaded().hear(samples), expected)))
+        _keep(context, samples)
+    return found
+
+
+def _pairs(directory: Path) -> Iterator[tuple[str, Path, Path]]:
+    """(name, clip, text) for each NAME.wav that has a NAME.txt, sorted by name; none when there is no directory."""
+    try:
+        clips = sorted(entry for entry in directory.iterdir() if entry.suffix.lower() == ".wav")
+    except OSError:
+        return
+    for clip in clips:
+        text = clip.with_suffix(".txt")
+        if clip.is_file() and text.is_file():
+            yield clip.stem, clip, text
+
+
+def _read(path: Path, limit: int) -> bytes:
+    with path.open("rb") as f:
+        data = f.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(f"over {limit} bytes")
+    return data
+
+
+def _keep(context: Context, samples: npt.NDArray[np.float32]) -> None:
+    if len(context.clips) < _KEPT_CLIPS and len(samples) <= _KEPT_SECONDS * SAMPLE_RATE:
+        context.clips.append(samples)

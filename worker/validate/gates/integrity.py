@@ -1,0 +1,87 @@
+"""Gate 2: the copy holds exactly what SHA256SUMS says, and somebody trusted says so.
+
+Compares the hashes taken while copying; reads only SHA256SUMS and its signature. A file that is not listed rejects,
+since a model could read it; documentation, what download tools leave behind and golden/ are let pass as long as no
+signature is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Final
+
+from ...shared.checksums import MAX_SUMS_BYTES, SUMS
+from ...shared.quantities import count
+from ..context import Answer, Context
+from ..minisign import (
+    MAX_SIGNATURE_BYTES,
+    BadSignature,
+    parse_key,
+    verify,
+)
+from ..sha256sums import BadSums, parse_sums
+
+SIGNATURE: Final = "SHA256SUMS.minisig"
+_LEFT_BY_TOOLS: Final = frozenset(
+    (".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store", ".mdl", ".msc", ".mv")
+)
+
+
+def check(context: Context) -> Answer:
+    """Passes when everything listed is there and matches, or when nothing is listed and nothing was required."""
+    keys = context.candidate.public_keys
+    if SUMS not in context.files:
+        if keys:
+            return Answer(False, f"no {SUMS}, and public_keys asks for a signed one")
+        if context.candidate.checksums == "required":
+            return Answer(False, f"no {SUMS}, and checksums = required")
+        return Answer(True, f"no {SUMS}, not required")
+    data = _head(context, SUMS, MAX_SUMS_BYTES)
+    signed = ""
+    try:
+        if keys:
+            signed = f", signed ({_verified(context, data)})"
+        sums = parse_sums(data)
+    except BadSums as e:
+        return Answer(False, f"{SUMS}: {e}")
+    except BadSignature as e:
+        return Answer(False, f"{SIGNATURE}: {e}")
+    wrong = _first_difference(context, sums, strict=bool(keys))
+    return Answer(False, wrong) if wrong else Answer(True, f"{count(len(sums), 'file')} as in {SUMS}{signed}")
+
+
+def _verified(context: Context, data: bytes) -> str:
+    if SIGNATURE not in context.files:
+        raise BadSignature("missing, and public_keys is not empty")
+    signature = _head(context, SIGNATURE, MAX_SIGNATURE_BYTES)
+    return verify(data, signature, [parse_key(text) for text in context.candidate.public_keys])
+
+
+def _first_difference(context: Context, sums: dict[str, str], *, strict: bool) -> str:
+    for name, sha256 in sorted(sums.items()):
+        if name == SUMS:
+            return f"{SUMS} lists itself"
+        if name not in context.files:
+            return f"{name} is listed in {SUMS} and missing"
+        if context.files[name].sha256 != sha256:
+            return f"{name} differs from its sum in {SUMS}"
+    unlisted = (name for name in sorted(context.files) if name not in sums and name not in (SUMS, SIGNATURE))
+    for name in unlisted:
+        if strict or not _may_be_unlisted(name):
+            return f"{name} is not listed in {SUMS}"
+    return ""
+
+
+def _may_be_unlisted(name: str) -> bool:
+    path = PurePosixPath(name)
+    return (
+        path.parts[0] == "golden"
+        or path.parts[0] in _LEFT_BY_TOOLS
+        or path.name.upper().startswith(("README", "LICENSE", "CHANGELOG"))
+        or path.suffix.lower() == ".md"
+    )
+
+
+def _head(context: Context, name: str, limit: int) -> bytes:
+    with open(context.directory / name, "rb") as f:
+        return f.read(limit + 1)

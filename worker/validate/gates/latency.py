@@ -1,0 +1,151 @@
+"""Gate 8: the version is not much slower than the one that serves now.
+
+Both answer the same clips in turn in this process. A version that is fast enough beside the compiled form of the live
+one, which loads quickly, is so beside the live one as it came; any other is compared with that. So that a busy machine
+decides nothing, a version is too slow only when the fastest of several runs says so and, where the CPU alone computes,
+CPU time over all runs says so too; differences under 10 ms a clip do not count. More memory is told, not refused:
+whether there is room is decided when the workers move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Final
+
+from ...protocol import Candidate
+from ...shared.artifact import Artifact, BadArtifact, read_artifact
+from ...shared.quantities import size
+from ..context import Answer, Context
+from ..kinds import KINDS
+from ..model_under_test import BadSubject, OutOfMemory, Subject
+
+ROUNDS: Final = 5
+LEAST_ROUNDS: Final = 2
+SHARE_OF_TIMEOUT: Final = 0.25
+NOT_COUNTED_SECONDS: Final = 0.010
+_MEMORY_NOT_COUNTED_BYTES: Final = 64 << 20
+_CPU: Final = frozenset(("CPUExecutionProvider",))
+
+Work = Callable[[], object]
+
+
+@dataclass
+class Pace:
+    """How long one subject took, in seconds: the fastest run of each piece of work, and CPU time over all runs."""
+
+    fastest: list[float]
+    runs: int = 0
+    cpu: float = 0.0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Mean over the pieces of work of the fastest run."""
+        return sum(self.fastest) / len(self.fastest)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Mean over all runs; the clock behind it may tick coarsely, so single runs mean little."""
+        return self.cpu / max(1, self.runs)
+
+    def run(self, number: int, work: Work) -> None:
+        """Does piece `number` of the work once and takes its time."""
+        wall, cpu = perf_counter(), process_time()
+        work()
+        self.cpu += process_time() - cpu
+        self.fastest[number] = min(self.fastest[number], perf_counter() - wall)
+        self.runs += 1
+
+
+def check(context: Context) -> Answer:
+    """Passes when the latency is within `max_latency_ratio` of the live version's, or when there is none to compare."""
+    candidate = context.candidate
+    if not candidate.live_artifact:
+        return Answer(True, "no live version to compare with")
+    directory = Path(candidate.live_artifact)
+    try:
+        artifact = read_artifact(directory)
+        if artifact.kind != candidate.kind:
+            return Answer(True, f"the live version is of kind {artifact.kind}, not compared")
+        for live, form in _live_forms(directory, artifact, candidate):
+            ours, theirs = _paces(context, live)
+            answer = _judged(context, ours, theirs, artifact, form)
+            if answer.passed:
+                break
+    except (BadArtifact, BadSubject, OutOfMemory, MemoryError) as e:
+        return Answer(True, f"not compared: the live version can't be run here: {e}", warning=True)
+    return answer
+
+
+def _live_forms(directory: Path, artifact: Artifact, candidate: Candidate) -> Iterator[tuple[Subject, str]]:
+    """The live version and how it is called: its compiled form, then as it came. Raises BadSubject, OutOfMemory."""
+    load = KINDS[artifact.kind].load
+    if artifact.compiled_model:
+        with suppress(BadSubject):  # made on another machine, say: the other one tells
+            compiled = load(directory, artifact.compiled_model, candidate.threads, candidate.providers, mapped=True)
+            yield compiled, f"{artifact.version} ({artifact.form})"
+    yield load(directory, artifact.model, candidate.threads, candidate.providers), artifact.version
+
+
+def _paces(context: Context, live: Subject) -> tuple[Pace, Pace]:
+    """Ours and theirs."""
+    patience_seconds = SHARE_OF_TIMEOUT * context.candidate.timeout_seconds or float("inf")
+    ours, theirs = _work(context.loaded(), context), _work(live, context)
+    return paces(ours, theirs, patience_seconds, lambda one, other: not _too_slow(context, one, other))
+
+
+def paces(
+    ours: Sequence[Work],
+    theirs: Sequence[Work],
+    patience_seconds: float,
+    enough: Callable[[Pace, Pace], bool] = lambda ours, theirs: False,
+) -> tuple[Pace, Pace]:
+    """How long two subjects take for the same pieces of work, in turn: over a few rounds, until patience is out, or
+    until LEAST_ROUNDS are `enough`."""
+    deadline = perf_counter() + patience_seconds
+    first, second = Pace([float("inf")] * len(ours)), Pace([float("inf")] * len(theirs))
+    for done in range(1, ROUNDS + 1):
+        for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            first.run(number, a)
+            second.run(number, b)
+        if perf_counter() > deadline or (done >= LEAST_ROUNDS and enough(first, second)):
+            break
+    return first, second
+
+
+def too_slow(ours: Pace, theirs: Pace, most: float, *, only_cpu: bool) -> bool:
+    """Whether every measure that counts says that ours takes more than `most` times as long."""
+    pairs = [(ours.wall_seconds, theirs.wall_seconds)]
+    if only_cpu:
+        pairs.append((ours.cpu_seconds, theirs.cpu_seconds))
+    return all(a > most * b and a - b >= NOT_COUNTED_SECONDS for a, b in pairs)
+
+
+def _too_slow(context: Context, ours: Pace, theirs: Pace) -> bool:
+    candidate = context.candidate
+    return too_slow(ours, theirs, candidate.max_latency_ratio, only_cpu=set(candidate.providers) <= _CPU)
+
+
+def _judged(context: Context, ours: Pace, theirs: Pace, live: Artifact, form: str) -> Answer:
+    most = context.candidate.max_latency_ratio
+    said = f"{_ms(ours)} a clip, {form} takes {_ms(theirs)}"
+    if _too_slow(context, ours, theirs):
+        ratio = ours.wall_seconds / max(theirs.wall_seconds, 1e-6)
+        return Answer(False, f"{ratio:.1f} times as slow as the live version, at most {most:.1f} ({said})")
+    more = context.load_bytes - live.load_bytes
+    alike = live.form == "plain"  # a compiled form needs less than what it was made of
+    if alike and live.load_bytes and context.load_bytes > most * live.load_bytes and more > _MEMORY_NOT_COUNTED_BYTES:
+        said += f"; needs {size(context.load_bytes)} of memory, the live version {size(live.load_bytes)}"
+        return Answer(True, said, warning=True)
+    return Answer(True, said)
+
+
+def _work(subject: Subject, context: Context) -> list[Work]:
+    return [subject.probe, *(lambda clip=clip: subject.hear(clip) for clip in context.clips)]
+
+
+def _ms(pace: Pace) -> str:
+    return f"{pace.wall_seconds * 1000:.0f} ms"

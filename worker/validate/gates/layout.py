@@ -1,0 +1,118 @@
+"""Gate 1: the version holds plain files only, and enough of them; then they are copied.
+
+Names what is not allowed or missing, the names of our own files among it. Fills the context's `files`, `digest` and
+`model`: every later gate reads the copy. Raises NoVerdict when the version changed meanwhile or the trouble is the
+disk's: a copy leaves the disk's margin free, or takes no more than a tenth of what is free.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from ...shared.artifact import COMPILED, DESCRIPTION, digest_of
+from ...shared.quantities import count, size
+from ..context import (
+    Answer,
+    Context,
+    Hindered,
+    NoVerdict,
+)
+from ..copy import Changed, copy_files
+from ..kinds import KINDS
+from ..model_under_test import BadSubject
+from ..safe_walk import (
+    BadTree,
+    Seen,
+    files_of,
+    open_version,
+)
+
+MAX_VERSION_BYTES: Final = 64 << 30
+OUR_NAMES: Final = (DESCRIPTION, COMPILED)
+SMALL_PART: Final = 10
+"""A copy that takes a tenth of what is free, or less, is always made."""
+_ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+
+
+def check(context: Context) -> Answer:
+    """Passes when the version is whole as far as names and kinds of files tell, and lies copied in the directory."""
+    try:
+        root = open_version(context.candidate.path)
+        try:
+            answer = _judged(context, root)
+        finally:
+            os.close(root)
+    except (BadTree, BadSubject) as e:
+        return Answer(False, str(e))
+    except (Changed, FileNotFoundError) as e:
+        raise NoVerdict(f"it changed while it was read: {e}") from e
+    except OSError as e:
+        path = e.filename or context.candidate.path
+        if e.errno in _ITS_OWN_FAULT:
+            return Answer(False, f"{path} can't be read: {e.strerror}{_help(context, e)}")
+        raise Hindered(f"cannot copy {path}: {e.strerror}") from e
+    return answer
+
+
+def _judged(context: Context, root: int) -> Answer:
+    passed_over = context.candidate.passed_over
+    seen = files_of(root, passed_over)
+    if not seen:
+        return Answer(False, "it holds no files")
+    if wrong := _ours(seen) or _too_much(seen, context):
+        return Answer(False, wrong)
+    model_file = KINDS[context.candidate.kind].model_file
+    model_file(Path(context.candidate.path))  # before gigabytes are copied for nothing
+    context.files = copy_files(root, seen, context.directory)
+    if files_of(root, passed_over) != seen:
+        raise Changed("files came, went or were modified")
+    context.model = model_file(context.directory)
+    context.digest = digest_of(context.files)
+    because = f"{count(len(seen), 'file')}, {size(context.bytes)}"
+    if passed_over:
+        because += f"; passed over, because no part of it: {', '.join(passed_over)}"
+    return Answer(True, because, warning=bool(passed_over))
+
+
+def _help(context: Context, error: OSError) -> str:
+    if error.errno != errno.EACCES:
+        return ""
+    return f"; `chmod -R a+rX {shlex.quote(context.candidate.path)}` lets the daemon read it"
+
+
+def _ours(seen: Mapping[str, Seen]) -> str:
+    """The reason when a file would take the place of one that the daemon writes beside a version's files."""
+    for name in seen:
+        if name.partition("/")[0] in OUR_NAMES:
+            return f"{name}: the daemon keeps this name for its own files ({', '.join(OUR_NAMES)}); rename it"
+    return ""
+
+
+def _too_much(seen: Mapping[str, Seen], context: Context) -> str:
+    """Why these files are not copied, "" when nothing speaks against it. Raises Hindered when the disk is too full."""
+    total = sum(file.bytes for file in seen.values())
+    if total > MAX_VERSION_BYTES:
+        return f"it holds {size(total)}, at most {size(MAX_VERSION_BYTES)}"
+    disk, candidate = os.statvfs(context.directory), context.candidate
+    free = disk.f_bavail * disk.f_frsize
+    kept = max(candidate.min_free_bytes, int(disk.f_blocks * disk.f_frsize * candidate.min_free_fraction))
+    if (missing := room_missing(total, free, kept)) > 0:
+        raise Hindered(
+            f"cannot copy it below {context.directory.parent}: it needs {size(total)}, {size(max(0, free - kept))} are "
+            f"free above disk.min_free ({size(kept)}); {size(missing)} are missing: see `modelward disk`"
+        )
+    return ""
+
+
+def room_missing(needed: int, free: int, kept: int) -> int:
+    """Bytes that are missing for a copy; 0 or less when it may be made.
+
+    It leaves `kept` free, or takes no more than a tenth of what is free: on a disk that is low already, a small
+    version is served all the same.
+    """
+    return 0 if needed * SMALL_PART <= free else needed + kept - free

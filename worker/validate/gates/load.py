@@ -1,0 +1,39 @@
+"""Gate 4: ONNX Runtime opens the model as the workers will, and we know what that takes.
+
+Measures memory at its peak from here on; the probe's first run still counts to it. Fills the context's `subject`,
+`baseline_bytes` and `load_bytes`.
+"""
+
+from __future__ import annotations
+
+from time import process_time
+
+from ...shared.quantities import size
+from ..context import Answer, Context
+from ..kinds import KINDS
+from ..measure import (
+    peak_bytes,
+    reset_peak,
+    resident_bytes,
+    timed,
+)
+from ..model_under_test import BadSubject, Subject
+
+
+def check(context: Context) -> Answer:
+    """Passes when the model loads; what it answers is the probe's business."""
+    candidate = context.candidate
+    reset_peak()
+    context.baseline_bytes = resident_bytes()
+
+    def load() -> Subject:
+        return KINDS[candidate.kind].load(context.directory, context.model, candidate.threads, candidate.providers)
+
+    begun = process_time()
+    try:
+        context.subject, seconds = timed(load)
+    except BadSubject as e:
+        return Answer(False, str(e))
+    context.load_seconds = round(process_time() - begun, 3)
+    context.load_bytes = max(0, peak_bytes() - context.baseline_bytes)
+    return Answer(True, f"{seconds:.2f} s, {size(context.load_bytes)} at the peak")

@@ -1,0 +1,53 @@
+"""The loaded model under judgement, whatever its kind: what the gates after `load` may ask of it.
+
+Two kinds exist, `speech` (SenseVoice) and `tensors` (any ONNX model). Gates know this protocol only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ort_session import RunFailed, SessionError
+
+Array = npt.NDArray[Any]
+
+_OUT_OF_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "bad allocation", "std::length_error")
+
+
+class BadSubject(ValueError):
+    """A model that can't be loaded or run; the text says which file and why."""
+
+
+class Subject(Protocol):
+    """A loaded model with a built-in input. Nothing here changes it: the same question has the same answer."""
+
+    def probe(self) -> list[Array]:
+        """All outputs for the built-in input. Raises BadSubject when it can't be run."""
+        ...
+
+    def batch_remark(self) -> tuple[bool, str]:
+        """Whether a batch of two answers like two single runs, and a remark, "" when there is nothing to say."""
+        ...
+
+    def remark(self) -> str:
+        """What is odd about the answer to the built-in input, "" when nothing is."""
+        ...
+
+    def hear(self, samples: npt.NDArray[np.float32]) -> str:
+        """The text of a clip, mono 16 kHz. Raises BadSubject when it can't be run or when the kind has no texts."""
+        ...
+
+
+class OutOfMemory(Exception):
+    """Loading or running the model hit the memory limit."""
+
+
+def explained(error: SessionError | RunFailed) -> Exception:
+    """The error to raise for what ONNX Runtime said: OutOfMemory when that is what it means, else BadSubject."""
+    text = str(error)
+    if any(mark in text for mark in _OUT_OF_MEMORY):
+        return OutOfMemory(text)
+    return BadSubject(text)

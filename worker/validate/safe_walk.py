@@ -1,0 +1,164 @@
+"""Lists a version's files without ever leaving it.
+
+Walks by directory descriptor and opens with RESOLVE_BENEATH, so neither a link nor a rename under way can lead outside.
+Regular files and directories only; a link is allowed when it ends at a regular file inside the version. Reads no
+contents.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ..sandbox.limits import libc
+from ..shared.file_kinds import kind_of
+
+MAX_FILES: Final = 10_000
+MAX_DEPTH: Final = 8
+
+_SYS_OPENAT2: Final = 437  # the same number on every architecture
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_BENEATH: Final = 0x08
+
+
+class BadTree(ValueError):
+    """Something in the version that no version may hold; the text names the path and why."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A regular file as it was seen; two equal ones are the same unchanged file."""
+
+    inode: int
+    bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Seen:
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def open_version(path: str) -> int:
+    """A descriptor of the version's directory. Raises BadTree when it is a link or no directory, OSError otherwise."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as e:
+        if e.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise BadTree("the version itself is a link or no directory") from e
+        raise
+
+
+def files_of(root: int, passed_over: Collection[str] = ()) -> dict[str, Seen]:
+    """Every regular file below the directory `root` by its relative name, links inside it by their own names.
+
+    `passed_over` names links directly in `root` that are no part of the version.
+    Raises BadTree naming the first path that is not allowed, OSError when something can't be read or is gone.
+    """
+    found: dict[str, Seen] = {}
+    for name, seen in _walk(root, root, "", 1, passed_over):
+        found[name] = seen
+        if len(found) > MAX_FILES:
+            raise BadTree(f"more than {MAX_FILES} files")
+    return dict(sorted(found.items()))
+
+
+def open_file(root: int, name: str) -> int:
+    """A descriptor to read the regular file `name`. Raises BadTree when it is none or outside, OSError otherwise."""
+    descriptor = _open_beneath(root, name)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadTree(f"{name} is no regular file")
+    return descriptor
+
+
+def _walk(
+    root: int, directory: int, inside: str, depth: int, passed_over: Collection[str] = ()
+) -> Iterator[tuple[str, Seen]]:
+    with os.scandir(directory) as entries:
+        names = []
+        for entry in entries:
+            names.append(_checked_name(inside, entry.name))
+            if len(names) > MAX_FILES:
+                raise BadTree(f"more than {MAX_FILES} entries in {inside or 'the version'}")
+    for name in sorted(names):
+        path = f"{inside}/{name}" if inside else name
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            yield path, Seen.of(status)
+        elif stat.S_ISLNK(status.st_mode):
+            if name not in passed_over:
+                yield path, _through_link(root, path)
+        elif stat.S_ISDIR(status.st_mode):
+            if depth >= MAX_DEPTH:
+                raise BadTree(f"{path} is deeper than {MAX_DEPTH} levels")
+            child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                yield from _walk(root, child, path, depth + 1)
+            finally:
+                os.close(child)
+        else:
+            raise BadTree(f"{path} is {kind_of(status.st_mode)}")
+
+
+def _checked_name(inside: str, name: str) -> str:
+    shown = os.fsencode(name).decode(errors="backslashreplace")
+    if not name.isprintable() or shown != name:
+        raise BadTree(f"a file name in {inside or 'the version'} is not printable UTF-8: {shown!r}")
+    return name
+
+
+def _through_link(root: int, path: str) -> Seen:
+    try:
+        descriptor = _open_beneath(root, path)
+    except FileNotFoundError as e:
+        raise BadTree(f"{path} is a link to nothing") from e
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise BadTree(f"{path} is a link to something that is no regular file")
+    return Seen.of(status)
+
+
+def _open_beneath(root: int, path: str) -> int:
+    """openat2(2): the kernel itself refuses to leave `root`, whatever is renamed or linked meanwhile."""
+    how = struct.pack("=QQQ", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+    descriptor: int = libc.syscall(
+        ctypes.c_long(_SYS_OPENAT2), ctypes.c_int(root), os.fsencode(path), how, ctypes.c_size_t(len(how))
+    )
+    if descriptor >= 0:
+        return descriptor
+    code = ctypes.get_errno()
+    if code == errno.EXDEV:
+        raise BadTree(f"{path} is a link that leads outside the version")
+    if code == errno.ELOOP:
+        raise BadTree(f"{path} is a link that never ends")
+    if code == errno.ENOSYS:
+        return _open_step_by_step(root, path)
+    raise OSError(code, os.strerror(code), path)
+
+
+def _open_step_by_step(root: int, path: str) -> int:
+    """For kernels before 5.6: one name after another, no links at all."""
+    *parents, name = path.split("/")
+    directory = os.dup(root)
+    try:
+        for parent in parents:
+            child = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            os.close(directory)
+            directory = child
+        return os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as e:
+        if e.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise BadTree(f"{path} is a link, which this kernel gives no safe way to follow") from e
+        raise
+    finally:
+        os.close(directory)
