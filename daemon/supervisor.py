@@ -45,7 +45,7 @@ from .panel import parts_of
 from .panel.live_feed import Feed
 from .panel.server import PanelServer
 from .state.async_store import Ledger
-from .state.store import Entry, Store
+from .state.store import HistoryEntry, Store
 from .status.alert_inputs import failed_controllers
 from .status.metrics_export import expose_failures
 from .status.snapshot import Snapshot, WorkersSeen, frozen
@@ -57,12 +57,12 @@ from .system.peer_access import let_in, operator
 from .system.service_manager import Manager
 from .system.unix_socket import Credentials
 from .workers import slot_files
-from .workers.channel import Channel
+from .workers.channel import WorkersSocket
 from .workers.former_workers import Former
 from .workers.listen_socket import Entrance
-from .workers.peer import Event
-from .workers.pool import KILLED_SECONDS, Ended, Pool
-from .workers.registry import Crew, Welcome
+from .workers.peer import WorkerEvent
+from .workers.pool import KILLED_SECONDS, Ended, WorkerPool
+from .workers.registry import Crew, WelcomeState
 from .workers.replacement import Places
 from .workers.settings_of_config import settings_of, shared_dir, terms_of
 from .workers.settings_sync import Agreement
@@ -118,7 +118,7 @@ class Supervisor:
             terms=self._terms,
             tokens=self._tokens_to_tell,
         )
-        self.pool = Pool(
+        self.pool = WorkerPool(
             runtime_dir=control.runtime_dir,
             clock=clock,
             ended=guarded("worker ends", self._worker_ended),
@@ -174,7 +174,7 @@ class Supervisor:
         )
         self.office: Office = Office(self)
         sockets = control.runtime_dir
-        self.channel: Channel = Channel(
+        self.channel: WorkersSocket = WorkersSocket(
             sockets / "workers.sock", self.crew, lambda who: self._allowed(who, self.channel.group)
         )
         api = application(self.office, self.hub)
@@ -200,7 +200,7 @@ class Supervisor:
         self.round = Round(self._controllers(), clock, self.background)
 
     def _controllers(self) -> tuple[Controller, ...]:
-        self._workers = parts.Workers(
+        self._workers = parts.WorkersController(
             lambda: self.config,
             pool=self.pool,
             crew=self.crew,
@@ -388,14 +388,14 @@ class Supervisor:
         """What all workers are to run with."""
         return terms_of(self.config, self.entrance.address)
 
-    def _welcome(self) -> Welcome:
+    def _welcome(self) -> WelcomeState:
         """What a worker that joins now is to serve.
 
         During a rollout that is still the old version: it will be moved in its turn.
         """
         beat = min(SLOWEST_BEAT_SECONDS, max(0.5, self.config.rollout.bake / 5))
         serving = self.rolling.position.serving
-        return Welcome(serving.version, serving.artifact, beat) if serving else Welcome(beat_seconds=beat)
+        return WelcomeState(serving.version, serving.artifact, beat) if serving else WelcomeState(beat_seconds=beat)
 
     def _worker_ended(self, ended: Ended) -> None:
         for tell in self._of_ends:
@@ -404,7 +404,7 @@ class Supervisor:
             self.ledger.note("worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid)
         self.wake()
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, event: WorkerEvent) -> None:
         if event.kind == "reopened":
             self.housekeeping.reopened(event.worker)
         if event.kind == "stuck":
@@ -424,7 +424,7 @@ class Supervisor:
 
     # others, who are told
 
-    def _told(self, entry: Entry) -> None:
+    def _told(self, entry: HistoryEntry) -> None:
         self.vigil.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 

@@ -20,7 +20,7 @@ from ..worker.shared.quantities import (
 )
 
 __all__ = [
-    "DAY", "HOUR", "MAX_BYTES", "MINUTE", "YEAR", "Share", "count", "describe", "parse_duration", "parse_share",
+    "DAY", "HOUR", "MAX_BYTES", "MINUTE", "YEAR", "DiskShare", "count", "describe", "parse_duration", "parse_share",
     "parse_size", "percent", "show_duration", "show_size", "shown", "size", "span",
 ]  # fmt: skip
 
@@ -51,7 +51,7 @@ _PERCENT: Final = re.compile(rf"({_NUMBER})\s*%", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Share:
+class DiskShare:
     """A part of a file system: `percent` of it when that is set, else `size_bytes`."""
 
     percent: float | None = None
@@ -119,15 +119,15 @@ def _duration_text(text: str) -> float | None:
     return round(total, 6) if text else None
 
 
-def parse_share(value: object) -> Share:
+def parse_share(value: object) -> DiskShare:
     """A share of a file system: "10%" or any size."""
     if isinstance(value, str) and "%" in value:
         match = _PERCENT.fullmatch(value.strip()) if len(value) <= _MAX_TEXT else None
         if match is None or float(match[1]) > 100:
             raise ValueError(f'{describe(value)} is no share; "0%" to "100%", or a size like "20GiB"')
-        return Share(percent=float(match[1]))
+        return DiskShare(percent=float(match[1]))
     try:
-        return Share(size_bytes=parse_size(value))
+        return DiskShare(size_bytes=parse_size(value))
     except ValueError as e:
         raise ValueError(f'{e}, or a share like "10%"') from e
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 
 DIED = 77
 READING = frozenset({"read", "pread", "fstat", "stat", "statvfs", "scandir", "control", "flock", "close"})
@@ -22,9 +22,9 @@ class Faults:
     def __init__(self, at: int, error: OSError | None, only: frozenset[str] | None = None, *, lasting: bool = False):
         self.calls = 0
         self._at, self._error, self._lasting = at, error, lasting
-        names = [f.name for f in fields(Files) if f.name != "close"]
+        names = [f.name for f in fields(FileSystemPort) if f.name != "close"]
         counted = [name for name in names if only is None or name in only]
-        self.files = Files(**{name: self._wrapped(getattr(Files(), name)) for name in counted})
+        self.files = FileSystemPort(**{name: self._wrapped(getattr(FileSystemPort(), name)) for name in counted})
 
     def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -43,7 +43,7 @@ class Faults:
         return self.calls >= self._at
 
 
-def dies_in_a_child(action: Callable[[Files], None], at: int) -> bool:
+def dies_in_a_child(action: Callable[[FileSystemPort], None], at: int) -> bool:
     """Runs `action` in a child that dies at its n-th file call; whether it came to that."""
     child = os.fork()
     if child == 0:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from modelward.daemon.config.alert_metrics import FIGURES
 from modelward.daemon.health import metrics as daemon
-from modelward.daemon.health.rules import BUILT_IN, Rule
+from modelward.daemon.health.rules import BUILT_IN, HealthRule
 from modelward.daemon.units import show_duration
 from modelward.worker.http import metrics as worker
 from modelward.worker.shared.prometheus_text import Metric
@@ -72,7 +72,7 @@ def _metrics(table: Iterable[Metric]) -> str:
     return "\n".join(["| name | type | labels | what it is |", "|---|---|---|---|", *rows, ""])
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: HealthRule) -> str:
     fires = f"{'above' if rule.over else 'below'} {rule.threshold:g}"
     lasting = show_duration(rule.for_seconds) if rule.for_seconds else "at once"
     return f"| `{rule.metric}` | {fires} | {lasting} | {rule.clear:g} | {rule.severity} |"

@@ -25,7 +25,7 @@ from .sandbox.worker_sandbox import Confinement, confine
 from .shared.lean_structlog import import_structlog
 
 if TYPE_CHECKING:
-    from .shared.logs import Logs
+    from .shared.logs import LogFiles
 
 FAULT: Final = 1
 CANNOT_BOOT: Final = 3
@@ -105,10 +105,10 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
         from .inference.loader import UnknownKind, loader
         from .ort_session import missing_providers
         from .process import Process
-        from .shared.logs import Logs
+        from .shared.logs import LogFiles
     except (ImportError, OSError) as e:
         raise CannotBoot(f"a library can't be loaded: {e}") from e
-    logs = Logs(settings.log_dir, worker=settings.name, level=settings.log_level, background=True)
+    logs = LogFiles(settings.log_dir, worker=settings.name, level=settings.log_level, background=True)
     try:
         load = loader(settings, logs.events.warning)
         logs.adopt_logging()
@@ -131,7 +131,7 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
         logs.close()
 
 
-def _to_the_end(live: Callable[[], Coroutine[Any, Any, None]], logs: Logs) -> int:
+def _to_the_end(live: Callable[[], Coroutine[Any, Any, None]], logs: LogFiles) -> int:
     try:
         asyncio.run(live())
     except Exception:  # noqa: BLE001 - the top of the process

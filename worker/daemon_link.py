@@ -20,10 +20,10 @@ import structlog
 
 from . import protocol as p
 from .inference.engine import CannotLoad, Engine, GivenUp
-from .inference.loader import Loaded
+from .inference.loader import LoadedVersion
 from .sandbox.worker_sandbox import Confinement
 from .settings import Terms
-from .shared.background import Background
+from .shared.background import WorkerTasks
 from .shared.installed_release import RELEASE
 from .stats import Counters
 
@@ -43,7 +43,7 @@ class NotTheDaemon(OSError):
     """Somebody else listens at the daemon's socket."""
 
 
-class Control:
+class DaemonLink:
     """`listener` gives the listening socket to hand over while it is held, `terms` what this worker runs with; the rest
     is what the daemon may ask for. `apply` takes up what it can of other terms; `reopen` calls its argument, from any
     thread, once nothing more goes to the log files that were open."""
@@ -74,7 +74,7 @@ class Control:
         self._welcome_heard = False
         self._ordered: p.Prepare | None = None
         self._unloaded: tuple[str, str] | None = None  # for a version that was not committed yet
-        self._background = Background(log)
+        self._background = WorkerTasks(log)
 
     async def run(self) -> None:
         """Joins again and again until cancelled."""
@@ -163,7 +163,7 @@ class Control:
             while data := await reader.read(READ_BYTES):
                 for line in lines.feed(data):
                     self._heard(p.decode_from_daemon(line))
-        except p.Refused as e:
+        except p.BadMessage as e:
             self._log.error("daemon disconnected", because=str(e))
             return str(e)
         except OSError as e:
@@ -283,7 +283,7 @@ class Control:
         except CannotLoad as e:
             self._refuses(message.rollout, "", e, start)
 
-    def _serves(self, loaded: Loaded, rollout: str, start: float) -> None:
+    def _serves(self, loaded: LoadedVersion, rollout: str, start: float) -> None:
         self._unloaded = None
         seconds = round(time.perf_counter() - start, 3)
         self._log.info("serving", rollout=rollout, version=loaded.version, digest=loaded.digest, seconds=seconds)
@@ -331,7 +331,7 @@ class Control:
             return
         try:
             writer.write(p.encode(message))
-        except p.Refused as e:  # an answer that repeats what no answer can hold
+        except p.BadMessage as e:  # an answer that repeats what no answer can hold
             self._log.error("daemon disconnected", because=str(e))
             writer.transport.abort()
 

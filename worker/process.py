@@ -15,11 +15,11 @@ import socket
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, TypedDict
 
-from .daemon_link import Control
+from .daemon_link import DaemonLink
 from .http.acceptor import Front
 from .http.app import build_app
-from .http.auth import Gate
-from .http.connection import Limits as Connections
+from .http.auth import TokenCheck
+from .http.connection import ConnectionLimits as Connections
 from .http.context import Service
 from .http.unread_answers import Answers
 from .http.upload_limits import Uploads
@@ -33,8 +33,8 @@ from .scheduling.model_runs import Run
 from .scheduling.refusal import Refusing
 from .scheduling.slots import Slots
 from .settings import Terms, differing
-from .shared.background import Background, awaited
-from .shared.logs import FOLLOW_SECONDS, Logs
+from .shared.background import WorkerTasks, awaited
+from .shared.logs import FOLLOW_SECONDS, LogFiles
 from .stats import Counters
 
 SPARE_DESCRIPTORS: Final = 64
@@ -73,7 +73,7 @@ class Process:
         settings: WorkerSettings,
         listener: socket.socket,
         load: Load,
-        logs: Logs,
+        logs: LogFiles,
         confinement: Confinement = Confinement(),  # noqa: B008 - frozen
     ) -> None:
         self._settings, self._logs, self._confinement = settings, logs, confinement
@@ -96,7 +96,7 @@ class Process:
             noticed=self._stuck,
             slowed=self._slowed,
         )
-        self._gate = Gate(settings.token_file, logs.events, self._counters.changed.set)
+        self._gate = TokenCheck(settings.token_file, logs.events, self._counters.changed.set)
         self._uploads = Uploads(
             **_upload_limits(settings),
             monotonic=asyncio.get_running_loop().time,
@@ -128,7 +128,7 @@ class Process:
             make_room=lambda: self._answers.make_room() or self._uploads.end_slowest(),
             limits=Connections(connections=_connections()),
         )
-        self._control = Control(
+        self._control = DaemonLink(
             settings.worker_socket,
             name=settings.name,
             engine=self._engine,
@@ -156,7 +156,7 @@ class Process:
             confinement=str(self._confinement),
         )
         control, leaving = awaited(self._control.run(), "control"), awaited(self._leaving.wait(), "leaving")
-        following = Background(self._logs.events).start("log files", self._follow_logs, restart=True)
+        following = WorkerTasks(self._logs.events).start("log files", self._follow_logs, restart=True)
         # A fault in the control loop is a fault of ours: it ends the process, which the daemon replaces.
         await asyncio.wait({control, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not self._at_once:
@@ -250,7 +250,7 @@ def _unread_bytes(settings: WorkerSettings) -> int:
     return UNREAD_AT_ONCE * settings.max_upload_bytes
 
 
-def _slots(directory: str, logs: Logs, aside: Executor) -> tuple[Slots, Slots, Slots]:
+def _slots(directory: str, logs: LogFiles, aside: Executor) -> tuple[Slots, Slots, Slots]:
     paths = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
     running, decoding, long = (Slots(path, say=logs.events.warning, aside=aside) for path in paths)
     return running, decoding, long

@@ -23,7 +23,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 VersionName = Annotated[str, msgspec.Meta(max_length=255)]
 
 
-class Refused(ValueError):
+class BadMessage(ValueError):
     """A line that is no message of this protocol; the text says why."""
 
 
@@ -79,7 +79,7 @@ class Serving(Message, frozen=True):
     version: VersionName
 
 
-class Pace(msgspec.Struct, frozen=True):
+class RunTimes(msgspec.Struct, frozen=True):
     """How long runs of the model took lately, waiting included: so many, and what 95 % of them took at most."""
 
     runs: Count = 0
@@ -99,8 +99,8 @@ class Beat(Message, frozen=True):
     errors: Count = 0
     p95_seconds: Seconds = 0.0
     rss_bytes: Count = 0
-    shared: Pace = Pace()
-    lone: Pace = Pace()
+    shared: RunTimes = RunTimes()
+    lone: RunTimes = RunTimes()
     refusing: str = ""
     stuck: Count = 0
 
@@ -365,9 +365,11 @@ def encode(message: Message) -> bytes:
     try:
         line = _encoder.encode(message) + b"\n"
     except UnicodeEncodeError as e:
-        raise Refused(f"cannot send {type(message).__name__.lower()}: it holds what is no Unicode") from e
+        raise BadMessage(f"cannot send {type(message).__name__.lower()}: it holds what is no Unicode") from e
     if len(line) > MAX_MESSAGE_BYTES:
-        raise Refused(f"cannot send {type(message).__name__.lower()}: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
+        raise BadMessage(
+            f"cannot send {type(message).__name__.lower()}: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}"
+        )
     return line
 
 
@@ -376,7 +378,7 @@ def decode_from_worker(line: bytes) -> FromWorker:
     try:
         return _from_worker.decode(_bounded(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Refused(f"cannot read a worker's message: {e}") from e
+        raise BadMessage(f"cannot read a worker's message: {e}") from e
 
 
 def decode_from_daemon(line: bytes) -> FromDaemon:
@@ -384,7 +386,7 @@ def decode_from_daemon(line: bytes) -> FromDaemon:
     try:
         return _from_daemon.decode(_bounded(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Refused(f"cannot read the daemon's message: {e}") from e
+        raise BadMessage(f"cannot read the daemon's message: {e}") from e
 
 
 def decode_from_validator(line: bytes) -> FromValidator:
@@ -392,7 +394,7 @@ def decode_from_validator(line: bytes) -> FromValidator:
     try:
         return _from_validator.decode(_bounded(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Refused(f"cannot read a validator's message: {e}") from e
+        raise BadMessage(f"cannot read a validator's message: {e}") from e
 
 
 def decode_from_compiler(line: bytes) -> FromCompiler:
@@ -400,12 +402,12 @@ def decode_from_compiler(line: bytes) -> FromCompiler:
     try:
         return _from_compiler.decode(_bounded(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Refused(f"cannot read a compiler's message: {e}") from e
+        raise BadMessage(f"cannot read a compiler's message: {e}") from e
 
 
 def _bounded(line: bytes) -> bytes:
     if len(line) > MAX_MESSAGE_BYTES:
-        raise Refused(f"cannot read a message: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
+        raise BadMessage(f"cannot read a message: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
     return line
 
 
@@ -421,5 +423,5 @@ class Lines:
         *lines, rest = bytes(self._held).split(b"\n")
         self._held = bytearray(rest)
         if any(len(line) > MAX_MESSAGE_BYTES for line in (*lines, rest)):
-            raise Refused(f"cannot read a message: longer than {MAX_MESSAGE_BYTES} bytes")
+            raise BadMessage(f"cannot read a message: longer than {MAX_MESSAGE_BYTES} bytes")
         return [line for line in lines if line.strip()]

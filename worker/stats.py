@@ -14,7 +14,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-from .protocol import Beat, Pace
+from .protocol import Beat, RunTimes
 from .resident_memory import Resident
 
 WINDOW: Final = 512
@@ -110,9 +110,9 @@ class Counters:
             stuck=self.stuck(),
         )
 
-    def _pace(self, window: Window) -> Pace:
+    def _pace(self, window: Window) -> RunTimes:
         recent = [seconds for at, seconds in window if self._monotonic() - at <= WINDOW_SECONDS]
-        return Pace(len(recent), round(quantile(recent, 0.95), 6))
+        return RunTimes(len(recent), round(quantile(recent, 0.95), 6))
 
 
 def _window() -> Window:

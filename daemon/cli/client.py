@@ -27,7 +27,7 @@ MAX_ANSWER_BYTES: Final = 16 << 20
 MAX_EVENT_LINE_BYTES: Final = 1 << 20
 
 
-class Answer(NamedTuple):
+class ApiAnswer(NamedTuple):
     """What the daemon said: the JSON as it came, and what it means."""
 
     status: int
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 class RefusedAnswer(Refused):
     """The daemon said no; `answer` is all it said."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ApiAnswer) -> None:
         self.answer = answer
         super().__init__(refusal(answer))
 
@@ -61,21 +61,21 @@ class Client:
         """`path` "" means MODELWARD_SOCKET from the environment, else DEFAULT_SOCKET."""
         self.path = path or os.environ.get("MODELWARD_SOCKET", "") or DEFAULT_SOCKET
 
-    def get(self, path: str, **query: object) -> Answer:
+    def get(self, path: str, **query: object) -> ApiAnswer:
         """GET; raises Unreachable, and RefusedAnswer for an answer of 400 and above."""
         return self._ask("GET", _with_query(path, query), None, ANSWER_SECONDS, None)
 
-    def get_and_wait(self, path: str, on_tick: Callable[[], None], *, seconds: float = WAIT_SECONDS) -> Answer:
+    def get_and_wait(self, path: str, on_tick: Callable[[], None], *, seconds: float = WAIT_SECONDS) -> ApiAnswer:
         """GET of something that takes its time to find out. Until then `on_tick` is called again and again."""
         return self._ask("GET", path, None, seconds, on_tick)
 
-    def post(self, path: str, body: dict[str, object] | None = None, **query: object) -> Answer:
+    def post(self, path: str, body: dict[str, object] | None = None, **query: object) -> ApiAnswer:
         """POST with a short answer, as `get`."""
         return self._ask("POST", _with_query(path, query), body or {}, ANSWER_SECONDS, None)
 
     def post_and_wait(
         self, path: str, body: dict[str, object], on_tick: Callable[[], None], *, seconds: float = WAIT_SECONDS
-    ) -> Answer:
+    ) -> ApiAnswer:
         """POST with `wait=1`: answers when the matter is decided. Until then `on_tick` is called again and again."""
         return self._ask("POST", _with_query(path, {"wait": 1}), body, seconds, on_tick)
 
@@ -86,7 +86,7 @@ class Client:
         body: dict[str, object] | None,
         seconds: float,
         on_tick: Callable[[], None] | None,
-    ) -> Answer:
+    ) -> ApiAnswer:
         connection = _UnixConnection(self.path, ANSWER_SECONDS)
         sent = False
         try:
@@ -109,7 +109,7 @@ class Client:
             connection.close()
         return self._answer(response.status, raw)
 
-    def _answer(self, status: int, raw: bytes) -> Answer:
+    def _answer(self, status: int, raw: bytes) -> ApiAnswer:
         if len(raw) > MAX_ANSWER_BYTES:
             raise Refused(f"cannot use the daemon's answer: longer than {size(MAX_ANSWER_BYTES)}")
         try:
@@ -119,7 +119,7 @@ class Client:
             text, data = "", None
         if not isinstance(data, dict):
             raise Unreachable(f"cannot use the answer from {self.path}: no JSON object; is that the daemon's socket?")
-        answer = Answer(status, text, data)
+        answer = ApiAnswer(status, text, data)
         if status >= 400:
             raise RefusedAnswer(answer)
         return answer
@@ -180,7 +180,7 @@ def parse_events(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
             name = value_text
 
 
-def refusal(answer: Answer) -> str:
+def refusal(answer: ApiAnswer) -> str:
     """The sentence in an answer that says no."""
     error = answer.data.get("error")
     message = error.get("message") if isinstance(error, dict) else answer.data.get("message")

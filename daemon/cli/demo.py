@@ -161,11 +161,11 @@ async def _serve(scratch: Scratch, check: bool, stop: asyncio.Event, clock: Cloc
         await _end(scratch, daemon)
 
 
-def _start(scratch: Scratch) -> processes.Child:
+def _start(scratch: Scratch) -> processes.ChildProcess:
     return processes.spawn(processes.python("modelward.daemon", "run", "--config", str(scratch.config)), name="daemon")
 
 
-async def _ready(scratch: Scratch, daemon: processes.Child, stop: asyncio.Event, clock: Clock) -> bool:
+async def _ready(scratch: Scratch, daemon: processes.ChildProcess, stop: asyncio.Event, clock: Clock) -> bool:
     """True once both workers answer, False when it was interrupted. Raises Refused when that takes too long."""
     deadline = clock.monotonic() + _READY_SECONDS
     reason = "it does not answer on its socket"
@@ -189,7 +189,7 @@ async def _ready(scratch: Scratch, daemon: processes.Child, stop: asyncio.Event,
     return False
 
 
-async def _ended_or_stopped(child: processes.Child, stop: asyncio.Event, seconds: float | None) -> bool:
+async def _ended_or_stopped(child: processes.ChildProcess, stop: asyncio.Event, seconds: float | None) -> bool:
     """Waits for a child's end or a wish to stop, whichever comes first; whether the child has ended."""
     waits: list[asyncio.Task[Any]] = [awaited(child.wait(), "end"), awaited(stop.wait(), "stop")]
     try:
@@ -229,7 +229,7 @@ def _recorded(scratch: Scratch) -> list[processes.Identity]:
         return []
 
 
-async def _end(scratch: Scratch, daemon: processes.Child) -> None:
+async def _end(scratch: Scratch, daemon: processes.ChildProcess) -> None:
     """Ends the daemon politely, then whatever of its workers is left: they outlive a daemon that was killed."""
     workers = _recorded(scratch)
     daemon.signal(signal.SIGTERM)

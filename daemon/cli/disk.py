@@ -14,7 +14,7 @@ from .options import (
     print_json,
     socket_option,
 )
-from .progress import Line
+from .progress import ProgressLine
 from .render import (
     clean,
     colours,
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 shown, 3 no daemon."""
     daemon = client(args)
-    line = Line(sys.stderr)
+    line = ProgressLine(sys.stderr)
     try:
         answer = daemon.get_and_wait("/v1/disk", lambda: _tick(daemon, line))
     finally:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tick(daemon: Client, line: Line) -> None:
+def _tick(daemon: Client, line: ProgressLine) -> None:
     if not line.in_place:
         return
     try:

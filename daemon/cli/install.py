@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ModelwardError
 from . import install_files
 from .client import Client
-from .install_files import UNITS, Step
+from .install_files import UNITS, InstallStep
 from .panel import lines
 
 
@@ -43,25 +43,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _on_this_machine(now: bool) -> list[Step]:
+def _on_this_machine(now: bool) -> list[InstallStep]:
     steps = [
         install_files.do("user modelward", "systemd-sysusers", "/etc/sysusers.d/modelward.conf"),
         install_files.do("directories", "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/modelward.conf"),
     ]
     if not install_files.systemd_runs():
-        return [*steps, Step("not done", "systemctl: systemd is not what runs this machine now")]
+        return [*steps, InstallStep("not done", "systemctl: systemd is not what runs this machine now")]
     steps.append(install_files.do("units known to systemd", "systemctl", "daemon-reload"))
     if now:
         steps.append(install_files.do("enabled", "systemctl", "enable", *UNITS))
         steps.append(install_files.do("started", "systemctl", "start", *UNITS, seconds=600))
         steps.append(_panel())
         return steps
-    return [*steps, Step("next", "systemctl enable --now modelward; then modelward panel prints a link to the panel")]
+    return [
+        *steps,
+        InstallStep("next", "systemctl enable --now modelward; then modelward panel prints a link to the panel"),
+    ]
 
 
-def _panel() -> Step:
+def _panel() -> InstallStep:
     """How to get into the panel: a link that is good once. A panel that is off is no mistake."""
     try:
-        return Step("panel", "\n".join(lines(Client().post("/v1/panel/link"))))
+        return InstallStep("panel", "\n".join(lines(Client().post("/v1/panel/link"))))
     except ModelwardError as e:
-        return Step("panel", str(e))
+        return InstallStep("panel", str(e))

@@ -35,7 +35,7 @@ HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """What the service does not see: ProtectHome= and PrivateTmp=."""
 
 
-class Step(NamedTuple):
+class InstallStep(NamedTuple):
     """One thing that was done, for people."""
 
     what: str
@@ -86,19 +86,19 @@ def _unseen(path: Path) -> str:
     return ""
 
 
-def write_all(root: Path, program: str) -> Iterator[Step]:
+def write_all(root: Path, program: str) -> Iterator[InstallStep]:
     """Writes every file below `root`. Raises Refused, with what was written before left as it is."""
     for source, target in FILES.items():
         text = _shipped(source).replace(LAUNCHER, program)
         yield _write(root / target, text)
     source, target = CONFIG
     if os.path.lexists(root / target):
-        yield Step("kept", f"{root / target} is yours")
+        yield InstallStep("kept", f"{root / target} is yours")
     else:
         yield _write(root / target, _shipped(source))
 
 
-def remove_all(root: Path) -> Iterator[Step]:
+def remove_all(root: Path) -> Iterator[InstallStep]:
     """Takes the units and the other files of ours away. Raises Refused."""
     for target in FILES.values():
         path = root / target
@@ -108,7 +108,7 @@ def remove_all(root: Path) -> Iterator[Step]:
             continue
         except OSError as e:
             refuse(f"cannot remove {path}: {e.strerror}")
-        yield Step("removed", str(path))
+        yield InstallStep("removed", str(path))
 
 
 def _shipped(name: str) -> str:
@@ -118,16 +118,16 @@ def _shipped(name: str) -> str:
         raise Refused(f"cannot install: the package lacks {name}: {e.strerror}") from e
 
 
-def _write(path: Path, text: str) -> Step:
+def _write(path: Path, text: str) -> InstallStep:
     try:
         if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
-            return Step("unchanged", str(path))
+            return InstallStep("unchanged", str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode(), 0o644)
         path.chmod(0o644)
     except OSError as e:
         raise Refused(f"cannot write {path}: {e.strerror}; what was written before stays") from e
-    return Step("wrote", str(path))
+    return InstallStep("wrote", str(path))
 
 
 def systemd_runs() -> bool:
@@ -155,7 +155,7 @@ def instances() -> list[str]:
     return [line.split()[0] for line in text.splitlines() if line.split()] if status == 0 else []
 
 
-def do(what: str, *command: str, seconds: float = 60) -> Step:
+def do(what: str, *command: str, seconds: float = 60) -> InstallStep:
     """Runs a program of the system. Raises Refused with what it said when it fails."""
     try:
         status, text = finish(command, seconds=seconds)
@@ -164,4 +164,4 @@ def do(what: str, *command: str, seconds: float = 60) -> Step:
     if status != 0:
         said = " ".join(text.split())[:1000] or "it did not say why"
         refuse(f"cannot run {' '.join(command)}: exit status {status}: {said}")
-    return Step("done", what)
+    return InstallStep("done", what)

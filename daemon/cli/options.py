@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .client import DEFAULT_SOCKET, Answer, Client
+from .client import DEFAULT_SOCKET, ApiAnswer, Client
 
 
 def socket_option(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,6 @@ def client(args: argparse.Namespace) -> Client:
     return Client(args.socket)
 
 
-def print_json(answer: Answer) -> None:
+def print_json(answer: ApiAnswer) -> None:
     """The daemon's JSON, untouched."""
     print(answer.text.rstrip("\n"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .client import Answer
+from .client import ApiAnswer
 from .options import (
     client,
     json_option,
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def lines(answer: Answer) -> list[str]:
+def lines(answer: ApiAnswer) -> list[str]:
     """The link, and what else is to be known of it."""
     url, token_file, seconds = (answer.data.get(key) for key in ("url", "token_file", "seconds"))
     if not token_file or not isinstance(seconds, int | float):

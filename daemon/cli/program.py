@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from ...worker.shared.logs import Logs
+from ...worker.shared.logs import LogFiles
 from ..config import own_directories
 from ..config.credentials import with_credentials
 from ..config.cross_checks import warnings
@@ -65,7 +65,7 @@ def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
         end_process(status)
 
 
-async def _serve(build: Callable[[], Supervisor], logs: Logs) -> int:
+async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     """The exit status. Raises ModelwardError when there was no start."""
     supervisor = build()
     hear_threads(supervisor.background)

@@ -13,7 +13,7 @@ from .client import Client
 from .render import clean, shorten, terminal_columns
 
 
-class Line:
+class ProgressLine:
     """A line of progress on a stream."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -49,7 +49,7 @@ class Progress:
     """Shows the rollout that is going on behind `client`."""
 
     def __init__(self, client: Client, stream: TextIO | None = None) -> None:
-        self._client, self._line = client, Line(stream or sys.stderr)
+        self._client, self._line = client, ProgressLine(stream or sys.stderr)
 
     def tick(self) -> None:
         """Looks once and shows what changed."""

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from ..errors import Refused
-from .client import Answer, refusal
+from .client import ApiAnswer, refusal
 from .options import json_option, print_json, socket_option
 from .render import clean, items
 from .request_and_wait import decided, granted
@@ -45,7 +45,7 @@ def _refused(message: str, mistakes: list[str]) -> list[str]:
     ]
 
 
-def _mistakes(answer: Answer) -> list[str]:
+def _mistakes(answer: ApiAnswer) -> list[str]:
     mistakes = answer.data.get("mistakes")
     return [clean(mistake) for mistake in mistakes] if isinstance(mistakes, list) else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import Refused
-from .client import Answer, RefusedAnswer, refusal
+from .client import ApiAnswer, RefusedAnswer, refusal
 from .options import client, print_json
 from .progress import Progress
 from .render import clean
@@ -23,7 +23,7 @@ def ask(args: argparse.Namespace, path: str, body: dict[str, object]) -> int:
     return 0
 
 
-def decided(args: argparse.Namespace, path: str, body: dict[str, object]) -> Answer:
+def decided(args: argparse.Namespace, path: str, body: dict[str, object]) -> ApiAnswer:
     """The answer to a wish once it is decided, a refusal included, with progress until then."""
     daemon = client(args)
     progress = Progress(daemon)
@@ -35,6 +35,6 @@ def decided(args: argparse.Namespace, path: str, body: dict[str, object]) -> Ans
         progress.end()
 
 
-def granted(answer: Answer) -> bool:
+def granted(answer: ApiAnswer) -> bool:
     """Whether the daemon did it."""
     return answer.status < 400 and answer.data.get("success") is not False

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from . import install_files
-from .install_files import UNITS, Step
+from .install_files import UNITS, InstallStep
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,5 +32,9 @@ def run(args: argparse.Namespace) -> int:
         print(step)
     if args.prefix is None and install_files.systemd_runs():
         print(install_files.do("units forgotten by systemd", "systemctl", "daemon-reload"))
-    print(Step("left", "/etc/modelward, /var/lib/modelward, /var/cache/modelward, /var/log/modelward, user modelward"))
+    print(
+        InstallStep(
+            "left", "/etc/modelward, /var/lib/modelward, /var/cache/modelward, /var/log/modelward, user modelward"
+        )
+    )
     return 0

@@ -27,7 +27,7 @@ from ..system import processes
 from ..system.available_memory import available_bytes, capacity
 from ..system.clock import SystemClock
 from .options import socket_option, something
-from .progress import Line
+from .progress import ProgressLine
 from .render import (
     clean,
     colours,
@@ -92,7 +92,7 @@ def _directory(path: Path) -> Path:
 
 
 async def _judge(config: Config, path: Path, room: str, *, quiet: bool) -> v.Answer:
-    line, task = Line(sys.stderr), asyncio.current_task()
+    line, task = ProgressLine(sys.stderr), asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         # A handler of the loop's, which wakes it: with asyncio's usual one, a signal that comes just as the loop goes

@@ -19,25 +19,25 @@ from .schema import (
     AlertRule,
     Alerts,
     Config,
-    Control,
-    Disk,
+    ControlSection,
     DiskClass,
-    Logs,
+    DiskSection,
     LogsExtra,
+    LogsSection,
     Models,
-    Monitor,
+    MonitorSection,
     Panel,
-    Rollout,
+    RolloutSection,
     Section,
-    Validation,
-    Workers,
+    ValidationSection,
+    WorkersSection,
 )
 from .schema_base import Location, Mistaken
 
 __all__ = [
-    "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "Control", "Disk",
-    "DiskClass", "Logs", "LogsExtra", "Models", "Monitor", "Panel", "Rollout", "Section", "Validation", "Workers",
-    "differences", "load", "load_or_default", "parse",
+    "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "ControlSection",
+    "DiskClass", "DiskSection", "LogsExtra", "LogsSection", "Models", "MonitorSection", "Panel", "RolloutSection",
+    "Section", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default", "parse",
 ]  # fmt: skip
 
 DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
@@ -147,22 +147,22 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
         "root": "daemon restart", "link": "daemon restart", "kind": "daemon restart", "activation": "live",
         "settle": "live", "rescan": "live", "rejected_link": "live", "keep": "live",
     },
-    "validation": dict.fromkeys(Validation.model_fields, "live"),
-    "rollout": dict.fromkeys(Rollout.model_fields, "live"),
+    "validation": dict.fromkeys(ValidationSection.model_fields, "live"),
+    "rollout": dict.fromkeys(RolloutSection.model_fields, "live"),
     "workers": {
         "count": "live", "memory": "live", "listen": "workers replaced", "threads": "workers replaced",
         "providers": "workers replaced", "token_file": "live", "drain": "live", "queue": "live", "max_upload": "live",
         "min_upload_rate": "live", "max_audio": "live", "request_timeout": "live",
         "confine": "workers replaced",
     },
-    "control": dict.fromkeys(Control.model_fields, "daemon restart"),
+    "control": dict.fromkeys(ControlSection.model_fields, "daemon restart"),
     "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),
     "logs": {
         "dir": "daemon restart", "level": "live", "every": "live", "max_size": "live", "keep": "live",
         "max_age": "live", "max_total": "live", "compress": "live", "extra": "live",
     },
-    "disk": dict.fromkeys((field.alias or name for name, field in Disk.model_fields.items()), "live"),
-    "monitor": dict.fromkeys(Monitor.model_fields, "live"),
+    "disk": dict.fromkeys((field.alias or name for name, field in DiskSection.model_fields.items()), "live"),
+    "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
     "alerts": dict.fromkeys(Alerts.model_fields, "live"),
 }  # fmt: skip
 _SECRET: Final = {"alerts.to"}

@@ -12,10 +12,10 @@ from typing import Final
 from ..units import describe
 from .schema import Config
 from .schema_base import (
+    ConfigTable,
     Found,
     Location,
     Mistaken,
-    Table,
 )
 from .validators import nearest
 
@@ -72,26 +72,26 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"no such key; the keys here are {', '.join(choices)}"
 
 
-def _model_at(place: Location) -> type[Table] | None:
+def _model_at(place: Location) -> type[ConfigTable] | None:
     """The model that describes the table at a place; None for what is no table."""
-    model: type[Table] | None = Config
+    model: type[ConfigTable] | None = Config
     for part in place:
         if isinstance(part, str):
             model = submodel(model, part) if model else None
     return model
 
 
-def submodel(model: type[Table], key: str) -> type[Table] | None:
+def submodel(model: type[ConfigTable], key: str) -> type[ConfigTable] | None:
     """The model behind a key: of the table itself, or of each entry of a list of tables."""
     for name, field in model.model_fields.items():
         if (field.alias or name) == key:
             for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
-                if isinstance(candidate, type) and issubclass(candidate, Table):
+                if isinstance(candidate, type) and issubclass(candidate, ConfigTable):
                     return candidate
     return None
 
 
-def keys_of(model: type[Table]) -> list[str]:
+def keys_of(model: type[ConfigTable]) -> list[str]:
     """The keys of a table as they are written in the file."""
     return [field.alias or name for name, field in model.model_fields.items()]
 

@@ -14,10 +14,10 @@ from ..units import (
     DAY,
     HOUR,
     MINUTE,
-    Share,
+    DiskShare,
 )
 from . import validators
-from .schema_base import Field, Table
+from .schema_base import ConfigTable, Field
 from .validators import (
     duration,
     number,
@@ -31,7 +31,7 @@ AbsolutePath = Annotated[Path, validators.absolute_path]
 OptionalPath = Annotated[str, validators.absolute_path_or_none]
 
 
-class Section(Table):
+class Section(ConfigTable):
     """Base of every table: unknown keys are mistakes and nothing changes after it is read."""
 
 
@@ -68,7 +68,7 @@ class Models(Section):
     )
 
 
-class Validation(Section):
+class ValidationSection(Section):
     """How a candidate is judged."""
 
     timeout: Annotated[float, duration(1, DAY)] = Field(
@@ -104,7 +104,7 @@ class Validation(Section):
     )
 
 
-class Rollout(Section):
+class RolloutSection(Section):
     """How the workers move from one version to another."""
 
     canary: Annotated[int, whole(0, 1024)] = Field(
@@ -134,7 +134,7 @@ class Rollout(Section):
     )
 
 
-class Workers(Section):
+class WorkersSection(Section):
     """The processes that answer requests."""
 
     count: Annotated[int, whole(0, 1024)] = Field(
@@ -183,7 +183,7 @@ class Workers(Section):
     )
 
 
-class Control(Section):
+class ControlSection(Section):
     """Where the daemon keeps its sockets, its state and what it compiled."""
 
     runtime_dir: AbsolutePath = Field(
@@ -245,7 +245,7 @@ class LogsExtra(_Rotation):
     )
 
 
-class Logs(_Rotation):
+class LogsSection(_Rotation):
     """Our own log files, and those of others that are rotated along."""
 
     dir: AbsolutePath = Field(
@@ -274,7 +274,7 @@ class DiskClass(Section):
     )
 
 
-class Disk(Section):
+class DiskSection(Section):
     """When the disk is swept, and what is spared."""
 
     check: Annotated[float, duration(1, DAY)] = Field(default=MINUTE, description="How often to look.")
@@ -282,12 +282,12 @@ class Disk(Section):
         default=10 * MINUTE,
         description="Nothing younger, by the later of its change and modification times, is ever removed.",
     )
-    min_free: Annotated[Share, validators.share] = Field(
-        default=Share(percent=10),
+    min_free: Annotated[DiskShare, validators.share] = Field(
+        default=DiskShare(percent=10),
         description="Below it, sweep past the quotas in class order until `target_free`.",
     )
-    target_free: Annotated[Share, validators.share] = Field(
-        default=Share(percent=15),
+    target_free: Annotated[DiskShare, validators.share] = Field(
+        default=DiskShare(percent=15),
         description="Where such a sweep ends.",
     )
     class_: tuple[DiskClass, ...] = Field(
@@ -316,7 +316,7 @@ class AlertRule(Section):
     )
 
 
-class Monitor(Section):
+class MonitorSection(Section):
     """What is measured, how often, and what is alarming."""
 
     interval: Annotated[float, duration(1, HOUR)] = Field(default=10.0, description="How often to measure.")
@@ -341,12 +341,12 @@ class Config(Section):
     """The whole file."""
 
     models: Models = Models()
-    validation: Validation = Validation()
-    rollout: Rollout = Rollout()
-    workers: Workers = Workers()
-    control: Control = Control()
+    validation: ValidationSection = ValidationSection()
+    rollout: RolloutSection = RolloutSection()
+    workers: WorkersSection = WorkersSection()
+    control: ControlSection = ControlSection()
     panel: Panel = Panel()
-    logs: Logs = Logs()
-    disk: Disk = Disk()
-    monitor: Monitor = Monitor()
+    logs: LogsSection = LogsSection()
+    disk: DiskSection = DiskSection()
+    monitor: MonitorSection = MonitorSection()
     alerts: Alerts = Alerts()

@@ -80,7 +80,7 @@ def Field(
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
-class Table:
+class ConfigTable:
     """Base of every table. A field is an annotation; `model_fields` lists them in the order of the class."""
 
     model_fields: ClassVar[dict[str, FieldInfo]] = {}
@@ -139,7 +139,7 @@ class Table:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
 
-def _table(model: type[Table], value: object, place: Location) -> tuple[Any, list[Found]]:
+def _table(model: type[ConfigTable], value: object, place: Location) -> tuple[Any, list[Found]]:
     if isinstance(value, model):
         return value, []
     if not isinstance(value, dict):
@@ -152,7 +152,7 @@ def _table(model: type[Table], value: object, place: Location) -> tuple[Any, lis
     return made, []
 
 
-def _fields(model: type[Table], given: Mapping[str, Any], place: Location) -> tuple[dict[str, Any], list[Found]]:
+def _fields(model: type[ConfigTable], given: Mapping[str, Any], place: Location) -> tuple[dict[str, Any], list[Found]]:
     values: dict[str, Any] = {}
     found: list[Found] = []
     keys = {info.alias or name for name, info in model.model_fields.items()}

@@ -19,7 +19,7 @@ from ...worker.shared.loopback import is_this_machine
 from ..units import (
     MAX_BYTES,
     YEAR,
-    Share,
+    DiskShare,
     describe,
     parse_duration,
     parse_share,
@@ -233,4 +233,4 @@ metric_name = text_check(_figure)
 class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, like "uploads"'))
 provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
 alert_url = text_check(_alert_url)
-share = Check(lambda value: value if isinstance(value, Share) else parse_share(value))
+share = Check(lambda value: value if isinstance(value, DiskShare) else parse_share(value))

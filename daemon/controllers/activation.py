@@ -25,18 +25,18 @@ from ..errors import ModelwardError
 from ..models import decisions as d
 from ..models import link
 from ..models.activation_policy import (
-    Facts,
-    Policy,
+    ActivationFacts,
+    ActivationPolicy,
     once_accepted,
     wish,
 )
 from ..models.attempts import Attempts
-from ..models.lifecycle import State
+from ..models.lifecycle import VersionState
 from ..models.snapshot import RootSeen
 from ..state.async_store import CannotKeep, Ledger
 from ..status import serving_state as pos
 from ..status.activation_facts import Bearings
-from ..status.snapshot import Activation
+from ..status.snapshot import ActivationSeen
 from ..system.available_memory import available_bytes
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
@@ -44,7 +44,7 @@ from ..system.failures import sentence
 from ..workers.overlap import Way, way
 from ..workers.registry import Crew
 from ..workers.rollout_executor import Conductor, Rollout, Target
-from ..workers.rollout_planner import Policy as RolloutPolicy
+from ..workers.rollout_planner import RolloutPolicy
 from .form_choice import FormChoice
 from .link_moves import LinkMoves
 from .pending_command import Command
@@ -74,7 +74,7 @@ class Rolling:
         crew: Crew,
         happened: Callable[[], None],
         progress: Callable[[Rollout], None],
-        files: link.Files | None = None,
+        files: link.LinkFiles | None = None,
     ) -> None:
         self._config, self._clock, self._ledger, self._judging = config, clock, ledger, judging
         self._crew, self._happened, self._files, self.choice = crew, happened, files, choice
@@ -121,9 +121,9 @@ class Rolling:
     def busy(self) -> bool:
         return self._task is not None
 
-    def snapshot(self) -> Activation:
+    def snapshot(self) -> ActivationSeen:
         """What is served and what is on its way, as it is known now."""
-        return Activation(
+        return ActivationSeen(
             self.position,
             dict(self.held),
             self.busy,
@@ -178,14 +178,14 @@ class Rolling:
         facts = self._facts(command)
         return once_accepted(facts, self._models_policy(), name, digest)
 
-    def _facts(self, command: Command | None) -> Facts:
+    def _facts(self, command: Command | None) -> ActivationFacts:
         judging, asked = self._judging, command.asked if command else None
         return self._bearings.take(judging.sight, judging.catalog.entries(), self.position, self.held, asked)
 
-    def _models_policy(self) -> Policy:
+    def _models_policy(self) -> ActivationPolicy:
         models = self._config().models
         activation = "manual" if self._ledger.unread else models.activation  # who knows what is held
-        return Policy(activation, models.rejected_link, models.settle)
+        return ActivationPolicy(activation, models.rejected_link, models.settle)
 
     def _give_up_unless(self, decision: d.Decision) -> None:
         """Ends a rollout before its commit point when it is not what is wanted any more; a refused wish is no wish."""
@@ -423,7 +423,7 @@ class Rolling:
     def _as_it_came(self, failed: Rollout) -> Rollout | None:
         """The same version once more, without the form that failed: only then it is the version's fault."""
         entry = self._judging.catalog.get(failed.target.version)
-        if entry is None or entry.state is not State.ACCEPTED or entry.digest != failed.target.digest:
+        if entry is None or entry.state is not VersionState.ACCEPTED or entry.digest != failed.target.digest:
             return None
         again = self._rollout(self.choice.plain(entry), failed.origin, f"{failed.because}; as it came")
         again.moves_link, again.hold = failed.moves_link, failed.hold
@@ -440,7 +440,7 @@ class Rolling:
     def target(self, version: str, digest: str) -> Target | None:
         """Where these bytes can be loaded from; None when there is no usable copy."""
         entry = self._judging.catalog.get(version)
-        if entry is not None and entry.state is State.ACCEPTED and entry.digest == digest:
+        if entry is not None and entry.state is VersionState.ACCEPTED and entry.digest == digest:
             return self.choice.target(entry)
         good = self.position.usable_good(self._judging.is_lost)
         return good if good and good.digest == digest else None

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from ...worker.shared.installed_release import RELEASE
 from ..config.load import Config
 from ..errors import NotKnown, Refused
-from ..models.activation_policy import Asked
-from ..models.catalog import Entry
-from ..models.lifecycle import State
+from ..models.activation_policy import ActivationRequest
+from ..models.catalog import CatalogEntry
+from ..models.lifecycle import VersionState
 from ..models.watch import Watch
 from ..state.async_store import Ledger
 from ..status import views
@@ -25,8 +25,8 @@ from ..status.snapshot import Snapshot
 from ..system.clock import Clock
 from ..system.service_manager import Manager
 from ..workers.listen_socket import Entrance
-from ..workers.peer import Peer
-from ..workers.pool import Pool
+from ..workers.peer import WorkerPeer
+from ..workers.pool import WorkerPool
 from ..workers.registry import Crew
 from ..workers.settings_sync import Agreement
 from .activation import Rolling
@@ -54,7 +54,7 @@ class PanelPart(HasProblem, Protocol):
     async def link(self) -> Json: ...
 
 
-class Daemon(Protocol):
+class AdminServiceParts(Protocol):
     """The parts that a wish may need, and the two ways to reach the loop."""
 
     config: Config
@@ -62,7 +62,7 @@ class Daemon(Protocol):
     clock: Clock
     environ: Mapping[str, str]
     crew: Crew
-    pool: Pool
+    pool: WorkerPool
     agreement: Agreement
     entrance: Entrance
     rolling: Rolling
@@ -92,7 +92,7 @@ class Daemon(Protocol):
 class Office:
     """The desk behind the admin API; see api.desk for what each method promises."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: AdminServiceParts) -> None:
         self._s = daemon
         self._began = daemon.clock.monotonic()
         self.reloading = Reloading(daemon, self.sentence)
@@ -174,7 +174,7 @@ class Office:
         versions = [self._version(e, live, peers) for e in entries]
         return {"versions": versions, "ignored": views.ignored(s.judging.sight)}
 
-    def _version(self, entry: Entry, live: str, peers: Iterable[Peer]) -> Json:
+    def _version(self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer]) -> Json:
         name, because = self._s.rolling.choice.waiting
         compiled = self._s.forms.told(entry.name, entry.digest) if entry.artifact else {}
         waiting = because if name == entry.name else ""
@@ -242,10 +242,10 @@ class Office:
         await self._known(version, "activate")
         judging = self._s.judging
         entry = judging.catalog.get(version)
-        if entry is not None and entry.state is State.REJECTED:
+        if entry is not None and entry.state is VersionState.REJECTED:
             await judging.ask(version)
         judging.at_once(version)
-        return await self._command(Asked("activate", version), wait)
+        return await self._command(ActivationRequest("activate", version), wait)
 
     async def rollback(self, wait: bool) -> Json:
         serving = self._s.rolling.position.word
@@ -254,12 +254,12 @@ class Office:
         rollout = self._s.rolling.conductor.current
         if rollout is not None and rollout.changes_version and not rollout.link_moved:
             # The version to leave is the one on its way in: what the operator sees coming, not what still serves.
-            return await self._command(Asked("activate", serving.name), wait)
+            return await self._command(ActivationRequest("activate", serving.name), wait)
         if self._s.rolling.position.previous is None:
             raise Refused(f"cannot roll back: no version served before; {self._still()}")
-        return await self._command(Asked("rollback", serving.name), wait)
+        return await self._command(ActivationRequest("rollback", serving.name), wait)
 
-    async def _command(self, asked: Asked, wait: bool) -> Json:
+    async def _command(self, asked: ActivationRequest, wait: bool) -> Json:
         rolling = self._s.rolling
         if rolling.command is not None:
             rolling.command.refuse(f"cannot {rolling.command.asked.kind}: a newer command came in")

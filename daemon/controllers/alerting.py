@@ -22,8 +22,8 @@ from ..health import alert_record, message_text
 from ..health.addresses import Address
 from ..health.alerts import (
     Alert,
+    AlertState,
     Figure,
-    State,
     due,
     evaluate,
     turned,
@@ -32,23 +32,23 @@ from ..health.delivery import Notifier, Sender
 from ..health.mounts import StatVfs
 from ..health.notification_planner import (
     Item,
-    Message,
-    Pace,
+    Notification,
+    NotificationPace,
     Told,
     plan,
 )
-from ..health.rules import Rule, rules
+from ..health.rules import HealthRule, rules
 from ..health.sampler import (
     MEASURED,
     RECENT_SECONDS,
-    Monitor,
-    Reading,
-    Sample,
+    Sampler,
+    SystemReading,
+    SystemSample,
     WorkerSeen,
     pids_of,
 )
 from ..state.async_store import CannotKeep, Ledger
-from ..state.store import Entry
+from ..state.store import HistoryEntry
 from ..status import metrics_export
 from ..status.alert_inputs import SYMPTOMS, symptoms
 from ..status.snapshot import Snapshot, WorkersSeen
@@ -98,7 +98,7 @@ class Vigil:
         version: str,
         tell: Callable[[str, Json], None],
         sender: Sender | None = None,
-        pace: Pace | None = None,
+        pace: NotificationPace | None = None,
         proc: Path = Path("/proc"),
         statvfs: StatVfs = os.statvfs,
         hold_seconds: float = HOLD_SECONDS,
@@ -106,10 +106,10 @@ class Vigil:
         self._snapshot, self._config, self._clock, self._ledger = snapshot, config, clock, ledger
         self._host, self._version, self._tell = host, version, tell
         self._log = structlog.get_logger("alerts")
-        self._pace, self._hold_seconds = pace or Pace(), hold_seconds
-        self.monitor = Monitor(clock, config().monitor.interval, proc=proc, statvfs=statvfs)
+        self._pace, self._hold_seconds = pace or NotificationPace(), hold_seconds
+        self.monitor = Sampler(clock, config().monitor.interval, proc=proc, statvfs=statvfs)
         self.notifier = Notifier(self._clock, self.look, sender)
-        self.tally = metrics_export.Tally(self._clock.wall())
+        self.tally = metrics_export.ExportTally(self._clock.wall())
         self.more: list[More] = []
         self.more_metrics: set[str] = set()
         self.exposed: list[Callable[[Exposition], None]] = []
@@ -117,7 +117,7 @@ class Vigil:
         self._told: dict[str, Told] = {}
         self._kept: dict[str, Told] = {}
         self._ends: deque[float] = deque(maxlen=1000)
-        self._measured: tuple[Sample, float] | None = None
+        self._measured: tuple[SystemSample, float] | None = None
         self._began = self._looked = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._save_again = self._in_memory = False
@@ -164,7 +164,7 @@ class Vigil:
 
     # looking
 
-    def _take(self, reading: Reading) -> None:
+    def _take(self, reading: SystemReading) -> None:
         workers = _workers(self._snapshot().workers)
         self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile
         sample = self.monitor.take(self._config().monitor.interval, reading, workers)
@@ -186,7 +186,7 @@ class Vigil:
             figures += more()
         self._evaluate(figures, (*SYMPTOMS, *self.more_metrics))
 
-    def _rules(self) -> tuple[Rule, ...]:
+    def _rules(self) -> tuple[HealthRule, ...]:
         return rules(self._config().monitor.alert)
 
     def _paths(self) -> list[Path]:
@@ -227,7 +227,7 @@ class Vigil:
         """Sends what is due, and comes back when time alone will ask for more."""
         again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in SYMPTOMS})]
         if self.notifier.channels:
-            pace = Pace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
+            pace = NotificationPace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
             step = plan(map(self._item, self._active(now)), self._told, now, pace)
             self._told = step.told
             for message in step.messages:
@@ -248,7 +248,7 @@ class Vigil:
         since = alert.since if alert.fired is None else alert.fired
         return Item(alert.fingerprint, alert.rule.severity, since, message_text.sentence(alert), about)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Notification) -> None:
         def write(address: Address) -> message_text.Text | None:
             return message_text.text(message, self._host, self._clock.monotonic(), address.text_bytes, address.label)
 
@@ -291,7 +291,7 @@ class Vigil:
         if not ended.retired:
             self._ends.append(self._clock.monotonic())
 
-    def heard(self, entry: Entry) -> None:
+    def heard(self, entry: HistoryEntry) -> None:
         """A line of history was kept."""
         self.tally.heard(entry)
         if bool(self._ledger.problem) != self._in_memory:  # a round may be a minute away
@@ -309,7 +309,7 @@ class Vigil:
         now = self._clock.monotonic()
         active = self._active(now)
         told = {alert.fingerprint for alert in active}
-        rest = [a for a in self._alerts.values() if a.fingerprint not in told and a.state is not State.OK]
+        rest = [a for a in self._alerts.values() if a.fingerprint not in told and a.state is not AlertState.OK]
         channels = [
             {
                 "channel": channel.address.label,
@@ -322,7 +322,7 @@ class Vigil:
             }
             for channel in self.notifier.channels
         ]
-        shown = [*active, *sorted(rest, key=lambda a: (a.state is State.RESOLVED, -a.since))]
+        shown = [*active, *sorted(rest, key=lambda a: (a.state is AlertState.RESOLVED, -a.since))]
         return {"alerts": [self._shape(alert) for alert in shown], "channels": channels}
 
     def _shape(self, alert: Alert) -> Json:

@@ -6,9 +6,9 @@ start; a failed form costs the version nothing but that form.
 
 from __future__ import annotations
 
-from ..models.catalog import Entry
+from ..models.catalog import CatalogEntry
 from ..models.form_plan import PLAIN, Form, handicap
-from ..models.lifecycle import State
+from ..models.lifecycle import VersionState
 from ..system.clock import Clock
 from ..units import size
 from ..workers.rollout_executor import Rollout, Target
@@ -28,25 +28,25 @@ class FormChoice:
         self.waiting: tuple[str, str] = ("", "")
         """The version that waits for its form, and the sentence that says so."""
 
-    def plain(self, entry: Entry) -> Target:
+    def plain(self, entry: CatalogEntry) -> Target:
         """An accepted version as it came."""
         judged = entry.verdict
         needs = (judged.load_bytes, judged.load_seconds) if judged else (0, 0.0)
         return Target(entry.name, entry.digest, entry.artifact, *needs)
 
-    def target(self, entry: Entry) -> Target:
+    def target(self, entry: CatalogEntry) -> Target:
         """An accepted version in its best form."""
         form = self._forms.best(entry.name, entry.digest)
         return self.plain(entry) if form is None or form.form == PLAIN else _target(form)
 
-    def proved(self, entry: Entry, good: Target | None) -> Target:
+    def proved(self, entry: CatalogEntry, good: Target | None) -> Target:
         """An accepted version in the form that served last, if it may still be loaded; else as it came."""
         form = self._forms.of(good.artifact) if good is not None else None
         if form is None or (form.version, form.digest) != (entry.name, entry.digest) or not self._forms.permitted(form):
             return self.plain(entry)
         return _target(form)
 
-    def waits(self, entry: Entry, serving: Target | None) -> bool:
+    def waits(self, entry: CatalogEntry, serving: Target | None) -> bool:
         """Whether a rollout of this version is to be put off until its form is there. Says so in `waiting`."""
         if serving is None or serving.digest == entry.digest:
             return False
@@ -78,7 +78,7 @@ class FormChoice:
         if self._forms.of(serving.artifact) is not None:
             return None
         entry = self._judging.catalog.get(serving.version)
-        if entry is None or entry.state is not State.ACCEPTED or entry.digest != serving.digest:
+        if entry is None or entry.state is not VersionState.ACCEPTED or entry.digest != serving.digest:
             return None
         return self.plain(entry) if entry.artifact != serving.artifact else None
 
@@ -128,7 +128,7 @@ class FormChoice:
         return entry.artifact if entry is not None else ""
 
 
-def judged_seconds(entry: Entry | None) -> float:
+def judged_seconds(entry: CatalogEntry | None) -> float:
     """What judging a version took; 0 when that is not known."""
     return sum(gate.seconds for gate in entry.verdict.gates) if entry is not None and entry.verdict else 0.0
 

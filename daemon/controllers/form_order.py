@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..models.form_plan import Wanted
+from ..models.form_plan import WantedForm
 from .activation import Rolling
 from .forms import Forms
 from .validation import Judging
@@ -19,13 +19,13 @@ class FormOrder:
     def __init__(self, forms: Forms, judging: Judging, rolling: Rolling) -> None:
         self._forms, self._judging, self._rolling = forms, judging, rolling
 
-    def wanted(self, *, all_accepted: bool = False) -> list[Wanted]:
+    def wanted(self, *, all_accepted: bool = False) -> list[WantedForm]:
         """What serves, then what waits for its form, or will once it is judged; or every accepted version."""
         serving, entries = self._rolling.position.serving, self._judging.catalog.entries()
-        order = [Wanted(serving.version, serving.digest)] if serving is not None else []
+        order = [WantedForm(serving.version, serving.digest)] if serving is not None else []
         due = {e.digest for e in entries if self._forms.waiting(e.digest) or self._forms.began_early(e.digest)}
         accepted = [e for e in entries if e.artifact and (all_accepted or e.digest in due)]
-        order += [Wanted(e.name, e.digest, urgent=self._rolling.choice.waiting[0] == e.name) for e in accepted]
+        order += [WantedForm(e.name, e.digest, urgent=self._rolling.choice.waiting[0] == e.name) for e in accepted]
         copy = self._judging.copy
         if copy is not None and serving is not None and self._forms.early(serving.artifact):
             order += [replace(copy, urgent=True)] if self._rolling.once_accepted(copy.version, copy.digest) else []

@@ -13,11 +13,11 @@ from typing import Final
 
 import structlog
 
-from ..models.compiler_process import Compilation, Usage, usage
+from ..models.compiler_process import Compilation, ProcessorUsage, usage
 from ..models.form_pace import (
-    Limits,
-    Pace,
-    Sample,
+    CompilerLimits,
+    CompilerPace,
+    CompilerSample,
     stands_aside,
     step,
 )
@@ -37,7 +37,7 @@ class FormWatch:
     def __init__(
         self,
         work: Compilation,
-        limits: Limits,
+        limits: CompilerLimits,
         *,
         clock: Clock,
         pids: Callable[[], Iterable[int]],
@@ -49,7 +49,7 @@ class FormWatch:
         self._log = structlog.get_logger("forms")
         self._before: dict[int, float] = {}
         self._stood_aside = False
-        self.pace = Pace()
+        self.pace = CompilerPace()
 
     async def run(self) -> None:
         """Returns when the compiler is gone or was ended."""
@@ -83,7 +83,7 @@ class FormWatch:
         used, busy_by, available, pressure = sampled
         spent = sum(max(0.0, cpu - self._before.get(pid, cpu)) for pid, cpu in busy_by.items())
         self._before = busy_by
-        sample = Sample(
+        sample = CompilerSample(
             now=self._clock.monotonic(),
             busy=spent / max(0.1, seconds) / cores,
             available_bytes=available,
@@ -96,7 +96,7 @@ class FormWatch:
         self._take(step(self.pace, sample, self._limits, urgent=self._urgent()))
         return self.pace.state != "given up"
 
-    def _take(self, pace: Pace) -> None:
+    def _take(self, pace: CompilerPace) -> None:
         if pace.state != self.pace.state:
             event = {"paused": "compiler paused", "running": "compiler resumed"}.get(pace.state, "compiler given up")
             because = pace.because or "the machine has time for it"
@@ -110,7 +110,7 @@ class FormWatch:
 
 def _sample(
     work: Compilation, pids: Sequence[int], slots: InUse
-) -> tuple[Usage, dict[int, float], int | None, float | None] | None:
+) -> tuple[ProcessorUsage, dict[int, float], int | None, float | None] | None:
     slots.look()
     used = work.usage()
     if used is None:

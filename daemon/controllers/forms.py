@@ -23,8 +23,8 @@ from ..models import form_files, form_plan
 from ..models import form_record as kept
 from ..models.child_directory import FOR_COMPILER, child_directory
 from ..models.compiler_process import MODULE, Compilation
-from ..models.form_pace import Limits, limits_for
-from ..models.form_plan import Form, Wanted
+from ..models.form_pace import CompilerLimits, limits_for
+from ..models.form_plan import Form, WantedForm
 from ..models.publish_artifact import publish_form
 from ..models.unfinished_artifacts import remove_form, remove_unfinished
 from ..state.async_store import CannotKeep, Ledger
@@ -67,7 +67,7 @@ class Forms:
         happened: Callable[[], None],
         pids: Callable[[], Iterable[int]] = tuple,
         argv: Sequence[str] | None = None,
-        limits: Limits | None = None,
+        limits: CompilerLimits | None = None,
     ) -> None:
         self._config, self._clock, self._ledger, self._happened = config, clock, ledger, happened
         self._pids, self._argv, self._limits = pids, argv or python(MODULE), limits
@@ -78,7 +78,7 @@ class Forms:
         self._waiting_since: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._at_work: Compilation | None = None
-        self._wanted: Wanted | None = None
+        self._wanted: WantedForm | None = None
         self._watch: FormWatch | None = None
         self._early = self._because = ""
         self._began = 0.0
@@ -188,7 +188,7 @@ class Forms:
 
     # making them
 
-    def ensure(self, order: Sequence[Wanted], judged_seconds: Callable[[str, str], float]) -> None:
+    def ensure(self, order: Sequence[WantedForm], judged_seconds: Callable[[str, str], float]) -> None:
         """Starts a compiler on the first of `order` that lacks a form, unless one is at work on it."""
         now = self._clock.monotonic()
         due = [
@@ -225,7 +225,7 @@ class Forms:
         moments += [now + TICK_SECONDS for _ in self._waiting_since]
         return min(moments, default=None)
 
-    def _retarget(self, order: Sequence[Wanted], due: Sequence[tuple[Wanted, tuple[str, ...]]]) -> None:
+    def _retarget(self, order: Sequence[WantedForm], due: Sequence[tuple[WantedForm, tuple[str, ...]]]) -> None:
         """What is at work goes on unless it is not wanted any more, or another version waits."""
         work, wanted = self._at_work, self._wanted
         assert work is not None and wanted is not None
@@ -238,7 +238,7 @@ class Forms:
         if first.urgent and first.digest != wanted.digest:
             work.end(f"{NOT_WANTED}: {first.version} waits for its form")
 
-    async def _make(self, wanted: Wanted, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
+    async def _make(self, wanted: WantedForm, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
         """One compilation, from its start to what is known afterwards; `_because` says why it failed then, or ""."""
         try:
             await self._remove_unfinished()
@@ -267,14 +267,14 @@ class Forms:
         except (OSError, ValueError) as e:
             self._because = f"cannot start a compiler: {e}"
 
-    def _over(self, wanted: Wanted, task: asyncio.Task[None]) -> None:
+    def _over(self, wanted: WantedForm, task: asyncio.Task[None]) -> None:
         """The compilation ended, in whatever way: another may begin."""
         early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
         self._at_work = self._wanted = self._task = self._watch = None
         self._after(wanted, NOT_WANTED if task.cancelled() else self._because, early=bool(early))
         self._happened()
 
-    async def _run(self, request: FormRequest, wanted: Wanted, limits: Limits) -> tuple[Compilation, str]:
+    async def _run(self, request: FormRequest, wanted: WantedForm, limits: CompilerLimits) -> tuple[Compilation, str]:
         """One child, from its start to its end, and why it failed, "" when it did not."""
         self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
         put = partial(publish_form, request, wanted.version, wanted.digest)
@@ -303,7 +303,7 @@ class Forms:
             work.end("it could not be watched")
             raise
 
-    async def _found(self, work: Compilation, wanted: Wanted, because: str) -> str:
+    async def _found(self, work: Compilation, wanted: WantedForm, because: str) -> str:
         """Why there is less than was asked for, "" when there is not; `because`: why the child failed."""
         await self.look([wanted.digest])
         await self._learn(work, wanted)
@@ -315,11 +315,11 @@ class Forms:
             because = f"it reported the form {left[0]} and there is none"
         return because
 
-    def _known(self, wanted: Wanted) -> bool:
+    def _known(self, wanted: WantedForm) -> bool:
         """Whether the version lies in the artifact root, accepted."""
         return form_plan.plain(self._look.forms, wanted.version, wanted.digest) is not None
 
-    def _after(self, wanted: Wanted, because: str, *, early: bool) -> None:
+    def _after(self, wanted: WantedForm, because: str, *, early: bool) -> None:
         """Notes success or failure; a failure holds nothing against the version. `early`: it is not accepted yet."""
         if not because:
             self._failures.pop(wanted.digest, None)
@@ -338,7 +338,7 @@ class Forms:
         while len(self._failures) > kept.MAX_REFUSED:
             del self._failures[next(iter(self._failures))]
 
-    async def _learn(self, work: Compilation, wanted: Wanted) -> None:
+    async def _learn(self, work: Compilation, wanted: WantedForm) -> None:
         """Keeps what the child found out: recipes, what can't be made, how long it took."""
         heard, keys = work.heard, self.keys(wanted.digest)
         refused = {keys[stage]: text for stage, (text, again) in heard.refused.items() if not again and stage in keys}

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..config.load import Config
 from ..models.artifacts import is_whole
-from ..models.lifecycle import State
+from ..models.lifecycle import VersionState
 from ..models.scan import glance
 from ..models.snapshot import Names, RootSeen
 from ..status.snapshot import Snapshot
@@ -30,7 +30,7 @@ PAUSE_SECONDS: Final = 30.0
 """The same while there may be something to do."""
 MAX_TRACE: Final = 2_000
 Mark = tuple[int, ...] | None
-_SETTLED: Final = (State.ACCEPTED, State.REJECTED)
+_SETTLED: Final = (VersionState.ACCEPTED, VersionState.REJECTED)
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,6 @@ def at_rest(seen: Snapshot) -> Rest | None:
         return None
     if sum(not p.attached for p in workers.peers) != workers.wanted:
         return None
-    accepted = (e.artifact for e in entries if e.state is State.ACCEPTED)
+    accepted = (e.artifact for e in entries if e.state is VersionState.ACCEPTED)
     models = seen.config.models
     return Rest(models.root, models.link, sight, frozenset(e.name for e in entries), frozenset(accepted))

@@ -6,7 +6,7 @@ kept waiting for such a judgement.
 
 from __future__ import annotations
 
-from ..models.lifecycle import State
+from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
 from ..status.serving_state import Position
 from .validation import Judging
@@ -28,7 +28,7 @@ class LinkMoves:
         if named == self.named:
             return
         entry = self._judging.catalog.get(named)
-        if entry is not None and entry.state is State.REJECTED:
+        if entry is not None and entry.state is VersionState.REJECTED:
             if position.serving is None and self._something_else(position):
                 return
             self.named = named

@@ -13,11 +13,11 @@ from typing import Protocol
 
 from ..api.server import AdminServer
 from ..config.load import Config
-from ..models.lifecycle import State
+from ..models.lifecycle import VersionState
 from ..system.background import here
 from ..system.clock import Clock
 from ..system.service_manager import Manager
-from ..workers.channel import Channel
+from ..workers.channel import WorkersSocket
 from ..workers.registry import Crew
 from ..workers.settings_sync import Agreement
 from .activation import Rolling
@@ -42,7 +42,7 @@ class Looks(Protocol):
     began: float | None
 
 
-class Daemon(Protocol):
+class LivenessParts(Protocol):
     """The parts that are watched over."""
 
     config: Config
@@ -53,7 +53,7 @@ class Daemon(Protocol):
     office: Office
     manager: Manager
     agreement: Agreement
-    channel: Channel
+    channel: WorkersSocket
     api: AdminServer
     round: Round
 
@@ -64,7 +64,7 @@ class Daemon(Protocol):
 class Pulse:
     """One daemon's. `round_began` is when the round under way began, monotonic seconds; None between rounds."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: LivenessParts) -> None:
         self._s = daemon
         self._began = daemon.clock.monotonic()
         self.round_began: float | None = None
@@ -113,4 +113,4 @@ class Pulse:
         """A version that was there at the start is on its way to its verdict, and has not had the time for it."""
         if self._s.clock.monotonic() - self._began > self._s.config.models.settle + FIRST_LOOK_SECONDS:
             return False
-        return any(e.state in (State.SEEN, State.SETTLING) for e in self._s.judging.catalog.entries())
+        return any(e.state in (VersionState.SEEN, VersionState.SETTLING) for e in self._s.judging.catalog.entries())

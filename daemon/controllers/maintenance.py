@@ -21,7 +21,7 @@ import structlog
 from ...worker.shared.logs import FOLLOW_SECONDS
 from ..config.load import Config
 from ..errors import ModelwardError
-from ..models.lifecycle import State
+from ..models.lifecycle import VersionState
 from ..models.retention import Kept, reasons
 from ..models.snapshot import Names, RootSeen
 from ..models.unfinished_artifacts import UNFINISHED, UNFINISHED_FORM
@@ -243,7 +243,7 @@ class Housekeeping:
                 e.seen.bytes,
                 e.seen.newest_ns / 1e9,
                 e.arrived,
-                busy=e.state not in (State.ACCEPTED, State.REJECTED),
+                busy=e.state not in (VersionState.ACCEPTED, VersionState.REJECTED),
             )
             for e in self._judging.catalog.entries()
         ]

@@ -21,11 +21,11 @@ from ..system import processes
 from ..system.capacity import Capacity, Need
 from ..system.clock import Clock
 from ..workers import slot_files as slots
-from ..workers.channel import Channel
+from ..workers.channel import WorkersSocket
 from ..workers.former_workers import Former
 from ..workers.listen_socket import Entrance
-from ..workers.pool import Pool
-from ..workers.pool_planner import Limits
+from ..workers.pool import WorkerPool
+from ..workers.pool_planner import PoolLimits
 from ..workers.registry import Crew
 from ..workers.replacement import Places, outdated
 from ..workers.settings_of_config import shared_dir
@@ -81,7 +81,7 @@ class ModelRoot(_Part):
 
 
 @dataclass
-class Activation(_Part):
+class ActivationController(_Part):
     """Has the version served that should be live. `former` are the workers of a former daemon."""
 
     rolling: Rolling
@@ -113,7 +113,7 @@ class Activation(_Part):
 class Sockets(_Part):
     """Makes the sockets of workers and of the API again when somebody removed their files, or their server ended."""
 
-    channel: Channel
+    channel: WorkersSocket
     api: AdminServer
     looked: Callable[[], Looked]
     name = "sockets"
@@ -134,7 +134,7 @@ class Sockets(_Part):
 
 
 @dataclass
-class Workers(_Part):
+class WorkersController(_Part):
     """Keeps as many workers as there should be, each with the settings in force.
 
     `because` says why there are so many workers. `drain_seconds` is what they get at the end; None leaves them to the
@@ -142,7 +142,7 @@ class Workers(_Part):
     """
 
     config: Callable[[], Config]
-    pool: Pool
+    pool: WorkerPool
     crew: Crew
     entrance: Entrance
     rolling: Rolling
@@ -158,7 +158,7 @@ class Workers(_Part):
 
     async def ensure(self) -> None:
         config, looked = self.config(), self.looked()
-        self.pool.limits = Limits(
+        self.pool.limits = PoolLimits(
             load_seconds(config.rollout.reload_timeout, self.rolling.position.serving) + 30.0,
             config.workers.drain + 5.0,
             starting=max(2, looked.capacity.processors),
@@ -202,7 +202,7 @@ class Workers(_Part):
 
 
 @dataclass
-class Validation(_Part):
+class ValidationController(_Part):
     """Has the versions judged that wait for it, one at a time."""
 
     judging: Judging
@@ -220,7 +220,7 @@ class Validation(_Part):
 
 
 @dataclass
-class Compilation(_Part):
+class CompilationController(_Part):
     """Has compiled forms made, and removes those that nobody will load again."""
 
     forms: Forms
@@ -300,10 +300,10 @@ class Alerting(_Part):
 
 def in_order(
     *,
-    workers: Workers,
+    workers: WorkersController,
     forms: Forms,
     check: Callable[[], str],
-    channel: Channel,
+    channel: WorkersSocket,
     api: AdminServer,
     housekeeping: Housekeeping,
     panel: PanelServer,
@@ -315,11 +315,11 @@ def in_order(
     order = FormOrder(forms, judging, rolling)
     return (
         ModelRoot(judging, forms, order, check),
-        Activation(rolling, workers.crew, workers.former, workers.clock),
+        ActivationController(rolling, workers.crew, workers.former, workers.clock),
         Sockets(channel, api, workers.looked),
         workers,
-        Validation(judging, rolling),
-        Compilation(forms, judging, rolling, order),
+        ValidationController(judging, rolling),
+        CompilationController(forms, judging, rolling, order),
         Maintenance(housekeeping),
         PanelAddress(panel),
         ServiceManager(pulse),

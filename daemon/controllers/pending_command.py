@@ -9,14 +9,14 @@ import asyncio
 from dataclasses import dataclass, field
 
 from ..errors import Refused
-from ..models.activation_policy import Asked
+from ..models.activation_policy import ActivationRequest
 
 
 @dataclass
 class Command:
     """A wish by command that waits for its outcome. `result` is the sentence, or the refusal."""
 
-    asked: Asked
+    asked: ActivationRequest
     result: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def fulfil(self, sentence: str) -> None:

@@ -20,7 +20,7 @@ from ..system.background import here
 from ..system.service_manager import Manager
 from ..system.tcp_listener import CannotListen
 from ..workers.listen_socket import Entrance
-from ..workers.pool import Pool
+from ..workers.pool import WorkerPool
 from ..workers.settings_sync import Agreement
 from .alerting import Vigil
 from .validation import Judging
@@ -30,12 +30,12 @@ CONFIRM_SECONDS: Final = 20.0
 Json = dict[str, Any]
 
 
-class Daemon(Protocol):
+class ReloadParts(Protocol):
     """The parts that learn of another configuration."""
 
     config: Config
     environ: Mapping[str, str]
-    pool: Pool
+    pool: WorkerPool
     agreement: Agreement
     entrance: Entrance
     judging: Judging
@@ -53,7 +53,7 @@ class Reloading:
     """`sentence` says how things are. `generation` counts the configurations that were in force; `refused` says why the
     one on the disk is not; "" when it is."""
 
-    def __init__(self, daemon: Daemon, sentence: Callable[[], str]) -> None:
+    def __init__(self, daemon: ReloadParts, sentence: Callable[[], str]) -> None:
         self._s, self._sentence = daemon, sentence
         self.generation, self.refused = 1, ""
         self._waiting: tuple[Change, ...] = ()

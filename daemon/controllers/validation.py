@@ -27,17 +27,17 @@ from ...worker.shared.installed_release import installed
 from ..config.load import Config
 from ..models import verdict as v
 from ..models.artifacts import is_whole
-from ..models.catalog import Catalog, Entry
-from ..models.form_plan import Wanted
-from ..models.lifecycle import Event, State
+from ..models.catalog import Catalog, CatalogEntry
+from ..models.form_plan import WantedForm
+from ..models.lifecycle import VersionEvent, VersionState
 from ..models.misplaced_links import sentence
 from ..models.scan import glance
 from ..models.settle import NOT_JUDGED, Unfit
 from ..models.snapshot import (
     RootAbsent,
     RootSeen,
-    Seen,
     Sight,
+    VersionSeen,
 )
 from ..models.unfinished_artifacts import remove_unfinished
 from ..models.validator_process import MODULE, CannotStart, validate
@@ -88,7 +88,7 @@ class Judging:
         self._changes: dict[str, tuple[str, int]] = {}
         self.unjudged: dict[str, str] = {}
         self._wanted = ""
-        self.copy: Wanted | None = None
+        self.copy: WantedForm | None = None
         self._asked: dict[str, None] = {}
         self.misplaced: dict[str, str] = {}
         self._watched_copy, self._lost_copies = "", frozenset[str]()
@@ -134,9 +134,11 @@ class Judging:
 
     async def _look(self, first: Callable[[], str]) -> str:
         models = self._config().models
-        settled = frozenset(e.name for e in self.catalog.entries() if e.state in (State.ACCEPTED, State.REJECTED))
+        settled = frozenset(
+            e.name for e in self.catalog.entries() if e.state in (VersionState.ACCEPTED, VersionState.REJECTED)
+        )
         before = self.sight
-        copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is State.ACCEPTED}
+        copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is VersionState.ACCEPTED}
 
         watched = {*copies.values(), self._watched_copy} - {""}
 
@@ -161,7 +163,7 @@ class Judging:
         gone = [name for name, copy in copies.items() if copy in self._lost_copies]
         for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
             entry = self.catalog.get(name)
-            if entry is not None and entry.state is State.ACCEPTED and entry.artifact == copies[name]:
+            if entry is not None and entry.state is VersionState.ACCEPTED and entry.artifact == copies[name]:
                 self._lost(entry)
         await self._recall(self.sight)
         await self._forget_gone({seen.name for seen in self.sight.versions})
@@ -206,7 +208,7 @@ class Judging:
         for path in before.keys() - self.misplaced.keys():
             self._log.info("misplaced link is gone", path=path)
 
-    def _lost(self, entry: Entry) -> None:
+    def _lost(self, entry: CatalogEntry) -> None:
         self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
         self._ledger.note("copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again")
         self.catalog.forget(entry)
@@ -216,7 +218,7 @@ class Judging:
         conditions = ""
         for seen in sight.versions:
             entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
-            if entry is None or entry.state is not State.SEEN or known is None:
+            if entry is None or entry.state is not VersionState.SEEN or known is None:
                 continue
             conditions = conditions or await asyncio.to_thread(self.conditions)
             entry.arrived = min(entry.arrived, known.arrived)
@@ -233,7 +235,7 @@ class Judging:
             with suppress(ValueError):
                 if record is None or not await asyncio.to_thread(_usable, verdict := v.from_record(record)):
                     continue
-                if self.catalog.get(seen.name) is entry and entry.state is State.SEEN:
+                if self.catalog.get(seen.name) is entry and entry.state is VersionState.SEEN:
                     self.catalog.recall(seen.name, known.digest, verdict, entry.arrived)
 
     def conditions(self) -> str:
@@ -263,23 +265,25 @@ class Judging:
         if self._task is not None:
             return
         due = self.catalog.candidates(now, settle)
-        entries = [e for name in self._asked if (e := self.catalog.get(name)) and e.state is not State.REJECTED]
+        entries = [e for name in self._asked if (e := self.catalog.get(name)) and e.state is not VersionState.REJECTED]
         self._asked = {e.name: None for e in entries}  # whatever was rejected meanwhile has its answer
-        asked = [e for e in entries if e in due or e.state is State.ACCEPTED]
+        asked = [e for e in entries if e in due or e.state is VersionState.ACCEPTED]
         first = [e for e in due if e.name == wanted]
         if not (order := [*first, *asked, *due]):
             return
         entry = order[0]
         self._judge_now(entry, live.artifact if live is not None and live.version != entry.name else "")
 
-    def _unfit(self, entry: Entry, unfit: Unfit) -> None:
+    def _unfit(self, entry: CatalogEntry, unfit: Unfit) -> None:
         """Nothing can look through it: that is its verdict, unless the machine is in the way."""
         self._asked.pop(entry.name, None)
         if unfit.passing:
             self.catalog.wait(entry, f"{NOT_JUDGED}{unfit.because}", self._pause(entry.name, unfit.because))
         else:
             at = rfc3339(self._clock.wall())
-            verdict = v.Verdict(False, unfit.because, (v.Gate("layout", False, 0.0, unfit.because),), judged_at=at)
+            verdict = v.Verdict(
+                False, unfit.because, (v.GateResult("layout", False, 0.0, unfit.because),), judged_at=at
+            )
             self._forget_attempts(entry.name)
             self.judged += 1
             self.catalog.refuse(entry, verdict)
@@ -289,7 +293,7 @@ class Judging:
     def hindered(self, name: str) -> str:
         """Why an attempt to judge this version just ended without a verdict; "" when none did or it is tried again."""
         entry = self.catalog.get(name)
-        if entry is None or name in self._asked or entry.state is not State.SETTLING:
+        if entry is None or name in self._asked or entry.state is not VersionState.SETTLING:
             return ""
         waits = entry.due > self._clock.monotonic()
         return entry.waiting if waits and entry.waiting.startswith(NOT_JUDGED) else ""
@@ -305,11 +309,11 @@ class Judging:
         One that is being judged has that verdict to come.
         """
         entry = self.catalog.get(name)
-        if entry is None or entry.state is State.VALIDATING:
+        if entry is None or entry.state is VersionState.VALIDATING:
             return
         self.at_once(name)
         self._asked[name] = None
-        if entry.state is State.REJECTED:
+        if entry.state is VersionState.REJECTED:
             self._log.info("judging again", version=name, rejected_because=entry.verdict and entry.verdict.because)
             self._sightings.pop(name, None)
             self.catalog.forget(entry)
@@ -321,11 +325,11 @@ class Judging:
         entry = self.catalog.get(name)
         if entry is None or self.hindered(name):
             return False
-        return name in self._asked or entry.state in (State.SEEN, State.SETTLING, State.VALIDATING)
+        return name in self._asked or entry.state in (VersionState.SEEN, VersionState.SETTLING, VersionState.VALIDATING)
 
-    def _judge_now(self, entry: Entry, live_artifact: str) -> None:
+    def _judge_now(self, entry: CatalogEntry, live_artifact: str) -> None:
         self._asked.pop(entry.name, None)
-        entry.take(Event.JUDGING)
+        entry.take(VersionEvent.JUDGING)
         entry.waiting = ""
         self._task = here().start("judgement", partial(self._judge, entry, live_artifact))
         self._task.add_done_callback(partial(self._over, entry))
@@ -338,7 +342,7 @@ class Judging:
         """When a version that waits may be judged, monotonic seconds; None while a validator works: its end is told."""
         return None if self.busy else self.catalog.next_due()
 
-    async def _judge(self, entry: Entry, live_artifact: str) -> None:
+    async def _judge(self, entry: CatalogEntry, live_artifact: str) -> None:
         name, fingerprint = entry.name, entry.seen.fingerprint
         self._log.info("validating", version=name)
         self.still_seconds = 0.0
@@ -361,19 +365,19 @@ class Judging:
             self._again(entry, f"{BROKE}: {broken(e)}")
             raise
 
-    def _over(self, entry: Entry, task: asyncio.Task[None]) -> None:
+    def _over(self, entry: CatalogEntry, task: asyncio.Task[None]) -> None:
         """The judgement ended, in whatever way: no version stays under it."""
         self._task = self.copy = None
-        if self.catalog.get(entry.name) is entry and entry.state is State.VALIDATING and not task.cancelled():
+        if self.catalog.get(entry.name) is entry and entry.state is VersionState.VALIDATING and not task.cancelled():
             self._again(entry, BROKE)
         self._happened()
 
-    def _copied(self, entry: Entry, directory: Path, message: Copied) -> None:
-        if is_digest(message.digest) and entry.state is State.VALIDATING:
-            self.copy = Wanted(entry.name, message.digest, copy=str(directory), bytes=message.bytes)
+    def _copied(self, entry: CatalogEntry, directory: Path, message: Copied) -> None:
+        if is_digest(message.digest) and entry.state is VersionState.VALIDATING:
+            self.copy = WantedForm(entry.name, message.digest, copy=str(directory), bytes=message.bytes)
             self._happened()
 
-    def _candidate(self, seen: Seen, live_artifact: str) -> Candidate:
+    def _candidate(self, seen: VersionSeen, live_artifact: str) -> Candidate:
         """What the validator is told. On a thread: it reads the machine's figures."""
         config = self._config()
         return candidate(
@@ -393,7 +397,7 @@ class Judging:
     def _stands(self, still_seconds: float) -> None:
         self.still_seconds = still_seconds
 
-    def _again(self, entry: Entry, because: str) -> None:
+    def _again(self, entry: CatalogEntry, because: str) -> None:
         """No verdict, and not the version's fault: it is judged again after a pause that grows."""
         if self.catalog.get(entry.name) is not entry:
             return  # it is gone: nothing is remembered of it
@@ -415,13 +419,13 @@ class Judging:
         for of_name in (self._hindered, self._changes, self.unjudged):
             of_name.pop(name, None)
 
-    def _tell_verdict(self, entry: Entry, verdict: v.Verdict) -> None:
+    def _tell_verdict(self, entry: CatalogEntry, verdict: v.Verdict) -> None:
         kind = "accepted" if verdict.accepted else "rejected"
         log = self._log.info if verdict.accepted else self._log.warning
         log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
         self._ledger.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
 
-    def _changing(self, entry: Entry, fingerprint: str, because: str) -> None:
+    def _changing(self, entry: CatalogEntry, fingerprint: str, because: str) -> None:
         """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
         if self.catalog.get(entry.name) is not entry:
             return
@@ -433,7 +437,7 @@ class Judging:
         else:
             self.catalog.interrupted(entry, because, self._clock.monotonic() + self._config().models.settle)
 
-    async def _decided(self, entry: Entry, fingerprint: str, answer: v.Answer) -> None:
+    async def _decided(self, entry: CatalogEntry, fingerprint: str, answer: v.Answer) -> None:
         if isinstance(answer, v.Changing):
             self._changing(entry, fingerprint, answer.because)
             return
@@ -443,7 +447,7 @@ class Judging:
         conditions = await asyncio.to_thread(self.conditions)
         self._forget_attempts(entry.name)
         self.judged += 1
-        if entry.state is not State.VALIDATING or self.catalog.get(entry.name) is not entry:
+        if entry.state is not VersionState.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now
         sighting = Sighting(fingerprint, answer.digest, entry.arrived)
         await self._ledger.do(
@@ -457,7 +461,7 @@ class Judging:
     async def reject(self, name: str, digest: str, because: str) -> None:
         """The workers proved an accepted version wrong: it is rejected until its bytes change or it is judged anew."""
         entry = self.catalog.get(name)
-        if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not State.ACCEPTED:
+        if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not VersionState.ACCEPTED:
             return
         artifact, verdict = entry.artifact, entry.verdict
         whole, conditions = await asyncio.to_thread(lambda: (is_whole(artifact), self.conditions()))
@@ -466,10 +470,10 @@ class Judging:
         if not whole:
             self._lost(entry)  # no worker could have loaded that
             return
-        gates = (*verdict.gates, v.Gate("rollout", False, 0.0, because))
+        gates = (*verdict.gates, v.GateResult("rollout", False, 0.0, because))
         verdict = v.Verdict(False, because, gates, digest, judged_at=verdict.judged_at)
         entry.verdict = verdict
-        entry.take(Event.FAILED)
+        entry.take(VersionEvent.FAILED)
         sighting = Sighting(entry.seen.fingerprint, digest, entry.arrived)
         with suppress(CannotKeep):
             await self._ledger.do(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import NotKnown, Refused
-from ..models.lifecycle import State
+from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
 from ..system.clock import Clock
 from .activation import Rolling
@@ -21,7 +21,7 @@ WAIT_SECONDS = 3600.0
 """The longest that a client is kept waiting for a decision."""
 
 
-class Daemon(Protocol):
+class ValidationWaitersParts(Protocol):
     """The parts that are asked, and the two ways to reach the loop."""
 
     clock: Clock
@@ -37,7 +37,7 @@ class Daemon(Protocol):
 class JudgementRequests:
     """See the module."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: ValidationWaitersParts) -> None:
         self._s = daemon
 
     async def validate(self, version: str, wait: bool, shape: Callable[[str], Json]) -> Json:
@@ -55,7 +55,7 @@ class JudgementRequests:
             raise Refused(f"cannot validate {version}: {because}; {self.still()}")
         if entry.verdict is None:
             raise Refused(f"cannot validate {version}: no verdict; {entry.waiting or 'it changed meanwhile'}")
-        if entry.state is State.ACCEPTED:
+        if entry.state is VersionState.ACCEPTED:
             message = f"{version} is accepted: {entry.verdict.because}"
             return {"success": True, "message": message, "version": shape(version)}
         message = f"cannot accept {version}: {entry.verdict.because}"
@@ -107,7 +107,7 @@ class JudgementRequests:
 
     def _refused(self, name: str) -> str:
         entry = self._s.judging.catalog.get(name)
-        if entry is not None and entry.state is State.REJECTED and entry.verdict is not None:
+        if entry is not None and entry.state is VersionState.REJECTED and entry.verdict is not None:
             return entry.verdict.because
         return self._s.judging.hindered(name)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .alerts import Alert, restore
 from .notification_planner import Told
-from .rules import Rule
+from .rules import HealthRule
 
 FACT: Final = "alerts"
 MAX_CHARS: Final = 500
@@ -31,7 +31,9 @@ def record(alerts: Mapping[str, Alert], told: Mapping[str, Told], now: float, wa
     }
 
 
-def read(kept: object, rules: Iterable[Rule], now: float, wall: float) -> tuple[dict[str, Alert], dict[str, Told]]:
+def read(
+    kept: object, rules: Iterable[HealthRule], now: float, wall: float
+) -> tuple[dict[str, Alert], dict[str, Told]]:
     """Alerts and what was told of them; of a record that makes no sense, nothing."""
     try:
         if not isinstance(kept, dict):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from .rules import Rule
+from .rules import HealthRule
 
 MAX_ALERTS: Final = 1000
 SHOWN_RESOLVED_SECONDS: Final = 900.0
@@ -19,7 +19,7 @@ NO_DATA_SECONDS: Final = 300.0
 """So long without a figure is worth telling by itself."""
 
 
-class State(StrEnum):
+class AlertState(StrEnum):
     """Where an alert stands."""
 
     OK = "ok"
@@ -50,9 +50,9 @@ class Alert:
     `calm`: since when its figure has been back; `restored`: it fired before the daemon began and was not seen since.
     """
 
-    rule: Rule
+    rule: HealthRule
     subject: str
-    state: State
+    state: AlertState
     since: float
     value: float | None = None
     because: str = ""
@@ -66,9 +66,9 @@ class Alert:
 
     def active(self, now: float) -> bool:
         """Worth telling: it fires, or fired and is out of sight, or nothing is known for too long."""
-        if self.state is State.NO_DATA:
+        if self.state is AlertState.NO_DATA:
             return self.fired is not None or now - self.since >= max(NO_DATA_SECONDS, self.rule.for_seconds)
-        return self.state is State.FIRING
+        return self.state is AlertState.FIRING
 
 
 Alerts = Mapping[str, Alert]
@@ -76,7 +76,7 @@ Alerts = Mapping[str, Alert]
 
 def evaluate(
     alerts: Alerts,
-    rules: Iterable[Rule],
+    rules: Iterable[HealthRule],
     figures: Iterable[Figure],
     looked: Iterable[str],
     now: float,
@@ -101,26 +101,26 @@ def evaluate(
             after |= {a.fingerprint: _under(a, rule) for a in mine.values()}
             continue
         for subject, figure in _subjects(rule, mine, known.get(rule.metric, {})).items():
-            before = mine.get(subject) or Alert(rule, subject, State.OK, now)
+            before = mine.get(subject) or Alert(rule, subject, AlertState.OK, now)
             alert = step(_under(before, rule), figure, now, hold=hold)
-            gone = subject not in known.get(rule.metric, {}) and alert.state is State.OK
+            gone = subject not in known.get(rule.metric, {}) and alert.state is AlertState.OK
             if not gone and (before.fingerprint in alerts or len(after) < MAX_ALERTS):
                 after[alert.fingerprint] = alert
     names = {rule.name for rule in rules}
     for alert in alerts.values():
         if alert.rule.name not in names and alert.fired is not None:
             after[alert.fingerprint] = _resolved(alert, now, "its rule was removed")
-        elif alert.rule.name not in names and alert.state is State.RESOLVED and not _over(alert, now):
+        elif alert.rule.name not in names and alert.state is AlertState.RESOLVED and not _over(alert, now):
             after[alert.fingerprint] = alert
     return after
 
 
-def _under(alert: Alert, rule: Rule) -> Alert:
+def _under(alert: Alert, rule: HealthRule) -> Alert:
     """The alert by the rule as it is now."""
     return alert if alert.rule is rule else replace(alert, rule=rule)
 
 
-def _subjects(rule: Rule, mine: Mapping[str, Alert], known: Mapping[str, Figure]) -> dict[str, Figure]:
+def _subjects(rule: HealthRule, mine: Mapping[str, Alert], known: Mapping[str, Figure]) -> dict[str, Figure]:
     """A figure for each subject that is known now or was before."""
     shown = dict(known)
     for subject in mine:
@@ -137,27 +137,27 @@ def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Ale
     """One alert after one figure."""
     rule, value = alert.rule, figure.value
     if value is None:
-        since = alert.since if alert.state is State.NO_DATA else now
-        return replace(alert, state=State.NO_DATA, since=since, value=None, because=figure.because, calm=None)
+        since = alert.since if alert.state is AlertState.NO_DATA else now
+        return replace(alert, state=AlertState.NO_DATA, since=since, value=None, because=figure.because, calm=None)
     if (alert.value, alert.because) != (value, figure.because):
         alert = replace(alert, value=value, because=figure.because)
     if alert.fired is not None:
         return _fired(alert, value, now, hold)
     if figure.expected or not rule.alarming(value):
-        if alert.state is State.OK or (alert.state is State.RESOLVED and not _over(alert, now)):
+        if alert.state is AlertState.OK or (alert.state is AlertState.RESOLVED and not _over(alert, now)):
             return alert
-        return replace(alert, state=State.OK, since=now)
-    if alert.state is not State.PENDING:
-        alert = replace(alert, state=State.PENDING, since=now)
+        return replace(alert, state=AlertState.OK, since=now)
+    if alert.state is not AlertState.PENDING:
+        alert = replace(alert, state=AlertState.PENDING, since=now)
     if now - alert.since >= rule.for_seconds:
-        return replace(alert, state=State.FIRING, since=now, fired=now, calm=None)
+        return replace(alert, state=AlertState.FIRING, since=now, fired=now, calm=None)
     return alert
 
 
 def _fired(alert: Alert, value: float, now: float, hold: bool) -> Alert:
     """An alert that fired, with a figure: it fires on unless that has been back for long enough."""
     assert alert.fired is not None
-    firing = replace(alert, state=State.FIRING, since=alert.fired, calm=None)
+    firing = replace(alert, state=AlertState.FIRING, since=alert.fired, calm=None)
     if alert.rule.alarming(value):
         return replace(firing, restored=False)
     if not alert.rule.cleared(value):
@@ -169,14 +169,14 @@ def _fired(alert: Alert, value: float, now: float, hold: bool) -> Alert:
 
 
 def _resolved(alert: Alert, now: float, because: str) -> Alert:
-    return replace(alert, state=State.RESOLVED, since=now, because=because, fired=None, calm=None, restored=False)
+    return replace(alert, state=AlertState.RESOLVED, since=now, because=because, fired=None, calm=None, restored=False)
 
 
 def _over(alert: Alert, now: float) -> bool:
     return now - alert.since >= SHOWN_RESOLVED_SECONDS
 
 
-def restore(fired: Mapping[str, float], rules: Iterable[Rule]) -> dict[str, Alert]:
+def restore(fired: Mapping[str, float], rules: Iterable[HealthRule]) -> dict[str, Alert]:
     """Alerts that fired when a former daemon ended, from fingerprint and begin; those of unknown rules are dropped."""
     by_name = {rule.name: rule for rule in rules}
     alerts = {}
@@ -184,7 +184,9 @@ def restore(fired: Mapping[str, float], rules: Iterable[Rule]) -> dict[str, Aler
         name, _, subject = fingerprint.partition(":")
         if rule := by_name.get(name):
             unsure = "not measured yet"
-            alerts[fingerprint] = Alert(rule, subject, State.FIRING, since, None, unsure, fired=since, restored=True)
+            alerts[fingerprint] = Alert(
+                rule, subject, AlertState.FIRING, since, None, unsure, fired=since, restored=True
+            )
     return alerts
 
 
@@ -196,6 +198,6 @@ def turned(before: Alerts, after: Alerts) -> list[Alert]:
 
 def due(alerts: Alerts) -> float | None:
     """When time alone may change a state."""
-    times = [a.since + a.rule.for_seconds for a in alerts.values() if a.state is State.PENDING]
+    times = [a.since + a.rule.for_seconds for a in alerts.values() if a.state is AlertState.PENDING]
     times += [a.calm + a.rule.keep_seconds for a in alerts.values() if a.calm is not None]
     return min(times, default=None)

@@ -76,7 +76,7 @@ class Waiting:
 
 
 @dataclass
-class Channel:
+class AlertChannel:
     """One receiver. `failures` in a row; `because` of the last one."""
 
     address: Address
@@ -104,7 +104,7 @@ class Notifier:
         self._clock, self._happened, self._send = clock, happened, sender or send_in_child
         self._first_retry, self._minute = first_retry_seconds, minute_seconds
         self._log = structlog.get_logger("alerts")
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, AlertChannel] = {}
         self._urls: tuple[str, ...] | None = None
 
     def configure(self, urls: tuple[str, ...]) -> None:
@@ -117,7 +117,7 @@ class Notifier:
             self._log.error("alert addresses passed over", count=len(wanted) - MAX_CHANNELS, at_most=MAX_CHANNELS)
         old, self._channels = self._channels, {}
         for address in wanted[:MAX_CHANNELS]:
-            channel = old.pop(address.url, None) or Channel(address)
+            channel = old.pop(address.url, None) or AlertChannel(address)
             channel.address = address
             self._channels[address.url] = channel
             if channel.task is None:
@@ -127,7 +127,7 @@ class Notifier:
                 channel.task.cancel()
 
     @property
-    def channels(self) -> tuple[Channel, ...]:
+    def channels(self) -> tuple[AlertChannel, ...]:
         return tuple(self._channels.values())
 
     def put(self, write: Callable[[Address], Text | None], arrived: Callable[[], None] = lambda: None) -> None:
@@ -143,7 +143,7 @@ class Notifier:
         """Tries every channel once, now, at the same time, whatever waits; how each went."""
         began = self._clock.monotonic()
 
-        async def one(channel: Channel) -> dict[str, object]:
+        async def one(channel: AlertChannel) -> dict[str, object]:
             outcome = await self._send(channel.address, text)
             return {
                 "channel": channel.address.label,
@@ -163,7 +163,7 @@ class Notifier:
         if tasks:
             await asyncio.wait(tasks, timeout=2.0)
 
-    async def _serve(self, channel: Channel) -> None:
+    async def _serve(self, channel: AlertChannel) -> None:
         while True:
             channel.changed.clear()
             if not channel.queue:
@@ -190,11 +190,11 @@ class Notifier:
                 wait = max(outcome.retry_after, retry_seconds(channel.failures, self._first_retry))
                 await self._until(channel, self._clock.monotonic() + wait)
 
-    async def _until(self, channel: Channel, moment: float) -> None:
+    async def _until(self, channel: AlertChannel, moment: float) -> None:
         while (left := moment - self._clock.monotonic()) > 0:
             await asyncio.sleep(left)
 
-    def _allowed_at(self, channel: Channel) -> float:
+    def _allowed_at(self, channel: AlertChannel) -> float:
         """When the next message may go: at most `per_minute` in any minute, tries included."""
         now = self._clock.monotonic()
         while channel.sent_at and now - channel.sent_at[0] >= self._minute:
@@ -203,7 +203,7 @@ class Notifier:
             return now
         return channel.sent_at[0] + self._minute
 
-    def _count(self, channel: Channel, outcome: Outcome) -> None:
+    def _count(self, channel: AlertChannel, outcome: Outcome) -> None:
         label, before = channel.address.label, channel.failures
         if outcome.delivered:
             channel.counts.delivered += 1

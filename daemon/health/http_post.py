@@ -20,7 +20,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 LONGEST_RETRY_SECONDS: Final = 3600.0
 
 
-class Failed(Exception):
+class NotDelivered(Exception):
     """The message did not arrive; the text says why and holds no part of the address."""
 
     def __init__(self, because: str, retry_after: float = 0.0) -> None:
@@ -28,7 +28,7 @@ class Failed(Exception):
         self.retry_after = retry_after
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What came back with a 2xx."""
 
     status: int
@@ -40,7 +40,7 @@ def within(seconds: float) -> Iterator[None]:
     """The block raises Failed when it takes longer. Only for a main thread."""
 
     def ring(number: int, frame: object) -> None:
-        raise Failed(f"no answer within {seconds:g} s")
+        raise NotDelivered(f"no answer within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -51,15 +51,15 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def post(url: str, body: bytes, content_type: str, *, wall: float, headers: dict[str, str] | None = None) -> Answer:
+def post(url: str, body: bytes, content_type: str, *, wall: float, headers: dict[str, str] | None = None) -> HttpAnswer:
     """POSTs and reads the answer. `wall` is the time, for a Retry-After that names a date. Raises Failed."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise Failed("the address is no web address") from None
+        raise NotDelivered("the address is no web address") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise Failed("the address is no web address")
+        raise NotDelivered("the address is no web address")
     target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/:=&?~#+!$,;'@()*[]")
     sent = {"Content-Type": content_type, "User-Agent": "modelward", "Connection": "close", **(headers or {})}
     connection = _connect(parts.scheme, host, port)
@@ -71,16 +71,16 @@ def post(url: str, body: bytes, content_type: str, *, wall: float, headers: dict
         answer = response.read(MAX_ANSWER_BYTES)
         retry = _retry_after(response.getheader("Retry-After", ""), wall)
     except ssl.SSLError as e:
-        raise Failed(f"no trusted connection: {e.reason or type(e).__name__}") from None
+        raise NotDelivered(f"no trusted connection: {e.reason or type(e).__name__}") from None
     except OSError as e:
-        raise Failed(f"no connection: {e.strerror or type(e).__name__}") from None
+        raise NotDelivered(f"no connection: {e.strerror or type(e).__name__}") from None
     except (http.client.HTTPException, ValueError) as e:
-        raise Failed(f"its answer is no HTTP: {type(e).__name__}") from None
+        raise NotDelivered(f"its answer is no HTTP: {type(e).__name__}") from None
     finally:
         connection.close()
     if not 200 <= response.status < 300:
-        raise Failed(f"it answered {response.status}", retry)
-    return Answer(response.status, answer)
+        raise NotDelivered(f"it answered {response.status}", retry)
+    return HttpAnswer(response.status, answer)
 
 
 def _connect(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:

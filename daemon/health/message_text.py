@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..units import show_duration
-from .alerts import Alert, State
-from .notification_planner import Message
+from .alerts import Alert, AlertState
+from .notification_planner import Notification
 
 MAX_LINE_CHARS: Final = 500
 TITLE_CHARS: Final = 120
@@ -59,7 +59,7 @@ class Text:
 def sentence(alert: Alert) -> str:
     """What is the matter, in one line."""
     rule, because = alert.rule, _line(alert.because)
-    if alert.state is State.NO_DATA:
+    if alert.state is AlertState.NO_DATA:
         about = f" of {alert.subject}" if alert.subject else ""
         return f"nothing is known about {rule.metric}{about}{f': {because}' if because else ''}"
     if alert.value is None:
@@ -79,7 +79,7 @@ def _line(text: str) -> str:
     return clean if len(clean) <= MAX_LINE_CHARS else clean[: MAX_LINE_CHARS - 1] + "…"
 
 
-def text(message: Message, host: str, now: float, max_bytes: int, channel: str = "") -> Text | None:
+def text(message: Notification, host: str, now: float, max_bytes: int, channel: str = "") -> Text | None:
     """A message as `channel` gets it; None when nothing in it is for that channel."""
     firing = [item for item in message.firing if item.not_to != channel or not channel]
     if not firing and not message.resolved:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ...worker.shared.prometheus_text import Exposition, Metric
-from .alerts import Alert, State
-from .delivery import Channel
+from .alerts import Alert, AlertState
+from .delivery import AlertChannel
 from .mounts import Mount
-from .sampler import DAEMON, Sample
+from .sampler import DAEMON, SystemSample
 
 METRICS: Final = (
     Metric("modelward_build_info", "gauge", "Always 1; the label is the version of modelward.", ("version",)),
@@ -114,7 +114,7 @@ METRICS: Final = (
 )
 
 
-def add_sample(out: Exposition, sample: Sample, wall: float) -> None:
+def add_sample(out: Exposition, sample: SystemSample, wall: float) -> None:
     """Machine, mounts and processes, as they were measured last; `wall` is when that was."""
     machine, row = sample.machine, sample.row
     out.add("modelward_monitor_duration_seconds", sample.seconds)
@@ -151,12 +151,12 @@ def _add_mount(out: Exposition, mount: Mount) -> None:
         out.add("modelward_disk_inodes_free", space.free_inodes, mount=mount.mount)
 
 
-def add_alerts(out: Exposition, alerts: Mapping[str, Alert], channels: Iterable[Channel]) -> None:
+def add_alerts(out: Exposition, alerts: Mapping[str, Alert], channels: Iterable[AlertChannel]) -> None:
     """States of the alerts, and how their channels do."""
-    for state in State:
+    for state in AlertState:
         out.add("modelward_alerts", sum(a.state is state for a in alerts.values()), state=state.value.replace(" ", "_"))
     for a in alerts.values():
-        if a.state is State.FIRING:
+        if a.state is AlertState.FIRING:
             labels = {"alert": a.rule.name, "subject": a.subject, "severity": a.rule.severity}
             out.add("modelward_alert_firing", 1, **labels)
     for channel in channels:

@@ -31,7 +31,7 @@ StatVfs = Callable[[str], os.statvfs_result]
 
 
 @dataclass(frozen=True)
-class Space:
+class MountSpace:
     """One file system. `free` is what ordinary users get; inodes are 0 where their number is not fixed."""
 
     size_bytes: int
@@ -57,7 +57,7 @@ class Mount:
     """What is known of a mount. `space` None: it did not answer (yet), and `because` says how that looks."""
 
     mount: str
-    space: Space | None
+    space: MountSpace | None
     stuck_seconds: float = 0.0
     because: str = ""
 
@@ -84,7 +84,7 @@ class _Asked:
 
     began: float
     done: threading.Event = field(default_factory=threading.Event)
-    spaces: dict[str, Space | str] = field(default_factory=dict)
+    spaces: dict[str, MountSpace | str] = field(default_factory=dict)
 
 
 class Mounts:
@@ -150,13 +150,13 @@ class Mounts:
         start_thread(f"statvfs {mount}"[:64], ask)
         return asked
 
-    def _space(self, mount: str) -> Space | str:
+    def _space(self, mount: str) -> MountSpace | str:
         try:
             v = self._statvfs(mount)
         except OSError as e:
             return e.strerror or type(e).__name__
         unit = v.f_frsize or v.f_bsize
-        return Space(
+        return MountSpace(
             size_bytes=v.f_blocks * unit,
             free_bytes=v.f_bavail * unit,
             reserved_bytes=max(0, v.f_bfree - v.f_bavail) * unit,
@@ -196,7 +196,7 @@ class Mounts:
         return True
 
 
-def _mount(name: str, space: Space | str) -> Mount:
+def _mount(name: str, space: MountSpace | str) -> Mount:
     """What its file system said: its space, or why there is none."""
     return Mount(name, None, because=space) if isinstance(space, str) else Mount(name, space)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 
 @dataclass(frozen=True)
-class Pace:
+class NotificationPace:
     """`wait`: for others to join before the first message; `interval`: between two; `repeat`: the same (0: never)."""
 
     wait: float = 10.0
@@ -40,7 +40,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Message:
+class Notification:
     """`firing` all that is active, `fresh` of it are new; `resolved` sentences of what ended."""
 
     group: str
@@ -59,7 +59,7 @@ class Message:
 class Plan:
     """`due`: when time alone will ask for another message."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[Notification, ...]
     told: dict[str, Told]
     due: float | None
 
@@ -67,7 +67,7 @@ class Plan:
 KEEP_EMPTY_SECONDS: Final = 3600.0
 
 
-def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: Pace) -> Plan:
+def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: NotificationPace) -> Plan:
     """What is to be sent now."""
     groups: dict[str, dict[str, Item]] = {}
     for item in active:
@@ -88,7 +88,7 @@ def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: Pac
     return Plan(tuple(messages), after, min(dues, default=None))
 
 
-def _when(items: Mapping[str, Item], known: Told | None, pace: Pace) -> float | None:
+def _when(items: Mapping[str, Item], known: Told | None, pace: NotificationPace) -> float | None:
     """When this group's next message is due; None: not by time alone."""
     firing = known.firing if known else {}
     fresh = [item for fingerprint, item in items.items() if fingerprint not in firing]
@@ -103,10 +103,10 @@ def _when(items: Mapping[str, Item], known: Told | None, pace: Pace) -> float | 
     return None
 
 
-def _message(group: str, items: Mapping[str, Item], known: Told | None, now: float) -> Message:
+def _message(group: str, items: Mapping[str, Item], known: Told | None, now: float) -> Notification:
     firing = known.firing if known else {}
     gone = {f: text for f, text in firing.items() if f not in items}
     fresh = sum(f not in firing for f in items)
     order = sorted(items.values(), key=lambda item: (item.fingerprint in firing, item.since, item.fingerprint))
     after = Told(now, {item.fingerprint: item.text for item in order})
-    return Message(group, tuple(order), tuple(sorted(gone.items())), fresh, after)
+    return Notification(group, tuple(order), tuple(sorted(gone.items())), fresh, after)

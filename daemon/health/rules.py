@@ -18,7 +18,7 @@ SETTLED_SECONDS: Final = MINUTE
 
 
 @dataclass(frozen=True)
-class Rule:
+class HealthRule:
     """`metric` is over (or under) `threshold` for `for_seconds`: it fires; back at `clear` for `keep_seconds`: it ends.
 
     `name` is unique among the rules. `standing`: nothing said about the figure means that all is well; otherwise it
@@ -42,13 +42,17 @@ class Rule:
         return value <= self.clear if self.over else value >= self.clear
 
 
-def _gauge(metric: str, threshold: float, clear: float, for_seconds: float, severity: Severity = "warning") -> Rule:
+def _gauge(
+    metric: str, threshold: float, clear: float, for_seconds: float, severity: Severity = "warning"
+) -> HealthRule:
     keep = max(for_seconds, SETTLED_SECONDS)
-    return Rule(metric, metric, threshold, clear, for_seconds, keep, severity=severity)
+    return HealthRule(metric, metric, threshold, clear, for_seconds, keep, severity=severity)
 
 
-def _condition(metric: str, severity: Severity = "warning", *, above: float = 0.0, for_seconds: float = 0.0) -> Rule:
-    return Rule(metric, metric, above, above, for_seconds, severity=severity, standing=True)
+def _condition(
+    metric: str, severity: Severity = "warning", *, above: float = 0.0, for_seconds: float = 0.0
+) -> HealthRule:
+    return HealthRule(metric, metric, above, above, for_seconds, severity=severity, standing=True)
 
 
 BUILT_IN: Final = (
@@ -58,7 +62,7 @@ BUILT_IN: Final = (
     _gauge("cpu_used_percent", 90, 80, 15 * MINUTE),
     _condition("mount_stuck", "critical"),
     _condition("oom_kills", "critical"),
-    Rule("workers_ready", "workers_ready", 1, 1, 15.0, over=False, severity="critical"),
+    HealthRule("workers_ready", "workers_ready", 1, 1, 15.0, over=False, severity="critical"),
     _condition("workers_missing", for_seconds=2 * MINUTE),
     _condition("worker_refusing", "critical"),
     _condition("worker_stuck"),
@@ -82,7 +86,7 @@ STANDING: Final = frozenset(rule.metric for rule in BUILT_IN if rule.standing)
 CRITICAL: Final = frozenset(rule.metric for rule in BUILT_IN if rule.severity == "critical")
 
 
-def rules(given: Iterable[AlertRule]) -> tuple[Rule, ...]:
+def rules(given: Iterable[AlertRule]) -> tuple[HealthRule, ...]:
     """The operator's rules, then each built-in one whose figure has none. Several on one are named by threshold.
 
     The operator's look for too much; a built-in one that looks for too little stays beside them.
@@ -91,14 +95,14 @@ def rules(given: Iterable[AlertRule]) -> tuple[Rule, ...]:
     count: dict[str, int] = {}
     for rule in given:
         count[rule.metric] = count.get(rule.metric, 0) + 1
-    made: dict[str, Rule] = {}
+    made: dict[str, HealthRule] = {}
     for rule in given:
         alone = count[rule.metric] == 1 and rule.metric not in TOO_LITTLE
         name = rule.metric if alone else f"{rule.metric}>{rule.above:g}"
         standing = rule.metric in STANDING
         made.setdefault(
             name,
-            Rule(
+            HealthRule(
                 name=name,
                 metric=rule.metric,
                 threshold=rule.above,

@@ -49,7 +49,7 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SystemReading:
     """What only the system knows, at one moment; `seconds` is what it took to ask."""
 
     at: float
@@ -59,7 +59,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SystemSample:
     """One measurement. `seconds` is what it took."""
 
     at: float
@@ -95,7 +95,7 @@ def pids_of(workers: Iterable[WorkerSeen]) -> dict[str, int]:
     return {worker.name: worker.pid for worker in workers if worker.pid}
 
 
-class Monitor:
+class Sampler:
     """See the module. `proc` and `statvfs` are where it reads."""
 
     def __init__(
@@ -104,25 +104,25 @@ class Monitor:
         self._clock, self._proc = clock, proc
         self._mounts = Mounts(clock, statvfs, proc)
         self._series = Series(SERIES, interval_seconds)
-        self._before: Sample | None = None
+        self._before: SystemSample | None = None
         self._totals, self._answered = Totals(), (0, 0)
         self._kills: deque[tuple[float, int]] = deque(maxlen=1000)
 
     @property
-    def last(self) -> Sample | None:
+    def last(self) -> SystemSample | None:
         return self._before
 
     def series(self) -> dict[str, Any]:
         """The last hour: `{"interval_seconds", "times": […], "series": {name: […]}}`, null where nothing was known."""
         return self._series.as_json()
 
-    def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> Reading:
+    def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> SystemReading:
         """Asks the system, on a thread. `paths` are the directories whose file systems matter, `pids` our processes."""
         began = self._clock.monotonic()
         machine = read_machine({**pids, DAEMON: os.getpid()}, self._proc)
-        return Reading(began, machine, self._mounts.look(paths), self._clock.monotonic() - began)
+        return SystemReading(began, machine, self._mounts.look(paths), self._clock.monotonic() - began)
 
-    def take(self, interval_seconds: float, reading: Reading, workers: Iterable[WorkerSeen]) -> Sample:
+    def take(self, interval_seconds: float, reading: SystemReading, workers: Iterable[WorkerSeen]) -> SystemSample:
         """Keeps a row and gives everything."""
         workers = tuple(workers)
         if interval_seconds != self._series.interval_seconds:
@@ -132,12 +132,12 @@ class Monitor:
         row = {f.metric: f.value for f in figures if not f.subject}
         row["disk_used_percent"] = max((m.space.used_percent for m in mounts if m.space), default=None)
         figures += self._of_workers(workers, machine, before, began, row)
-        sample = Sample(began, machine, mounts, tuple(figures), row, reading.seconds)
+        sample = SystemSample(began, machine, mounts, tuple(figures), row, reading.seconds)
         self._before = sample
         self._series.add(self._clock.wall(), row)
         return sample
 
-    def _of_machine(self, machine: Machine, before: Sample | None, now: float) -> list[Figure]:
+    def _of_machine(self, machine: Machine, before: SystemSample | None, now: float) -> list[Figure]:
         busy = _busy_percent(before.machine if before else None, machine)
         figures = [
             Figure("cpu_used_percent", busy, "", "it takes two measurements" if busy is None else ""),
@@ -163,7 +163,7 @@ class Monitor:
         self,
         workers: tuple[WorkerSeen, ...],
         machine: Machine,
-        before: Sample | None,
+        before: SystemSample | None,
         now: float,
         row: dict[str, float | None],
     ) -> list[Figure]:

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from ..system.clock import SystemClock
 from . import chat_webhooks, smtp
 from .addresses import Way, scrub
-from .http_post import Failed, post, within
+from .http_post import NotDelivered, post, within
 
 MAX_JOB_BYTES: Final = 64 * 1024
 MAX_BECAUSE: Final = 300
@@ -37,7 +37,7 @@ def main() -> int:
         try:
             with within(float(job["seconds"])):
                 deliver(url, job["way"], job["text"], float(job["seconds"]))
-        except Failed as e:
+        except NotDelivered as e:
             because, retry_after = str(e), e.retry_after
         except Exception as e:  # noqa: BLE001 - the top of a child; texts of others may hold the address
             because = f"sending failed: {type(e).__name__}"
@@ -76,7 +76,7 @@ def _webhook(url: str, text: dict[str, Any], wall: float) -> None:
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     answer = post(target, content, "application/json; charset=utf-8", wall=wall, headers=headers)
     if answer.body.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-        raise Failed("it answered with a web page; a proxy or a wrong address?")
+        raise NotDelivered("it answered with a web page; a proxy or a wrong address?")
 
 
 def _both(text: dict[str, Any]) -> str:
@@ -87,10 +87,10 @@ def _robot(url: str, way: Way, title: str, body: str, wall: float) -> None:
     try:
         request = chat_webhooks.request(url, way, title, body, wall)
     except ValueError as e:
-        raise Failed(str(e)) from None
+        raise NotDelivered(str(e)) from None
     answer = post(request.url, request.body, request.content_type, wall=wall)
     if because := chat_webhooks.refusal(answer.body):
-        raise Failed(because)
+        raise NotDelivered(because)
 
 
 def _has_apprise() -> bool:
@@ -100,7 +100,7 @@ def _has_apprise() -> bool:
 def _apprise(url: str, text: dict[str, Any]) -> None:
     """Everything else that Apprise can reach; its own answer is taken as it is."""
     if not _has_apprise():
-        raise Failed("this kind of address needs the extra: pip install 'modelward[alerts]'")
+        raise NotDelivered("this kind of address needs the extra: pip install 'modelward[alerts]'")
     import apprise
 
     kinds = {
@@ -110,9 +110,9 @@ def _apprise(url: str, text: dict[str, Any]) -> None:
     }
     sender = apprise.Apprise(asset=apprise.AppriseAsset(app_id="modelward", app_desc="modelward"))
     if not sender.add(url):
-        raise Failed("Apprise does not know this kind of address, or a part of it is missing")
+        raise NotDelivered("Apprise does not know this kind of address, or a part of it is missing")
     if not sender.notify(body=text["body"], title=text["title"], notify_type=kinds[text["kind"]]):
-        raise Failed("Apprise says that it did not arrive")
+        raise NotDelivered("Apprise says that it did not arrive")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ...worker.shared.loopback import is_this_machine
-from .http_post import Failed
+from .http_post import NotDelivered
 
 PORTS: Final = {"ssl": 465, "starttls": 587, "auto": 25, "insecure": 25}
 
@@ -39,7 +39,7 @@ def read(url: str) -> Post:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise Failed("the mail address cannot be read") from None
+        raise NotDelivered("the mail address cannot be read") from None
     query = {key: values[0] for key, values in parse_qs(parts.query).items()}
     domain = parts.hostname or ""
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -51,12 +51,12 @@ def read(url: str) -> Post:
     secure = parts.scheme in ("smtps", "mailtos")
     mode = query.get("mode", "ssl" if parts.scheme == "smtps" else "starttls" if secure else "auto")
     if not host or not to or mode not in PORTS:
-        raise Failed("the mail address names no server, no receiver or an unknown mode")
+        raise NotDelivered("the mail address names no server, no receiver or an unknown mode")
     sender = query.get("from", own) or f"modelward@{domain}"
     if "@" not in sender:
         sender = own or f"modelward@{domain}"
     if any(not text.isprintable() for text in (sender, *to)):
-        raise Failed("the mail address holds a character that cannot be printed")
+        raise NotDelivered("the mail address holds a character that cannot be printed")
     return Post(host, port or PORTS[mode], mode, user, password, sender, to)
 
 
@@ -73,17 +73,17 @@ def send(url: str, title: str, body: str, *, wall: float, seconds: float) -> Non
     try:
         with _connect(post, seconds) as server:
             if refused := server.send_message(mail):
-                raise Failed(f"{len(refused)} of {len(post.to)} receivers were refused")
+                raise NotDelivered(f"{len(refused)} of {len(post.to)} receivers were refused")
     except smtplib.SMTPResponseException as e:
-        raise Failed(f"the mail server answered {e.smtp_code}") from None
+        raise NotDelivered(f"the mail server answered {e.smtp_code}") from None
     except smtplib.SMTPRecipientsRefused:
-        raise Failed("every receiver was refused") from None
+        raise NotDelivered("every receiver was refused") from None
     except smtplib.SMTPException as e:
-        raise Failed(f"the mail server does not do its part: {type(e).__name__}") from None
+        raise NotDelivered(f"the mail server does not do its part: {type(e).__name__}") from None
     except ssl.SSLError as e:
-        raise Failed(f"no trusted connection: {e.reason or type(e).__name__}") from None
+        raise NotDelivered(f"no trusted connection: {e.reason or type(e).__name__}") from None
     except OSError as e:
-        raise Failed(f"no connection: {e.strerror or type(e).__name__}") from None
+        raise NotDelivered(f"no connection: {e.strerror or type(e).__name__}") from None
 
 
 def _connect(post: Post, seconds: float) -> smtplib.SMTP:
@@ -98,10 +98,10 @@ def _connect(post: Post, seconds: float) -> smtplib.SMTP:
         if safe:
             server.starttls(context=context)
         elif post.mode == "starttls":
-            raise Failed("the mail server offers no encryption")
+            raise NotDelivered("the mail server offers no encryption")
     if post.user and post.password:
         if not safe and post.mode != "insecure" and not is_this_machine(post.host):
-            raise Failed(
+            raise NotDelivered(
                 "the mail server offers no encryption, and a password is not sent without; mode=insecure allows it"
             )
         server.login(post.user, post.password)

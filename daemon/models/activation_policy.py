@@ -26,7 +26,7 @@ from .decisions import (
     Refuse,
     RestoreLink,
 )
-from .lifecycle import State
+from .lifecycle import VersionState
 from .snapshot import (
     LinkState,
     Missing,
@@ -51,7 +51,7 @@ class Standing:
     """
 
     name: str
-    state: State
+    state: VersionState
     digest: str = ""
     held: bool = False
     arrived: float = 0.0
@@ -59,7 +59,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ActivationRequest:
     """A wish by command, to be dropped once it was answered by anything but AwaitVerdict.
 
     activate: `version` is the one to go to. rollback: `version` is the one to leave (what served when it was asked).
@@ -70,7 +70,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ActivationFacts:
     """Everything that counts.
 
     `committed`: what the daemon last put on the link or acknowledged there (stored; None at first). `serving`: what the
@@ -86,7 +86,7 @@ class Facts:
     last_good: Named | None = None
     previous: Named | None = None
     link_bad_seconds: float = 0.0
-    asked: Asked | None = None
+    asked: ActivationRequest | None = None
     root_absent: str = ""
 
     def version(self, name: str) -> Standing | None:
@@ -94,7 +94,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Policy:
+class ActivationPolicy:
     """The operator's `[models]`."""
 
     activation: Literal["auto", "manual"] = "auto"
@@ -102,7 +102,7 @@ class Policy:
     settle_seconds: float = 2.0
 
 
-def wish(facts: Facts, policy: Policy) -> Decision:
+def wish(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     """What to do now."""
     if facts.root_absent:
         return _without_root(facts)
@@ -113,21 +113,23 @@ def wish(facts: Facts, policy: Policy) -> Decision:
     return _unnamed(facts, policy)
 
 
-def once_accepted(facts: Facts, policy: Policy, name: str, digest: str) -> bool:
+def once_accepted(facts: ActivationFacts, policy: ActivationPolicy, name: str, digest: str) -> bool:
     """Whether a version that is still judged would go live if it was accepted now, with these bytes."""
-    versions = tuple(replace(v, state=State.ACCEPTED, digest=digest) if v.name == name else v for v in facts.versions)
+    versions = tuple(
+        replace(v, state=VersionState.ACCEPTED, digest=digest) if v.name == name else v for v in facts.versions
+    )
     decision = wish(replace(facts, versions=versions), policy)
     return isinstance(decision, Activate) and (decision.version, decision.digest) == (name, digest)
 
 
-def _without_root(facts: Facts) -> Decision:
+def _without_root(facts: ActivationFacts) -> Decision:
     because = f"the model root is absent: {facts.root_absent}"
     if facts.asked is not None:
         return Refuse(f"cannot {facts.asked.kind}: {because}; {_still(facts)}")
     return _meanwhile(facts, because) or Keep(f"{because}; {_still(facts)}")
 
 
-def _named(facts: Facts, policy: Policy, name: str) -> Decision:
+def _named(facts: ActivationFacts, policy: ActivationPolicy, name: str) -> Decision:
     """The link names a version: the operator's word, or the daemon's own."""
     version, serving, committed = facts.version(name), facts.serving, facts.committed
     if version is None:
@@ -138,7 +140,7 @@ def _named(facts: Facts, policy: Policy, name: str) -> Decision:
             hold = _holds(facts, policy, version) if moved else ()
             return Acknowledge(name, version.digest, f"the link names {name}, and its files are those served", hold)
         return _steady(facts, policy, version)
-    if version.state is State.ACCEPTED:
+    if version.state is VersionState.ACCEPTED:
         hold = _holds(facts, policy, version) if moved else ()
         if serving is None and not moved:
             return Activate(name, version.digest, "start", f"the link names {name}", hold)
@@ -146,7 +148,7 @@ def _named(facts: Facts, policy: Policy, name: str) -> Decision:
             f"the link was moved to {name}" if moved or committed is None else f"the files of {name} were replaced"
         )
         return Activate(name, version.digest, "operator", because, hold)
-    if version.state is State.REJECTED:
+    if version.state is VersionState.REJECTED:
         because = f"the link names {name}, which is rejected: {version.because or 'no reason is known'}"
         if serving is None:
             return _start(facts, because) or Complain(f"{because}; nothing else can be served", name, version.digest)
@@ -155,17 +157,17 @@ def _named(facts: Facts, policy: Policy, name: str) -> Decision:
     return _meanwhile(facts, because) or AwaitVerdict(name, f"{because}; {_still(facts)}")
 
 
-def _steady(facts: Facts, policy: Policy, live: Standing) -> Decision:
+def _steady(facts: ActivationFacts, policy: ActivationPolicy, live: Standing) -> Decision:
     """Link, word and workers agree."""
     if better := _better(facts, policy, live.name):
         return better
-    if live.state is State.REJECTED:
+    if live.state is VersionState.REJECTED:
         because = f"{live.name} is live and was rejected since: {live.because}; {_still(facts)}"
         return Complain(because, live.name, live.digest)
     return Keep(f"{live.name} is live")
 
 
-def _unnamed(facts: Facts, policy: Policy) -> Decision:
+def _unnamed(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     """There is no link, or it leads to no version: never an order to unload."""
     link, settling = facts.link, facts.link_bad_seconds < policy.settle_seconds
     if facts.serving is not None:
@@ -191,7 +193,7 @@ def _unnamed(facts: Facts, policy: Policy) -> Decision:
     return _start(facts, because) or Complain(f"{because}; nothing can be served")
 
 
-def _asked(facts: Facts, policy: Policy, asked: Asked) -> Decision:
+def _asked(facts: ActivationFacts, policy: ActivationPolicy, asked: ActivationRequest) -> Decision:
     if isinstance(facts.link, NotALink):
         return Refuse(f"cannot {asked.kind}: the link can't be moved: {facts.link}; {_still(facts)}")
     if asked.kind == "rollback":
@@ -202,7 +204,7 @@ def _asked(facts: Facts, policy: Policy, asked: Asked) -> Decision:
     return _go_to(facts, version, "operator", "asked for by command", _holds(facts, policy, version))
 
 
-def _rollback(facts: Facts, asked: Asked) -> Decision:
+def _rollback(facts: ActivationFacts, asked: ActivationRequest) -> Decision:
     serving, previous = facts.serving, facts.previous
     if serving is not None and serving.name != asked.version:
         return Already(serving.name, f"{asked.version} was left already; serving {serving.name}")
@@ -217,7 +219,11 @@ def _rollback(facts: Facts, asked: Asked) -> Decision:
 
 
 def _go_to(
-    facts: Facts, version: Standing, origin: Literal["operator", "rollback"], because: str, hold: tuple[str, ...]
+    facts: ActivationFacts,
+    version: Standing,
+    origin: Literal["operator", "rollback"],
+    because: str,
+    hold: tuple[str, ...],
 ) -> Decision:
     name, digest = version.name, version.digest
     if facts.serving is not None and digest == facts.serving.digest:
@@ -227,15 +233,17 @@ def _go_to(
         if linked:
             return Acknowledge(name, digest, because, hold)
         return MakeLink(name, digest, f"{because}; its files are those served", hold)
-    if version.state is State.ACCEPTED:
+    if version.state is VersionState.ACCEPTED:
         return Activate(name, digest, origin, because, hold)
-    if version.state is State.REJECTED:
+    if version.state is VersionState.REJECTED:
         verb = "activate" if origin == "operator" else "roll back to"
         return Refuse(f"cannot {verb} {name}: it is rejected: {version.because}; {_still(facts)}")
     return AwaitVerdict(name, f"{because}, not judged yet; {_still(facts)}")
 
 
-def _put_back(facts: Facts, policy: Policy, serving: Named, because: str, rejected: Standing | None) -> Decision:
+def _put_back(
+    facts: ActivationFacts, policy: ActivationPolicy, serving: Named, because: str, rejected: Standing | None
+) -> Decision:
     """The link is wrong and something serves: make it name that, if its files are still there."""
     about = (rejected.name, rejected.digest) if rejected else ("", "")
     if rejected is not None and policy.rejected_link == "keep":
@@ -248,7 +256,7 @@ def _put_back(facts: Facts, policy: Policy, serving: Named, because: str, reject
     return _better(facts, policy, serving.name) or Complain(f"{because}; {lost}; {_still(facts)}", *about)
 
 
-def _better(facts: Facts, policy: Policy, base: str) -> Decision | None:
+def _better(facts: ActivationFacts, policy: ActivationPolicy, base: str) -> Decision | None:
     """Under auto, the highest accepted version that is not held, when it is above `base`."""
     if policy.activation != "auto" or isinstance(facts.link, NotALink):
         return None
@@ -263,18 +271,18 @@ def _better(facts: Facts, policy: Policy, base: str) -> Decision | None:
     return Activate(best.name, best.digest, "auto", because)
 
 
-def _meanwhile(facts: Facts, because: str) -> Decision | None:
+def _meanwhile(facts: ActivationFacts, because: str) -> Decision | None:
     """Nothing serves: the last good version, from its private copy, until the link's word can be followed."""
     good = facts.last_good
     if facts.serving is not None or good is None:
         return None
-    if any(v.digest == good.digest and v.state is State.REJECTED for v in facts.versions):
+    if any(v.digest == good.digest and v.state is VersionState.REJECTED for v in facts.versions):
         return None  # judged anew since it served
     because = f"{because}; {good.name} served last"
     return Activate(good.name, good.digest, "start", because, move_link=False)
 
 
-def _start(facts: Facts, because: str) -> Decision | None:
+def _start(facts: ActivationFacts, because: str) -> Decision | None:
     """Nothing serves and the link can't be followed: the last good version, else the highest accepted one."""
     if early := _meanwhile(facts, because):
         return early
@@ -285,7 +293,7 @@ def _start(facts: Facts, because: str) -> Decision | None:
     return Activate(best.name, best.digest, "start", because, move_link=False)
 
 
-def _holds(facts: Facts, policy: Policy, to: Standing) -> tuple[str, ...]:
+def _holds(facts: ActivationFacts, policy: ActivationPolicy, to: Standing) -> tuple[str, ...]:
     """What a move by hand to `to` holds, so that auto doesn't undo it at once.
 
     To an older version than served: every newer one present. To a newer one: only those that auto would prefer now.
@@ -295,18 +303,18 @@ def _holds(facts: Facts, policy: Policy, to: Standing) -> tuple[str, ...]:
         return ()
     present = facts.version(ref.name)
     older = is_higher(ref.name, present.arrived if present else -inf, to.name, to.arrived)
-    return tuple(sorted(v.name for v in _above(facts, to) if older or v.state is State.ACCEPTED))
+    return tuple(sorted(v.name for v in _above(facts, to) if older or v.state is VersionState.ACCEPTED))
 
 
-def _above(facts: Facts, than: Standing) -> list[Standing]:
+def _above(facts: ActivationFacts, than: Standing) -> list[Standing]:
     above = [v for v in facts.versions if is_higher(v.name, v.arrived, than.name, than.arrived)]
     return [v for v in above if not v.held]
 
 
 def _highest(versions: Iterable[Standing]) -> Standing | None:
-    accepted = [v for v in versions if v.state is State.ACCEPTED and v.digest]
+    accepted = [v for v in versions if v.state is VersionState.ACCEPTED and v.digest]
     return max(accepted, key=lambda v: order_key(v.name, v.arrived), default=None)
 
 
-def _still(facts: Facts) -> str:
+def _still(facts: ActivationFacts) -> str:
     return f"still serving {facts.serving.name}" if facts.serving else "nothing is served yet"

@@ -9,23 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import lifecycle
-from .lifecycle import Event, State
+from .lifecycle import VersionEvent, VersionState
 from .settle import (
     Ready,
     Unfit,
-    Wait,
+    WaitUntil,
     judge_now,
 )
-from .snapshot import RootSeen, Seen
+from .snapshot import RootSeen, VersionSeen
 from .verdict import Verdict
 
 
 @dataclass
-class Entry:
+class CatalogEntry:
     """One version. `first_seen` and `changed` are monotonic seconds, `arrived` is wall seconds for ordering."""
 
-    seen: Seen
-    state: State
+    seen: VersionSeen
+    state: VersionState
     first_seen: float
     changed: float
     arrived: float
@@ -41,9 +41,9 @@ class Entry:
     @property
     def artifact(self) -> str:
         """Where its accepted form lies; "" when it has none."""
-        return self.verdict.artifact if self.verdict and self.state is State.ACCEPTED else ""
+        return self.verdict.artifact if self.verdict and self.state is VersionState.ACCEPTED else ""
 
-    def take(self, event: Event) -> None:
+    def take(self, event: VersionEvent) -> None:
         self.state = lifecycle.step(self.state, event)
 
 
@@ -59,12 +59,12 @@ class Catalog:
     """All versions present, by name."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, CatalogEntry] = {}
 
-    def get(self, name: str) -> Entry | None:
+    def get(self, name: str) -> CatalogEntry | None:
         return self._entries.get(name)
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[CatalogEntry, ...]:
         return tuple(self._entries.values())
 
     def update(self, sight: RootSeen, monotonic: float, wall: float) -> list[Note]:
@@ -72,19 +72,19 @@ class Catalog:
         notes = []
         present = {seen.name for seen in sight.versions}
         for name in [name for name in self._entries if name not in present]:
-            self._entries.pop(name).take(Event.VANISHED)
+            self._entries.pop(name).take(VersionEvent.VANISHED)
             notes.append(Note(name, "vanished"))
         for seen in sight.versions:
             entry = self._entries.get(seen.name)
             if entry is None:
-                self._entries[seen.name] = Entry(seen, State.SEEN, monotonic, monotonic, wall)
+                self._entries[seen.name] = CatalogEntry(seen, VersionState.SEEN, monotonic, monotonic, wall)
                 notes.append(Note(seen.name, "seen"))
             elif seen.passing and not entry.seen.error:
                 continue  # what was seen last still holds
             elif seen.fingerprint != entry.seen.fingerprint:
                 entry.seen, entry.changed = seen, monotonic
                 entry.digest, entry.verdict, entry.due = "", None, 0.0
-                entry.take(Event.CHANGED)
+                entry.take(VersionEvent.CHANGED)
                 notes.append(Note(seen.name, "changed"))
             else:
                 entry.seen = seen
@@ -94,12 +94,12 @@ class Catalog:
         """These very bytes were judged before: the verdict holds."""
         entry = self._entries[name]
         entry.digest, entry.verdict, entry.arrived = digest, verdict, arrived
-        entry.take(Event.PASSED if verdict.accepted else Event.FAILED)
+        entry.take(VersionEvent.PASSED if verdict.accepted else VersionEvent.FAILED)
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: CatalogEntry) -> None:
         """What was found about these files counts no more: they have to be judged again."""
         entry.digest, entry.verdict, entry.due, entry.waiting = "", None, 0.0, ""
-        entry.take(Event.CHANGED)
+        entry.take(VersionEvent.CHANGED)
 
     def hurry(self, name: str) -> None:
         """This version waits no longer, if it waits."""
@@ -111,50 +111,52 @@ class Catalog:
         for entry in self._entries.values():
             entry.due = 0.0
 
-    def candidates(self, now: float, settle_seconds: float) -> list[Entry]:
+    def candidates(self, now: float, settle_seconds: float) -> list[CatalogEntry]:
         """Versions that are ready to be judged now, those waiting longest first; notes why the others wait."""
         ready = []
         for entry in self._entries.values():
-            if entry.state not in (State.SEEN, State.SETTLING) or now < entry.due:
+            if entry.state not in (VersionState.SEEN, VersionState.SETTLING) or now < entry.due:
                 continue
             answer = judge_now(entry.seen, entry.first_seen, entry.changed, now, settle_seconds)
             if isinstance(answer, Ready):
                 ready.append(entry)
-            elif isinstance(answer, Wait):
+            elif isinstance(answer, WaitUntil):
                 self.wait(entry, answer.because, answer.until)
         return sorted(ready, key=lambda entry: entry.changed)
 
-    def unfit(self, now: float, settle_seconds: float) -> list[tuple[Entry, Unfit]]:
+    def unfit(self, now: float, settle_seconds: float) -> list[tuple[CatalogEntry, Unfit]]:
         """Versions that no validator can look through, each with the reason."""
-        waiting = [e for e in self._entries.values() if e.state in (State.SEEN, State.SETTLING) and now >= e.due]
+        waiting = [
+            e for e in self._entries.values() if e.state in (VersionState.SEEN, VersionState.SETTLING) and now >= e.due
+        ]
         answers = [(e, judge_now(e.seen, e.first_seen, e.changed, now, settle_seconds)) for e in waiting]
         return [(entry, answer) for entry, answer in answers if isinstance(answer, Unfit)]
 
-    def wait(self, entry: Entry, because: str, due: float) -> None:
+    def wait(self, entry: CatalogEntry, because: str, due: float) -> None:
         """It is not judged yet, and looked at again at `due`."""
         entry.waiting, entry.due = because, due
-        entry.take(Event.UNSETTLED)
+        entry.take(VersionEvent.UNSETTLED)
 
-    def refuse(self, entry: Entry, verdict: Verdict) -> None:
+    def refuse(self, entry: CatalogEntry, verdict: Verdict) -> None:
         """A rejection that no validator gave."""
         entry.verdict, entry.digest, entry.waiting = verdict, verdict.digest, ""
-        entry.take(Event.FAILED)
+        entry.take(VersionEvent.FAILED)
 
     def next_due(self) -> float | None:
         """When a waiting version is to be looked at again, monotonic seconds."""
-        due = [e.due for e in self._entries.values() if e.state is State.SETTLING]
+        due = [e.due for e in self._entries.values() if e.state is VersionState.SETTLING]
         return min(due, default=None)
 
-    def decided(self, entry: Entry, verdict: Verdict) -> bool:
+    def decided(self, entry: CatalogEntry, verdict: Verdict) -> bool:
         """A verdict on the bytes that `entry` had; False when it has others by now, or is gone."""
-        if self._entries.get(entry.name) is not entry or entry.state is not State.VALIDATING:
+        if self._entries.get(entry.name) is not entry or entry.state is not VersionState.VALIDATING:
             return False
         entry.verdict, entry.digest = verdict, verdict.digest
-        entry.take(Event.PASSED if verdict.accepted else Event.FAILED)
+        entry.take(VersionEvent.PASSED if verdict.accepted else VersionEvent.FAILED)
         return True
 
-    def interrupted(self, entry: Entry, because: str, due: float) -> None:
+    def interrupted(self, entry: CatalogEntry, because: str, due: float) -> None:
         """The validator ended without a verdict: the version is looked at again at `due`."""
-        if self._entries.get(entry.name) is entry and entry.state is State.VALIDATING:
-            entry.take(Event.INTERRUPTED)
+        if self._entries.get(entry.name) is entry and entry.state is VersionState.VALIDATING:
+            entry.take(VersionEvent.INTERRUPTED)
             entry.waiting, entry.due = because, due

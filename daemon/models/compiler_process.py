@@ -21,8 +21,8 @@ from ...worker import protocol
 from ...worker.shared.artifact import BadArtifact
 from ..system.background import awaited, reader
 from ..system.safe_read import told
-from .validator_process import Child as Started
 from .validator_process import Chunks
+from .validator_process import ValidatorChild as Started
 
 MODULE: Final = "modelward.worker.compile"
 MAX_OUTPUT_BYTES: Final = 1 << 20
@@ -36,7 +36,7 @@ PUBLISH_SECONDS: Final = 120.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-class Child(Started, Protocol):
+class CompilerChild(Started, Protocol):
     """What is needed of a started process; `daemon.processes.Child` is one."""
 
     pid: int
@@ -49,11 +49,11 @@ class SpawnSignalled(Protocol):
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
-    ) -> Child: ...
+    ) -> CompilerChild: ...
 
 
 @dataclass
-class Heard:
+class CompilerReport:
     """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe.
 
     `reported` are the stages that it has made, it says; `made` those that were found right and taken up.
@@ -87,7 +87,7 @@ class Compilation:
         publish: Callable[[str], object],
         happened: Callable[[], None] = lambda: None,
     ) -> None:
-        self.request, self.version, self.heard, self.because = request, version, Heard(), ""
+        self.request, self.version, self.heard, self.because = request, version, CompilerReport(), ""
         self.paused = self._aside = False
         self._killed = asyncio.Event()
         self._happened, self._publish = happened, publish
@@ -163,7 +163,7 @@ class Compilation:
             ending.cancel()
             killed.cancel()
 
-    def usage(self) -> Usage | None:
+    def usage(self) -> ProcessorUsage | None:
         """What the child used until now; None once it is gone. Reads small files of /proc."""
         return usage(self._child.pid)
 
@@ -186,10 +186,10 @@ class Compilation:
             total += len(data)
             try:
                 if total > MAX_OUTPUT_BYTES:
-                    raise protocol.Refused(f"the compiler wrote more than {MAX_OUTPUT_BYTES} bytes")
+                    raise protocol.BadMessage(f"the compiler wrote more than {MAX_OUTPUT_BYTES} bytes")
                 for line in lines.feed(data):
                     self._hear(protocol.decode_from_compiler(line))
-            except protocol.Refused as e:
+            except protocol.BadMessage as e:
                 self.heard.wrong = f"the compiler cannot be understood: {e}"
                 self._kill()
                 return
@@ -201,7 +201,7 @@ class Compilation:
     def _hear(self, message: protocol.FromCompiler) -> None:
         heard = self.heard
         if heard.done:
-            raise protocol.Refused("it went on after its last line")
+            raise protocol.BadMessage("it went on after its last line")
         heard.lines += 1
         match message:
             case protocol.FormStarted(stage):
@@ -210,14 +210,14 @@ class Compilation:
                 heard.progress = because[:MAX_WORDS]
             case protocol.FormMade(stage):
                 if _asked(stage, self.request) in heard.reported:
-                    raise protocol.Refused(f"it made the stage {stage} twice")
+                    raise protocol.BadMessage(f"it made the stage {stage} twice")
                 heard.reported.add(stage)
                 self._reported.put_nowait(message)
             case protocol.FormRefused(stage, because, again):
                 heard.refused[_asked(stage, self.request)] = (because[:MAX_WORDS], again)
             case protocol.FormLearned(key, recipe):
                 if len(heard.learned) >= 2 or len(key) > 64 or len(msgspec.json.encode(recipe)) > MAX_RECIPE_BYTES:
-                    raise protocol.Refused("it learned more than can be kept")
+                    raise protocol.BadMessage("it learned more than can be kept")
                 heard.learned[key] = recipe
             case protocol.FormsDone():
                 heard.done = True
@@ -225,7 +225,7 @@ class Compilation:
 
 def _asked(stage: str, request: protocol.FormRequest) -> str:
     if stage not in request.stages:
-        raise protocol.Refused(f"nobody asked for the stage {stage[:40]!r}")
+        raise protocol.BadMessage(f"nobody asked for the stage {stage[:40]!r}")
     return stage
 
 
@@ -240,14 +240,14 @@ def _ended(status: int | None) -> str:
 
 
 @dataclass(frozen=True)
-class Usage:
+class ProcessorUsage:
     """Processor seconds of a process until now; `eager`: a thread of it runs, or waits for its turn or the disk."""
 
     cpu_seconds: float
     eager: bool
 
 
-def usage(pid: int) -> Usage | None:
+def usage(pid: int) -> ProcessorUsage | None:
     """What a process used; None when it is gone. Reads small files of /proc."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
@@ -257,6 +257,6 @@ def usage(pid: int) -> Usage | None:
             eager = eager or fields[0] in ("R", "D")
         fields = told(f"/proc/{pid}/stat").rpartition(") ")[2].split()
         cpu = int(fields[11]) + int(fields[12])
-        return Usage(cpu / TICKS, eager)
+        return ProcessorUsage(cpu / TICKS, eager)
     except (OSError, ValueError, IndexError):
         return None

@@ -24,7 +24,7 @@ MEMORY_PRESSURE: Final = 20.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class CompilerLimits:
     """Seconds. `cpu_seconds`: of the compiler's processor time (0: none). `short_seconds`: how long memory may be short
     before it is given up. `still_seconds`: how long it may stand still. `reserve_bytes` stay free for all others."""
 
@@ -35,7 +35,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Sample:
+class CompilerSample:
     """One look, monotonic seconds. `busy`: share of the processors that the workers used since the look before.
 
     `available_bytes`, `pressure`: None where nobody tells. `cpu_seconds`: the compiler's until now; `eager`: it runs or
@@ -52,7 +52,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Pace:
+class CompilerPace:
     """The decision, with what it needs to remember. `because` is "" while it simply runs."""
 
     state: Literal["running", "paused", "given up"] = "running"
@@ -63,10 +63,10 @@ class Pace:
     lines: int = 0
 
 
-def limits_for(timeout_seconds: float, threads: int, judged_seconds: float) -> Limits:
+def limits_for(timeout_seconds: float, threads: int, judged_seconds: float) -> CompilerLimits:
     """What a compiler may use; no limit to its processor time where judging has none (timeout 0)."""
     seconds = max(CPU_TIMES * timeout_seconds, CPU_JUDGED_TIMES * judged_seconds)
-    return Limits(cpu_seconds=max(1, threads) * seconds if timeout_seconds > 0 else 0.0)
+    return CompilerLimits(cpu_seconds=max(1, threads) * seconds if timeout_seconds > 0 else 0.0)
 
 
 def stands_aside(used: int, slots: int) -> bool:
@@ -77,7 +77,7 @@ def stands_aside(used: int, slots: int) -> bool:
     return used >= max(1, slots // 2)
 
 
-def step(before: Pace, sample: Sample, limits: Limits, *, urgent: bool) -> Pace:
+def step(before: CompilerPace, sample: CompilerSample, limits: CompilerLimits, *, urgent: bool) -> CompilerPace:
     """The next decision."""
     if limits.cpu_seconds and sample.cpu_seconds > limits.cpu_seconds:
         return replace(before, state="given up", because=f"it used its {limits.cpu_seconds:.0f} s of processor time")
@@ -98,7 +98,7 @@ def step(before: Pace, sample: Sample, limits: Limits, *, urgent: bool) -> Pace:
     return replace(known, state="running", because="")
 
 
-def _memory(sample: Sample, limits: Limits) -> str:
+def _memory(sample: CompilerSample, limits: CompilerLimits) -> str:
     available = sample.available_bytes
     if available is not None and available < limits.reserve_bytes:
         return f"memory is short: {size(available)} are available"

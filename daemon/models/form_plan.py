@@ -50,7 +50,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedForm:
     """A version that serves or is about to. `urgent`: it waits for its form. `copy`: where it lies with so many `bytes`
     while it is still judged, "" afterwards."""
 
@@ -85,7 +85,7 @@ def plain(forms: Iterable[Form], version: str, digest: str) -> Form | None:
     return min(found, key=lambda f: (f.form != PLAIN, len(f.artifact)), default=None)
 
 
-def source(forms: Iterable[Form], wanted: Wanted) -> Form | None:
+def source(forms: Iterable[Form], wanted: WantedForm) -> Form | None:
     """What a compiler is given for `wanted`: the copy under judgement, else what `plain` finds."""
     if wanted.copy:
         load_bytes = int(LOAD_TIMES * wanted.bytes)
@@ -93,7 +93,7 @@ def source(forms: Iterable[Form], wanted: Wanted) -> Form | None:
     return plain(forms, wanted.version, wanted.digest)
 
 
-def memory_bytes(form: Form, wanted: Wanted) -> int:
+def memory_bytes(form: Form, wanted: WantedForm) -> int:
     """Memory that there has to be for a compiler of `form`; beside the validator's, while the version is judged."""
     return int((MEMORY_TIMES + (1 if wanted.copy else 0)) * form.load_bytes)
 

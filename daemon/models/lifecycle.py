@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class State(StrEnum):
+class VersionState(StrEnum):
     """Where a version stands."""
 
     SEEN = "seen"  # a directory was noticed
@@ -21,7 +21,7 @@ class State(StrEnum):
     GONE = "gone"  # its directory is no longer there; one that comes back is another candidate
 
 
-class Event(StrEnum):
+class VersionEvent(StrEnum):
     """What happened to it."""
 
     UNSETTLED = "unsettled"  # looked at: not ready to be judged
@@ -36,40 +36,40 @@ class Event(StrEnum):
 class IllegalStep(RuntimeError):
     """A state and an event that cannot meet."""
 
-    def __init__(self, state: State, event: Event) -> None:
+    def __init__(self, state: VersionState, event: VersionEvent) -> None:
         self.state, self.event = state, event
         super().__init__(f"internal error: a version that is {state} cannot take the event {event!s}")
 
 
-TABLE: Final[dict[tuple[State, Event], State]] = {
-    (State.SEEN, Event.UNSETTLED): State.SETTLING,
-    (State.SEEN, Event.JUDGING): State.VALIDATING,
-    (State.SEEN, Event.PASSED): State.ACCEPTED,
-    (State.SEEN, Event.FAILED): State.REJECTED,
-    (State.SEEN, Event.CHANGED): State.SETTLING,
-    (State.SEEN, Event.VANISHED): State.GONE,
-    (State.SETTLING, Event.UNSETTLED): State.SETTLING,
-    (State.SETTLING, Event.JUDGING): State.VALIDATING,
-    (State.SETTLING, Event.PASSED): State.ACCEPTED,
-    (State.SETTLING, Event.FAILED): State.REJECTED,
-    (State.SETTLING, Event.CHANGED): State.SETTLING,
-    (State.SETTLING, Event.VANISHED): State.GONE,
-    (State.VALIDATING, Event.PASSED): State.ACCEPTED,
-    (State.VALIDATING, Event.FAILED): State.REJECTED,
-    (State.VALIDATING, Event.INTERRUPTED): State.SETTLING,
-    (State.VALIDATING, Event.CHANGED): State.SETTLING,
-    (State.VALIDATING, Event.VANISHED): State.GONE,
-    (State.ACCEPTED, Event.JUDGING): State.VALIDATING,
-    (State.ACCEPTED, Event.FAILED): State.REJECTED,
-    (State.ACCEPTED, Event.CHANGED): State.SETTLING,
-    (State.ACCEPTED, Event.VANISHED): State.GONE,
-    (State.REJECTED, Event.JUDGING): State.VALIDATING,
-    (State.REJECTED, Event.CHANGED): State.SETTLING,
-    (State.REJECTED, Event.VANISHED): State.GONE,
+TABLE: Final[dict[tuple[VersionState, VersionEvent], VersionState]] = {
+    (VersionState.SEEN, VersionEvent.UNSETTLED): VersionState.SETTLING,
+    (VersionState.SEEN, VersionEvent.JUDGING): VersionState.VALIDATING,
+    (VersionState.SEEN, VersionEvent.PASSED): VersionState.ACCEPTED,
+    (VersionState.SEEN, VersionEvent.FAILED): VersionState.REJECTED,
+    (VersionState.SEEN, VersionEvent.CHANGED): VersionState.SETTLING,
+    (VersionState.SEEN, VersionEvent.VANISHED): VersionState.GONE,
+    (VersionState.SETTLING, VersionEvent.UNSETTLED): VersionState.SETTLING,
+    (VersionState.SETTLING, VersionEvent.JUDGING): VersionState.VALIDATING,
+    (VersionState.SETTLING, VersionEvent.PASSED): VersionState.ACCEPTED,
+    (VersionState.SETTLING, VersionEvent.FAILED): VersionState.REJECTED,
+    (VersionState.SETTLING, VersionEvent.CHANGED): VersionState.SETTLING,
+    (VersionState.SETTLING, VersionEvent.VANISHED): VersionState.GONE,
+    (VersionState.VALIDATING, VersionEvent.PASSED): VersionState.ACCEPTED,
+    (VersionState.VALIDATING, VersionEvent.FAILED): VersionState.REJECTED,
+    (VersionState.VALIDATING, VersionEvent.INTERRUPTED): VersionState.SETTLING,
+    (VersionState.VALIDATING, VersionEvent.CHANGED): VersionState.SETTLING,
+    (VersionState.VALIDATING, VersionEvent.VANISHED): VersionState.GONE,
+    (VersionState.ACCEPTED, VersionEvent.JUDGING): VersionState.VALIDATING,
+    (VersionState.ACCEPTED, VersionEvent.FAILED): VersionState.REJECTED,
+    (VersionState.ACCEPTED, VersionEvent.CHANGED): VersionState.SETTLING,
+    (VersionState.ACCEPTED, VersionEvent.VANISHED): VersionState.GONE,
+    (VersionState.REJECTED, VersionEvent.JUDGING): VersionState.VALIDATING,
+    (VersionState.REJECTED, VersionEvent.CHANGED): VersionState.SETTLING,
+    (VersionState.REJECTED, VersionEvent.VANISHED): VersionState.GONE,
 }
 
 
-def step(state: State, event: Event) -> State:
+def step(state: VersionState, event: VersionEvent) -> VersionState:
     """The state after the event. Raises IllegalStep for a pair that is not in the table."""
     try:
         return TABLE[state, event]
@@ -79,9 +79,9 @@ def step(state: State, event: Event) -> State:
 
 def mermaid() -> str:
     """The table as a Mermaid state diagram, one arrow for each pair of states with all its events."""
-    arrows: dict[tuple[State, State], list[str]] = {}
+    arrows: dict[tuple[VersionState, VersionState], list[str]] = {}
     for (state, event), after in TABLE.items():
         arrows.setdefault((state, after), []).append(event.value)
     lines = [f"    {a.value} --> {b.value}: {', '.join(events)}" for (a, b), events in arrows.items()]
-    ends = [f"    [*] --> {State.SEEN.value}", *lines, f"    {State.GONE.value} --> [*]"]
+    ends = [f"    [*] --> {VersionState.SEEN.value}", *lines, f"    {VersionState.GONE.value} --> [*]"]
     return "\n".join(["stateDiagram-v2", *ends]) + "\n"

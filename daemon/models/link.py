@@ -29,7 +29,7 @@ from .snapshot import (
 )
 
 
-class Files(Protocol):
+class LinkFiles(Protocol):
     """The writing calls that a switch makes, so that tests can let any of them fail."""
 
     def symlink(self, target: str, path: Path) -> None: ...
@@ -90,7 +90,7 @@ def version_of(root: Path, target: str) -> str:
     return state.version if isinstance(state, Names) else ""
 
 
-def switch(root: Path, link_name: str, target: str, *, files: Files | None = None) -> None:
+def switch(root: Path, link_name: str, target: str, *, files: LinkFiles | None = None) -> None:
     """Makes the link name `target`, durably. Raises Refused, and then the link is as it was before.
 
     The link is relative, so that the root can be moved or mounted elsewhere as a whole.
@@ -139,7 +139,7 @@ def _check(root: Path, link_name: str, target: str, told: str) -> str:
         raise Refused(f"{told}: {e.strerror}; it is as it was") from e
 
 
-def _put(root: Path, path: Path, target: str, files: Files) -> None:
+def _put(root: Path, path: Path, target: str, files: LinkFiles) -> None:
     aside = root / f".{path.name}.{secrets.token_hex(4)}"
     files.symlink(target, aside)
     try:
@@ -150,7 +150,7 @@ def _put(root: Path, path: Path, target: str, files: Files) -> None:
         raise
 
 
-def _undo(root: Path, path: Path, before: str, files: Files) -> str:
+def _undo(root: Path, path: Path, before: str, files: LinkFiles) -> str:
     """Takes a move back whose durability nobody vouches for; says what is so when that fails too."""
     try:
         if before:
@@ -162,7 +162,7 @@ def _undo(root: Path, path: Path, before: str, files: Files) -> str:
     return ""
 
 
-def _remove_leftovers(root: Path, link_name: str, files: Files) -> None:
+def _remove_leftovers(root: Path, link_name: str, files: LinkFiles) -> None:
     """Links of ours from a switch that was cut short by a crash."""
     ours = re.compile(re.escape(f".{link_name}.") + "[0-9a-f]{8}")
     with suppress(OSError):  # not worth failing a rollout for

@@ -26,8 +26,8 @@ from .misplaced_links import MAX_MISPLACED, meant
 from .snapshot import (
     RootAbsent,
     RootSeen,
-    Seen,
     Sight,
+    VersionSeen,
 )
 from .write_lease import open_for_writing
 
@@ -113,7 +113,7 @@ class _TooMuch(Exception):
     """A version beyond the limits."""
 
 
-def _version(root: Path, root_fd: int, name: str, known: Seen | None, ask_writing: bool) -> Seen | None:
+def _version(root: Path, root_fd: int, name: str, known: VersionSeen | None, ask_writing: bool) -> VersionSeen | None:
     """One version; None when it is gone again. Errors inside it are its own, not the root's."""
     try:
         fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root_fd)
@@ -134,19 +134,19 @@ def _version(root: Path, root_fd: int, name: str, known: Seen | None, ask_writin
             seen = replace(seen, has_sums=True, sums_complete=_sums_complete(fd, walk.files))
         return replace(seen, writing=_writing(fd, walk.files)) if ask_writing else seen
     except _TooMuch as e:
-        return Seen(name, str(e), error=f"cannot read it: {e}")
+        return VersionSeen(name, str(e), error=f"cannot read it: {e}")
     except OSError as e:
         return _unreadable(root, name, walk.inside or "it", e)
     finally:
         os.close(fd)
 
 
-def _unreadable(root: Path, name: str, what: str, error: OSError) -> Seen:
+def _unreadable(root: Path, name: str, what: str, error: OSError) -> VersionSeen:
     """A version of which `what` can't be read. Only for want of a right it is to blame: that may be given to us."""
     because = f"cannot read {what}: {error.strerror}"
     if error.errno == errno.EACCES:
         because += f"; `chmod -R a+rX {shlex.quote(str(root / name))}` lets the daemon read it"
-    return Seen(name, because, error=because, passing=error.errno not in _ITS_OWN_FAULT)
+    return VersionSeen(name, because, error=because, passing=error.errno not in _ITS_OWN_FAULT)
 
 
 def _walk(root: Path, fd: int, prefix: str, depth: int, walk: _Walk) -> None:
@@ -178,12 +178,12 @@ def _walk(root: Path, fd: int, prefix: str, depth: int, walk: _Walk) -> None:
                 walk.inside = prefix.rstrip("/")
 
 
-def _summary(name: str, top: os.stat_result, walk: _Walk) -> Seen:
+def _summary(name: str, top: os.stat_result, walk: _Walk) -> VersionSeen:
     # The directory's own times stay out: a chmod or a rename of the whole changes no content, nor does a misplaced
     # link that comes or goes. Whatever else is added, removed or replaced is seen in the lines of its entries.
     head = f"{top.st_dev}:{top.st_ino}"
     text = "\n".join([head, *sorted(walk.lines)]).encode("utf-8", "surrogateescape")
-    return Seen(
+    return VersionSeen(
         name=name,
         fingerprint=hashlib.blake2b(text, digest_size=16).hexdigest(),
         bytes=sum(walk.files.values()),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .snapshot import Seen
+from .snapshot import VersionSeen
 
 SOONEST_SECONDS = 0.5
 """How soon a version that is being written is looked at again: a close is no event of the root's."""
@@ -28,7 +28,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Wait:
+class WaitUntil:
     """Look again at `until` (monotonic seconds)."""
 
     until: float
@@ -44,8 +44,8 @@ class Unfit:
 
 
 def judge_now(
-    seen: Seen, first_seen_monotonic: float, changed_monotonic: float, now: float, settle_seconds: float
-) -> Ready | Wait | Unfit:
+    seen: VersionSeen, first_seen_monotonic: float, changed_monotonic: float, now: float, settle_seconds: float
+) -> Ready | WaitUntil | Unfit:
     """Whether to judge now, or when to look again. `changed_monotonic`: when its fingerprint last became another.
 
     A directory that can't be read may still be being copied, by somebody who opens it when it is whole: it has the
@@ -56,14 +56,14 @@ def judge_now(
     if seen.error:
         if now - since >= settle_seconds:
             return Unfit(seen.error, seen.passing)
-        return Wait(since + settle_seconds, seen.error)
+        return WaitUntil(since + settle_seconds, seen.error)
     if seen.writing:
         idle = (now - since) / 10
-        return Wait(now + min(LATEST_SECONDS, max(SOONEST_SECONDS, idle)), "a file of it is open for writing")
+        return WaitUntil(now + min(LATEST_SECONDS, max(SOONEST_SECONDS, idle)), "a file of it is open for writing")
     if seen.renamed_in:
         return Ready("it was put in place as a whole")
     if seen.sums_complete and seen.writing is False:
         return Ready("every file of SHA256SUMS is there")
     if now - since >= settle_seconds:
         return Ready(f"nothing in it changed for {settle_seconds:g} s")
-    return Wait(since + settle_seconds, "it may still be being copied")
+    return WaitUntil(since + settle_seconds, "it may still be being copied")

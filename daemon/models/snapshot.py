@@ -73,7 +73,7 @@ LinkState = Missing | NotALink | Dangling | Outside | Unreadable | Names
 
 
 @dataclass(frozen=True)
-class Seen:
+class VersionSeen:
     """One version's directory. `error` says why it couldn't be looked through; its other facts are then worthless.
     `passing`: that was trouble of the machine (no descriptor, a disk that fails), and proves nothing about the version.
 
@@ -118,11 +118,11 @@ class RootSeen:
 
     identity: tuple[int, int]
     link: LinkState
-    versions: tuple[Seen, ...]
+    versions: tuple[VersionSeen, ...]
     others: int = 0
     ignored: tuple[tuple[str, str], ...] = ()
 
-    def version(self, name: str) -> Seen | None:
+    def version(self, name: str) -> VersionSeen | None:
         return next((v for v in self.versions if v.name == name), None)
 
 

@@ -25,7 +25,7 @@ from ...worker.shared import process_readings
 from ...worker.shared.artifact import BadArtifact
 from ...worker.shared.progress import (
     Allowance,
-    Over,
+    LimitReached,
     Spent,
     after,
     begin,
@@ -59,7 +59,7 @@ Progress = Callable[[protocol.GateStarted | protocol.GateDone], None]
 Copied = Callable[[Path, protocol.Copied], None]
 
 
-class Child(Protocol):
+class ValidatorChild(Protocol):
     """What is needed of a started process; `daemon.processes.Child` is one."""
 
     @property
@@ -71,12 +71,12 @@ class Child(Protocol):
     def close(self) -> None: ...
 
 
-class Spawn(Protocol):
+class SpawnChild(Protocol):
     """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
-    ) -> Child: ...
+    ) -> ValidatorChild: ...
 
 
 class CannotStart(Exception):
@@ -89,7 +89,7 @@ class _Heard:
 
     progress: Progress
     copied: Callable[[protocol.Copied], None]
-    gates: list[v.Gate] = field(default_factory=list)
+    gates: list[v.GateResult] = field(default_factory=list)
     open_gate: str = ""
     opened: float = 0.0
     last: protocol.Judged | None = None
@@ -99,7 +99,7 @@ class _Heard:
 
 async def validate(
     candidate: protocol.Candidate,
-    spawn: Spawn,
+    spawn: SpawnChild,
     *,
     root: Path,
     argv: Sequence[str],
@@ -151,7 +151,7 @@ def _kept(answer: v.Answer, directory: Path, root: Path, candidate: protocol.Can
 
 async def _judge_once(
     candidate: protocol.Candidate,
-    spawn: Spawn,
+    spawn: SpawnChild,
     argv: Sequence[str],
     clock: Clock,
     heard: _Heard,
@@ -189,8 +189,11 @@ async def _judge_once(
 
 
 async def _patient(
-    child: Child, waiting: asyncio.Task[int | None], candidate: protocol.Candidate, stands: Callable[[float], None]
-) -> Over | None:
+    child: ValidatorChild,
+    waiting: asyncio.Task[int | None],
+    candidate: protocol.Candidate,
+    stands: Callable[[float], None],
+) -> LimitReached | None:
     """Waits for the child's end; the limit that it reached when it has to be ended instead."""
     seconds = candidate.timeout_seconds
     if seconds <= 0:
@@ -235,17 +238,17 @@ def _ended(status: int | None, attempts: int) -> str:
     return f"the validator ended with status {status} and no verdict"
 
 
-async def _listen(child: Child, heard: _Heard, clock: Clock) -> None:
+async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
     """Takes in the child's lines until it closes its output or says something wrong."""
     lines, total = protocol.Lines(), 0
     async for data in Chunks(child.stdout_fd):
         total += len(data)
         try:
             if total > MAX_OUTPUT_BYTES:
-                raise protocol.Refused(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
+                raise protocol.BadMessage(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
             for line in lines.feed(data):
                 _hear(protocol.decode_from_validator(line), heard, clock)
-        except protocol.Refused as e:
+        except protocol.BadMessage as e:
             heard.wrong = f"the validator cannot be understood: {e}"
             child.kill_group()
             return
@@ -256,7 +259,7 @@ async def _listen(child: Child, heard: _Heard, clock: Clock) -> None:
 
 def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
     if heard.last is not None:
-        raise protocol.Refused("it went on after its verdict")
+        raise protocol.BadMessage("it went on after its verdict")
     if isinstance(message, protocol.Judged):
         heard.last = message
         return
@@ -267,7 +270,7 @@ def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
         heard.open_gate, heard.opened = message.gate, clock.monotonic()
     else:
         if len(heard.gates) >= MAX_GATES:
-            raise protocol.Refused(f"more than {MAX_GATES} gates")
+            raise protocol.BadMessage(f"more than {MAX_GATES} gates")
         heard.gates.append(v.gate_from(message))
         heard.open_gate, heard.opened = "", clock.monotonic()
     heard.progress(message)

@@ -17,7 +17,7 @@ _SIGKILL: Final = 9
 
 
 @dataclass(frozen=True)
-class Gate:
+class GateResult:
     """One check. A warning passes and is shown."""
 
     gate: str
@@ -36,7 +36,7 @@ class Verdict:
 
     accepted: bool
     because: str
-    gates: tuple[Gate, ...] = ()
+    gates: tuple[GateResult, ...] = ()
     digest: str = ""
     artifact: str = ""
     bytes: int = 0
@@ -63,12 +63,12 @@ class NotJudged:
 Answer = Verdict | Changing | NotJudged
 
 
-def gate_from(message: protocol.GateDone) -> Gate:
+def gate_from(message: protocol.GateDone) -> GateResult:
     """The gate that a validator reported."""
-    return Gate(message.gate, message.passed, message.seconds, message.because, message.warning)
+    return GateResult(message.gate, message.passed, message.seconds, message.because, message.warning)
 
 
-def judged(message: protocol.Judged, gates: Sequence[Gate], judged_at: str) -> Answer:
+def judged(message: protocol.Judged, gates: Sequence[GateResult], judged_at: str) -> Answer:
     """The verdict in a validator's last line. Its word "accepted" doesn't outweigh a gate that failed."""
     if message.hindered:
         return NotJudged(message.because or "the validator could not go on")
@@ -100,11 +100,11 @@ def judge_again(status: int | None, *, answered: bool, attempt: int) -> bool:
     return status == -_SIGKILL and not answered and attempt < MAX_ATTEMPTS
 
 
-def broken(gate: str, because: str, gates: Sequence[Gate], seconds: float, judged_at: str) -> Verdict:
+def broken(gate: str, because: str, gates: Sequence[GateResult], seconds: float, judged_at: str) -> Verdict:
     """The rejection of a version whose validator didn't answer: `gate` is the one that didn't come back, "" if none."""
     if not gate:
         return Verdict(False, because, tuple(gates), judged_at=judged_at)
-    open_gate = Gate(gate, False, seconds, because)
+    open_gate = GateResult(gate, False, seconds, because)
     return Verdict(False, f"gate {gate}: {because}", (*gates, open_gate), judged_at=judged_at)
 
 
@@ -141,7 +141,9 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
     """A verdict from `to_record` or from the API's shape. Raises ValueError when it is neither."""
     try:
         gates = tuple(
-            Gate(str(g["gate"]), bool(g["passed"]), float(g["seconds"]), str(g["because"]), bool(g.get("warning")))
+            GateResult(
+                str(g["gate"]), bool(g["passed"]), float(g["seconds"]), str(g["because"]), bool(g.get("warning"))
+            )
             for g in record["gates"]
         )
         return Verdict(

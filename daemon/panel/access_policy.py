@@ -35,7 +35,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PanelRequest:
     """One request. Headers are None when they were not sent; `known` when its token or session is good."""
 
     access: Access
@@ -57,7 +57,7 @@ class Refusal:
     message: str
 
 
-def refusal(asked: Asked, rules: Rules) -> Refusal | None:
+def refusal(asked: PanelRequest, rules: Rules) -> Refusal | None:
     """Why this request is not taken up; None when it is."""
     if not is_ours(asked.host, rules.names):
         names = ", ".join(sorted(rules.names))
@@ -118,7 +118,7 @@ def host_name(host: str | None) -> str:
     return (parts.hostname or "").removesuffix(".")
 
 
-def _foreign(asked: Asked) -> str:
+def _foreign(asked: PanelRequest) -> str:
     """What shows that another site is behind a request; "" when nothing does."""
     if asked.access is Access.OPEN and not asked.write:
         return ""  # a link to us from elsewhere may open the page

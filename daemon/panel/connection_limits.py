@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..api.connection_limit import Bounded, bounded
-from .loopback_user import Peer
+from .loopback_user import LoopbackPeer
 from .rate_limit import place
 
 HEAD_SECONDS: Final = 15.0
@@ -27,7 +27,7 @@ class Limited(Bounded):
     """One connection of the panel's server."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.peer, self.share = Peer(), ""
+        self.peer, self.share = LoopbackPeer(), ""
         super().connection_made(transport)
         self.share = place(self.client[0]) if self.client else ""  # whose part of the room it takes
         self._head_bytes = 0

@@ -34,7 +34,7 @@ Address = tuple[str, int]
 
 
 @dataclass(eq=False)
-class Peer:
+class LoopbackPeer:
     """One connection and what is known of the program at its other end.
 
     `operator` is None until it was asked for; `proxied` stays once a request said that it was passed on; `admitted`

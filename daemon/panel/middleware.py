@@ -25,7 +25,7 @@ from ..api.streams import STILL, Still
 from ..system.clock import Clock
 from .access_policy import (
     Access,
-    Asked,
+    PanelRequest,
     Refusal,
     Rules,
     is_forwarded,
@@ -34,8 +34,8 @@ from .access_policy import (
 from .connection_limits import PEER
 from .live_feed import Feed
 from .login_links import LINK_SECONDS, Links
-from .loopback_user import Peer, Peers
-from .rate_limit import Attempts
+from .loopback_user import LoopbackPeer, Peers
+from .rate_limit import LoginAttempts
 from .sessions import MAX_SECONDS, Sessions
 from .tokens import Tokens
 
@@ -50,7 +50,7 @@ SECURITY: Final = protection(
 )
 
 
-class Edge:
+class PanelMiddleware:
     """The outermost application of the panel. `cookie` is the session cookie's name."""
 
     def __init__(
@@ -67,14 +67,14 @@ class Edge:
     ) -> None:
         self._api, self._feed, self._assets = api, feed, assets
         self._rules, self._tokens, self._clock, self._cookie = rules, tokens, clock, cookie
-        self._peers, self._sessions, self._attempts, self._links = peers, Sessions(), Attempts(), Links()
+        self._peers, self._sessions, self._attempts, self._links = peers, Sessions(), LoginAttempts(), Links()
         self._log = structlog.get_logger("panel")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        peer: Peer = scope.setdefault(PEER, Peer())
+        peer: LoopbackPeer = scope.setdefault(PEER, LoopbackPeer())
         peer.proxied = peer.proxied or is_forwarded(headers.keys())
         send = _secured(send)
         if scope["method"] in ("GET", "HEAD") and _announces_body(headers):
@@ -96,10 +96,10 @@ class Edge:
 
     # who may ask
 
-    async def _refused(self, scope: Scope, headers: Headers, peer: Peer) -> Response | None:
+    async def _refused(self, scope: Scope, headers: Headers, peer: LoopbackPeer) -> Response | None:
         await self._tokens.fresh()
         access, token = access_of(scope["method"], scope["path"]), _bearer(headers)
-        asked = Asked(
+        asked = PanelRequest(
             access=access,
             host=headers.get("host"),
             origin=headers.get("origin"),
@@ -117,7 +117,9 @@ class Edge:
         peer.admitted = peer.admitted or access is not Access.OPEN
         return None
 
-    async def _unknown(self, scope: Scope, headers: Headers, peer: Peer, token: str, found: Refusal) -> Response | None:
+    async def _unknown(
+        self, scope: Scope, headers: Headers, peer: LoopbackPeer, token: str, found: Refusal
+    ) -> Response | None:
         """`found` as an answer for whoever has no good token, no session and no operator's connection."""
         if token:
             return self._try(scope, token)
@@ -125,7 +127,7 @@ class Edge:
             return None
         return _response(found)
 
-    async def _operates(self, scope: Scope, peer: Peer) -> bool:
+    async def _operates(self, scope: Scope, peer: LoopbackPeer) -> bool:
         """Whether an operator of this machine asks with a program of theirs that passes nothing on for others."""
         if peer.operator is None and self._rules.by_user and not peer.proxied:
             peer.operator = await self._peers.operates(scope.get("client"), scope.get("server"))
@@ -225,7 +227,7 @@ class Edge:
 
     def _still(self, scope: Scope, headers: Headers) -> Still:
         """Whether the viewer who was let in may still see what comes: a token or a session can end."""
-        peer: Peer = scope[PEER]
+        peer: LoopbackPeer = scope[PEER]
         token, by_user = _bearer(headers), bool(peer.operator) and not peer.proxied
 
         async def still() -> bool:

@@ -33,7 +33,7 @@ class _Bucket:
 
 
 @dataclass
-class Attempts:
+class LoginAttempts:
     """Wrong tokens lately."""
 
     _all: _Bucket = field(default_factory=_Bucket)

@@ -29,7 +29,7 @@ from .connection_limits import limited
 from .live_feed import Feed
 from .login_links import LINK_SECONDS
 from .loopback_user import Peers
-from .middleware import Edge
+from .middleware import PanelMiddleware
 from .tokens import Tokens, make_file
 
 MAX_CONNECTIONS: Final = 256
@@ -65,7 +65,7 @@ class PanelServer:
         self._loopback = bool(config.listen) and is_loopback(config.listen)
         self._rules = Rules(_names(config.listen), asks=config.token_file != NO_TOKEN, by_user=config.token_file == "")
         self.token_file = "" if not self._rules.asks else config.token_file or str(state_dir / OWN_TOKEN)
-        self._api, self._edge = api, None  # type: tuple[ASGIApp, Edge | None]
+        self._api, self._edge = api, None  # type: tuple[ASGIApp, PanelMiddleware | None]
         self._peers = Peers(operator)
         self._tokens = Tokens(self.token_file, lambda sentence: self._log.error(sentence))
 
@@ -87,7 +87,7 @@ class PanelServer:
             self._missing(str(e))
             return
         self.port = sock.getsockname()[1]
-        edge = self._edge = Edge(
+        edge = self._edge = PanelMiddleware(
             self._api,
             self._feed,
             files,

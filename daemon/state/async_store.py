@@ -19,7 +19,7 @@ import structlog
 
 from ..errors import ModelwardError
 from ..system.background import awaited, here
-from .store import Entry, Store
+from .store import HistoryEntry, Store
 
 T = TypeVar("T")
 MAX_WAITING = 1000
@@ -34,7 +34,7 @@ class CannotKeep(ModelwardError):
 class Ledger:
     """See the module. `told` hears of each line of history once it is kept."""
 
-    def __init__(self, store: Store, told: Callable[[Entry], None], *, most_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, store: Store, told: Callable[[HistoryEntry], None], *, most_waiting: int = MAX_WAITING) -> None:
         self._store, self._told, self._most_waiting = store, told, most_waiting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._waiting, self._closed = 0, False
@@ -107,7 +107,7 @@ class Ledger:
         self._tasks.add(task)
         task.add_done_callback(self._kept)
 
-    async def _tell(self, coming: asyncio.Future[Entry]) -> None:
+    async def _tell(self, coming: asyncio.Future[HistoryEntry]) -> None:
         with suppress(CannotKeep):  # logged where it happened
             self._told(await self._answer(coming))
 

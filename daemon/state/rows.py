@@ -19,7 +19,7 @@ Line = tuple[int, float, str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedRows:
     """What memory knows of the file. `newest` is the file's newest line of history, 0 for none; `whole` when no table
     was left out."""
 
@@ -27,7 +27,7 @@ class Loaded:
     whole: bool = False
 
 
-def load(source: sqlite3.Connection, memory: sqlite3.Connection) -> Loaded:
+def load(source: sqlite3.Connection, memory: sqlite3.Connection) -> LoadedRows:
     """Takes into memory what can be read: a table that is damaged costs no other."""
     newest, whole = 0, True
     for table, columns in _COLUMNS.items():
@@ -42,7 +42,7 @@ def load(source: sqlite3.Connection, memory: sqlite3.Connection) -> Loaded:
         newest = lines[0][0] if lines else 0
     except (sqlite3.Error, UnicodeDecodeError):
         whole = False
-    return Loaded(newest, whole)
+    return LoadedRows(newest, whole)
 
 
 def _newest(source: sqlite3.Connection) -> Iterator[Line]:
@@ -54,7 +54,7 @@ def _newest(source: sqlite3.Connection) -> Iterator[Line]:
         yield line
 
 
-def keep(memory: sqlite3.Connection, target: sqlite3.Connection, loaded: Loaded) -> int:
+def keep(memory: sqlite3.Connection, target: sqlite3.Connection, loaded: LoadedRows) -> int:
     """Writes what memory holds to the file; how many lines of history it had no room for. Raises sqlite3.Error.
 
     A file with other content than was loaded is added to, and memory counts where both have a row.

@@ -21,10 +21,10 @@ from ..system.clock import Clock, rfc3339
 from . import database_file
 from . import rows as state_rows
 from .database_file import CannotOpen
-from .rows import Loaded
+from .rows import LoadedRows
 from .write_errors import Trouble, is_of_the_file, trouble
 
-__all__ = ["CannotOpen", "Entry", "Sighting", "Store"]
+__all__ = ["CannotOpen", "HistoryEntry", "Sighting", "Store"]
 
 MAX_HISTORY_ROWS: Final = 10_000
 MAX_ID: Final = 2**63 - 1
@@ -36,7 +36,7 @@ RETURN_WAIT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """One line of history. `time` is RFC 3339 in UTC; `detail` is JSON-ready."""
 
     id: int
@@ -68,7 +68,7 @@ class Store:
         self._path, self.clock = path, clock
         self._written = 0
         self._damaged = False
-        self._loaded = Loaded()
+        self._loaded = LoadedRows()
         self.damaged: Path | None = None
         self.trouble: Trouble | None = None
         self._place: database_file.Place = ()
@@ -89,12 +89,12 @@ class Store:
         memory = database_file.open_memory()
         with suppress(sqlite3.Error, OSError, UnicodeDecodeError):
             if database_file.is_absent(self._path):
-                self._loaded = Loaded(whole=True)
+                self._loaded = LoadedRows(whole=True)
                 return memory
             source = database_file.open_for_reading(self._path)
             try:
                 empty = database_file.is_empty(source)  # one that was begun where there was no room for its tables
-                self._loaded = Loaded(whole=True) if empty else state_rows.load(source, memory)
+                self._loaded = LoadedRows(whole=True) if empty else state_rows.load(source, memory)
             finally:
                 source.close()
         return memory
@@ -164,7 +164,7 @@ class Store:
 
     def record(
         self, kind: str, version: str = "", because: str = "", *, happened: float | None = None, **detail: Any
-    ) -> Entry:
+    ) -> HistoryEntry:
         """Adds a line of history; it is on the disk when this returns. A detail beyond MAX_DETAIL_BYTES is left out.
 
         `happened`, in seconds since 1970, is for what was not written down at once.
@@ -181,16 +181,16 @@ class Store:
         if self._written % PRUNE_EVERY == 0:
             with suppress(sqlite3.OperationalError):  # no space to make space: the line itself is kept
                 self._prune_history()
-        return Entry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
+        return HistoryEntry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
 
-    def history(self, count: int, kind: str = "", before: int = 0) -> list[Entry]:
+    def history(self, count: int, kind: str = "", before: int = 0) -> list[HistoryEntry]:
         """The newest lines, newest first, at most `count`; where given of one kind, and older than line `before`."""
         rows = self._db.execute(
             "SELECT id, time, kind, version, because, detail FROM history"
             " WHERE ? IN ('', kind) AND id < ? ORDER BY id DESC LIMIT ?",
             (_text(kind), before or MAX_ID, max(0, min(count, MAX_HISTORY_ROWS))),
         )
-        return [Entry(i, _moment(t), k, v, b, _object(d)) for i, t, k, v, b, d in rows]
+        return [HistoryEntry(i, _moment(t), k, v, b, _object(d)) for i, t, k, v, b, d in rows]
 
     def _prune_history(self) -> None:
         rows, size = (MAX_HISTORY_ROWS, MAX_HISTORY_BYTES)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from ..models.activation_policy import (
-    Asked,
-    Facts,
+    ActivationFacts,
+    ActivationRequest,
     Named,
     Standing,
 )
-from ..models.catalog import Entry
+from ..models.catalog import CatalogEntry
 from ..models.snapshot import (
     Missing,
     Names,
@@ -35,14 +35,14 @@ class Bearings:
     def take(
         self,
         sight: Sight,
-        entries: Iterable[Entry],
+        entries: Iterable[CatalogEntry],
         position: Position,
         held: Collection[str],
-        asked: Asked | None,
-    ) -> Facts:
+        asked: ActivationRequest | None,
+    ) -> ActivationFacts:
         """What there is at this moment, `asked` for by command or not."""
         good = position.usable_good(self._is_lost)
-        return Facts(
+        return ActivationFacts(
             link=sight.link if isinstance(sight, RootSeen) else Missing(),
             versions=tuple(_standing(entry, held) for entry in entries),
             committed=position.committed,
@@ -63,6 +63,6 @@ class Bearings:
         return now - self.link_bad_since
 
 
-def _standing(entry: Entry, held: Collection[str]) -> Standing:
+def _standing(entry: CatalogEntry, held: Collection[str]) -> Standing:
     because = entry.verdict.because if entry.verdict else entry.waiting
     return Standing(entry.name, entry.state, entry.digest, entry.name in held, entry.arrived, because)

@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Final
 
 from ..health.alerts import Figure
-from ..health.delivery import Channel
-from ..models.lifecycle import State
+from ..health.delivery import AlertChannel
+from ..models.lifecycle import VersionState
 from ..models.settle import NOT_JUDGED
 from ..models.snapshot import RootSeen
 from ..names import is_higher
 from ..system.failures import Failures
 from ..workers.pool_planner import Phase
 from ..workers.rollout_executor import Rollout
-from .snapshot import Activation, Snapshot
+from .snapshot import ActivationSeen, Snapshot
 
 SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
@@ -34,7 +34,7 @@ STILL_SECONDS: Final = 30.0
 MAX_REASON: Final = 500
 
 
-def symptoms(seen: Snapshot, *, restarts: int, channels: Iterable[Channel]) -> list[Figure]:
+def symptoms(seen: Snapshot, *, restarts: int, channels: Iterable[AlertChannel]) -> list[Figure]:
     """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes."""
     figures = [*_workers(seen), *_versions(seen), *_unjudged(seen), *_upkeep(seen)]
     figures.append(Figure("worker_restarts", float(restarts)))
@@ -103,7 +103,7 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
     auto = seen.config.models.activation == "auto"
     count = 0
     for entry in seen.versions.entries:
-        if entry.state is not State.REJECTED or entry.verdict is None:
+        if entry.state is not VersionState.REJECTED or entry.verdict is None:
             continue
         if failed is not None and failed.target.version == entry.name:
             continue  # one thing is said once
@@ -137,7 +137,7 @@ def class_usage(seen: Snapshot) -> Iterator[tuple[str, int, int]]:
             yield entry.name, after[entry.name], entry.max_bytes
 
 
-def _failed_rollout(activation: Activation, now: float) -> Rollout | None:
+def _failed_rollout(activation: ActivationSeen, now: float) -> Rollout | None:
     """The last rollout that the operator would hear of, if it failed by itself and not long ago."""
     last = activation.last
     if last is None or last.succeeded or last.cancelled or now - last.started > ROLLOUT_SECONDS:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from ...worker.shared.prometheus_text import Exposition
 from ..health.alerts import Alert
-from ..health.delivery import Channel
+from ..health.delivery import AlertChannel
 from ..health.metrics import METRICS, add_alerts, add_sample
-from ..health.sampler import Sample
-from ..models.lifecycle import State
+from ..health.sampler import SystemSample
+from ..models.lifecycle import VersionState
 from ..models.snapshot import RootSeen
-from ..state.store import Entry
+from ..state.store import HistoryEntry
 from ..system.failures import Failures
 from . import views
 from .alert_inputs import class_usage
@@ -27,7 +27,7 @@ MAX_KINDS = 100
 
 
 @dataclass
-class Tally:
+class ExportTally:
     """What happened since the daemon began; only grows. `began` is wall seconds."""
 
     began: float
@@ -36,7 +36,7 @@ class Tally:
     judged: Counter[str] = field(default_factory=Counter)
     judged_seconds: dict[str, float] = field(default_factory=dict)
 
-    def heard(self, entry: Entry) -> None:
+    def heard(self, entry: HistoryEntry) -> None:
         """A line of history was kept."""
         if entry.kind in self.events or len(self.events) < MAX_KINDS:
             self.events[entry.kind] += 1
@@ -49,12 +49,12 @@ class Tally:
 
 def exposition(
     seen: Snapshot,
-    tally: Tally,
+    tally: ExportTally,
     *,
     version: str,
-    measured: tuple[Sample, float] | None,
+    measured: tuple[SystemSample, float] | None,
     alerts: Mapping[str, Alert],
-    channels: Iterable[Channel],
+    channels: Iterable[AlertChannel],
     more: Iterable[Callable[[Exposition], None]] = (),
 ) -> str:
     """All of it. `measured` is the last sample and when that was (wall seconds); `more` add what other parts know."""
@@ -120,7 +120,7 @@ def _upkeep(out: Exposition, seen: Snapshot) -> None:
 def _versions(out: Exposition, seen: Snapshot) -> None:
     activation = seen.activation
     states = Counter(entry.state for entry in seen.versions.entries)
-    for state in State:
+    for state in VersionState:
         out.add("modelward_versions", states[state], state=state.value)
     out.add("modelward_versions_held", len(activation.held))
     out.add("modelward_model_root_present", float(isinstance(seen.versions.sight, RootSeen)))

@@ -15,7 +15,7 @@ from ..models.snapshot import LinkState, Names
 from ..workers.rollout_executor import Target
 
 
-class Facts(Protocol):
+class FactStore(Protocol):
     """Where it is kept."""
 
     def put(self, **facts: Any) -> None: ...
@@ -50,7 +50,7 @@ class Position:
         return good if good and not is_lost(good.artifact) else None
 
 
-def load(store: Facts, link: LinkState | None) -> Position:
+def load(store: FactStore, link: LinkState | None) -> Position:
     """The position as it was; a link move that a crash cut short counts as made when the link says so."""
     committed, intent = _named(store.fact("committed")), _named(store.fact("intent"))
     if intent is not None and isinstance(link, Names) and link.version == intent.name:
@@ -58,7 +58,7 @@ def load(store: Facts, link: LinkState | None) -> Position:
     return Position(committed, None, _target(store.fact("good")), _named(store.fact("previous")))
 
 
-def save(store: Facts, position: Position) -> None:
+def save(store: FactStore, position: Position) -> None:
     """Writes the position down; the intent is fulfilled with it."""
     store.put(
         committed=_pair(position.committed),
@@ -68,7 +68,7 @@ def save(store: Facts, position: Position) -> None:
     )
 
 
-def intend(store: Facts, version: str, digest: str) -> None:
+def intend(store: FactStore, version: str, digest: str) -> None:
     """To be called before the link is moved."""
     store.put(intent=[version, digest])
 
@@ -83,17 +83,17 @@ def resumed(position: Position, is_lost: Callable[[str], bool]) -> Position:
     return replace(position, serving=good) if known else position
 
 
-def begun(store: Facts, rollout: dict[str, Any]) -> None:
+def begun(store: FactStore, rollout: dict[str, Any]) -> None:
     """Before the first step of a rollout, as it is for history."""
     store.put(rollout=rollout)
 
 
-def settled(store: Facts) -> None:
+def settled(store: FactStore) -> None:
     """When its outcome is in the history."""
     store.put(rollout=None)
 
 
-def cut_short(store: Facts) -> dict[str, Any] | None:
+def cut_short(store: FactStore) -> dict[str, Any] | None:
     """The rollout that was under way when the daemon died, with its outcome: done when its position was kept."""
     good = _target(store.fact("good"))
     rollout: Any = store.fact("rollout")

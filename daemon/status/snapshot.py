@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..config.load import Config
-from ..models.catalog import Entry
+from ..models.catalog import CatalogEntry
 from ..models.snapshot import Names, RootSeen, Sight
-from ..workers.peer import Peer
+from ..workers.peer import WorkerPeer
 from ..workers.pool import Hand
 from ..workers.pool_planner import Vacancy
 from ..workers.rollout_executor import Rollout
@@ -32,13 +32,13 @@ class VersionsSeen:
     """
 
     sight: Sight
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[CatalogEntry, ...] = ()
     busy: bool = False
     still_seconds: float = 0.0
     unjudged: Mapping[str, str] = field(default_factory=dict)
     misplaced: Mapping[str, str] = field(default_factory=dict)
 
-    def get(self, name: str) -> Entry | None:
+    def get(self, name: str) -> CatalogEntry | None:
         return next((entry for entry in self.entries if entry.name == name), None)
 
     @property
@@ -49,7 +49,7 @@ class VersionsSeen:
 
 
 @dataclass(frozen=True)
-class Activation:
+class ActivationSeen:
     """What is served and what is on its way.
 
     `current` is the rollout under way, `last` the last one that was decided and brought another version. `waiting` are
@@ -70,7 +70,7 @@ class Activation:
 class WorkersSeen:
     """Connected workers, processes of the pool, and places that wait for a start. `wanted` workers, `because`."""
 
-    peers: tuple[Peer, ...] = ()
+    peers: tuple[WorkerPeer, ...] = ()
     hands: tuple[Hand, ...] = ()
     vacancies: tuple[Vacancy, ...] = ()
     wanted: int = 0
@@ -101,7 +101,7 @@ class Snapshot:
     wall: float
     config: Config
     versions: VersionsSeen
-    activation: Activation
+    activation: ActivationSeen
     workers: WorkersSeen
     upkeep: UpkeepSeen = UpkeepSeen()
     watch: tuple[str, str] = ("watching", "")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..models import verdict as v
-from ..models.catalog import Entry
-from ..models.lifecycle import State
+from ..models.catalog import CatalogEntry
+from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen, Sight
 from ..system.clock import rfc3339
-from ..workers.peer import Peer
+from ..workers.peer import WorkerPeer
 from ..workers.pool import Hand
 from ..workers.pool_planner import Phase
 from .snapshot import VersionsSeen, WorkersSeen
@@ -19,11 +19,11 @@ Json = dict[str, Any]
 
 
 def version(
-    entry: Entry,
+    entry: CatalogEntry,
     *,
     live: str,
     held: Mapping[str, str],
-    peers: Iterable[Peer],
+    peers: Iterable[WorkerPeer],
     compiled: Mapping[str, Any] | None = None,
     waiting: str = "",
 ) -> Json:
@@ -43,7 +43,7 @@ def version(
     }
     if entry.name in held:
         shape["held_because"] = held[entry.name]
-    if entry.waiting and entry.state in (State.SEEN, State.SETTLING):
+    if entry.waiting and entry.state in (VersionState.SEEN, VersionState.SETTLING):
         shape["waiting"] = entry.waiting
     elif waiting:
         shape["waiting"] = waiting
@@ -84,7 +84,7 @@ def workers(seen: WorkersSeen) -> list[Json]:
     return shapes
 
 
-def _peer(peer: Peer, hand: Hand | None) -> Json:
+def _peer(peer: WorkerPeer, hand: Hand | None) -> Json:
     retiring = peer.draining or (hand is not None and hand.phase is Phase.RETIRING)
     state = "retiring" if retiring else "ready" if peer.serving else "loading" if peer.loading else "idle"
     return {
@@ -102,7 +102,7 @@ def _peer(peer: Peer, hand: Hand | None) -> Json:
     }
 
 
-def _confinement(peer: Peer) -> str:
+def _confinement(peer: WorkerPeer) -> str:
     """What a worker of ours took from itself, and what it could not; "" for any other."""
     missing = f"not confined: {peer.missing}" if peer.missing else ""
     return "; ".join(part for part in (peer.confinement, missing) if part)

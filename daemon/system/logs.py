@@ -15,17 +15,17 @@ from typing import Any, Final
 
 import structlog
 
-from ...worker.shared.logs import STUCK_SECONDS, Logs
+from ...worker.shared.logs import STUCK_SECONDS, LogFiles
 
 ANSWER_SECONDS: Final = STUCK_SECONDS + 1.0
 
 
-def open_logs(directory: Path, level: str) -> Logs:
+def open_logs(directory: Path, level: str) -> LogFiles:
     """The log files; structlog's loggers write to them from now on.
 
     While there is no directory, events go to standard error; the files are made as soon as there is one.
     """
-    logs = Logs(str(directory), worker="daemon", level=level, background=True, first=partial(_make, directory))
+    logs = LogFiles(str(directory), worker="daemon", level=level, background=True, first=partial(_make, directory))
     logs.adopt_logging()
 
     def forward(part: Any, method: str, fields: MutableMapping[str, Any]) -> Any:
@@ -48,7 +48,7 @@ def _make(directory: Path) -> None:
         sys.stderr.write(f"cannot log in {directory}: {e.strerror}; events go to standard error until it can be used\n")
 
 
-async def followed(logs: Logs) -> list[str]:
+async def followed(logs: LogFiles) -> list[str]:
     """Opens each file anew that another program deleted or renamed; sentences about what can't be written now.
 
     Takes at most ANSWER_SECONDS, also where the disk does not answer.

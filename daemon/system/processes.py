@@ -47,7 +47,7 @@ def identity_in(pid: int, stat: bytes) -> Identity | None:
         return None
 
 
-class Child:
+class ChildProcess:
     """A process we watch: one we started, or one a former daemon started and we took back."""
 
     def __init__(self, name: str, pid: int, *, ours: bool, stdout: IO[bytes] | None = None) -> None:
@@ -164,7 +164,7 @@ def spawn(
     stdin: bytes | None = None,
     stdout: Literal["pipe"] | None = None,
     pass_fds: Sequence[int] = (),
-) -> Child:
+) -> ChildProcess:
     """Starts a program and watches it. To be called on the event loop's thread.
 
     `stdin` is at most MAX_STDIN_BYTES. Raises OSError when the system has no process or descriptor to give, ValueError
@@ -184,7 +184,7 @@ def spawn(
     try:
         if process.stdout is not None:
             os.set_blocking(process.stdout.fileno(), False)
-        child = Child(name, process.pid, ours=True, stdout=process.stdout)
+        child = ChildProcess(name, process.pid, ours=True, stdout=process.stdout)
     except OSError:  # it can't be watched, so it must not live
         process.kill()
         process.wait()
@@ -228,10 +228,10 @@ def _input(name: str, content: bytes | None) -> Iterator[int]:
         yield f.fileno()
 
 
-def take_back(name: str, who: Identity) -> Child | None:
+def take_back(name: str, who: Identity) -> ChildProcess | None:
     """Watches a process that a former daemon started; None when it is gone or the number is somebody else's now."""
     try:
-        child = Child(name, who.pid, ours=False)
+        child = ChildProcess(name, who.pid, ours=False)
     except OSError:
         return None
     if identity(who.pid) != who:  # asked after the pidfd is held: no later process can take its place

@@ -52,7 +52,7 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ClockJudgement:
     """`now`: count ages from it. `refused`: why nothing may go by its age in this pass, else "".
 
     `held`: what is reported as long as the wall clock is not believed, else "".
@@ -63,7 +63,7 @@ class Judged:
     held: str = ""
 
 
-def look(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, Judged]:
+def look(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, ClockJudgement]:
     """The next state, and what may be done by ages now."""
     step = (wall - trust.last_wall) - (elapsed - trust.last_elapsed)
     jumped = abs(step) > JUMP_SECONDS
@@ -88,4 +88,4 @@ def look(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, Judged]:
         refused = f"the wall clock jumped {span(abs(step))} {way}: ages cannot be trusted"
     elif elapsed - steady_since < REFUSE_SECONDS:
         refused = f"the wall clock jumped less than {span(REFUSE_SECONDS)} ago: ages cannot be trusted"
-    return state, Judged(wall if believed else min(wall, expected), refused, held)
+    return state, ClockJudgement(wall if believed else min(wall, expected), refused, held)

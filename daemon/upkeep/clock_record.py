@@ -17,7 +17,7 @@ import structlog
 
 from ..system.clock import Clock
 from ..system.durable_files import replace_file
-from .clock_guard import Judged, Trust, look
+from .clock_guard import ClockJudgement, Trust, look
 
 RECORD: Final = "clock.json"
 MAX_RECORD_BYTES: Final = 4096
@@ -64,7 +64,7 @@ class TrustedClock:
         self._lock = threading.Lock()
         self._log = structlog.get_logger("upkeep")
 
-    def look(self) -> Judged:
+    def look(self) -> ClockJudgement:
         """The time to count ages from now, and what may not go by it. Reads and writes a small file."""
         with self._lock:
             if self._trust is None:

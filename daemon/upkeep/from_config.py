@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from ..config.load import Config
-from ..config.schema import Logs, LogsExtra
-from ..units import Share
-from .disk.quota import Margin, Rule
-from .logs.rotation_policy import Policy
+from ..config.schema import LogsExtra, LogsSection
+from ..units import DiskShare
+from .disk.quota import ClassRule, Margin
+from .logs.rotation_policy import RotationPolicy
 from .logs.rotator import LogSet
 
 OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
@@ -22,32 +22,32 @@ KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})
 _DAY_SECONDS: Final = 86400.0  # of versions only what retention lets go is removed then
 
 
-def rules(config: Config) -> list[Rule]:
+def rules(config: Config) -> list[ClassRule]:
     """The classes in the order in which a full disk is swept."""
     control = config.control
     first = [
-        Rule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
-        Rule("cache", str(control.cache_dir)),
-        _logs(Rule("logs", str(config.logs.dir)), config),
+        ClassRule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
+        ClassRule("cache", str(control.cache_dir)),
+        _logs(ClassRule("logs", str(config.logs.dir)), config),
     ]
     last = [
-        Rule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
-        Rule("versions", str(config.models.root), max_age_seconds=_DAY_SECONDS, unit="directory"),
+        ClassRule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
+        ClassRule("versions", str(config.models.root), max_age_seconds=_DAY_SECONDS, unit="directory"),
     ]
     theirs = [
-        _logs(Rule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files, _unit(c.name)), config)
+        _logs(ClassRule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files, _unit(c.name)), config)
         for c in config.disk.class_
     ]
     named = {rule.name: rule for rule in theirs}
     builtin = {rule.name for rule in (*first, *last)}
 
-    def chosen(built_in: list[Rule]) -> list[Rule]:
+    def chosen(built_in: list[ClassRule]) -> list[ClassRule]:
         return [named.get(rule.name, rule) for rule in built_in]
 
     return [*chosen(first), *(rule for rule in theirs if rule.name not in builtin), *chosen(last)]
 
 
-def _logs(rule: Rule, config: Config) -> Rule:
+def _logs(rule: ClassRule, config: Config) -> ClassRule:
     """The same rule; over the log directory one that touches our own archives alone."""
     if rule.path != str(config.logs.dir):
         return rule
@@ -69,8 +69,8 @@ def log_sets(config: Config) -> list[LogSet]:
     return sets
 
 
-def _policy(logs: Logs | LogsExtra, method: str) -> Policy:
-    return Policy(
+def _policy(logs: LogsSection | LogsExtra, method: str) -> RotationPolicy:
+    return RotationPolicy(
         every_seconds=logs.every,
         max_size_bytes=logs.max_size,
         keep=logs.keep,
@@ -82,6 +82,6 @@ def _policy(logs: Logs | LogsExtra, method: str) -> Policy:
     )
 
 
-def margin(share: Share) -> Margin:
+def margin(share: DiskShare) -> Margin:
     """A share of the configuration as a margin."""
     return Margin(share.size_bytes) if share.percent is None else Margin(fraction=share.percent / 100)

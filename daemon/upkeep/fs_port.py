@@ -17,7 +17,7 @@ KIND: Final = 0o170000  # S_IFMT: the bits of st_mode that say what kind of file
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class FileSystemPort:
     """Every call raises OSError as the function it stands for does."""
 
     open: Callable[..., int] = os.open
@@ -43,7 +43,7 @@ class Files:
     collapse_head: Callable[[int, int], None] = syscalls.collapse_head
 
 
-def write_whole(files: Files, fd: int, data: bytes) -> None:
+def write_whole(files: FileSystemPort, fd: int, data: bytes) -> None:
     """Writes all of `data`, in as many calls as it takes."""
     view = memoryview(data)
     while view:

@@ -18,7 +18,7 @@ from typing import Final
 
 from ..units import shown
 from .disk import reasons
-from .fs_port import Files
+from .fs_port import FileSystemPort
 
 _F_SETSIG: Final = 10
 _BUSY: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
@@ -39,7 +39,7 @@ def lease_signals_are_ignored() -> bool:
     return signal.getsignal(signal.SIGIO) is not signal.SIG_DFL
 
 
-def quiet_lease(fd: int, files: Files) -> None:
+def quiet_lease(fd: int, files: FileSystemPort) -> None:
     """Sends the notice of a broken lease as SIGURG, which does nothing, instead of SIGIO, which ends a process.
 
     Raises OSError where leases can't be had at all.
@@ -47,7 +47,7 @@ def quiet_lease(fd: int, files: Files) -> None:
     files.control(fd, _F_SETSIG, signal.SIGURG)
 
 
-def held_by_nobody(fd: int, files: Files, *, lease: int = fcntl.F_WRLCK) -> int:
+def held_by_nobody(fd: int, files: FileSystemPort, *, lease: int = fcntl.F_WRLCK) -> int:
     """0 when free, else IN_USE or UNPROVEN. With F_RDLCK only writers count. Keeps the lease until `fd` is closed."""
     try:
         if not lease_signals_are_ignored():
@@ -60,7 +60,7 @@ def held_by_nobody(fd: int, files: Files, *, lease: int = fcntl.F_WRLCK) -> int:
     return 0
 
 
-def _by_lock_and_proc(fd: int, files: Files, lease: int) -> int:
+def _by_lock_and_proc(fd: int, files: FileSystemPort, lease: int) -> int:
     try:
         files.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -22,7 +22,7 @@ from ..system import processes
 from ..system.clock import Clock
 from ..units import shown
 from . import syscalls
-from .clock_guard import Judged
+from .clock_guard import ClockJudgement
 from .clock_record import TrustedClock
 from .disk import sweeper_client
 from .disk.directory_visitor import Keep
@@ -44,7 +44,7 @@ from .from_config import (
     margin,
     rules,
 )
-from .fs_port import Files
+from .fs_port import FileSystemPort
 from .logs.compress_thread import Packing
 from .logs.log_directory import live_names, look, open_log_directory
 from .logs.rotator import LogSet, Rotator
@@ -65,7 +65,7 @@ def retention_decides(rule: str) -> Keep:
 
 
 @dataclass(slots=True)
-class _Memory:
+class _UpkeepMemory:
     disk_quiet_until: float = 0.0
     progress: dict[str, Json] = field(default_factory=dict)
     no_glance: int = 0
@@ -89,16 +89,16 @@ class Upkeep:
         *,
         keep: Callable[[str], Keep] = retention_decides,
         pids: Callable[[], Sequence[int]] = tuple,
-        files: Files | None = None,
-        spawn: sweeper_client.Spawn = processes.spawn,
+        files: FileSystemPort | None = None,
+        spawn: sweeper_client.SpawnSweeper = processes.spawn,
         argv: Sequence[str] = tuple(processes.python(sweeper_client.MODULE)),
     ) -> None:
         self._spawn, self._argv, self._one_errand = spawn, argv, asyncio.Lock()
         self._config, self._clock, self._keep, self._pids = config, clock, keep, pids
-        self._files = files or Files()
+        self._files = files or FileSystemPort()
         self._stop = threading.Event()
         self.clock_held = ""  # why the wall clock is not believed, as of the last pass
-        self._memory = _Memory()
+        self._memory = _UpkeepMemory()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep", initializer=syscalls.lower_io_priority)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading", initializer=syscalls.lower_io_priority)
         self._trusted = TrustedClock(config().control.state_dir, clock, newest=self._newest_archive)
@@ -212,7 +212,7 @@ class Upkeep:
         only = self._path_of(sets, file)
         return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).as_json()
 
-    def _judged(self) -> Judged:
+    def _judged(self) -> ClockJudgement:
         """What the clocks allow now; remembered for `clock_held`."""
         judged = self._trusted.look()
         self.clock_held = judged.held

@@ -45,13 +45,13 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Listener(Protocol):
     """Whoever owns the meaning of the messages. Each method is called on the event loop and must not block."""
 
-    def joined(self, line: Line, hello: p.Hello, fds: list[int]) -> None: ...
-    def said(self, line: Line, message: p.FromWorker) -> None: ...
-    def left(self, line: Line, because: str) -> None: ...
+    def joined(self, line: WorkerConnection, hello: p.Hello, fds: list[int]) -> None: ...
+    def said(self, line: WorkerConnection, message: p.FromWorker) -> None: ...
+    def left(self, line: WorkerConnection, because: str) -> None: ...
 
 
 @dataclass(eq=False)
-class Line:
+class WorkerConnection:
     """One connection. `fds` are descriptors that came before the hello did; whoever takes them closes them.
 
     `heard` counts messages since `counted_from`, loop seconds.
@@ -92,7 +92,7 @@ class Line:
         loop.remove_writer(self.sock)
 
 
-class Channel:
+class WorkersSocket:
     """The listening end of the worker socket and all its connections. `group` is the socket file's, -1 for none."""
 
     def __init__(
@@ -107,7 +107,7 @@ class Channel:
         self._log = structlog.get_logger("channel")
         self._sock: socket.socket | None = None
         self._file, self.group = (0, 0), -1
-        self._lines: set[Line] = set()
+        self._lines: set[WorkerConnection] = set()
         self._breath: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
@@ -191,7 +191,7 @@ class Channel:
             self._log.warning("worker refused", pid=who.pid, uid=who.uid, because=refusal)
             sock.close()
             return
-        line = Line(sock, who)
+        line = WorkerConnection(sock, who)
         line.close = lambda because: self._close(line, because)
         self._lines.add(line)
         line.deadline = loop.call_later(self._hello_seconds, line.close, "it did not say hello")
@@ -206,7 +206,7 @@ class Channel:
             return f"{MAX_STRANGERS} connections of other users already"
         return ""
 
-    def _read(self, line: Line) -> None:
+    def _read(self, line: WorkerConnection) -> None:
         try:
             data, fds = _receive(line.sock)
         except BlockingIOError:
@@ -226,7 +226,7 @@ class Channel:
                 self._hear(line, p.decode_from_worker(text))
                 if line not in self._lines:
                     return
-        except p.Refused as e:
+        except p.BadMessage as e:
             self._close(line, str(e))
         except BaseException as e:  # noqa: BLE001 - the root of a callback
             failures = here().failures
@@ -234,27 +234,27 @@ class Channel:
             # Part of what it said is lost; when it joins anew it says all that counts again.
             self._close(line, f"an error in the daemon: {sentence(e)}")
 
-    def _hear(self, line: Line, message: p.FromWorker) -> None:
+    def _hear(self, line: WorkerConnection, message: p.FromWorker) -> None:
         now = asyncio.get_running_loop().time()
         if now - line.counted_from > MESSAGES_SECONDS:
             line.counted_from, line.heard = now, 0
         line.heard += 1
         if line.heard > MAX_MESSAGES:
-            raise p.Refused(f"cannot listen to more than {MAX_MESSAGES} messages in {MESSAGES_SECONDS:g} s")
+            raise p.BadMessage(f"cannot listen to more than {MAX_MESSAGES} messages in {MESSAGES_SECONDS:g} s")
         if line.greeted:
             self._listener.said(line, message)
             return
         if not isinstance(message, p.Hello):
-            raise p.Refused(f"cannot take {message.__struct_config__.tag} before hello")
+            raise p.BadMessage(f"cannot take {message.__struct_config__.tag} before hello")
         if message.protocol != p.PROTOCOL:
-            raise p.Refused(f"cannot speak protocol {message.protocol}: this daemon speaks {p.PROTOCOL}")
+            raise p.BadMessage(f"cannot speak protocol {message.protocol}: this daemon speaks {p.PROTOCOL}")
         line.greeted = True
         if line.deadline is not None:
             line.deadline.cancel()
         fds, line.fds = line.fds, []
         self._listener.joined(line, message, fds)
 
-    def _close(self, line: Line, because: str, *, tell: bool = True) -> None:
+    def _close(self, line: WorkerConnection, because: str, *, tell: bool = True) -> None:
         if line not in self._lines:
             return
         self._lines.discard(line)

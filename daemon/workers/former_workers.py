@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .peer import Peer
+from .peer import WorkerPeer
 from .replacement import LOST_SECONDS, lost
 
 
@@ -28,7 +28,7 @@ class Former:
         """Whether it is worth waiting for them still."""
         return bool(self._names) and now <= self._until
 
-    def overdue(self, peers: Iterable[Peer], now: float) -> Iterator[tuple[str, str]]:
+    def overdue(self, peers: Iterable[WorkerPeer], now: float) -> Iterator[tuple[str, str]]:
         """Name and reason of each that did not come back; once, after the deadline."""
         if self._names and now > self._until:
             names, self._names = self._names, set()

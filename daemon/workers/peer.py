@@ -12,7 +12,7 @@ from ...worker import protocol as p
 from ...worker.settings import Terms
 from .rollout_planner import (
     Figures,
-    Pace,
+    ObservedPace,
     Stage,
     WorkerView,
 )
@@ -24,7 +24,7 @@ MAX_OFFERS = 8
 
 
 @dataclass
-class Peer:
+class WorkerPeer:
     """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version.
 
     `offers` are version and artifact by rollout, "" being the welcome; `unsure` is a rollout whose commit was sent and
@@ -81,15 +81,15 @@ class Peer:
         return Figures(requests, errors, *paces(beat, requests))
 
 
-def paces(beat: p.Beat, requests: int) -> tuple[Pace, Pace]:
+def paces(beat: p.Beat, requests: int) -> tuple[ObservedPace, ObservedPace]:
     """Runs that shared the machine, and lone ones; of a worker that tells no runs, its requests count as the former."""
     if not beat.shared.runs and not beat.lone.runs:
-        return Pace(requests, beat.p95_seconds), Pace()
-    return Pace(beat.shared.runs, beat.shared.p95_seconds), Pace(beat.lone.runs, beat.lone.p95_seconds)
+        return ObservedPace(requests, beat.p95_seconds), ObservedPace()
+    return ObservedPace(beat.shared.runs, beat.shared.p95_seconds), ObservedPace(beat.lone.runs, beat.lone.p95_seconds)
 
 
 @dataclass(frozen=True)
-class Event:
+class WorkerEvent:
     """Something the supervisor may have to act on; `because` is the worker's own word."""
 
     worker: str
@@ -99,28 +99,28 @@ class Event:
     seconds: float = 0.0
 
 
-def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
+def hear(peer: WorkerPeer, message: p.FromWorker, now: float) -> WorkerEvent | None:
     """Takes a message into account. Raises p.Refused when this worker can't mean it now."""
     peer.heard = now
     match message:
         case p.Hello():
-            raise p.Refused("cannot take a second hello")
+            raise p.BadMessage("cannot take a second hello")
         case p.Beat():
             if not peer.beats:
                 peer.beats, peer.at_move = True, message
             turned, stuck = bool(message.refusing) != bool(peer.beat.refusing), message.stuck > peer.beat.stuck
             peer.beat = message
             if stuck:
-                return Event(peer.name, "stuck", because=f"{message.stuck} of its jobs do not end")
-            return Event(peer.name, "refusing", because=message.refusing[:MAX_REASON]) if turned else None
+                return WorkerEvent(peer.name, "stuck", because=f"{message.stuck} of its jobs do not end")
+            return WorkerEvent(peer.name, "refusing", because=message.refusing[:MAX_REASON]) if turned else None
         case p.Reopened():
-            return Event(peer.name, "reopened")
+            return WorkerEvent(peer.name, "reopened")
         case p.Applied():
             peer.terms = message.terms
-            return Event(peer.name, "applied")
+            return WorkerEvent(peer.name, "applied")
         case p.Drained():
             peer.draining = True
-            return Event(peer.name, "drained")
+            return WorkerEvent(peer.name, "drained")
         case p.Prepared():
             return _prepared(peer, message, now)
         case p.CannotPrepare():
@@ -129,40 +129,40 @@ def hear(peer: Peer, message: p.FromWorker, now: float) -> Event | None:
             return _serving(peer, message, now)
 
 
-def _prepared(peer: Peer, message: p.Prepared, now: float) -> Event | None:
+def _prepared(peer: WorkerPeer, message: p.Prepared, now: float) -> WorkerEvent | None:
     if message.rollout != peer.rollout or peer.stage is not Stage.PREPARING:
         return None  # an answer to a rollout that was given up meanwhile
     peer.stage, peer.stage_since, peer.because = Stage.PREPARED, now, ""
-    return Event(peer.name, "prepared", message.version, message.reason[:MAX_REASON], message.seconds)
+    return WorkerEvent(peer.name, "prepared", message.version, message.reason[:MAX_REASON], message.seconds)
 
 
-def _refused(peer: Peer, message: p.CannotPrepare, now: float) -> Event | None:
+def _refused(peer: WorkerPeer, message: p.CannotPrepare, now: float) -> WorkerEvent | None:
     because = message.reason[:MAX_REASON] or "no reason given"
     if message.rollout == peer.unsure:
         peer.unsure = ""
     if message.rollout == "":  # the version of the welcome
         peer.loading = ""
-        return Event(peer.name, "refused", message.version, because)
+        return WorkerEvent(peer.name, "refused", message.version, because)
     if message.rollout != peer.rollout:
         return None
     peer.stage, peer.stage_since, peer.because = Stage.REFUSED, now, because
-    return Event(peer.name, "refused", message.version, because)
+    return WorkerEvent(peer.name, "refused", message.version, because)
 
 
-def _serving(peer: Peer, message: p.Serving, now: float) -> Event:
+def _serving(peer: WorkerPeer, message: p.Serving, now: float) -> WorkerEvent:
     version, artifact = peer.offers.get(message.rollout, (message.version, ""))
     if version != message.version:
         if message.rollout:
-            raise p.Refused(f"cannot serve {message.version!r} under this rollout: it offered {version!r}")
+            raise p.BadMessage(f"cannot serve {message.version!r} under this rollout: it offered {version!r}")
         artifact = ""
     peer.serving, peer.artifact, peer.serving_since = message.version, artifact, now
     peer.loading = peer.unsure = ""
     if message.rollout and message.rollout == peer.rollout:
         peer.stage, peer.stage_since, peer.at_move = Stage.MOVED, now, peer.beat
-    return Event(peer.name, "serving", message.version)
+    return WorkerEvent(peer.name, "serving", message.version)
 
 
-def welcome(peer: Peer, version: str, artifact: str) -> None:
+def welcome(peer: WorkerPeer, version: str, artifact: str) -> None:
     """The worker was told what to serve; it loads that unless it serves it already."""
     if version and not peer.on(version, artifact):
         peer.loading = version
@@ -170,7 +170,7 @@ def welcome(peer: Peer, version: str, artifact: str) -> None:
 
 
 def offer(
-    peer: Peer, rollout: str, version: str, artifact: str, now: float, *, unload_first: bool = False
+    peer: WorkerPeer, rollout: str, version: str, artifact: str, now: float, *, unload_first: bool = False
 ) -> p.Prepare:
     """The worker is asked to prepare: the message to send. With `unload_first` it serves nothing until its commit."""
     while len(peer.offers) >= MAX_OFFERS:
@@ -184,20 +184,20 @@ def offer(
     return p.Prepare(rollout=rollout, version=version, artifact=artifact, unload_first=unload_first)
 
 
-def commit(peer: Peer, now: float) -> p.Commit:
+def commit(peer: WorkerPeer, now: float) -> p.Commit:
     """The worker is asked to swap: the message to send."""
     peer.stage, peer.stage_since, peer.unsure = Stage.COMMITTING, now, peer.rollout
     return p.Commit(rollout=peer.rollout)
 
 
-def abort(peer: Peer, now: float) -> p.Abort:
+def abort(peer: WorkerPeer, now: float) -> p.Abort:
     """The worker is asked to forget what it holds aside: the message to send."""
     rollout, peer.rollout = peer.rollout, ""
     peer.stage, peer.stage_since = Stage.OLD, now
     return p.Abort(rollout=rollout)
 
 
-def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
+def on_target(peer: WorkerPeer, rollout: str, version: str, artifact: str) -> Stage:
     """Where a worker stands in a rollout to `version`."""
     if peer.loading:  # also when it serves the target still: it was told to load something else
         return Stage.JOINING
@@ -206,14 +206,14 @@ def on_target(peer: Peer, rollout: str, version: str, artifact: str) -> Stage:
     return peer.stage if peer.rollout == rollout and peer.stage is not Stage.MOVED else Stage.OLD
 
 
-def away(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView | None:
+def away(peer: WorkerPeer, rollout: str, version: str, artifact: str) -> WorkerView | None:
     """A worker of ours whose connection ended, as the planner sees it; None when it had nothing to do with it."""
     if on_target(peer, rollout, version, artifact) in (Stage.OLD, Stage.JOINING, Stage.REFUSED):
         return None
     return WorkerView(peer.name, Stage.AWAY, peer.left)
 
 
-def view(peer: Peer, rollout: str, version: str, artifact: str) -> WorkerView:
+def view(peer: WorkerPeer, rollout: str, version: str, artifact: str) -> WorkerView:
     """A worker as the planner of that rollout sees it."""
     stage = on_target(peer, rollout, version, artifact)
     since = {Stage.MOVED: peer.serving_since, Stage.JOINING: peer.joined}.get(stage, peer.stage_since)

@@ -22,11 +22,11 @@ import structlog
 from ...worker.protocol import WorkerSettings
 from ...worker.settings import Terms
 from ...worker.shared.process_readings import read
-from ...worker.shared.progress import Reading, moved, starved
+from ...worker.shared.progress import ProcessReading, moved, starved
 from ..system.background import here
 from ..system.clock import Clock
 from ..system.processes import (
-    Child,
+    ChildProcess,
     Identity,
     identity,
     python,
@@ -37,10 +37,10 @@ from . import backoff
 from .pool_planner import (
     Doubt,
     Kill,
-    Limits,
     Member,
     Order,
     Phase,
+    PoolLimits,
     Retire,
     Start,
     Vacancy,
@@ -74,7 +74,7 @@ class Hand:
     """One worker process as the pool sees it. `terms` are what it runs with as far as is known, None when it is not."""
 
     name: str
-    child: Child
+    child: ChildProcess
     identity: Identity | None
     failures: int
     phase: Phase
@@ -82,7 +82,7 @@ class Hand:
     heard: float
     outdated: str = ""
     doubted: float | None = None
-    seen: Reading | None = None
+    seen: ProcessReading | None = None
     killed: str = ""
     terms: Terms | None = None
     ready_at: float | None = None
@@ -94,7 +94,7 @@ def command_line(settings: WorkerSettings) -> list[str]:
     return python("modelward.worker", "--settings", msgspec.json.encode(settings).decode())
 
 
-class Pool:
+class WorkerPool:
     """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave.
 
     `settings` gives what a new worker of that name is told, and the listening socket; `command` makes a command line of
@@ -112,7 +112,7 @@ class Pool:
         settings: Callable[[str], tuple[WorkerSettings, int]],
         command: Callable[[WorkerSettings], list[str]] = command_line,
         chance: Callable[[], float] = random.random,
-        read: Callable[[int], Reading | None] = read,
+        read: Callable[[int], ProcessReading | None] = read,
     ) -> None:
         self._record, self._clock = PoolRecord(runtime_dir / "workers.json"), clock
         self._ended, self._drain = ended, drain
@@ -124,7 +124,7 @@ class Pool:
         self._number = 0
         self._in_charge = False
         self.wanted = 0
-        self.limits = Limits()
+        self.limits = PoolLimits()
 
     def hand(self, name: str) -> Hand | None:
         return self._hands.get(name)
@@ -218,7 +218,7 @@ class Pool:
         self._take(name, child, 0)
         return True
 
-    def _take(self, name: str, child: Child, failures: int, terms: Terms | None = None) -> None:
+    def _take(self, name: str, child: ChildProcess, failures: int, terms: Terms | None = None) -> None:
         now = self._clock.monotonic()
         hand = Hand(name, child, identity(child.pid), failures, Phase.STARTING, now, now, terms=terms)
         self._hands[name] = hand

@@ -46,7 +46,7 @@ class Vacancy:
 
 
 @dataclass(frozen=True)
-class Limits:
+class PoolLimits:
     """A starting worker loads a model: that takes as long as a reload may. `starting`: so many at once."""
 
     start_seconds: float = 60.0
@@ -88,7 +88,7 @@ Order = Start | Retire | Doubt | Kill
 
 
 def orders(
-    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: Limits
+    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: PoolLimits
 ) -> tuple[Order, ...]:
     """What to do now, in this order. Asked again after all is done; `vacancies` are those that `places` left."""
     return (
@@ -109,7 +109,7 @@ def places(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: 
     return tuple(sorted(vacancies, key=lambda v: (bool(v.blocked), v.due))[:missing]), missing
 
 
-def _due(m: Member, limits: Limits) -> tuple[float, str]:
+def _due(m: Member, limits: PoolLimits) -> tuple[float, str]:
     """When this member has been in its phase too long, and what to say then."""
     match m.phase:
         case Phase.RETIRING:
@@ -120,7 +120,7 @@ def _due(m: Member, limits: Limits) -> tuple[float, str]:
             return m.heard + limits.silence_seconds, f"it said nothing for {limits.silence_seconds:g} s"
 
 
-def _overdue(members: tuple[Member, ...], now: float, limits: Limits) -> list[Order]:
+def _overdue(members: tuple[Member, ...], now: float, limits: PoolLimits) -> list[Order]:
     found: list[Order] = []
     for m in members:
         due, because = _due(m, limits)
@@ -134,7 +134,7 @@ def _overdue(members: tuple[Member, ...], now: float, limits: Limits) -> list[Or
 
 
 def _starts(
-    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: Limits
+    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: PoolLimits
 ) -> list[Order]:
     kept, missing = places(members, vacancies, wanted)
     found: list[Order] = []
@@ -162,7 +162,7 @@ def _retirements(members: tuple[Member, ...], wanted: int) -> list[Order]:
     return []
 
 
-def next_look(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], limits: Limits) -> float | None:
+def next_look(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], limits: PoolLimits) -> float | None:
     """When time alone will change the orders, monotonic seconds; None when it won't."""
     full = sum(m.phase is Phase.STARTING for m in members) >= limits.starting
     due = [v.due for v in vacancies if not v.blocked and not full]

@@ -19,9 +19,9 @@ from ...worker.settings import LIVE, Terms, differing
 from ..system.clock import Clock
 from ..system.processes import Identity
 from . import peer as roster
-from .channel import Line
-from .peer import Event, Peer
-from .pool import Ended, Pool
+from .channel import WorkerConnection
+from .peer import WorkerEvent, WorkerPeer
+from .pool import Ended, WorkerPool
 from .pool_planner import Phase
 
 MAX_NAME = 64
@@ -29,7 +29,7 @@ MAX_GONE = 64
 
 
 @dataclass(frozen=True)
-class Welcome:
+class WelcomeState:
     """What a worker that joins is to serve; empty strings: nothing yet."""
 
     version: str = ""
@@ -49,8 +49,8 @@ class Crew:
         self,
         *,
         clock: Clock,
-        welcome: Callable[[], Welcome],
-        happened: Callable[[Event], None],
+        welcome: Callable[[], WelcomeState],
+        happened: Callable[[WorkerEvent], None],
         offered: Callable[[int], None],
         terms: Callable[[], Terms | None] = lambda: None,
         tokens: Callable[[], tuple[str, ...]] = tuple,
@@ -58,33 +58,33 @@ class Crew:
         self._clock, self._welcome, self._happened, self._offered = clock, welcome, happened, offered
         self._terms, self._tokens = terms, tokens
         self._log = structlog.get_logger("crew")
-        self._peers: dict[Line, Peer] = {}
-        self._gone: dict[str, Peer] = {}
+        self._peers: dict[WorkerConnection, WorkerPeer] = {}
+        self._gone: dict[str, WorkerPeer] = {}
         self._changed = asyncio.Event()
         self._less_confined = ""
         self.expected: dict[str, Identity] = {}
         self.moving_to: tuple[str, str] | None = None
-        self.pool: Pool | None = None
+        self.pool: WorkerPool | None = None
 
     # what is known
 
-    def peers(self) -> tuple[Peer, ...]:
+    def peers(self) -> tuple[WorkerPeer, ...]:
         """Connected workers, by name."""
         return tuple(sorted(self._peers.values(), key=lambda peer: _natural(peer.name)))
 
-    def peer(self, name: str) -> Peer | None:
+    def peer(self, name: str) -> WorkerPeer | None:
         return next((peer for peer in self._peers.values() if peer.name == name), None)
 
-    def last_seen(self, name: str) -> Peer | None:
+    def last_seen(self, name: str) -> WorkerPeer | None:
         """A worker as it is, or as it was when its connection ended."""
         return self.peer(name) or self._gone.get(name)
 
-    def missing(self) -> tuple[Peer, ...]:
+    def missing(self) -> tuple[WorkerPeer, ...]:
         """Workers of ours that live as far as is known and whose connection ended, as they were then."""
         hands = self.pool.hands() if self.pool is not None else ()
         return tuple(self._gone[h.name] for h in hands if h.name in self._gone and self.peer(h.name) is None)
 
-    def serving(self) -> tuple[Peer, ...]:
+    def serving(self) -> tuple[WorkerPeer, ...]:
         return tuple(peer for peer in self.peers() if peer.ready)
 
     async def changed(self, timeout_seconds: float) -> None:
@@ -134,7 +134,7 @@ class Crew:
         for line, peer in list(self._peers.items()):
             self._agree(line, peer)
 
-    def _agree(self, line: Line, peer: Peer) -> None:
+    def _agree(self, line: WorkerConnection, peer: WorkerPeer) -> None:
         wanted = self._terms()
         if wanted is None or peer.attached or peer.terms is None or peer.asked == wanted:
             return
@@ -144,13 +144,13 @@ class Crew:
 
     # the socket's side
 
-    def joined(self, line: Line, hello: p.Hello, fds: list[int]) -> None:
+    def joined(self, line: WorkerConnection, hello: p.Hello, fds: list[int]) -> None:
         name, attached = self._recognise(line, hello)
         for older in [other for other, peer in self._peers.items() if peer.name == name]:
             older.close("it joined anew")  # a process of ours has one connection
         self._take_listener(fds, attached)
         now = self._clock.monotonic()
-        peer = Peer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
+        peer = WorkerPeer(name=name, pid=line.who.pid, attached=attached, joined=now, heard=now, stage_since=now)
         peer.serving, peer.artifact, peer.serving_since = hello.serving, hello.artifact if hello.serving else "", now
         peer.release, peer.terms = hello.release, hello.terms
         if not attached:
@@ -160,27 +160,27 @@ class Crew:
         roster.welcome(peer, welcome.version, welcome.artifact)
         self._log.info("worker joined", worker=name, pid=peer.pid, attached=attached, serving=peer.serving)
         self._tell_pool(peer)
-        self._notify(Event(name, "joined", peer.serving))
+        self._notify(WorkerEvent(name, "joined", peer.serving))
         self._agree(line, peer)  # first: it answers no request by former settings once it has something to serve
         line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
         hand = self.pool.hand(name) if self.pool is not None and not attached else None
         if hand is not None and hand.phase is Phase.RETIRING:
             self.drain(name)  # it was told on a connection that is gone
 
-    def _note_confinement(self, peer: Peer, hello: p.Hello) -> None:
+    def _note_confinement(self, peer: WorkerPeer, hello: p.Hello) -> None:
         peer.confinement, peer.missing, peer.places = hello.confinement, hello.missing, hello.places
         if hello.missing != self._less_confined:
             self._less_confined = hello.missing
             if hello.missing:
                 self._log.warning("workers are less confined than they could be", missing=hello.missing)
 
-    def _welcome_for(self, peer: Peer) -> Welcome:
+    def _welcome_for(self, peer: WorkerPeer) -> WelcomeState:
         welcome = self._welcome()
         if peer.serving and self.moving_to is not None and peer.on(*self.moving_to):
-            return Welcome(*self.moving_to, welcome.beat_seconds)
+            return WelcomeState(*self.moving_to, welcome.beat_seconds)
         return welcome
 
-    def said(self, line: Line, message: p.FromWorker) -> None:
+    def said(self, line: WorkerConnection, message: p.FromWorker) -> None:
         peer = self._peers.get(line)
         if peer is None:
             return
@@ -191,14 +191,14 @@ class Crew:
         else:
             self._changed.set()
 
-    def left(self, line: Line, because: str) -> None:
+    def left(self, line: WorkerConnection, because: str) -> None:
         if peer := self._peers.pop(line, None):
             while len(self._gone) >= MAX_GONE:
                 del self._gone[next(iter(self._gone))]
             peer.left = self._clock.monotonic()
             self._gone[peer.name] = peer
             self._log.info("worker left", worker=peer.name, because=because)
-            self._notify(Event(peer.name, "left", peer.serving, because))
+            self._notify(WorkerEvent(peer.name, "left", peer.serving, because))
 
     def ended(self, ended: Ended) -> None:
         """A process of ours is gone; its connection may not have noticed yet."""
@@ -206,15 +206,15 @@ class Crew:
             line.close(ended.because)
         self._gone.pop(ended.name, None)
 
-    def _tell_pool(self, peer: Peer) -> None:
+    def _tell_pool(self, peer: WorkerPeer) -> None:
         if self.pool is not None and not peer.attached:
             self.pool.heard(peer.name, ready=peer.settled, terms=peer.terms)
 
-    def _notify(self, event: Event) -> None:
+    def _notify(self, event: WorkerEvent) -> None:
         self._changed.set()
         self._happened(event)
 
-    def _recognise(self, line: Line, hello: p.Hello) -> tuple[str, bool]:
+    def _recognise(self, line: WorkerConnection, hello: p.Hello) -> tuple[str, bool]:
         pool = self.pool
         if pool is not None and not hello.attached:
             for hand in pool.hands():

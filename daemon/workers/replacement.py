@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ...worker.settings import Terms
 from ..units import size
-from .peer import Peer
+from .peer import WorkerPeer
 from .settings_diff import unlike
 
 MEMORY_REST_SECONDS = 60.0
@@ -27,7 +27,7 @@ class Places:
 
 
 def outdated(
-    peers: Iterable[Peer],
+    peers: Iterable[WorkerPeer],
     *,
     most_bytes: int,
     release: str,
@@ -74,12 +74,12 @@ def _confined_elsewhere(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ""
 
 
-def _says(peer: Peer, started: Container[str]) -> bool:
+def _says(peer: WorkerPeer, started: Container[str]) -> bool:
     """Whether its settings can be judged: where one that was started here says nothing, no successor would."""
     return peer.terms is not None or peer.name not in started
 
 
-def lost(awaited: Iterable[str], peers: Iterable[Peer]) -> Iterator[tuple[str, str]]:
+def lost(awaited: Iterable[str], peers: Iterable[WorkerPeer]) -> Iterator[tuple[str, str]]:
     """The same for those of a former daemon that are still not here; to be asked once, after LOST_SECONDS."""
     here = {peer.name for peer in peers}
     for name in awaited:

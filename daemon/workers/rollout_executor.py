@@ -17,7 +17,7 @@ import structlog
 
 from ...worker.protocol import Beat
 from ...worker.shared.progress import (
-    Reading,
+    ProcessReading,
     Spent,
     after,
     begin,
@@ -29,21 +29,21 @@ from ..system.clock import Clock, rfc3339
 from ..system.failures import sentence
 from . import peer as roster
 from .overlap import Way
-from .peer import Peer
+from .peer import WorkerPeer
 from .pool import Ended
 from .registry import Crew
 from .rollout_planner import (
-    Commit,
-    Done,
+    CommitWorker,
     Fail,
     Figures,
     LeaveOut,
-    Policy,
-    Prepare,
+    PrepareWorker,
+    RolloutDone,
+    RolloutPolicy,
+    RolloutView,
     Stage,
     SwitchLink,
-    View,
-    Wait,
+    WaitForWorkers,
     WorkerView,
     next_action,
     together,
@@ -150,7 +150,7 @@ class Conductor:
         commit_point: Callable[[Rollout, bool], Awaitable[None]],
         progress: Callable[[Rollout], None],
         room: Callable[[Target], tuple[Way, str]] = lambda target: (Way.BESIDE, ""),
-        read: Callable[[int], Reading | None] = lambda pid: None,
+        read: Callable[[int], ProcessReading | None] = lambda pid: None,
     ) -> None:
         self._crew, self._clock, self._commit_point, self._progress = crew, clock, commit_point, progress
         self._room, self._read = room, read
@@ -158,13 +158,13 @@ class Conductor:
         self._log = structlog.get_logger("rollout")
         self.current: Rollout | None = None
 
-    async def run(self, rollout: Rollout, policy: Policy) -> Rollout:
+    async def run(self, rollout: Rollout, policy: RolloutPolicy) -> Rollout:
         """Returns the rollout, decided."""
         self.current = rollout
         self._crew.moving_to = (rollout.target.version, rollout.target.artifact)
         rollout.before = self._since_start()
         if rollout.old is None:
-            policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
+            policy = RolloutPolicy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
         try:
             because = await self._forward(rollout, policy)
             if because:
@@ -195,7 +195,7 @@ class Conductor:
             rollout.deaths.append(f"{ended.name} ({ended.because})")
         self._crew.wake()
 
-    async def _forward(self, rollout: Rollout, policy: Policy) -> str:
+    async def _forward(self, rollout: Rollout, policy: RolloutPolicy) -> str:
         """As `_drive`, to the target. An error of the daemon's is a reason to go back, and no fault of the version."""
         try:
             return await self._drive(rollout, rollout.target, policy)
@@ -204,22 +204,22 @@ class Conductor:
             failures.failed("rollout", e, lasts_seconds=failures.shown_seconds)
             return f"an error in the daemon, which is in the log: {sentence(e)}"
 
-    async def _drive(self, rollout: Rollout, target: Target, policy: Policy) -> str:
+    async def _drive(self, rollout: Rollout, target: Target, policy: RolloutPolicy) -> str:
         """Follows the planner to its end. The reason when it gave up, "" when it is done."""
         while True:
             await self._take_readings(rollout)
             view = self._view(rollout, target)
             match next_action(view, policy):
-                case Prepare(worker, because):
+                case PrepareWorker(worker, because):
                     self._prepare(rollout, target, worker, because)
-                case Commit(workers, because):
+                case CommitWorker(workers, because):
                     self._commit(rollout, workers, because)
                 case SwitchLink(because):
                     if trouble := await self._link(rollout, because):
                         return trouble
                 case LeaveOut(worker, because):
                     self._leave_out(rollout, worker, because)
-                case Wait(until, because):
+                case WaitForWorkers(until, because):
                     self._state(rollout, because)
                     longest = READ_SECONDS if self._spent else math.inf
                     await self._crew.changed(min(longest, until - self._clock.monotonic()))
@@ -227,7 +227,7 @@ class Conductor:
                     if not rollout.returning:
                         rollout.blame = blame and not view.cancelled and bool(view.workers)
                     return because
-                case Done():
+                case RolloutDone():
                     return ""
 
     async def _link(self, rollout: Rollout, because: str) -> str:
@@ -268,7 +268,7 @@ class Conductor:
             self._step(rollout, "left out", because, worker)
             self._crew.dismiss(worker, because)
 
-    def _part(self, rollout: Rollout) -> list[Peer]:
+    def _part(self, rollout: Rollout) -> list[WorkerPeer]:
         """Who takes part. An attached worker does once it answered its welcome: nobody else would make it."""
         return [
             peer
@@ -276,7 +276,7 @@ class Conductor:
             if not peer.draining and not (peer.attached and (peer.loading or peer.pid in rollout.left_out))
         ]
 
-    async def _go_back(self, rollout: Rollout, because: str, policy: Policy) -> None:
+    async def _go_back(self, rollout: Rollout, because: str, policy: RolloutPolicy) -> None:
         now = self._clock.monotonic()
         self._crew.moving_to = None
         self._step(rollout, "back", because)
@@ -288,7 +288,7 @@ class Conductor:
             return
         rollout.returning, rollout.all_moved, rollout.started = True, None, now
         rollout.deaths = []
-        policy = Policy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
+        policy = RolloutPolicy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
         trouble = [await self._drive(rollout, rollout.old, policy)]
         if rollout.link_moved:
             try:
@@ -308,7 +308,7 @@ class Conductor:
             rollout, False, "; ".join([because, *filter(None, trouble), f"still serving {rollout.old.version}"])
         )
 
-    def _view(self, rollout: Rollout, target: Target) -> View:
+    def _view(self, rollout: Rollout, target: Target) -> RolloutView:
         now, part = self._clock.monotonic(), self._part(rollout)
         what = rollout.wire_id, target.version, target.artifact
         workers = tuple(self._with_spent(roster.view(peer, *what), now) for peer in part)
@@ -317,7 +317,7 @@ class Conductor:
         rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
         if workers and rollout.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
             rollout.all_moved = now
-        return View(
+        return RolloutView(
             workers=workers,
             now=now,
             started=rollout.started,

@@ -26,7 +26,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Pace:
+class ObservedPace:
     """How long runs took of late: how many, and what 95 % of them took at most."""
 
     runs: int = 0
@@ -43,8 +43,8 @@ class Figures:
 
     requests: int = 0
     errors: int = 0
-    shared: Pace = Pace()
-    lone: Pace = Pace()
+    shared: ObservedPace = ObservedPace()
+    lone: ObservedPace = ObservedPace()
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class WorkerView:
 
 
 @dataclass(frozen=True)
-class Policy:
+class RolloutPolicy:
     """The operator's `[rollout]`.
 
     Zero canaries: each worker is moved as soon as it is prepared. Zero bake: no watching.
@@ -80,7 +80,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class View:
+class RolloutView:
     """A rollout at one instant. Times are monotonic seconds.
 
     `all_moved` is when all served the target for the first time, None before; `before` is what the old version did
@@ -99,13 +99,13 @@ class View:
 
 
 @dataclass(frozen=True)
-class Prepare:
+class PrepareWorker:
     worker: str
     because: str
 
 
 @dataclass(frozen=True)
-class Commit:
+class CommitWorker:
     workers: tuple[str, ...]
     because: str
 
@@ -124,7 +124,7 @@ class LeaveOut:
 
 
 @dataclass(frozen=True)
-class Wait:
+class WaitForWorkers:
     """Nothing to do before `until`, unless a worker says something."""
 
     until: float
@@ -140,11 +140,11 @@ class Fail:
 
 
 @dataclass(frozen=True)
-class Done:
+class RolloutDone:
     because: str
 
 
-Action = Prepare | Commit | SwitchLink | LeaveOut | Wait | Fail | Done
+Action = PrepareWorker | CommitWorker | SwitchLink | LeaveOut | WaitForWorkers | Fail | RolloutDone
 
 AWAY_SECONDS = 5.0
 """A living worker joins again sooner."""
@@ -154,7 +154,7 @@ LEAST_LATENCY_SECONDS = 0.010
 """A difference below this is the machine's noise."""
 
 
-def next_action(view: View, policy: Policy) -> Action:
+def next_action(view: RolloutView, policy: RolloutPolicy) -> Action:
     """What to do now. See the module for what always holds."""
     for worker in view.workers:
         if worker.attached and (because := _late(worker, view.now, policy)):
@@ -166,10 +166,10 @@ def next_action(view: View, policy: Policy) -> Action:
     if away := [w for w in view.workers if w.stage is Stage.AWAY]:
         until = max(w.since for w in away) + AWAY_SECONDS
         if view.now < until:
-            return Wait(until, f"{away[0].name} is away")
+            return WaitForWorkers(until, f"{away[0].name} is away")
         view = replace(view, workers=tuple(w for w in view.workers if w.stage is not Stage.AWAY))
     if not view.workers:
-        return Wait(view.started + policy.reload_timeout_seconds, "no worker is there yet")
+        return WaitForWorkers(view.started + policy.reload_timeout_seconds, "no worker is there yet")
     if action := _next_to_move(view, policy):
         return action
     if not view.link_moved:
@@ -177,7 +177,7 @@ def next_action(view: View, policy: Policy) -> Action:
     return _last_watch(view, policy)
 
 
-def _next_to_move(view: View, policy: Policy) -> Action | None:
+def _next_to_move(view: RolloutView, policy: RolloutPolicy) -> Action | None:
     waiting = [w for w in view.workers if w.stage is not Stage.MOVED]
     if not waiting:
         return None
@@ -186,37 +186,37 @@ def _next_to_move(view: View, policy: Policy) -> Action | None:
     here = [w for w in waiting if w not in patient]
     empty = [w for w in here if w.empty]
     if (until := _bake_ends(view, policy)) is not None and view.now < until and not empty:
-        return Wait(until, "baking")
+        return WaitForWorkers(until, "baking")
     if not here:
-        return Wait(min(_until(w, view.now, policy) for w in patient), f"{patient[0].name} is joining")
+        return WaitForWorkers(min(_until(w, view.now, policy) for w in patient), f"{patient[0].name} is joining")
     first = here[: max(0, policy.canary - (len(view.workers) - len(waiting)))]
     # Whoever serves nothing waits for nobody: a young version is better than none.
     group = empty or first or here
     ready = [w.name for w in group if w.stage is Stage.PREPARED]
     if ready and (empty or not policy.canary or len(ready) == len(group)):
         why = "it serves nothing meanwhile" if empty else "canary prepared" if first else "prepared"
-        return Commit(tuple(ready), why)
+        return CommitWorker(tuple(ready), why)
     if busy := [w for w in here if w.stage in (Stage.PREPARING, Stage.COMMITTING)]:
-        return Wait(min(_until(w, view.now, policy) for w in busy), f"{busy[0].name} is {busy[0].stage}")
+        return WaitForWorkers(min(_until(w, view.now, policy) for w in busy), f"{busy[0].name} is {busy[0].stage}")
     chosen = next(w for w in group if w.stage in (Stage.OLD, Stage.JOINING))
-    return Prepare(chosen.name, "it serves nothing" if empty else "canary" if first else "next in turn")
+    return PrepareWorker(chosen.name, "it serves nothing" if empty else "canary" if first else "next in turn")
 
 
-def _bake_ends(view: View, policy: Policy) -> float | None:
+def _bake_ends(view: RolloutView, policy: RolloutPolicy) -> float | None:
     """When the canaries will have been watched long enough; None while there are too few, or none are wanted."""
     moved = sorted(w.since for w in view.workers if w.stage is Stage.MOVED)
     canaries = min(policy.canary, len(view.workers))
     return moved[canaries - 1] + policy.bake_seconds if canaries and len(moved) >= canaries else None
 
 
-def _last_watch(view: View, policy: Policy) -> Action:
+def _last_watch(view: RolloutView, policy: RolloutPolicy) -> Action:
     if view.cancelled:
-        return Done(f"every worker serves it; not watched further: {view.cancelled}")
+        return RolloutDone(f"every worker serves it; not watched further: {view.cancelled}")
     until = (view.all_moved if view.all_moved is not None else view.now) + policy.bake_seconds
-    return Wait(until, "watching") if view.now < until else Done("every worker serves it")
+    return WaitForWorkers(until, "watching") if view.now < until else RolloutDone("every worker serves it")
 
 
-def _broken(view: View, policy: Policy) -> str:
+def _broken(view: RolloutView, policy: RolloutPolicy) -> str:
     """Why the version must not go on; "" when nothing speaks against it."""
     if view.cancelled and not view.link_moved:
         return view.cancelled
@@ -232,20 +232,20 @@ def _broken(view: View, policy: Policy) -> str:
     return worse(view.workers, view.before, policy) if policy.bake_seconds > 0 else ""
 
 
-def _late(worker: WorkerView, now: float, policy: Policy) -> str:
+def _late(worker: WorkerView, now: float, policy: RolloutPolicy) -> str:
     slow = worker.stage in (Stage.PREPARING, Stage.COMMITTING)
     if slow and now >= _until(worker, now, policy):
         return f"worker {worker.name} did not finish {worker.stage} in {policy.reload_timeout_seconds:g} s"
     return ""
 
 
-def _until(worker: WorkerView, now: float, policy: Policy) -> float:
+def _until(worker: WorkerView, now: float, policy: RolloutPolicy) -> float:
     """When this worker has used up its time, at the earliest."""
     spent = now - worker.since if worker.spent_seconds is None else worker.spent_seconds
     return now + policy.reload_timeout_seconds - spent
 
 
-def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -> str:
+def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: RolloutPolicy) -> str:
     """Why the moved workers do worse than the old version by more than the policy allows; "" when they don't.
 
     Measured against the workers still on the old version, or against `before_it` when they answered too little.
@@ -270,12 +270,12 @@ def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: Policy) -
     )
 
 
-def together(paces: Sequence[Pace]) -> Pace:
+def together(paces: Sequence[ObservedPace]) -> ObservedPace:
     """Of several workers: all their runs, and the slowest worker's word for how long they took."""
-    return Pace(sum(pace.runs for pace in paces), max((pace.p95_seconds for pace in paces), default=0.0))
+    return ObservedPace(sum(pace.runs for pace in paces), max((pace.p95_seconds for pace in paces), default=0.0))
 
 
-def _slower(new: Pace, old: Pace, policy: Policy) -> str:
+def _slower(new: ObservedPace, old: ObservedPace, policy: RolloutPolicy) -> str:
     slow, usual = new.p95_seconds, old.p95_seconds
     enough = min(new.runs, old.runs) >= LEAST_REQUESTS
     if enough and usual > 0 and slow > policy.max_latency_ratio * usual and slow - usual > LEAST_LATENCY_SECONDS:

@@ -15,7 +15,7 @@ from ...worker.settings import (
     Terms,
     differing,
 )
-from .peer import Peer
+from .peer import WorkerPeer
 
 CONFIRM_SECONDS: Final = 10.0
 """A worker that has not confirmed settings by then is replaced."""
@@ -49,7 +49,7 @@ def keys(names: Iterable[str]) -> str:
     return ", ".join(KEYS[name] for name in names)
 
 
-def unlike(peer: Peer, wanted: Terms, now: float) -> str:
+def unlike(peer: WorkerPeer, wanted: Terms, now: float) -> str:
     """Why this worker of ours has to be replaced for its settings; "" when it need not, or may still confirm them."""
     if peer.terms is None:
         return "it does not say with which settings it runs"

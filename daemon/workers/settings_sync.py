@@ -12,7 +12,7 @@ from typing import Any, Final
 from ...worker.settings import Terms
 from ..system.clock import Clock
 from . import settings_diff
-from .pool import Pool
+from .pool import WorkerPool
 from .registry import Crew
 from .settings_diff import Running
 
@@ -23,7 +23,7 @@ LOOK_SECONDS: Final = 1.0
 class Agreement:
     """`wanted` gives what the workers are to run with."""
 
-    def __init__(self, crew: Crew, pool: Pool, clock: Clock, wanted: Callable[[], Terms]) -> None:
+    def __init__(self, crew: Crew, pool: WorkerPool, clock: Clock, wanted: Callable[[], Terms]) -> None:
         self._crew, self._pool, self._clock, self._wanted = crew, pool, clock, wanted
 
     def unconfirmed(self) -> list[str]:

@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / ".imports")]
 from tests.costly_audio import spoken  # noqa: E402
 
 from modelward.worker.audio import decode  # noqa: E402
-from modelward.worker.decoders.pool import Pool  # noqa: E402
+from modelward.worker.decoders.pool import DecoderPool  # noqa: E402
 from modelward.worker.scheduling.slots import Slots  # noqa: E402
 from modelward.worker.scheduling.threads import Lanes  # noqa: E402
 
@@ -40,7 +40,7 @@ async def _free(seconds: float) -> None:
 
 async def main(rounds: int) -> None:
     slots, lanes = Slots(), Lanes("decoding")
-    pool = Pool("", slots, lanes, most_bytes=64 << 20, say=print)
+    pool = DecoderPool("", slots, lanes, most_bytes=64 << 20, say=print)
     print(
         f"{'':22}{'pool: median':>14}{'least':>8}{'thread: median':>16}{'least':>8}{'more: median':>14}{'least':>8}  ms"
     )

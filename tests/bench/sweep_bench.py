@@ -24,8 +24,8 @@ from typing import Any
 
 from modelward.daemon.system import processes
 from modelward.daemon.upkeep.disk import reasons, sweeper_client
-from modelward.daemon.upkeep.disk.file_table import Table
-from modelward.daemon.upkeep.disk.quota import Rule, over_quota
+from modelward.daemon.upkeep.disk.file_table import FileTable
+from modelward.daemon.upkeep.disk.quota import ClassRule, over_quota
 from modelward.daemon.upkeep.disk.remover import Budget
 from modelward.daemon.upkeep.disk.sweep import Orders
 from modelward.daemon.upkeep.disk.sweeper_protocol import SweepRequest, Swept
@@ -63,7 +63,7 @@ def peer(command: list[str], root: Path) -> dict[str, float]:
 
 def ours(root: Path, now: float, budget: Budget | None = None) -> dict[str, float]:
     """The sweep as the daemon has it done, with the loop beside it; CPU includes the start of the process."""
-    rule = Rule("uploads", str(root), max_age_seconds=7 * DAY)
+    rule = ClassRule("uploads", str(root), max_age_seconds=7 * DAY)
     request = SweepRequest(Orders([rule], now, budget=budget or Budget(files=0, bytes=0, seconds=0)))
     argv = processes.python(sweeper_client.MODULE)
 
@@ -119,7 +119,7 @@ def baseline_stall(seconds: float) -> float:
 def planning(entries: int) -> dict[str, float]:
     """Bytes an entry and seconds for a table of `entries` and a plan that takes half of them."""
     tracemalloc.start()
-    table = Table("/x/y", 1)
+    table = FileTable("/x/y", 1)
     table.add_place(-1, "", 1)
     for start in range(0, entries, 512):
         stop = min(entries, start + 512)
@@ -127,11 +127,11 @@ def planning(entries: int) -> dict[str, float]:
         stamps = [1e9 + (i * 7919 % entries) for i in range(start, stop)]
         table.extend(0, names, list(range(start, stop)), [4096] * len(names), stamps, [reasons.WITHIN] * len(names))
     kept = tracemalloc.get_traced_memory()[0]
-    over_quota(table, Rule("u", "/x/y", max_bytes=4096 * entries // 2))
+    over_quota(table, ClassRule("u", "/x/y", max_bytes=4096 * entries // 2))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     start_cpu = time.thread_time()
-    over_quota(table, Rule("u", "/x/y", max_bytes=4096 * entries // 2))
+    over_quota(table, ClassRule("u", "/x/y", max_bytes=4096 * entries // 2))
     return {
         "entries": entries,
         "bytes_an_entry": round(kept / entries, 1),

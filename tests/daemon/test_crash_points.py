@@ -25,8 +25,8 @@ from modelward.daemon.controllers.pending_command import Command
 from modelward.daemon.controllers.validation import Judging
 from modelward.daemon.errors import Refused
 from modelward.daemon.models import link
-from modelward.daemon.models.activation_policy import Asked
-from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.activation_policy import ActivationRequest
+from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import Names, RootSeen
 from modelward.daemon.models.verdict import Verdict
 from modelward.daemon.state.async_store import Ledger
@@ -34,7 +34,7 @@ from modelward.daemon.state.store import Store
 from modelward.daemon.status import serving_state as pos
 from modelward.daemon.system.background import Background, here
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.workers.registry import Welcome
+from modelward.daemon.workers.registry import WelcomeState
 
 OLD, NEW = "v1.0", "v1.1"
 
@@ -117,7 +117,7 @@ class Hall:
     async def ask(self, version: str) -> str:
         """What became of the wish to activate it; "" when it was refused."""
         await self.judging.look()
-        command = self.rolling.command = Command(Asked("activate", version))
+        command = self.rolling.command = Command(ActivationRequest("activate", version))
         await self.rolling.decide()
         await soon(lambda: command.result.done() and not self.rolling.busy)
         try:
@@ -199,7 +199,7 @@ async def _hall(path: Path, *, bake_seconds: float = 0.0, settle_seconds: float 
             judging.catalog.recall(name, verdict.digest, verdict, 0.0)
         await rolling.start(returning=False)
         await rolling.decide()
-        it.welcome = Welcome(OLD, str(artifacts[OLD]), 0.5)
+        it.welcome = WelcomeState(OLD, str(artifacts[OLD]), 0.5)
         it.pool.wanted = 2
         it.wake.set()
         await it.all_serve(OLD, 2)
@@ -226,7 +226,7 @@ def _agrees(hall: Hall, version: str) -> None:
 def _blameless(hall: Hall, version: str) -> None:
     entry = hall.judging.catalog.get(version)
     assert entry is not None
-    assert entry.state is State.ACCEPTED
+    assert entry.state is VersionState.ACCEPTED
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
@@ -407,10 +407,10 @@ def test_a_command_that_is_refused_leaves_the_rollout_under_way_alone(tmp_path: 
             await hall.judging.look()
             verdict = Verdict(False, "it is no model", digest="digest of v0.9")
             hall.judging.catalog.recall("v0.9", verdict.digest, verdict, 0.0)
-            right = hall.rolling.command = Command(Asked("activate", NEW))
+            right = hall.rolling.command = Command(ActivationRequest("activate", NEW))
             await hall.rolling.decide()
             await soon(lambda: (now := hall.rolling.conductor.current) is not None and now.state == "baking")
-            wrong = hall.rolling.command = Command(Asked("activate", "v0.9"))
+            wrong = hall.rolling.command = Command(ActivationRequest("activate", "v0.9"))
             await hall.rolling.decide()
             with pytest.raises(Refused, match="it is rejected: it is no model"):
                 wrong.result.result()
@@ -431,7 +431,7 @@ def test_a_version_rejected_while_copies_are_looked_at_is_not_judged_again(tmp_p
                 assert verdict is not None
                 rejecting = hall.judging.reject(NEW, entry.digest, "it failed every second request")
                 await asyncio.gather(*(hall.judging.look() for _ in range(3)), rejecting, hall.judging.look())
-                assert entry.state is State.REJECTED
-                entry.state, entry.verdict = State.ACCEPTED, verdict
+                assert entry.state is VersionState.REJECTED
+                entry.state, entry.verdict = VersionState.ACCEPTED, verdict
 
     run(work)

@@ -19,13 +19,13 @@ from modelward.daemon.controllers.form_choice import FormChoice
 from modelward.daemon.controllers.forms import Forms
 from modelward.daemon.controllers.pending_command import Command
 from modelward.daemon.controllers.validation import Judging
-from modelward.daemon.models.activation_policy import Asked
-from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.activation_policy import ActivationRequest
+from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.verdict import Verdict
 from modelward.daemon.state.async_store import Ledger
-from modelward.daemon.state.store import Entry, Store
+from modelward.daemon.state.store import HistoryEntry, Store
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.workers.registry import Welcome
+from modelward.daemon.workers.registry import WelcomeState
 
 OLD, NEW = "v1.0", "v1.1"
 
@@ -39,7 +39,7 @@ class Hall:
     rolling: Rolling
     judging: Judging
     forms: Forms
-    told: list[Entry]
+    told: list[HistoryEntry]
 
     def kinds(self) -> list[str]:
         return [entry.kind for entry in self.told]
@@ -97,7 +97,7 @@ async def _hall(path: Path, script: dict[str, object]) -> AsyncIterator[Hall]:
         (path / "models" / name / "model.onnx").write_text(name)
     (path / "models" / "current").symlink_to(OLD)
     (path / "run").mkdir()
-    clock, told = SystemClock(), list[Entry]()
+    clock, told = SystemClock(), list[HistoryEntry]()
     ledger = Ledger(Store(path / "state" / "state.db", clock), told.append)
     judging = Judging(
         lambda: config, clock=clock, ledger=ledger, happened=lambda: None, progress=lambda version, message: None
@@ -122,7 +122,7 @@ async def _hall(path: Path, script: dict[str, object]) -> AsyncIterator[Hall]:
             judging.catalog.recall(name, verdict.digest, verdict, 0.0)
         await rolling.start(returning=False)
         await rolling.decide()
-        it.welcome = Welcome(OLD, plain[OLD], 0.5)
+        it.welcome = WelcomeState(OLD, plain[OLD], 0.5)
         it.pool.wanted = 2
         it.wake.set()
         await it.all_serve(OLD, 2)
@@ -168,7 +168,7 @@ def test_a_form_that_fails_its_canary_is_not_used_again_and_nothing_is_held_agai
             [rollout] = hall.rolling.rollouts.values()
             assert not rollout.succeeded
             entry = hall.judging.catalog.get(OLD)
-            assert entry is not None and entry.state is State.ACCEPTED
+            assert entry is not None and entry.state is VersionState.ACCEPTED
             await hall.round()
             await hall.it.all_serve(OLD, 2)
             assert [r.origin for r in hall.rolling.rollouts.values()].count("form") == 1
@@ -185,7 +185,7 @@ def test_a_version_whose_form_fails_goes_as_it_came(tmp_path: Path) -> None:
         async with _hall(tmp_path, {"v1.1-exact": "dies"}) as hall:
             await hall.make(NEW, "exact")
             await hall.look()
-            command = hall.rolling.command = Command(Asked("activate", NEW))
+            command = hall.rolling.command = Command(ActivationRequest("activate", NEW))
             await hall.rolling.decide()
             await soon(lambda: command.result.done() and not hall.rolling.busy)
             assert command.result.result() == f"serving {NEW}"
@@ -195,7 +195,7 @@ def test_a_version_whose_form_fails_goes_as_it_came(tmp_path: Path) -> None:
             await hall.it.all_serve(NEW, 2)
             serving, entry = hall.rolling.position.serving, hall.judging.catalog.get(NEW)
             assert serving is not None and serving.artifact.endswith("v1.1-plain")
-            assert entry is not None and entry.state is State.ACCEPTED
+            assert entry is not None and entry.state is VersionState.ACCEPTED
             await soon(lambda: "activated" in hall.kinds())
             assert "form-refused" in hall.kinds()
 
@@ -207,12 +207,12 @@ def test_a_version_that_fails_in_every_form_is_rejected(tmp_path: Path) -> None:
         async with _hall(tmp_path, {NEW: "refuse"}) as hall:
             await hall.make(NEW, "exact")
             await hall.look()
-            command = hall.rolling.command = Command(Asked("activate", NEW))
+            command = hall.rolling.command = Command(ActivationRequest("activate", NEW))
             await hall.rolling.decide()
             await soon(lambda: command.result.done() and not hall.rolling.busy)
             assert isinstance(command.result.exception(), Exception)
             entry = hall.judging.catalog.get(NEW)
-            assert entry is not None and entry.state is State.REJECTED
+            assert entry is not None and entry.state is VersionState.REJECTED
             await hall.it.all_serve(OLD, 2)
 
     asyncio.run(asyncio.wait_for(work(), 120))

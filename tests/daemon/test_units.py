@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelward.daemon.units import (
     MAX_BYTES,
-    Share,
+    DiskShare,
     parse_duration,
     parse_share,
     parse_size,
@@ -82,7 +82,7 @@ def test_refuses_durations(written: object) -> None:
 
 
 def test_reads_shares_of_a_file_system() -> None:
-    assert parse_share("10%") == Share(percent=10)
+    assert parse_share("10%") == DiskShare(percent=10)
     assert parse_share("10%").of(1000) == 100
     assert parse_share("5GiB").of(1000) == 5 << 30
     for wrong in ("101%", "-1%", "%", "x%"):

@@ -20,7 +20,7 @@ from typing import Final
 from tests.costly_audio import encoded_tone, spoken_webm
 
 from modelward.worker.audio.decode import BadAudio
-from modelward.worker.decoders.pool import CannotDecode, Pool
+from modelward.worker.decoders.pool import CannotDecode, DecoderPool
 from modelward.worker.scheduling.slots import Slots
 from modelward.worker.scheduling.threads import Lanes
 
@@ -77,7 +77,7 @@ async def fuzz(count: int, seed: int) -> int:
         path.touch()
         os.truncate(path, os.cpu_count() or 1)
         slots = Slots(str(path))
-        pool = Pool(directory, slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append)
+        pool = DecoderPool(directory, slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append)
         began, left = time.monotonic(), iter(range(count))
 
         async def free(seconds: float) -> None:

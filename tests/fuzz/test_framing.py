@@ -20,7 +20,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from modelward.daemon.panel.connection_limits import limited
-from modelward.worker.http.connection import Connection, Limits, server_config
+from modelward.worker.http.connection import Connection, ConnectionLimits, server_config
 from modelward.worker.shared.http_framing import Framed
 
 Request = tuple[str, bytes, bytes, tuple[tuple[bytes, bytes], ...]]  # method, target, body, fields
@@ -101,7 +101,7 @@ def _fields(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes],
 
 
 def _service(config: Config) -> Framed:
-    return Connection(config, ServerState(), Limits(), lambda client, status: None, lambda: None, {})
+    return Connection(config, ServerState(), ConnectionLimits(), lambda client, status: None, lambda: None, {})
 
 
 def _panel(config: Config) -> Framed:
@@ -111,7 +111,7 @@ def _panel(config: Config) -> Framed:
 async def ours(pieces: Iterable[bytes], protocol: Callable[[Config], Framed]) -> tuple[list[Request], bytes, bool]:
     """The requests, what was answered, and whether the connection was closed."""
     app, wire = Recorder(), Wire()
-    connection = protocol(server_config(app, Limits()))
+    connection = protocol(server_config(app, ConnectionLimits()))
     connection.connection_made(wire)
     for piece in pieces:
         await _rest(wire)

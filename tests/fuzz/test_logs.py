@@ -22,11 +22,11 @@ from tests.fuzz.strategies import (
 )
 
 from modelward.daemon.cli.render import clean
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs import collapse_marker
 from modelward.daemon.upkeep.logs.follow import Follower
 from modelward.daemon.upkeep.logs.rotation_policy import (
-    Policy,
+    RotationPolicy,
     next_stamp,
     parse_archive,
     stamp_micros,
@@ -149,8 +149,8 @@ def test_rotation_goes_on_beside_any_names(names: list[str]) -> None:
         for name in names:
             (Path(directory) / name).write_bytes(b"old\n")
         (Path(directory) / "x.log").write_bytes(b"line\n")
-        rotator = Rotator(Files(), FakeClock(), threading.Event())
-        logs = [LogSet(directory, ("x.log",), Policy(method="rename", compress="none"))]
+        rotator = Rotator(FileSystemPort(), FakeClock(), threading.Event())
+        logs = [LogSet(directory, ("x.log",), RotationPolicy(method="rename", compress="none"))]
         rotator.tidy(logs)
         outcome = rotator.rotate(logs, force=True).as_json()
         assert not outcome["trouble"], outcome

@@ -31,7 +31,7 @@ from modelward.daemon.health.addresses import addresses, scrub
 from modelward.daemon.names import is_higher, is_version_name, order_key
 from modelward.daemon.panel.tokens import Tokens
 from modelward.daemon.system.systemd import listen_sockets, watchdog_seconds
-from modelward.worker.http.auth import Gate
+from modelward.worker.http.auth import TokenCheck
 from modelward.worker.http.errors import ApiError
 from modelward.worker.http.model_names import answers_to, is_version_of, split_name
 
@@ -253,7 +253,7 @@ def test_a_token_file_lets_in_who_is_named_and_nobody_else(data: bytes, token: s
         path = Path(directory) / "tokens"
         path.write_bytes(data)
         known = {line.strip() for line in data.decode(errors="replace").splitlines()}
-        panel, gate = Tokens(str(path), lambda text: None), Gate(str(path), structlog.get_logger())
+        panel, gate = Tokens(str(path), lambda text: None), TokenCheck(str(path), structlog.get_logger())
         panel.look()
         assert bool(panel.check(token)) <= (token.encode(errors="replace").decode() in known)
         asyncio.run(gate.fresh())
@@ -278,7 +278,7 @@ def test_the_workers_gate_answers_every_request(method: str, headers: dict[str, 
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "tokens"
         path.write_bytes(b"let-me-in\n")
-        for gate in (Gate(str(path), structlog.get_logger()), Gate("", structlog.get_logger())):
+        for gate in (TokenCheck(str(path), structlog.get_logger()), TokenCheck("", structlog.get_logger())):
             for ask in (lambda g=gate: g.check(method, "/x", headers), lambda g=gate: g.check_change(client, headers)):
                 try:
                     ask()

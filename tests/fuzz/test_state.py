@@ -34,7 +34,7 @@ from modelward.daemon.state.async_store import CannotKeep, Ledger
 from modelward.daemon.state.store import CannotOpen, Sighting, Store
 from modelward.daemon.status import serving_state
 from modelward.daemon.upkeep.disk import sweeper_protocol
-from modelward.daemon.workers.pool import Pool
+from modelward.daemon.workers.pool import WorkerPool
 from modelward.worker.protocol import GateDone, WorkerSettings
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -211,7 +211,7 @@ def test_who_the_workers_were_is_read_or_nobody(data: bytes) -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
     with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
         (Path(directory) / "workers.json").write_bytes(data.replace(b"BOOT", boot))
-        pool = Pool(
+        pool = WorkerPool(
             runtime_dir=Path(directory),
             clock=FakeClock(),
             ended=lambda ended: None,

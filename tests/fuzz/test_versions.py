@@ -33,10 +33,10 @@ from tests.worker.validate.test_minisign import Signer
 from modelward.daemon.models.artifacts import is_whole
 from modelward.daemon.models.scan import look
 from modelward.daemon.models.snapshot import RootSeen
-from modelward.worker.sensevoice.files import BadModel, read_cmvn
+from modelward.worker.sensevoice.files import BadSenseVoiceFiles, read_cmvn
 from modelward.worker.sensevoice.model import Description, describe, find
 from modelward.worker.sensevoice.pipeline import Recognizer
-from modelward.worker.sensevoice.tokens import BadTokens, read
+from modelward.worker.sensevoice.tokens import BadTokenTable, read
 from modelward.worker.shared.artifact import DESCRIPTION, BadArtifact, read_artifact
 from modelward.worker.validate.gates import integrity, signature
 from modelward.worker.validate.minisign import BadSignature, parse_key, verify
@@ -63,7 +63,7 @@ def test_a_normalisation_is_560_finite_numbers_twice_or_refused(data: bytes) -> 
         path.write_bytes(data)
         try:
             shift, scale = read_cmvn(path)
-        except BadModel as e:
+        except BadSenseVoiceFiles as e:
             assert str(e).startswith("cannot") and len(str(e)) < 1000
             return
     for numbers in (shift, scale):
@@ -82,7 +82,7 @@ def test_a_token_table_is_whole_or_refused(suffix: str, data: bytes) -> None:
         path.write_bytes(data)
         try:
             vocabulary = read(path)
-        except BadTokens as e:
+        except BadTokenTable as e:
             assert str(e).startswith(f"cannot read tokens{suffix}") and len(str(e)) < 1000
             return
         again = Path(directory) / "again.json"

@@ -32,12 +32,12 @@ from tests.support import PATIENCE_SECONDS
 from tests.worker.http.serving import Served, serving, wav
 
 from modelward.worker.http.compressed import unpack
-from modelward.worker.http.daemon_api import Daemon, Unreachable
+from modelward.worker.http.daemon_api import DaemonApi, DaemonUnreachable
 from modelward.worker.http.errors import ApiError
 from modelward.worker.http.tensors import read_request, write_answer
-from modelward.worker.http.upload import Clip, read_clip
+from modelward.worker.http.upload import UploadedClip, read_clip
 from modelward.worker.http.upload_limits import Uploads
-from modelward.worker.inference.tensor_model import DTYPES, Port
+from modelward.worker.inference.tensor_model import DTYPES, TensorPort
 
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
@@ -94,12 +94,19 @@ def test_a_form_is_read_within_its_limits_or_refused(
     except ApiError as e:
         assert 400 <= e.status < 500 and e.message.startswith("cannot")
         return
-    assert isinstance(clip, Clip) and len(clip.data or b"") <= _MAX_BYTES and len(clip.data or b"") == counted[0]
+    assert (
+        isinstance(clip, UploadedClip) and len(clip.data or b"") <= _MAX_BYTES and len(clip.data or b"") == counted[0]
+    )
     assert len(clip.fields) <= 32 and all(len(value) <= 4096 for value in clip.fields.values())
 
 
-PORTS = (Port("x", "FP32", (-1, -1)), Port("s", "BYTES", (-1, 1)), Port("i", "INT8", (2,)), Port("b", "BOOL", (-1,)))
-OUTPUTS = (Port("y", "FP32", (-1,)),)
+PORTS = (
+    TensorPort("x", "FP32", (-1, -1)),
+    TensorPort("s", "BYTES", (-1, 1)),
+    TensorPort("i", "INT8", (2,)),
+    TensorPort("b", "BOOL", (-1,)),
+)
+OUTPUTS = (TensorPort("y", "FP32", (-1,)),)
 INFER = {
     "id": "1",
     "inputs": [
@@ -122,11 +129,11 @@ BINARY = {
 TAIL = struct.pack("<ff", 1, 2) + struct.pack("<I", 2) + b"ab" + b"\x01\xff" + b"\x02"
 
 
-def _one(port: Port, **entry: Any) -> bytes:
+def _one(port: TensorPort, **entry: Any) -> bytes:
     return json.dumps({"inputs": [{"name": port.name, "datatype": port.datatype, **entry}]}).encode()
 
 
-def _asked(head: bytes, tail: bytes, length: int | None, ports: tuple[Port, ...] = PORTS) -> None:
+def _asked(head: bytes, tail: bytes, length: int | None, ports: tuple[TensorPort, ...] = PORTS) -> None:
     try:
         wanted = read_request(head + tail, length, ports, OUTPUTS)
     except ApiError as e:
@@ -172,7 +179,7 @@ _SHAPES = st.lists(st.sampled_from((0, 1, 2, -1, 2**31, 2**62, 2**63 - 1)), min_
 @example("BYTES", [2, 1], [["a"], ["b", "c"]])
 @example("BYTES", [0, 2**63 - 1], [])
 def test_a_shape_that_no_memory_holds_is_refused(datatype: str, shape: list[int], data: list[Any]) -> None:
-    port = Port("x", datatype, (-1, -1))
+    port = TensorPort("x", datatype, (-1, -1))
     _asked(_one(port, shape=shape, data=data), b"", None, (port,))
     head = _one(port, shape=shape, parameters={"binary_data_size": 0})
     _asked(head, b"", len(head), (port,))
@@ -256,9 +263,9 @@ def test_the_daemons_answer_is_read_or_said_to_be_unreadable(answer: bytes) -> N
             async with await asyncio.start_unix_server(reply, path):
                 try:
                     client = Request({"type": "http"}, _stays)
-                    found = await Daemon(path, set()).ask(client, "GET", "/v1/versions", seconds=PATIENCE_SECONDS)
+                    found = await DaemonApi(path, set()).ask(client, "GET", "/v1/versions", seconds=PATIENCE_SECONDS)
                     assert 100 <= found.status <= 999
-                except Unreachable as e:
+                except DaemonUnreachable as e:
                     assert str(e)
 
     asyncio.run(whole())

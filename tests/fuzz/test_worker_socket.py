@@ -27,17 +27,17 @@ from tests.fuzz.strategies import (
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.health.metrics import METRICS
-from modelward.daemon.health.sampler import Monitor, WorkerSeen
+from modelward.daemon.health.sampler import Sampler, WorkerSeen
 from modelward.daemon.status import views
 from modelward.daemon.status.snapshot import WorkersSeen
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.workers.channel import Channel
-from modelward.daemon.workers.registry import Crew, Welcome
+from modelward.daemon.workers.channel import WorkersSocket
+from modelward.daemon.workers.registry import Crew, WelcomeState
 from modelward.worker import protocol as p
 from modelward.worker.attach import attach
-from modelward.worker.daemon_link import Control
+from modelward.worker.daemon_link import DaemonLink
 from modelward.worker.inference.engine import Engine
-from modelward.worker.inference.loader import Loaded
+from modelward.worker.inference.loader import LoadedVersion
 from modelward.worker.settings import Terms
 from modelward.worker.shared.prometheus_text import Exposition
 from modelward.worker.stats import Counters
@@ -110,7 +110,7 @@ def test_a_line_is_a_message_or_refused(line: bytes) -> None:
     for decode in (p.decode_from_worker, p.decode_from_daemon, p.decode_from_validator):
         try:
             message = decode(line)
-        except p.Refused as e:
+        except p.BadMessage as e:
             assert str(e)
             continue
         again = decode(p.encode(message)) if len(line) < p.MAX_MESSAGE_BYTES // 8 else message
@@ -141,7 +141,7 @@ def test_what_is_said_is_one_readable_line(prepare: p.Prepare, refused: p.Cannot
     for message, decode in ((prepare, p.decode_from_daemon), (refused, p.decode_from_worker)):
         try:
             line = p.encode(message)
-        except p.Refused:
+        except p.BadMessage:
             continue
         assert line.count(b"\n") == 1 and type(decode(line)) is type(message)
 
@@ -153,12 +153,12 @@ class Ears:
         self.offered: list[int] = []
         self.crew = Crew(
             clock=SystemClock(),
-            welcome=lambda: Welcome("v1", "/a/v1"),
+            welcome=lambda: WelcomeState("v1", "/a/v1"),
             happened=lambda event: None,
             offered=self.offered.append,
         )
-        self.channel = Channel(path, self.crew, lambda who: True)
-        self.monitor = Monitor(SystemClock(), 10)
+        self.channel = WorkersSocket(path, self.crew, lambda who: True)
+        self.monitor = Sampler(SystemClock(), 10)
 
     def tell(self) -> str:
         """Everything that is made of the workers' words."""
@@ -254,7 +254,7 @@ def test_a_worker_serves_on_whatever_the_daemon_says(pieces: list[bytes]) -> Non
             joined: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
             server = await asyncio.start_unix_server(lambda reader, writer: joined.put_nowait(writer), path)
             engine = Engine(_load, gentle=False)
-            control = Control(
+            control = DaemonLink(
                 path,
                 name="w1",
                 engine=engine,
@@ -291,10 +291,10 @@ def test_a_worker_serves_on_whatever_the_daemon_says(pieces: list[bytes]) -> Non
     assert not unhandled, unhandled
 
 
-def _load(version: str, artifact: str) -> Loaded:
+def _load(version: str, artifact: str) -> LoadedVersion:
     if "refuse" in artifact:
         raise ValueError("cannot load \udcff")
-    return Loaded(version, "d", artifact, cast(Any, Model()))
+    return LoadedVersion(version, "d", artifact, cast(Any, Model()))
 
 
 @fuzzed(15)

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from modelward.daemon.config import validators
 from modelward.daemon.config.load import APPLIES, Config
 from modelward.daemon.config.messages import submodel
-from modelward.daemon.config.schema_base import FieldInfo, Table
-from modelward.daemon.units import Share, show_duration, show_size
+from modelward.daemon.config.schema_base import ConfigTable, FieldInfo
+from modelward.daemon.units import DiskShare, show_duration, show_size
 
 _HEAD = """# Configuration
 
@@ -75,7 +75,7 @@ def sections() -> Iterator[Section]:
     """Every table in the order of the file, lists of tables behind the table that holds them."""
     for name, field in Config.model_fields.items():
         model = field.annotation
-        assert isinstance(model, type) and issubclass(model, Table)
+        assert isinstance(model, type) and issubclass(model, ConfigTable)
         lists = {key(n, f): submodel(model, key(n, f)) for n, f in model.model_fields.items()}
         keys = [_key(n, f, APPLIES[name][key(n, f)]) for n, f in model.model_fields.items() if not lists[key(n, f)]]
         yield Section(f"[{name}]", _about(model), tuple(keys))
@@ -111,11 +111,11 @@ def key(name: str, field: FieldInfo) -> str:
     return field.alias or name
 
 
-def _attribute(model: type[Table], wanted: str) -> str:
+def _attribute(model: type[ConfigTable], wanted: str) -> str:
     return next(name for name, field in model.model_fields.items() if key(name, field) == wanted)
 
 
-def _about(model: type[Table]) -> str:
+def _about(model: type[ConfigTable]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
@@ -166,7 +166,7 @@ def _written(value: Any, writer: str) -> str:
         return f'"{show_duration(value)}"'
     if writer == "size":
         return f'"{show_size(value)}"'
-    if isinstance(value, str | Path | Share):
+    if isinstance(value, str | Path | DiskShare):
         return f'"{value}"'
     assert isinstance(value, int | float) and math.isfinite(value)
     return f"{value:g}"

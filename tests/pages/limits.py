@@ -72,7 +72,7 @@ def tables() -> dict[str, str]:
 
 
 def _requests() -> Iterable[Row]:
-    w, door = Config().workers, connection.Limits()
+    w, door = Config().workers, connection.ConnectionLimits()
     yield "body of a request", f"{_bytes(w.max_upload)} (`workers.max_upload`)", "413"
     yield "a form around the clip", f"{_bytes(upload.OVERHEAD_BYTES)} more, {upload.PARTS} parts", "413, 400"
     yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
@@ -176,7 +176,7 @@ def _versions() -> Iterable[Row]:
 
 
 def _workers() -> Iterable[Row]:
-    limits, c = pool_planner.Limits(), Config()
+    limits, c = pool_planner.PoolLimits(), Config()
     yield "connections to `workers.sock`", str(channel.MAX_CONNECTIONS), "refused"
     yield "of these, of other users", str(channel.MAX_STRANGERS), "refused"
     yield "a message", _bytes(protocol.MAX_MESSAGE_BYTES), "disconnected"

@@ -21,10 +21,10 @@ from tests.support import eventually
 
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.disk import reasons, trash
-from modelward.daemon.upkeep.disk.quota import Rule
+from modelward.daemon.upkeep.disk.quota import ClassRule
 from modelward.daemon.upkeep.disk.remover import Budget, Remover
 from modelward.daemon.upkeep.disk.walk import MAX_DEPTH
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 
 pytestmark = pytest.mark.system
 
@@ -69,7 +69,7 @@ def test_no_file_outside_goes_while_directories_are_exchanged_with_links(tmp_pat
     removed = 0
     with Exchanger(pairs):
         for turn in range(ROUNDS):
-            outcome = run(orders([Rule("uploads", str(tree), max_age_seconds=DAY, max_files=turn % 3)]))
+            outcome = run(orders([ClassRule("uploads", str(tree), max_age_seconds=DAY, max_files=turn % 3)]))
             removed += outcome.removed_files
             refill(tmp_path, pairs)
     assert names(victim) == before
@@ -105,7 +105,7 @@ def test_no_unit_outside_goes_while_directories_are_exchanged_with_links(tmp_pat
         make(tree / f"v{turn}" / "model.onnx", 1)
         (tree / f".l{turn}").symlink_to(victim)
         pairs.append((tree / f"v{turn}", tree / f".l{turn}"))
-    rule = Rule("versions", str(tree), max_age_seconds=DAY, unit="directory")
+    rule = ClassRule("versions", str(tree), max_age_seconds=DAY, unit="directory")
     with Exchanger(pairs):
         for _ in range(60):
             run(orders([rule]))
@@ -185,8 +185,10 @@ def _dig(top: Path, depth: int) -> None:
 
 def _throw_away(root: Path, name: str) -> None:
     fd = os.open(root, os.O_RDONLY)
-    trash.throw_away(fd, name, Files(), stamp_ns=1)
-    remover = Remover(Files(), SystemClock(), Budget(files=0, bytes=0, seconds=0), threading.Event(), dry_run=False)
+    trash.throw_away(fd, name, FileSystemPort(), stamp_ns=1)
+    remover = Remover(
+        FileSystemPort(), SystemClock(), Budget(files=0, bytes=0, seconds=0), threading.Event(), dry_run=False
+    )
     trash.empty(fd, remover)
     os.close(fd)
 

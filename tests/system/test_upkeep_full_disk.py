@@ -23,16 +23,16 @@ FULL = """
 import gzip, json, os, subprocess, sys, threading
 from pathlib import Path
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
-from modelward.worker.shared.logs import Logs
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
+from modelward.worker.shared.logs import LogFiles
 base = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=750", "none", base], check=True)
-logs = Logs(str(base), worker="w0")
+logs = LogFiles(str(base), worker="w0")
 names = ("modelward.log", "access.log", "error.log")
-sets = [LogSet(str(base), names, Policy(max_size_bytes=200_000, method="reopen"), own=True)]
-rotator = Rotator(Files(), SystemClock(), threading.Event())
+sets = [LogSet(str(base), names, RotationPolicy(max_size_bytes=200_000, method="reopen"), own=True)]
+rotator = Rotator(FileSystemPort(), SystemClock(), threading.Event())
 troubles = []
 def turn():
     outcome = rotator.rotate(sets)
@@ -101,16 +101,16 @@ READ_ONLY = """
 import os, subprocess, sys, threading
 from pathlib import Path
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.worker.shared.logs import LogFile
 base = Path(sys.argv[1]) / "logs"
 base.mkdir(mode=0o750)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=750", "none", base], check=True)
 log = LogFile(base / "a.log")
-sets = [LogSet(str(base), ("a.log",), Policy(method="reopen"), own=True)]
-rotator = Rotator(Files(), SystemClock(), threading.Event())
+sets = [LogSet(str(base), ("a.log",), RotationPolicy(method="reopen"), own=True)]
+rotator = Rotator(FileSystemPort(), SystemClock(), threading.Event())
 log.write(b"before\\n")
 log.reopen()
 os.close(log._fd); log._fd = os.open("/dev/null", os.O_WRONLY)   # nobody may write while it is remounted

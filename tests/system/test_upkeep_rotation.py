@@ -22,8 +22,8 @@ from tests.writers import (
 )
 
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.upkeep.fs_port import Files
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.fs_port import FileSystemPort
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
 
 pytestmark = pytest.mark.system
@@ -59,7 +59,7 @@ def run(
 
 
 def rotator() -> Rotator:
-    return Rotator(Files(), SystemClock(), threading.Event())
+    return Rotator(FileSystemPort(), SystemClock(), threading.Event())
 
 
 def wanted_steps(outcomes: list[RotationOutcome], action: str) -> int:
@@ -73,7 +73,7 @@ def tell(writers: list[Writer]) -> None:
 
 
 def test_reopen_keeps_every_line_of_four_writers_at_full_rate(tmp_path: Path) -> None:
-    sets = [LogSet(str(tmp_path), ("app.log",), Policy(method="reopen"), own=True)]
+    sets = [LogSet(str(tmp_path), ("app.log",), RotationPolicy(method="reopen"), own=True)]
     ours, outcomes = rotator(), []
 
     def rotate(writers: list[Writer]) -> None:
@@ -91,7 +91,7 @@ def test_reopen_keeps_every_line_of_four_writers_at_full_rate(tmp_path: Path) ->
 
 
 def test_collapse_keeps_every_line_of_four_writers_that_never_reopen(tmp_path: Path) -> None:
-    sets = [LogSet(str(tmp_path), ("*.log",), Policy(method="collapse", compress="none"))]
+    sets = [LogSet(str(tmp_path), ("*.log",), RotationPolicy(method="collapse", compress="none"))]
     ours, outcomes = rotator(), []
 
     def rotate(writers: list[Writer]) -> None:
@@ -113,7 +113,7 @@ def test_collapse_keeps_every_line_of_four_writers_that_never_reopen(tmp_path: P
 
 
 def test_rename_keeps_every_line_of_writers_that_open_for_each_line(tmp_path: Path) -> None:
-    sets = [LogSet(str(tmp_path), ("app.log",), Policy(method="rename"))]
+    sets = [LogSet(str(tmp_path), ("app.log",), RotationPolicy(method="rename"))]
     ours = rotator()
 
     def rotate(writers: list[Writer]) -> None:

@@ -23,7 +23,7 @@ from tests.worker.running import (
     worker,
 )
 
-from modelward.daemon.workers.pool_planner import Limits
+from modelward.daemon.workers.pool_planner import PoolLimits
 from modelward.worker import protocol as p
 from modelward.worker.daemon_link import QUIET_BEAT_SECONDS
 
@@ -49,7 +49,7 @@ def test_hands_over_the_listening_socket_with_its_hello(running: Worker) -> None
 
 
 def test_a_worker_at_rest_speaks_twice_in_the_silence_that_makes_the_daemon_doubt_it() -> None:
-    assert Limits().silence_seconds >= 2 * QUIET_BEAT_SECONDS
+    assert PoolLimits().silence_seconds >= 2 * QUIET_BEAT_SECONDS
 
 
 def test_says_what_it_serves_and_only_once(running: Worker) -> None:

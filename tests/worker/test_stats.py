@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.worker.protocol import Pace
+from modelward.worker.protocol import RunTimes
 from modelward.worker.stats import (
     WINDOW,
     WINDOW_SECONDS,
@@ -67,12 +67,12 @@ def test_runs_that_had_the_machine_to_themselves_are_told_apart() -> None:
     for took in (0.1, 0.2, 0.3):
         numbers.ran(waited=0.05, took=took, lone=False)
     numbers.ran(waited=0.0, took=0.04, lone=True)
-    assert (numbers.beat().shared, numbers.beat().lone) == (Pace(3, 0.3), Pace(1, 0.04))
+    assert (numbers.beat().shared, numbers.beat().lone) == (RunTimes(3, 0.3), RunTimes(1, 0.04))
     clock.now += WINDOW_SECONDS + 1
     numbers.ran(waited=0.0, took=0.5, lone=True)
-    assert (numbers.beat().shared, numbers.beat().lone) == (Pace(), Pace(1, 0.5))
+    assert (numbers.beat().shared, numbers.beat().lone) == (RunTimes(), RunTimes(1, 0.5))
     numbers.swapped()
-    assert numbers.beat().lone == Pace()
+    assert numbers.beat().lone == RunTimes()
 
 
 def test_only_answers_of_500_and_above_are_errors() -> None:

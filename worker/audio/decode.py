@@ -66,7 +66,7 @@ def blocks(data: bytes, *, max_seconds: float, expects: Callable[[float], None] 
 
     `expects` is told how many seconds the header promises, when it does. Raises BadAudio, at any part.
     """
-    limits = Limits(len(data), max_seconds, expects)
+    limits = AudioLimits(len(data), max_seconds, expects)
     if (header := plain(data)) is not None:
         yield from _wav_blocks(data, header, limits)
     else:
@@ -92,7 +92,7 @@ def plain(data: bytes | bytearray) -> wave_file.Wav | None:
 
 def decode_wav(data: bytearray, header: wave_file.Wav, *, max_seconds: float, go_on: Callable[[], None]) -> Floats:
     """As `decode`, of what `plain` found to be WAV; empties `data`. `go_on` is called all along and may raise."""
-    limits = Limits(len(data), max_seconds, lambda seconds: None)
+    limits = AudioLimits(len(data), max_seconds, lambda seconds: None)
     kept = np.empty(int(min(header.frames / header.rate, max_seconds) * SAMPLE_RATE) + SAMPLE_RATE, np.float32)
     length = 0
     for block in _wav_blocks(data, header, limits):
@@ -124,7 +124,7 @@ def kind_of(data: bytes | bytearray) -> str:
     raise BadAudio("unsupported_audio", f"cannot read the audio: it is not {READ}")
 
 
-def _wav_blocks(data: bytes | bytearray, header: wave_file.Wav, limits: Limits) -> Blocks:
+def _wav_blocks(data: bytes | bytearray, header: wave_file.Wav, limits: AudioLimits) -> Blocks:
     converter = Converter(header.rate, header.channels, limits)
     limits.promised(header.claimed_frames or header.frames, header.rate)
     if header.truncated:
@@ -144,7 +144,7 @@ def block_frames(rate: int, channels: int) -> int:
     return max(1, min(_BLOCK_SAMPLES // channels, rate * _BLOCK_SECONDS))
 
 
-class Limits:
+class AudioLimits:
     """How long a clip of so many bytes may be."""
 
     def __init__(self, received_bytes: int, max_seconds: float, expects: Callable[[float], None]) -> None:
@@ -177,7 +177,7 @@ class Limits:
 class Converter:
     """Takes blocks of any rate and channels, gives 16 kHz mono, and stops when there is more than allowed."""
 
-    def __init__(self, rate: int, channels: int, limits: Limits) -> None:
+    def __init__(self, rate: int, channels: int, limits: AudioLimits) -> None:
         """Raises BadAudio when such audio does not exist or is not taken."""
         if not MIN_RATE <= rate <= MAX_RATE:
             raise BadAudio(

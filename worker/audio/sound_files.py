@@ -16,11 +16,11 @@ from . import webm
 from .decode import (
     NOTHING,
     READ,
+    AudioLimits,
     BadAudio,
     Blocks,
     Converter,
     Floats,
-    Limits,
     block_frames,
 )
 
@@ -29,7 +29,7 @@ _MAX_COUNT: Final = 1 << 40  # frame counts above are a library's way to say unk
 _EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64", "RF64", "WAV", "WAVEX"})
 
 
-def decoded_blocks(data: bytes, kind: str, limits: Limits) -> Blocks:
+def decoded_blocks(data: bytes, kind: str, limits: AudioLimits) -> Blocks:
     """What `audio.blocks` gives, for everything but plain WAV. Raises BadAudio, at any part."""
     if kind == "webm":
         try:
@@ -57,7 +57,7 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # the package ships 
         return False
 
 
-class _Memory(io.BytesIO):
+class _BytesFile(io.BytesIO):
     """Bytes as a file. A damaged header may send the library before its beginning: there it stays where it is, which
     the library notices; an exception would only be printed."""
 
@@ -87,10 +87,10 @@ def _whole_ogg(data: bytes) -> Blocks:
         raise BadAudio("truncated_audio", "cannot read the OGG file: its last page is not complete")
 
 
-def _library_blocks(data: bytes, limits: Limits) -> Blocks:
+def _library_blocks(data: bytes, limits: AudioLimits) -> Blocks:
     frames = 0
     try:
-        with _Forward(_Memory(data)) as source:
+        with _Forward(_BytesFile(data)) as source:
             known = source.frames if 0 <= source.frames < _MAX_COUNT else None
             converter = Converter(source.samplerate, source.channels, limits)
             limits.promised(known or 0, source.samplerate)

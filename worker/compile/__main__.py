@@ -27,14 +27,14 @@ from ..sandbox.child_output import Say, speaker
 from ..sandbox.landlock import (
     READ,
     READ_WRITE,
-    View,
+    VisiblePath,
     drop_capabilities,
     leave_network,
     program_views,
     restrict_view,
 )
 from ..sandbox.limits import (
-    Limits,
+    ProcessLimits,
     apply_limits,
     die_with_parent,
     return_freed_memory,
@@ -135,7 +135,7 @@ def _confined(request: FormRequest, directories: dict[str, FormDirectory]) -> li
     return_freed_memory()
     memory = request.memory_bytes
     addresses = 2 * memory + _MAPPED_BYTES if memory else 0
-    limits = Limits(
+    limits = ProcessLimits(
         memory, addresses, request.cpu_seconds, MAX_FILE_BYTES, niceness=URGENT_NICENESS if request.urgent else NICENESS
     )
     left, refused = leave_network(), refuse_sockets()
@@ -145,12 +145,12 @@ def _confined(request: FormRequest, directories: dict[str, FormDirectory]) -> li
     return [problem for problem in steps if problem]
 
 
-def _views(request: FormRequest, directories: dict[str, FormDirectory]) -> list[View]:
+def _views(request: FormRequest, directories: dict[str, FormDirectory]) -> list[VisiblePath]:
     package = Path(__file__).resolve().parents[1]
     views = list(program_views(package, sys.path, {sys.prefix, sys.base_prefix, sys.exec_prefix}))
-    views += [View(path, READ) for path in (request.artifact, request.golden) if path]
+    views += [VisiblePath(path, READ) for path in (request.artifact, request.golden) if path]
     for directory in directories.values():
-        views += [View(str(directory.path), READ), View(str(directory.compiled), READ_WRITE)]
+        views += [VisiblePath(str(directory.path), READ), VisiblePath(str(directory.compiled), READ_WRITE)]
     return views
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from .graph import View, attribute, other_input
+from .graph import GraphView, attribute, other_input
 from .weights import Array
 
 TILE_COLUMNS = 3136
@@ -33,7 +33,7 @@ class Linear:
     bias: str
 
 
-def answer_ids(view: View) -> int:
+def answer_ids(view: GraphView) -> int:
     """Replace the first output, logits f32 [1,T,V], by `ids` i64 [1,T]; the number of tiles. Other outputs stay."""
     logits = view.graph.output[0].name
     layer = find_linear(view, logits)
@@ -52,7 +52,7 @@ def answer_ids(view: View) -> int:
     return tiles
 
 
-def find_linear(view: View, out: str) -> Linear | None:
+def find_linear(view: GraphView, out: str) -> Linear | None:
     """The linear layer whose result is the tensor `out`, or None where anything differs from what exporters write."""
     add = view.maker(out, "Add")
     if add is None:
@@ -71,7 +71,7 @@ def find_linear(view: View, out: str) -> Linear | None:
     return None
 
 
-def _quantised(view: View, name: str, bias: str) -> Linear | None:
+def _quantised(view: GraphView, name: str, bias: str) -> Linear | None:
     """Mul(Cast(MatMulInteger(a, w, za, zw)), Mul(step, columns)), as quantize_dynamic writes it."""
     scaled = view.maker(name, "Mul")
     for converted in scaled.input if scaled is not None else ():
@@ -87,12 +87,12 @@ def _quantised(view: View, name: str, bias: str) -> Linear | None:
     return None
 
 
-def _columns(view: View, weight: str) -> int:
+def _columns(view: GraphView, weight: str) -> int:
     tensor = view.initializers.get(weight)
     return int(tensor.dims[1]) if tensor is not None and len(tensor.dims) == 2 else -1
 
 
-def _tiles(view: View, layer: Linear) -> tuple[list[str], list[str]]:
+def _tiles(view: GraphView, layer: Linear) -> tuple[list[str], list[str]]:
     """Best value f32 [1,T,1] and its id i64 [1,T,1] of each tile."""
     columns = _columns(view, layer.weight)
     width = min(columns, TILE_COLUMNS)
@@ -108,7 +108,7 @@ def _tiles(view: View, layer: Linear) -> tuple[list[str], list[str]]:
     return values, ids
 
 
-def _cutter(view: View, columns: int, part: slice) -> Callable[[str], str]:
+def _cutter(view: GraphView, columns: int, part: slice) -> Callable[[str], str]:
     """Cuts constants that have one entry a column; leaves single numbers and what is computed alone."""
 
     def cut(name: str) -> str:
@@ -121,7 +121,7 @@ def _cutter(view: View, columns: int, part: slice) -> Callable[[str], str]:
     return cut
 
 
-def _tile(view: View, layer: Linear, cut: Callable[[str], str]) -> str:
+def _tile(view: GraphView, layer: Linear, cut: Callable[[str], str]) -> str:
     inputs = [layer.product.input[0], *(cut(name) for name in layer.product.input[1:])]
     x = view.add_node(layer.product.op_type, inputs).output[0]
     if layer.cast is not None:
@@ -131,7 +131,7 @@ def _tile(view: View, layer: Linear, cut: Callable[[str], str]) -> str:
     return str(view.add_node("Add", [cut(layer.bias), x]).output[0])
 
 
-def _best_of(view: View, values: list[str], ids: list[str]) -> str:
+def _best_of(view: GraphView, values: list[str], ids: list[str]) -> str:
     """The id of the best tile, i64 [1,T]; the first of equals."""
     if len(values) == 1:
         flat = ids[0]

@@ -18,7 +18,7 @@ from onnx import NodeProto
 
 from .graph import (
     MICROSOFT,
-    View,
+    GraphView,
     attribute,
     need_domain,
     other_input,
@@ -38,7 +38,7 @@ class Attention:
     out: str
 
 
-def find_attention(view: View, softmax: NodeProto) -> Attention | None:
+def find_attention(view: GraphView, softmax: NodeProto) -> Attention | None:
     """The attention round this Softmax, or None where anything differs from the pattern."""
     if attribute(softmax, "axis", -1) not in (-1, 3):
         return None
@@ -61,7 +61,7 @@ def find_attention(view: View, softmax: NodeProto) -> Attention | None:
     return Attention(q[0], k[0], v[0], heads, size, scale * q_scale * k_scale, out[0])
 
 
-def stride_attention(view: View) -> int:
+def stride_attention(view: GraphView) -> int:
     """Replace each attention by products that read the heads in place; how many. No bit of the answers may change."""
     count = 0
     for softmax in view.nodes("Softmax"):
@@ -84,7 +84,7 @@ def stride_attention(view: View) -> int:
     return count
 
 
-def fuse_attention(view: View) -> int:
+def fuse_attention(view: GraphView) -> int:
     """Replace each attention by one com.microsoft.MultiHeadAttention; how many. Answers move by rounding."""
     count = 0
     for softmax in view.nodes("Softmax"):
@@ -99,7 +99,7 @@ def fuse_attention(view: View) -> int:
     return count
 
 
-def _unscaled(view: View, name: str) -> tuple[str, float]:
+def _unscaled(view: GraphView, name: str) -> tuple[str, float]:
     """What a tensor is before a product or quotient with one constant number, and that number."""
     node = view.maker(name, "Mul", "Div")
     if node is None:
@@ -111,7 +111,7 @@ def _unscaled(view: View, name: str) -> tuple[str, float]:
     return name, 1.0
 
 
-def _read_twice(view: View, product: NodeProto, softmax: NodeProto) -> bool:
+def _read_twice(view: GraphView, product: NodeProto, softmax: NodeProto) -> bool:
     """Whether somebody else reads the scores."""
     name = product.output[0]
     while name != softmax.input[0]:
@@ -122,7 +122,7 @@ def _read_twice(view: View, product: NodeProto, softmax: NodeProto) -> bool:
     return view.only_reader(name, "Softmax") is None
 
 
-def _heads(view: View, name: str, perm: list[int]) -> tuple[str, int, int] | None:
+def _heads(view: GraphView, name: str, perm: list[int]) -> tuple[str, int, int] | None:
     """(matrix, heads, size) of Transpose(Reshape(matrix, [1,-1,heads,size]), perm)."""
     transpose = view.maker(name, "Transpose")
     if transpose is None or list(attribute(transpose, "perm", [])) != perm:
@@ -134,7 +134,7 @@ def _heads(view: View, name: str, perm: list[int]) -> tuple[str, int, int] | Non
     return str(reshape.input[0]), int(shape[2]), int(shape[3])
 
 
-def _joined(view: View, name: str) -> tuple[str, int] | None:
+def _joined(view: GraphView, name: str) -> tuple[str, int] | None:
     """(tensor, width) of Reshape(Transpose(name, [0,2,1,3]), [1,-1,width])."""
     transpose = view.only_reader(name, "Transpose")
     if transpose is None or list(attribute(transpose, "perm", [])) != [0, 2, 1, 3]:

@@ -22,8 +22,8 @@ from . import (
     weights,
 )
 from .compiled import Compiled
-from .finish import Job, NotTheSame, finish
-from .graph import View, has_branches
+from .finish import CompileJob, NotTheSame, finish
+from .graph import GraphView, has_branches
 from .optimise import CPU, CannotOptimise
 from .probes import (
     FULL,
@@ -37,7 +37,7 @@ from .recipe import Recipe, StepDone
 from .steps import (
     STEPS,
     Level,
-    Step,
+    RewriteStep,
     plan,
 )
 
@@ -67,7 +67,7 @@ def compile_mapped(
     short = probes(probe_inputs, SHORT, one_clip=one_clip)
 
     def make(work: Path) -> Compiled:
-        job = Job(source, out_dir, work, threads, lone_threads if one_clip else 0, measure)
+        job = CompileJob(source, out_dir, work, threads, lone_threads if one_clip else 0, measure)
         optimise.tidied(source, work, threads)
         try:
             return finish(job, work / optimise.TIDY, short, "exact", "mapped")
@@ -90,7 +90,7 @@ def compile_rewritten(
     one_clip: bool = True,
     recipe: Recipe | None = None,
     progress: trial.Progress = lambda _: None,
-    rewrites: Sequence[Step] = STEPS,
+    rewrites: Sequence[RewriteStep] = STEPS,
     measure: trial.Measure = prove.cpu_seconds,
     small_bytes: int = sample.SMALL_BYTES,
 ) -> tuple[Compiled, Recipe | None]:
@@ -106,7 +106,7 @@ def compile_rewritten(
     learned: list[Recipe] = []
 
     def make(work: Path) -> Compiled:
-        job = Job(source, out_dir, work, threads, lone_threads if one_clip else 0, measure)
+        job = CompileJob(source, out_dir, work, threads, lone_threads if one_clip else 0, measure)
         progress("tidying the graph")
         model = optimise.tidied(source, work, threads)
         setting = trial.Setting(work, threads, full, short, measure, progress)
@@ -150,7 +150,7 @@ def _tried(
     model: onnx.ModelProto,
     attempt: _Attempt,
     setting: trial.Setting,
-    rewrites: Sequence[Step],
+    rewrites: Sequence[RewriteStep],
     one_clip: bool,
     flags: frozenset[str],
 ) -> Recipe:
@@ -165,10 +165,10 @@ def _tried(
 
 
 def _made(
-    job: Job,
+    job: CompileJob,
     model: onnx.ModelProto,
     recipe: Recipe,
-    rewrites: Sequence[Step],
+    rewrites: Sequence[RewriteStep],
     probes: Probes,
     progress: trial.Progress,
 ) -> tuple[Compiled | None, str]:
@@ -180,7 +180,7 @@ def _made(
     progress("applying " + ", ".join(step.name for step in steps))
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
-    idle = [step.name for step in steps if not step.apply(View(rewritten, job.work))]
+    idle = [step.name for step in steps if not step.apply(GraphView(rewritten, job.work))]
     if idle:
         return None, f"{idle[0]}: found nothing to change"
     graph = weights.save(rewritten, job.work, "rewritten.onnx")
@@ -199,7 +199,7 @@ def _guarded(make: Callable[[Path], Compiled], out_dir: Path, providers: Sequenc
     try:
         with tempfile.TemporaryDirectory(prefix=".work-", dir=out_dir, ignore_cleanup_errors=True) as work:
             return make(Path(work))
-    except (CannotOptimise, weights.BadModel, OSError, MemoryError) as e:
+    except (CannotOptimise, weights.BadModelFile, OSError, MemoryError) as e:
         return Compiled("plain", f"cannot compile: {e or type(e).__name__}; the version is served as it came")
 
 

@@ -27,7 +27,7 @@ from .probes import (
     reader,
     run,
 )
-from .prove import Answer, Array, Feeds
+from .prove import Array, ClipAnswer, Feeds
 from .recipe import StepDone
 from .steps import Level, mean
 from .trial import Measure
@@ -42,7 +42,7 @@ class NotTheSame(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
+class CompileJob:
     """What is compiled, where to and for what: `threads` of any run, `lone_threads` of one alone (0: the same)."""
 
     source: Path
@@ -60,7 +60,9 @@ class _Opened:
     bytes: int
 
 
-def finish(job: Job, graph: Path, probes: Probes, level: Level, form: Literal["mapped", "exact", "fast"]) -> Compiled:
+def finish(
+    job: CompileJob, graph: Path, probes: Probes, level: Level, form: Literal["mapped", "exact", "fast"]
+) -> Compiled:
     """The form of the graph in `job.work`; "plain" when it costs too much. Raises NotTheSame, CannotOptimise."""
     written = job.work / "written"
     written.mkdir(exist_ok=True)
@@ -94,9 +96,9 @@ def _open(opener: Callable[[], ort.InferenceSession]) -> _Opened:
 
 def _prove(
     original: ort.InferenceSession, mapped: ort.InferenceSession, probes: Probes, level: Level
-) -> tuple[list[Answer], dict[float, float]]:
+) -> tuple[list[ClipAnswer], dict[float, float]]:
     """(the form's answers, CPU ratios of the timed clips whose runs are long enough to tell). Raises NotTheSame."""
-    got: list[Answer] = []
+    got: list[ClipAnswer] = []
     gain: dict[float, float] = {}
     for number, clip in enumerate(probes.clips):
         outputs, seconds = _timed(mapped, clip)
@@ -139,7 +141,7 @@ def _weigh(
     return {seconds: round(ratio, 3) for seconds, ratio in found.items()}
 
 
-def _lone(job: Job, model: Path, probes: Probes, wanted: Sequence[Answer]) -> tuple[StepDone, ...]:
+def _lone(job: CompileJob, model: Path, probes: Probes, wanted: Sequence[ClipAnswer]) -> tuple[StepDone, ...]:
     """Whether the written form answers the same bits with `lone_threads`; empty when that is not wanted.
 
     Threads share the work by the length of the clip alone: one clip of each length shows it.

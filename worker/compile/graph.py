@@ -21,7 +21,7 @@ from .weights import Array
 MICROSOFT = "com.microsoft"
 
 
-class View:
+class GraphView:
     """Mutable index over one model's main graph. Constants are decoded on demand; weights stay where they are.
 
     `directory`: where the file of weights lies that the graph refers to; None for a graph that holds all of its own.

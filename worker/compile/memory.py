@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto
 
-from .graph import View, attribute
+from .graph import GraphView, attribute
 
 
-def block_convolutions(view: View) -> int:
+def block_convolutions(view: GraphView) -> int:
     """Give depthwise convolutions between transpositions a height of one; how many."""
     count = 0
     for conv in view.nodes("Conv"):
@@ -39,7 +39,7 @@ def _depthwise(conv: NodeProto, dims: list[int]) -> bool:
     return plain and dims[1] == 1 and attribute(conv, "group", 1) == dims[0]
 
 
-def _replace(view: View, conv: NodeProto, source: str, target: str) -> None:
+def _replace(view: GraphView, conv: NodeProto, source: str, target: str) -> None:
     """source [1,T,C] → [1,1,T,C] → [1,C,1,T] → Conv → back."""
     kernel = view.value(view.initializers[conv.input[1]])
     channels, _, taps = kernel.shape

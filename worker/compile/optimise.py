@@ -60,7 +60,7 @@ def tidied(source: Path, directory: Path, threads: int) -> onnx.ModelProto:
     """
     try:
         graph = weights.save(weights.unpack(source, directory), directory)
-    except weights.BadModel as e:
+    except weights.BadModelFile as e:
         raise CannotOptimise(str(e)) from e
     tidy = directory / TIDY
     wanted = options(threads, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from .graph import View
+from .graph import GraphView
 
 SHAPE_ONLY = frozenset(
     {"Cast", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Expand", "Tile", "Identity", "Slice", "Flatten"}
 )
 
 
-def drop_padding(view: View) -> int:
+def drop_padding(view: GraphView) -> int:
     """Take the masks out; the number of Where and Mul nodes removed."""
     known = uniform_tensors(view)
     removed = 0
@@ -30,7 +30,7 @@ def drop_padding(view: View) -> int:
     return removed
 
 
-def uniform_tensors(view: View) -> dict[str, float]:
+def uniform_tensors(view: GraphView) -> dict[str, float]:
     """Tensors that hold one number everywhere when the batch is one clip at full length, with that number."""
     known: dict[str, float] = {}
     for node in view.graph.node:
@@ -40,7 +40,7 @@ def uniform_tensors(view: View) -> dict[str, float]:
     return known
 
 
-def _uniform(view: View, node: NodeProto, known: dict[str, float]) -> float | None:
+def _uniform(view: GraphView, node: NodeProto, known: dict[str, float]) -> float | None:
     if node.op_type == "Less":
         return 1.0 if _is_position_before_length(view, node.input[0], node.input[1]) else None
     if node.op_type == "Greater":
@@ -57,7 +57,7 @@ def _uniform(view: View, node: NodeProto, known: dict[str, float]) -> float | No
     return None
 
 
-def _is_position_before_length(view: View, positions: str, lengths: str) -> bool:
+def _is_position_before_length(view: GraphView, positions: str, lengths: str) -> bool:
     """positions = Range(0, ReduceMax(lengths), 1), whatever casts and added axes lie between."""
     span = view.maker(_source(view, positions), "Range")
     if span is None or view.scalar(span.input[0]) != 0 or view.scalar(span.input[2]) != 1:
@@ -66,7 +66,7 @@ def _is_position_before_length(view: View, positions: str, lengths: str) -> bool
     return longest is not None and _source(view, longest.input[0]) == _source(view, lengths)
 
 
-def _source(view: View, name: str) -> str:
+def _source(view: GraphView, name: str) -> str:
     """Back through nodes that change type or rank only."""
     while (node := view.maker(name, "Cast", "Unsqueeze", "Squeeze", "Identity")) is not None:
         name = node.input[0]

@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from . import prove
 from .optimise import ORT_ERRORS, CannotOptimise
-from .prove import Answer, Array, Feeds
+from .prove import Array, ClipAnswer, Feeds
 from .steps import Level
 
 FULL_LENGTHS = (1, 2, 3, 37, 84, 500)  # frames of 60 ms
@@ -46,7 +46,7 @@ class Probes:
     given: int
     timed: dict[float, Feeds]
 
-    def difference(self, wanted: Sequence[Answer], got: Sequence[Answer], level: Level) -> str:
+    def difference(self, wanted: Sequence[ClipAnswer], got: Sequence[ClipAnswer], level: Level) -> str:
         """Where the first clip lies that is answered otherwise; "" when the form is proved.
 
         Level fast promises the same reading of real clips; those at other lengths only show that lengths work.
@@ -56,7 +56,7 @@ class Probes:
                 return self.place(i, level)
         return ""
 
-    def same(self, number: int, wanted: Answer, got: Answer, level: Level) -> bool:
+    def same(self, number: int, wanted: ClipAnswer, got: ClipAnswer, level: Level) -> bool:
         alike = prove.same_reading if number < self.given else prove.much_alike
         return (prove.same_bits if level == "exact" else alike)(wanted, got)
 
@@ -88,7 +88,7 @@ def probes(given: Sequence[Feeds], extent: Extent, *, one_clip: bool) -> Probes:
     return Probes(tuple(clips), len(given), by_length)
 
 
-def answers(session: ort.InferenceSession, clips: Sequence[Feeds]) -> list[Answer]:
+def answers(session: ort.InferenceSession, clips: Sequence[Feeds]) -> list[ClipAnswer]:
     """What a session answers to each clip. Raises CannotOptimise."""
     return [prove.answer(run(session, clip)) for clip in clips]
 

@@ -30,7 +30,7 @@ LEAST_TURNS = 5
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClipAnswer:
     """One clip's answer: SHA-256 of the logits' bytes ("" when only ids are known), best ids i64 [T+4], the rest."""
 
     bits: str
@@ -38,7 +38,7 @@ class Answer:
     rest: str
 
 
-def answer(outputs: Sequence[Array], *, bits: bool = True) -> Answer:
+def answer(outputs: Sequence[Array], *, bits: bool = True) -> ClipAnswer:
     """From a run's outputs: logits [1,T,V] or ids [1,T] first. Anything else counts by its bytes alone.
 
     `bits` False: of logits only the best ids are kept, for a form that has no others.
@@ -48,28 +48,28 @@ def answer(outputs: Sequence[Array], *, bits: bool = True) -> Answer:
     for other in outputs[1:]:
         rest.update(np.ascontiguousarray(other).tobytes())
     if np.issubdtype(first.dtype, np.integer):
-        return Answer("", tuple(int(i) for i in first.reshape(-1)), rest.hexdigest())
+        return ClipAnswer("", tuple(int(i) for i in first.reshape(-1)), rest.hexdigest())
     ids = tuple(int(i) for i in first.argmax(-1).reshape(-1)) if first.ndim == 3 else ()
     if ids and not bits:
-        return Answer("", ids, rest.hexdigest())
+        return ClipAnswer("", ids, rest.hexdigest())
     hashed = hashlib.sha256(f"{first.dtype.str}{first.shape}".encode())
     hashed.update(first.data)
-    return Answer(hashed.hexdigest(), ids, rest.hexdigest())
+    return ClipAnswer(hashed.hexdigest(), ids, rest.hexdigest())
 
 
-def same_bits(one: Answer, other: Answer) -> bool:
+def same_bits(one: ClipAnswer, other: ClipAnswer) -> bool:
     """Logits and everything else bit for bit; where one side has only ids, those of every frame."""
     if one.rest != other.rest:
         return False
     return one.bits == other.bits if one.bits and other.bits else one.ids == other.ids
 
 
-def same_reading(one: Answer, other: Answer) -> bool:
+def same_reading(one: ClipAnswer, other: ClipAnswer) -> bool:
     """What a client can see: the tags of the prompt frames, the tokens and the frame each begins at."""
     return one.rest == other.rest and reading(one.ids) == reading(other.ids)
 
 
-def much_alike(one: Answer, other: Answer) -> bool:
+def much_alike(one: ClipAnswer, other: ClipAnswer) -> bool:
     """As many frames, and nine in ten the same: for clips cut anywhere, whose edges hold what nobody would say."""
     equal = sum(a == b for a, b in zip(one.ids, other.ids, strict=False))
     return one.rest == other.rest and len(one.ids) == len(other.ids) and 10 * equal >= 9 * len(one.ids)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from onnx import TensorProto
 
-from .graph import View
+from .graph import GraphView
 
 # flags of x86 (VNNI, AMX) and of ARM (dot products)
 EXACT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
@@ -27,17 +27,17 @@ def multiplies_exactly(flags: Iterable[str]) -> bool:
     return not EXACT_PRODUCTS.isdisjoint(flags)
 
 
-def requantise(view: View) -> int:
+def requantise(view: GraphView) -> int:
     """Re-encode in place every weight that is used in no other way; the number of weights changed."""
     return _requantise(view, shift=128, greatest=255)
 
 
-def requantise_seven_bits(view: View) -> int:
+def requantise_seven_bits(view: GraphView) -> int:
     """The same for weights of 0 to 128 (quantised with a reduced range): from -64 to 64 they are exact everywhere."""
     return _requantise(view, shift=SEVEN_BITS, greatest=2 * SEVEN_BITS)
 
 
-def _requantise(view: View, *, shift: int, greatest: int) -> int:
+def _requantise(view: GraphView, *, shift: int, greatest: int) -> int:
     """Subtracts `shift` from every weight of values up to `greatest`, and from its zero point."""
     wanted: dict[str, str] = {}
     for node in view.nodes(*PLACES):
@@ -57,22 +57,22 @@ def _requantise(view: View, *, shift: int, greatest: int) -> int:
     return len(changed)
 
 
-def _fits(view: View, name: str, greatest: int) -> bool:
+def _fits(view: GraphView, name: str, greatest: int) -> bool:
     return greatest >= 255 or int(view.value(view.initializers[name]).max(initial=0)) <= greatest
 
 
-def _unsigned(view: View, name: str) -> bool:
+def _unsigned(view: GraphView, name: str) -> bool:
     return name in view.initializers and view.initializers[name].data_type == TensorProto.UINT8
 
 
-def _only_there(view: View, name: str) -> bool:
+def _only_there(view: GraphView, name: str) -> bool:
     """A tensor may be shared, but only between weights or only between zero points of these operators."""
     places = {(n.op_type in PLACES, i == PLACES.get(n.op_type, (-1, -1))[0], i in PLACES.get(n.op_type, ()))
               for n in view.readers[name] for i, x in enumerate(n.input) if x == name}  # fmt: skip
     return name not in view.outputs and len(places) == 1 and all(known and fits for known, _, fits in places)
 
 
-def _subtract(view: View, tensor: TensorProto, shift: int) -> None:
+def _subtract(view: GraphView, tensor: TensorProto, shift: int) -> None:
     value = view.value(tensor)
     signed = (value ^ np.uint8(128)).view(np.int8) if shift == 128 else (value.astype(np.int16) - shift).astype(np.int8)
     tensor.data_type, tensor.data_location = TensorProto.INT8, TensorProto.DEFAULT
@@ -81,7 +81,7 @@ def _subtract(view: View, tensor: TensorProto, shift: int) -> None:
     tensor.raw_data = signed.tobytes()
 
 
-def _give_zero_point(view: View, weight: str, shift: int) -> None:
+def _give_zero_point(view: GraphView, weight: str, shift: int) -> None:
     """A weight without a zero point meant 0."""
     zero = view.add_constant(np.array(-shift, np.int8), "zero_point")
     for node in view.readers[weight]:

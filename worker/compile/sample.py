@@ -14,7 +14,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from . import weights
-from .graph import View, in_order
+from .graph import GraphView, in_order
 from .prove import Array, Feeds
 
 SHARE: Final = 16  # of all weights, one part in
@@ -25,7 +25,7 @@ MOST_NODES: Final = 64  # of the last layer
 
 
 @dataclass(frozen=True)
-class Sample:
+class ModelPart:
     """A part of a model. `width`: features of its input ENTRY when it does not begin where the model begins, else 0."""
 
     model: onnx.ModelProto
@@ -40,7 +40,7 @@ class Sample:
         return {ENTRY: noise}
 
 
-def first_layers(model: onnx.ModelProto, bytes_wanted: int) -> Sample | None:
+def first_layers(model: onnx.ModelProto, bytes_wanted: int) -> ModelPart | None:
     """From the inputs to the first added bias behind so many bytes of weights; None where there is none such."""
     known = {tensor.name: tensor for tensor in model.graph.initializer}
     seen: set[str] = set()
@@ -51,19 +51,19 @@ def first_layers(model: onnx.ModelProto, bytes_wanted: int) -> Sample | None:
                 seen.add(name)
                 total += weights.size(known[name])
         if total >= bytes_wanted and node.op_type == "Add" and any(_is_bias(known.get(name)) for name in node.input):
-            return Sample(_cut(model, helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)))
+            return ModelPart(_cut(model, helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)))
     return None
 
 
-def last_layer(model: onnx.ModelProto) -> Sample | None:
+def last_layer(model: onnx.ModelProto) -> ModelPart | None:
     """From the one tensor that the last product reads to the first output; None where the graph ends otherwise."""
-    view = View(model)
+    view = GraphView(model)
     places = {node.output[0]: place for place, node in enumerate(in_order(list(model.graph.node))) if node.output}
     open_ends, width = {model.graph.output[0].name}, 0
     for _ in range(MOST_NODES):
         if len(open_ends) == 1 and width:
             (entry,) = open_ends
-            return Sample(_with_entry(model, entry, width), width)
+            return ModelPart(_with_entry(model, entry, width), width)
         name = max(open_ends, key=lambda end: places.get(end, -1))
         node = view.makers.get(name)
         if node is None:
@@ -78,11 +78,11 @@ def _is_bias(tensor: TensorProto | None) -> bool:
     return tensor is not None and tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 1 and tensor.dims[0] > 1
 
 
-def _is_constant(view: View, name: str) -> bool:
+def _is_constant(view: GraphView, name: str) -> bool:
     return view.maker(name, "Constant") is not None
 
 
-def _rows(view: View, node: NodeProto) -> int:
+def _rows(view: GraphView, node: NodeProto) -> int:
     """K of a product with a constant matrix [K,N]; 0 for any other node."""
     if node.op_type not in ("MatMul", "MatMulInteger"):
         return 0
@@ -95,7 +95,7 @@ def _cut(model: onnx.ModelProto, output: onnx.ValueInfoProto) -> onnx.ModelProto
     made.CopyFrom(model)
     del made.graph.output[:]
     made.graph.output.append(output)
-    View(made).sweep()
+    GraphView(made).sweep()
     return made
 
 
@@ -109,5 +109,5 @@ def _with_entry(model: onnx.ModelProto, entry: str, width: int) -> onnx.ModelPro
             if name == entry:
                 node.input[place] = ENTRY
     made.graph.input.append(helper.make_tensor_value_info(ENTRY, TensorProto.FLOAT, [1, None, width]))
-    View(made).sweep()
+    GraphView(made).sweep()
     return made

@@ -39,7 +39,7 @@ from .compiler import compile_mapped, compile_rewritten
 from .directory import FormDirectory, described
 from .recipe import digest_of_graph, recipe_of
 from .steps import Level
-from .weights import BadModel, read
+from .weights import BadModelFile, read
 
 Say = Callable[[FromCompiler], None]
 Feeds = dict[str, npt.NDArray[np.generic]]
@@ -56,7 +56,7 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
     clips = some_clips([*([Path(request.golden)] if request.golden else []), source / OWN])
     try:
         graph = read(source / plain.model)
-    except BadModel as e:
+    except BadModelFile as e:
         raise BadSubject(str(e)) from e
     kind, key = KINDS[plain.kind], recipe_key(request, graph)
     feeds = kind.probe_feeds(source, plain.model, Signature(graph), clips, request.threads, request.providers)

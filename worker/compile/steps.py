@@ -13,7 +13,7 @@ from typing import Literal
 
 from .answers import answer_ids
 from .attention import fuse_attention, stride_attention
-from .graph import View
+from .graph import GraphView
 from .memory import block_convolutions
 from .padding import drop_padding
 from .requantise import multiplies_exactly, requantise, requantise_seven_bits
@@ -29,7 +29,7 @@ WORST = 1.1  # and no length may get slower than this, noise included
 
 
 @dataclass(frozen=True)
-class Step:
+class RewriteStep:
     """One rewrite. `limit` is the most that CPU time may become, as a ratio over the lengths (geometric mean).
 
     `ends`: it changes the end of the graph only, and can be tried on the last layer.
@@ -38,36 +38,36 @@ class Step:
     name: str
     group: str
     level: Level
-    apply: Callable[[View], int]
+    apply: Callable[[GraphView], int]
     limit: float = HELPS
     one_clip: bool = True
     ends: bool = False
 
 
-def _drop_padding_and_fix_shapes(view: View) -> int:
+def _drop_padding_and_fix_shapes(view: GraphView) -> int:
     dropped = drop_padding(view)
     return dropped + fix_shapes(view)
 
 
-SIGNED = Step("signed weights", "weights", "exact", requantise, one_clip=False)
-SEVEN_BITS = Step("signed weights of seven bits", "weights", "exact", requantise_seven_bits, one_clip=False)
-STEPS: tuple[Step, ...] = (
+SIGNED = RewriteStep("signed weights", "weights", "exact", requantise, one_clip=False)
+SEVEN_BITS = RewriteStep("signed weights of seven bits", "weights", "exact", requantise_seven_bits, one_clip=False)
+STEPS: tuple[RewriteStep, ...] = (
     SIGNED,
     SEVEN_BITS,
-    Step("padding mask dropped", "padding", "exact", _drop_padding_and_fix_shapes),
-    Step("attention in place", "attention", "exact", stride_attention),
-    Step("attention fused", "attention", "fast", fuse_attention),
-    Step("memory convolution in blocks", "memory", "fast", block_convolutions),
-    Step("best ids in the graph", "answers", "exact", answer_ids, limit=FREE, ends=True),
+    RewriteStep("padding mask dropped", "padding", "exact", _drop_padding_and_fix_shapes),
+    RewriteStep("attention in place", "attention", "exact", stride_attention),
+    RewriteStep("attention fused", "attention", "fast", fuse_attention),
+    RewriteStep("memory convolution in blocks", "memory", "fast", block_convolutions),
+    RewriteStep("best ids in the graph", "answers", "exact", answer_ids, limit=FREE, ends=True),
 )
 
 
 def plan(
-    steps: Iterable[Step], level: Level, *, one_clip: bool, flags: Iterable[str]
-) -> tuple[list[list[Step]], list[tuple[Step, str]]]:
+    steps: Iterable[RewriteStep], level: Level, *, one_clip: bool, flags: Iterable[str]
+) -> tuple[list[list[RewriteStep]], list[tuple[RewriteStep, str]]]:
     """(groups of steps to try, in order; steps passed over, each because)."""
-    groups: dict[str, list[Step]] = {}
-    passed: list[tuple[Step, str]] = []
+    groups: dict[str, list[RewriteStep]] = {}
+    passed: list[tuple[RewriteStep, str]] = []
     exact_products = multiplies_exactly(flags)
     for step in steps:
         if step.one_clip and not one_clip:
@@ -83,7 +83,7 @@ def plan(
     return list(groups.values()), passed
 
 
-def verdict(step: Step, ratios: Sequence[float]) -> tuple[bool, str]:
+def verdict(step: RewriteStep, ratios: Sequence[float]) -> tuple[bool, str]:
     """Whether a proved step is worth it, from its CPU time over that of the form before it, one ratio a clip length."""
     average = mean(ratios)
     told = "CPU time " + " and ".join(f"{r:.2f}" for r in ratios) + " of before"
@@ -94,7 +94,7 @@ def verdict(step: Step, ratios: Sequence[float]) -> tuple[bool, str]:
     return True, told
 
 
-def is_clear(step: Step, ratios: Sequence[float]) -> bool:
+def is_clear(step: RewriteStep, ratios: Sequence[float]) -> bool:
     """Whether times taken once are enough to keep `step`. They never refuse one: a busy neighbour only adds time."""
     return max(ratios) < step.limit - CLEAR
 

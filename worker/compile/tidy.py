@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .graph import View, attribute
+from .graph import GraphView, attribute
 
 
-def fix_shapes(view: View) -> int:
+def fix_shapes(view: GraphView) -> int:
     """Give every Reshape whose target is [batch, at most one unknown, constants] a constant target; how many."""
     made: dict[tuple[int, ...], str] = {}
     changed = 0
@@ -30,7 +30,7 @@ def fix_shapes(view: View) -> int:
     return changed
 
 
-def target_of_one(view: View, shape: str) -> tuple[int, ...] | None:
+def target_of_one(view: GraphView, shape: str) -> tuple[int, ...] | None:
     """A shape vector for a batch of one as numbers with at most one -1; None when more than that is unknown."""
     node = view.maker(shape, "Concat")
     if node is None:
@@ -47,7 +47,7 @@ def target_of_one(view: View, shape: str) -> tuple[int, ...] | None:
     return tuple(target) if target.count(-1) <= 1 and 0 not in target else None
 
 
-def dimension(view: View, name: str) -> int | None:
+def dimension(view: GraphView, name: str) -> int | None:
     """k when this tensor is the k-th dimension of some tensor, as a vector of one."""
     node = view.maker(name, "Unsqueeze")
     gather = view.maker(node.input[0], "Gather") if node is not None else None

@@ -15,16 +15,16 @@ import onnx
 import onnxruntime as ort
 
 from . import optimise, sample, weights
-from .graph import View
+from .graph import GraphView
 from .optimise import CannotOptimise
 from .probes import Probes, answers, reader
-from .prove import Answer
+from .prove import ClipAnswer
 from .recipe import StepDone
-from .sample import Sample
+from .sample import ModelPart
 from .steps import (
     FREE_OF_LAST,
     Level,
-    Step,
+    RewriteStep,
     is_clear,
     verdict,
 )
@@ -49,7 +49,7 @@ class Setting:
 
 
 @dataclass
-class _Form:
+class _TrialForm:
     """A rewritten part, open; `level` is what it is proved at."""
 
     model: onnx.ModelProto
@@ -62,14 +62,18 @@ class _Bench:
     """A part on which steps are tried, its answers as it came, and the best form of it so far."""
 
     setting: Setting
-    sample: Sample
+    sample: ModelPart
     probes: Probes
-    best: _Form
-    wanted: list[Answer] = field(default_factory=list)
+    best: _TrialForm
+    wanted: list[ClipAnswer] = field(default_factory=list)
 
 
 def learn(
-    model: onnx.ModelProto, groups: Sequence[Sequence[Step]], setting: Setting, *, small_bytes: int = sample.SMALL_BYTES
+    model: onnx.ModelProto,
+    groups: Sequence[Sequence[RewriteStep]],
+    setting: Setting,
+    *,
+    small_bytes: int = sample.SMALL_BYTES,
 ) -> tuple[StepDone, ...]:
     """What became of each step. A model of at most `small_bytes` of weights is tried whole. Raises CannotOptimise."""
     done: list[StepDone] = []
@@ -85,9 +89,9 @@ def learn(
     return tuple(done)
 
 
-def _parts(model: onnx.ModelProto, small_bytes: int) -> tuple[Sample, Sample]:
+def _parts(model: onnx.ModelProto, small_bytes: int) -> tuple[ModelPart, ModelPart]:
     """(the first layers, the last one); the whole model twice where it is small or looks otherwise."""
-    whole = Sample(model)
+    whole = ModelPart(model)
     total = sum(weights.size(tensor) for tensor in model.graph.initializer)
     if total <= small_bytes:
         return whole, whole
@@ -96,24 +100,24 @@ def _parts(model: onnx.ModelProto, small_bytes: int) -> tuple[Sample, Sample]:
     return (layers, end) if layers is not None and end is not None else (whole, whole)
 
 
-def _bench(part: Sample, setting: Setting, *, whole: bool) -> _Bench:
+def _bench(part: ModelPart, setting: Setting, *, whole: bool) -> _Bench:
     known = setting.probes if whole else replace(setting.short, given=0)
     clips = tuple(part.feeds(clip) for clip in known.clips)
     timed = {seconds: part.feeds(clip) for seconds, clip in setting.probes.timed.items()}
     probes = replace(known, clips=clips, timed=timed)
     session = _open(part.model, setting)
-    return _Bench(setting, part, probes, _Form(part.model, session, "exact"), answers(session, probes.clips))
+    return _Bench(setting, part, probes, _TrialForm(part.model, session, "exact"), answers(session, probes.clips))
 
 
-def _go_on(bench: _Bench, kept: Sequence[Step]) -> None:
+def _go_on(bench: _Bench, kept: Sequence[RewriteStep]) -> None:
     """Applies what was kept on another part of the model."""
     model = _copied(bench.best.model)
-    if sum([step.apply(View(model, bench.setting.directory)) for step in kept]):
+    if sum([step.apply(GraphView(model, bench.setting.directory)) for step in kept]):
         level: Level = "fast" if any(step.level == "fast" for step in kept) else "exact"
-        bench.best = _Form(model, _open(model, bench.setting), level)
+        bench.best = _TrialForm(model, _open(model, bench.setting), level)
 
 
-def _best_of(bench: _Bench, group: Sequence[Step], done: list[StepDone]) -> None:
+def _best_of(bench: _Bench, group: Sequence[RewriteStep], done: list[StepDone]) -> None:
     """Leaves in `bench` the cheapest proved form among the best so far and what the alternatives make of it."""
     before, kept = bench.best, -1
     for step in group:
@@ -132,10 +136,10 @@ def _best_of(bench: _Bench, group: Sequence[Step], done: list[StepDone]) -> None
         done.append(StepDone(step.name, True, because))
 
 
-def _try(bench: _Bench, before: _Form, step: Step) -> tuple[_Form | None, str]:
+def _try(bench: _Bench, before: _TrialForm, step: RewriteStep) -> tuple[_TrialForm | None, str]:
     """The form that `step` makes, when it changes anything and is proved; else None and the reason."""
     model = _copied(before.model)
-    if not step.apply(View(model, bench.setting.directory)):
+    if not step.apply(GraphView(model, bench.setting.directory)):
         return None, "found nothing to change"
     level: Level = "fast" if "fast" in (step.level, before.level) else "exact"
     try:
@@ -143,10 +147,10 @@ def _try(bench: _Bench, before: _Form, step: Step) -> tuple[_Form | None, str]:
         differs = bench.probes.difference(bench.wanted, answers(session, bench.probes.clips), level)
     except CannotOptimise as e:
         return None, str(e)
-    return (None, differs) if differs else (_Form(model, session, level), "")
+    return (None, differs) if differs else (_TrialForm(model, session, level), "")
 
 
-def _weighed(bench: _Bench, step: Step, form: _Form) -> tuple[bool, str]:
+def _weighed(bench: _Bench, step: RewriteStep, form: _TrialForm) -> tuple[bool, str]:
     """Whether `step` pays. One that seems not to is measured once more: a busy neighbour only ever adds time."""
     if step.ends and bench.sample.width:
         step = replace(step, limit=FREE_OF_LAST)
@@ -160,7 +164,7 @@ def _weighed(bench: _Bench, step: Step, form: _Form) -> tuple[bool, str]:
     return verdict(step, ratios)
 
 
-def _ratios(bench: _Bench, form: _Form, rounds: int) -> list[float]:
+def _ratios(bench: _Bench, form: _TrialForm, rounds: int) -> list[float]:
     """CPU time of `form` over that of the best one so far, one number a timed length."""
     ratios = []
     for clip in bench.probes.timed.values():

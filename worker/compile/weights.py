@@ -27,7 +27,7 @@ _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-class BadModel(ValueError):
+class BadModelFile(ValueError):
     """A file that is no ONNX model, or one whose weights are not where it says."""
 
 
@@ -51,7 +51,7 @@ def _opened(source: Path, out: FileIO | None) -> onnx.ModelProto:
         ):
             return _unpacked(view, source.parent, out)
     except (DecodeError, ValueError, IndexError) as e:
-        raise BadModel(f"cannot open {source.name}: {str(e) or 'it is no ONNX model'}") from e
+        raise BadModelFile(f"cannot open {source.name}: {str(e) or 'it is no ONNX model'}") from e
 
 
 def _unpacked(data: memoryview, beside: Path, out: FileIO | None) -> onnx.ModelProto:
@@ -94,7 +94,7 @@ def load(tensor: TensorProto, directory: Path | None) -> Array:
     try:
         return np.asarray(numpy_helper.to_array(tensor, base_dir=str(directory or "")))
     except (onnx.checker.ValidationError, ValueError) as e:
-        raise BadModel(f"cannot read the weights {tensor.name}: {e}") from e
+        raise BadModelFile(f"cannot read the weights {tensor.name}: {e}") from e
 
 
 def size(tensor: TensorProto) -> int:

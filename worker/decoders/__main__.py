@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
         inbox_fd, parent, memory_bytes, most_bytes = (int(word) for word in arguments)
         inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=inbox_fd)
         inbox.setblocking(False)
-        from .child import Child, warm
+        from .child import DecoderLoop, warm
         from .confinement import confine
 
         warm()
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         print(f"cannot start a decoder: {e}", file=sys.stderr, flush=True)
         return CANNOT_START
     missing = confine(parent, memory_bytes)
-    Child(inbox, most_bytes=most_bytes, missing=missing, pidfd=pidfd).run()
+    DecoderLoop(inbox, most_bytes=most_bytes, missing=missing, pidfd=pidfd).run()
     return 0
 
 

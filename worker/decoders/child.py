@@ -23,12 +23,12 @@ from .messages import (
     MOST_BYTES,
     TEXT_CHARS,
     Alive,
+    AllDecoded,
     Bad,
     Begun,
-    Done,
-    Failed,
+    DecodeJob,
+    DecoderFailed,
     FromDecoder,
-    Job,
     Long,
     decode_job,
     encode,
@@ -45,10 +45,10 @@ BASE_CPU_SECONDS: Final = 10.0
 CPU_SECONDS_PER_SECOND: Final = 0.05  # of audio; Opus, the dearest, takes 0.002 to 0.004
 
 
-class Clip:
+class DecodingClip:
     """A job in work. `granted` seconds may become of it."""
 
-    def __init__(self, job: Job, source: int, target: int, answers: socket.socket) -> None:
+    def __init__(self, job: DecodeJob, source: int, target: int, answers: socket.socket) -> None:
         self.job, self.source, self.target, self.answers = job, source, target, answers
         self.granted = max(job.granted, float(SHORT_SECONDS))
         self.expected = 0.0
@@ -78,7 +78,7 @@ class Clip:
         self.answers.close()
 
 
-class Child:
+class DecoderLoop:
     """The decoder's loop. `most_bytes` is what long clips may hold of compressed bytes together.
 
     The sockets must not block, and were made so by those who handed them over: here it is refused.
@@ -86,7 +86,7 @@ class Child:
 
     def __init__(self, inbox: socket.socket, *, most_bytes: int, missing: str, pidfd: int) -> None:
         self._inbox, self._most_bytes, self._missing, self._pidfd = inbox, most_bytes, missing[:TEXT_CHARS], pidfd
-        self._clips: dict[int, Clip] = {}  # by the descriptor of their answers
+        self._clips: dict[int, DecodingClip] = {}  # by the descriptor of their answers
         self._pause = 0.0  # before the next step of a long one
 
     def run(self) -> None:
@@ -103,7 +103,7 @@ class Child:
             if clip is not None:
                 self._step(clip)
 
-    def _next(self) -> Clip | None:
+    def _next(self) -> DecodingClip | None:
         """The first clip not known to be long; else of the long ones that which had least."""
         ready = [clip for clip in self._clips.values() if clip.blocks or self._room(clip)]
         fresh = [clip for clip in ready if not clip.long]
@@ -111,7 +111,7 @@ class Child:
             return fresh[0]
         return min(ready, key=lambda clip: clip.cpu_seconds, default=None)
 
-    def _room(self, clip: Clip) -> bool:
+    def _room(self, clip: DecodingClip) -> bool:
         begun = sum(other.job.bytes for other in self._clips.values() if other.blocks is not None)
         return begun == 0 or clip.job.bytes <= SMALL_BYTES or begun + clip.job.bytes <= self._most_bytes
 
@@ -142,11 +142,13 @@ class Child:
             for descriptor in descriptors:
                 os.close(descriptor)
             return
-        clip = Clip(job, source, target, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=answers))
+        clip = DecodingClip(
+            job, source, target, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=answers)
+        )
         self._clips[answers] = clip
         self._tell(clip, Begun(self._missing), self._pidfd)
 
-    def _answered(self, clip: Clip) -> None:
+    def _answered(self, clip: DecodingClip) -> None:
         """A worker says nothing of a clip but that it waits for it no more."""
         try:
             clip.answers.recv(MOST_BYTES)
@@ -158,7 +160,7 @@ class Child:
 
     # working
 
-    def _step(self, clip: Clip) -> None:
+    def _step(self, clip: DecodingClip) -> None:
         limit_step()
         began, began_at = time.process_time(), time.monotonic()
         try:
@@ -169,25 +171,25 @@ class Child:
         except decode.BadAudio as e:
             self._end(clip, Bad(e.code, str(e)[:TEXT_CHARS]))
         except MemoryError:
-            self._end(clip, Failed("it needs more memory than a decoder may use"))
+            self._end(clip, DecoderFailed("it needs more memory than a decoder may use"))
         except Exception as e:  # noqa: BLE001 - the top of a child: whatever it is, it concerns this clip alone
-            self._end(clip, Failed(f"{type(e).__name__}: {e}"[:TEXT_CHARS]))
+            self._end(clip, DecoderFailed(f"{type(e).__name__}: {e}"[:TEXT_CHARS]))
         else:
             taken = time.process_time() - began
             clip.cpu_seconds += taken
             self._pause = pause_seconds(time.monotonic() - began_at, taken)
             if block is None:
-                self._end(clip, Done(clip.samples))
+                self._end(clip, AllDecoded(clip.samples))
             else:
                 self._keep(clip, block)
 
-    def _keep(self, clip: Clip, block: decode.Floats) -> None:
+    def _keep(self, clip: DecodingClip, block: decode.Floats) -> None:
         try:
             left = memoryview(block.tobytes())
             while left:
                 left = left[os.write(clip.target, left) :]
         except OSError as e:
-            self._end(clip, Failed(f"no memory for its samples ({e.strerror})"))
+            self._end(clip, DecoderFailed(f"no memory for its samples ({e.strerror})"))
             return
         clip.samples += len(block)
         seconds = clip.samples / decode.SAMPLE_RATE
@@ -205,17 +207,17 @@ class Child:
 
     # answering
 
-    def _end(self, clip: Clip, message: FromDecoder) -> None:
+    def _end(self, clip: DecodingClip, message: FromDecoder) -> None:
         self._tell(clip, message)
         self._drop(clip)
 
-    def _tell(self, clip: Clip, message: FromDecoder, *descriptors: int) -> None:
+    def _tell(self, clip: DecodingClip, message: FromDecoder, *descriptors: int) -> None:
         try:
             clip.tell(message, *descriptors)
         except OSError:  # nobody waits for it any more
             self._drop(clip)
 
-    def _drop(self, clip: Clip) -> None:
+    def _drop(self, clip: DecodingClip) -> None:
         if self._clips.pop(clip.answers.fileno(), None) is not None:
             clip.close()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ..sandbox.landlock import drop_capabilities, restrict_view
-from ..sandbox.limits import Limits, apply_limits, die_with_parent
+from ..sandbox.limits import ProcessLimits, apply_limits, die_with_parent
 from ..sandbox.socket_filter import refuse_all_but
 
 LIFE_CPU_SECONDS: Final = 3600
@@ -40,7 +40,7 @@ def confine(parent: int, memory_bytes: int) -> str:
     die_with_parent()
     with suppress(OSError):  # where memory is short, a clip goes before a worker does
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    limits = Limits(memory_bytes, 0, 2 * LIFE_CPU_SECONDS, _FILE_BYTES, _OPEN_FILES, niceness=0)
+    limits = ProcessLimits(memory_bytes, 0, 2 * LIFE_CPU_SECONDS, _FILE_BYTES, _OPEN_FILES, niceness=0)
     steps = [*apply_limits(limits), drop_capabilities(keep=0), restrict_view(())]
     die_with_parent()
     if os.getppid() != parent:

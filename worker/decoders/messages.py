@@ -19,7 +19,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS)]
 
 
-class Job(msgspec.Struct, frozen=True):
+class DecodeJob(msgspec.Struct, frozen=True):
     """A clip to decode. With it come three descriptors: its bytes, where the samples go, and where answers go.
 
     `granted`: for so many seconds of samples there is room; 0 for a clip that is not known to be a long one.
@@ -47,7 +47,7 @@ class Alive(msgspec.Struct, frozen=True, tag="alive"):
     """A long clip is still in work."""
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class AllDecoded(msgspec.Struct, frozen=True, tag="done"):
     """All samples are there: so many float32."""
 
     samples: Amount
@@ -60,25 +60,25 @@ class Bad(msgspec.Struct, frozen=True, tag="bad"):
     text: Text
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class DecoderFailed(msgspec.Struct, frozen=True, tag="failed"):
     """A fault of ours, or no memory."""
 
     because: Text
 
 
-FromDecoder = Begun | Long | Alive | Done | Bad | Failed
+FromDecoder = Begun | Long | Alive | AllDecoded | Bad | DecoderFailed
 
 _encoder: Final = msgspec.json.Encoder()
-_jobs: Final = msgspec.json.Decoder(Job)
+_jobs: Final = msgspec.json.Decoder(DecodeJob)
 _answers: Final[msgspec.json.Decoder[FromDecoder]] = msgspec.json.Decoder(FromDecoder)
 
 
-def encode(message: Job | FromDecoder) -> bytes:
+def encode(message: DecodeJob | FromDecoder) -> bytes:
     """One datagram."""
     return _encoder.encode(message)
 
 
-def decode_job(data: bytes) -> Job:
+def decode_job(data: bytes) -> DecodeJob:
     """Raises ValueError for what is none."""
     return _jobs.decode(data)
 

@@ -33,12 +33,12 @@ from .messages import (
     MOST_BYTES,
     PROTOCOL,
     Alive,
+    AllDecoded,
     Bad,
     Begun,
-    Done,
-    Failed,
+    DecodeJob,
+    DecoderFailed,
     FromDecoder,
-    Job,
     Long,
     decode_answer,
     encode,
@@ -79,7 +79,7 @@ class _Broken(Exception):
     """A decoder does what none of ours does."""
 
 
-class Pool:
+class DecoderPool:
     """One worker's use of the decoders. All methods belong to the event loop.
 
     `directory` is where the decoders' names are, "" to share none; `slots` say how many may decode at once; `beside`
@@ -108,7 +108,7 @@ class Pool:
 
         `claim` is awaited before a clip becomes longer than a short one. Raises BadAudio, CannotDecode.
         """
-        job = Job(len(data), max_seconds)
+        job = DecodeJob(len(data), max_seconds)
         source = await self._done(self._beside.start(lambda: _in_memory(data), _nothing))
         try:
             try:
@@ -119,7 +119,7 @@ class Pool:
                 await claim(seconds)
                 async with self._long:
                     try:
-                        return await self._once(Job(job.bytes, max_seconds, seconds), source)
+                        return await self._once(DecodeJob(job.bytes, max_seconds, seconds), source)
                     except _Longer as e:
                         if e.seconds <= seconds:
                             raise BadAudio("damaged_audio", "cannot read the audio: it has no end") from e
@@ -138,7 +138,7 @@ class Pool:
         """Clips of another size from now on; decoders that were started for other sizes end when they have no work."""
         self._most_bytes = most_bytes
 
-    async def _once(self, job: Job, source: int) -> Floats:
+    async def _once(self, job: DecodeJob, source: int) -> Floats:
         """By a shared decoder, or by one of its own when that is lost. Raises _Longer."""
         for _ in range(STARTS):
             try:
@@ -148,7 +148,7 @@ class Pool:
                     return await self._by_itself(job, source)
         raise CannotDecode("cannot decode the audio: no decoder starts")
 
-    async def _shared(self, job: Job, source: int) -> Floats:
+    async def _shared(self, job: DecodeJob, source: int) -> Floats:
         # Large uploads give way to small ones that come soon after: each takes a slot for a while, whatever it is.
         # One that is known to be long frees it at once.
         later = 0.0 if job.granted else min(LATER_SECONDS, job.bytes / LATER_BYTES)
@@ -159,7 +159,7 @@ class Pool:
         finally:
             held.free()
 
-    async def _by_itself(self, job: Job, source: int) -> Floats:
+    async def _by_itself(self, job: DecodeJob, source: int) -> Floats:
         """With a decoder that has nothing else, which tells whose fault it was. One at a time."""
         async with self._again:
             inbox = Inbox(self._starts())
@@ -186,7 +186,7 @@ class Pool:
             self._inboxes[key] = Inbox(self._starts(), path)
         return self._inboxes[key]
 
-    async def _talk(self, inbox: Inbox, job: Job, source: int, no_longer_new: Callable[[], None]) -> Floats:
+    async def _talk(self, inbox: Inbox, job: DecodeJob, source: int, no_longer_new: Callable[[], None]) -> Floats:
         """Sends the job and hears of it to its end. `no_longer_new` is called when the decoder takes others again."""
         target = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -208,11 +208,11 @@ class Pool:
                         pass
                     case Long():
                         raise _Longer(answer.seconds)
-                    case Done():
+                    case AllDecoded():
                         return _samples(target, answer.samples, job.max_seconds)
                     case Bad():
                         raise _bad(answer)
-                    case Failed():
+                    case DecoderFailed():
                         raise CannotDecode(f"cannot decode the audio: {answer.because}")
         except TimeoutError:
             self._say(f"a decoder is killed: it did not answer for {self._silent_seconds:g} s")

@@ -44,7 +44,7 @@ def lessons(count: int, seed: int) -> list[Lesson]:
 def _lesson(rng: np.random.Generator, *, dialled: bool) -> Lesson:
     total = round(_CLIP_SECONDS * _RATE)
     presses = _presses(rng, total) if dialled else []
-    line = synth.Line(rng.uniform(-42.0, 0.0), rng.uniform(-4.0, 4.0), rng.uniform(-0.012, 0.012))
+    line = synth.TelephoneLine(rng.uniform(-42.0, 0.0), rng.uniform(-4.0, 4.0), rng.uniform(-0.012, 0.012))
     signal = synth.render(presses, total, line) + _background(rng, total, line, dialled=dialled)
     features = frontend.fbank(synth.quantize(signal))
     return Lesson(features, _frame_keys(presses, len(features)), _stacked_keys(presses, len(features)))
@@ -67,7 +67,7 @@ def _presses(rng: np.random.Generator, total: int) -> list[synth.Press]:
         at += tone + gap
 
 
-def _background(rng: np.random.Generator, total: int, line: synth.Line, *, dialled: bool) -> synth.Signal:
+def _background(rng: np.random.Generator, total: int, line: synth.TelephoneLine, *, dialled: bool) -> synth.Signal:
     """Under tones: nothing, or noise 0 to 50 dB below them. Alone: any sound, at any level."""
     colour = float(rng.choice([0.0, 0.0, 0.5, 1.0, 2.0]))
     if dialled:

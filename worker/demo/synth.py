@@ -35,7 +35,7 @@ class Press:
 
 
 @dataclass(frozen=True)
-class Line:
+class TelephoneLine:
     """How the telephone sounds: peak level (dBFS), columns above rows (dB), both frequencies off by (1 = 100 %)."""
 
     level_db: float = -12.0
@@ -76,14 +76,14 @@ def dial(
         presses.append(Press(key, round(at * SAMPLE_RATE), round(tone_seconds * SAMPLE_RATE)))
         at += tone_seconds + gap_seconds
     total = round((at + edge_seconds) * SAMPLE_RATE)
-    line = Line(level_db=level_db)
+    line = TelephoneLine(level_db=level_db)
     clean = render(presses, total, line)
     if snr_db is None:
         return quantize(clean)
     return quantize(clean + noise(total, np.random.default_rng(seed)) * tone_rms(line) * amplitude(-snr_db))
 
 
-def render(presses: Sequence[Press], total: int, line: Line) -> Signal:
+def render(presses: Sequence[Press], total: int, line: TelephoneLine) -> Signal:
     """The bare tones, float64 [total], on digital silence."""
     out = np.zeros(total)
     for press in presses:
@@ -92,7 +92,7 @@ def render(presses: Sequence[Press], total: int, line: Line) -> Signal:
     return out
 
 
-def _tone(press: Press, line: Line) -> Signal:
+def _tone(press: Press, line: TelephoneLine) -> Signal:
     seconds = np.arange(press.samples) / SAMPLE_RATE
     row, column = (hz * (1.0 + line.detune) for hz in frequencies(press.key))
     high = amplitude(line.twist_db)
@@ -103,7 +103,7 @@ def _tone(press: Press, line: Line) -> Signal:
     return tone
 
 
-def tone_rms(line: Line) -> float:
+def tone_rms(line: TelephoneLine) -> float:
     """Root mean square of a held key."""
     high = amplitude(line.twist_db)
     return float(amplitude(line.level_db) / (1.0 + high) * np.sqrt((1.0 + high**2) / 2.0))

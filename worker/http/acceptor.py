@@ -20,7 +20,7 @@ import structlog
 from uvicorn.server import ServerState
 
 from ..shared.background import awaited
-from .connection import Connection, Limits, server_config
+from .connection import Connection, ConnectionLimits, server_config
 
 YIELD_SECONDS: Final = 0.0015  # for each request in work
 LONGEST_YIELD_SECONDS: Final = 0.020
@@ -54,7 +54,7 @@ class Front:
         able: Callable[[], bool] = lambda: True,
         refused: Callable[[str, int], None] = lambda client, status: None,
         make_room: Callable[[], bool] = lambda: False,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
     ) -> None:
         self.draining = False
         self._state = ServerState()

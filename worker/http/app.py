@@ -19,11 +19,11 @@ from ..inference.engine import NoModel
 from . import inference_protocol as v2
 from . import openai, page, repository
 from .context import Service
-from .daemon_api import Daemon
+from .daemon_api import DaemonApi
 from .errors import ApiError, error_response
 from .health import health, ready
 from .metrics import metrics
-from .middleware import CLIENT_GONE, Edge, Gone
+from .middleware import CLIENT_GONE, Gone, ServiceMiddleware
 from .predict import predict
 from .reload import reload_model
 
@@ -61,8 +61,8 @@ def build_app(service: Service) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.service = service
-    app.state.daemon = Daemon(service.settings.api_socket, service.work.running)
-    return Edge(app, service)
+    app.state.daemon = DaemonApi(service.settings.api_socket, service.work.running)
+    return ServiceMiddleware(app, service)
 
 
 async def _api_error(request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "tru
 SAFE: Final = frozenset({"GET", "HEAD"})
 
 
-class Gate:
+class TokenCheck:
     """The rules for one file of tokens. `path` "" asks for none; `log` is told of a file that cannot be used.
 
     `changed` is called when `problem` is another one.

@@ -26,7 +26,7 @@ of a body: asyncio's own 256 KiB cost twice the processor time."""
 
 
 @dataclass(frozen=True)
-class Limits:
+class ConnectionLimits:
     """Bounds of a connection. Sizes in bytes; no zero means "none" here.
 
     A client that reads an answer slower than `read_rate` bytes a second for `look_seconds` is cut off.
@@ -55,7 +55,7 @@ class Connection(Framed):
         self,
         config: Config,
         state: ServerState,
-        limits: Limits,
+        limits: ConnectionLimits,
         refused: Callable[[str, int], None],
         lost: Callable[[], None],
         lingering: dict[Connection, None],
@@ -224,7 +224,7 @@ class Connection(Framed):
         super().refuse(status)
 
 
-def server_config(app: Any, limits: Limits) -> Config:
+def server_config(app: Any, limits: ConnectionLimits) -> Config:
     """uvicorn's settings: no signals, no logs, no banner; what it would decide by itself is decided here."""
     config = Config(
         app,

@@ -12,9 +12,9 @@ from ..inference.admission import Work
 from ..inference.engine import Engine
 from ..protocol import WorkerSettings
 from ..scheduling.refusal import Refusing
-from ..shared.logs import Logs
+from ..shared.logs import LogFiles
 from ..stats import Counters
-from .auth import Gate
+from .auth import TokenCheck
 from .unread_answers import Answers
 from .upload_limits import Uploads
 
@@ -27,8 +27,8 @@ class Service:
     engine: Engine
     work: Work
     counters: Counters
-    logs: Logs
-    gate: Gate
+    logs: LogFiles
+    gate: TokenCheck
     draining: Callable[[], bool]
     uploads: Uploads
     answers: Answers

@@ -25,7 +25,7 @@ DECIDED_SECONDS: Final = 600.0  # a decision includes validation and the rollout
 AT_ONCE: Final = 8
 
 
-class Unreachable(Exception):
+class DaemonUnreachable(Exception):
     """No daemon answers; the text says why."""
 
 
@@ -37,7 +37,7 @@ class Reply:
     body: bytes
 
 
-class Daemon:
+class DaemonApi:
     """The daemon behind `api_socket`. `running`: what a worker that leaves ends, so that whoever asked is answered."""
 
     def __init__(self, api_socket: str, running: set[asyncio.Task[Any]]) -> None:
@@ -78,9 +78,9 @@ class Daemon:
                 writer.write(f"{head}{kind}Connection: close\r\n\r\n".encode("ascii") + body)
                 return await _read_answer(reader)
         except TimeoutError:
-            raise Unreachable(f"it did not decide within {seconds:g} s") from None
+            raise DaemonUnreachable(f"it did not decide within {seconds:g} s") from None
         except (OSError, httptools.HttpParserError) as e:
-            raise Unreachable(f"its answer can't be read ({e})") from e
+            raise DaemonUnreachable(f"its answer can't be read ({e})") from e
         finally:
             writer.close()
 
@@ -99,13 +99,13 @@ class Daemon:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await asyncio.open_unix_connection(self._api_socket)
         except TimeoutError:
-            raise Unreachable(f"{self._api_socket}: no connection within {CONNECT_SECONDS:g} s") from None
+            raise DaemonUnreachable(f"{self._api_socket}: no connection within {CONNECT_SECONDS:g} s") from None
         except OSError as e:
-            raise Unreachable(f"{self._api_socket}: {e.strerror or e}") from e
+            raise DaemonUnreachable(f"{self._api_socket}: {e.strerror or e}") from e
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> Reply:
-    answer = _Answer()
+    answer = _HttpAnswer()
     parser = httptools.HttpResponseParser(answer)
     while not answer.complete:
         data = await reader.read(65536)
@@ -122,7 +122,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> Reply:
     return Reply(status, bytes(answer.body))
 
 
-class _Answer:
+class _HttpAnswer:
     """What the parser calls."""
 
     def __init__(self) -> None:

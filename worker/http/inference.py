@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from ..inference.admission import Busy
 from ..inference.engine import NoModel
-from ..inference.loader import Loaded
+from ..inference.loader import LoadedVersion
 from ..shared.background import awaited
 from .client import client_of
 from .context import Service
@@ -34,8 +34,8 @@ async def run_model(
     *,
     verb: str,
     read: Callable[[Count], Awaitable[B]],
-    job: Callable[[B, Loaded], Coroutine[Any, Any, T]],
-) -> tuple[Loaded, T]:
+    job: Callable[[B, LoadedVersion], Coroutine[Any, Any, T]],
+) -> tuple[LoadedVersion, T]:
     """The version that answers and the outcome of `job` on what `read` read.
 
     `read` is given the counter of uploaded bytes; `job` is ended when the client leaves or the time is over. Both may
@@ -70,8 +70,8 @@ async def _available(service: Service, deadline: float) -> None:
 
 
 async def _answer(
-    request: Request, verb: str, job: Callable[[Loaded], Coroutine[Any, Any, T]], deadline: float
-) -> tuple[Loaded, T]:
+    request: Request, verb: str, job: Callable[[LoadedVersion], Coroutine[Any, Any, T]], deadline: float
+) -> tuple[LoadedVersion, T]:
     service: Service = request.app.state.service
     trace = trace_of(request.scope)
     await _available(service, deadline)  # it may have been unloaded while the body came in

@@ -14,8 +14,8 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..inference.loader import Loaded
-from ..inference.tensor_model import BadInput, Port, TensorModel
+from ..inference.loader import LoadedVersion
+from ..inference.tensor_model import BadInput, TensorModel, TensorPort
 from .compressed import ENCODINGS, unpack
 from .context import Service
 from .errors import ApiError
@@ -25,7 +25,7 @@ from .middleware import trace_of
 from .model_names import answers_to, is_version_of, split_name
 from .pieces import answer
 from .tensors import (
-    Wanted,
+    InferRequest,
     check_size,
     known_bytes,
     read_request,
@@ -132,7 +132,7 @@ async def infer(request: Request) -> Response:
             seconds=service.settings.request_timeout_seconds,
         )
 
-    async def job(body: bytearray, loaded: Loaded) -> Response:
+    async def job(body: bytearray, loaded: LoadedVersion) -> Response:
         _check_name(request, loaded)
         if not isinstance(loaded.model, TensorModel):
             raise ApiError(
@@ -144,10 +144,12 @@ async def infer(request: Request) -> Response:
     return answer
 
 
-async def _run(request: Request, service: Service, body: bytearray, loaded: Loaded, model: TensorModel) -> Response:
+async def _run(
+    request: Request, service: Service, body: bytearray, loaded: LoadedVersion, model: TensorModel
+) -> Response:
     work, encoding, json_bytes = service.work, _encoding(request), _json_bytes(request)
 
-    def read(go_on: Callable[[], None]) -> Wanted:
+    def read(go_on: Callable[[], None]) -> InferRequest:
         whole = body if encoding is None else unpack(body, encoding, service.settings.max_upload_bytes, go_on)
         return read_request(whole, json_bytes, model.inputs, model.outputs)
 
@@ -190,7 +192,7 @@ def model_name(version: str, kind: str) -> str:
     return split_name(version)[0] or kind
 
 
-def _named(request: Request) -> Loaded:
+def _named(request: Request) -> LoadedVersion:
     """What is served, when it is what the path names. Raises ApiError 404, 503 (as NoModel)."""
     service: Service = request.app.state.service
     loaded = service.engine.take()
@@ -199,7 +201,7 @@ def _named(request: Request) -> Loaded:
     return loaded
 
 
-def _check_name(request: Request, loaded: Loaded) -> None:
+def _check_name(request: Request, loaded: LoadedVersion) -> None:
     name: str | None = request.path_params.get("model")
     version: str | None = request.path_params.get("version")
     if name is None:
@@ -213,15 +215,15 @@ def _check_name(request: Request, loaded: Loaded) -> None:
         )
 
 
-def _ports(loaded: Loaded) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+def _ports(loaded: LoadedVersion) -> tuple[tuple[TensorPort, ...], tuple[TensorPort, ...]]:
     return (loaded.model.inputs, loaded.model.outputs) if isinstance(loaded.model, TensorModel) else ((), ())
 
 
-def _described(port: Port) -> dict[str, Any]:
+def _described(port: TensorPort) -> dict[str, Any]:
     return {"name": port.name, "datatype": port.datatype, "shape": port.shape}
 
 
-def _configured(port: Port) -> dict[str, Any]:
+def _configured(port: TensorPort) -> dict[str, Any]:
     kind = _CONFIG_TYPES.get(port.datatype, f"TYPE_{port.datatype}")
     return {"name": port.name, "data_type": kind, "dims": port.shape}
 

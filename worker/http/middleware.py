@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..inference.loader import Loaded
+from ..inference.loader import LoadedVersion
 from .context import Service
 from .errors import ApiError, error_response
 from .sign_in import asks_for_token, wants_form
@@ -62,7 +62,7 @@ class Trace:
     client: str = ""
     pending: int = 0
 
-    def took(self, loaded: Loaded) -> None:
+    def took(self, loaded: LoadedVersion) -> None:
         """This version answers."""
         self.version, self.digest = loaded.version, loaded.digest
 
@@ -74,7 +74,7 @@ def trace_of(scope: Scope) -> Trace:
     return trace
 
 
-class Edge:
+class ServiceMiddleware:
     """The outermost application."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..inference.loader import Loaded
+from ..inference.loader import LoadedVersion
 from ..sensevoice.subtitles import (
     captions_of,
     srt,
@@ -34,7 +34,7 @@ from .transcription import (
     transcribe_upload,
     truth,
 )
-from .upload import Clip
+from .upload import UploadedClip
 
 FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES: Final = ("segment", "word")
@@ -52,7 +52,7 @@ FAMILY: Final = "sensevoice"
 
 
 @dataclass(frozen=True)
-class Asked:
+class TranscriptionFields:
     """What the form says besides the clip."""
 
     format: str
@@ -67,10 +67,10 @@ class Transcriptions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers in one of FORMATS, or with one event for each piece. Raises ApiError before the answer has begun."""
         request = Request(scope, receive)
-        asked = Asked("json", False, False, False)
+        asked = TranscriptionFields("json", False, False, False)
         stream = _Stream(scope, send)
 
-        def wish(clip: Clip, loaded: Loaded) -> Wish:
+        def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
             nonlocal asked
             _check_model(clip.fields.get("model", ""), loaded.version)
             asked = _asked(clip)
@@ -139,7 +139,7 @@ async def model(request: Request) -> Response:
     return as_json(_model(current))
 
 
-def _model(loaded: Loaded) -> dict[str, Any]:
+def _model(loaded: LoadedVersion) -> dict[str, Any]:
     return {"id": loaded.version, "object": "model", "created": loaded.created, "owned_by": "modelward"}
 
 
@@ -156,7 +156,7 @@ def _check_model(asked: str, version: str) -> None:
     )
 
 
-def _asked(clip: Clip) -> Asked:
+def _asked(clip: UploadedClip) -> TranscriptionFields:
     """Raises ApiError 400 for what can't be had."""
     fields = clip.fields
     form = fields.get("response_format", "").strip() or "json"
@@ -180,7 +180,7 @@ def _asked(clip: Clip) -> Asked:
             raise _wrong("timestamp_granularities", granularity, GRANULARITIES)
     if wanted and form != "verbose_json":
         raise _wrong("response_format with timestamp_granularities", form, ("verbose_json",), "response_format")
-    return Asked(form, "word" in wanted, "segment" in wanted or not wanted, stream)
+    return TranscriptionFields(form, "word" in wanted, "segment" in wanted or not wanted, stream)
 
 
 def _truth(name: str, fields: dict[str, str]) -> bool:
@@ -196,7 +196,7 @@ def _wrong(what: str, value: str, known: tuple[str, ...], param: str = "") -> Ap
     return ApiError(400, text, "bad_value", param=param or what)
 
 
-def _shaped(answer: dict[str, Any], asked: Asked) -> Response:
+def _shaped(answer: dict[str, Any], asked: TranscriptionFields) -> Response:
     segments: tuple[Segment, ...] = tuple(answer["segments"])
     shapes: dict[str, Callable[[], Response]] = {
         "json": lambda: as_json({"text": answer["text"], "usage": _usage(answer)}),
@@ -212,7 +212,7 @@ def _usage(answer: dict[str, Any]) -> dict[str, Any]:
     return {"type": "duration", "seconds": answer["duration"]}
 
 
-def _verbose(answer: dict[str, Any], segments: tuple[Segment, ...], asked: Asked) -> dict[str, Any]:
+def _verbose(answer: dict[str, Any], segments: tuple[Segment, ...], asked: TranscriptionFields) -> dict[str, Any]:
     language = answer.get("language", NO_SPEECH)
     body: dict[str, Any] = {
         "task": "transcribe",

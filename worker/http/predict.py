@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..inference.loader import Loaded
+from ..inference.loader import LoadedVersion
 from .json import as_json
 from .transcription import (
     Wish,
@@ -13,13 +13,13 @@ from .transcription import (
     transcribe_upload,
     truth,
 )
-from .upload import Clip
+from .upload import UploadedClip
 
 
 async def predict(request: Request) -> Response:
     """The text of the clip in the form's part `audio` (or of the body itself), with its pieces and their times."""
 
-    def wish(clip: Clip, loaded: Loaded) -> Wish:
+    def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
         fields = {**request.query_params, **clip.fields}
         itn = truth(fields.get("itn", fields.get("use_itn", "")))
         return Wish(language_of(fields.get("language", ""), loaded.model), itn)

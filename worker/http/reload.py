@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .context import Service
-from .daemon_api import Daemon, Unreachable
+from .daemon_api import DaemonApi, DaemonUnreachable
 from .json import as_json
 
 
@@ -24,21 +24,21 @@ class Decision(msgspec.Struct):
 async def reload_model(request: Request) -> Response:
     """200 with the daemon's decision, good or bad; 503 when no daemon could be asked."""
     service: Service = request.app.state.service
-    daemon: Daemon = request.app.state.daemon
+    daemon: DaemonApi = request.app.state.daemon
     client = request.client.host if request.client else ""
     service.gate.check_change(client, request.headers, request.scope["http_version"])
     try:
         return as_json(await look_again(request, daemon))
-    except Unreachable as e:
+    except DaemonUnreachable as e:
         serving = service.engine.current.version if service.engine.current else "nothing"
         message = f"cannot ask the daemon to look: {e}; still serving {serving}"
         return as_json(Decision(False, message), 503, {"retry-after": "1"})
 
 
-async def look_again(request: Request, daemon: Daemon) -> Decision:
+async def look_again(request: Request, daemon: DaemonApi) -> Decision:
     """What the daemon decided after another look. Raises Unreachable, ApiError 503, Gone."""
     reply = await daemon.ask(request, "POST", "/v1/rescan?wait=1")
     try:
         return msgspec.json.decode(reply.body, type=Decision)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Unreachable(f"its answer can't be read ({e})") from e
+        raise DaemonUnreachable(f"its answer can't be read ({e})") from e

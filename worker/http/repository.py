@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .context import Service
-from .daemon_api import Daemon, Reply, Unreachable
+from .daemon_api import DaemonApi, DaemonUnreachable, Reply
 from .errors import ApiError
 from .json import as_json
 from .model_names import split_name
@@ -47,7 +47,7 @@ class _Error(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class _Answer(msgspec.Struct):
+class _RepositoryAnswer(msgspec.Struct):
     success: bool = False
     message: str = ""
     error: _Error = _Error()
@@ -60,7 +60,7 @@ async def index(request: Request) -> Response:
     current = service.engine.current
     try:
         versions = await _versions(request)
-    except Unreachable:
+    except DaemonUnreachable:
         # Nobody to ask: what this worker itself knows is still true.
         versions = [_Version(current.version, "accepted", live=True, serving=["this"])] if current else []
     entries = [_entry(version) for version in versions]
@@ -73,7 +73,7 @@ async def load(request: Request) -> Response:
     if asked.get("parameters"):
         raise ApiError(400, "cannot load with parameters: a version comes with all it needs", "bad_request")
     name = request.path_params["model"]
-    daemon: Daemon = request.app.state.daemon
+    daemon: DaemonApi = request.app.state.daemon
     try:
         versions = await _versions(request)
         if any(version.version == name for version in versions):
@@ -83,7 +83,7 @@ async def load(request: Request) -> Response:
             await _choose(request, name)
         else:
             raise _unknown(name, versions)
-    except Unreachable as e:
+    except DaemonUnreachable as e:
         raise ApiError(503, f"cannot load {name}: {e}", "no_daemon") from e
     return Response(status_code=200)
 
@@ -96,7 +96,7 @@ async def unload(request: Request) -> Response:
     current = service.engine.current
     try:
         versions = await _versions(request)
-    except Unreachable as e:
+    except DaemonUnreachable as e:
         raise ApiError(503, f"cannot unload {name}: {e}", "no_daemon") from e
     named = [v for v in versions if name in (v.version, split_name(v.version)[0])]
     if not named:
@@ -128,12 +128,12 @@ async def _asked(request: Request) -> dict[str, Any]:
 
 
 async def _versions(request: Request) -> list[_Version]:
-    daemon: Daemon = request.app.state.daemon
+    daemon: DaemonApi = request.app.state.daemon
     reply = await daemon.ask(request, "GET", "/v1/versions", seconds=LOOK_SECONDS)
     try:
         return msgspec.json.decode(reply.body, type=_Versions).versions
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Unreachable(f"its answer can't be read ({e})") from e
+        raise DaemonUnreachable(f"its answer can't be read ({e})") from e
 
 
 async def _choose(request: Request, model: str) -> None:
@@ -149,9 +149,9 @@ async def _choose(request: Request, model: str) -> None:
 
 def _check(reply: Reply, what: str) -> None:
     try:
-        answer = msgspec.json.decode(reply.body, type=_Answer)
+        answer = msgspec.json.decode(reply.body, type=_RepositoryAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Unreachable(f"its answer can't be read ({e})") from e
+        raise DaemonUnreachable(f"its answer can't be read ({e})") from e
     if reply.status >= 400 or not answer.success:
         status = reply.status if 400 <= reply.status < 500 else 400
         raise ApiError(status, answer.error.message or answer.message or f"cannot {what}", "refused")

@@ -21,7 +21,7 @@ from ..inference.tensor_model import (
     BYTES,
     DTYPES,
     Array,
-    Port,
+    TensorPort,
 )
 from .errors import ApiError
 
@@ -66,7 +66,7 @@ class Infer(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InferRequest:
     """A request that fits the model. `outputs` says of each output by name whether it goes out as binary data."""
 
     id: str
@@ -80,8 +80,8 @@ class Wanted:
 
 
 def read_request(
-    body: bytes | bytearray, json_bytes: int | None, inputs: Sequence[Port], outputs: Sequence[Port]
-) -> Wanted:
+    body: bytes | bytearray, json_bytes: int | None, inputs: Sequence[TensorPort], outputs: Sequence[TensorPort]
+) -> InferRequest:
     """The request in `body`, whose first `json_bytes` are JSON (all when None). Raises ApiError 400 or 413."""
     length = len(body) if json_bytes is None else json_bytes
     if length > len(body):
@@ -96,7 +96,7 @@ def read_request(
     if asked.parameters.get("sequence_id"):
         raise _bad("sequences are not kept here (sequence_id)")
     feeds = _feeds(asked.inputs, memoryview(body)[length:], inputs)
-    return Wanted(asked.id, feeds, _outputs(asked, outputs))
+    return InferRequest(asked.id, feeds, _outputs(asked, outputs))
 
 
 def check_size(total: int) -> None:
@@ -105,7 +105,7 @@ def check_size(total: int) -> None:
         raise _bad(f"the answer would have {total} bytes, at most {MAX_ANSWER_BYTES}; ask for fewer outputs or less")
 
 
-def known_bytes(wanted: Wanted, ports: Sequence[Port]) -> int:
+def known_bytes(wanted: InferRequest, ports: Sequence[TensorPort]) -> int:
     """What the wanted outputs take at least, as far as the graph says before it runs."""
     asked = [port for port in ports if port.name in wanted.outputs and port.datatype != BYTES]
     known = [port for port in asked if min(port.shape, default=1) >= 0]
@@ -113,7 +113,7 @@ def known_bytes(wanted: Wanted, ports: Sequence[Port]) -> int:
 
 
 def write_answer(
-    head: dict[str, Any], wanted: Wanted, ports: Sequence[Port], answers: Sequence[Array]
+    head: dict[str, Any], wanted: InferRequest, ports: Sequence[TensorPort], answers: Sequence[Array]
 ) -> list[bytes | memoryview]:
     """The answer: its JSON, then the binary data, if any. `answers` are in the order of `wanted.outputs`.
 
@@ -143,7 +143,7 @@ def _decode(data: memoryview) -> Infer:
         raise _bad(f"its JSON is wrong: {e}") from e
 
 
-def _feeds(given: Sequence[Input], binary: memoryview, ports: Sequence[Port]) -> dict[str, Array]:
+def _feeds(given: Sequence[Input], binary: memoryview, ports: Sequence[TensorPort]) -> dict[str, Array]:
     known = {port.name: port for port in ports}
     feeds: dict[str, Array] = {}
     place = 0
@@ -171,7 +171,7 @@ def _feeds(given: Sequence[Input], binary: memoryview, ports: Sequence[Port]) ->
     return feeds
 
 
-def _check(entry: Input, port: Port) -> None:
+def _check(entry: Input, port: TensorPort) -> None:
     """Raises ApiError unless type and shape are the model's."""
     for name in _UNSUPPORTED:
         if name in entry.parameters:
@@ -277,7 +277,7 @@ def _as(raw: bytes, kind: Any) -> tuple[Any, str]:
         return None, str(e)
 
 
-def _outputs(asked: Infer, ports: Sequence[Port]) -> dict[str, bool]:
+def _outputs(asked: Infer, ports: Sequence[TensorPort]) -> dict[str, bool]:
     known = {port.name for port in ports}
     all_binary = asked.parameters.get("binary_data_output") is True
     if not asked.outputs:
@@ -318,7 +318,7 @@ def _to_list(array: Array, datatype: str) -> list[Any]:
     return found
 
 
-def _listed(ports: Sequence[Port]) -> str:
+def _listed(ports: Sequence[TensorPort]) -> str:
     return ", ".join(f"{port.name} {port}" for port in ports)
 
 

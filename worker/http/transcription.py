@@ -14,13 +14,13 @@ from starlette.requests import Request
 from ..audio.decode import BadAudio
 from ..decoders.pool import CannotDecode
 from ..inference.admission import Busy
-from ..inference.loader import SPEECH_KINDS, Loaded, Speech
+from ..inference.loader import SPEECH_KINDS, LoadedVersion, SpeechModel
 from ..inference.transcribe import transcribe
 from .client import client_of
 from .context import Service
 from .errors import ApiError
 from .inference import Count, run_model
-from .upload import Clip, read_clip
+from .upload import UploadedClip, read_clip
 
 AUDIO_STATUS: Final = {"audio_too_long": 413, "unsupported_audio": 415}
 TRUE: Final = frozenset({"1", "true", "yes", "on", "y", "t"})
@@ -37,14 +37,16 @@ class Wish:
     said: Callable[[str], Awaitable[None]] | None = None
 
 
-async def transcribe_upload(request: Request, *, part: str, wish: Callable[[Clip, Loaded], Wish]) -> dict[str, Any]:
+async def transcribe_upload(
+    request: Request, *, part: str, wish: Callable[[UploadedClip, LoadedVersion], Wish]
+) -> dict[str, Any]:
     """The answer for the clip in the request, with `version`; `wish` reads what else the client sent.
 
     Raises ApiError for whatever prevents an answer; Gone.
     """
     service: Service = request.app.state.service
 
-    async def read(count: Count) -> Clip:
+    async def read(count: Count) -> UploadedClip:
         clip = await read_clip(
             request,
             part=part,
@@ -58,7 +60,7 @@ async def transcribe_upload(request: Request, *, part: str, wish: Callable[[Clip
             raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param=part)
         return clip
 
-    async def job(clip: Clip, loaded: Loaded) -> dict[str, Any]:
+    async def job(clip: UploadedClip, loaded: LoadedVersion) -> dict[str, Any]:
         asked = wish(clip, loaded)
         assert clip.data is not None
         try:
@@ -94,8 +96,8 @@ def language_of(text: str, model: Any, names: Mapping[str, str] | None = None) -
     """
     asked = text.strip().lower() or "auto"
     language = (names or {}).get(asked, asked)
-    if language not in cast(Speech, model).languages:
-        known = ", ".join(sorted(cast(Speech, model).languages))
+    if language not in cast(SpeechModel, model).languages:
+        known = ", ".join(sorted(cast(SpeechModel, model).languages))
         raise ApiError(
             400,
             f"cannot transcribe language {asked[:40]!r}; known: {known}",

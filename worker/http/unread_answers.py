@@ -21,7 +21,7 @@ class Unread(Exception):
     """Too much is unread already; the text says how much."""
 
 
-class Answer(Protocol):
+class SendingAnswer(Protocol):
     """A request on its way: `pending` bytes were allowed to it and are not in its connection yet."""
 
     client: str
@@ -54,13 +54,13 @@ class Answers:
 
     def __init__(self, most_bytes: int, connections: Callable[[], Collection[Sending]]) -> None:
         self._most_bytes, self._connections = most_bytes, connections
-        self.open: set[Answer] = set()
+        self.open: set[SendingAnswer] = set()
 
     def limit(self, most_bytes: int) -> None:
         """Another limit from now on; what was allowed stays so."""
         self._most_bytes = most_bytes
 
-    def allow(self, answer: Answer, size: int) -> None:
+    def allow(self, answer: SendingAnswer, size: int) -> None:
         """Counts `size` bytes that will be sent for this request. Raises Unread when they are too many."""
         answer.pending = 0
         if size < LARGE_BYTES:

@@ -32,7 +32,7 @@ SILENT_SECONDS: Final = 30.0
 
 
 @dataclass(eq=False)
-class Clip:
+class UploadedClip:
     """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all.
 
     `fields` keeps the last of those with the same name, `repeated` all of them in order.
@@ -45,7 +45,7 @@ class Clip:
 
 async def read_clip(
     request: Request, *, part: str, max_bytes: int, count: Callable[[int], None], seconds: float
-) -> Clip:
+) -> UploadedClip:
     """The clip in the form's part named `part`, or the whole body when its type is audio.
 
     `count` is told of every byte kept and may raise. Raises ApiError: 400 for what is no form, 408 when the client is
@@ -70,7 +70,7 @@ async def read_clip(
     async with _in_time(seconds):
         if is_form:
             return await _read_form(chunks, options.get(b"boundary", b""), part, max_bytes, count)
-        return Clip(await _read_raw(chunks, count))
+        return UploadedClip(await _read_raw(chunks, count))
 
 
 async def read_body(
@@ -147,10 +147,10 @@ async def _read_raw(chunks: AsyncIterator[bytes], count: Callable[[int], None]) 
 
 async def _read_form(
     chunks: AsyncIterator[bytes], boundary: bytes, part: str, max_bytes: int, count: Callable[[int], None]
-) -> Clip:
+) -> UploadedClip:
     if not boundary:
         raise ApiError(400, "cannot read the form: its Content-Type names no boundary", "bad_form")
-    form = _Form(part, max_bytes, count)
+    form = _FormParts(part, max_bytes, count)
     try:
         parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
         async for chunk in chunks:
@@ -163,11 +163,11 @@ async def _read_form(
     return form.clip
 
 
-class _Form:
+class _FormParts:
     """Collects the parts of a form while they arrive."""
 
     def __init__(self, part: str, max_bytes: int, count: Callable[[int], None]) -> None:
-        self.clip = Clip()
+        self.clip = UploadedClip()
         self.ended = False
         self._part, self._max_bytes, self._count = part, max_bytes, count
         self._parts = 0

@@ -20,7 +20,7 @@ from ..audio.decode import (
     plain,
 )
 from ..audio.wav import Wav
-from ..decoders.pool import Pool
+from ..decoders.pool import DecoderPool
 from ..scheduling.audio_budget import Crowded, Hold
 from ..scheduling.cpu_load import free_processors
 from ..scheduling.model_runs import (
@@ -100,7 +100,7 @@ class Work:
         self._cutting_long = Lanes("cutting long", LONG_NICENESS)
         self._stuck_decoding = Overdue(limit_seconds, noticed)
         self._one_long = asyncio.Lock()
-        self._pool = Pool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
+        self._pool = DecoderPool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
 
     def limit(self, *, queue: int, audio_bytes: int, clip_bytes: int, limit_seconds: float) -> None:
         """Other limits for what comes from now on."""

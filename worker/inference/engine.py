@@ -19,7 +19,7 @@ from typing import Final
 from ..resident_memory import trim
 from ..sandbox.limits import be_nicer
 from ..shared.background import start_thread
-from .loader import Load, Loaded, Model
+from .loader import Load, LoadedVersion, Model
 
 ABANDONED_LOADS: Final = 2
 # Requests first, but not by much: a loading thread that starves while it holds the interpreter's lock keeps the
@@ -51,7 +51,7 @@ class _Preparing:
     rollout: str
     version: str
     artifact: str
-    done: asyncio.Future[Loaded]
+    done: asyncio.Future[LoadedVersion]
     started: bool = False
 
 
@@ -71,17 +71,17 @@ class Engine:
         swapped: Callable[[], None] = lambda: None,
         quiet: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.current: Loaded | None = None
+        self.current: LoadedVersion | None = None
         self._load = load
         self._gentle = gentle
         self._swapped, self._quiet = swapped, quiet
         self._preparing: _Preparing | None = None
-        self._prepared: tuple[str, Loaded] | None = None
+        self._prepared: tuple[str, LoadedVersion] | None = None
         self.abandoned = 0
         self._trimming = ThreadPoolExecutor(1, thread_name_prefix="trim")
         self._reloading: asyncio.Event | None = None
 
-    def take(self) -> Loaded:
+    def take(self) -> LoadedVersion:
         """The version for one request, to keep to its end. Raises NoModel."""
         if self.current is None:
             raise NoModel("cannot answer: no model is loaded")
@@ -130,7 +130,7 @@ class Engine:
         """A version is being loaded, or waits for its commit."""
         return self._preparing is not None or self._prepared is not None
 
-    async def prepare(self, rollout: str, version: str, artifact: str) -> Loaded:
+    async def prepare(self, rollout: str, version: str, artifact: str) -> LoadedVersion:
         """Loads and warms `version` aside; the newest call replaces an older one. Raises CannotLoad with the reason.
 
         An older call that is still waiting ends with GivenUp; its load goes on alone and its result is dropped.
@@ -142,7 +142,7 @@ class Engine:
             return ready
         return await self._load_aside(rollout, version, artifact)
 
-    def commit(self, rollout: str) -> Loaded:
+    def commit(self, rollout: str) -> LoadedVersion:
         """Requests from now on get what was prepared under `rollout`. Raises CannotLoad when that is nothing."""
         if self._prepared is None or self._prepared[0] != rollout:
             raise CannotLoad("nothing is prepared under this rollout")
@@ -172,11 +172,11 @@ class Engine:
             if dropped is not self.current:
                 self._let_go(dropped)
 
-    def _at_hand(self, version: str, artifact: str) -> Loaded | None:
+    def _at_hand(self, version: str, artifact: str) -> LoadedVersion | None:
         same = self.current is not None and (self.current.version, self.current.artifact) == (version, artifact)
         return self.current if same else None
 
-    async def _load_aside(self, rollout: str, version: str, artifact: str) -> Loaded:
+    async def _load_aside(self, rollout: str, version: str, artifact: str) -> LoadedVersion:
         preparing = self._preparing = _Preparing(rollout, version, artifact, asyncio.get_running_loop().create_future())
         self._start()
         return await preparing.done
@@ -195,7 +195,7 @@ class Engine:
         except RuntimeError as e:  # the system allows no more
             self._arrived(preparing, CannotLoad(f"cannot load {preparing.version}: {e}"))
 
-    def _arrived(self, preparing: _Preparing, result: Loaded | CannotLoad) -> None:
+    def _arrived(self, preparing: _Preparing, result: LoadedVersion | CannotLoad) -> None:
         if self._preparing is not preparing:
             self.abandoned -= 1
             self._start()
@@ -212,7 +212,7 @@ class Engine:
             self._prepared = (preparing.rollout, result)
             preparing.done.set_result(result)
 
-    def _let_go(self, loaded: Loaded) -> None:
+    def _let_go(self, loaded: LoadedVersion) -> None:
         """Its model goes in a quiet moment after the last request that holds it has ended."""
         loop = asyncio.get_running_loop()
         weakref.finalize(loaded, self._trim_soon, loop, loaded.model).atexit = False
@@ -236,11 +236,11 @@ def _load_and_warm(
     artifact: str,
     gentle: bool,
     loop: asyncio.AbstractEventLoop,
-    deliver: Callable[[Loaded | CannotLoad], None],
+    deliver: Callable[[LoadedVersion | CannotLoad], None],
 ) -> None:
     if gentle:
         be_nicer(LOAD_NICENESS)
-    result: Loaded | CannotLoad
+    result: LoadedVersion | CannotLoad
     try:
         result = load(version, artifact)
         result.model.warm()

@@ -33,7 +33,7 @@ class Model(Protocol):
         """Runs once, so that the first request finds pages and caches in place."""
 
 
-class Speech(Model, Protocol):
+class SpeechModel(Model, Protocol):
     """What a recogniser of speech offers. Samples are mono, 16 kHz, float32, shape (samples,)."""
 
     languages: frozenset[str]
@@ -58,7 +58,7 @@ class Speech(Model, Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedVersion:
     """A version in memory, warm. A request keeps the one it began with.
 
     `created` is when its artifact was made, seconds since 1970; 0 when that is not known.
@@ -71,7 +71,7 @@ class Loaded:
     created: int = 0
 
 
-Load = Callable[[str, str], Loaded]  # version, artifact directory; may raise anything
+Load = Callable[[str, str], LoadedVersion]  # version, artifact directory; may raise anything
 
 
 class UnknownKind(ValueError):
@@ -93,7 +93,7 @@ def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: N
         raise UnknownKind(f"cannot serve kind {settings.kind!r}; known: {', '.join(sorted(KINDS))}")
     module = importlib.import_module(KINDS[settings.kind], __package__)
 
-    def load(version: str, directory: str) -> Loaded:
+    def load(version: str, directory: str) -> LoadedVersion:
         artifact = read_artifact(Path(directory))
         if artifact.version != version:
             raise ValueError(f"cannot load {version}: {directory} holds {artifact.version}")
@@ -105,7 +105,7 @@ def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: N
             Path(directory), model=artifact.model, threads=settings.threads, providers=settings.providers
         )
         created = int((Path(directory) / DESCRIPTION).stat().st_mtime)
-        return Loaded(version=version, digest=artifact.digest, artifact=directory, model=model, created=created)
+        return LoadedVersion(version=version, digest=artifact.digest, artifact=directory, model=model, created=created)
 
     return load
 

@@ -53,7 +53,7 @@ class BadInput(ValueError):
 
 
 @dataclass(frozen=True)
-class Port:
+class TensorPort:
     """An input or output: its name, its type in the protocol's words, its shape with -1 for a free dimension."""
 
     name: str
@@ -139,7 +139,7 @@ def load(directory: Path, *, model: str, threads: int, providers: Sequence[str],
     return TensorModel(ort_session.open_session(directory / model, threads=threads, providers=providers, mapped=mapped))
 
 
-def made_up(inputs: Sequence[Port]) -> Iterator[tuple[str, dict[str, Array]]]:
+def made_up(inputs: Sequence[TensorPort]) -> Iterator[tuple[str, dict[str, Array]]]:
     """Inputs of the declared shapes to try, each with its name: zeros and ones, several sizes for free dimensions.
 
     What numbers a graph can take is not written in it. Raises SessionError when they would be too large.
@@ -151,7 +151,7 @@ def made_up(inputs: Sequence[Port]) -> Iterator[tuple[str, dict[str, Array]]]:
             yield f"{'ones' if value else 'zeros'}, free sizes {size}", feeds
 
 
-def _filled(port: Port, size: int, value: int) -> Array:
+def _filled(port: TensorPort, size: int, value: int) -> Array:
     shape = [size if length < 0 else length for length in port.shape]
     if math.prod(shape) > MAX_MADE_UP_ELEMENTS:
         raise SessionError(f"input '{port.name}' has {math.prod(shape)} elements, at most {MAX_MADE_UP_ELEMENTS}")
@@ -160,11 +160,11 @@ def _filled(port: Port, size: int, value: int) -> Array:
     return np.full(shape, filler, dtype=DTYPES[port.datatype])
 
 
-def _port(entry: Any, side: str) -> Port:
+def _port(entry: Any, side: str) -> TensorPort:
     if entry.type not in _DATATYPES:
         raise SessionError(f"{side} '{entry.name}' is {entry.type}, which is not served")
     shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in entry.shape)
-    return Port(entry.name, _DATATYPES[entry.type][0], shape)
+    return TensorPort(entry.name, _DATATYPES[entry.type][0], shape)
 
 
 def _bits_value(array: Array) -> ort.OrtValue:

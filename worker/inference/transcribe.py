@@ -14,13 +14,13 @@ from typing import Any, Final, cast
 from ..audio.decode import SAMPLE_RATE
 from ..sensevoice.transcript import join_texts
 from .admission import SHORT_SECONDS, Work
-from .loader import Loaded, Speech
+from .loader import LoadedVersion, SpeechModel
 
 LONG_SAMPLES: Final = int(SHORT_SECONDS * SAMPLE_RATE)
 
 
 async def transcribe(
-    loaded: Loaded,
+    loaded: LoadedVersion,
     data: bytearray,
     *,
     language: str,
@@ -36,7 +36,7 @@ async def transcribe(
     when it adds any.
     Raises BadAudio for what is no usable audio, CannotDecode, Busy, and whatever the model raises.
     """
-    model = cast(Speech, loaded.model)
+    model = cast(SpeechModel, loaded.model)
     options = model.options()
     pieces: list[tuple[tuple[int, int], Any]] = []
     text = ""

@@ -54,7 +54,7 @@ _SCOPE_SIGNALS: Final = 2
 
 
 @dataclass(frozen=True)
-class View:
+class VisiblePath:
     """What stays visible below `path`: a set of the rights above."""
 
     path: str
@@ -96,7 +96,7 @@ def drop_capabilities(*, keep: int = _KEPT_CAPABILITIES) -> str:
     return ""
 
 
-def restrict_view(views: Iterable[View], *, signals: bool = False) -> str:
+def restrict_view(views: Iterable[VisiblePath], *, signals: bool = False) -> str:
     """Leaves only `views` of the file system, for ever; "" when done, else what is missing. Needs no_new_privs.
 
     Views of paths that do not exist are passed over. Only processes started afterwards can be signalled; with
@@ -122,22 +122,22 @@ def restrict_view(views: Iterable[View], *, signals: bool = False) -> str:
     return "; ".join(problems)
 
 
-def program_views(package: Path, search_path: Iterable[str], prefixes: Iterable[str]) -> Iterator[View]:
+def program_views(package: Path, search_path: Iterable[str], prefixes: Iterable[str]) -> Iterator[VisiblePath]:
     """What Python, numpy and ONNX Runtime read of the system: libraries, themselves, and facts about the CPU."""
     for path in ("/usr", "/lib", "/lib64", "/opt/intel", "/sys", "/proc/self", *prefixes, *search_path, str(package)):
         if path and os.path.realpath(path) != "/":
-            yield View(path, READ)
+            yield VisiblePath(path, READ)
     for path in ("/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/dev/urandom"):
-        yield View(path, READ)
-    yield View("/dev/null", READ | WRITE_FILE)
-    yield View("/proc/self/clear_refs", WRITE_FILE)  # resets the peak of memory use
+        yield VisiblePath(path, READ)
+    yield VisiblePath("/dev/null", READ | WRITE_FILE)
+    yield VisiblePath("/proc/self/clear_refs", WRITE_FILE)  # resets the peak of memory use
 
 
-def device_views() -> Iterator[View]:
+def device_views() -> Iterator[VisiblePath]:
     """What execution providers other than the CPU's need: devices, and their libraries and settings."""
-    yield View("/dev", READ | WRITE_FILE | _IOCTL_DEV)
+    yield VisiblePath("/dev", READ | WRITE_FILE | _IOCTL_DEV)
     for path in ("/etc", "/opt", "/proc", "/run/nvidia-persistenced", "/var/lib/dkms"):
-        yield View(path, READ)
+        yield VisiblePath(path, READ)
 
 
 def _handled(abi: int) -> int:
@@ -152,7 +152,7 @@ def _network_and_scope(abi: int, signals: bool) -> tuple[int, int]:
     return (_NETWORK_BIND_AND_CONNECT if abi >= 4 else 0, scope if abi >= 6 else 0)
 
 
-def _allow(ruleset: int, view: View, handled: int) -> str:
+def _allow(ruleset: int, view: VisiblePath, handled: int) -> str:
     try:
         descriptor = os.open(view.path, os.O_PATH | os.O_CLOEXEC)
     except OSError:

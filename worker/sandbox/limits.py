@@ -27,7 +27,7 @@ libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProcessLimits:
     """Zero means no limit.
 
     `memory_bytes` bounds private writable memory: heap, stacks, anonymous and private mappings. `address_bytes` bounds
@@ -44,12 +44,12 @@ class Limits:
     niceness: int = 10
 
 
-def apply_limits(limits: Limits) -> tuple[str, ...]:
+def apply_limits(limits: ProcessLimits) -> tuple[str, ...]:
     """Sets everything of `limits` that it can; the answer names what could not be set, one short phrase each."""
     return tuple(_problems(limits))
 
 
-def _problems(limits: Limits) -> Iterator[str]:
+def _problems(limits: ProcessLimits) -> Iterator[str]:
     wanted = (
         (resource.RLIMIT_CORE, "core dumps", 0),
         (resource.RLIMIT_NOFILE, "open files", limits.open_files or None),

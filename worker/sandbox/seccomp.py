@@ -185,7 +185,7 @@ _AUDIT: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 Line = tuple[int, int, int, int]  # code, jump when true, jump when false, value
 
 
-class _Program(ctypes.Structure):
+class _FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
@@ -196,7 +196,7 @@ def refuse_calls(calls: Iterable[Call]) -> str:
         return f"system calls not refused (not known how on {machine})"
     code = program(calls, machine)
     text = ctypes.create_string_buffer(code, len(code))
-    filter_ = _Program(len(code) // 8, ctypes.addressof(text))
+    filter_ = _FilterProgram(len(code) // 8, ctypes.addressof(text))
     if libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(filter_), 0, 0) != 0:
         return f"system calls not refused ({os.strerror(ctypes.get_errno())})"
     return ""

@@ -44,7 +44,7 @@ _MACHINES: Final = {
 }
 
 
-class _Program(ctypes.Structure):
+class _SocketFilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
@@ -71,7 +71,7 @@ def refuse_all_but(calls: Mapping[str, tuple[int, ...]]) -> str:
 def _install(machine: _Machine, numbers: Sequence[int], *, on_match: int, otherwise: int, what: str) -> str:
     code = _filter(machine, numbers, on_match, otherwise)
     text = ctypes.create_string_buffer(code, len(code))
-    program = _Program(len(code) // 8, ctypes.addressof(text))
+    program = _SocketFilterProgram(len(code) // 8, ctypes.addressof(text))
     if libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(program), 0, 0) != 0:
         return f"{what} not refused ({os.strerror(ctypes.get_errno())})"
     return ""

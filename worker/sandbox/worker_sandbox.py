@@ -25,14 +25,14 @@ from .landlock import (
     READ_FILE,
     REMOVE_FILE,
     WRITE_FILE,
-    View,
+    VisiblePath,
     device_views,
     drop_capabilities,
     program_views,
     restrict_view,
 )
 from .limits import (
-    Limits,
+    ProcessLimits,
     apply_limits,
     end_before_others,
     own_score,
@@ -81,7 +81,7 @@ def confine(settings: WorkerSettings) -> Confinement:
     if not settings.confine:
         return Confinement(missing=("workers.confine is false",))
     other_devices = not only_cpu(settings)
-    limits = apply_limits(Limits(open_files=0, processes=PROCESSES, niceness=0))
+    limits = apply_limits(ProcessLimits(open_files=0, processes=PROCESSES, niceness=0))
     problems = [*limits, end_before_others(OOM_SCORE), drop_capabilities()]
     applied = [] if any("privileges" in problem for problem in limits) else ["no new privileges"]
     places = identities(places_of(settings))
@@ -107,19 +107,23 @@ def only_cpu(settings: WorkerSettings) -> bool:
     return set(settings.providers) <= {"CPUExecutionProvider"}
 
 
-def views(settings: WorkerSettings) -> list[View]:
+def views(settings: WorkerSettings) -> list[VisiblePath]:
     """All that a worker may still do in the file system."""
     package = Path(__file__).resolve().parents[1]
     own = list(program_views(package, sys.path, {sys.prefix, sys.base_prefix, sys.exec_prefix}))
     programs = list(_programs())
     if only_cpu(settings) and programs:
-        own = [View(view.path, view.rights & ~EXECUTE) for view in own]
-        own += [View(path, READ_FILE | EXECUTE) for path in programs]
+        own = [VisiblePath(view.path, view.rights & ~EXECUTE) for view in own]
+        own += [VisiblePath(path, READ_FILE | EXECUTE) for path in programs]
     if not only_cpu(settings):
         own += device_views()
-    own += [View(path, _LOOK) for path in (*_IN_PROC, *token_places(settings.token_file), settings.token_file) if path]
+    own += [
+        VisiblePath(path, _LOOK)
+        for path in (*_IN_PROC, *token_places(settings.token_file), settings.token_file)
+        if path
+    ]
     rights = {settings.cache_dir: _LOOK, settings.log_dir: _APPEND, settings.slots: _SHARE}
-    return own + [View(path, right) for path, right in rights.items() if path]
+    return own + [VisiblePath(path, right) for path, right in rights.items() if path]
 
 
 def _hold() -> None:

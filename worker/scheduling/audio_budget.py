@@ -21,7 +21,7 @@ class Crowded(Exception):
 
 
 @dataclass(eq=False)
-class Share:
+class AudioShare:
     """What one request holds, in bytes, and what it waits for more than that. `client` "" is nobody in particular."""
 
     client: str
@@ -30,7 +30,7 @@ class Share:
     granted: asyncio.Event | None = None
 
 
-def next_granted(waiting: Sequence[Share], all_shares: Collection[Share], limit: int) -> Share | None:
+def next_granted(waiting: Sequence[AudioShare], all_shares: Collection[AudioShare], limit: int) -> AudioShare | None:
     """Which of `waiting` may have what it wants now, the shortest first; None for none. Pure.
 
     The oldest holder has more at once: two that wait for one another would wait for ever.
@@ -54,7 +54,7 @@ class Hold:
 
     def __init__(self, limit_bytes: int, places: int) -> None:
         self._limit, self._places = limit_bytes, places
-        self._shares: dict[Share, None] = {}
+        self._shares: dict[AudioShare, None] = {}
 
     @property
     def bytes(self) -> int:
@@ -67,9 +67,9 @@ class Hold:
         self._grant()
 
     @contextmanager
-    def share(self, client: str) -> Iterator[Share]:
+    def share(self, client: str) -> Iterator[AudioShare]:
         """One request's share: nothing at first; given back at the end."""
-        share = Share(client)
+        share = AudioShare(client)
         self._shares[share] = None
         try:
             yield share
@@ -77,7 +77,7 @@ class Hold:
             del self._shares[share]
             self._grant()
 
-    async def claim(self, share: Share, amount: int) -> None:
+    async def claim(self, share: AudioShare, amount: int) -> None:
         """Waits until the request may hold `amount` in all. Raises Crowded when it would have to, and too many do."""
         share.wanted, share.granted = amount, asyncio.Event()
         self._grant()
@@ -85,7 +85,7 @@ class Hold:
             self._check_places(share)
         await share.granted.wait()
 
-    def _check_places(self, share: Share) -> None:
+    def _check_places(self, share: AudioShare) -> None:
         others = [other for other in self._waiting() if other is not share and other.client]
         if len(others) >= self._places:
             raise Crowded(f"{len(others)} long clips wait already")
@@ -93,10 +93,10 @@ class Hold:
         if theirs >= max(1, self._places // 2):
             raise Crowded(f"{theirs} long clips of this client wait already")
 
-    def _waiting(self) -> list[Share]:
+    def _waiting(self) -> list[AudioShare]:
         return [share for share in self._shares if share.granted is not None and not share.granted.is_set()]
 
-    def settle(self, share: Share, amount: int) -> None:
+    def settle(self, share: AudioShare, amount: int) -> None:
         """It became `amount` in truth."""
         share.held = amount
         self._grant()

@@ -22,7 +22,7 @@ _QUANTISED: Final = ("quant", "int8", "q8")
 _MAX_CMVN_BYTES: Final = 1 << 20
 
 
-class BadModel(ValueError):
+class BadSenseVoiceFiles(ValueError):
     """A version that can't be used as a SenseVoice model; the text says which file and why."""
 
 
@@ -41,18 +41,18 @@ def find(directory: Path, model: str = "") -> ModelFiles:
     try:
         names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
     except OSError as e:
-        raise BadModel(f"cannot read {directory.name}: {e.strerror}") from e
+        raise BadSenseVoiceFiles(f"cannot read {directory.name}: {e.strerror}") from e
     tokens = next((name for name in TOKENS if name in names), None)
     chosen = _named(directory, model) if model else _choose(names)
     if tokens is None:
-        raise BadModel(f"cannot find the tokens: neither {' nor '.join(TOKENS)} is there")
+        raise BadSenseVoiceFiles(f"cannot find the tokens: neither {' nor '.join(TOKENS)} is there")
     cmvn = directory / CMVN if CMVN in names else None
     return ModelFiles(directory / chosen, directory / tokens, cmvn)
 
 
 def _named(directory: Path, model: str) -> str:
     if Path(model).is_absolute() or ".." in Path(model).parts or not (directory / model).is_file():
-        raise BadModel(f"cannot find {model}: no such file in the version")
+        raise BadSenseVoiceFiles(f"cannot find {model}: no such file in the version")
     return model
 
 
@@ -62,12 +62,14 @@ def _choose(names: list[str]) -> str:
             return name
     graphs = [name for name in names if name.endswith(".onnx")]
     if not graphs:
-        raise BadModel("cannot find a model: no .onnx file is there")
+        raise BadSenseVoiceFiles("cannot find a model: no .onnx file is there")
     quantised = [name for name in graphs if any(mark in name.lower() for mark in _QUANTISED)]
     for candidates in (graphs, quantised):
         if len(candidates) == 1:
             return candidates[0]
-    raise BadModel(f"cannot choose a model: {', '.join(graphs[:5])} are there and none is named {PREFERRED[0]}")
+    raise BadSenseVoiceFiles(
+        f"cannot choose a model: {', '.join(graphs[:5])} are there and none is named {PREFERRED[0]}"
+    )
 
 
 def read_cmvn(path: Path) -> tuple[Floats, Floats]:
@@ -77,9 +79,9 @@ def read_cmvn(path: Path) -> tuple[Floats, Floats]:
         with path.open("rb") as f:
             data = f.read(_MAX_CMVN_BYTES + 1)
     except OSError as e:
-        raise BadModel(f"cannot read {path.name}: {e.strerror}") from e
+        raise BadSenseVoiceFiles(f"cannot read {path.name}: {e.strerror}") from e
     if len(data) > _MAX_CMVN_BYTES:
-        raise BadModel(f"cannot read {path.name}: larger than {_MAX_CMVN_BYTES} bytes")
+        raise BadSenseVoiceFiles(f"cannot read {path.name}: larger than {_MAX_CMVN_BYTES} bytes")
     words = data.decode("utf-8", errors="replace").split()
     shift = _bracketed(words, "<AddShift>", path.name)
     scale = _bracketed(words, "<Rescale>", path.name)
@@ -89,14 +91,14 @@ def read_cmvn(path: Path) -> tuple[Floats, Floats]:
 def cmvn_from(words: list[str], file: str, key: str) -> Floats:
     """560 finite numbers as float32 [560]. Raises BadModel naming `file` and `key`."""
     if len(words) != FEATURE_SIZE:
-        raise BadModel(f"cannot use {file}: {key} has {len(words)} numbers, expected {FEATURE_SIZE}")
+        raise BadSenseVoiceFiles(f"cannot use {file}: {key} has {len(words)} numbers, expected {FEATURE_SIZE}")
     try:
         with np.errstate(over="ignore"):  # past the largest float is infinity, which is refused below
             values = np.array([float(word) for word in words], dtype=np.float64).astype(np.float32)
     except ValueError as e:
-        raise BadModel(f"cannot use {file}: {key}: {e}") from e
+        raise BadSenseVoiceFiles(f"cannot use {file}: {key}: {e}") from e
     if not np.isfinite(values).all():
-        raise BadModel(f"cannot use {file}: {key} has a number that is not finite")
+        raise BadSenseVoiceFiles(f"cannot use {file}: {key} has a number that is not finite")
     return values
 
 
@@ -105,4 +107,4 @@ def _bracketed(words: list[str], key: str, file: str) -> list[str]:
         start = words.index("[", words.index(key))
         return words[start + 1 : words.index("]", start)]
     except ValueError:
-        raise BadModel(f"cannot read {file}: no numbers in brackets after {key}") from None
+        raise BadSenseVoiceFiles(f"cannot read {file}: no numbers in brackets after {key}") from None

@@ -16,7 +16,7 @@ import onnxruntime as ort
 
 from .decode import BLANK
 from .files import (
-    BadModel,
+    BadSenseVoiceFiles,
     ModelFiles,
     cmvn_from,
     find,
@@ -28,9 +28,9 @@ from .frontend import (
     STACK_SHIFT,
     Floats,
 )
-from .tokens import BadTokens, Vocabulary, read
+from .tokens import BadTokenTable, Vocabulary, read
 
-__all__ = ["LANGUAGES", "BadModel", "Description", "ModelFiles", "describe", "find"]
+__all__ = ["LANGUAGES", "BadSenseVoiceFiles", "Description", "ModelFiles", "describe", "find"]
 
 # ids of the prompt table that all published SenseVoice-small models share
 LANGUAGES: Final[Mapping[str, int]] = MappingProxyType(
@@ -85,7 +85,7 @@ class Description:
             ("answers logits of width", self.logits_width),
         ):
             if size is not None and size != self.vocabulary_size:
-                raise BadModel(
+                raise BadSenseVoiceFiles(
                     f"cannot use {self.files.tokens.name}: it has {self.vocabulary_size} tokens, "
                     f"but {self.files.model.name} {what} {size}"
                 )
@@ -101,16 +101,16 @@ def describe(session: ort.InferenceSession, files: ModelFiles) -> Description:
     outputs = session.get_outputs()
     answer = outputs[0]
     if answer.type not in ("tensor(float)", "tensor(float16)", "tensor(int64)", "tensor(int32)"):
-        raise BadModel(f"cannot use {name}: output '{answer.name}' is {answer.type}, expected logits or ids")
+        raise BadSenseVoiceFiles(f"cannot use {name}: output '{answer.name}' is {answer.type}, expected logits or ids")
     ids = "int" in answer.type
     if len(answer.shape) != (2 if ids else 3):
-        raise BadModel(f"cannot use {name}: output '{answer.name}' has shape {answer.shape}")
+        raise BadSenseVoiceFiles(f"cannot use {name}: output '{answer.name}' has shape {answer.shape}")
     width = answer.shape[-1]
     _check_front_end(metadata, name)
     try:
         vocabulary = read(files.tokens)
-    except BadTokens as e:
-        raise BadModel(str(e)) from e
+    except BadTokenTable as e:
+        raise BadSenseVoiceFiles(str(e)) from e
     shift, scale = _cmvn(files, metadata, flavour)
     description = Description(
         files=files,
@@ -139,32 +139,34 @@ def _flavour(inputs: list[Any], metadata: Mapping[str, str], name: str) -> str:
         if names == expected:
             return flavour
     if names[:1] == ("x",) and "Nano" in metadata.get("comment", ""):
-        raise BadModel(f"cannot use {name}: it is a Fun-ASR-Nano model, not SenseVoice")
+        raise BadSenseVoiceFiles(f"cannot use {name}: it is a Fun-ASR-Nano model, not SenseVoice")
     if len(names) == 2 and [entry.type for entry in inputs] == ["tensor(float)", "tensor(int64)"]:
-        raise BadModel(f"cannot use {name}: it is an encoder-only export without the prompt table")
+        raise BadSenseVoiceFiles(f"cannot use {name}: it is an encoder-only export without the prompt table")
     first = f"input 0 is '{names[0]}'" if names else "it has no inputs"
     if names and names[0] in ("speech", "x"):
         flavour = "funasr" if names[0] == "speech" else "sherpa"
-        raise BadModel(f"cannot use {name}: inputs are {_list(names)}; expected {_list(_FLAVOURS[flavour])}")
-    raise BadModel(f"cannot use {name}: {first}; expected speech or x, the inputs of a SenseVoice export")
+        raise BadSenseVoiceFiles(f"cannot use {name}: inputs are {_list(names)}; expected {_list(_FLAVOURS[flavour])}")
+    raise BadSenseVoiceFiles(f"cannot use {name}: {first}; expected speech or x, the inputs of a SenseVoice export")
 
 
 def _check_inputs(inputs: list[Any], name: str) -> None:
     for entry, kind, rank in zip(inputs, ("tensor(float)", *["tensor(int32)"] * 3), (3, 1, 1, 1), strict=True):
         if entry.type != kind or len(entry.shape) != rank:
-            raise BadModel(
+            raise BadSenseVoiceFiles(
                 f"cannot use {name}: input '{entry.name}' is {entry.type} {entry.shape}, expected {kind} of rank {rank}"
             )
     size = inputs[0].shape[2]
     if isinstance(size, int) and size != FEATURE_SIZE:
-        raise BadModel(f"cannot use {name}: input '{inputs[0].name}' takes {size} features, expected {FEATURE_SIZE}")
+        raise BadSenseVoiceFiles(
+            f"cannot use {name}: input '{inputs[0].name}' takes {size} features, expected {FEATURE_SIZE}"
+        )
 
 
 def _check_front_end(metadata: Mapping[str, str], name: str) -> None:
     for key, only in (("lfr_window_size", STACK_FRAMES), ("lfr_window_shift", STACK_SHIFT), ("normalize_samples", 0)):
         value = _integer(metadata, key, only, name)
         if value != only:
-            raise BadModel(f"cannot use {name}: metadata {key} is {value}, only {only} is supported")
+            raise BadSenseVoiceFiles(f"cannot use {name}: metadata {key} is {value}, only {only} is supported")
 
 
 def _cmvn(files: ModelFiles, metadata: Mapping[str, str], flavour: str) -> tuple[Floats, Floats]:
@@ -173,7 +175,7 @@ def _cmvn(files: ModelFiles, metadata: Mapping[str, str], flavour: str) -> tuple
     if files.cmvn is not None and (flavour == "funasr" or not stated):
         return read_cmvn(files.cmvn)
     if not stated:
-        raise BadModel(
+        raise BadSenseVoiceFiles(
             f"cannot normalise features: there is no am.mvn, and {files.model.name} has no neg_mean and inv_stddev"
         )
     shift, scale = (
@@ -195,9 +197,11 @@ def _integer(metadata: Mapping[str, str], key: str, default: int, name: str) -> 
     try:
         value = int(text)
     except ValueError:
-        raise BadModel(f"cannot use {name}: metadata {key} is {text[:40]!r}, expected a whole number") from None
+        raise BadSenseVoiceFiles(
+            f"cannot use {name}: metadata {key} is {text[:40]!r}, expected a whole number"
+        ) from None
     if not -_INT32 <= value < _INT32:  # graphs take their ids so
-        raise BadModel(f"cannot use {name}: metadata {key} is {text[:40]}, beyond what 32 bits hold")
+        raise BadSenseVoiceFiles(f"cannot use {name}: metadata {key} is {text[:40]}, beyond what 32 bits hold")
     return value
 
 

@@ -25,7 +25,7 @@ from .decode import (
 from .frontend import SAMPLE_RATE, Floats
 from .model import (
     LANGUAGES,
-    BadModel,
+    BadSenseVoiceFiles,
     Description,
     describe,
     find,
@@ -40,7 +40,7 @@ from .transcript import (
     join,
 )
 
-__all__ = ["BadModel", "BadOutput", "Piece", "Recognizer", "Span", "Transcript", "check_language", "join"]
+__all__ = ["BadSenseVoiceFiles", "BadOutput", "Piece", "Recognizer", "Span", "Transcript", "check_language", "join"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -99,7 +99,7 @@ class Recognizer:
         try:
             session = ort_session.open_session(files.model, threads=threads, providers=providers, mapped=mapped)
         except ort_session.SessionError as e:
-            raise BadModel(str(e)) from e
+            raise BadSenseVoiceFiles(str(e)) from e
         return cls(session, describe(session, files))
 
     def again(self, *, threads: int, providers: Sequence[str]) -> Recognizer:
@@ -110,7 +110,7 @@ class Recognizer:
                 files.model, threads=threads, providers=providers, mapped=True, lone=True
             )
         except ort_session.SessionError as e:
-            raise BadModel(str(e)) from e
+            raise BadSenseVoiceFiles(str(e)) from e
         return Recognizer(session, self.description)
 
     def warm(self) -> None:
@@ -122,7 +122,7 @@ class Recognizer:
         try:
             self.recognize(noise)
         except (ort_session.RunFailed, BadOutput) as e:
-            raise BadModel(f"cannot use {self.description.files.model.name}: {e}") from e
+            raise BadSenseVoiceFiles(f"cannot use {self.description.files.model.name}: {e}") from e
 
     def cut(self, samples: Floats) -> list[Span]:
         """The pieces of a clip, each at most 30 s, for `recognize`."""

@@ -19,7 +19,7 @@ _BYTE: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _CONTROL: Final = frozenset({"<unk>", "<s>", "</s>", "<pad>", "<blk>", "<blank>"})
 
 
-class BadTokens(ValueError):
+class BadTokenTable(ValueError):
     """A token table that can't be used; the text names the file and the cause."""
 
 
@@ -56,16 +56,16 @@ def read(path: Path) -> Vocabulary:
         with path.open("rb") as f:
             data = f.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise BadTokens(f"cannot read {path.name}: larger than {MAX_BYTES} bytes")
+            raise BadTokenTable(f"cannot read {path.name}: larger than {MAX_BYTES} bytes")
         text = data.decode("utf-8-sig")
         pieces = _from_json(text) if path.suffix == ".json" else _from_lines(text)
-    except BadTokens:
+    except BadTokenTable:
         raise
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as e:
         cause = e.strerror if isinstance(e, OSError) else str(e)
-        raise BadTokens(f"cannot read {path.name}: {cause}") from e
+        raise BadTokenTable(f"cannot read {path.name}: {cause}") from e
     if not pieces:
-        raise BadTokens(f"cannot read {path.name}: it holds no tokens")
+        raise BadTokenTable(f"cannot read {path.name}: it holds no tokens")
     return Vocabulary(pieces)
 
 

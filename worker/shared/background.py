@@ -23,7 +23,7 @@ Thread = threading.Thread
 """The type; `start_thread` makes them."""
 
 
-class Background:
+class WorkerTasks:
     """See the module."""
 
     def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:

@@ -34,7 +34,7 @@ class Faulty(Exception):
     """A request that is refused for what its head says; ends parsing. The text says what is wrong."""
 
 
-class Over(Exception):
+class AfterLastRequest(Exception):
     """More bytes after the last request of a connection; ends parsing."""
 
 
@@ -106,7 +106,7 @@ class Framed(HttpToolsProtocol):
                     rest = rest[upgrade.args[0] :]
                     self._ignore_upgrade()
         except httptools.HttpParserError as e:
-            if not isinstance(e.__context__, Over):
+            if not isinstance(e.__context__, AfterLastRequest):
                 self._fault = str(e.__context__) if isinstance(e.__context__, Faulty) else ""
                 self.send_400_response("")
             return
@@ -185,7 +185,7 @@ class Framed(HttpToolsProtocol):
         if self._again:
             return
         if self._over:
-            raise Over
+            raise AfterLastRequest
         self._in_body = False
         super().on_message_begin()
 

@@ -206,7 +206,7 @@ class LogFile:
         return True
 
 
-class Logs:
+class LogFiles:
     """All log files of one process. `directory` "" sends everything to standard error.
 
     In the `background` a thread opens and writes the files, after it did `first`; otherwise whoever logs does.

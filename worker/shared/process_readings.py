@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from .progress import Reading
+from .progress import ProcessReading
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _NANO: Final = 1e9
@@ -22,7 +22,7 @@ MOST_THREADS: Final = 256
 MOST_FILES: Final = 10_000
 
 
-def read(pid: int, proc: Path = Path("/proc"), *, without: int = 0) -> Reading | None:
+def read(pid: int, proc: Path = Path("/proc"), *, without: int = 0) -> ProcessReading | None:
     """The process now; None when it is gone. `without` is a thread that does not count: the one that reads."""
     place = f"{proc}/{pid}"
     try:
@@ -40,7 +40,7 @@ def read(pid: int, proc: Path = Path("/proc"), *, without: int = 0) -> Reading |
         ran, waited = ran + alone[0], waited + alone[1]
         if thread != without and _runs(f"{place}/task/{thread}/stat"):
             state = "R"
-    return Reading(time.monotonic(), max(cpu, ran), waited, _disk_bytes(f"{place}/io"), faults, state)
+    return ProcessReading(time.monotonic(), max(cpu, ran), waited, _disk_bytes(f"{place}/io"), faults, state)
 
 
 def size_of(directory: str) -> int:

@@ -19,7 +19,7 @@ _OUTSIDE: Final = {"D": "it waits for a disk", "T": "it is stopped by a signal",
 
 
 @dataclass(frozen=True)
-class Reading:
+class ProcessReading:
     """What a process did since it began. `at` is monotonic seconds.
 
     `cpu_seconds` is of all threads; `waited_seconds` is time in which threads could run and had no processor;
@@ -39,8 +39,8 @@ class Reading:
 class Spent:
     """What a process has used up from `first` to `last`; `still_seconds` since it last made progress."""
 
-    first: Reading
-    last: Reading
+    first: ProcessReading
+    last: ProcessReading
     still_seconds: float = 0.0
 
     @property
@@ -62,19 +62,19 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Over:
+class LimitReached:
     """A limit is reached. `own`: by what the process itself does; else something outside holds it."""
 
     because: str
     own: bool
 
 
-def begin(reading: Reading) -> Spent:
+def begin(reading: ProcessReading) -> Spent:
     """Nothing is used up yet."""
     return Spent(reading, reading)
 
 
-def after(spent: Spent, reading: Reading, longest_step_seconds: float) -> Spent:
+def after(spent: Spent, reading: ProcessReading, longest_step_seconds: float) -> Spent:
     """What is used up after another reading.
 
     A step counts at most `longest_step_seconds`: the one that reads may have been stopped or starved itself.
@@ -85,7 +85,7 @@ def after(spent: Spent, reading: Reading, longest_step_seconds: float) -> Spent:
     return replace(spent, last=reading, still_seconds=spent.still_seconds + max(0.0, step))
 
 
-def moved(before: Reading, now: Reading) -> bool:
+def moved(before: ProcessReading, now: ProcessReading) -> bool:
     """Whether the process made progress between two readings, or waited for a processor."""
     seconds = max(1e-6, now.at - before.at)
     return (
@@ -97,26 +97,26 @@ def moved(before: Reading, now: Reading) -> bool:
     )
 
 
-def outside(reading: Reading) -> str:
+def outside(reading: ProcessReading) -> str:
     """What outside the process keeps it from going on, "" when nothing does."""
     return _OUTSIDE.get(reading.state, "")
 
 
-def starved(before: Reading, now: Reading) -> bool:
+def starved(before: ProcessReading, now: ProcessReading) -> bool:
     """Whether the process wanted to run between two readings and mostly had no processor."""
     seconds = max(1e-6, now.at - before.at)
     ran, waited = now.cpu_seconds - before.cpu_seconds, now.waited_seconds - before.waited_seconds
     return ran < seconds / 2 and (waited >= seconds / 2 or now.state == "R")
 
 
-def over(spent: Spent, allowance: Allowance) -> Over | None:
+def over(spent: Spent, allowance: Allowance) -> LimitReached | None:
     """The limit that is reached, if one is."""
     if 0 < allowance.cpu_seconds <= spent.cpu_seconds:
-        return Over(f"it used the {allowance.cpu_seconds:.3g} s of CPU time allowed", own=True)
+        return LimitReached(f"it used the {allowance.cpu_seconds:.3g} s of CPU time allowed", own=True)
     if 0 < allowance.still_seconds <= spent.still_seconds:
         held = outside(spent.last)
         stood = f"it made no progress for {allowance.still_seconds:.3g} s"
-        return Over(f"{stood}: {held}" if held else stood, own=not held)
+        return LimitReached(f"{stood}: {held}" if held else stood, own=not held)
     return None
 
 

@@ -24,7 +24,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 Seen = tuple[int, ...]
 
 
-class BadTokens(ValueError):
+class BadTokenFile(ValueError):
     """The file cannot be used; the text says why."""
 
 
@@ -38,19 +38,19 @@ def tokens_in(data: bytes) -> tuple[str, ...]:
     try:
         lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError:
-        raise BadTokens("it is no UTF-8 text") from None
+        raise BadTokenFile("it is no UTF-8 text") from None
     tokens = []
     for number, line in enumerate(lines, 1):
         token = line.strip()
         if not token or token.startswith("#"):
             continue
         if len(token) > MAX_TOKEN_CHARS:
-            raise BadTokens(f"line {number} is longer than {MAX_TOKEN_CHARS} characters")
+            raise BadTokenFile(f"line {number} is longer than {MAX_TOKEN_CHARS} characters")
         if not token.isprintable():
-            raise BadTokens(f"line {number} holds control characters")
+            raise BadTokenFile(f"line {number} holds control characters")
         tokens.append(token)
     if not tokens:
-        raise BadTokens("it holds no token")
+        raise BadTokenFile("it holds no token")
     return tuple(tokens)
 
 
@@ -158,7 +158,7 @@ def _read(path: str) -> tuple[bytes, Seen]:
         while len(data) <= MAX_FILE_BYTES and (more := os.read(fd, MAX_FILE_BYTES + 1 - len(data))):
             data += more
         if len(data) != before.st_size or _identity(os.fstat(fd)) != _identity(before):
-            raise BadTokens("it changes while it is read")
+            raise BadTokenFile("it changes while it is read")
         return data, _identity(before)
     finally:
         os.close(fd)
@@ -166,6 +166,6 @@ def _read(path: str) -> tuple[bytes, Seen]:
 
 def _check(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise BadTokens("it is no regular file")
+        raise BadTokenFile("it is no regular file")
     if found.st_size > MAX_FILE_BYTES:
-        raise BadTokens(f"it is larger than {MAX_FILE_BYTES} bytes")
+        raise BadTokenFile(f"it is larger than {MAX_FILE_BYTES} bytes")

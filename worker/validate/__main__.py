@@ -26,7 +26,7 @@ from ..sandbox.child_output import speaker
 from ..sandbox.landlock import (
     READ,
     READ_WRITE,
-    View,
+    VisiblePath,
     device_views,
     drop_capabilities,
     leave_network,
@@ -34,7 +34,7 @@ from ..sandbox.landlock import (
     restrict_view,
 )
 from ..sandbox.limits import (
-    Limits,
+    ProcessLimits,
     apply_limits,
     die_with_parent,
     end_before_others,
@@ -108,7 +108,7 @@ def _sandboxed(candidate: Candidate, allowance: Allowance) -> GateDone:
     memory = candidate.memory_bytes
     # other providers map their devices' memory: tens of gigabytes of addresses that are no memory of ours
     addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
-    limits = Limits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
+    limits = ProcessLimits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
     views = _views(candidate)
     # other providers' drivers may start helpers of their own
     calls = refuse_calls((*PROCESSES, *PRIVILEGES)) if _only_cpu(candidate) else ""
@@ -141,15 +141,15 @@ def _no_network(candidate: Candidate) -> str:
     return "" if not refused and left.startswith("network not taken away") else left
 
 
-def _views(candidate: Candidate) -> list[View]:
+def _views(candidate: Candidate) -> list[VisiblePath]:
     package = Path(__file__).resolve().parents[1]
     views = list(program_views(package, sys.path, {sys.prefix, sys.base_prefix, sys.exec_prefix}))
     for path in (candidate.path, candidate.golden, candidate.live_artifact):
         if path:
-            views.append(View(path, READ))
+            views.append(VisiblePath(path, READ))
     if not _only_cpu(candidate):
         views.extend(device_views())
-    return [*views, View(candidate.directory, READ_WRITE)]
+    return [*views, VisiblePath(candidate.directory, READ_WRITE)]
 
 
 def _only_cpu(candidate: Candidate) -> bool:

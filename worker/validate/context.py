@@ -21,7 +21,7 @@ MAX_BECAUSE_CHARACTERS: Final = 600
 
 
 @dataclass(frozen=True)
-class Answer:
+class GateAnswer:
     """A gate's answer: one sentence, also when it passes. A warning passes and is shown."""
 
     passed: bool

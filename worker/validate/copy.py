@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ..shared.artifact import DIRECTORY_MODE, FILE_MODE, ArtifactFile
-from .safe_walk import Seen, open_file
+from .safe_walk import FileSeen, open_file
 
 BLOCK_BYTES: Final = 1 << 20
 _ZEROS: Final = bytes(BLOCK_BYTES)
@@ -26,7 +26,7 @@ class Changed(Exception):
     """A file was modified, replaced or removed while it was copied; the text names it."""
 
 
-def copy_files(root: int, files: Mapping[str, Seen], into: Path) -> dict[str, ArtifactFile]:
+def copy_files(root: int, files: Mapping[str, FileSeen], into: Path) -> dict[str, ArtifactFile]:
     """Copies every file of `files` from the directory descriptor `root` below `into`; sizes and SHA-256 of the copies.
 
     Raises Changed, BadTree when a name became something else, OSError with the file's name when it can't be read or
@@ -44,19 +44,19 @@ def copy_files(root: int, files: Mapping[str, Seen], into: Path) -> dict[str, Ar
     return copied
 
 
-def _copy(root: int, name: str, seen: Seen, target: Path) -> ArtifactFile:
+def _copy(root: int, name: str, seen: FileSeen, target: Path) -> ArtifactFile:
     try:
         source = open_file(root, name)
     except FileNotFoundError as e:
         raise Changed(f"{name} was removed") from e
     try:
-        if Seen.of(os.fstat(source)) != seen:
+        if FileSeen.of(os.fstat(source)) != seen:
             raise Changed(f"{name} was modified")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         written = os.open(target, flags, FILE_MODE)  # nothing needs to be sealed later
         try:
             sha256 = _hash_of(written) if _cloned(source, written) else _copy_blocks(source, written, seen.bytes)
-            if os.fstat(written).st_size != seen.bytes or Seen.of(os.fstat(source)) != seen:
+            if os.fstat(written).st_size != seen.bytes or FileSeen.of(os.fstat(source)) != seen:
                 raise Changed(f"{name} was modified")
         finally:
             os.close(written)

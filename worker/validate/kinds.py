@@ -10,11 +10,11 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..sensevoice.model import BadModel, describe, find
+from ..sensevoice.model import BadSenseVoiceFiles, describe, find
 from . import sensevoice_under_test, tensor_under_test
 from .model_under_test import Array, BadSubject, Subject
 from .onnx_graph import Signature
-from .sensevoice_under_test import Speech
+from .sensevoice_under_test import SenseVoiceUnderTest
 from .tensor_under_test import Tensors
 
 TENSOR_MODEL: Final = "model.onnx"
@@ -57,14 +57,14 @@ class Kind:
 def _speech_file(directory: Path) -> str:
     try:
         return find(directory).model.name
-    except BadModel as e:
+    except BadSenseVoiceFiles as e:
         raise BadSubject(str(e)) from e
 
 
 def _speech_signature(directory: Path, model: str, signature: Signature) -> str:
     try:
         known = describe(signature, find(directory, model))
-    except BadModel as e:
+    except BadSenseVoiceFiles as e:
         raise BadSubject(str(e)) from e
     return f"{known.flavour} export, {known.vocabulary_size} tokens"
 
@@ -85,6 +85,6 @@ def _tensor_signature(directory: Path, model: str, signature: Signature) -> str:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "sensevoice": Kind(_speech_file, _speech_signature, Speech.load, sensevoice_under_test.probe_feeds),
+    "sensevoice": Kind(_speech_file, _speech_signature, SenseVoiceUnderTest.load, sensevoice_under_test.probe_feeds),
     "tensor": Kind(_tensor_file, _tensor_signature, Tensors.load, tensor_under_test.probe_feeds),
 }

@@ -51,7 +51,7 @@ class BadGraph(ValueError):
 
 
 @dataclass(frozen=True)
-class Port:
+class GraphPort:
     """An input or output, as `onnxruntime.NodeArg` shows it: free dimensions are their names or None."""
 
     name: str
@@ -75,10 +75,10 @@ class Signature:
         self._outputs = [_port(value) for value in model.graph.output]
         self._metadata = Metadata({entry.key: entry.value for entry in model.metadata_props})
 
-    def get_inputs(self) -> list[Port]:
+    def get_inputs(self) -> list[GraphPort]:
         return self._inputs
 
-    def get_outputs(self) -> list[Port]:
+    def get_outputs(self) -> list[GraphPort]:
         return self._outputs
 
     def get_modelmeta(self) -> Metadata:
@@ -215,11 +215,11 @@ def _tensors(model: Any) -> Iterator[Any]:
                     yield from (sparse.values, sparse.indices)
 
 
-def _port(value: Any) -> Port:
+def _port(value: Any) -> GraphPort:
     if not value.type.HasField("tensor_type"):
-        return Port(value.name, value.type.WhichOneof("value") or "nothing", [])
+        return GraphPort(value.name, value.type.WhichOneof("value") or "nothing", [])
     tensor = value.type.tensor_type
     shape: list[int | str | None] = [
         d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim
     ]
-    return Port(value.name, f"tensor({_TYPE_NAMES.get(tensor.elem_type, 'unknown')})", shape)
+    return GraphPort(value.name, f"tensor({_TYPE_NAMES.get(tensor.elem_type, 'unknown')})", shape)

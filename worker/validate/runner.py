@@ -20,8 +20,8 @@ from ..protocol import (
 )
 from ..shared.quantities import count, size
 from .context import (
-    Answer,
     Context,
+    GateAnswer,
     Hindered,
     NoVerdict,
     printable,
@@ -41,7 +41,7 @@ from .model_under_test import OutOfMemory
 from .publish import complete, draft
 
 Say = Callable[[protocol.FromValidator], None]
-Gate = Callable[[Context], Answer]
+Gate = Callable[[Context], GateAnswer]
 
 GATES: Final[tuple[tuple[str, Gate], ...]] = (
     ("layout", layout.check),
@@ -106,7 +106,9 @@ def _timed(name: str, gate: Gate, context: Context) -> GateDone:
         allowed = context.candidate.memory_bytes
         if context.candidate.memory_short:
             raise Hindered(f"cannot judge it: {name} needs more memory than the {size(allowed)} there is now") from None
-        answer = Answer(False, f"needs more memory than the {size(allowed)} allowed" if allowed else "out of memory")
+        answer = GateAnswer(
+            False, f"needs more memory than the {size(allowed)} allowed" if allowed else "out of memory"
+        )
     seconds = round(perf_counter() - start, 4)
     return GateDone(name, answer.passed, seconds, printable(answer.because), answer.warning)
 

@@ -32,7 +32,7 @@ class BadTree(ValueError):
 
 
 @dataclass(frozen=True)
-class Seen:
+class FileSeen:
     """A regular file as it was seen; two equal ones are the same unchanged file."""
 
     inode: int
@@ -41,7 +41,7 @@ class Seen:
     ctime_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Seen:
+    def of(cls, status: os.stat_result) -> FileSeen:
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
@@ -55,13 +55,13 @@ def open_version(path: str) -> int:
         raise
 
 
-def files_of(root: int, passed_over: Collection[str] = ()) -> dict[str, Seen]:
+def files_of(root: int, passed_over: Collection[str] = ()) -> dict[str, FileSeen]:
     """Every regular file below the directory `root` by its relative name, links inside it by their own names.
 
     `passed_over` names links directly in `root` that are no part of the version.
     Raises BadTree naming the first path that is not allowed, OSError when something can't be read or is gone.
     """
-    found: dict[str, Seen] = {}
+    found: dict[str, FileSeen] = {}
     for name, seen in _walk(root, root, "", 1, passed_over):
         found[name] = seen
         if len(found) > MAX_FILES:
@@ -80,7 +80,7 @@ def open_file(root: int, name: str) -> int:
 
 def _walk(
     root: int, directory: int, inside: str, depth: int, passed_over: Collection[str] = ()
-) -> Iterator[tuple[str, Seen]]:
+) -> Iterator[tuple[str, FileSeen]]:
     with os.scandir(directory) as entries:
         names = []
         for entry in entries:
@@ -91,7 +91,7 @@ def _walk(
         path = f"{inside}/{name}" if inside else name
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):
-            yield path, Seen.of(status)
+            yield path, FileSeen.of(status)
         elif stat.S_ISLNK(status.st_mode):
             if name not in passed_over:
                 yield path, _through_link(root, path)
@@ -114,7 +114,7 @@ def _checked_name(inside: str, name: str) -> str:
     return name
 
 
-def _through_link(root: int, path: str) -> Seen:
+def _through_link(root: int, path: str) -> FileSeen:
     try:
         descriptor = _open_beneath(root, path)
     except FileNotFoundError as e:
@@ -125,7 +125,7 @@ def _through_link(root: int, path: str) -> Seen:
         os.close(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise BadTree(f"{path} is a link to something that is no regular file")
-    return Seen.of(status)
+    return FileSeen.of(status)
 
 
 def _open_beneath(root: int, path: str) -> int:

@@ -21,7 +21,7 @@ from ..sensevoice.decode import (
     decode,
     greedy,
 )
-from ..sensevoice.model import BadModel, describe, find
+from ..sensevoice.model import BadSenseVoiceFiles, describe, find
 from ..sensevoice.pipeline import Recognizer, features_of, feeds_of
 from ..sensevoice.segments import cut
 from .clip import speech_like_clip
@@ -33,7 +33,7 @@ _SHORTER: Final = 0.6
 PROBE_LANGUAGES: Final = ("auto", "zh", "en")
 
 
-class Speech:
+class SenseVoiceUnderTest:
     """One loaded version of kind `sensevoice`."""
 
     def __init__(self, recognizer: Recognizer, session: Any) -> None:
@@ -44,7 +44,7 @@ class Speech:
     @classmethod
     def load(
         cls, directory: Path, model: str, threads: int, providers: Sequence[str], *, mapped: bool = False
-    ) -> Speech:
+    ) -> SenseVoiceUnderTest:
         """The version in `directory`, opened as workers open it. Raises BadSubject, OutOfMemory."""
         try:
             files = find(directory, model)
@@ -52,7 +52,7 @@ class Speech:
             return cls(Recognizer(session, describe(session, files)), session)
         except SessionError as e:
             raise explained(e) from e
-        except BadModel as e:
+        except BadSenseVoiceFiles as e:
             raise BadSubject(str(e)) from e
 
     def probe(self) -> list[Array]:
@@ -138,7 +138,7 @@ def probe_feeds(
     """
     try:
         known = describe(signature, find(directory, model))
-    except BadModel as e:
+    except BadSenseVoiceFiles as e:
         raise BadSubject(str(e)) from e
     sound = features_of(known, speech_like_clip())
     feeds = [feeds_of(known, sound, language=name, itn=itn) for name in PROBE_LANGUAGES for itn in (False, True)]

@@ -17,8 +17,8 @@ from ..protocol import GateDone, GateStarted, Judged
 from ..shared import process_readings
 from ..shared.progress import (
     Allowance,
-    Over,
-    Reading,
+    LimitReached,
+    ProcessReading,
     after,
     begin,
     over,
@@ -71,10 +71,10 @@ class Patience:
                 self._give_up(end, spent.seconds)
                 return
 
-    def _read(self) -> Reading | None:
+    def _read(self) -> ProcessReading | None:
         return process_readings.read(os.getpid(), without=threading.get_native_id())
 
-    def _give_up(self, end: Over, seconds: float) -> None:
+    def _give_up(self, end: LimitReached, seconds: float) -> None:
         with self._lock:
             if self._ended:
                 return

@@ -14,12 +14,12 @@ from typing import Final
 
 from ...config.protected_paths import refusal
 from ...errors import Refused
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 
 _STEP: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def open_root(path: str, files: Files) -> int:
+def open_root(path: str, files: FileSystemPort) -> int:
     """A descriptor of the root. Raises Refused with the reason, FileNotFoundError when it does not exist (yet)."""
     because = refusal(path, home=str(Path.home()))
     if because:

@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from ..open_files import held_by_nobody
 from . import reasons as because
 from . import trash
-from .file_table import Table
+from .file_table import FileTable
 from .quota import Ages, unit_by_age
 from .remover import Remover
 from .walk import (
@@ -35,7 +35,7 @@ class UnitGatherer:
     Why a row is kept goes into `reasons`.
     """
 
-    def __init__(self, table: Table, ages: Ages, keep: Keep, reasons: dict[int, str]) -> None:
+    def __init__(self, table: FileTable, ages: Ages, keep: Keep, reasons: dict[int, str]) -> None:
         self.table, self._ages, self._keep, self._reasons = table, ages, keep, reasons
         self._seen: set[int] = set()
         self._used = 0
@@ -81,7 +81,7 @@ class UnitGatherer:
 
 
 def remove_unit(
-    root_fd: int, table: Table, row: int, remover: Remover, keep: Keep, reasons: dict[int, str], *, now: float
+    root_fd: int, table: FileTable, row: int, remover: Remover, keep: Keep, reasons: dict[int, str], *, now: float
 ) -> int:
     """0 when the unit lies in the trash (or would, in a dry run), else the code of what spares it."""
     files, name = remover.files, table.names[row]
@@ -120,7 +120,7 @@ def remove_unit(
 class _LastLook:
     """A visitor that asks of every file whether it is in use, and how young the tree is by now."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: FileSystemPort) -> None:
         self._files = files
         self.code = 0
         self.stamp = 0.0

@@ -21,7 +21,7 @@ class Place:
 
 
 @dataclass(slots=True)
-class Table:
+class FileTable:
     """Rows of one root. `codes` says what is known of each row (see quota.py); `specials` are no regular files."""
 
     root: str

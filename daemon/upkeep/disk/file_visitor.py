@@ -14,8 +14,8 @@ from typing import Final
 from ..fs_port import KIND
 from ..logs.rotation_policy import is_ours
 from . import reasons
-from .file_table import Table
-from .quota import Ages, Rule, by_age
+from .file_table import FileTable
+from .quota import Ages, ClassRule, by_age
 from .remover import Remover
 from .walk import Directory, Interrupted, Row
 
@@ -23,7 +23,7 @@ _REGULAR: Final = stat.S_IFREG
 Report = Callable[[str, int, int], None]  # path, bytes, code: removed or spared
 
 
-class Tally:
+class VisitTally:
     """How many entries and bytes met with each reason."""
 
     def __init__(self) -> None:
@@ -39,8 +39,10 @@ class Tally:
 class Cleaner:
     """A visitor (walk.py) for one class whose unit is the file."""
 
-    def __init__(self, rule: Rule, ages: Ages, table: Table, remover: Remover, *, report: Report | None) -> None:
-        self.table, self.tally = table, Tally()
+    def __init__(
+        self, rule: ClassRule, ages: Ages, table: FileTable, remover: Remover, *, report: Report | None
+    ) -> None:
+        self.table, self.tally = table, VisitTally()
         self._rule, self._ages, self._remover, self._report = rule, ages, remover, report
         self.before_bytes = 0
         self.before_files = 0

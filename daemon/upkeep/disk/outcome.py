@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .quota import Space
+from .quota import DiskSpace
 
 Reasons = dict[str, tuple[int, int]]  # sentence -> entries, bytes
 
@@ -35,12 +35,12 @@ class ClassOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class DiskOutcome:
     """One disk and the classes on it."""
 
     classes: list[str]
-    before: Space
-    after: Space
+    before: DiskSpace
+    after: DiskSpace
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class SweepOutcome:
     """One pass. `more`: a budget ran out, sweep again soon. `trouble` holds sentences that are worth an alert."""
 
     classes: list[ClassOutcome] = field(default_factory=list)
-    disks: list[Disk] = field(default_factory=list)
+    disks: list[DiskOutcome] = field(default_factory=list)
     seconds: float = 0.0
     more: bool = False
     dry_run: bool = False
@@ -79,7 +79,7 @@ class SweepOutcome:
         }
 
 
-def space_json(space: Space) -> dict[str, int]:
+def space_json(space: DiskSpace) -> dict[str, int]:
     """Total and free, bytes and inodes."""
     return {
         "total_bytes": space.total_bytes,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from ...system.clock import Clock
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from .directory_visitor import Keep
 from .outcome import SweepOutcome
 from .reasons import removes
@@ -42,7 +42,7 @@ class _TimeUp(threading.Event):
 def glance(
     orders: Orders,
     *,
-    files: Files,
+    files: FileSystemPort,
     clock: Clock,
     stop: threading.Event,
     keep: Callable[[str], Keep],

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ...units import count, size
 from . import reasons as because
-from .file_table import Table
+from .file_table import FileTable
 
 _KIND = 0o170000
 _REGULAR = 0o100000
@@ -37,7 +37,7 @@ class Stat(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ClassRule:
     """One class. Zero means no limit. `unit` is "file", or "directory" for entries of the root that go as a whole.
 
     `active` are names directly below the root that are never removed (log files being written). `ours`, where it is not
@@ -69,7 +69,7 @@ class Ages:
     device: int
 
     @classmethod
-    def of(cls, rule: Rule, *, now: float, min_age_seconds: float, device: int) -> Ages:
+    def of(cls, rule: ClassRule, *, now: float, min_age_seconds: float, device: int) -> Ages:
         """For a rule at a trusted `now`. The minimum age wins over a shorter maximum."""
         old = now - max(rule.max_age_seconds, min_age_seconds) if rule.max_age_seconds else float("-inf")
         return cls(now - min_age_seconds, old, now + 86400, device)
@@ -120,7 +120,7 @@ class Cut:
     missing_files: int = 0
 
 
-def over_quota(table: Table, rule: Rule) -> list[Cut]:
+def over_quota(table: FileTable, rule: ClassRule) -> list[Cut]:
     """What must go so that the rows of a table fit the bytes and the files of their rule, oldest first.
 
     What other programs keep in a directory of ours counts against no limit of ours.
@@ -144,7 +144,7 @@ def over_quota(table: Table, rule: Rule) -> list[Cut]:
     return cuts
 
 
-def below_free(tables: Sequence[Table], *, want_bytes: int, want_inodes: int) -> list[Cut]:
+def below_free(tables: Sequence[FileTable], *, want_bytes: int, want_inodes: int) -> list[Cut]:
     """One cut a table, in the order given: past the quotas, oldest first, until as much is freed as is wanted.
 
     What is missing in the end stands in the last cut. All tables must be on the disk that is low.
@@ -163,14 +163,14 @@ def below_free(tables: Sequence[Table], *, want_bytes: int, want_inodes: int) ->
     return cuts
 
 
-def _oldest_first(table: Table) -> list[int]:
+def _oldest_first(table: FileTable) -> list[int]:
     stamps, codes = table.stamps, table.codes
     rows = [row for row in range(len(table)) if codes[row] == because.WITHIN]
     rows.sort(key=stamps.__getitem__)
     return rows
 
 
-def _take_bytes(table: Table, order: Sequence[int], want_bytes: int) -> tuple[int, int]:
+def _take_bytes(table: FileTable, order: Sequence[int], want_bytes: int) -> tuple[int, int]:
     """How many rows of `order` reach `want_bytes`, and how many bytes they are."""
     freed = 0
     for taken, row in enumerate(order):
@@ -193,7 +193,7 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class DiskSpace:
     """One disk, as a process without privileges may use it (f_bavail, f_favail): the reserve of root is not free."""
 
     total_bytes: int
@@ -202,7 +202,7 @@ class Space:
     free_inodes: int = 0
 
 
-def wanted(space: Space, *, min_free: Margin, target_free: Margin) -> tuple[int, int]:
+def wanted(space: DiskSpace, *, min_free: Margin, target_free: Margin) -> tuple[int, int]:
     """Bytes and inodes to free now: nothing above `min_free`, else up to the higher of both margins.
 
     A margin in bytes says nothing of inodes; file systems without a fixed number of them report zero.
@@ -216,7 +216,7 @@ def wanted(space: Space, *, min_free: Margin, target_free: Margin) -> tuple[int,
     return max(0, want_bytes), max(0, want_inodes)
 
 
-def blocked_by(tables: Iterable[Table]) -> dict[int, tuple[int, int]]:
+def blocked_by(tables: Iterable[FileTable]) -> dict[int, tuple[int, int]]:
     """Per blocking reason, how many rows and bytes stand in the way; the biggest first."""
     found: dict[int, tuple[int, int]] = {}
     for table in tables:

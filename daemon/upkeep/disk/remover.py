@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...system.clock import Clock
-from ..fs_port import KIND, Files
+from ..fs_port import KIND, FileSystemPort
 from ..open_files import held_by_nobody, lease_signals_are_ignored, quiet_lease
 from . import reasons
 from . import special_files as specials
@@ -52,7 +52,9 @@ class Budget:
 class Remover:
     """Removes within a budget; with `dry_run` does everything but the removal itself."""
 
-    def __init__(self, files: Files, clock: Clock, budget: Budget, stop: threading.Event, *, dry_run: bool) -> None:
+    def __init__(
+        self, files: FileSystemPort, clock: Clock, budget: Budget, stop: threading.Event, *, dry_run: bool
+    ) -> None:
         self.files, self.dry_run, self.stop = files, dry_run, stop
         self._clock, self._budget = clock, budget
         self._deadline = float("inf")

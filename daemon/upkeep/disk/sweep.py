@@ -17,23 +17,23 @@ from dataclasses import dataclass, field, replace
 from ...errors import Refused
 from ...system.clock import Clock
 from ...units import count, size
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from . import reasons, trash
 from .allowed_roots import open_root
 from .directory_visitor import Keep, UnitGatherer, remove_unit
-from .file_table import Table
+from .file_table import FileTable
 from .file_visitor import (
     Cleaner,
     Report,
-    Tally,
+    VisitTally,
     restore_times,
 )
-from .outcome import ClassOutcome, Disk, SweepOutcome
+from .outcome import ClassOutcome, DiskOutcome, SweepOutcome
 from .quota import (
     Ages,
+    ClassRule,
+    DiskSpace,
     Margin,
-    Rule,
-    Space,
     below_free,
     blocked_by,
     over_quota,
@@ -56,7 +56,7 @@ _HELD = -2
 class Orders:
     """What one sweep is asked. `now` is a trusted time (trusted.py); `clock_trouble` not empty: nothing is removed."""
 
-    rules: Sequence[Rule]
+    rules: Sequence[ClassRule]
     now: float
     min_age_seconds: float = 600.0
     min_free: Margin = field(default_factory=Margin)
@@ -69,7 +69,7 @@ class Orders:
 def sweep(
     orders: Orders,
     *,
-    files: Files,
+    files: FileSystemPort,
     clock: Clock,
     stop: threading.Event,
     keep: Callable[[str], Keep] = lambda rule: lambda name: "",
@@ -79,13 +79,13 @@ def sweep(
     return _Pass(orders, files, clock, stop, keep, report).run()
 
 
-def space_of(fd: int, files: Files) -> Space:
+def space_of(fd: int, files: FileSystemPort) -> DiskSpace:
     """The disk that holds an open directory, as one without privileges may use it."""
     v = files.statvfs(fd)
-    return Space(v.f_blocks * v.f_frsize, v.f_bavail * v.f_frsize, v.f_files, v.f_favail)
+    return DiskSpace(v.f_blocks * v.f_frsize, v.f_bavail * v.f_frsize, v.f_files, v.f_favail)
 
 
-def words_of(code: int, rule: Rule, orders: Orders) -> str:
+def words_of(code: int, rule: ClassRule, orders: Orders) -> str:
     """The sentence for a code under a rule."""
     return reasons.sentence(
         code,
@@ -102,7 +102,7 @@ class _Pass:
     """What all classes of one pass share, and their order: each class, then each disk, then the sums."""
 
     orders: Orders
-    files: Files
+    files: FileSystemPort
     clock: Clock
     stop: threading.Event
     keep: Callable[[str], Keep]
@@ -130,7 +130,7 @@ class _Pass:
         outcome.seconds = self.clock.monotonic() - started
         return outcome
 
-    def _open(self, rule: Rule, outcome: SweepOutcome, stack: ExitStack) -> _ClassSweep | None:
+    def _open(self, rule: ClassRule, outcome: SweepOutcome, stack: ExitStack) -> _ClassSweep | None:
         """A class whose directory is open and locked; None, with the reason in the outcome, when it is left alone."""
         said = ClassOutcome(rule.name, rule.path)
         outcome.classes.append(said)
@@ -156,22 +156,22 @@ class _Pass:
         except OSError as e:
             outcome.trouble.append(f"cannot measure the disk of {classes[0].rule.path}: {e.strerror}")
             return
-        outcome.disks.append(Disk([c.rule.name for c in classes], disk.before, after))
+        outcome.disks.append(DiskOutcome([c.rule.name for c in classes], disk.before, after))
 
 
 class _ClassSweep:
     """One class: its open directory, what was found there, and what became of it."""
 
     def __init__(
-        self, shared: _Pass, rule: Rule, outcome: ClassOutcome, fd: int, found: os.stat_result, space: Space
+        self, shared: _Pass, rule: ClassRule, outcome: ClassOutcome, fd: int, found: os.stat_result, space: DiskSpace
     ) -> None:
         self._shared, self.rule, self._outcome, self.fd, self.space = shared, rule, outcome, fd, space
         self.identity, orders = (found.st_dev, found.st_ino), shared.orders
-        self.table = Table(rule.path, found.st_dev)
+        self.table = FileTable(rule.path, found.st_dev)
         self.remover = Remover(shared.files, shared.clock, orders.budget, shared.stop, dry_run=orders.dry_run)
         self._ages = Ages.of(rule, now=orders.now, min_age_seconds=orders.min_age_seconds, device=found.st_dev)
         self._keep = shared.keep(rule.name)
-        self._tally = Tally()
+        self._tally = VisitTally()
         self._reasons: dict[int, str] = {}
         self._seen_whole = False
         self._missing = (0, 0)  # bytes and files, after the last cut
@@ -349,7 +349,7 @@ class _DiskSweep:
         self._shared, self._classes = shared, classes
         self.before = classes[-1].space
 
-    def sweep(self, outcome: SweepOutcome) -> Space:
+    def sweep(self, outcome: SweepOutcome) -> DiskSpace:
         """Removes until enough is free, measured again after each round; the space at the end. Raises OSError."""
         for _ in range(MAX_ROUNDS):
             space, want_bytes, want_inodes = self._wanted()
@@ -378,12 +378,12 @@ class _DiskSweep:
             )
         return space
 
-    def _wanted(self) -> tuple[Space, int, int]:
+    def _wanted(self) -> tuple[DiskSpace, int, int]:
         """The space now, and the bytes and inodes to free."""
         space, orders = self._measure(), self._shared.orders
         return space, *wanted(space, min_free=orders.min_free, target_free=orders.target_free)
 
-    def _measure(self) -> Space:
+    def _measure(self) -> DiskSpace:
         """The disk now; in a dry run the disk as it would be."""
         if not self._shared.orders.dry_run:
             return space_of(self._classes[0].fd, self._shared.files)

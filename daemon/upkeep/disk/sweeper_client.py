@@ -29,7 +29,7 @@ KILL_SECONDS: Final = 10.0
 """How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
 
 
-class Child(Protocol):
+class SweeperChild(Protocol):
     """What is needed of a started process; `daemon.processes.Child` is one."""
 
     async def wait(self) -> int | None: ...
@@ -37,15 +37,15 @@ class Child(Protocol):
     def close(self) -> None: ...
 
 
-class Spawn(Protocol):
+class SpawnSweeper(Protocol):
     """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
 
-    def __call__(self, argv: Sequence[str], *, name: str, pass_fds: Sequence[int] = ()) -> Child: ...
+    def __call__(self, argv: Sequence[str], *, name: str, pass_fds: Sequence[int] = ()) -> SweeperChild: ...
 
 
 async def run(
     request: SweepRequest | CountRequest,
-    spawn: Spawn,
+    spawn: SpawnSweeper,
     argv: Sequence[str],
     *,
     seconds: float,

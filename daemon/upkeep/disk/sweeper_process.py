@@ -21,7 +21,7 @@ import msgspec
 from ...system.clock import SystemClock
 from ...units import shown
 from .. import syscalls
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from . import sweeper_protocol
 from .directory_visitor import Keep
 from .reasons import removes
@@ -66,7 +66,7 @@ def _do(request: sweeper_protocol.Request, stream: BufferedRWPair, stop: threadi
             stream.write(sweeper_protocol.encode(Counting(rule, files, used)))
             stream.flush()
 
-        return Counted(measure(request.rules, files=Files(), stop=stop, pids=request.pids, progress=progress))
+        return Counted(measure(request.rules, files=FileSystemPort(), stop=stop, pids=request.pids, progress=progress))
     return _sweep(request, stream, stop)
 
 
@@ -83,7 +83,7 @@ def _sweep(request: SweepRequest, stream: BufferedRWPair, stop: threading.Event)
     listed: list[Listed] = []
     outcome = sweep(
         request.orders,
-        files=Files(),
+        files=FileSystemPort(),
         clock=SystemClock(),
         stop=stop,
         keep=keep,

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 
 from .outcome import SweepOutcome
-from .quota import Rule
+from .quota import ClassRule
 from .sweep import Orders
-from .usage import Usage
+from .usage import DiskUsage
 
 MAX_LINE_BYTES: Final = 32 << 20
 
@@ -36,7 +36,7 @@ class SweepRequest(msgspec.Struct, frozen=True, tag="sweep"):
 class CountRequest(msgspec.Struct, frozen=True, tag="count"):
     """Count what the classes hold, and what deleted files these processes keep."""
 
-    rules: list[Rule]
+    rules: list[ClassRule]
     pids: list[int]
 
 
@@ -65,7 +65,7 @@ class Swept(msgspec.Struct, frozen=True, tag="swept"):
 class Counted(msgspec.Struct, frozen=True, tag="counted"):
     """The end of a count."""
 
-    usage: Usage
+    usage: DiskUsage
 
 
 Request = SweepRequest | CountRequest

@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from typing import Final
 
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from .remover import Remover
 from .walk import TRASH
 
@@ -30,7 +30,7 @@ class Emptied:
     left: int = 0
 
 
-def open_trash(root_fd: int, files: Files, *, create: bool) -> int | None:
+def open_trash(root_fd: int, files: FileSystemPort, *, create: bool) -> int | None:
     """The trash's descriptor; None when there is none and none is to be made.
 
     Raises OSError when it can't be made or is not a private directory of ours.
@@ -49,7 +49,7 @@ def open_trash(root_fd: int, files: Files, *, create: bool) -> int | None:
     return fd
 
 
-def throw_away(root_fd: int, name: str, files: Files, *, stamp_ns: int) -> str:
+def throw_away(root_fd: int, name: str, files: FileSystemPort, *, stamp_ns: int) -> str:
     """Renames `name` into the trash, never over anything; returns its name there. Raises OSError."""
     trash_fd = open_trash(root_fd, files, create=True)
     if trash_fd is None:

@@ -16,10 +16,10 @@ from typing import Any, Final
 from ...errors import Refused
 from ...system.safe_paths import open_directory
 from ...units import shown
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from ..open_files import deleted_but_open
 from .outcome import space_json
-from .quota import Rule, Space
+from .quota import ClassRule, DiskSpace
 from .reasons import ELSEWHERE, GONE, OWN_RULE
 from .walk import (
     Directory,
@@ -49,11 +49,11 @@ class ClassUsage:
 
 
 @dataclass(slots=True)
-class Usage:
+class DiskUsage:
     """All classes, the disks they are on, and space that deleted files still take in our processes."""
 
     classes: list[ClassUsage]
-    disks: list[tuple[list[str], Space]]
+    disks: list[tuple[list[str], DiskSpace]]
     deleted_open: list[tuple[int, str, int]]
 
     def as_json(self) -> dict[str, Any]:
@@ -78,18 +78,18 @@ class Usage:
 
 
 def measure(
-    rules: Sequence[Rule],
+    rules: Sequence[ClassRule],
     *,
-    files: Files,
+    files: FileSystemPort,
     stop: threading.Event,
     pids: Sequence[int] = (),
     progress: Progress | None = None,
-) -> Usage:
+) -> DiskUsage:
     """Counts every class; a directory that is a class of its own is left out of the class around it.
 
     An interrupted count keeps what it has and says so. Never raises for what cannot be read.
     """
-    opened: list[tuple[Rule, ClassUsage, int]] = []
+    opened: list[tuple[ClassRule, ClassUsage, int]] = []
     classes = []
     for rule in rules:
         usage = ClassUsage(rule.name, rule.path)
@@ -101,27 +101,27 @@ def measure(
         except (OSError, Refused) as e:
             usage.note = f"cannot read {rule.path}: {e.strerror if isinstance(e, OSError) else e}"
     try:
-        return Usage(classes, *_count(opened, files, stop, pids, progress))
+        return DiskUsage(classes, *_count(opened, files, stop, pids, progress))
     finally:
         for _, _, fd in opened:
             files.close(fd)
 
 
 def _count(
-    opened: list[tuple[Rule, ClassUsage, int]],
-    files: Files,
+    opened: list[tuple[ClassRule, ClassUsage, int]],
+    files: FileSystemPort,
     stop: threading.Event,
     pids: Sequence[int],
     progress: Progress | None,
-) -> tuple[list[tuple[list[str], Space]], list[tuple[int, str, int]]]:
+) -> tuple[list[tuple[list[str], DiskSpace]], list[tuple[int, str, int]]]:
     seen: set[tuple[int, int]] = set()
     identities = {}
-    disks: dict[int, tuple[list[str], Space]] = {}
+    disks: dict[int, tuple[list[str], DiskSpace]] = {}
     for rule, _, fd in opened:
         found = files.fstat(fd)
         identities[rule.path] = (found.st_dev, found.st_ino)
         v = files.statvfs(fd)
-        space = Space(v.f_blocks * v.f_frsize, v.f_bavail * v.f_frsize, v.f_files, v.f_favail)
+        space = DiskSpace(v.f_blocks * v.f_frsize, v.f_bavail * v.f_frsize, v.f_files, v.f_favail)
         disks.setdefault(found.st_dev, ([], space))[0].append(rule.name)
     for rule, usage, fd in opened:
         others = frozenset(identities.values()) - {identities[rule.path]}

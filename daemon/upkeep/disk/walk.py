@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from ..fs_port import KIND, Files
+from ..fs_port import KIND, FileSystemPort
 from . import reasons
 
 MAX_DEPTH: Final = 32
@@ -62,7 +62,7 @@ class Visitor(Protocol):
         """After everything below it; still open."""
 
 
-def lock(fd: int, files: Files) -> bool:
+def lock(fd: int, files: FileSystemPort) -> bool:
     """Takes the directory as systemd-tmpfiles does; False when somebody holds it, who thereby excludes it."""
     try:
         files.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +75,7 @@ def walk(
     root_fd: int,
     visitor: Visitor,
     *,
-    files: Files,
+    files: FileSystemPort,
     locking: bool = False,
     skip: Sequence[str] = (),
     exclude: frozenset[tuple[int, int]] = frozenset(),
@@ -117,7 +117,7 @@ def _enter(
     name: str,
     found: os.stat_result,
     visitor: Visitor,
-    files: Files,
+    files: FileSystemPort,
     locking: bool,
     exclude: frozenset[tuple[int, int]],
     flat: bool,
@@ -136,7 +136,7 @@ def _enter(
 
 
 def _open_child(
-    parent: Directory, name: str, found: os.stat_result, files: Files, locking: bool
+    parent: Directory, name: str, found: os.stat_result, files: FileSystemPort, locking: bool
 ) -> tuple[int, Directory | None]:
     if found.st_dev != parent.stat.st_dev:
         return reasons.ELSEWHERE, None
@@ -169,7 +169,7 @@ _CODES: Final = {
 
 
 def _list(
-    directory: Directory, visitor: Visitor, files: Files, skip: Sequence[str], stop: threading.Event | None
+    directory: Directory, visitor: Visitor, files: FileSystemPort, skip: Sequence[str], stop: threading.Event | None
 ) -> None:
     visitor.entered(directory)
     try:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from .rotation_policy import Archive, Policy
+from .rotation_policy import Archive, RotationPolicy
 
 MAX_PIECES: Final = 100
 """Beyond so many in one period a rotation by hand leaves the file as it is."""
 
 
-def past_keep(archives: Sequence[Archive], policy: Policy, lengths: Mapping[str, int]) -> frozenset[str]:
+def past_keep(archives: Sequence[Archive], policy: RotationPolicy, lengths: Mapping[str, int]) -> frozenset[str]:
     """The names of the archives of one file that go because there are more than `policy.keep`; zero keeps all.
 
     `lengths` are the bytes of each archive's lines, unpacked; where that is not known its bytes on disk count.
@@ -34,14 +34,14 @@ def past_keep(archives: Sequence[Archive], policy: Policy, lengths: Mapping[str,
     return frozenset(gone)
 
 
-def pieces(archives: Sequence[Archive], policy: Policy, now: float) -> int:
+def pieces(archives: Sequence[Archive], policy: RotationPolicy, now: float) -> int:
     """How many archives of one file lie in the period that it is now."""
     if not (policy.every_seconds or policy.max_size_bytes):
         return 0
     return sum(_period(archive.modified, policy) == _period(now, policy) for archive in archives)
 
 
-def _joins(archive: Archive, period: int, together: int, policy: Policy) -> bool:
+def _joins(archive: Archive, period: int, together: int, policy: RotationPolicy) -> bool:
     if not (policy.every_seconds or policy.max_size_bytes):
         return False  # rotated by hand alone: each counts
     if policy.max_size_bytes and together >= policy.max_size_bytes:
@@ -49,5 +49,5 @@ def _joins(archive: Archive, period: int, together: int, policy: Policy) -> bool
     return _period(archive.modified, policy) == period
 
 
-def _period(moment: float, policy: Policy) -> int:
+def _period(moment: float, policy: RotationPolicy) -> int:
     return int(moment // policy.every_seconds) if policy.every_seconds else 0

@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from ..fs_port import Files, write_whole
+from ..fs_port import FileSystemPort, write_whole
 from ..open_files import open_by
 from . import collapse_marker, compress
 from .rotation_policy import (
@@ -45,7 +45,7 @@ class Unsupported(Spared):
     """The file system cannot collapse."""
 
 
-class NoLog(Spared):
+class NotCollapsible(Spared):
     """The file is not what appending leaves: it has holes, or is too large to be copied."""
 
 
@@ -58,7 +58,7 @@ class Collapsed:
     taken_bytes: int
 
 
-def block_of(dir_fd: int, name: str, files: Files) -> int:
+def block_of(dir_fd: int, name: str, files: FileSystemPort) -> int:
     """The granularity in bytes in which this directory's file system collapses; 0 when it cannot. Tries it out."""
     probe = f"{name}{PART}"
     with contextlib.suppress(FileNotFoundError):
@@ -80,7 +80,7 @@ def block_of(dir_fd: int, name: str, files: Files) -> int:
         files.unlink(probe, dir_fd=dir_fd)
 
 
-def collapse(dir_fd: int, name: str, archive: str, files: Files, stop: threading.Event) -> Collapsed:
+def collapse(dir_fd: int, name: str, archive: str, files: FileSystemPort, stop: threading.Event) -> Collapsed:
     """Moves the whole lines at the head of `name` to `archive` (a new name). Raises Spared, Unsupported, OSError.
 
     After an OSError before the cut nothing has changed; after one at the cut the mark was taken back.
@@ -136,11 +136,11 @@ def _refuse_overwriters(found: os.stat_result) -> None:
 def _refuse_endless(fd: int, found: os.stat_result, *, most_bytes: int) -> None:
     try:
         compress.refuse_endless(fd, found.st_size, most_bytes)
-    except compress.NoLog as e:
-        raise NoLog(str(e)) from e
+    except compress.NotCompressible as e:
+        raise NotCollapsible(str(e)) from e
 
 
-def _end_of_lines(fd: int, size: int, files: Files) -> int:
+def _end_of_lines(fd: int, size: int, files: FileSystemPort) -> int:
     """The offset behind the last newline before `size`; 0 when there is none within MAX_LINE_BYTES."""
     floor = max(0, size - MAX_LINE_BYTES)
     while size > floor:
@@ -152,7 +152,7 @@ def _end_of_lines(fd: int, size: int, files: Files) -> int:
     return 0
 
 
-def _line_end(fd: int, offset: int, size: int, files: Files) -> int:
+def _line_end(fd: int, offset: int, size: int, files: FileSystemPort) -> int:
     """The offset behind the first newline at or after `offset`. Raises Spared when there is none before `size`."""
     size = min(size, offset + MAX_LINE_BYTES)
     while offset < size:
@@ -166,7 +166,7 @@ def _line_end(fd: int, offset: int, size: int, files: Files) -> int:
     raise Spared("it became shorter while it was read, or has a line without end")
 
 
-def _after_mark(fd: int, files: Files) -> int:
+def _after_mark(fd: int, files: FileSystemPort) -> int:
     """Where the lines begin: behind the mark of the last collapse, if there is one."""
     head = files.pread(fd, collapse_marker.LENGTH, 0)
     if collapse_marker.read_mark(head) is None:
@@ -181,7 +181,7 @@ def _copy_aside(
     dir_fd: int,
     archive: str,
     like: os.stat_result,
-    files: Files,
+    files: FileSystemPort,
     stop: threading.Event,
 ) -> None:
     part = archive + PART
@@ -211,14 +211,14 @@ def _copy_aside(
         raise
 
 
-def _pwrite_whole(fd: int, data: bytes, offset: int, files: Files) -> None:
+def _pwrite_whole(fd: int, data: bytes, offset: int, files: FileSystemPort) -> None:
     view = memoryview(data)
     while view:
         done = files.pwrite(fd, view, offset)  # type: ignore[arg-type]
         view, offset = view[done:], offset + done
 
 
-def recover(dir_fd: int, head: str, files: Files) -> str:
+def recover(dir_fd: int, head: str, files: FileSystemPort) -> str:
     """Sorts out a `.head` that a crash left; returns what was done, for the log.
 
     The live file begins with this archive's mark: the collapse happened, the archive gets its name. It still holds the
@@ -251,7 +251,7 @@ def recover(dir_fd: int, head: str, files: Files) -> str:
     return f"{archive}: {done}"
 
 
-def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: Files) -> bool:
+def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: FileSystemPort) -> bool:
     """Whether the live file holds all lines of the copy, after writing back what the mark had covered."""
     copy = files.open(head, _READ, dir_fd=dir_fd)
     try:
@@ -259,7 +259,7 @@ def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: Files) -> boo
         try:
             compress.refuse_endless(copy, total)
             start = _after_mark(fd, files)
-        except (compress.NoLog, Spared):
+        except (compress.NotCompressible, Spared):
             return False
         offset = 0
         while offset < total:
@@ -274,7 +274,7 @@ def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: Files) -> boo
         files.close(copy)
 
 
-def _rewrite(fd: int, copy: int, start: int, first: int, total: int, stamp: str, files: Files) -> bool:
+def _rewrite(fd: int, copy: int, start: int, first: int, total: int, stamp: str, files: FileSystemPort) -> bool:
     """Replaces this archive's mark near `first` by the lines it covers; False when there is no such mark.
 
     The mark may begin before the first difference, where the covered line happened to begin as the mark does.
@@ -290,7 +290,9 @@ def _rewrite(fd: int, copy: int, start: int, first: int, total: int, stamp: str,
     return False
 
 
-def truncate_after_copy(dir_fd: int, name: str, archive: str, files: Files, stop: threading.Event) -> Collapsed:
+def truncate_after_copy(
+    dir_fd: int, name: str, archive: str, files: FileSystemPort, stop: threading.Event
+) -> Collapsed:
     """The lossy way, for file systems that cannot collapse: copies everything, then truncates at once.
 
     Lines written between the last copy and the truncation are lost; that is a few milliseconds' worth.

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ...units import size
 from ..disk import reasons
-from ..fs_port import Files, write_whole
+from ..fs_port import FileSystemPort, write_whole
 from ..open_files import held_by_nobody
 from .rotation_policy import PART
 
@@ -38,7 +38,7 @@ class NotYet(Exception):
     """The archive stays plain for now; the text says why. Nothing was changed."""
 
 
-class NoLog(NotYet):
+class NotCompressible(NotYet):
     """The archive stays plain for good: it is not what rotation leaves."""
 
 
@@ -72,7 +72,7 @@ def _compressor(method: str, size_bytes: int) -> tuple[Callable[[bytes], bytes],
     return g.compress, g.flush
 
 
-def pack(dir_fd: int, name: str, method: str, files: Files, stop: threading.Event) -> str:
+def pack(dir_fd: int, name: str, method: str, files: FileSystemPort, stop: threading.Event) -> str:
     """Compresses the archive `name`; returns the new name. Raises NotYet, or OSError with nothing changed."""
     fd = files.open(name, _READ, dir_fd=dir_fd)
     try:
@@ -110,13 +110,13 @@ def pack(dir_fd: int, name: str, method: str, files: Files, stop: threading.Even
 def refuse_endless(fd: int, size_bytes: int, most_bytes: int = MAX_BYTES) -> None:
     """Raises NoLog for a file that claims more than it holds, or is larger than `most_bytes`."""
     if size_bytes and os.lseek(fd, 0, os.SEEK_HOLE) < size_bytes:
-        raise NoLog(f"it has holes: of {size(size_bytes)} it holds {size(os.fstat(fd).st_blocks * 512)}")
+        raise NotCompressible(f"it has holes: of {size(size_bytes)} it holds {size(os.fstat(fd).st_blocks * 512)}")
     if size_bytes > most_bytes:
-        raise NoLog(f"it has {size(size_bytes)}, at most {size(most_bytes)} are read")
+        raise NotCompressible(f"it has {size(size_bytes)}, at most {size(most_bytes)} are read")
     os.lseek(fd, 0, os.SEEK_SET)
 
 
-def _refuse_writers(fd: int, files: Files) -> None:
+def _refuse_writers(fd: int, files: FileSystemPort) -> None:
     held = held_by_nobody(fd, files, lease=fcntl.F_RDLCK)
     with contextlib.suppress(OSError):
         files.control(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -126,7 +126,7 @@ def _refuse_writers(fd: int, files: Files) -> None:
         raise NotYet("it cannot be shown that no process writes to it")
 
 
-def _copy(fd: int, left: int, out: int, method: str, files: Files, stop: threading.Event) -> None:
+def _copy(fd: int, left: int, out: int, method: str, files: FileSystemPort, stop: threading.Event) -> None:
     feed, finish = _compressor(method, left)
     while left > 0:  # a file that grows is read no further; the caller sees its size
         if stop.is_set():
@@ -139,7 +139,7 @@ def _copy(fd: int, left: int, out: int, method: str, files: Files, stop: threadi
     write_whole(files, out, finish())
 
 
-def _dress(out: int, like: os.stat_result, files: Files) -> None:
+def _dress(out: int, like: os.stat_result, files: FileSystemPort) -> None:
     """Mode, owner and times of the plain archive, on the descriptor."""
     with contextlib.suppress(PermissionError):
         os.fchown(out, like.st_uid, like.st_gid)
@@ -148,7 +148,7 @@ def _dress(out: int, like: os.stat_result, files: Files) -> None:
 
 
 def settle_pair(
-    dir_fd: int, name: str, packed: str, files: Files, stop: threading.Event, most_bytes: int = MAX_BYTES
+    dir_fd: int, name: str, packed: str, files: FileSystemPort, stop: threading.Event, most_bytes: int = MAX_BYTES
 ) -> bool:
     """Both forms of an archive exist: unlinks the plain one when the packed one holds exactly its bytes.
 
@@ -160,7 +160,9 @@ def settle_pair(
     return False
 
 
-def _unpacked_equals(dir_fd: int, name: str, packed: str, files: Files, stop: threading.Event, most_bytes: int) -> bool:
+def _unpacked_equals(
+    dir_fd: int, name: str, packed: str, files: FileSystemPort, stop: threading.Event, most_bytes: int
+) -> bool:
     plain_fd = files.open(name, _READ, dir_fd=dir_fd)
     packed_fd = files.open(packed, _READ, dir_fd=dir_fd)
     try:
@@ -198,7 +200,7 @@ def open_packed(fd: int, name: str) -> Any:
     return raw
 
 
-def length(dir_fd: int, name: str, files: Files) -> int | None:
+def length(dir_fd: int, name: str, files: FileSystemPort) -> int | None:
     """The bytes of an archive's lines, unpacked, as it says itself; None where it does not.
 
     gzip counts modulo 4 GiB.

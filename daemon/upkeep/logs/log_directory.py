@@ -18,7 +18,7 @@ from ....worker.shared.file_kinds import kind_of
 from ...errors import Refused
 from ...system.safe_paths import open_directory
 from .. import syscalls
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from .rotation_policy import (
     HEAD,
     PART,
@@ -34,7 +34,7 @@ FUTURE_SECONDS: Final = 86400.0
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-def open_log_directory(path: str, files: Files) -> int:
+def open_log_directory(path: str, files: FileSystemPort) -> int:
     """A descriptor. Raises Refused with the reason; FileNotFoundError when there is no such directory."""
     try:
         fd = open_directory(path, opener=files.open, last_link=False)
@@ -75,7 +75,7 @@ class Listing:
     heads: tuple[str, ...]
 
 
-def look(dir_fd: int, files: Files) -> Listing:
+def look(dir_fd: int, files: FileSystemPort) -> Listing:
     """Everything in the directory that has to do with rotation; at most MAX_ENTRIES entries are looked at."""
     names: list[str] = []
     archives, parts, heads = [], [], []
@@ -120,7 +120,7 @@ def live_names(listing: Listing, patterns: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: Files, now: float) -> Live | None:
+def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: FileSystemPort, now: float) -> Live | None:
     """The facts of a live file; None when there is none. Raises Refused for what is no plain file.
 
     An archive dated after `now` was made while the clock was wrong: the file itself says when it began.

@@ -25,7 +25,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RotationPolicy:
     """When to rotate one set of files and what to keep. Zero means no limit; `every` counts whole periods in UTC."""
 
     every_seconds: float = 0.0
@@ -111,7 +111,7 @@ def stamp_seconds(stamp: str) -> float:
     return stamp_micros(stamp) / 1e6
 
 
-def why_rotate(live: Live, policy: Policy, now: float, *, force: bool = False) -> tuple[bool, str]:
+def why_rotate(live: Live, policy: RotationPolicy, now: float, *, force: bool = False) -> tuple[bool, str]:
     """Whether the file is rotated now, and because."""
     if live.bytes == 0:
         return False, "empty"
@@ -135,7 +135,7 @@ class Drop:
 
 def drops(
     archives: Sequence[Archive],
-    policy: Policy,
+    policy: RotationPolicy,
     now: float,
     *,
     live_bytes: int = 0,

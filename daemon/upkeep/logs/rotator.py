@@ -19,9 +19,9 @@ from typing import Any
 from ...errors import Refused
 from ...system.clock import Clock
 from ...units import shown
-from ..clock_guard import Judged
+from ..clock_guard import ClockJudgement
 from ..disk.walk import lock
-from ..fs_port import Files
+from ..fs_port import FileSystemPort
 from . import collapse as collapsing
 from . import compress as pack
 from .archive_pieces import MAX_PIECES, past_keep, pieces
@@ -35,7 +35,7 @@ from .log_directory import (
 from .rotation_policy import (
     Archive,
     Live,
-    Policy,
+    RotationPolicy,
     drops,
     next_stamp,
     oldest_to_spare,
@@ -55,12 +55,12 @@ class LogSet:
 
     directory: str
     patterns: tuple[str, ...]
-    policy: Policy
+    policy: RotationPolicy
     own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RotationStep:
     """One thing done (or that would be) or left; `action` is rotated, dropped, packed, cleaned or spared."""
 
     action: str
@@ -74,7 +74,7 @@ class Step:
 class RotationOutcome:
     """`tell_writers`: files of writers that reopen were renamed, so ask every writer, then call `compress`."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RotationStep] = field(default_factory=list)
     tell_writers: bool = False
     trouble: list[str] = field(default_factory=list)
     dry_run: bool = False
@@ -101,7 +101,7 @@ class RotationOutcome:
 class Rotator:
     """Does rotations with the given files and clock. `stop` ends long copies early."""
 
-    def __init__(self, files: Files, clock: Clock, stop: threading.Event) -> None:
+    def __init__(self, files: FileSystemPort, clock: Clock, stop: threading.Event) -> None:
         self._files, self._clock, self._stop = files, clock, stop
 
     def tidy(self, sets: Sequence[LogSet]) -> RotationOutcome:
@@ -120,14 +120,14 @@ class Rotator:
         force: bool = False,
         only: str = "",
         dry_run: bool = False,
-        judged: Judged | None = None,
+        judged: ClockJudgement | None = None,
     ) -> RotationOutcome:
         """Rotates what is due (`force`: everything that is not empty; `only`: one path), then drops archives.
 
         `judged`: the time to count ages from (None: the wall clock); while it refuses, sizes and numbers alone count.
         """
         outcome = RotationOutcome(dry_run=dry_run)
-        moment = judged or Judged(self._clock.wall())
+        moment = judged or ClockJudgement(self._clock.wall())
         if moment.refused:
             outcome.trouble.append(f"cannot rotate by age: {moment.refused}; by size it goes on")
             sets = [replace(s, policy=replace(s.policy, every_seconds=0.0, max_age_seconds=0.0)) for s in sets]
@@ -168,7 +168,7 @@ class Rotator:
         try:
             fd = open_log_directory(log_set.directory, self._files)
         except FileNotFoundError:
-            outcome.steps.append(Step("spared", log_set.directory, "no such directory yet"))
+            outcome.steps.append(RotationStep("spared", log_set.directory, "no such directory yet"))
             yield None
             return
         except (Refused, OSError) as e:
@@ -179,7 +179,7 @@ class Rotator:
             if not locked or lock(fd, self._files):
                 yield fd
             else:
-                outcome.steps.append(Step("spared", log_set.directory, "locked by another process"))
+                outcome.steps.append(RotationStep("spared", log_set.directory, "locked by another process"))
                 yield None
         finally:
             self._files.close(fd)
@@ -205,17 +205,17 @@ class Rotator:
             if only and path != only:
                 continue
             if live is None:
-                outcome.steps.append(Step("spared", path, "no such file"))
+                outcome.steps.append(RotationStep("spared", path, "no such file"))
                 continue
             due, because = self._due(log_set.policy, live, listing, force, now)
             if not due:
-                outcome.steps.append(Step("spared", path, because, bytes=live.bytes))
+                outcome.steps.append(RotationStep("spared", path, because, bytes=live.bytes))
                 continue
             self._rotate_file(log_set, dir_fd, live, listing, because, outcome, now)
         if not only:
             self._drop(log_set, dir_fd, live_bytes, outcome, now)
 
-    def _due(self, policy: Policy, live: Live, listing: Listing, force: bool, now: float) -> tuple[bool, str]:
+    def _due(self, policy: RotationPolicy, live: Live, listing: Listing, force: bool, now: float) -> tuple[bool, str]:
         due, because = why_rotate(live, policy, now)
         if not force or due:
             return due, because
@@ -237,26 +237,26 @@ class Rotator:
         used = _stamps(listing, live.name)
         archive = f"{live.name}.{next_stamp(now, used)}"
         if outcome.dry_run:
-            outcome.steps.append(Step("rotated", path, because, archive, live.bytes))
+            outcome.steps.append(RotationStep("rotated", path, because, archive, live.bytes))
             return
         for attempt in (1, 2):
             try:
                 moved = self._move(log_set.policy, dir_fd, live.name, archive)
             except collapsing.Spared as e:
-                if isinstance(e, collapsing.Unsupported | collapsing.NoLog):
+                if isinstance(e, collapsing.Unsupported | collapsing.NotCollapsible):
                     outcome.trouble.append(f"cannot collapse {path}: {e}; it keeps growing")
-                outcome.steps.append(Step("spared", path, str(e), bytes=live.bytes))
+                outcome.steps.append(RotationStep("spared", path, str(e), bytes=live.bytes))
                 return
             except OSError as e:
                 if attempt == 1 and e.errno in _FULL and self._give_up_oldest(log_set, dir_fd, outcome):
                     continue
                 outcome.trouble.append(_cannot("rotate", path, e) + "; writing goes on to the old file")
                 return
-            outcome.steps.append(Step("rotated", path, because, archive, moved))
+            outcome.steps.append(RotationStep("rotated", path, because, archive, moved))
             outcome.tell_writers |= log_set.policy.method == "reopen"
             return
 
-    def _move(self, policy: Policy, dir_fd: int, name: str, archive: str) -> int:
+    def _move(self, policy: RotationPolicy, dir_fd: int, name: str, archive: str) -> int:
         """Does one rotation; returns the bytes that went to the archive. Raises Spared or OSError."""
         files = self._files
         if policy.method == "collapse":
@@ -304,9 +304,9 @@ class Rotator:
                 except OSError as e:
                     outcome.trouble.append(_cannot("drop", path, e))
                     continue
-            outcome.steps.append(Step("dropped", path, drop.because, bytes=drop.bytes))
+            outcome.steps.append(RotationStep("dropped", path, drop.because, bytes=drop.bytes))
 
-    def _surplus(self, dir_fd: int, archives: Sequence[Archive], policy: Policy) -> frozenset[str]:
+    def _surplus(self, dir_fd: int, archives: Sequence[Archive], policy: RotationPolicy) -> frozenset[str]:
         """The archives that go by number. How long each one's lines are is looked at only where there are too many."""
         found: frozenset[str] = frozenset()
         by_file: dict[str, list[Archive]] = {}
@@ -327,7 +327,9 @@ class Rotator:
         except OSError:
             return False
         path = f"{log_set.directory}/{oldest.name}"
-        outcome.steps.append(Step("dropped", path, "the disk is full: the oldest archive goes", bytes=oldest.bytes))
+        outcome.steps.append(
+            RotationStep("dropped", path, "the disk is full: the oldest archive goes", bytes=oldest.bytes)
+        )
         return True
 
     def _relieve(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
@@ -358,8 +360,8 @@ class Rotator:
             try:
                 packed = pack.pack(dir_fd, name, method, self._files, self._stop)
             except pack.NotYet as e:
-                outcome.steps.append(Step("spared", path, str(e)))
-                if isinstance(e, pack.NoLog):
+                outcome.steps.append(RotationStep("spared", path, str(e)))
+                if isinstance(e, pack.NotCompressible):
                     outcome.trouble.append(f"cannot compress {path}: {e}; it stays as it is")
             except FileNotFoundError:
                 return
@@ -368,7 +370,7 @@ class Rotator:
                     continue
                 outcome.trouble.append(_cannot("compress", path, e) + "; it stays as it is")
             else:
-                outcome.steps.append(Step("packed", path, f"{method}, every writer has left it", packed))
+                outcome.steps.append(RotationStep("packed", path, f"{method}, every writer has left it", packed))
             return
 
     def _tidy(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
@@ -384,7 +386,7 @@ class Rotator:
                     because = collapsing.recover(dir_fd, name, self._files)
                 else:
                     self._files.unlink(name, dir_fd=dir_fd)
-                outcome.steps.append(Step("cleaned", path, because))
+                outcome.steps.append(RotationStep("cleaned", path, because))
             except OSError as e:
                 outcome.trouble.append(_cannot("clean up", path, e))
         for archive in self._mine(log_set, look(dir_fd, self._files)):
@@ -404,12 +406,12 @@ class Rotator:
         path = f"{log_set.directory}/{plain}"
         try:
             if pack.settle_pair(dir_fd, plain, packed, self._files, self._stop, most_bytes):
-                outcome.steps.append(Step("cleaned", path, f"{packed} holds the same lines"))
+                outcome.steps.append(RotationStep("cleaned", path, f"{packed} holds the same lines"))
             else:
                 outcome.trouble.append(f"cannot settle {path} and {packed}: they differ; both were kept")
         except pack.NotYet as e:
-            outcome.steps.append(Step("spared", path, f"not compared with {packed}: {e}"))
-            if isinstance(e, pack.NoLog) and most_bytes == pack.MAX_BYTES:
+            outcome.steps.append(RotationStep("spared", path, f"not compared with {packed}: {e}"))
+            if isinstance(e, pack.NotCompressible) and most_bytes == pack.MAX_BYTES:
                 outcome.trouble.append(f"cannot settle {path} and {packed}: {e}; both were kept")
         except OSError as e:
             outcome.trouble.append(_cannot("clean up", path, e))

@@ -21,8 +21,8 @@ from tests.bench.plan import Plan
 from tests.writers import Writer, losses, read_all
 
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.upkeep.fs_port import Files
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.fs_port import FileSystemPort
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
 
 WRITERS, EVERY_SECONDS = 4, 0.1
@@ -70,10 +70,10 @@ Rotate = Callable[[Path, list[Writer]], None]
 
 
 def _ours(method: str) -> Rotate:
-    rotator = Rotator(Files(), SystemClock(), threading.Event())
+    rotator = Rotator(FileSystemPort(), SystemClock(), threading.Event())
 
     def rotate(directory: Path, writers: list[Writer]) -> None:
-        policy = Policy(method=method, keep=100_000, max_total_bytes=0, max_age_seconds=0)  # type: ignore[arg-type]
+        policy = RotationPolicy(method=method, keep=100_000, max_total_bytes=0, max_age_seconds=0)  # type: ignore[arg-type]
         outcome = rotator.rotate([LogSet(str(directory), ("app.log",), policy, own=True)], force=True)
         if outcome.tell_writers:
             _tell(writers)

@@ -8,9 +8,9 @@ import pytest
 
 from modelward.daemon.config.schema_base import (
     Check,
+    ConfigTable,
     Field,
     Mistaken,
-    Table,
 )
 
 
@@ -20,7 +20,7 @@ def _even(value: object) -> int:
     return value
 
 
-class Leaf(Table):
+class Leaf(ConfigTable):
     even: Annotated[int, Check(_even)]
     on: bool = False
 

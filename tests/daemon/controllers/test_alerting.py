@@ -21,26 +21,26 @@ from modelward.daemon.health.message_text import Text
 from modelward.daemon.health.metrics import METRICS
 from modelward.daemon.health.stuck_workers import StuckWorkers
 from modelward.daemon.models.activation_policy import Named
-from modelward.daemon.models.catalog import Entry
-from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.catalog import CatalogEntry
+from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import (
     Names,
     RootAbsent,
     RootSeen,
-    Seen,
+    VersionSeen,
 )
-from modelward.daemon.models.verdict import Gate, Verdict
+from modelward.daemon.models.verdict import GateResult, Verdict
 from modelward.daemon.state.async_store import Ledger
 from modelward.daemon.state.store import Store
 from modelward.daemon.status.snapshot import (
-    Activation,
+    ActivationSeen,
     Snapshot,
     UpkeepSeen,
     VersionsSeen,
     WorkersSeen,
 )
 from modelward.daemon.system.clock import rfc3339
-from modelward.daemon.workers.peer import Peer
+from modelward.daemon.workers.peer import WorkerPeer
 from modelward.daemon.workers.pool import Ended
 from modelward.daemon.workers.pool_planner import Phase
 from modelward.worker.protocol import Beat
@@ -67,7 +67,7 @@ class World:
         self.directory = directory
         self.clock = HandClock()
         self.config = parse('alerts.to = ["http://a.example/x"]', "test")
-        self.peers = [Peer("w1", 4, False, 0.0, serving="v1", beat=Beat(requests=5, errors=1, p95_seconds=0.2))]
+        self.peers = [WorkerPeer("w1", 4, False, 0.0, serving="v1", beat=Beat(requests=5, errors=1, p95_seconds=0.2))]
         serving = SimpleNamespace(version="v1", digest="d" * 64)
         self.crew = SimpleNamespace(peers=lambda: tuple(self.peers))
         self.pool = SimpleNamespace(wanted=1, vacancies=lambda: (), hands=lambda: (), hand=lambda name: None)
@@ -78,7 +78,7 @@ class World:
             position=SimpleNamespace(serving=serving, word=Named("v1", "d" * 64)),
             conductor=SimpleNamespace(current=None),
         )
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, CatalogEntry] = {}
         catalog = SimpleNamespace(entries=lambda: tuple(self.entries.values()), get=self.entries.get)
         self.judging: Any = SimpleNamespace(
             sight=RootSeen((1, 2), Names("v1"), ()),
@@ -111,7 +111,7 @@ class World:
                 judging.unjudged,
                 judging.misplaced,
             ),
-            Activation(rolling.position, rolling.held, complaint=rolling.complaint, last=failed),
+            ActivationSeen(rolling.position, rolling.held, complaint=rolling.complaint, last=failed),
             WorkersSeen(tuple(self.peers), pool.hands(), pool.vacancies(), pool.wanted),
             UpkeepSeen(upkeep.trouble, upkeep.last, upkeep.sweeps, upkeep.removed_files, upkeep.removed_bytes),
             (self.watch.state, self.watch.because),
@@ -123,10 +123,10 @@ class World:
         self.sent.append(text)
         return self.outcome
 
-    def entry(self, name: str, state: State, because: str = "") -> Entry:
-        entry = Entry(Seen(name=name, fingerprint="f"), state, 0.0, 0.0, 0.0)
-        if state is State.REJECTED:
-            gates = (Gate("golden", False, 1.5, because),)
+    def entry(self, name: str, state: VersionState, because: str = "") -> CatalogEntry:
+        entry = CatalogEntry(VersionSeen(name=name, fingerprint="f"), state, 0.0, 0.0, 0.0)
+        if state is VersionState.REJECTED:
+            gates = (GateResult("golden", False, 1.5, because),)
             entry.verdict = Verdict(False, because, gates, judged_at=rfc3339(self.clock.wall()))
         self.entries[name] = entry
         return entry
@@ -216,7 +216,7 @@ def test_a_version_that_the_machine_keeps_from_being_judged_is_an_alarm_with_the
     async def work(vigil: Vigil) -> None:
         world.peers.clear()
         world.rolling.position.serving = None
-        world.entry("v1", State.SETTLING).waiting = "not judged yet: cannot copy it: no space"
+        world.entry("v1", VersionState.SETTLING).waiting = "not judged yet: cannot copy it: no space"
         await world.pass_time(vigil, 20)
         (alert,) = vigil.active()
         assert alert["message"].endswith("nothing is served yet: not judged yet: cannot copy it: no space")
@@ -245,7 +245,7 @@ CONDITIONS: dict[str, tuple[Callable[[World], None], str]] = {
         "the worker w1 would not answer a request: no place is left",
     ),
     "version_rejected": (
-        lambda w: w.entry("v2", State.REJECTED, "golden: 0.4") and None,
+        lambda w: w.entry("v2", VersionState.REJECTED, "golden: 0.4") and None,
         "v2 was rejected: golden: 0.4",
     ),
     "version_unjudged": (
@@ -326,8 +326,8 @@ def test_a_worker_with_jobs_that_do_not_end_is_an_alert_though_it_is_gone_before
 
 def test_an_old_rejected_version_that_nobody_wants_is_no_alert(world: World) -> None:
     async def work(vigil: Vigil) -> None:
-        world.entry("v1", State.ACCEPTED)
-        world.entry("v0.9", State.REJECTED, "bad")
+        world.entry("v1", VersionState.ACCEPTED)
+        world.entry("v0.9", VersionState.REJECTED, "bad")
         await world.pass_time(vigil, 1)
         assert names(vigil) == {"version_rejected": "firing"}  # just now it is news
         await world.pass_time(vigil, 3600, step=60)
@@ -469,7 +469,7 @@ def test_five_hundred_alerts_at_once_are_a_few_lines_of_history_and_one_message(
 def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World) -> None:
     async def work(vigil: Vigil) -> None:
         world.rolling.complaint = 'odd "name"\nwith \\'
-        world.peers.append(Peer('we"ird\n\\', 5, True, 0.0))
+        world.peers.append(WorkerPeer('we"ird\n\\', 5, True, 0.0))
         vigil.begin()
         await soon(lambda: any(event == "sample" for event, _ in world.told))
         [sample] = [data for event, data in world.told if event == "sample"]
@@ -510,7 +510,7 @@ def test_a_test_says_how_each_channel_went(world: World) -> None:
 def test_a_thousand_rejected_versions_stay_few_alerts_and_one_message(world: World) -> None:
     async def work(vigil: Vigil) -> None:
         for number in range(1000):
-            world.entry(f"v{number + 2}", State.REJECTED, "bad")
+            world.entry(f"v{number + 2}", VersionState.REJECTED, "bad")
         await world.pass_time(vigil, 60)
         assert len(vigil.active()) <= 50
         assert len(world.sent) == 1

@@ -17,10 +17,10 @@ from tests.support import children, soon
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.forms import Forms
-from modelward.daemon.models.form_pace import Limits
-from modelward.daemon.models.form_plan import Wanted
+from modelward.daemon.models.form_pace import CompilerLimits
+from modelward.daemon.models.form_plan import WantedForm
 from modelward.daemon.state.async_store import Ledger
-from modelward.daemon.state.store import Entry, Store
+from modelward.daemon.state.store import HistoryEntry, Store
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.workers.slot_files import keep
 from modelward.worker.protocol import SLOT_FILES
@@ -30,7 +30,7 @@ from modelward.worker.shared.machine_features import form_keys
 
 MODEL = ArtifactFile(5, hashlib.sha256(b"model").hexdigest())
 DIGEST = digest_of({"model.onnx": MODEL})
-WANTED = [Wanted("v1", DIGEST)]
+WANTED = [WantedForm("v1", DIGEST)]
 SAYS = f"""
 import json, os, resource, signal, sys, time
 request = json.loads(sys.stdin.read())
@@ -53,13 +53,13 @@ def form(stage, **lies):
     say(type="form_made", stage=stage, form=stage, because="because")
 held = []
 """
-LIMITS = Limits(cpu_seconds=1000.0, still_seconds=1000.0)
+LIMITS = CompilerLimits(cpu_seconds=1000.0, still_seconds=1000.0)
 
 
 class Hall:
     """Forms over an artifact root with one plain artifact; `kinds` are the lines of history."""
 
-    def __init__(self, forms: Forms, root: Path, told: list[Entry]) -> None:
+    def __init__(self, forms: Forms, root: Path, told: list[HistoryEntry]) -> None:
         self.forms, self.root, self._told = forms, root, told
 
     @property
@@ -79,7 +79,7 @@ class Hall:
 
 @asynccontextmanager
 async def _hall(
-    path: Path, code: str, limits: Limits = LIMITS, pids: Callable[[], Iterable[int]] = tuple
+    path: Path, code: str, limits: CompilerLimits = LIMITS, pids: Callable[[], Iterable[int]] = tuple
 ) -> AsyncIterator[Hall]:
     places = "".join(f'{name}_dir = "{path}/{name}"\n' for name in ("cache", "state", "runtime"))
     config = parse(f"[control]\n{places}", "test")
@@ -90,7 +90,7 @@ async def _hall(
         (plain / "model.onnx").write_text("model")
         described = {"version": "v1", "digest": DIGEST, "form": "plain", "files": {"model.onnx": {"bytes": 5}}}
         (plain / "artifact.json").write_text(json.dumps(described))
-    told: list[Entry] = []
+    told: list[HistoryEntry] = []
     ledger = Ledger(Store(path / "state" / "state.db", SystemClock()), told.append)
     keys = {stage: form_keys()(DIGEST, level) for stage, level in (("mapped", "mapped"), ("rewritten", "exact"))}
     argv = [sys.executable, "-I", "-S", "-c", f"KEYS = {keys!r}\n{SAYS}{code}"]
@@ -155,12 +155,12 @@ def test_a_compiler_that_fails_in_any_way_costs_a_line_and_is_tried_again_later(
 @pytest.mark.parametrize(
     ("code", "limits", "because"),
     [
-        ("signal.pause()", Limits(still_seconds=2.0), "it stood still for 2 s"),
-        ("while True: pass", Limits(cpu_seconds=0.5), "it used its 0 s of processor time"),
-        ("while True: pass", Limits(short_seconds=0.0, reserve_bytes=1 << 60), "memory is short"),
+        ("signal.pause()", CompilerLimits(still_seconds=2.0), "it stood still for 2 s"),
+        ("while True: pass", CompilerLimits(cpu_seconds=0.5), "it used its 0 s of processor time"),
+        ("while True: pass", CompilerLimits(short_seconds=0.0, reserve_bytes=1 << 60), "memory is short"),
     ],
 )
-def test_a_compiler_without_end_is_ended(tmp_path: Path, code: str, limits: Limits, because: str) -> None:
+def test_a_compiler_without_end_is_ended(tmp_path: Path, code: str, limits: CompilerLimits, because: str) -> None:
     async def work() -> None:
         async with _hall(tmp_path, code, limits) as hall:
             await hall.once()
@@ -210,7 +210,7 @@ def test_a_version_under_judgement_is_compiled_once_and_its_failure_is_held_agai
     async def work() -> None:
         code = "open(request['root'] + '/../begun', 'a').write(request['artifact'] + '\\n'); raise SystemExit(7)"
         async with _hall(tmp_path, code) as hall:
-            copy = [Wanted("v2", "cd" * 32, urgent=True, copy=f"{hall.root}/.tmp-validate-1-ab")]
+            copy = [WantedForm("v2", "cd" * 32, urgent=True, copy=f"{hall.root}/.tmp-validate-1-ab")]
             await hall.forms.look([copy[0].digest])
             for _ in range(3):
                 hall.forms.ensure(copy, lambda version, digest: 0.0)
@@ -324,7 +324,7 @@ def test_the_end_of_the_daemon_and_a_version_nobody_wants_any_more_end_the_compi
             await hall.forms.look([DIGEST])
             hall.forms.ensure(WANTED, lambda version, digest: 0.0)
             await soon(lambda: children() - before)
-            hall.forms.ensure([Wanted("v2", "cd" * 32)], lambda version, digest: 0.0)
+            hall.forms.ensure([WantedForm("v2", "cd" * 32)], lambda version, digest: 0.0)
             await soon(lambda: not hall.forms.busy)
             assert children() == before
             assert hall.kinds == [] and hall.forms.next_due() is None  # that was no failure

@@ -27,12 +27,12 @@ from modelward.daemon.errors import Refused
 from modelward.daemon.models.activation_policy import Named
 from modelward.daemon.models.verdict import Verdict
 from modelward.daemon.state.async_store import Ledger
-from modelward.daemon.state.store import Entry, Store
+from modelward.daemon.state.store import HistoryEntry, Store
 from modelward.daemon.status.serving_state import Position
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.service import BACK_OFF_SECONDS
-from modelward.daemon.workers.peer import Peer
-from modelward.daemon.workers.registry import Crew, Welcome
+from modelward.daemon.workers.peer import WorkerPeer
+from modelward.daemon.workers.registry import Crew, WelcomeState
 from modelward.daemon.workers.rollout_executor import Target
 
 MONTH = 30 * 86400.0
@@ -75,8 +75,8 @@ class Home:
             self.version(name)
         (base / "models" / "current").symlink_to(NAMES[-1])
         self.clock = HandClock(wall=base.stat().st_ctime + MONTH)
-        self.peers: list[Peer] = []
-        self.told: list[Entry] = []
+        self.peers: list[WorkerPeer] = []
+        self.told: list[HistoryEntry] = []
         self.owing: list[str] = []
         self.asked = 0
 
@@ -117,7 +117,7 @@ class Home:
         self.judging = Judging(
             lambda: self.config, clock=clock, ledger=ledger, happened=lambda: None, progress=lambda name, message: None
         )
-        crew = Crew(clock=clock, welcome=Welcome, happened=lambda event: None, offered=os.close)
+        crew = Crew(clock=clock, welcome=WelcomeState, happened=lambda event: None, offered=os.close)
         self.rolling = Rolling(
             lambda: self.config,
             clock=clock,
@@ -155,8 +155,8 @@ class Home:
             await ledger.close()
 
 
-def peer(name: str, serving: str, artifact: str = "") -> Peer:
-    return Peer(name, os.getpid(), False, 0.0, serving=serving, artifact=artifact)
+def peer(name: str, serving: str, artifact: str = "") -> WorkerPeer:
+    return WorkerPeer(name, os.getpid(), False, 0.0, serving=serving, artifact=artifact)
 
 
 def run(home: Home, work: Callable[[Housekeeping], Awaitable[None]]) -> None:

@@ -15,8 +15,8 @@ from tests.support import PATIENCE_SECONDS, soon
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.validation import MOST_GONE, RETRY_SECONDS, Judging
 from modelward.daemon.models import verdict as v
-from modelward.daemon.models.lifecycle import State
-from modelward.daemon.models.snapshot import Missing, RootSeen, Seen
+from modelward.daemon.models.lifecycle import VersionState
+from modelward.daemon.models.snapshot import Missing, RootSeen, VersionSeen
 from modelward.daemon.models.verdict import Changing
 from modelward.daemon.state.async_store import Ledger
 from modelward.daemon.state.store import Sighting, Store
@@ -78,7 +78,7 @@ def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: P
         await second.start()
         store.close()
         assert await second.look() == ""
-        assert [e.state for e in second.catalog.entries()] == [State.SEEN, State.SEEN]
+        assert [e.state for e in second.catalog.entries()] == [VersionState.SEEN, VersionState.SEEN]
 
     run(tmp_path, test)
 
@@ -113,13 +113,13 @@ def test_a_version_that_changes_under_the_validator_though_no_look_sees_it_is_le
         entry = one.catalog.entries()[0]
         pauses = []
         for _ in range(5):
-            entry.state = State.VALIDATING
+            entry.state = VersionState.VALIDATING
             await one._decided(entry, entry.seen.fingerprint, Changing("it changed while it was read"))
             pauses.append(round(entry.due - CLOCK.monotonic()))
         assert pauses[:2] == [0, 0] and pauses[2:] == [round(s) for s in RETRY_SECONDS[:3]]
         assert entry.waiting == "not judged yet: it changed while it was read"
         assert one.unjudged == {entry.name: "it changed while it was read"}
-        entry.state = State.VALIDATING
+        entry.state = VersionState.VALIDATING
         await one._decided(entry, "other files", Changing("it changed while it was read"))
         assert round(entry.due - CLOCK.monotonic()) == 0, "a look saw it change: it is a copy under way"
 
@@ -147,7 +147,7 @@ def test_a_version_that_cannot_be_judged_is_tried_again_later_and_at_once_when_a
             await soon(begun)
             await soon(lambda: not one.busy)
             (entry,) = one.catalog.entries()
-            assert entry.state is State.SETTLING
+            assert entry.state is VersionState.SETTLING
             assert entry.waiting.startswith("not judged yet: ")
             return entry.due - CLOCK.monotonic()
 
@@ -171,7 +171,7 @@ def test_the_pauses_between_attempts_grow_to_ten_minutes() -> None:
 
 def test_trouble_of_the_machine_while_a_version_is_looked_through_is_no_rejection(tmp_path: Path) -> None:
     because = "cannot read it: Too many open files"
-    trouble = Seen("v1.0", because, error=because, passing=True)
+    trouble = VersionSeen("v1.0", because, error=because, passing=True)
 
     async def test(store: Store, ledger: Ledger) -> None:
         one = judging(tmp_path, ledger)
@@ -181,13 +181,13 @@ def test_trouble_of_the_machine_while_a_version_is_looked_through_is_no_rejectio
         assert one.hindered("v1.0") == f"not judged yet: {because}", "whoever waits is answered"
         assert not one.undecided("v1.0")
         (entry,) = one.catalog.entries()
-        assert entry.state is State.SETTLING and 10 < entry.due - CLOCK.monotonic() <= 15
+        assert entry.state is VersionState.SETTLING and 10 < entry.due - CLOCK.monotonic() <= 15
 
-        readable = Seen("v1.0", "f", bytes=3, files=1, writing=False)
+        readable = VersionSeen("v1.0", "f", bytes=3, files=1, writing=False)
         one.catalog.update(RootSeen((1, 1), Missing(), (readable,)), long_ago, 0.0)
-        entry.state = State.ACCEPTED
+        entry.state = VersionState.ACCEPTED
         assert one.catalog.update(RootSeen((1, 1), Missing(), (trouble,)), long_ago, 0.0) == []
-        assert (entry.state, entry.seen) == (State.ACCEPTED, readable), "what was seen last still holds"
+        assert (entry.state, entry.seen) == (VersionState.ACCEPTED, readable), "what was seen last still holds"
 
     run(tmp_path, test)
 
@@ -206,12 +206,12 @@ def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_
 
         await soon(begun)
         seen = [entry.seen for entry in one.catalog.entries()]
-        closed = Seen("v1.2", because, error=because)
+        closed = VersionSeen("v1.2", because, error=because)
         one.catalog.update(RootSeen((1, 1), Missing(), (*seen, closed)), CLOCK.monotonic() - 60, 0.0)
         one.next("", None)
         entry = one.catalog.get("v1.2")
         assert entry is not None and entry.verdict is not None and one.busy
-        assert (entry.state, entry.verdict.because) == (State.REJECTED, because)
+        assert (entry.state, entry.verdict.because) == (VersionState.REJECTED, because)
         assert [gate.gate for gate in entry.verdict.gates] == ["layout"]
         assert "v1.2" not in store.sightings(), "it is looked through anew each time"
         await one.stop()
@@ -233,7 +233,7 @@ def test_of_thousands_of_versions_that_came_and_went_little_is_kept(tmp_path: Pa
             for directory in batch:
                 entry = one.catalog.get(directory.name)
                 assert entry is not None
-                entry.state = State.VALIDATING
+                entry.state = VersionState.VALIDATING
                 if directory is batch[0]:
                     directory.rmdir()
                     await one.look()  # its verdict, or why there is none, comes when it is gone
@@ -267,7 +267,7 @@ def test_a_version_that_comes_back_as_it_was_keeps_its_verdict(tmp_path: Path) -
         (tmp_path / "aside").rename(tmp_path / "models" / "v1.0")
         await one.look()
         back = one.catalog.get("v1.0")
-        assert back is not None and back.state is State.REJECTED
+        assert back is not None and back.state is VersionState.REJECTED
 
     run(tmp_path, test)
 
@@ -278,11 +278,11 @@ def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_
         one = judging(tmp_path, ledger)
         await one.start()
         await one.look()
-        assert {e.state for e in one.catalog.entries()} == {State.REJECTED}
+        assert {e.state for e in one.catalog.entries()} == {VersionState.REJECTED}
         await one.ask("v1.1")
         await one.look()
         asked = one.catalog.get("v1.1")
-        assert asked is not None and (asked.state, asked.verdict) == (State.SETTLING, None)
+        assert asked is not None and (asked.state, asked.verdict) == (VersionState.SETTLING, None)
         assert set(store.sightings()) == {"v1.0"}
         assert one.undecided("v1.1") and not one.undecided("v1.0")
 
@@ -291,7 +291,7 @@ def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_
             return one.busy
 
         await soon(begun)
-        assert asked.state is State.VALIDATING
+        assert asked.state is VersionState.VALIDATING
         await one.ask("v9.9")  # there is none
         await one.stop()
 
@@ -327,7 +327,7 @@ def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_wi
         await soon(begun)
         await soon(lambda: not one.busy)
         entry = one.catalog.get("v1.0")
-        assert entry is not None and entry.state is State.SETTLING
+        assert entry is not None and entry.state is VersionState.SETTLING
         assert entry.waiting.startswith("not judged yet: an error in the daemon")
         assert before or entry.waiting.endswith("RuntimeError: nobody thought of it")
         assert 10 < entry.due - CLOCK.monotonic() <= 15
@@ -336,6 +336,6 @@ def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_wi
         one.at_once("v1.0")
         await soon(begun)
         await soon(lambda: not one.busy)
-        assert entry.state is State.REJECTED, "no model at all"
+        assert entry.state is VersionState.REJECTED, "no model at all"
 
     run(tmp_path, test)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modelward.daemon.health.sampler import (
-    Monitor,
-    Sample,
+    Sampler,
+    SystemSample,
     WorkerSeen,
     pids_of,
 )
 
 
-def collect(monitor: Monitor, interval_seconds: float, paths: Iterable[Path], workers: Sequence[WorkerSeen]) -> Sample:
+def collect(
+    monitor: Sampler, interval_seconds: float, paths: Iterable[Path], workers: Sequence[WorkerSeen]
+) -> SystemSample:
     """Reads and takes at once."""
     return monitor.take(interval_seconds, monitor.read(paths, pids_of(workers)), workers)

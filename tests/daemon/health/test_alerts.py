@@ -16,19 +16,21 @@ from modelward.daemon.health.alerts import (
     NO_DATA_SECONDS,
     SHOWN_RESOLVED_SECONDS,
     Alert,
+    AlertState,
     Figure,
-    State,
     due,
     evaluate,
     restore,
 )
-from modelward.daemon.health.rules import BUILT_IN, Rule, rules
+from modelward.daemon.health.rules import BUILT_IN, HealthRule, rules
 
-DISK = Rule("disk_used_percent", "disk_used_percent", 90, 85, for_seconds=60, keep_seconds=60)
-REFUSED = Rule("config_refused", "config_refused", 0, 0, standing=True)
+DISK = HealthRule("disk_used_percent", "disk_used_percent", 90, 85, for_seconds=60, keep_seconds=60)
+REFUSED = HealthRule("config_refused", "config_refused", 0, 0, standing=True)
 
 
-def after(values: Iterable[tuple[float, float | None]], rule: Rule = DISK, **how: bool) -> tuple[Alert, list[State]]:
+def after(
+    values: Iterable[tuple[float, float | None]], rule: HealthRule = DISK, **how: bool
+) -> tuple[Alert, list[AlertState]]:
     """The alert after (time, value) figures, and each state it went through."""
     alerts: dict[str, Alert] = {}
     states = []
@@ -65,23 +67,27 @@ def test_goes_through_the_states_as_the_rule_says(values: list[tuple[float, floa
 
 
 def test_a_rule_without_for_fires_at_once_and_ends_at_once() -> None:
-    assert after([(0, 1), (1, 0)], REFUSED)[1] == [State.FIRING, State.RESOLVED]
+    assert after([(0, 1), (1, 0)], REFUSED)[1] == [AlertState.FIRING, AlertState.RESOLVED]
 
 
 def test_a_rule_may_watch_for_too_little() -> None:
     rule = replace(DISK, name="workers_ready", metric="workers_ready", threshold=1, clear=1, over=False)
-    assert after([(0, 1)], rule)[1] == [State.OK]
-    assert after([(0, 0), (60, 0), (61, 1), (121, 1)], rule)[1] == [State.PENDING, State.FIRING, State.RESOLVED]
+    assert after([(0, 1)], rule)[1] == [AlertState.OK]
+    assert after([(0, 0), (60, 0), (61, 1), (121, 1)], rule)[1] == [
+        AlertState.PENDING,
+        AlertState.FIRING,
+        AlertState.RESOLVED,
+    ]
 
 
 def test_what_is_resolved_is_shown_for_a_while_and_then_forgotten() -> None:
     long_ago = [(0, 1), (1, 0), (1 + SHOWN_RESOLVED_SECONDS, 0)]
-    assert after(long_ago, REFUSED)[1] == [State.FIRING, State.RESOLVED, State.OK]
+    assert after(long_ago, REFUSED)[1] == [AlertState.FIRING, AlertState.RESOLVED, AlertState.OK]
 
 
 def test_no_data_is_neither_ok_nor_resolved_and_told_when_it_lasts() -> None:
     alert, _ = after([(0, 50), (10, None), (20, None)])
-    assert alert.state is State.NO_DATA
+    assert alert.state is AlertState.NO_DATA
     assert not alert.active(20)
     assert alert.active(10 + NO_DATA_SECONDS)
     fired, _ = after([(0, 91), (60, 91), (61, None)])
@@ -91,7 +97,7 @@ def test_no_data_is_neither_ok_nor_resolved_and_told_when_it_lasts() -> None:
 
 def test_a_figure_nobody_mentions_is_no_data_for_a_measured_rule_and_fine_for_a_standing_one() -> None:
     alerts = evaluate({}, [DISK, REFUSED], [], ["disk_used_percent", "config_refused"], 0)
-    assert {a.rule.name: a.state for a in alerts.values()} == {"disk_used_percent": State.NO_DATA}
+    assert {a.rule.name: a.state for a in alerts.values()} == {"disk_used_percent": AlertState.NO_DATA}
 
 
 def test_metrics_that_were_not_looked_at_stay_as_they_are() -> None:
@@ -100,26 +106,26 @@ def test_metrics_that_were_not_looked_at_stay_as_they_are() -> None:
 
 
 def test_a_subject_that_is_gone_ends_its_alert() -> None:
-    rule = Rule("version_rejected", "version_rejected", 0, 0, standing=True)
+    rule = HealthRule("version_rejected", "version_rejected", 0, 0, standing=True)
     alerts = evaluate({}, [rule], [Figure(rule.metric, 1, "v1"), Figure(rule.metric, 1, "v2")], [rule.metric], 0)
     alerts = evaluate(alerts, [rule], [Figure(rule.metric, 1, "v2")], [rule.metric], 1)
-    assert {a.subject: a.state for a in alerts.values()} == {"v1": State.RESOLVED, "v2": State.FIRING}
+    assert {a.subject: a.state for a in alerts.values()} == {"v1": AlertState.RESOLVED, "v2": AlertState.FIRING}
     alerts = evaluate(alerts, [rule], [], [rule.metric], 2 + SHOWN_RESOLVED_SECONDS)
-    assert {a.subject: a.state for a in alerts.values()} == {"v2": State.RESOLVED}
+    assert {a.subject: a.state for a in alerts.values()} == {"v2": AlertState.RESOLVED}
 
 
 def test_a_mount_that_is_gone_ends_its_alert_but_no_mounts_at_all_are_no_data() -> None:
     rule = replace(DISK, for_seconds=0, keep_seconds=0)
     fires = [Figure(rule.metric, 95, "/"), Figure(rule.metric, 95, "/data")]
     alerts = evaluate({}, [rule], fires, [rule.metric], 0)
-    assert evaluate(alerts, [rule], fires[:1], [rule.metric], 1)[f"{rule.name}:/data"].state is State.RESOLVED
-    assert evaluate(alerts, [rule], [], [rule.metric], 1)[f"{rule.name}:/data"].state is State.NO_DATA
+    assert evaluate(alerts, [rule], fires[:1], [rule.metric], 1)[f"{rule.name}:/data"].state is AlertState.RESOLVED
+    assert evaluate(alerts, [rule], [], [rule.metric], 1)[f"{rule.name}:/data"].state is AlertState.NO_DATA
 
 
 def test_a_removed_rule_ends_its_alerts() -> None:
     alerts = evaluate({}, [REFUSED], [Figure("config_refused", 1)], ["config_refused"], 0)
     alerts = evaluate(alerts, [DISK], [], [], 1)
-    assert [(a.state, a.because) for a in alerts.values()] == [(State.RESOLVED, "its rule was removed")]
+    assert [(a.state, a.because) for a in alerts.values()] == [(AlertState.RESOLVED, "its rule was removed")]
     assert evaluate(alerts, [DISK], [], [], 2 + SHOWN_RESOLVED_SECONDS) == {}
 
 
@@ -127,17 +133,17 @@ def test_a_changed_threshold_holds_for_an_alert_that_fires() -> None:
     alerts = evaluate({}, [replace(DISK, for_seconds=0)], [Figure(DISK.metric, 92)], [DISK.metric], 0)
     higher = replace(DISK, threshold=95, clear=93, keep_seconds=0)
     (alert,) = evaluate(alerts, [higher], [Figure(DISK.metric, 92)], [DISK.metric], 1).values()
-    assert alert.state is State.RESOLVED
+    assert alert.state is AlertState.RESOLVED
 
 
 def test_what_fired_before_a_restart_fires_until_a_look_says_otherwise_and_is_not_ended_while_held() -> None:
     alerts = restore({"disk_used_percent:/": -500.0, "unknown:x": 0.0}, [DISK])
-    assert [a.state for a in alerts.values()] == [State.FIRING]
+    assert [a.state for a in alerts.values()] == [AlertState.FIRING]
     for now in (0, 30, 59):
         alerts = evaluate(alerts, [DISK], [Figure(DISK.metric, 20, "/")], [DISK.metric], now, hold=True)
-        assert alerts["disk_used_percent:/"].state is State.FIRING
+        assert alerts["disk_used_percent:/"].state is AlertState.FIRING
     alerts = evaluate(alerts, [DISK], [Figure(DISK.metric, 20, "/")], [DISK.metric], 61)
-    assert alerts["disk_used_percent:/"].state is State.RESOLVED
+    assert alerts["disk_used_percent:/"].state is AlertState.RESOLVED
     between = restore({"disk_used_percent:/": -5.0}, [DISK])
     between = evaluate(between, [DISK], [Figure(DISK.metric, 88, "/")], ["disk_used_percent"], 999)
     assert between["disk_used_percent:/"].since == -5.0
@@ -146,7 +152,7 @@ def test_what_fired_before_a_restart_fires_until_a_look_says_otherwise_and_is_no
 def test_what_began_in_this_life_ends_also_while_the_former_is_held() -> None:
     alerts = evaluate({}, [REFUSED], [Figure("config_refused", 1)], ["config_refused"], 0, hold=True)
     alerts = evaluate(alerts, [REFUSED], [], ["config_refused"], 1, hold=True)
-    assert alerts["config_refused:"].state is State.RESOLVED
+    assert alerts["config_refused:"].state is AlertState.RESOLVED
 
 
 def test_no_number_of_subjects_makes_it_grow_without_end() -> None:
@@ -180,8 +186,8 @@ def test_a_figure_that_swings_fires_at_most_once_and_ends_at_most_once(
         alerts = evaluate(alerts, [DISK], [Figure(DISK.metric, 10.0)], [DISK.metric], float(at))
         seen.append(alerts[f"{DISK.name}:"].state)
     changes = [state for state, before in zip(seen, [None, *seen], strict=False) if state is not before]
-    assert changes.count(State.FIRING) <= 1
-    assert changes.count(State.RESOLVED) <= 1
+    assert changes.count(AlertState.FIRING) <= 1
+    assert changes.count(AlertState.RESOLVED) <= 1
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 90), st.sampled_from([None, 0.0, 84.0, 87.0, 90.5, 99.0])), max_size=60))
@@ -195,14 +201,14 @@ def test_fires_only_after_for_and_ends_only_after_being_back(steps: list[tuple[f
         good_since = (good_since if good_since is not None else now) if value is not None and value <= 85 else None
         alerts = evaluate(alerts, [DISK], [Figure(DISK.metric, value)], [DISK.metric], now)
         state = alerts[f"{DISK.name}:"].state
-        if state is State.FIRING and not fired:
+        if state is AlertState.FIRING and not fired:
             assert bad_since is not None
             assert now - bad_since >= 60
-        if fired and state not in (State.FIRING, State.NO_DATA):
-            assert state is State.RESOLVED
+        if fired and state not in (AlertState.FIRING, AlertState.NO_DATA):
+            assert state is AlertState.RESOLVED
             assert good_since is not None
             assert now - good_since >= 60
-        fired = state is State.FIRING or (fired and state is State.NO_DATA)
+        fired = state is AlertState.FIRING or (fired and state is AlertState.NO_DATA)
 
 
 def test_every_built_in_rule_names_a_figure_that_exists_and_no_two_share_a_name() -> None:

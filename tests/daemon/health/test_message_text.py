@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from modelward.daemon.config.alert_metrics import FIGURES
 from modelward.daemon.health.addresses import MAX_BYTES, scrub
-from modelward.daemon.health.alerts import Alert, State
+from modelward.daemon.health.alerts import Alert, AlertState
 from modelward.daemon.health.message_text import fit, sentence, text
-from modelward.daemon.health.notification_planner import Item, Message, Told
-from modelward.daemon.health.rules import BUILT_IN, Rule
+from modelward.daemon.health.notification_planner import Item, Notification, Told
+from modelward.daemon.health.rules import BUILT_IN, HealthRule
 
 
-def message(count: int, *, resolved: int = 0, group: str = "critical", words: str = "磁盘 is full") -> Message:
+def message(count: int, *, resolved: int = 0, group: str = "critical", words: str = "磁盘 is full") -> Notification:
     items = tuple(Item(f"a{n}", group, 0.0, f"{words} {n}") for n in range(count))
-    return Message(group, items, tuple((f"r{n}", f"{words} {n}") for n in range(resolved)), count, Told(0.0))
+    return Notification(group, items, tuple((f"r{n}", f"{words} {n}") for n in range(resolved)), count, Told(0.0))
 
 
 def test_five_hundred_alerts_are_one_text_within_the_limit_that_counts_the_rest() -> None:
@@ -42,7 +42,7 @@ def test_says_what_fires_since_when_and_what_is_over() -> None:
 
 
 def test_a_channel_is_not_told_of_its_own_failure() -> None:
-    own = Message("warning", (Item("x", "warning", 0.0, "no", "1:webhook"),), (), 1, Told(0.0))
+    own = Notification("warning", (Item("x", "warning", 0.0, "no", "1:webhook"),), (), 1, Told(0.0))
     assert text(own, "box", 1.0, 100, "1:webhook") is None
     assert text(own, "box", 1.0, 100, "2:mail") is not None
 
@@ -65,24 +65,24 @@ def test_fit_keeps_whole_lines_and_never_goes_over(lines: list[str], max_bytes: 
 
 def test_every_rule_has_a_sentence_of_its_own() -> None:
     for rule in BUILT_IN:
-        alert = Alert(rule, "thing", State.FIRING, 0.0, 95.0, "some cause", fired=0.0)
+        alert = Alert(rule, "thing", AlertState.FIRING, 0.0, 95.0, "some cause", fired=0.0)
         assert "some cause" in sentence(alert)
         assert f"{rule.metric} of" not in sentence(alert)
     for metric in FIGURES:  # an operator may put a rule on any
-        rule = Rule(metric, metric, 1.0, 1.0)
-        assert sentence(Alert(rule, "", State.FIRING, 0.0, 2.5, fired=0.0))
+        rule = HealthRule(metric, metric, 1.0, 1.0)
+        assert sentence(Alert(rule, "", AlertState.FIRING, 0.0, 2.5, fired=0.0))
 
 
 def test_what_others_wrote_can_not_paint_or_break_lines() -> None:
     rule = next(r for r in BUILT_IN if r.metric == "version_rejected")
-    said = sentence(Alert(rule, "v1\n\x1b[2J", State.FIRING, 0.0, 1.0, "a\r\nb" + "x" * 5000, fired=0.0))
+    said = sentence(Alert(rule, "v1\n\x1b[2J", AlertState.FIRING, 0.0, 1.0, "a\r\nb" + "x" * 5000, fired=0.0))
     assert said.isprintable()
     assert len(said) < 700
 
 
 def test_no_data_says_so() -> None:
     rule = BUILT_IN[0]
-    said = sentence(Alert(rule, "/data", State.NO_DATA, 0.0, None, "no answer for 6 s"))
+    said = sentence(Alert(rule, "/data", AlertState.NO_DATA, 0.0, None, "no answer for 6 s"))
     assert said == "nothing is known about disk_used_percent of /data: no answer for 6 s"
 
 

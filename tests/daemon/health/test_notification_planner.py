@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 
 from modelward.daemon.health.notification_planner import (
     Item,
-    Message,
-    Pace,
+    Notification,
+    NotificationPace,
     Told,
     plan,
 )
 
-PACE = Pace(wait=10, interval=120, repeat=3600)
+PACE = NotificationPace(wait=10, interval=120, repeat=3600)
 
 
 def item(name: str, since: float = 0.0, group: str = "warning") -> Item:
     return Item(name, group, since, f"{name} is bad")
 
 
-def names(message: Message) -> list[str]:
+def names(message: Notification) -> list[str]:
     return [i.fingerprint for i in message.firing]
 
 
@@ -52,7 +52,7 @@ def test_says_nothing_again_before_repeat_and_then_says_it_again() -> None:
 
 
 def test_zero_repeat_says_it_once() -> None:
-    pace = Pace(repeat=0)
+    pace = NotificationPace(repeat=0)
     step = plan([item("a")], {}, 10, pace)
     assert step.due is None
     assert plan([item("a")], step.told, 1e9, pace).messages == ()

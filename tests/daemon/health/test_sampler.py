@@ -22,12 +22,12 @@ from modelward.daemon.health.mounts import (
     MAX_MOUNTS,
     STUCK_SECONDS,
     Mounts,
-    Space,
+    MountSpace,
 )
 from modelward.daemon.health.sampler import (
     MEASURED,
-    Monitor,
-    Sample,
+    Sampler,
+    SystemSample,
     Totals,
     WorkerSeen,
 )
@@ -55,7 +55,7 @@ def worker(name: str = "w1", pid: int = 0, requests: int = 0, errors: int = 0) -
     return WorkerSeen(name, pid, requests, errors, 0, 0.01, 1 << 20, True)
 
 
-def value(sample: Sample, metric: str, subject: str = "") -> float | None:
+def value(sample: SystemSample, metric: str, subject: str = "") -> float | None:
     return next((f.value for f in sample.figures if f.metric == metric and f.subject == subject), None)
 
 
@@ -63,7 +63,7 @@ def value(sample: Sample, metric: str, subject: str = "") -> float | None:
 
 
 def test_measures_this_machine(tmp_path: Path) -> None:
-    monitor = Monitor(SystemClock(), 10.0)
+    monitor = Sampler(SystemClock(), 10.0)
     collect(monitor, 10.0, [tmp_path], [])
     eventually(lambda: value(collect(monitor, 10.0, [tmp_path], []), "cpu_used_percent") is not None)
     sample = collect(monitor, 10.0, [tmp_path], [worker(pid=os.getpid())])
@@ -77,14 +77,14 @@ def test_measures_this_machine(tmp_path: Path) -> None:
 
 
 def test_the_first_measurement_has_no_rate_rather_than_a_wrong_one(tmp_path: Path) -> None:
-    sample = collect(Monitor(SystemClock(), 10.0), 10.0, [tmp_path], [])
+    sample = collect(Sampler(SystemClock(), 10.0), 10.0, [tmp_path], [])
     assert Figure("cpu_used_percent", None, "", "it takes two measurements") in sample.figures
     assert sample.row["requests_per_second"] is None
 
 
 def test_what_this_kernel_does_not_tell_is_absent_and_not_zero(tmp_path: Path) -> None:
     """No pressure-stall information, no vmstat, version 1 control groups, no mountinfo: an empty /proc."""
-    monitor = Monitor(SystemClock(), 10.0, proc=tmp_path)
+    monitor = Sampler(SystemClock(), 10.0, proc=tmp_path)
     sample = collect(monitor, 10.0, [tmp_path], [])
     missing = {"cpu_pressure_percent", "memory_pressure_percent", "io_pressure_percent", "oom_kills"}
     assert not {f.metric for f in sample.figures} & missing
@@ -115,7 +115,7 @@ def test_reads_pressure_and_kills_as_the_kernel_writes_them(tmp_path: Path) -> N
     (tmp_path / "pressure/io").write_text(f"some {line}full {line}")
     (tmp_path / "vmstat").write_text("nr_free_pages 5\noom_kill 3\n")
     clock = HandClock()
-    monitor = Monitor(clock, 10.0, proc=tmp_path)
+    monitor = Sampler(clock, 10.0, proc=tmp_path)
     sample = collect(monitor, 10.0, [], [])
     assert value(sample, "io_pressure_percent") == 12.5
     assert sample.machine.pressure[1].total_seconds == 2.5
@@ -197,7 +197,7 @@ def test_the_other_figures_come_in_time_while_a_mount_is_stuck(tmp_path: Path) -
         return os.statvfs("/")
 
     clock = HandClock()
-    monitor = Monitor(clock, 10.0, proc=tmp_path, statvfs=statvfs)
+    monitor = Sampler(clock, 10.0, proc=tmp_path, statvfs=statvfs)
     try:
         for _ in range(3):
             sample = collect(monitor, 10.0, [Path("/mnt/far away/models"), Path("/var/lib")], [])
@@ -238,11 +238,11 @@ def test_no_number_of_mounts_makes_more_than_so_many_threads(tmp_path: Path) -> 
 
 
 def test_used_is_counted_as_df_does() -> None:
-    space = Space(size_bytes=1000, free_bytes=300, reserved_bytes=100, inodes=0, free_inodes=0)
+    space = MountSpace(size_bytes=1000, free_bytes=300, reserved_bytes=100, inodes=0, free_inodes=0)
     assert space.used_percent == pytest.approx(100 * 600 / 900)
     assert space.inodes_used_percent is None
-    assert Space(0, 0, 0, 10, 4).inodes_used_percent == 60
-    assert Space(0, 0, 0, 0, 0).used_percent == 0
+    assert MountSpace(0, 0, 0, 10, 4).inodes_used_percent == 60
+    assert MountSpace(0, 0, 0, 0, 0).used_percent == 0
 
 
 # workers
@@ -263,7 +263,7 @@ def test_a_workers_restart_is_no_step_back() -> None:
 
 def test_rates_are_per_second_between_two_measurements() -> None:
     clock = HandClock()
-    monitor = Monitor(clock, 10.0)
+    monitor = Sampler(clock, 10.0)
     collect(monitor, 10.0, [], [worker(requests=100)])
     clock.now += 10
     sample = collect(monitor, 10.0, [], [worker(requests=150, errors=5)])

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from modelward.daemon.models.activation_policy import (
-    Asked,
-    Facts,
+    ActivationFacts,
+    ActivationPolicy,
+    ActivationRequest,
     Named,
-    Policy,
     Standing,
     once_accepted,
     wish,
@@ -27,7 +27,7 @@ from modelward.daemon.models.decisions import (
     Refuse,
     RestoreLink,
 )
-from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import (
     Dangling,
     LinkState,
@@ -38,13 +38,13 @@ from modelward.daemon.models.snapshot import (
     Unreadable,
 )
 
-AUTO, MANUAL = Policy(), Policy(activation="manual")
-KEEP_REJECTED = Policy(rejected_link="keep")
+AUTO, MANUAL = ActivationPolicy(), ActivationPolicy(activation="manual")
+KEEP_REJECTED = ActivationPolicy(rejected_link="keep")
 BAD_LINKS = [Missing(), Dangling("x"), Outside("/etc", "elsewhere"), Unreadable("I/O error")]
 
 
-def v(name: str, state: State = State.ACCEPTED, digest: str | None = None, **more: object) -> Standing:
-    judged = state in (State.ACCEPTED, State.REJECTED)
+def v(name: str, state: VersionState = VersionState.ACCEPTED, digest: str | None = None, **more: object) -> Standing:
+    judged = state in (VersionState.ACCEPTED, VersionState.REJECTED)
     return Standing(name, state, digest if digest is not None else f"d-{name}" if judged else "", **more)  # type: ignore[arg-type]
 
 
@@ -52,10 +52,10 @@ def n(name: str) -> Named:
     return Named(name, f"d-{name}")
 
 
-def live(name: str, *versions: Standing, **more: object) -> Facts:
+def live(name: str, *versions: Standing, **more: object) -> ActivationFacts:
     """Link, word and workers agree on `name`."""
     present = versions or (v(name),)
-    return Facts(Names(name), present, committed=n(name), serving=n(name), last_good=n(name), **more)  # type: ignore[arg-type]
+    return ActivationFacts(Names(name), present, committed=n(name), serving=n(name), last_good=n(name), **more)  # type: ignore[arg-type]
 
 
 def brief(decision: Decision) -> tuple[object, ...]:
@@ -76,25 +76,29 @@ def brief(decision: Decision) -> tuple[object, ...]:
 
 
 def test_without_a_link_the_highest_accepted_version_goes_live_under_auto() -> None:
-    facts = Facts(Missing(), (v("m-v1.9"), v("m-v1.10"), v("m-v2", State.REJECTED), v("m-v3", State.VALIDATING)))
+    facts = ActivationFacts(
+        Missing(), (v("m-v1.9"), v("m-v1.10"), v("m-v2", VersionState.REJECTED), v("m-v3", VersionState.VALIDATING))
+    )
     assert brief(wish(facts, AUTO)) == ("Activate", "m-v1.10", "auto", (), True)
 
 
 def test_without_a_link_nothing_goes_live_under_manual() -> None:
-    assert brief(wish(Facts(Missing(), (v("v1"),)), MANUAL)) == ("Keep",)
+    assert brief(wish(ActivationFacts(Missing(), (v("v1"),)), MANUAL)) == ("Keep",)
 
 
 def test_without_an_accepted_version_there_is_nothing_to_do_yet() -> None:
-    assert brief(wish(Facts(Missing(), (v("v1", State.SETTLING), v("v2", State.REJECTED))), AUTO)) == ("Keep",)
+    assert brief(
+        wish(ActivationFacts(Missing(), (v("v1", VersionState.SETTLING), v("v2", VersionState.REJECTED))), AUTO)
+    ) == ("Keep",)
 
 
 def test_a_held_version_is_not_chosen() -> None:
-    assert brief(wish(Facts(Missing(), (v("v1"), v("v2", held=True))), AUTO))[1] == "v1"
+    assert brief(wish(ActivationFacts(Missing(), (v("v1"), v("v2", held=True))), AUTO))[1] == "v1"
 
 
 def test_a_name_without_a_version_is_not_chosen_over_a_numbered_one() -> None:
-    assert brief(wish(Facts(Missing(), (v("newest", arrived=9), v("v0.1", arrived=1))), AUTO))[1] == "v0.1"
-    assert brief(wish(Facts(Missing(), (v("early", arrived=1), v("late", arrived=2))), AUTO))[1] == "late"
+    assert brief(wish(ActivationFacts(Missing(), (v("newest", arrived=9), v("v0.1", arrived=1))), AUTO))[1] == "v0.1"
+    assert brief(wish(ActivationFacts(Missing(), (v("early", arrived=1), v("late", arrived=2))), AUTO))[1] == "late"
 
 
 # the link names what is live
@@ -110,20 +114,22 @@ def test_a_higher_accepted_version_goes_live_under_auto_only() -> None:
     assert brief(wish(facts, MANUAL)) == ("Keep",)
 
 
-@pytest.mark.parametrize("state", [State.SEEN, State.SETTLING, State.VALIDATING, State.REJECTED])
-def test_a_higher_version_that_is_not_accepted_changes_nothing(state: State) -> None:
+@pytest.mark.parametrize(
+    "state", [VersionState.SEEN, VersionState.SETTLING, VersionState.VALIDATING, VersionState.REJECTED]
+)
+def test_a_higher_version_that_is_not_accepted_changes_nothing(state: VersionState) -> None:
     assert brief(wish(live("v1", v("v1"), v("v2", state)), AUTO)) == ("Keep",)
 
 
 def test_it_is_known_before_the_verdict_whether_a_version_would_go_live() -> None:
-    facts = live("v2", v("v1", State.VALIDATING), v("v2"), v("v3", State.VALIDATING))
+    facts = live("v2", v("v1", VersionState.VALIDATING), v("v2"), v("v3", VersionState.VALIDATING))
     assert once_accepted(facts, AUTO, "v3", "d-v3")
     assert not once_accepted(facts, AUTO, "v1", "d-v1")
     assert not once_accepted(facts, MANUAL, "v3", "d-v3")
     assert not once_accepted(facts, AUTO, "v3", "d-v2")  # the bytes that are live: no rollout
     moved = replace(facts, link=Names("v1"))
     assert once_accepted(moved, MANUAL, "v1", "d-v1")
-    asked = replace(facts, asked=Asked("activate", "v1"))
+    asked = replace(facts, asked=ActivationRequest("activate", "v1"))
     assert once_accepted(asked, MANUAL, "v1", "d-v1")
 
 
@@ -151,11 +157,11 @@ def test_the_same_files_under_a_higher_name_only_move_the_link() -> None:
 
 
 def test_a_live_version_that_is_judged_again_stays_live() -> None:
-    assert brief(wish(live("v1", v("v1", State.VALIDATING, "d-v1")), AUTO)) == ("Keep",)
+    assert brief(wish(live("v1", v("v1", VersionState.VALIDATING, "d-v1")), AUTO)) == ("Keep",)
 
 
 def test_a_live_version_that_fails_when_judged_again_serves_on_and_is_complained_of() -> None:
-    decision = wish(live("v1", v("v1", State.REJECTED, because="gate load: no")), AUTO)
+    decision = wish(live("v1", v("v1", VersionState.REJECTED, because="gate load: no")), AUTO)
     assert brief(decision) == ("Complain",)
     assert "still serving v1" in decision.because
 
@@ -170,7 +176,7 @@ def test_a_link_moved_to_a_newer_version_is_followed() -> None:
 
 
 def test_a_link_moved_to_an_older_version_is_followed_and_the_newer_ones_are_held_under_auto() -> None:
-    present = (v("v1"), v("v2"), v("v3"), v("v4", State.VALIDATING), v("v5", held=True), v("v0"))
+    present = (v("v1"), v("v2"), v("v3"), v("v4", VersionState.VALIDATING), v("v5", held=True), v("v0"))
     facts = replace(live("v3", *present), link=Names("v1"))
     assert brief(wish(facts, AUTO)) == ("Activate", "v1", "operator", ("v2", "v3", "v4"), True)
     assert brief(wish(facts, MANUAL)) == ("Activate", "v1", "operator", (), True)
@@ -183,26 +189,26 @@ def test_a_version_that_arrives_after_a_move_back_competes_again() -> None:
 
 
 def test_a_move_up_to_less_than_the_highest_is_not_undone_by_auto() -> None:
-    facts = replace(live("v1", v("v1"), v("v2"), v("v3"), v("v4", State.VALIDATING)), link=Names("v2"))
+    facts = replace(live("v1", v("v1"), v("v2"), v("v3"), v("v4", VersionState.VALIDATING)), link=Names("v2"))
     assert brief(wish(facts, AUTO)) == ("Activate", "v2", "operator", ("v3",), True)
 
 
 def test_a_move_to_a_version_not_judged_yet_waits_for_its_verdict() -> None:
-    for state in (State.SEEN, State.SETTLING, State.VALIDATING):
+    for state in (VersionState.SEEN, VersionState.SETTLING, VersionState.VALIDATING):
         decision = wish(replace(live("v1", v("v1"), v("v2", state), v("v3")), link=Names("v2")), AUTO)
         assert brief(decision) == ("AwaitVerdict", "v2")
         assert "still serving v1" in decision.because
 
 
 def test_a_move_to_a_rejected_version_is_put_back() -> None:
-    facts = replace(live("v1", v("v1"), v("v2", State.REJECTED, because="gate golden: 0.4")), link=Names("v2"))
+    facts = replace(live("v1", v("v1"), v("v2", VersionState.REJECTED, because="gate golden: 0.4")), link=Names("v2"))
     decision = wish(facts, AUTO)
     assert brief(decision) == ("RestoreLink", "v1")
     assert decision.because == "the link names v2, which is rejected: gate golden: 0.4; it was put back to v1"
 
 
 def test_a_move_to_a_rejected_version_is_left_and_complained_of_under_keep() -> None:
-    facts = replace(live("v1", v("v1"), v("v2", State.REJECTED)), link=Names("v2"))
+    facts = replace(live("v1", v("v1"), v("v2", VersionState.REJECTED)), link=Names("v2"))
     decision = wish(facts, KEEP_REJECTED)
     assert isinstance(decision, Complain)
     assert (decision.version, decision.digest) == ("v2", "d-v2")
@@ -210,7 +216,7 @@ def test_a_move_to_a_rejected_version_is_left_and_complained_of_under_keep() -> 
 
 
 def test_a_link_left_on_a_rejected_version_does_not_keep_a_higher_one_out() -> None:
-    facts = replace(live("v1", v("v1"), v("v2", State.REJECTED), v("v3")), link=Names("v2"))
+    facts = replace(live("v1", v("v1"), v("v2", VersionState.REJECTED), v("v3")), link=Names("v2"))
     assert brief(wish(facts, KEEP_REJECTED))[:3] == ("Activate", "v3", "auto")
 
 
@@ -221,22 +227,22 @@ def test_a_move_to_the_same_files_under_another_name_is_acknowledged_without_a_r
 
 def test_files_replaced_under_the_live_name_are_another_candidate() -> None:
     for state, expected in [
-        (State.SETTLING, ("AwaitVerdict", "v1")),
-        (State.ACCEPTED, ("Activate", "v1", "operator", (), True)),
-        (State.REJECTED, ("Complain",)),
+        (VersionState.SETTLING, ("AwaitVerdict", "v1")),
+        (VersionState.ACCEPTED, ("Activate", "v1", "operator", (), True)),
+        (VersionState.REJECTED, ("Complain",)),
     ]:
-        decision = wish(live("v1", v("v1", state, "" if state is State.SETTLING else "other")), AUTO)
+        decision = wish(live("v1", v("v1", state, "" if state is VersionState.SETTLING else "other")), AUTO)
         assert brief(decision) == expected
         assert isinstance(decision, Activate) or "still serving v1" in decision.because
 
 
 def test_files_replaced_by_bad_ones_do_not_keep_a_higher_version_out() -> None:
-    facts = live("v1", v("v1", State.REJECTED, "other"), v("v2"))
+    facts = live("v1", v("v1", VersionState.REJECTED, "other"), v("v2"))
     assert brief(wish(facts, AUTO))[:3] == ("Activate", "v2", "auto")
 
 
 def test_a_first_link_by_the_operator_is_followed_without_holds() -> None:
-    facts = Facts(Names("v1"), (v("v1"), v("v2")), serving=n("v2"), last_good=n("v2"))
+    facts = ActivationFacts(Names("v1"), (v("v1"), v("v2")), serving=n("v2"), last_good=n("v2"))
     assert brief(wish(facts, MANUAL)) == ("Activate", "v1", "operator", (), True)
 
 
@@ -252,7 +258,7 @@ def test_a_bad_link_unloads_nothing_and_is_put_back_after_the_quiet_time(link: L
 
 
 def test_a_bad_link_is_never_put_back_to_other_files() -> None:
-    for present in ((), (v("v1", State.SETTLING),), (v("v1", State.REJECTED, "other"),)):
+    for present in ((), (v("v1", VersionState.SETTLING),), (v("v1", VersionState.REJECTED, "other"),)):
         facts = replace(live("v1"), versions=present, link=Missing(), link_bad_seconds=9)
         decision = wish(facts, AUTO)
         assert brief(decision) == ("Complain",)
@@ -269,8 +275,8 @@ def test_an_unmounted_root_that_looks_empty_changes_nothing() -> None:
     assert brief(wish(facts, AUTO)) == ("Complain",)
 
 
-@pytest.mark.parametrize("asked", [None, Asked("activate", "v2"), Asked("rollback", "v1")])
-def test_a_directory_in_the_links_place_is_never_touched(asked: Asked | None) -> None:
+@pytest.mark.parametrize("asked", [None, ActivationRequest("activate", "v2"), ActivationRequest("rollback", "v1")])
+def test_a_directory_in_the_links_place_is_never_touched(asked: ActivationRequest | None) -> None:
     facts = replace(live("v1", v("v1"), v("v2")), link=NotALink("a directory"), link_bad_seconds=99, asked=asked)
     assert brief(wish(facts, AUTO)) == (("Complain",) if asked is None else ("Refuse",))
 
@@ -284,8 +290,8 @@ def test_an_absent_root_changes_nothing() -> None:
 # start
 
 
-def start(link: LinkState, *versions: Standing, **more: object) -> Facts:
-    return Facts(link, versions, committed=n("v2"), link_bad_seconds=9, **more)  # type: ignore[arg-type]
+def start(link: LinkState, *versions: Standing, **more: object) -> ActivationFacts:
+    return ActivationFacts(link, versions, committed=n("v2"), link_bad_seconds=9, **more)  # type: ignore[arg-type]
 
 
 def test_starts_on_the_live_version_when_it_is_accepted() -> None:
@@ -294,19 +300,19 @@ def test_starts_on_the_live_version_when_it_is_accepted() -> None:
 
 
 def test_starts_on_the_last_good_version_when_the_live_one_is_rejected() -> None:
-    facts = start(Names("v2"), v("v1"), v("v2", State.REJECTED), v("v3"), last_good=n("v1"))
+    facts = start(Names("v2"), v("v1"), v("v2", VersionState.REJECTED), v("v3"), last_good=n("v1"))
     assert brief(wish(facts, AUTO)) == ("Activate", "v1", "start", (), False)
 
 
 def test_starts_on_the_last_good_version_while_the_live_one_is_judged() -> None:
-    facts = start(Names("v2"), v("v1"), v("v2", State.SETTLING), last_good=n("v1"))
+    facts = start(Names("v2"), v("v1"), v("v2", VersionState.SETTLING), last_good=n("v1"))
     assert brief(wish(facts, AUTO)) == ("Activate", "v1", "start", (), False)
     assert brief(wish(replace(facts, last_good=None), AUTO)) == ("AwaitVerdict", "v2")
 
 
 def test_starts_on_the_highest_accepted_version_when_nothing_better_is_known() -> None:
     for link in (Names("v2"), NotALink("a directory"), *BAD_LINKS):
-        facts = start(link, v("v1"), v("v2", State.REJECTED), v("v3"))
+        facts = start(link, v("v1"), v("v2", VersionState.REJECTED), v("v3"))
         assert brief(wish(facts, AUTO)) == ("Activate", "v3", "start", (), False)
 
 
@@ -321,7 +327,7 @@ def test_waits_with_a_bad_link_at_the_first_start() -> None:
 
 
 def test_complains_when_nothing_can_be_served() -> None:
-    decision = wish(start(Names("v2"), v("v2", State.REJECTED)), AUTO)
+    decision = wish(start(Names("v2"), v("v2", VersionState.REJECTED)), AUTO)
     assert brief(decision) == ("Complain",)
 
 
@@ -331,12 +337,12 @@ def test_starts_on_the_last_good_version_though_the_root_is_absent() -> None:
 
 
 def test_does_not_start_on_a_last_good_version_that_was_rejected_since() -> None:
-    facts = start(Dangling("v9"), v("v1"), v("v2", State.REJECTED), last_good=n("v2"))
+    facts = start(Dangling("v9"), v("v1"), v("v2", VersionState.REJECTED), last_good=n("v2"))
     assert brief(wish(facts, AUTO))[1] == "v1"
 
 
 def test_a_link_moved_while_the_daemon_was_down_is_the_operators_word() -> None:
-    facts = start(Names("v1"), v("v1"), v("v2"), v("v3", State.SEEN), last_good=n("v2"))
+    facts = start(Names("v1"), v("v1"), v("v2"), v("v3", VersionState.SEEN), last_good=n("v2"))
     assert brief(wish(facts, AUTO)) == ("Activate", "v1", "operator", ("v2", "v3"), True)
 
 
@@ -344,37 +350,42 @@ def test_a_link_moved_while_the_daemon_was_down_is_the_operators_word() -> None:
 
 
 def test_activate_by_command() -> None:
-    facts = live("v2", v("v1"), v("v2"), v("v3", State.REJECTED, because="gate load: no"), v("v4", State.SEEN))
-    answers = {name: brief(wish(replace(facts, asked=Asked("activate", name)), AUTO)) for name in ("v1", "v2", "v3")}
+    facts = live(
+        "v2", v("v1"), v("v2"), v("v3", VersionState.REJECTED, because="gate load: no"), v("v4", VersionState.SEEN)
+    )
+    answers = {
+        name: brief(wish(replace(facts, asked=ActivationRequest("activate", name)), AUTO))
+        for name in ("v1", "v2", "v3")
+    }
     assert answers == {
         "v1": ("Activate", "v1", "operator", ("v2", "v3", "v4"), True),
         "v2": ("Already", "v2"),
         "v3": ("Refuse",),
     }
-    assert brief(wish(replace(facts, asked=Asked("activate", "v4")), AUTO)) == ("AwaitVerdict", "v4")
-    refusal = wish(replace(facts, asked=Asked("activate", "v9")), AUTO)
+    assert brief(wish(replace(facts, asked=ActivationRequest("activate", "v4")), AUTO)) == ("AwaitVerdict", "v4")
+    refusal = wish(replace(facts, asked=ActivationRequest("activate", "v9")), AUTO)
     assert refusal == Refuse("cannot activate v9: there is no such version; still serving v2")
 
 
 def test_activating_the_same_files_under_another_name_moves_the_link_only() -> None:
-    facts = live("v1", v("v1"), v("v2", digest="d-v1"), asked=Asked("activate", "v2"))
+    facts = live("v1", v("v1"), v("v2", digest="d-v1"), asked=ActivationRequest("activate", "v2"))
     assert brief(wish(facts, MANUAL)) == ("MakeLink", "v2", ())
 
 
 def test_activating_what_is_live_holds_what_auto_would_go_to_instead() -> None:
-    facts = live("v1", v("v1"), v("v2"), v("v3", State.SEEN), asked=Asked("activate", "v1"))
+    facts = live("v1", v("v1"), v("v2"), v("v3", VersionState.SEEN), asked=ActivationRequest("activate", "v1"))
     assert brief(wish(facts, AUTO)) == ("Acknowledge", "v1", ("v2",))
     assert brief(wish(facts, MANUAL)) == ("Already", "v1")
 
 
 def test_rollback_goes_to_what_served_before_and_holds_what_it_left() -> None:
-    facts = live("v3", v("v1"), v("v2"), v("v3"), previous=n("v1"), asked=Asked("rollback", "v3"))
+    facts = live("v3", v("v1"), v("v2"), v("v3"), previous=n("v1"), asked=ActivationRequest("rollback", "v3"))
     assert brief(wish(facts, MANUAL))[:2] == ("Activate", "v1")
     assert brief(wish(facts, AUTO)) == ("Activate", "v1", "rollback", ("v2", "v3"), True)
 
 
 def test_a_rollback_that_was_done_is_not_done_again() -> None:
-    facts = live("v1", v("v1"), v("v2", held=True), previous=n("v2"), asked=Asked("rollback", "v2"))
+    facts = live("v1", v("v1"), v("v2", held=True), previous=n("v2"), asked=ActivationRequest("rollback", "v2"))
     assert isinstance(wish(facts, AUTO), Already)
 
 
@@ -384,11 +395,11 @@ def test_a_rollback_that_was_done_is_not_done_again() -> None:
         (None, v("v1"), "no version served before"),
         (n("v1"), v("v1", digest="other"), "no longer those that served"),
         (n("v1"), v("v0"), "its directory is gone"),
-        (n("v1"), v("v1", State.REJECTED), "it is rejected"),
+        (n("v1"), v("v1", VersionState.REJECTED), "it is rejected"),
     ],
 )
 def test_a_rollback_that_cannot_be_says_why(previous: Named | None, present: Standing, because: str) -> None:
-    facts = live("v2", present, v("v2"), previous=previous, asked=Asked("rollback", "v2"))
+    facts = live("v2", present, v("v2"), previous=previous, asked=ActivationRequest("rollback", "v2"))
     decision = wish(facts, AUTO)
     assert isinstance(decision, Refuse)
     assert because in decision.because
@@ -396,13 +407,15 @@ def test_a_rollback_that_cannot_be_says_why(previous: Named | None, present: Sta
 
 
 def test_a_wish_while_the_root_is_absent_is_refused() -> None:
-    facts = live("v1", root_absent="gone", asked=Asked("activate", "v2"))
+    facts = live("v1", root_absent="gone", asked=ActivationRequest("activate", "v2"))
     assert brief(wish(facts, AUTO)) == ("Refuse",)
 
 
 def test_only_what_needs_it_is_put_back() -> None:
     assert isinstance(wish(replace(live("v1"), link=Missing(), link_bad_seconds=9), AUTO), RestoreLink)
-    assert isinstance(wish(replace(live("v1", v("v1"), v("v2", State.SEEN)), link=Names("v2")), AUTO), AwaitVerdict)
+    assert isinstance(
+        wish(replace(live("v1", v("v1"), v("v2", VersionState.SEEN)), link=Names("v2")), AUTO), AwaitVerdict
+    )
     same = replace(live("v1", v("v1"), v("w1", digest="d-v1")), link=Names("w1"))
     assert isinstance(wish(same, MANUAL), Acknowledge)
     assert isinstance(wish(live("v1", v("v1"), v("v2", digest="d-v1")), AUTO), MakeLink)

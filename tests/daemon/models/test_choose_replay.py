@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.daemon.models.activation_policy import (
-    Asked,
-    Facts,
+    ActivationFacts,
+    ActivationPolicy,
+    ActivationRequest,
     Named,
-    Policy,
     Standing,
     wish,
 )
@@ -31,7 +31,7 @@ from modelward.daemon.models.decisions import (
     Refuse,
     RestoreLink,
 )
-from modelward.daemon.models.lifecycle import State
+from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import (
     Dangling,
     LinkState,
@@ -50,12 +50,12 @@ LIMIT = 40
 class World:
     """A disk, a store and workers."""
 
-    facts: Facts
-    verdicts: dict[str, State]
+    facts: ActivationFacts
+    verdicts: dict[str, VersionState]
     contents: dict[str, str]
     seen_decisions: list[Decision] = field(default_factory=list)
 
-    def rest(self, policy: Policy, steps: int = LIMIT) -> Decision | None:
+    def rest(self, policy: ActivationPolicy, steps: int = LIMIT) -> Decision | None:
         """Acts until nothing is to be done; None when it was interrupted after `steps`."""
         for _ in range(steps):
             decision = wish(self.facts, policy)
@@ -96,7 +96,7 @@ class World:
                 pass
 
     def accepted(self, digest: str) -> bool:
-        return self.verdicts[digest] is State.ACCEPTED
+        return self.verdicts[digest] is VersionState.ACCEPTED
 
     def serve(self, name: str, digest: str, hold: tuple[str, ...]) -> None:
         now, old = Named(name, digest), self.facts.serving
@@ -131,26 +131,30 @@ links: st.SearchStrategy[LinkState] = st.one_of(
     st.sampled_from(NAMES).map(Names),
 )
 policies = st.builds(
-    Policy, activation=st.sampled_from(["auto", "manual"]), rejected_link=st.sampled_from(["restore", "keep"])
+    ActivationPolicy, activation=st.sampled_from(["auto", "manual"]), rejected_link=st.sampled_from(["restore", "keep"])
 )
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     contents = draw(st.dictionaries(st.sampled_from(NAMES), digests))
-    verdicts = {d: draw(st.sampled_from([State.ACCEPTED, State.REJECTED])) for d in "abcd"}
+    verdicts = {d: draw(st.sampled_from([VersionState.ACCEPTED, VersionState.REJECTED])) for d in "abcd"}
     versions = []
     for arrived, (name, digest) in enumerate(contents.items()):
         judged = draw(st.booleans())
-        state = verdicts[digest] if judged else draw(st.sampled_from([State.SEEN, State.SETTLING, State.VALIDATING]))
+        state = (
+            verdicts[digest]
+            if judged
+            else draw(st.sampled_from([VersionState.SEEN, VersionState.SETTLING, VersionState.VALIDATING]))
+        )
         versions.append(Standing(name, state, digest if judged else "", draw(st.booleans()), float(arrived)))
-    good = [d for d in "abcd" if verdicts[d] is State.ACCEPTED]
+    good = [d for d in "abcd" if verdicts[d] is VersionState.ACCEPTED]
     named = st.builds(Named, st.sampled_from(NAMES), st.sampled_from(good)) if good else st.none()
     maybe = st.one_of(st.none(), named)
     link = draw(links)
     if isinstance(link, Names) and link.version not in contents:
         link = Dangling(link.version)
-    facts = Facts(
+    facts = ActivationFacts(
         link,
         tuple(versions),
         committed=draw(maybe),
@@ -159,7 +163,10 @@ def worlds(draw: st.DrawFn) -> World:
         previous=draw(maybe),
         link_bad_seconds=0.0 if isinstance(link, Names) else draw(st.sampled_from([0.0, 60.0])),
         asked=draw(
-            st.one_of(st.none(), st.builds(Asked, st.sampled_from(["activate", "rollback"]), st.sampled_from(NAMES)))
+            st.one_of(
+                st.none(),
+                st.builds(ActivationRequest, st.sampled_from(["activate", "rollback"]), st.sampled_from(NAMES)),
+            )
         ),
         root_absent=draw(st.sampled_from(["", "", "", "gone"])),
     )
@@ -167,7 +174,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 @given(worlds(), policies)
-def test_comes_to_rest_from_anywhere_and_never_stops_serving(world: World, policy: Policy) -> None:
+def test_comes_to_rest_from_anywhere_and_never_stops_serving(world: World, policy: ActivationPolicy) -> None:
     was = world.facts
     assert world.rest(policy) is not None, world.seen_decisions[-6:]
     facts = world.facts
@@ -180,7 +187,7 @@ def test_comes_to_rest_from_anywhere_and_never_stops_serving(world: World, polic
 
 
 @given(worlds(), policies)
-def test_at_rest_the_link_names_what_is_served_unless_somebody_is_told(world: World, policy: Policy) -> None:
+def test_at_rest_the_link_names_what_is_served_unless_somebody_is_told(world: World, policy: ActivationPolicy) -> None:
     rest = world.rest(policy)
     facts = world.facts
     if isinstance(rest, Keep) and isinstance(facts.link, Names) and not facts.root_absent and facts.serving is not None:
@@ -191,7 +198,9 @@ def test_at_rest_the_link_names_what_is_served_unless_somebody_is_told(world: Wo
 
 
 @given(worlds(), policies, st.integers(0, 6))
-def test_a_crash_after_any_step_ends_where_an_undisturbed_run_ends(world: World, policy: Policy, steps: int) -> None:
+def test_a_crash_after_any_step_ends_where_an_undisturbed_run_ends(
+    world: World, policy: ActivationPolicy, steps: int
+) -> None:
     """The store and the disk survive; what the workers served is forgotten."""
     undisturbed = World(world.facts, world.verdicts, world.contents)
     undisturbed.rest(policy)
@@ -204,11 +213,13 @@ def test_a_crash_after_any_step_ends_where_an_undisturbed_run_ends(world: World,
 
 def _rejected(world: World) -> bool:
     good = world.facts.last_good
-    return good is not None and any(v.digest == good.digest and v.state is State.REJECTED for v in world.facts.versions)
+    return good is not None and any(
+        v.digest == good.digest and v.state is VersionState.REJECTED for v in world.facts.versions
+    )
 
 
 @given(worlds(), policies)
-def test_the_same_facts_give_the_same_answer_with_a_reason(world: World, policy: Policy) -> None:
+def test_the_same_facts_give_the_same_answer_with_a_reason(world: World, policy: ActivationPolicy) -> None:
     decision = wish(world.facts, policy)
     assert wish(world.facts, policy) == decision
     assert decision.because
@@ -217,14 +228,14 @@ def test_the_same_facts_give_the_same_answer_with_a_reason(world: World, policy:
 @given(worlds(), st.sampled_from(NAMES))
 def test_an_operators_move_to_an_accepted_version_stays(world: World, name: str) -> None:
     world.facts = replace(world.facts, asked=None, root_absent="")
-    world.rest(Policy())
+    world.rest(ActivationPolicy())
     version = world.facts.version(name)
-    if version is None or version.state is not State.ACCEPTED or not isinstance(world.facts.link, Names):
+    if version is None or version.state is not VersionState.ACCEPTED or not isinstance(world.facts.link, Names):
         return
     if world.facts.serving is None or world.facts.committed is None:
         return
     world.facts = replace(world.facts, link=Names(name))
-    world.rest(Policy())
+    world.rest(ActivationPolicy())
     assert world.facts.link == Names(name)
     assert world.facts.serving is not None
     assert world.facts.serving.digest == version.digest
@@ -234,6 +245,6 @@ def test_an_operators_move_to_an_accepted_version_stays(world: World, name: str)
 def test_manual_never_moves_a_link_that_names_an_accepted_version(world: World) -> None:
     world.facts = replace(world.facts, asked=None, root_absent="")
     link = world.facts.link
-    if isinstance(link, Names) and world.verdicts[world.contents[link.version]] is State.ACCEPTED:
-        world.rest(Policy(activation="manual"))
+    if isinstance(link, Names) and world.verdicts[world.contents[link.version]] is VersionState.ACCEPTED:
+        world.rest(ActivationPolicy(activation="manual"))
         assert world.facts.link == link

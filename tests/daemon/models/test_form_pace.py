@@ -7,41 +7,41 @@ from typing import Any
 import pytest
 
 from modelward.daemon.models.form_pace import (
-    Limits,
-    Pace,
-    Sample,
+    CompilerLimits,
+    CompilerPace,
+    CompilerSample,
     limits_for,
     stands_aside,
     step,
 )
 
-LIMITS = Limits(cpu_seconds=100.0, short_seconds=30.0, still_seconds=60.0, reserve_bytes=256 << 20)
-PAUSED = Pace("paused", "the workers use 90% of the processors")
+LIMITS = CompilerLimits(cpu_seconds=100.0, short_seconds=30.0, still_seconds=60.0, reserve_bytes=256 << 20)
+PAUSED = CompilerPace("paused", "the workers use 90% of the processors")
 
 
-def sample(**more: Any) -> Sample:
+def sample(**more: Any) -> CompilerSample:
     usual: dict[str, Any] = {
         "now": 1000.0, "busy": 0.1, "available_bytes": 8 << 30, "pressure": 0.0, "cpu_seconds": 5.0, "eager": True,
         "lines": 1,
     }  # fmt: skip
-    return Sample(**{**usual, **more})
+    return CompilerSample(**{**usual, **more})
 
 
 @pytest.mark.parametrize(
     ("before", "more", "urgent", "state"),
     [
-        (Pace(), {}, False, "running"),
-        (Pace(), {"busy": 0.8}, False, "paused"),
-        (Pace(), {"busy": 0.8}, True, "running"),  # a version waits for it
+        (CompilerPace(), {}, False, "running"),
+        (CompilerPace(), {"busy": 0.8}, False, "paused"),
+        (CompilerPace(), {"busy": 0.8}, True, "running"),  # a version waits for it
         (PAUSED, {"busy": 0.7}, False, "paused"),  # not to and fro
         (PAUSED, {"busy": 0.5}, False, "running"),
-        (Pace(), {"available_bytes": 100 << 20}, True, "paused"),
-        (Pace(), {"pressure": 50.0}, False, "paused"),
-        (Pace(), {"available_bytes": None, "pressure": None}, False, "running"),
-        (Pace(), {"cpu_seconds": 101.0}, False, "given up"),
+        (CompilerPace(), {"available_bytes": 100 << 20}, True, "paused"),
+        (CompilerPace(), {"pressure": 50.0}, False, "paused"),
+        (CompilerPace(), {"available_bytes": None, "pressure": None}, False, "running"),
+        (CompilerPace(), {"cpu_seconds": 101.0}, False, "given up"),
     ],
 )
-def test_requests_and_memory_go_first(before: Pace, more: dict[str, Any], urgent: bool, state: str) -> None:
+def test_requests_and_memory_go_first(before: CompilerPace, more: dict[str, Any], urgent: bool, state: str) -> None:
     after = step(before, sample(**more), LIMITS, urgent=urgent)
     assert after.state == state
     assert bool(after.because) == (state != "running")
@@ -54,7 +54,7 @@ def test_the_limit_of_processor_time_grows_with_what_judging_took() -> None:
 
 
 def test_memory_that_stays_short_ends_it_and_memory_that_comes_back_does_not() -> None:
-    pace = Pace()
+    pace = CompilerPace()
     for second in range(29):
         pace = step(pace, sample(now=1000.0 + second, available_bytes=1), LIMITS, urgent=False)
         assert pace.state == "paused"
@@ -64,7 +64,7 @@ def test_memory_that_stays_short_ends_it_and_memory_that_comes_back_does_not() -
 
 
 def test_one_that_stands_still_is_given_up_and_one_that_waits_for_its_turn_never() -> None:
-    still = starved = Pace()
+    still = starved = CompilerPace()
     for second in range(0, 4000, 10):
         now = 1000.0 + second
         starved = step(starved, sample(now=now, eager=True), LIMITS, urgent=False)

@@ -9,7 +9,7 @@ import pytest
 
 from modelward.daemon.models.misplaced_links import MAX_MISPLACED, found, sentence
 from modelward.daemon.models.scan import look
-from modelward.daemon.models.snapshot import RootSeen, Seen
+from modelward.daemon.models.snapshot import RootSeen, VersionSeen
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def seen(root: Path) -> Seen:
+def seen(root: Path) -> VersionSeen:
     sight = look(root, "current")
     assert isinstance(sight, RootSeen)
     found = sight.version("v1")

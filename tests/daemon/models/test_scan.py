@@ -22,7 +22,7 @@ from modelward.daemon.models.snapshot import (
     Names,
     RootAbsent,
     RootSeen,
-    Seen,
+    VersionSeen,
 )
 from modelward.worker.shared.checksums import MAX_SUMS_BYTES
 
@@ -58,7 +58,7 @@ def version(root: Path, name: str, **files: str) -> Path:
     return directory
 
 
-def seen(root: Path, name: str, **options: object) -> Seen:
+def seen(root: Path, name: str, **options: object) -> VersionSeen:
     sight = look(root, "current", **options)  # type: ignore[arg-type]
     assert isinstance(sight, RootSeen)
     found = sight.version(name)

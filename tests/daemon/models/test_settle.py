@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from modelward.daemon.models.settle import (
     Ready,
     Unfit,
-    Wait,
+    WaitUntil,
     judge_now,
 )
-from modelward.daemon.models.snapshot import Seen
+from modelward.daemon.models.snapshot import VersionSeen
 
-PLAIN = Seen("v1", "f", bytes=10, files=2, writing=False)
+PLAIN = VersionSeen("v1", "f", bytes=10, files=2, writing=False)
 
 
 def test_a_plain_copy_waits_for_the_quiet_time() -> None:
-    assert judge_now(PLAIN, 100.0, 103.0, 104.0, 2.0) == Wait(105.0, "it may still be being copied")
+    assert judge_now(PLAIN, 100.0, 103.0, 104.0, 2.0) == WaitUntil(105.0, "it may still be being copied")
     assert isinstance(judge_now(PLAIN, 100.0, 103.0, 105.0, 2.0), Ready)
 
 
@@ -34,13 +34,13 @@ def test_a_version_with_complete_checksums_is_judged_at_once() -> None:
 
 def test_checksums_alone_hurry_nobody_when_the_system_cannot_tell_who_writes() -> None:
     marked = replace(PLAIN, has_sums=True, sums_complete=True, writing=None)
-    assert isinstance(judge_now(marked, 100.0, 100.0, 100.0, 2.0), Wait)
+    assert isinstance(judge_now(marked, 100.0, 100.0, 100.0, 2.0), WaitUntil)
     assert isinstance(judge_now(marked, 100.0, 100.0, 102.0, 2.0), Ready)
 
 
 def test_an_unreadable_version_has_the_quiet_time_and_is_no_candidate_then() -> None:
     closed = replace(PLAIN, error="cannot read it: Permission denied")
-    assert judge_now(closed, 100.0, 103.0, 104.0, 2.0) == Wait(105.0, "cannot read it: Permission denied")
+    assert judge_now(closed, 100.0, 103.0, 104.0, 2.0) == WaitUntil(105.0, "cannot read it: Permission denied")
     assert judge_now(closed, 100.0, 103.0, 105.0, 2.0) == Unfit("cannot read it: Permission denied")
     assert judge_now(replace(closed, passing=True), 0.0, 0.0, 1e6, 2.0) == Unfit(closed.error, passing=True)
 
@@ -49,7 +49,7 @@ def test_an_unreadable_version_has_the_quiet_time_and_is_no_candidate_then() -> 
 def test_nothing_is_judged_while_a_file_is_open_for_writing(renamed: bool, sums: bool, quiet: float) -> None:
     seen = replace(PLAIN, writing=True, renamed_in=renamed, has_sums=sums, sums_complete=sums)
     answer = judge_now(seen, 0.0, 0.0, quiet, 2.0)
-    assert isinstance(answer, Wait)
+    assert isinstance(answer, WaitUntil)
     assert answer.until > quiet
 
 
@@ -57,7 +57,7 @@ def test_nothing_is_judged_while_a_file_is_open_for_writing(renamed: bool, sums:
 def test_waiting_until_told_is_enough(first: float, changed: float, later: float, settle: float) -> None:
     now = max(first, changed) + later
     answer = judge_now(PLAIN, first, changed, now, settle)
-    if isinstance(answer, Wait):
+    if isinstance(answer, WaitUntil):
         assert isinstance(judge_now(PLAIN, first, changed, answer.until + 1e-6, settle), Ready)
 
 
@@ -66,6 +66,6 @@ def test_a_version_held_open_without_being_written_is_looked_at_less_and_less_of
     waits = [
         answer.until - now
         for now in (0.0, 5.0, 30.0, 600.0)
-        if isinstance(answer := judge_now(held, 0, 0, now, 2), Wait)
+        if isinstance(answer := judge_now(held, 0, 0, now, 2), WaitUntil)
     ]
     assert waits == [0.5, 0.5, 3.0, 5.0]

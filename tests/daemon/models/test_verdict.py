@@ -9,9 +9,9 @@ import pytest
 from modelward.daemon.models import verdict as v
 from modelward.worker import protocol
 
-PASSED = v.Gate("load", True, 0.51234)
-WARNED = v.Gate("probe", True, 0.2, "the text is empty", warning=True)
-FAILED = v.Gate("signature", False, 0.1, "no input speech")
+PASSED = v.GateResult("load", True, 0.51234)
+WARNED = v.GateResult("probe", True, 0.2, "the text is empty", warning=True)
+FAILED = v.GateResult("signature", False, 0.1, "no input speech")
 
 
 def test_takes_over_what_the_validator_found() -> None:
@@ -61,7 +61,7 @@ def test_a_foreign_record_is_refused(record: dict[str, object]) -> None:
 def test_a_validator_that_did_not_come_back_names_the_gate_it_was_in() -> None:
     verdict = v.broken("load", "the validator died of SIGSEGV", [PASSED], 1.5, "x")
     assert verdict.because == "gate load: the validator died of SIGSEGV"
-    assert verdict.gates[-1] == v.Gate("load", False, 1.5, "the validator died of SIGSEGV")
+    assert verdict.gates[-1] == v.GateResult("load", False, 1.5, "the validator died of SIGSEGV")
 
 
 @pytest.mark.parametrize(

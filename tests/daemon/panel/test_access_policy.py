@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelward.daemon.panel.access_policy import (
     Access,
-    Asked,
+    PanelRequest,
     Rules,
     host_name,
     is_forwarded,
@@ -21,17 +21,17 @@ ASKS = Rules(frozenset({"box"}))
 HERE = "127.0.0.1:5000"
 
 
-def kind(asked: Asked, rules: Rules) -> str:
+def kind(asked: PanelRequest, rules: Rules) -> str:
     found = refusal(asked, rules)
     return found.kind if found else ""
 
 
-def read(**more: object) -> Asked:
-    return Asked(Access.READ, **{"host": HERE, **more})  # type: ignore[arg-type]
+def read(**more: object) -> PanelRequest:
+    return PanelRequest(Access.READ, **{"host": HERE, **more})  # type: ignore[arg-type]
 
 
-def change(**more: object) -> Asked:
-    return Asked(Access.CHANGE, **{"host": HERE, "write": True, "marked": True, **more})  # type: ignore[arg-type]
+def change(**more: object) -> PanelRequest:
+    return PanelRequest(Access.CHANGE, **{"host": HERE, "write": True, "marked": True, **more})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def change(**more: object) -> Asked:
         (change(site="cross-site"), LOCAL, "cross_site"),
         (read(site="cross-site"), LOCAL, "cross_site"),
         (read(site="none"), LOCAL, ""),
-        (Asked(Access.OPEN, HERE, site="cross-site"), ASKS, ""),
-        (Asked(Access.OPEN, HERE, site="cross-site", write=True, marked=True), ASKS, "cross_site"),
-        (Asked(Access.OPEN, HERE, write=True), ASKS, "header_missing"),
-        (Asked(Access.OPEN, "evil.example"), ASKS, "wrong_host"),
+        (PanelRequest(Access.OPEN, HERE, site="cross-site"), ASKS, ""),
+        (PanelRequest(Access.OPEN, HERE, site="cross-site", write=True, marked=True), ASKS, "cross_site"),
+        (PanelRequest(Access.OPEN, HERE, write=True), ASKS, "header_missing"),
+        (PanelRequest(Access.OPEN, "evil.example"), ASKS, "wrong_host"),
     ],
 )
-def test_takes_up_what_it_should_and_nothing_else(asked: Asked, rules: Rules, expected: str) -> None:
+def test_takes_up_what_it_should_and_nothing_else(asked: PanelRequest, rules: Rules, expected: str) -> None:
     assert kind(asked, rules) == expected
 
 
@@ -85,7 +85,7 @@ def test_takes_no_other_name_for_its_own(host: str | None) -> None:
 
 @given(st.text(max_size=60), st.one_of(st.none(), st.text(max_size=60)), st.one_of(st.none(), st.text(max_size=20)))
 def test_never_fails_and_never_lets_a_stranger_change_anything(host: str, origin: str | None, site: str | None) -> None:
-    asked = Asked(Access.CHANGE, host, origin, site, marked=True, write=True)
+    asked = PanelRequest(Access.CHANGE, host, origin, site, marked=True, write=True)
     assert refusal(asked, ASKS) is not None
     host_name(host)
 

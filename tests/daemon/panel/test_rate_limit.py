@@ -6,13 +6,13 @@ from modelward.daemon.panel.rate_limit import (
     RETURN_SECONDS,
     TRIES,
     TRIES_OF_ALL,
-    Attempts,
+    LoginAttempts,
     place,
 )
 
 
 def test_gives_a_few_tries_and_one_back_after_a_while() -> None:
-    attempts = Attempts()
+    attempts = LoginAttempts()
     for _ in range(TRIES):
         assert attempts.wait_seconds("10.0.0.1", 100.0) == 0
         attempts.failed("10.0.0.1", 100.0)
@@ -24,7 +24,7 @@ def test_gives_a_few_tries_and_one_back_after_a_while() -> None:
 
 
 def test_slows_many_addresses_together_and_forgets_the_oldest() -> None:
-    attempts = Attempts()
+    attempts = LoginAttempts()
     for number in range(TRIES_OF_ALL):
         attempts.failed(f"10.0.{number}.1", 50.0)
     assert attempts.wait_seconds("192.0.2.1", 50.0) > 0

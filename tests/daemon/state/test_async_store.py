@@ -13,15 +13,17 @@ from tests.fakes.clock import FakeClock
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.state.async_store import CannotKeep, Ledger
-from modelward.daemon.state.store import Entry, Store
+from modelward.daemon.state.store import HistoryEntry, Store
 from modelward.daemon.system.clock import rfc3339
 
 WAITING = 40
 
 
-def run(tmp_path: Path, work: Callable[[Ledger, list[Entry]], Awaitable[None]], clock: FakeClock | None = None) -> None:
+def run(
+    tmp_path: Path, work: Callable[[Ledger, list[HistoryEntry]], Awaitable[None]], clock: FakeClock | None = None
+) -> None:
     async def whole() -> None:
-        told: list[Entry] = []
+        told: list[HistoryEntry] = []
         ledger = Ledger(Store(tmp_path / "state.db", clock or FakeClock()), told.append, most_waiting=WAITING)
         try:
             await work(ledger, told)
@@ -32,7 +34,7 @@ def run(tmp_path: Path, work: Callable[[Ledger, list[Entry]], Awaitable[None]], 
 
 
 def test_what_is_noted_is_kept_and_then_told(tmp_path: Path) -> None:
-    async def work(ledger: Ledger, told: list[Entry]) -> None:
+    async def work(ledger: Ledger, told: list[HistoryEntry]) -> None:
         ledger.note("accepted", "v1", "all gates passed", seconds=2)
         assert told == []
         await soon(lambda: told)
@@ -45,7 +47,7 @@ def test_what_is_noted_is_kept_and_then_told(tmp_path: Path) -> None:
 def test_a_line_that_had_to_wait_says_when_it_happened_not_when_it_was_written(tmp_path: Path) -> None:
     clock = FakeClock()
 
-    async def work(ledger: Ledger, told: list[Entry]) -> None:
+    async def work(ledger: Ledger, told: list[HistoryEntry]) -> None:
         hang = threading.Event()
         stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(PATIENCE_SECONDS)))
         said = rfc3339(clock.wall())
@@ -60,7 +62,7 @@ def test_a_line_that_had_to_wait_says_when_it_happened_not_when_it_was_written(t
 
 
 def test_everything_is_kept_in_the_order_it_was_said(tmp_path: Path) -> None:
-    async def work(ledger: Ledger, told: list[Entry]) -> None:
+    async def work(ledger: Ledger, told: list[HistoryEntry]) -> None:
         for i in range(50):
             ledger.note("n", str(i))
             await ledger.do(lambda store, i=i: store.record("d", str(i)))  # type: ignore[misc]
@@ -71,7 +73,7 @@ def test_everything_is_kept_in_the_order_it_was_said(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_hangs_stops_no_loop_and_drops_notes_beyond_its_limit(tmp_path: Path) -> None:
-    async def work(ledger: Ledger, told: list[Entry]) -> None:
+    async def work(ledger: Ledger, told: list[HistoryEntry]) -> None:
         hang = threading.Event()
         stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(PATIENCE_SECONDS)))
         await asyncio.sleep(0)
@@ -98,7 +100,7 @@ def test_what_cannot_be_kept_is_an_error_with_its_reason_and_the_next_is_tried_a
     def fail(store: Store) -> None:
         raise error
 
-    async def work(ledger: Ledger, told: list[Entry]) -> None:
+    async def work(ledger: Ledger, told: list[HistoryEntry]) -> None:
         with pytest.raises(CannotKeep, match="cannot keep state: .*; what is served is not affected"):
             await ledger.do(fail)
         assert await ledger.do(lambda store: store.held()) == {}
@@ -107,7 +109,7 @@ def test_what_cannot_be_kept_is_an_error_with_its_reason_and_the_next_is_tried_a
 
 
 def test_whoever_gives_up_waiting_takes_nothing_back(tmp_path: Path) -> None:
-    async def work(ledger: Ledger, told: list[Entry]) -> None:
+    async def work(ledger: Ledger, told: list[HistoryEntry]) -> None:
         hang = threading.Event()
         stuck = asyncio.ensure_future(ledger.do(lambda store: hang.wait(PATIENCE_SECONDS)))
         waiting = asyncio.ensure_future(ledger.do(lambda store: store.hold(["v1"], "asked for")))
@@ -121,7 +123,7 @@ def test_whoever_gives_up_waiting_takes_nothing_back(tmp_path: Path) -> None:
 
 
 def test_closing_keeps_what_is_on_its_way_and_takes_nothing_more(tmp_path: Path) -> None:
-    async def work(ledger: Ledger, told: list[Entry]) -> None:
+    async def work(ledger: Ledger, told: list[HistoryEntry]) -> None:
         for i in range(20):
             ledger.note("n", str(i))
         await ledger.close()
@@ -131,7 +133,7 @@ def test_closing_keeps_what_is_on_its_way_and_takes_nothing_more(tmp_path: Path)
             await ledger.do(lambda store: store.held())
 
     async def whole() -> None:
-        told: list[Entry] = []
+        told: list[HistoryEntry] = []
         await work(Ledger(Store(tmp_path / "state.db", FakeClock()), told.append), told)
 
     asyncio.run(whole())

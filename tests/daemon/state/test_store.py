@@ -20,7 +20,7 @@ from modelward.daemon.state import rows as state_rows
 from modelward.daemon.state import store as module
 from modelward.daemon.state.store import (
     CannotOpen,
-    Entry,
+    HistoryEntry,
     Sighting,
     Store,
 )
@@ -42,7 +42,7 @@ def test_history_tells_the_newest_first_with_its_reason_and_its_time(tmp_path: P
         store.record("accepted", "v1", "all gates passed", seconds=1.5)
         clock.advance(60)
         kept = store.record("activated", "v1")
-        assert kept == Entry(2, rfc3339(clock.wall()), "activated", "v1", "", {})
+        assert kept == HistoryEntry(2, rfc3339(clock.wall()), "activated", "v1", "", {})
     with opened(tmp_path) as store:
         assert [(e.kind, e.because, e.detail) for e in store.history(10)] == [
             ("activated", "", {}),

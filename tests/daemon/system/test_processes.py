@@ -35,7 +35,7 @@ from tests.support import (
 
 from modelward.daemon.system.processes import (
     MAX_STDIN_BYTES,
-    Child,
+    ChildProcess,
     environment,
     identity,
     python,
@@ -257,7 +257,7 @@ def test_without_a_descriptor_to_be_had_nothing_is_started_and_nothing_leaks() -
         for spare in range(12):  # each call on the way fails in its turn
             resource.setrlimit(resource.RLIMIT_NOFILE, (gaps[-1] + 1 + spare, hard))
             try:
-                child: Child | None = spawn(program(HANG), name="c", stdin=b"x", stdout="pipe")
+                child: ChildProcess | None = spawn(program(HANG), name="c", stdin=b"x", stdout="pipe")
             except OSError:
                 child, failures = None, failures + 1
             finally:

@@ -12,10 +12,10 @@ from pathlib import Path
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.disk import reasons
 from modelward.daemon.upkeep.disk.outcome import ClassOutcome, SweepOutcome
-from modelward.daemon.upkeep.disk.quota import Margin, Rule
+from modelward.daemon.upkeep.disk.quota import ClassRule, Margin
 from modelward.daemon.upkeep.disk.remover import Budget
 from modelward.daemon.upkeep.disk.sweep import Orders, sweep
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 
 DAY = 86400.0
 LATER = time.time() + 30 * DAY  # when the sweep believes to run: everything made by a test is a month old
@@ -30,16 +30,16 @@ def make(path: Path, size: int = 100, *, age_seconds: float = 30 * DAY) -> Path:
     return path
 
 
-def orders(root: Path | Iterable[Rule], **changes: object) -> Orders:
+def orders(root: Path | Iterable[ClassRule], **changes: object) -> Orders:
     """Orders for one class `uploads` with an age of a day, or for the given rules."""
-    rules = [Rule("uploads", str(root), max_age_seconds=DAY)] if isinstance(root, Path) else list(root)
+    rules = [ClassRule("uploads", str(root), max_age_seconds=DAY)] if isinstance(root, Path) else list(root)
     budget = Budget(files=0, bytes=0, seconds=0)
     return replace(Orders(rules, LATER, budget=budget), **changes)  # type: ignore[arg-type]
 
 
 def run(given: Orders, **kwargs: object) -> SweepOutcome:
     """One sweep, now."""
-    arguments: dict[str, object] = {"files": Files(), "clock": SystemClock(), "stop": threading.Event()}
+    arguments: dict[str, object] = {"files": FileSystemPort(), "clock": SystemClock(), "stop": threading.Event()}
     return sweep(given, **(arguments | kwargs))  # type: ignore[arg-type]
 
 

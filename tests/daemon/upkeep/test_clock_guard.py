@@ -12,7 +12,7 @@ from modelward.daemon.upkeep.clock_guard import (
     Trust,
     look,
 )
-from modelward.daemon.upkeep.clock_guard import Judged as Judgement
+from modelward.daemon.upkeep.clock_guard import ClockJudgement as Judgement
 
 DAY = 86400.0
 

@@ -15,10 +15,10 @@ from tests.daemon.upkeep.clocks import HandClock
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.errors import NotKnown, Refused
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs import collapse as collapsing
 from modelward.daemon.upkeep.logs.follow import Follower
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
 from modelward.daemon.upkeep.service import Upkeep
 
@@ -29,11 +29,11 @@ OLD = "app.log.20200101T000000.000000Z"
 
 def log_set(directory: Path, **policy: object) -> LogSet:
     given = {"method": "collapse", "max_size_bytes": 1000} | policy
-    return LogSet(str(directory), ("*.log",), Policy(**given))  # type: ignore[arg-type]
+    return LogSet(str(directory), ("*.log",), RotationPolicy(**given))  # type: ignore[arg-type]
 
 
 def rotator() -> Rotator:
-    return Rotator(Files(), HandClock(), threading.Event())
+    return Rotator(FileSystemPort(), HandClock(), threading.Event())
 
 
 def rotate(directory: Path, **policy: object) -> RotationOutcome:
@@ -194,6 +194,6 @@ def test_a_log_without_an_end_of_a_line_is_not_searched_to_its_beginning(tmp_pat
         return b"x" * length
 
     fd = os.open(path, os.O_RDONLY)
-    assert collapsing._end_of_lines(fd, 1 << 40, Files(pread=counted)) == 0
+    assert collapsing._end_of_lines(fd, 1 << 40, FileSystemPort(pread=counted)) == 0
     os.close(fd)
     assert len(reads) == collapsing.MAX_LINE_BYTES // collapsing.CHUNK_BYTES

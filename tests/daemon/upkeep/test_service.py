@@ -22,7 +22,7 @@ from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.disk.precheck import glance
 from modelward.daemon.upkeep.disk.sweep import Orders
 from modelward.daemon.upkeep.from_config import log_sets, rules
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.service import BACK_OFF_SECONDS, Upkeep
 
 MONTH = 30 * 86400.0
@@ -137,9 +137,9 @@ def test_versions_and_compiled_ones_are_left_to_retention(house: House) -> None:
 
 
 def _all() -> dict[str, object]:
-    from modelward.daemon.units import Share
+    from modelward.daemon.units import DiskShare
 
-    return {"min_free": Share(percent=100), "target_free": Share(percent=100)}
+    return {"min_free": DiskShare(percent=100), "target_free": DiskShare(percent=100)}
 
 
 def test_a_full_disk_that_cannot_be_helped_is_said_once_and_left_for_ten_minutes(house: House) -> None:
@@ -253,7 +253,7 @@ def test_whatever_is_due_goes_at_the_next_sweep(house: House, due: str) -> None:
 def test_more_than_a_glance_has_time_for_is_swept_by_a_process(house: House) -> None:
     for number in range(600):
         (house.base / f"state/uploads/{number}").write_bytes(b"")
-    files = Files()
+    files = FileSystemPort()
     orders = Orders(rules(house.config), house.clock.wall() - MONTH + 700)
     stop = threading.Event()
     look = partial(glance, orders, files=files, clock=SystemClock(), stop=stop, keep=lambda rule: lambda unit: "")
@@ -272,7 +272,7 @@ def test_while_an_archive_is_compressed_logs_are_rotated_and_shown_and_the_disk_
         go_on.wait(PATIENCE_SECONDS)
         return os.read(fd, count)
 
-    upkeep = Upkeep(lambda: house.config, house.clock, files=Files(read=held))
+    upkeep = Upkeep(lambda: house.config, house.clock, files=FileSystemPort(read=held))
     (logs / "access.log").write_text("line\n" * 2000)
     (house.base / "webui/app.log").write_text("theirs\n" * 2000)
     upload = house.base / "state/uploads/old.wav"

@@ -25,7 +25,7 @@ from tests.daemon.upkeep.test_service import configuration
 
 from modelward.daemon.config.load import parse
 from modelward.daemon.upkeep.disk import reasons
-from modelward.daemon.upkeep.disk.quota import Margin, Rule
+from modelward.daemon.upkeep.disk.quota import ClassRule, Margin
 from modelward.daemon.upkeep.from_config import OWN_LOGS, rules
 from modelward.daemon.upkeep.logs.rotation_policy import is_ours
 from modelward.daemon.upkeep.service import Upkeep
@@ -40,7 +40,7 @@ WORDS = st.sampled_from(
 NAMES = st.lists(WORDS, min_size=1, max_size=4).map("".join).filter(lambda name: name not in (".", "..", ".trash"))
 
 
-def logs_rule(directory: Path, extra: str = "") -> Rule:
+def logs_rule(directory: Path, extra: str = "") -> ClassRule:
     text = f'[logs]\ndir = "{directory}"\n{extra}'
     return next(rule for rule in rules(parse(text, "test")) if rule.path == str(directory))
 

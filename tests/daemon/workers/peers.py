@@ -14,7 +14,7 @@ import pytest
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.system.unix_socket import Credentials
-from modelward.daemon.workers.channel import Channel, Line
+from modelward.daemon.workers.channel import WorkerConnection, WorkersSocket
 from modelward.worker import protocol as p
 
 
@@ -22,21 +22,21 @@ from modelward.worker import protocol as p
 class Ears:
     """Keeps what it is told."""
 
-    lines: list[Line] = field(default_factory=list)
+    lines: list[WorkerConnection] = field(default_factory=list)
     fds: list[int] = field(default_factory=list)
     heard: list[p.FromWorker] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
-    def joined(self, line: Line, hello: p.Hello, fds: list[int]) -> None:
+    def joined(self, line: WorkerConnection, hello: p.Hello, fds: list[int]) -> None:
         self.lines.append(line)
         self.fds += fds
 
-    def said(self, line: Line, message: p.FromWorker) -> None:
+    def said(self, line: WorkerConnection, message: p.FromWorker) -> None:
         if isinstance(message, p.Reopened):
-            raise p.Refused("cannot take that now")
+            raise p.BadMessage("cannot take that now")
         self.heard.append(message)
 
-    def left(self, line: Line, because: str) -> None:
+    def left(self, line: WorkerConnection, because: str) -> None:
         self.ended.append(because)
 
 
@@ -82,7 +82,7 @@ def peers_leave() -> Iterator[None]:
 
 
 HELLO = p.Hello(pid=1, name="w1")
-Work = Callable[[Channel, Ears, Path], Awaitable[None]]
+Work = Callable[[WorkersSocket, Ears, Path], Awaitable[None]]
 
 
 def run(
@@ -94,7 +94,7 @@ def run(
 ) -> None:
     async def whole() -> None:
         ears, path = Ears(), tmp_path / "workers.sock"
-        channel = Channel(path, ears, allowed, hello_seconds=hello_seconds)
+        channel = WorkersSocket(path, ears, allowed, hello_seconds=hello_seconds)
         await channel.open()
         try:
             await work(channel, ears, path)

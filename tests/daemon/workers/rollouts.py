@@ -9,12 +9,12 @@ from tests.daemon.workers.room import Room
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.workers.rollout_executor import Rollout
-from modelward.daemon.workers.rollout_planner import Policy
+from modelward.daemon.workers.rollout_planner import RolloutPolicy
 
-QUICK = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=PATIENCE_SECONDS)
-BAKED = Policy(canary=1, bake_seconds=0.6, reload_timeout_seconds=PATIENCE_SECONDS)
-LONG = Policy(canary=1, bake_seconds=3600, reload_timeout_seconds=PATIENCE_SECONDS)
-IMPATIENT = Policy(canary=1, bake_seconds=0.0, reload_timeout_seconds=0.5)
+QUICK = RolloutPolicy(canary=1, bake_seconds=0.0, reload_timeout_seconds=PATIENCE_SECONDS)
+BAKED = RolloutPolicy(canary=1, bake_seconds=0.6, reload_timeout_seconds=PATIENCE_SECONDS)
+LONG = RolloutPolicy(canary=1, bake_seconds=3600, reload_timeout_seconds=PATIENCE_SECONDS)
+IMPATIENT = RolloutPolicy(canary=1, bake_seconds=0.0, reload_timeout_seconds=0.5)
 V1, V2 = "v1", "v2"
 
 
@@ -26,7 +26,7 @@ def steps(rollout: Rollout) -> list[str]:
     return [step["step"] for step in rollout.steps]
 
 
-def under_way(it: Room, rollout: Rollout, policy: Policy) -> asyncio.Task[Rollout]:
+def under_way(it: Room, rollout: Rollout, policy: RolloutPolicy) -> asyncio.Task[Rollout]:
     return asyncio.get_running_loop().create_task(it.conductor.run(rollout, policy))
 
 

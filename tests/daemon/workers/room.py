@@ -17,14 +17,14 @@ from pathlib import Path
 from tests.support import soon
 
 from modelward.daemon.system.clock import Clock, SystemClock
-from modelward.daemon.workers.channel import Channel
+from modelward.daemon.workers.channel import WorkersSocket
 from modelward.daemon.workers.overlap import Way
-from modelward.daemon.workers.peer import Event
-from modelward.daemon.workers.pool import Ended, Pool
-from modelward.daemon.workers.registry import Crew, Welcome
+from modelward.daemon.workers.peer import WorkerEvent
+from modelward.daemon.workers.pool import Ended, WorkerPool
+from modelward.daemon.workers.registry import Crew, WelcomeState
 from modelward.daemon.workers.rollout_executor import Conductor, Rollout, Target
 from modelward.worker.protocol import WorkerSettings
-from modelward.worker.shared.progress import Reading
+from modelward.worker.shared.progress import ProcessReading
 
 FAKE_WORKER = Path(__file__).parents[2] / "fakes" / "worker.py"
 Command = Callable[[WorkerSettings], list[str]]
@@ -40,21 +40,21 @@ class Room:
     clock: Clock = field(default_factory=SystemClock)
     scripts: dict[str, dict[str, object]] = field(default_factory=dict)
     command: Command | None = None
-    welcome: Welcome = field(default_factory=Welcome)
-    events: list[Event] = field(default_factory=list)
+    welcome: WelcomeState = field(default_factory=WelcomeState)
+    events: list[WorkerEvent] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     offered: list[int] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     before_link: Callable[[Rollout, bool], None] = lambda rollout, forward: None
     progress: list[str] = field(default_factory=list)
     way: tuple[Way, str] = (Way.BESIDE, "")
-    read: Callable[[int], Reading | None] = lambda pid: None
+    read: Callable[[int], ProcessReading | None] = lambda pid: None
 
     def __post_init__(self) -> None:
         self.crew = Crew(
             clock=self.clock, welcome=lambda: self.welcome, happened=self._happened, offered=self.offered.append
         )
-        self.pool = Pool(
+        self.pool = WorkerPool(
             runtime_dir=self.path,
             clock=self.clock,
             ended=self._ended,
@@ -65,7 +65,7 @@ class Room:
             read=lambda pid: self.read(pid),
         )
         self.crew.pool = self.pool
-        self.channel = Channel(self.socket, self.crew, lambda who: True)
+        self.channel = WorkersSocket(self.socket, self.crew, lambda who: True)
         self.conductor = Conductor(
             self.crew,
             self.clock,
@@ -88,7 +88,7 @@ class Room:
         script = self.scripts.get(settings.name, self.scripts.get("", {}))
         return [sys.executable, "-I", "-S", str(FAKE_WORKER), settings.worker_socket, settings.name, json.dumps(script)]
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, event: WorkerEvent) -> None:
         self.events.append(event)
         self.wake.set()
 
@@ -104,7 +104,7 @@ class Room:
         self.before_link(rollout, forward)
         await asyncio.sleep(0)
         self.links.append(target.version)
-        self.welcome = Welcome(target.version, target.artifact, 0.5)
+        self.welcome = WelcomeState(target.version, target.artifact, 0.5)
 
     async def staff(self) -> None:
         """What the supervisor's rounds do for the pool."""
@@ -140,8 +140,8 @@ def target(version: str) -> Target:
     return Target(version, f"digest of {version}", f"/artifacts/{version}")
 
 
-def welcome(version: str) -> Welcome:
-    return Welcome(version, target(version).artifact, 0.5)
+def welcome(version: str) -> WelcomeState:
+    return WelcomeState(version, target(version).artifact, 0.5)
 
 
 @asynccontextmanager

@@ -11,10 +11,10 @@ from tests.daemon.workers.room import Room
 from tests.fakes.clock import FakeClock
 from tests.support import PATIENCE_SECONDS, soon
 
-from modelward.daemon.workers.pool_planner import Limits
+from modelward.daemon.workers.pool_planner import PoolLimits
 from modelward.worker.protocol import WorkerSettings
 
-LIMITS = Limits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2)
+LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2)
 
 
 class Shop(Room):

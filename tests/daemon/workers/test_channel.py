@@ -19,14 +19,14 @@ from tests.daemon.workers.peers import (
 from tests.support import soon
 
 from modelward.daemon.workers import channel as module
-from modelward.daemon.workers.channel import Channel
+from modelward.daemon.workers.channel import WorkersSocket
 from modelward.worker import protocol as p
 
 __all__ = ["peers_leave"]
 
 
 def test_who_says_hello_is_known_by_the_kernels_word_and_heard(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         peer = await join(ears, path)
         assert (ears.lines[0].who.pid, ears.lines[0].who.uid) == (os.getpid(), os.getuid())
         assert set(ears.lines[0].who.groups) == set(os.getgroups())
@@ -60,7 +60,7 @@ def test_who_says_hello_is_known_by_the_kernels_word_and_heard(tmp_path: Path) -
     ],
 )
 def test_what_cannot_be_understood_ends_that_connection_alone(tmp_path: Path, said: bytes, because: str) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         good, bad = await join(ears, path), await join(ears, path)
         while said:
             with suppress(BlockingIOError):
@@ -86,7 +86,7 @@ def test_what_cannot_be_understood_ends_that_connection_alone(tmp_path: Path, sa
     ],
 )
 def test_without_a_proper_hello_first_nobody_joins(tmp_path: Path, first: bytes) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         peer = Peer(path)
         peer.raw(first)
         await peer.cut_off()
@@ -96,7 +96,7 @@ def test_without_a_proper_hello_first_nobody_joins(tmp_path: Path, first: bytes)
 
 
 def test_who_does_not_say_hello_in_time_is_cut_off_and_who_did_is_not(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         good, mute, slow = await join(ears, path), Peer(path), Peer(path)
         slow.raw(p.encode(HELLO)[:-2])
         await mute.cut_off()
@@ -109,7 +109,7 @@ def test_who_does_not_say_hello_in_time_is_cut_off_and_who_did_is_not(tmp_path: 
 
 
 def test_who_reads_too_slowly_is_cut_off_and_memory_stays_bounded(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         await join(ears, path)
         line, message = ears.lines[0], p.Prepare("r", "v", "x" * 60_000)
         for _ in range(100):
@@ -122,7 +122,7 @@ def test_who_reads_too_slowly_is_cut_off_and_memory_stays_bounded(tmp_path: Path
 
 
 def test_who_reads_late_gets_all_of_it_in_order(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         peer = await join(ears, path)
         sent = [p.Prepare(f"r{i}", "v", "x" * 50_000) for i in range(15)]
         for message in sent:
@@ -140,7 +140,7 @@ def test_who_reads_late_gets_all_of_it_in_order(tmp_path: Path) -> None:
 
 
 def test_who_floods_is_cut_off(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         good, flood = await join(ears, path), await join(ears, path)
         beats = p.encode(p.Beat()) * 200
         with suppress(OSError):

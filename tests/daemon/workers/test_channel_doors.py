@@ -26,14 +26,14 @@ from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.system.unix_socket import Credentials, bind, credentials
 from modelward.daemon.workers import channel as module
-from modelward.daemon.workers.channel import Channel
+from modelward.daemon.workers.channel import WorkersSocket
 from modelward.worker import protocol as p
 
 __all__ = ["peers_leave"]
 
 
 def test_a_socket_handed_over_with_the_hello_arrives_and_goes_to_no_child(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             peer = Peer(path)
@@ -48,7 +48,7 @@ def test_a_socket_handed_over_with_the_hello_arrives_and_goes_to_no_child(tmp_pa
 
 @pytest.mark.parametrize("ending", ["hello", "silence", "garbage"])
 def test_descriptors_nobody_asked_for_are_closed_and_nothing_else_is(tmp_path: Path, ending: str) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         good = await join(ears, path)
         before = len(os.listdir("/proc/self/fd"))
         peer = Peer(path)
@@ -105,7 +105,7 @@ except OSError as e:
 
     asked: list[Credentials] = []
 
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         for directory in (tmp_path, *tmp_path.parents):
             if directory.stat().st_uid == os.geteuid() and directory != Path("/"):
                 with suppress(PermissionError):
@@ -150,7 +150,7 @@ def test_other_users_can_not_take_all_places(tmp_path: Path) -> None:
 
 
 def test_beyond_the_most_connections_newcomers_wait_for_a_place_and_nobody_leaves(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         peers = [await join(ears, path) for _ in range(module.MAX_CONNECTIONS)]
         for _ in range(3):
             late = Peer(path)
@@ -171,7 +171,7 @@ def test_beyond_the_most_connections_newcomers_wait_for_a_place_and_nobody_leave
 
 
 def test_without_descriptors_it_waits_quietly_and_goes_on_later(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         good = await join(ears, path)
         late = Peer(path)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -202,7 +202,7 @@ def test_without_descriptors_it_waits_quietly_and_goes_on_later(tmp_path: Path) 
 
 @pytest.mark.parametrize("damage", ["removed", "directory removed", "replaced by a file", "replaced by a socket"])
 def test_a_socket_file_that_was_taken_away_is_made_again_and_no_line_is_lost(tmp_path: Path, damage: str) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         good = await join(ears, path)
         assert not await channel.heal()
         path.unlink()
@@ -227,7 +227,7 @@ def test_a_socket_file_that_was_taken_away_is_made_again_and_no_line_is_lost(tmp
 
 
 def test_a_socket_that_can_not_be_made_again_is_tried_at_the_next_look(tmp_path: Path) -> None:
-    async def work(channel: Channel, ears: Ears, path: Path) -> None:
+    async def work(channel: WorkersSocket, ears: Ears, path: Path) -> None:
         path.unlink()
         path.parent.rmdir()
         path.parent.touch()
@@ -260,7 +260,7 @@ def test_what_a_dead_daemon_left_is_replaced_and_the_mode_holds_under_any_umask(
 def test_closing_takes_away_its_own_file_only(tmp_path: Path) -> None:
     async def work() -> None:
         path = tmp_path / "workers.sock"
-        channel = Channel(path, Ears(), lambda who: True)
+        channel = WorkersSocket(path, Ears(), lambda who: True)
         await channel.open()
         peer = Peer(path)
         path.unlink()

@@ -24,7 +24,7 @@ from tests.support import PATIENCE_SECONDS, soon
 from modelward.daemon.errors import ModelwardError
 from modelward.daemon.workers.overlap import Way
 from modelward.daemon.workers.rollout_executor import Rollout
-from modelward.daemon.workers.rollout_planner import Policy
+from modelward.daemon.workers.rollout_planner import RolloutPolicy
 
 
 def test_figures_worse_than_the_old_versions_bring_all_back(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_called_off_it_goes_back_until_the_link_moved_and_is_nobodys_fault(
 ) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1) as it:
-            policy = LONG if before_the_link else Policy(canary=0, bake_seconds=3600)
+            policy = LONG if before_the_link else RolloutPolicy(canary=0, bake_seconds=3600)
             going = under_way(it, it.rollout(V2), policy)
             if before_the_link:
                 await canary(it)
@@ -77,7 +77,7 @@ def test_who_does_not_go_back_is_replaced(tmp_path: Path) -> None:
         async with room(tmp_path, wanted=2, serve="v0", scripts=scripts) as it:
             it.welcome = type(it.welcome)(V1, target(V1).artifact, 0.5)
             rollout = await it.conductor.run(
-                it.rollout(V2, old=V1), Policy(1, 0.0, reload_timeout_seconds=PATIENCE_SECONDS)
+                it.rollout(V2, old=V1), RolloutPolicy(1, 0.0, reload_timeout_seconds=PATIENCE_SECONDS)
             )
             assert not rollout.succeeded
             assert rollout.outcome == (
@@ -112,7 +112,7 @@ def test_a_link_that_can_not_be_moved_brings_all_back_and_blames_nobody(tmp_path
 def test_after_the_link_moved_a_crash_puts_everything_back_as_far_as_can_be(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1) as it:
-            going = under_way(it, it.rollout(V2), Policy(canary=0, bake_seconds=3600))
+            going = under_way(it, it.rollout(V2), RolloutPolicy(canary=0, bake_seconds=3600))
             await soon(lambda: it.links)
             os.kill(it.pid("w2"), signal.SIGSEGV)
             rollout = await going
@@ -131,7 +131,7 @@ def test_a_link_that_can_not_be_put_back_is_said(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve=V1) as it:
             it.before_link = only_forward
-            going = under_way(it, it.rollout(V2), Policy(canary=0, bake_seconds=3600))
+            going = under_way(it, it.rollout(V2), RolloutPolicy(canary=0, bake_seconds=3600))
             await soon(lambda: it.links)
             os.kill(it.pid("w1"), signal.SIGSEGV)
             rollout = await going
@@ -165,7 +165,7 @@ def test_unloading_first_the_workers_take_turns_and_all_come_back_when_one_refus
         async with room(tmp_path, wanted=3, serve=V1, scripts=scripts) as it:
             it.way = Way.UNLOAD_FIRST, "tight"
             going = under_way(
-                it, it.rollout(V2), Policy(canary=3, bake_seconds=0.1, reload_timeout_seconds=PATIENCE_SECONDS)
+                it, it.rollout(V2), RolloutPolicy(canary=3, bake_seconds=0.1, reload_timeout_seconds=PATIENCE_SECONDS)
             )
             fewest = 3
             while not going.done():

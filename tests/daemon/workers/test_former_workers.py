@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from modelward.daemon.workers.former_workers import Former
-from modelward.daemon.workers.peer import Peer
+from modelward.daemon.workers.peer import WorkerPeer
 from modelward.daemon.workers.replacement import LOST_SECONDS
 
-HERE = [Peer(name="w2", pid=1, attached=False, joined=0.0)]
+HERE = [WorkerPeer(name="w2", pid=1, attached=False, joined=0.0)]
 
 
 def test_nobody_is_waited_for_when_nobody_was_left() -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from modelward.daemon.workers import peer as roster
-from modelward.daemon.workers.peer import Event, Peer, hear
-from modelward.daemon.workers.rollout_planner import Figures, Pace, Stage
+from modelward.daemon.workers.peer import WorkerEvent, WorkerPeer, hear
+from modelward.daemon.workers.rollout_planner import Figures, ObservedPace, Stage
 from modelward.worker import protocol as p
 
 V1, V2 = ("v1", "/a/v1"), ("v2", "/a/v2")
 
 
-def peer(serving: str = "v1") -> Peer:
-    found = Peer("w1", pid=1, attached=False, joined=0.0)
+def peer(serving: str = "v1") -> WorkerPeer:
+    found = WorkerPeer("w1", pid=1, attached=False, joined=0.0)
     found.serving, found.artifact = serving, f"/a/{serving}" if serving else ""
     return found
 
 
-def stage(who: Peer, rollout: str = "r1", target: tuple[str, str] = V2) -> Stage:
+def stage(who: WorkerPeer, rollout: str = "r1", target: tuple[str, str] = V2) -> Stage:
     return roster.on_target(who, rollout, *target)
 
 
@@ -27,26 +27,26 @@ def test_a_rollout_goes_through_its_stages_and_counts_from_the_swap() -> None:
     hear(w, p.Beat(requests=10, errors=1, p95_seconds=0.5), 1.0)
     assert roster.offer(w, "r1", *V2, 2.0) == p.Prepare("r1", *V2)
     assert stage(w) is Stage.PREPARING
-    assert hear(w, p.Prepared("r1", "v2", seconds=3.0), 5.0) == Event("w1", "prepared", "v2", "", 3.0)
+    assert hear(w, p.Prepared("r1", "v2", seconds=3.0), 5.0) == WorkerEvent("w1", "prepared", "v2", "", 3.0)
     assert stage(w) is Stage.PREPARED
     assert roster.commit(w, 6.0) == p.Commit("r1")
     assert stage(w) is Stage.COMMITTING
     hear(w, p.Beat(requests=40, errors=1, p95_seconds=0.5), 6.5)
-    assert hear(w, p.Serving("r1", "v2"), 7.0) == Event("w1", "serving", "v2")
+    assert hear(w, p.Serving("r1", "v2"), 7.0) == WorkerEvent("w1", "serving", "v2")
     assert stage(w) is Stage.MOVED
     assert (w.serving, w.artifact) == V2
     hear(w, p.Beat(requests=45, errors=3, p95_seconds=0.2), 8.0)
     seen = roster.view(w, "r1", *V2)
-    assert (seen.figures, seen.since, seen.empty) == (Figures(5, 2, Pace(5, 0.2)), 7.0, False)
+    assert (seen.figures, seen.since, seen.empty) == (Figures(5, 2, ObservedPace(5, 0.2)), 7.0, False)
 
 
 def test_a_worker_that_tells_its_runs_is_judged_by_them_and_another_by_its_requests() -> None:
     w = peer()
     hear(w, p.Beat(requests=0), 1.0)
-    hear(w, p.Beat(requests=9, p95_seconds=0.3, shared=p.Pace(4, 0.2), lone=p.Pace(7, 0.1)), 2.0)
-    assert w.figures() == Figures(9, 0, Pace(4, 0.2), Pace(7, 0.1))
+    hear(w, p.Beat(requests=9, p95_seconds=0.3, shared=p.RunTimes(4, 0.2), lone=p.RunTimes(7, 0.1)), 2.0)
+    assert w.figures() == Figures(9, 0, ObservedPace(4, 0.2), ObservedPace(7, 0.1))
     hear(w, p.Beat(requests=9, p95_seconds=0.3), 3.0)
-    assert w.figures() == Figures(9, 0, Pace(9, 0.3))
+    assert w.figures() == Figures(9, 0, ObservedPace(9, 0.3))
 
 
 def test_a_refusal_is_kept_with_its_reason_and_the_old_version_is_served_on() -> None:
@@ -109,12 +109,12 @@ def test_the_same_name_with_other_bytes_is_not_the_version_offered() -> None:
 def test_a_worker_can_not_serve_under_a_rollout_what_it_did_not_offer() -> None:
     w = peer()
     roster.offer(w, "r1", *V2, 0.0)
-    with pytest.raises(p.Refused, match="cannot serve 'v7' under this rollout: it offered 'v2'"):
+    with pytest.raises(p.BadMessage, match="cannot serve 'v7' under this rollout: it offered 'v2'"):
         hear(w, p.Serving("r1", "v7"), 1.0)
 
 
 def test_a_second_hello_is_refused() -> None:
-    with pytest.raises(p.Refused, match="cannot take a second hello"):
+    with pytest.raises(p.BadMessage, match="cannot take a second hello"):
         hear(peer(), p.Hello(pid=1), 0.0)
 
 
@@ -159,16 +159,16 @@ def test_what_was_counted_before_it_joined_is_nobodys() -> None:
     hear(w, p.Beat(requests=1000, errors=500), 0.0)
     assert w.figures() == Figures()
     hear(w, p.Beat(requests=1003, errors=501), 1.0)
-    assert w.figures() == Figures(3, 1, Pace(3, 0.0))
+    assert w.figures() == Figures(3, 1, ObservedPace(3, 0.0))
     hear(w, p.Beat(requests=1, errors=0), 2.0)
     assert w.figures() == Figures(), "counters that go back count nothing"
 
 
 def test_a_drained_worker_is_not_ready() -> None:
     w = peer()
-    assert hear(w, p.Drained(), 0.0) == Event("w1", "drained")
+    assert hear(w, p.Drained(), 0.0) == WorkerEvent("w1", "drained")
     assert not w.ready
-    assert hear(w, p.Reopened(), 5.0) == Event("w1", "reopened")
+    assert hear(w, p.Reopened(), 5.0) == WorkerEvent("w1", "reopened")
     assert w.heard == 5.0
 
 
@@ -184,8 +184,10 @@ def test_offers_are_remembered_in_bounds() -> None:
 def test_a_beat_is_an_event_when_a_worker_begins_or_ends_to_refuse_requests() -> None:
     w = peer()
     assert hear(w, p.Beat(), 1.0) is None
-    assert hear(w, p.Beat(refusing="full"), 2.0) == Event("w1", "refusing", because="full")
+    assert hear(w, p.Beat(refusing="full"), 2.0) == WorkerEvent("w1", "refusing", because="full")
     assert hear(w, p.Beat(refusing="full, still"), 3.0) is None
-    assert hear(w, p.Beat(), 4.0) == Event("w1", "refusing")
-    assert hear(w, p.Beat(refusing="full", stuck=1), 5.0) == Event("w1", "stuck", because="1 of its jobs do not end")
+    assert hear(w, p.Beat(), 4.0) == WorkerEvent("w1", "refusing")
+    assert hear(w, p.Beat(refusing="full", stuck=1), 5.0) == WorkerEvent(
+        "w1", "stuck", because="1 of its jobs do not end"
+    )
     assert hear(w, p.Beat(refusing="full", stuck=1), 6.0) is None

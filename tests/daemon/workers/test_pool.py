@@ -26,7 +26,7 @@ from tests.support import soon
 from modelward.daemon.system.processes import identity
 from modelward.daemon.workers.pool_planner import Phase
 from modelward.worker.shared.process_readings import read
-from modelward.worker.shared.progress import Reading
+from modelward.worker.shared.progress import ProcessReading
 
 
 def test_as_many_as_wanted_are_started_and_no_more(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_worker_that_still_loads_is_not_killed_before_it_used_up_its_cpu_time(
 def test_a_silent_worker_that_gets_no_processor_is_not_killed(tmp_path: Path, waited: float, killed: str) -> None:
     async def work(shop: Shop) -> None:
         seconds = itertools.count()
-        shop.read = lambda pid: Reading(at := float(next(seconds)), 0.01 * at, waited * at)
+        shop.read = lambda pid: ProcessReading(at := float(next(seconds)), 0.01 * at, waited * at)
         shop.pool.step()
         shop.pool.heard("w1", ready=True)
         shop.time.advance(40)

@@ -7,10 +7,10 @@ import pytest
 from modelward.daemon.workers.pool_planner import (
     Doubt,
     Kill,
-    Limits,
     Member,
     Order,
     Phase,
+    PoolLimits,
     Retire,
     Start,
     Vacancy,
@@ -20,7 +20,7 @@ from modelward.daemon.workers.pool_planner import (
 )
 
 NOW = 1000.0
-LIMITS = Limits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2)
+LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2)
 S, R, L = Phase.STARTING, Phase.READY, Phase.RETIRING
 
 
@@ -28,7 +28,9 @@ def m(name: str, phase: Phase = R, *, age: float = 5, quiet: float = 1, outdated
     return Member(name, phase, NOW - age, NOW - quiet, outdated, **more)  # type: ignore[arg-type]
 
 
-def told(*members: Member, vacancies: tuple[Vacancy, ...] = (), wanted: int = 2, limits: Limits = LIMITS) -> list[str]:
+def told(
+    *members: Member, vacancies: tuple[Vacancy, ...] = (), wanted: int = 2, limits: PoolLimits = LIMITS
+) -> list[str]:
     """The orders in a few letters."""
     return [_short(order) for order in orders(members, vacancies, wanted, NOW, limits)]
 
@@ -122,11 +124,11 @@ def test_a_successor_that_is_being_killed_is_no_reason_to_let_the_old_one_go() -
 
 
 def test_only_so_many_load_at_the_same_time() -> None:
-    limits = Limits(starting=3)
+    limits = PoolLimits(starting=3)
     assert len(told(wanted=8, limits=limits)) == 3
     assert len(told(m("a", S), m("b", S), wanted=8, limits=limits)) == 1
     assert told(m("a", S), m("b", S), m("c", S), wanted=8, limits=limits) == []
-    assert next_look((m("a", S),), (due,), Limits(starting=1)) == NOW - 5 + 60
+    assert next_look((m("a", S),), (due,), PoolLimits(starting=1)) == NOW - 5 + 60
 
 
 def test_the_last_ready_worker_stays_until_there_is_another() -> None:

@@ -17,7 +17,7 @@ from tests.support import PATIENCE_SECONDS, eventually, soon
 
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.system.processes import identity
-from modelward.daemon.workers.pool import Pool
+from modelward.daemon.workers.pool import WorkerPool
 from modelward.daemon.workers.pool_record import PoolRecord
 from modelward.worker.protocol import WorkerSettings
 
@@ -227,7 +227,7 @@ def test_a_daemon_that_fails_while_starting_leaves_former_workers_alone(tmp_path
 
 def test_a_worker_of_ours_is_started_with_its_settings_and_the_listening_socket(tmp_path: Path) -> None:
     async def work() -> None:
-        pool = Pool(
+        pool = WorkerPool(
             runtime_dir=tmp_path,
             clock=SystemClock(),
             ended=lambda ended: ends.append(ended.status),

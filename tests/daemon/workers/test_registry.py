@@ -17,9 +17,9 @@ from tests.daemon.workers.room import room, target, welcome
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.system.processes import identity
-from modelward.daemon.workers.peer import Event
+from modelward.daemon.workers.peer import WorkerEvent
 from modelward.daemon.workers.pool_planner import Phase
-from modelward.daemon.workers.registry import MAX_GONE, Welcome
+from modelward.daemon.workers.registry import MAX_GONE, WelcomeState
 from modelward.worker import protocol as p
 from modelward.worker.protocol import WorkerSettings
 
@@ -62,7 +62,7 @@ def connections_end() -> Iterator[None]:
     opened.close()
 
 
-def kinds(events: list[Event], worker: str) -> list[str]:
+def kinds(events: list[WorkerEvent], worker: str) -> list[str]:
     return [event.kind for event in events if event.worker == worker]
 
 
@@ -368,7 +368,7 @@ def test_those_who_left_are_remembered_in_bounds(tmp_path: Path) -> None:
 def test_waiting_for_a_change_ends_with_the_change_or_in_time(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path) as it:
-            it.welcome = Welcome()
+            it.welcome = WelcomeState()
             await asyncio.wait_for(it.crew.changed(0.01), PATIENCE_SECONDS)
             await asyncio.wait_for(it.crew.changed(-5), PATIENCE_SECONDS)
             waiting = asyncio.ensure_future(it.crew.changed(60))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from modelward.daemon.workers.peer import Peer
+from modelward.daemon.workers.peer import WorkerPeer
 from modelward.daemon.workers.replacement import Places, lost, outdated
 from modelward.worker.protocol import Beat
 
 MIB = 1 << 20
 
 
-def _peer(name: str, release: str = "2.0", *, mib: int = 100, attached: bool = False) -> Peer:
-    return Peer(name=name, pid=1, attached=attached, joined=0.0, release=release, beat=Beat(rss_bytes=mib * MIB))
+def _peer(name: str, release: str = "2.0", *, mib: int = 100, attached: bool = False) -> WorkerPeer:
+    return WorkerPeer(name=name, pid=1, attached=attached, joined=0.0, release=release, beat=Beat(rss_bytes=mib * MIB))
 
 
 def test_another_release_or_too_much_memory_is_a_reason_and_a_limit_of_zero_is_none() -> None:

@@ -26,9 +26,9 @@ from tests.daemon.workers.rollouts import (
 from tests.daemon.workers.room import room
 from tests.support import soon
 
-from modelward.daemon.workers.rollout_planner import Policy
+from modelward.daemon.workers.rollout_planner import RolloutPolicy
 from modelward.worker import protocol as p
-from modelward.worker.shared.progress import Reading
+from modelward.worker.shared.progress import ProcessReading
 
 
 def test_all_workers_are_moved_the_canary_first_and_the_link_last(tmp_path: Path) -> None:
@@ -69,10 +69,10 @@ def test_a_worker_that_goes_on_loading_may_take_longer_than_its_time(tmp_path: P
         async with room(tmp_path, wanted=2, serve=V1, scripts={"w2": {V2: "hang"}}) as it:
             state, seen = "R", 0
 
-            def read(pid: int) -> Reading:
+            def read(pid: int) -> ProcessReading:
                 nonlocal seen
                 seen += 1
-                return Reading(time.monotonic(), 0.0, state=state)
+                return ProcessReading(time.monotonic(), 0.0, state=state)
 
             it.read = read
             going = under_way(it, it.rollout(V2), IMPATIENT)
@@ -200,7 +200,7 @@ def test_a_newcomer_that_never_loads_the_old_version_is_given_the_new_one(tmp_pa
         async with room(tmp_path, wanted=2, serve=V1, scripts={"w3": {"*": "slow"}}) as it:
             os.kill(it.pid("w1"), signal.SIGKILL)
             await soon(lambda: "w3" in it.serving())
-            rollout = await it.conductor.run(it.rollout(V2), Policy(1, 0.0, reload_timeout_seconds=0.7))
+            rollout = await it.conductor.run(it.rollout(V2), RolloutPolicy(1, 0.0, reload_timeout_seconds=0.7))
             assert rollout.succeeded, rollout.outcome
             assert it.serving() == {"w2": V2, "w3": V2}
 

@@ -8,25 +8,27 @@ import pytest
 
 from modelward.daemon.workers.rollout_planner import (
     Action,
-    Commit,
-    Done,
+    CommitWorker,
     Fail,
     Figures,
     LeaveOut,
-    Pace,
-    Policy,
-    Prepare,
+    ObservedPace,
+    PrepareWorker,
+    RolloutDone,
+    RolloutPolicy,
+    RolloutView,
     Stage,
     SwitchLink,
-    View,
-    Wait,
+    WaitForWorkers,
     WorkerView,
     next_action,
     worse,
 )
 
 NOW = 1000.0
-POLICY = Policy(canary=1, bake_seconds=10, max_error_ratio=0.02, max_latency_ratio=2.0, reload_timeout_seconds=60)
+POLICY = RolloutPolicy(
+    canary=1, bake_seconds=10, max_error_ratio=0.02, max_latency_ratio=2.0, reload_timeout_seconds=60
+)
 ONE_BY_ONE = replace(POLICY, canary=0)
 NO_BAKE = replace(POLICY, bake_seconds=0)
 
@@ -54,29 +56,29 @@ def crew(stages: str, *, age: float = 1.0) -> tuple[WorkerView, ...]:
     return tuple(found)
 
 
-def view(stages: str, **more: object) -> View:
-    return View(crew(stages), now=NOW, started=NOW - 20, **more)  # type: ignore[arg-type]
+def view(stages: str, **more: object) -> RolloutView:
+    return RolloutView(crew(stages), now=NOW, started=NOW - 20, **more)  # type: ignore[arg-type]
 
 
 def short(action: Action) -> str:
     match action:
-        case Prepare(worker):
+        case PrepareWorker(worker):
             return f"prepare {worker}"
-        case Commit(workers):
+        case CommitWorker(workers):
             return f"commit {' '.join(workers)}"
         case SwitchLink():
             return "link"
         case LeaveOut(worker):
             return f"leave out {worker}"
-        case Wait(until, because):
+        case WaitForWorkers(until, because):
             return f"wait {until - NOW:g}: {because}"
         case Fail(because):
             return f"fail: {because}"
-        case Done():
+        case RolloutDone():
             return "done"
 
 
-def told(stages: str, policy: Policy = POLICY, **more: object) -> str:
+def told(stages: str, policy: RolloutPolicy = POLICY, **more: object) -> str:
     return short(next_action(view(stages, **more), policy))
 
 
@@ -234,12 +236,12 @@ def test_a_death_while_serving_it_ends_it_at_any_time(stages: str, link_moved: b
 def test_another_programs_worker_may_refuse_but_not_hold_up_the_others(stages: str, expected: str) -> None:
     first, *others = crew(stages)
     workers = (replace(first, attached=True), *others)
-    assert short(next_action(View(workers, now=NOW, started=NOW - 99), POLICY)) == expected
+    assert short(next_action(RolloutView(workers, now=NOW, started=NOW - 99), POLICY)) == expected
 
 
 def test_with_no_worker_it_waits_for_one_and_then_gives_up() -> None:
-    assert short(next_action(View((), now=NOW, started=NOW - 20), POLICY)) == "wait 40: no worker is there yet"
-    assert short(next_action(View((), now=NOW, started=NOW - 60), POLICY)) == "fail: no worker came up in 60 s"
+    assert short(next_action(RolloutView((), now=NOW, started=NOW - 20), POLICY)) == "wait 40: no worker is there yet"
+    assert short(next_action(RolloutView((), now=NOW, started=NOW - 60), POLICY)) == "fail: no worker came up in 60 s"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,9 @@ def test_called_off_it_goes_back_before_the_link_moved_and_forward_after(
         (NO_BAKE, NOW, "done"),
     ],
 )
-def test_all_are_watched_once_more_after_the_link_moved(policy: Policy, all_moved: float | None, expected: str) -> None:
+def test_all_are_watched_once_more_after_the_link_moved(
+    policy: RolloutPolicy, all_moved: float | None, expected: str
+) -> None:
     assert told("new new", policy, link_moved=True, all_moved=all_moved) == expected
 
 
@@ -284,7 +288,7 @@ def test_without_a_bake_nobody_waits(stages: str, expected: str) -> None:
 
 
 def figures(requests: int, errors: int, p95_seconds: float) -> Figures:
-    return Figures(requests, errors, Pace(requests, p95_seconds))
+    return Figures(requests, errors, ObservedPace(requests, p95_seconds))
 
 
 def figured(new: Figures, old: Figures | None = None) -> tuple[WorkerView, ...]:
@@ -322,14 +326,22 @@ def test_it_may_do_only_so_much_worse_than_the_old_version(new: Figures, old: Fi
     ("new", "old", "because"),
     [
         # the canary shared the machine, the others had it to themselves: that says nothing of the version
-        ((Pace(100, 0.4), Pace()), (Pace(), Pace(100, 0.1)), ""),
-        ((Pace(100, 0.4), Pace(19, 0.3)), (Pace(100, 0.4), Pace(100, 0.1)), ""),
-        ((Pace(100, 0.4), Pace(20, 0.3)), (Pace(100, 0.4), Pace(100, 0.1)), "p95 300 ms, 100 ms on the old version"),
-        ((Pace(100, 0.9), Pace(20, 0.1)), (Pace(100, 0.4), Pace(100, 0.1)), "p95 900 ms, 400 ms on the old version"),
+        ((ObservedPace(100, 0.4), ObservedPace()), (ObservedPace(), ObservedPace(100, 0.1)), ""),
+        ((ObservedPace(100, 0.4), ObservedPace(19, 0.3)), (ObservedPace(100, 0.4), ObservedPace(100, 0.1)), ""),
+        (
+            (ObservedPace(100, 0.4), ObservedPace(20, 0.3)),
+            (ObservedPace(100, 0.4), ObservedPace(100, 0.1)),
+            "p95 300 ms, 100 ms on the old version",
+        ),
+        (
+            (ObservedPace(100, 0.9), ObservedPace(20, 0.1)),
+            (ObservedPace(100, 0.4), ObservedPace(100, 0.1)),
+            "p95 900 ms, 400 ms on the old version",
+        ),
     ],
 )
 def test_runs_that_had_the_machine_to_themselves_are_compared_with_such_alone(
-    new: tuple[Pace, Pace], old: tuple[Pace, Pace], because: str
+    new: tuple[ObservedPace, ObservedPace], old: tuple[ObservedPace, ObservedPace], because: str
 ) -> None:
     found = worse(figured(Figures(100, 0, *new), Figures(100, 0, *old)), Figures(), POLICY)
     assert found.startswith(because) if because else found == ""
@@ -337,7 +349,7 @@ def test_runs_that_had_the_machine_to_themselves_are_compared_with_such_alone(
 
 def test_worse_figures_end_the_watch_early_before_and_after_the_link_moved() -> None:
     workers = figured(figures(100, 50, 0.1), figures(100, 0, 0.1))
-    before = View(workers, now=NOW, started=NOW - 20)
+    before = RolloutView(workers, now=NOW, started=NOW - 20)
     assert short(next_action(before, POLICY)).startswith("fail: 50 of 100 requests failed")
     assert short(next_action(replace(before, link_moved=True), POLICY)).startswith("fail: 50 of 100 requests failed")
     assert short(next_action(before, NO_BAKE)) == "prepare w2", "not watched, not judged"
@@ -356,7 +368,7 @@ def test_asked_again_it_says_the_same() -> None:
 
 def test_what_counts_is_the_time_that_a_worker_used_up_not_the_time_that_passed() -> None:
     (loading,) = crew("prep@300")
-    started = View((replace(loading, spent_seconds=20.0),), now=NOW, started=NOW - 300)
+    started = RolloutView((replace(loading, spent_seconds=20.0),), now=NOW, started=NOW - 300)
     assert short(next_action(started, POLICY)) == "wait 40: w1 is preparing"
     late = replace(started, workers=(replace(loading, spent_seconds=60.0),))
     assert next_action(late, POLICY) == Fail("worker w1 did not finish preparing in 60 s")

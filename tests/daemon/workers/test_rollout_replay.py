@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward.daemon.workers.rollout_planner import (
-    Commit,
-    Done,
+    CommitWorker,
     Fail,
-    Policy,
-    Prepare,
+    PrepareWorker,
+    RolloutDone,
+    RolloutPolicy,
+    RolloutView,
     Stage,
     SwitchLink,
-    View,
-    Wait,
+    WaitForWorkers,
     WorkerView,
     next_action,
 )
@@ -68,7 +68,7 @@ class World:
     """Workers, a link and a clock. `stop_after` actions the daemon dies."""
 
     fates: dict[str, Fate]
-    policy: Policy
+    policy: RolloutPolicy
     link: str = OLD
     now: float = 0.0
     stop_after: int = MOST_ACTIONS
@@ -150,32 +150,32 @@ class World:
             before = self.serving()
             self.fewest = min(self.fewest, len(before))
             match next_action(self.view(target), policy):
-                case Prepare(name):
+                case PrepareWorker(name):
                     self.prepare(self.workers[name], target)
-                case Commit(names):
+                case CommitWorker(names):
                     for name in names:
                         self.commit(self.workers[name], target)
                 case SwitchLink():
                     assert before
                     assert all(w.serving == target for w in self.workers.values()), "the link moved without proof"
                     self.link = target
-                case Wait(until):
+                case WaitForWorkers(until):
                     assert until > self.now, "it waits for nothing"
                     self.pass_time(until)
                     continue
                 case Fail():
                     return "failed"
-                case Done():
+                case RolloutDone():
                     return "done"
             assert self.serving() >= before, "an order took a worker out of service"
         return "crashed"
 
-    def view(self, target: str) -> View:
+    def view(self, target: str) -> RolloutView:
         workers = tuple(w.view(target) for w in self.workers.values())
         if workers and self.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
             self.all_moved = self.now
         called_off = self.cancelled_at is not None and self.now >= self.cancelled_at and not self.returning
-        return View(
+        return RolloutView(
             workers,
             now=self.now,
             started=self.began,
@@ -262,7 +262,7 @@ moody = st.builds(
     empty=st.booleans(),
 )
 policies = st.builds(
-    Policy,
+    RolloutPolicy,
     canary=st.integers(0, 3),
     bake_seconds=st.sampled_from([0.0, 10.0]),
     reload_timeout_seconds=st.just(RELOAD_SECONDS),
@@ -275,7 +275,9 @@ def crews(fates: st.SearchStrategy[Fate]) -> st.SearchStrategy[dict[str, Fate]]:
 
 @simulated
 @given(crews(steady), policies)
-def test_with_workers_that_obey_all_serve_it_and_the_link_names_it(fates: dict[str, Fate], policy: Policy) -> None:
+def test_with_workers_that_obey_all_serve_it_and_the_link_names_it(
+    fates: dict[str, Fate], policy: RolloutPolicy
+) -> None:
     world = World(dict(fates), policy)
     assert world.roll_out() == NEW
     assert world.link == NEW
@@ -284,7 +286,7 @@ def test_with_workers_that_obey_all_serve_it_and_the_link_names_it(fates: dict[s
 @simulated
 @given(crews(moody), policies, st.sampled_from([None, None, 2.0, 9.0, 15.0]))
 def test_whatever_the_workers_do_it_ends_with_all_on_one_version_and_the_link_naming_it(
-    fates: dict[str, Fate], policy: Policy, cancelled_at: float | None
+    fates: dict[str, Fate], policy: RolloutPolicy, cancelled_at: float | None
 ) -> None:
     world = World(dict(fates), policy, cancelled_at=cancelled_at)
     assert world.roll_out() == world.link
@@ -292,7 +294,7 @@ def test_whatever_the_workers_do_it_ends_with_all_on_one_version_and_the_link_na
 
 @simulated
 @given(crews(moody), policies)
-def test_there_is_never_nobody_serving_while_nobody_dies(fates: dict[str, Fate], policy: Policy) -> None:
+def test_there_is_never_nobody_serving_while_nobody_dies(fates: dict[str, Fate], policy: RolloutPolicy) -> None:
     living = {name: replace(fate, dies_at=None) for name, fate in fates.items()}
     living["w0"] = Fate()
     world = World(living, policy)
@@ -303,7 +305,7 @@ def test_there_is_never_nobody_serving_while_nobody_dies(fates: dict[str, Fate],
 @simulated
 @given(crews(steady), policies, st.booleans(), st.booleans())
 def test_after_a_crash_at_any_point_it_ends_as_it_would_have(
-    fates: dict[str, Fate], policy: Policy, one_refuses: bool, commits_land: bool
+    fates: dict[str, Fate], policy: RolloutPolicy, one_refuses: bool, commits_land: bool
 ) -> None:
     if one_refuses:
         fates = {**fates, "w9": Fate(refuses=True)}
@@ -322,7 +324,7 @@ def test_after_a_crash_at_any_point_it_ends_as_it_would_have(
 @simulated
 @given(crews(steady), policies, st.lists(st.integers(0, 12), min_size=1, max_size=4))
 def test_a_daemon_that_crashes_again_and_again_gets_there(
-    fates: dict[str, Fate], policy: Policy, crashes: list[int]
+    fates: dict[str, Fate], policy: RolloutPolicy, crashes: list[int]
 ) -> None:
     world = World(dict(fates), policy)
     for k in crashes:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from modelward.daemon.config.load import APPLIES, Config, Workers
-from modelward.daemon.workers.peer import Peer
+from modelward.daemon.config.load import APPLIES, Config, WorkersSection
+from modelward.daemon.workers.peer import WorkerPeer
 from modelward.daemon.workers.replacement import outdated
 from modelward.daemon.workers.settings_diff import (
     CONFIRM_SECONDS,
@@ -66,7 +66,7 @@ def _terms(config: Config) -> Terms:
     return terms_of(config, config.workers.listen)
 
 
-@pytest.mark.parametrize("name", list(Workers.model_fields))
+@pytest.mark.parametrize("name", list(WorkersSection.model_fields))
 def test_every_key_of_the_workers_holds_without_a_restart_by_hand(name: str) -> None:
     changed = {KEYS[field] for field in differing(_terms(Config()), _terms(_with(f"workers.{name}")))}
     assert changed == (set() if name in BY_THE_DAEMON else {f"workers.{name}"})
@@ -78,7 +78,7 @@ def test_every_setting_of_a_worker_has_its_key_and_every_key_its_setting() -> No
     assert tuple(KEYS) == FIELDS
     assert set(FIXED) | set(LIVE) == set(FIELDS)
     assert {key for key in KEYS.values() if key.startswith("workers.")} == {
-        f"workers.{name}" for name in Workers.model_fields if name not in BY_THE_DAEMON
+        f"workers.{name}" for name in WorkersSection.model_fields if name not in BY_THE_DAEMON
     }
     for field, key in KEYS.items():
         assert differing(_terms(Config()), _terms(_with(key))) == (field,)
@@ -103,11 +103,11 @@ def test_a_running_worker_takes_up_what_it_can_and_keeps_the_rest() -> None:
 NOW = 1000.0
 
 
-def _peer(name: str, terms: Terms | None, **more: Any) -> Peer:
-    return Peer(name=name, pid=1, attached=False, joined=0.0, release="2.0", terms=terms, **more)
+def _peer(name: str, terms: Terms | None, **more: Any) -> WorkerPeer:
+    return WorkerPeer(name=name, pid=1, attached=False, joined=0.0, release="2.0", terms=terms, **more)
 
 
-def _replaced(*peers: Peer, started: tuple[str, ...] = (), wanted: Terms = Terms()) -> dict[str, str]:  # noqa: B008
+def _replaced(*peers: WorkerPeer, started: tuple[str, ...] = (), wanted: Terms = Terms()) -> dict[str, str]:  # noqa: B008
     return dict(outdated(peers, most_bytes=0, release="2.0", now=NOW, started=started, terms=wanted))
 
 
@@ -132,7 +132,7 @@ def test_a_worker_that_says_nothing_of_its_settings_is_replaced_unless_its_succe
 
 
 def test_another_programs_worker_is_left_alone() -> None:
-    peer = Peer(name="app", pid=1, attached=True, joined=0.0)
+    peer = WorkerPeer(name="app", pid=1, attached=True, joined=0.0)
     assert _replaced(peer) == {}
 
 

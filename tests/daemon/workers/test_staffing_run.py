@@ -11,9 +11,9 @@ from modelward.daemon.workers.backoff import delay_seconds, failures_after
 from modelward.daemon.workers.pool_planner import (
     Doubt,
     Kill,
-    Limits,
     Member,
     Phase,
+    PoolLimits,
     Retire,
     Start,
     Vacancy,
@@ -22,7 +22,7 @@ from modelward.daemon.workers.pool_planner import (
     places,
 )
 
-LIMITS = Limits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2, starting=3)
+LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2, starting=3)
 TICK_SECONDS = 0.5
 REST_SECONDS = 600.0  # six processes in a row that never get ready take 435
 simulated = settings(max_examples=40)

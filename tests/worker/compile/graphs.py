@@ -11,7 +11,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from modelward.worker.compile.graph import View
+from modelward.worker.compile.graph import GraphView
 from modelward.worker.shared.machine_features import cpu_flags
 
 Array = npt.NDArray[Any]
@@ -51,11 +51,11 @@ def run(model: onnx.ModelProto, feeds: dict[str, Array]) -> list[Array]:
     return [np.asarray(a) for a in session.run(None, {k: v for k, v in feeds.items() if k in known})]
 
 
-def rewritten(model: onnx.ModelProto, rewrite: Callable[[View], int]) -> tuple[onnx.ModelProto, int]:
+def rewritten(model: onnx.ModelProto, rewrite: Callable[[GraphView], int]) -> tuple[onnx.ModelProto, int]:
     """A rewritten copy, and what the rewrite says it did."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    count = rewrite(View(copy))
+    count = rewrite(GraphView(copy))
     return copy, count
 
 

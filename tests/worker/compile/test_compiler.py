@@ -17,9 +17,9 @@ from tests.worker.compile.graphs import HERE, VNNI
 
 from modelward.worker.compile import optimise
 from modelward.worker.compile.compiled import Compiled
-from modelward.worker.compile.graph import View
+from modelward.worker.compile.graph import GraphView
 from modelward.worker.compile.requantise import multiplies_exactly
-from modelward.worker.compile.steps import STEPS, Step
+from modelward.worker.compile.steps import STEPS, RewriteStep
 from modelward.worker.ort_session import open_session
 
 SIGNED = ["signed weights"] if multiplies_exactly(HERE) else []
@@ -157,7 +157,7 @@ def test_a_graph_with_branches_is_only_mapped(compile_it: Compile, version: Path
     assert "branches" in because(compiled, "signed weights")
 
 
-def wrong(view: View) -> int:
+def wrong(view: GraphView) -> int:
     """Moves one weight by one step: a mistake that few frames would show."""
     node = next(n for n in view.graph.node if n.op_type == "MatMulInteger")
     tensor = view.initializers[node.input[1]]
@@ -167,7 +167,7 @@ def wrong(view: View) -> int:
     return 1
 
 
-def deaf(view: View) -> int:
+def deaf(view: GraphView) -> int:
     """Takes the first convolution's memory away: another reading."""
     for conv in view.nodes("Conv"):
         tensor = view.initializers[conv.input[1]]
@@ -175,7 +175,7 @@ def deaf(view: View) -> int:
     return 1
 
 
-def nonsense(view: View) -> int:
+def nonsense(view: GraphView) -> int:
     next(iter(view.nodes("MatMulInteger"))).input[0] = "nowhere"
     return 1
 
@@ -189,7 +189,7 @@ def nonsense(view: View) -> int:
     ],
 )
 def test_a_wrong_rewrite_is_caught_and_left_out(compile_it: Compile, change: Any, level: Any, reason: str) -> None:
-    bad = Step("bad", "bad", level, change)
+    bad = RewriteStep("bad", "bad", level, change)
     compiled = compile_it(level=level, rewrites=(STEPS[0], bad, STEPS[2]))
     assert kept(compiled) == [*SIGNED, "padding mask dropped"]
     assert because(compiled, "bad").startswith(reason)

@@ -13,14 +13,14 @@ from onnx import numpy_helper
 
 from modelward.worker.compile import optimise, sample, weights
 from modelward.worker.compile.compiled import Compiled
-from modelward.worker.compile.graph import View
+from modelward.worker.compile.graph import GraphView
 from modelward.worker.compile.recipe import Recipe
-from modelward.worker.compile.steps import STEPS, Step
+from modelward.worker.compile.steps import STEPS, RewriteStep
 
 Rewrite = Callable[..., tuple[Compiled, Recipe | None]]
 
 
-def opened(part: sample.Sample, directory: Path) -> ort.InferenceSession:
+def opened(part: sample.ModelPart, directory: Path) -> ort.InferenceSession:
     return optimise.open_model(weights.save(part.model, directory, "part.onnx"), 1)
 
 
@@ -49,7 +49,7 @@ def test_what_is_found_on_parts_is_what_is_found_on_the_whole(rewrite: Rewrite, 
     assert parts.files == whole.files
 
 
-def late(view: View) -> int:
+def late(view: GraphView) -> int:
     """Changes one weight in the middle of the model: the first layers do not show it."""
     weight = [n for n in view.graph.node if n.op_type == "MatMulInteger"][-2].input[1]
     tensor = view.initializers.get(weight)
@@ -62,11 +62,11 @@ def late(view: View) -> int:
 
 
 def test_a_mistake_that_the_parts_do_not_show_is_found_by_the_proof(rewrite: Rewrite) -> None:
-    def unseen(view: View) -> int:
+    def unseen(view: GraphView) -> int:
         return late(view) if len(list(view.nodes("MatMulInteger"))) > 8 else 1
 
     padding = next(step for step in STEPS if step.name == "padding mask dropped")
-    made, learned = rewrite(rewrites=(padding, Step("late", "late", "exact", unseen)), small_bytes=0)
+    made, learned = rewrite(rewrites=(padding, RewriteStep("late", "late", "exact", unseen)), small_bytes=0)
     assert made.form == "exact"
     assert learned is not None
     assert learned.kept() == (padding.name,)

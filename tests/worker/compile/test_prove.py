@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.worker.compile import prove
-from modelward.worker.compile.prove import Answer, answer, reading
+from modelward.worker.compile.prove import ClipAnswer, answer, reading
 
 ids = st.lists(st.integers(0, 3), min_size=4, max_size=30)
 
@@ -53,13 +53,13 @@ def test_a_token_that_lasts_longer_reads_the_same(row: list[int]) -> None:
 
 @given(ids, ids)
 def test_another_tag_reads_otherwise(row: list[int], other: list[int]) -> None:
-    alike = prove.same_reading(Answer("", tuple(row), ""), Answer("", tuple(other), ""))
+    alike = prove.same_reading(ClipAnswer("", tuple(row), ""), ClipAnswer("", tuple(other), ""))
     assert not alike or row[:4] == other[:4]
 
 
 def test_much_alike_wants_the_same_number_of_frames() -> None:
-    assert not prove.much_alike(Answer("", (1, 2, 3), ""), Answer("", (1, 2, 3, 0), ""))
-    assert prove.much_alike(Answer("", (1,) * 10, ""), Answer("", (1,) * 9 + (2,), ""))
+    assert not prove.much_alike(ClipAnswer("", (1, 2, 3), ""), ClipAnswer("", (1, 2, 3, 0), ""))
+    assert prove.much_alike(ClipAnswer("", (1,) * 10, ""), ClipAnswer("", (1,) * 9 + (2,), ""))
 
 
 def test_a_clip_at_another_length_is_whole() -> None:

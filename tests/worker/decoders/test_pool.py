@@ -16,7 +16,7 @@ from tests.support import soon
 
 from modelward.worker.audio import decode as audio
 from modelward.worker.audio.decode import BadAudio
-from modelward.worker.decoders.pool import Pool
+from modelward.worker.decoders.pool import DecoderPool
 from modelward.worker.scheduling.pauses import MOST_PAUSE_SECONDS, pause_seconds
 from modelward.worker.scheduling.slots import Slots
 from modelward.worker.scheduling.threads import Lanes
@@ -25,10 +25,12 @@ Started = Callable[[], set[int]]
 
 
 @contextlib.asynccontextmanager
-async def pool(directory: Path | None = None, said: list[str] | None = None) -> AsyncIterator[Pool]:
+async def pool(directory: Path | None = None, said: list[str] | None = None) -> AsyncIterator[DecoderPool]:
     slots = Slots(str(directory / "decode") if directory else "")
     place = str(directory) if directory else ""
-    made = Pool(place, slots, Lanes("decoding"), most_bytes=64 << 20, say=(said if said is not None else []).append)
+    made = DecoderPool(
+        place, slots, Lanes("decoding"), most_bytes=64 << 20, say=(said if said is not None else []).append
+    )
     try:
         yield made
     finally:
@@ -40,7 +42,7 @@ async def free(seconds: float) -> None:
     """There is room for everything."""
 
 
-async def decode(pool: Pool, data: bytes, max_seconds: float = 3600) -> audio.Floats:
+async def decode(pool: DecoderPool, data: bytes, max_seconds: float = 3600) -> audio.Floats:
     return await pool.decode(bytearray(data), max_seconds=max_seconds, claim=free)
 
 
@@ -153,7 +155,7 @@ def test_a_decoder_that_does_not_answer_is_killed_and_its_slot_is_free_again(sta
     async def play() -> None:
         said: list[str] = []
         slots = Slots()
-        decoders = Pool("", slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append, silent_seconds=8.0)
+        decoders = DecoderPool("", slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append, silent_seconds=8.0)
         try:
             await decode(decoders, spoken(3))
             (pid,) = started()

@@ -121,7 +121,7 @@ def test_a_clip_without_a_key_says_so_in_its_tags_and_has_no_full_stop(digits: E
 
 
 def test_gain_changes_no_logit_of_a_clear_tone(digits: Ears) -> None:
-    sound = synth.render([synth.Press("5", 4_000, 4_000)], 12_000, synth.Line(-20.0))
+    sound = synth.render([synth.Press("5", 4_000, 4_000)], 12_000, synth.TelephoneLine(-20.0))
     sound = sound + synth.noise(12_000, np.random.default_rng(0)) * 0.003
     loud, quiet = (digits.hear((sound * gain).astype(np.float32))[0].logits for gain in (1.0, 0.1))
     np.testing.assert_allclose(loud, quiet, atol=0.05)

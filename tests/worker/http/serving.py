@@ -17,17 +17,17 @@ from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.http.acceptor import Front
 from modelward.worker.http.app import build_app
-from modelward.worker.http.auth import Gate
-from modelward.worker.http.connection import Limits
+from modelward.worker.http.auth import TokenCheck
+from modelward.worker.http.connection import ConnectionLimits
 from modelward.worker.http.context import Service
 from modelward.worker.http.unread_answers import Answers
 from modelward.worker.http.upload_limits import Uploads
 from modelward.worker.inference.admission import Work
 from modelward.worker.inference.engine import Engine
-from modelward.worker.inference.loader import Loaded
+from modelward.worker.inference.loader import LoadedVersion
 from modelward.worker.protocol import WorkerSettings
 from modelward.worker.scheduling.refusal import Refusing
-from modelward.worker.shared.logs import Logs
+from modelward.worker.shared.logs import LogFiles
 from modelward.worker.stats import Counters
 
 
@@ -72,7 +72,7 @@ class SlowModel:
 class Served:
     """The running service. `url` is its address; `call` runs a function on its event loop."""
 
-    def __init__(self, directory: Path, limits: Limits, **settings: Any) -> None:
+    def __init__(self, directory: Path, limits: ConnectionLimits, **settings: Any) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.listener.setblocking(False)
         self.port = self.listener.getsockname()[1]
@@ -87,7 +87,7 @@ class Served:
     async def _live(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.over = asyncio.Event()
-        logs = Logs(self.settings.log_dir, worker="w1")
+        logs = LogFiles(self.settings.log_dir, worker="w1")
         self.counters = Counters()
         self.engine = Engine(self._load, swapped=self.counters.swapped)
         upload = self.settings.max_upload_bytes
@@ -98,7 +98,7 @@ class Served:
             least_rate=self.settings.min_upload_rate,
             monotonic=self.loop.time,
         )
-        gate = Gate(self.settings.token_file, logs.events)
+        gate = TokenCheck(self.settings.token_file, logs.events)
         refusing = Refusing(gate.problem, lambda: self.front.refusing())
         self.counters.refusing = refusing.because
         answers = Answers(2 * upload, lambda: self.front.connections)
@@ -127,9 +127,9 @@ class Served:
         await self.over.wait()
         self.front.cut()
 
-    def _load(self, version: str, artifact: str) -> Loaded:
+    def _load(self, version: str, artifact: str) -> LoadedVersion:
         self.models[version] = SlowModel(version)
-        return Loaded(version, version * 8, artifact, self.models[version])  # type: ignore[arg-type]
+        return LoadedVersion(version, version * 8, artifact, self.models[version])  # type: ignore[arg-type]
 
     def swap(self, version: str) -> SlowModel:
         """Serves `version` from now on."""
@@ -148,9 +148,11 @@ class Served:
 
 
 @contextmanager
-def serving(directory: Path, version: str = "v1", limits: Limits | None = None, **settings: Any) -> Iterator[Served]:
+def serving(
+    directory: Path, version: str = "v1", limits: ConnectionLimits | None = None, **settings: Any
+) -> Iterator[Served]:
     """The service with `version` loaded ("" for none)."""
-    served = Served(directory, limits or Limits(), **settings)
+    served = Served(directory, limits or ConnectionLimits(), **settings)
     served.thread.start()
     served.ready.wait(PATIENCE_SECONDS)
     if version:

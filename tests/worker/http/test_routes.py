@@ -15,7 +15,7 @@ from tests.worker.http.serving import (
     wav,
 )
 
-from modelward.worker.http.connection import Limits
+from modelward.worker.http.connection import ConnectionLimits
 from modelward.worker.http.daemon_api import AT_ONCE
 
 
@@ -216,13 +216,13 @@ def test_what_is_no_http_is_refused_and_the_connection_closed(tmp_path: Path, da
 
 
 def test_a_head_that_drips_in_is_given_up(tmp_path: Path) -> None:
-    with serving(tmp_path, limits=Limits(head_seconds=0.3)) as served:
+    with serving(tmp_path, limits=ConnectionLimits(head_seconds=0.3)) as served:
         assert raw(served, b"GET /health HTTP/1.1\r\nHo").startswith(b"HTTP/1.1 408 ")
         assert raw(served, b"") == b""
 
 
 def test_a_full_house_sends_the_quietest_guest_away(tmp_path: Path) -> None:
-    with serving(tmp_path, limits=Limits(connections=4)) as served:
+    with serving(tmp_path, limits=ConnectionLimits(connections=4)) as served:
         guests = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(4)]
         eventually(lambda: served.call(lambda: len(served.front._state.connections)) == 4)
         assert asking.get(served.url + "/health").status_code == 200

@@ -12,14 +12,16 @@ from hypothesis.extra import numpy as hnp
 
 from modelward.worker.http import tensors
 from modelward.worker.http.errors import ApiError
-from modelward.worker.http.tensors import Wanted, read_request, write_answer
-from modelward.worker.inference.tensor_model import DTYPES, Port
+from modelward.worker.http.tensors import InferRequest, read_request, write_answer
+from modelward.worker.inference.tensor_model import DTYPES, TensorPort
 
-X = Port("x", "FP32", (-1, 3))
-Y = Port("y", "FP32", (-1, 2))
+X = TensorPort("x", "FP32", (-1, 3))
+Y = TensorPort("y", "FP32", (-1, 2))
 
 
-def ask(body: Any, *binary: bytes, ports: tuple[Port, ...] = (X,), outputs: tuple[Port, ...] = (Y,)) -> Wanted:
+def ask(
+    body: Any, *binary: bytes, ports: tuple[TensorPort, ...] = (X,), outputs: tuple[TensorPort, ...] = (Y,)
+) -> InferRequest:
     head = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return read_request(head + b"".join(binary), len(head) if binary else None, ports, outputs)
 
@@ -39,7 +41,7 @@ def test_json_data_may_be_flat_or_nested() -> None:
 @pytest.mark.parametrize("datatype", [d for d in DTYPES if d != "BYTES"])
 @given(data=st.data())
 def test_numbers_come_back_as_they_went(datatype: str, data: st.DataObject) -> None:
-    port = Port("x", datatype, (-1, -1))
+    port = TensorPort("x", datatype, (-1, -1))
     array = data.draw(hnp.arrays(DTYPES[datatype], hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=4)))
     raw = array.tobytes()
     body = one(shape=list(array.shape), datatype=datatype, parameters={"binary_data_size": len(raw)})
@@ -55,7 +57,7 @@ def test_numbers_come_back_as_they_went(datatype: str, data: st.DataObject) -> N
 
 @given(st.lists(st.text(), max_size=6))
 def test_texts_come_back_as_they_went(texts: list[str]) -> None:
-    port = Port("x", "BYTES", (-1,))
+    port = TensorPort("x", "BYTES", (-1,))
     raw = b"".join(struct.pack("<I", len(t.encode())) + t.encode() for t in texts)
     body = one(shape=[len(texts)], datatype="BYTES", parameters={"binary_data_size": len(raw)})
     wanted = ask(
@@ -70,7 +72,7 @@ def test_texts_come_back_as_they_went(texts: list[str]) -> None:
 
 
 def test_outputs_are_those_asked_for_in_that_order() -> None:
-    ports = (Y, Port("z", "INT64", ()))
+    ports = (Y, TensorPort("z", "INT64", ()))
     wanted = ask({**one([1, 2, 3]), "outputs": [{"name": "z"}], "id": "7"}, outputs=ports)
     assert wanted.outputs == {"z": False}
     body = msgspec.json.decode(write_answer({"model_name": "m"}, wanted, ports, [np.array(5)])[0])
@@ -79,7 +81,7 @@ def test_outputs_are_those_asked_for_in_that_order() -> None:
 
 
 def test_half_precision_is_readable_json_too() -> None:
-    ports = (Port("h", "FP16", (2,)), Port("b", "BF16", (2,)))
+    ports = (TensorPort("h", "FP16", (2,)), TensorPort("b", "BF16", (2,)))
     wanted = ask(one([1, 2, 3]), outputs=ports)
     arrays = [np.array([0.5, np.nan], np.float16), np.array([0x3F80, 0xC000], np.uint16)]
     outputs = msgspec.json.decode(write_answer({}, wanted, ports, arrays)[0])["outputs"]
@@ -149,7 +151,7 @@ def test_what_does_not_fit_is_said(body: Any, binary: bytes, reason: str) -> Non
 )
 def test_json_numbers_must_be_of_the_type(datatype: str, data: list[Any], reason: str) -> None:
     with pytest.raises(ApiError, match=reason):
-        ask(one(data, shape=[1], datatype=datatype), ports=(Port("x", datatype, (-1,)),))
+        ask(one(data, shape=[1], datatype=datatype), ports=(TensorPort("x", datatype, (-1,)),))
 
 
 @pytest.mark.parametrize(
@@ -168,14 +170,14 @@ def test_json_numbers_must_be_of_the_type(datatype: str, data: list[Any], reason
 def test_strings_must_be_whole(raw: bytes, shape: list[int], reason: str) -> None:
     body = one(shape=shape, datatype="BYTES", parameters={"binary_data_size": len(raw)})
     with pytest.raises(ApiError, match=reason):
-        ask(body, raw or b"", ports=(Port("x", "BYTES", (-1,)),))
+        ask(body, raw or b"", ports=(TensorPort("x", "BYTES", (-1,)),))
 
 
 def test_any_byte_but_zero_is_true() -> None:
     wanted = ask(
         one(shape=[3], datatype="BOOL", parameters={"binary_data_size": 3}),
         b"\x00\x01\x02",
-        ports=(Port("x", "BOOL", (3,)),),
+        ports=(TensorPort("x", "BOOL", (3,)),),
     )
     assert wanted.feeds["x"].tolist() == [False, True, True]
 
@@ -192,10 +194,10 @@ def test_json_is_bounded_and_the_way_out_is_said() -> None:
 def test_an_answer_too_large_for_json_is_asked_for_as_binary() -> None:
     many = np.broadcast_to(np.float32(0), (tensors.MAX_JSON_NUMBERS + 1,))
     with pytest.raises(ApiError, match="ask for binary data"):
-        write_answer({}, Wanted("", {}, {"y": False}), (Y,), [many])
+        write_answer({}, InferRequest("", {}, {"y": False}), (Y,), [many])
     too_many = np.broadcast_to(np.float64(0), (tensors.MAX_ANSWER_BYTES,))
     with pytest.raises(ApiError, match="at most 268435456"):
-        write_answer({}, Wanted("", {}, {"y": True}), (Y,), [too_many])
+        write_answer({}, InferRequest("", {}, {"y": True}), (Y,), [too_many])
 
 
 @given(st.binary(max_size=200), st.none() | st.integers(0, 300))

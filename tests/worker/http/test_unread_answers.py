@@ -17,7 +17,7 @@ from tests.worker.http.serving import post, serving, wav
 from tests.worker.running import sealed, worker
 from tests.worker.tensor_models import save
 
-from modelward.worker.http.connection import Limits
+from modelward.worker.http.connection import ConnectionLimits
 from modelward.worker.http.unread_answers import LARGE_BYTES, Answers, Unread
 
 MIB = 1 << 20
@@ -112,7 +112,7 @@ def test_answers_that_nobody_reads_do_not_fill_the_memory_and_others_are_answere
 
 
 def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
-    limits = Limits(look_seconds=0.5)
+    limits = ConnectionLimits(look_seconds=0.5)
     with serving(tmp_path, limits=limits) as served, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", served.port))

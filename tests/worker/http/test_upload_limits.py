@@ -24,7 +24,7 @@ from tests.worker.running import clip, digits, worker
 
 from modelward.worker.http.acceptor import LINGERING_PART
 from modelward.worker.http.client import client_named
-from modelward.worker.http.connection import Limits
+from modelward.worker.http.connection import ConnectionLimits
 from modelward.worker.http.upload_limits import (
     AT_ONCE,
     PIECE_SECONDS,
@@ -265,7 +265,10 @@ def test_clips_and_probes_are_answered_while_more_uploads_drip_than_there_are_co
     tmp_path: Path, path: str
 ) -> None:
     head = (BEGUN % 100_000).replace(b"/api/predict", path.encode())
-    with serving(tmp_path, limits=Limits(connections=100), queue=4) as served, dripping(served.port, 250, head):
+    with (
+        serving(tmp_path, limits=ConnectionLimits(connections=100), queue=4) as served,
+        dripping(served.port, 250, head),
+    ):
         for _ in range(20):
             assert _status(served.port, "POST", "/api/predict", wav(1)) == 200
             assert _status(served.port, "GET", "/health") == 200

@@ -17,7 +17,7 @@ from modelward.worker.inference.engine import (
     Engine,
     NoModel,
 )
-from modelward.worker.inference.loader import Loaded
+from modelward.worker.inference.loader import LoadedVersion
 
 
 class TinyModel:
@@ -39,14 +39,14 @@ class Loader:
         self.gate = threading.Event()
         self.niceness: list[int] = []
 
-    def __call__(self, version: str, artifact: str) -> Loaded:
+    def __call__(self, version: str, artifact: str) -> LoadedVersion:
         self.loaded.append(version)
         self.niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         if "slow" in version:
             self.gate.wait(PATIENCE_SECONDS)
         if "broken" in version:
             raise ValueError("cannot load it: no such tensor")
-        return Loaded(version, "d" * 64, artifact, TinyModel(version))
+        return LoadedVersion(version, "d" * 64, artifact, TinyModel(version))
 
 
 def on_loop(test: Callable[[Engine, Loader], Awaitable[None]], **options: Any) -> None:
@@ -60,7 +60,7 @@ def on_loop(test: Callable[[Engine, Loader], Awaitable[None]], **options: Any) -
     asyncio.run(run())
 
 
-async def serve(engine: Engine, version: str) -> Loaded:
+async def serve(engine: Engine, version: str) -> LoadedVersion:
     await engine.prepare(f"to {version}", version, f"/a/{version}")
     return engine.commit(f"to {version}")
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.inference.admission import Work
-from modelward.worker.inference.loader import Loaded, Model
+from modelward.worker.inference.loader import LoadedVersion, Model
 from modelward.worker.inference.transcribe import transcribe
 
 CLIPS = 6
@@ -61,7 +61,7 @@ def clip() -> bytearray:
 def test_clips_that_came_together_are_not_all_decoded_before_the_first_is_answered() -> None:
     async def play() -> Counting:
         model = Counting()
-        loaded = Loaded("v1", "", "", cast(Model, model))
+        loaded = LoadedVersion("v1", "", "", cast(Model, model))
         work = Work(queue=CLIPS, audio_bytes=SECONDS * 16_000 * 4)  # one clip
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(

@@ -17,7 +17,7 @@ from tests.worker.validate.judging import ROOT
 PRELUDE = """
 import errno, os, socket, sys
 from pathlib import Path
-from modelward.worker.sandbox.limits import Limits, apply_limits
+from modelward.worker.sandbox.limits import ProcessLimits, apply_limits
 from modelward.worker.sandbox.landlock import *
 from modelward.worker.sandbox.landlock import READ, READ_WRITE
 inside, outside = Path(sys.argv[1]), Path(sys.argv[2])
@@ -29,7 +29,7 @@ def refused(action):
         return errno.errorcode[e.errno]
     return ""
 
-apply_limits(Limits(niceness=0))
+apply_limits(ProcessLimits(niceness=0))
 """
 
 

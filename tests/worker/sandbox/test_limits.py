@@ -12,7 +12,8 @@ from tests.support import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 PRELUDE = (
-    "import os, resource, sys\nfrom modelward.worker.sandbox.limits import Limits, apply_limits, return_freed_memory\n"
+    "import os, resource, sys\n"
+    "from modelward.worker.sandbox.limits import ProcessLimits, apply_limits, return_freed_memory\n"
 )
 
 
@@ -28,7 +29,8 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 def test_everything_can_be_limited_here() -> None:
     done = run(
-        "problems = apply_limits(Limits(memory_bytes=1 << 30, address_bytes=4 << 30, cpu_seconds=5, file_bytes=1000))\n"
+        "limits = ProcessLimits(memory_bytes=1 << 30, address_bytes=4 << 30, cpu_seconds=5, file_bytes=1000)\n"
+        "problems = apply_limits(limits)\n"
         "status = open('/proc/self/status').read()\n"
         "print(problems, 'NoNewPrivs:\\t1' in status, os.nice(0) >= 10, resource.getrlimit(resource.RLIMIT_CORE))"
     )
@@ -37,7 +39,7 @@ def test_everything_can_be_limited_here() -> None:
 
 def test_a_large_allocation_fails_instead_of_eating_the_machine() -> None:
     done = run(
-        "apply_limits(Limits(memory_bytes=512 << 20))\n"
+        "apply_limits(ProcessLimits(memory_bytes=512 << 20))\n"
         "import numpy, onnxruntime\n"
         "try:\n    numpy.empty(64 << 30, dtype=numpy.uint8)\n"
         "except MemoryError as e:\n    print('refused')\n"
@@ -46,13 +48,13 @@ def test_a_large_allocation_fails_instead_of_eating_the_machine() -> None:
 
 
 def test_a_process_that_computes_for_ever_is_ended_by_a_signal_that_says_why() -> None:
-    done = run("apply_limits(Limits(cpu_seconds=1))\nwhile True: pass\n")
+    done = run("apply_limits(ProcessLimits(cpu_seconds=1))\nwhile True: pass\n")
     assert done.returncode == -signal.SIGXCPU
 
 
 def test_a_file_cannot_grow_past_its_limit() -> None:
     done = run(
-        "import tempfile\napply_limits(Limits(file_bytes=1000))\n"
+        "import tempfile\napply_limits(ProcessLimits(file_bytes=1000))\n"
         "with tempfile.TemporaryFile(buffering=0) as f:\n"
         "    f.write(bytes(1000))\n"
         "    try:\n        f.write(b'x')\n"
@@ -64,7 +66,7 @@ def test_a_file_cannot_grow_past_its_limit() -> None:
 def test_a_limit_is_never_raised() -> None:
     done = run(
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
-        "print(apply_limits(Limits(open_files=10_000)), resource.getrlimit(resource.RLIMIT_NOFILE))"
+        "print(apply_limits(ProcessLimits(open_files=10_000)), resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     assert done.stdout.strip() == "() (64, 64)", done.stderr
 
@@ -72,7 +74,7 @@ def test_a_limit_is_never_raised() -> None:
 def test_zero_means_no_limit() -> None:
     done = run(
         "before = [resource.getrlimit(w) for w in (resource.RLIMIT_DATA, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)]\n"
-        "apply_limits(Limits())\n"
+        "apply_limits(ProcessLimits())\n"
         "print(before == [resource.getrlimit(w)"
         " for w in (resource.RLIMIT_DATA, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)])"
     )

@@ -22,12 +22,12 @@ USERS = [None, NOBODY] if os.geteuid() == 0 else [None]
 users = pytest.mark.parametrize("user", USERS, ids=["as we are", "as nobody"][: len(USERS)])
 SETUP = (
     "import ctypes, stat, subprocess, tempfile, threading\n"
-    "from modelward.worker.sandbox.limits import Limits, apply_limits\n"
+    "from modelward.worker.sandbox.limits import ProcessLimits, apply_limits\n"
     "from modelward.worker.sandbox.seccomp import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls\n"
     "libc = ctypes.CDLL(None, use_errno=True)\n"
     "place = tempfile.mkdtemp()\n"
     "file = os.open(place + '/f', os.O_RDWR | os.O_CREAT, 0o600)\n"
-    "apply_limits(Limits())\n"
+    "apply_limits(ProcessLimits())\n"
     "print(repr(refuse_calls((*PROCESSES, *FILE_ATTRIBUTES, *PRIVILEGES))))\n"
 )
 
@@ -112,9 +112,9 @@ def test_nothing_is_made_in_memory_that_outlives_the_process(user: int | None) -
 
 def test_what_a_model_needs_goes_on_working() -> None:
     script = (
-        "from modelward.worker.sandbox.limits import Limits, apply_limits\n"
+        "from modelward.worker.sandbox.limits import ProcessLimits, apply_limits\n"
         "from modelward.worker.sandbox.seccomp import FILE_ATTRIBUTES, PRIVILEGES, PROCESSES, refuse_calls\n"
-        "apply_limits(Limits())\n"
+        "apply_limits(ProcessLimits())\n"
         "assert refuse_calls((*PROCESSES, *FILE_ATTRIBUTES, *PRIVILEGES)) == ''\n"
         "import onnx, onnxruntime as ort, numpy as np\n"
         "from onnx import TensorProto as T, helper as h\n"
@@ -160,7 +160,10 @@ for attempt in (
 
 def test_a_validator_that_has_its_copy_can_leave_no_set_uid_file(tmp_path: Path) -> None:
     (tmp_path / "program").write_text("x")
-    script = "from modelward.worker.sandbox.limits import Limits, apply_limits\napply_limits(Limits())\n" + SET_UID
+    script = (
+        "from modelward.worker.sandbox.limits import ProcessLimits, apply_limits\napply_limits(ProcessLimits())\n"
+        + SET_UID
+    )
     command = [sys.executable, "-c", script, str(tmp_path / "program")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.stdout.split() == ["refused"] * 4, done.stderr

@@ -7,15 +7,15 @@ import asyncio
 import pytest
 
 from modelward.worker.scheduling.audio_budget import (
+    AudioShare,
     Crowded,
     Hold,
-    Share,
     next_granted,
 )
 
 
-def _waits(client: str, wanted: int, held: int = 0) -> Share:
-    return Share(client, held, wanted, asyncio.Event())
+def _waits(client: str, wanted: int, held: int = 0) -> AudioShare:
+    return AudioShare(client, held, wanted, asyncio.Event())
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def _waits(client: str, wanted: int, held: int = 0) -> Share:
 def test_the_shortest_that_fits_comes_next_and_no_client_has_more_than_half(
     held: list[tuple[str, int]], waiting: list[tuple[str, int]], wanted: int | None
 ) -> None:
-    holders = [Share(client, amount) for client, amount in held]
+    holders = [AudioShare(client, amount) for client, amount in held]
     queue = [_waits(client, amount) for client, amount in waiting]
     found = next_granted(queue, [*holders, *queue], 100)
     assert (found.wanted if found else None) == wanted

@@ -35,7 +35,7 @@ def conversation(
         if left == 0:
             at, left = at + float(rng.uniform(*pauses)), int(rng.integers(3, 12))
     total = round(seconds * RATE)
-    lines = [synth.Line(level_db=level) for level in levels_db]
+    lines = [synth.TelephoneLine(level_db=level) for level in levels_db]
     samples = sum((synth.render(p, total, line) for p, line in zip(turns, lines, strict=True)), np.zeros(total))
     return [press for turn in turns for press in turn], samples.astype(np.float32)
 
@@ -84,7 +84,7 @@ def test_a_quiet_speaker_beside_a_loud_one_is_in_the_pieces_whole_and_is_cut_in_
     rng = np.random.default_rng(seed)
     far_db = near_db - quieter_db
     presses, clean = conversation(seconds, (near_db, far_db), rng, (0.3, 0.31 + pause))
-    far_rms_db = 20 * np.log10(synth.tone_rms(synth.Line(level_db=far_db)))
+    far_rms_db = 20 * np.log10(synth.tone_rms(synth.TelephoneLine(level_db=far_db)))
     pieces = cut(in_noise(clean, far_rms_db - ratio_db, rng, colour))
     assert lost_presses(presses, covered(pieces, len(clean))) == []
     assert cuts_inside(presses, pieces) == []

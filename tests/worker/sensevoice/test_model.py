@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from tests.worker.sensevoice.vectors import MODELS, clip
 
 from modelward.worker.sensevoice.files import find
-from modelward.worker.sensevoice.pipeline import BadModel, Recognizer
+from modelward.worker.sensevoice.pipeline import BadSenseVoiceFiles, Recognizer
 
 FUNASR, SHERPA = MODELS
 
@@ -68,7 +68,7 @@ def small_graph(path: Path, inputs: list[tuple[str, int, list[int | str]]], comm
 
 
 def refusal(directory: Path, model: str = "") -> str:
-    with pytest.raises(BadModel) as caught:
+    with pytest.raises(BadSenseVoiceFiles) as caught:
         Recognizer.load(directory, model=model)
     assert str(caught.value).startswith("cannot ")
     assert str(directory) not in str(caught.value)
@@ -207,7 +207,7 @@ def test_a_width_left_open_by_the_graph_is_checked_when_the_model_is_warmed(tmp_
     (directory / "tokens.json").write_text(json.dumps([*pieces, "extra"]))
     loaded = Recognizer.load(directory)
     assert loaded.description.logits_width is None
-    with pytest.raises(BadModel, match="400 logits for 401 tokens"):
+    with pytest.raises(BadSenseVoiceFiles, match="400 logits for 401 tokens"):
         loaded.warm()
 
 
@@ -260,7 +260,7 @@ def test_metadata_that_asks_for_another_front_end_is_refused(
 def test_a_prompt_id_outside_the_table_is_found_when_the_model_is_warmed(tmp_path: Path) -> None:
     directory = copied(SHERPA, tmp_path)
     set_metadata(directory, lang_auto="99")
-    with pytest.raises(BadModel, match=r"cannot use model\.onnx: cannot run the model: .*out of data bounds"):
+    with pytest.raises(BadSenseVoiceFiles, match=r"cannot use model\.onnx: cannot run the model: .*out of data bounds"):
         Recognizer.load(directory).warm()
 
 
@@ -274,7 +274,7 @@ def test_weights_that_are_no_numbers_are_found_when_the_model_is_warmed(tmp_path
         largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
 
     rewritten(directory, spoil)
-    with pytest.raises(BadModel, match="it is not finite"):
+    with pytest.raises(BadSenseVoiceFiles, match="it is not finite"):
         Recognizer.load(directory).warm()
 
 

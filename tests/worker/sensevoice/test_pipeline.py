@@ -15,7 +15,7 @@ from tests.worker.sensevoice.vectors import (
 )
 
 from modelward.worker.ort_session import RunTerminated
-from modelward.worker.sensevoice.pipeline import BadModel, Recognizer, check_language
+from modelward.worker.sensevoice.pipeline import BadSenseVoiceFiles, Recognizer, check_language
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda path: path.name)
@@ -108,5 +108,5 @@ def test_a_missing_provider_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_is_a_bad_model(tmp_path: Path) -> None:
-    with pytest.raises(BadModel, match="cannot read gone: No such file"):
+    with pytest.raises(BadSenseVoiceFiles, match="cannot read gone: No such file"):
         Recognizer.load(tmp_path / "gone")

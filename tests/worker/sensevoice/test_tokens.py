@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.worker.sensevoice.vectors import MODELS
 
-from modelward.worker.sensevoice.tokens import BadTokens, Vocabulary, read
+from modelward.worker.sensevoice.tokens import BadTokenTable, Vocabulary, read
 
 
 def written(path: Path, text: str) -> Path:
@@ -48,7 +48,7 @@ def test_tabs_windows_line_ends_and_any_order_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_that_would_decode_to_wrong_text_is_refused(tmp_path: Path, text: str, because: str) -> None:
-    with pytest.raises(BadTokens, match=r"cannot read tokens\.txt: ") as caught:
+    with pytest.raises(BadTokenTable, match=r"cannot read tokens\.txt: ") as caught:
         read(written(tmp_path / "tokens.txt", text))
     assert because in str(caught.value)
 
@@ -65,20 +65,20 @@ def test_a_table_that_would_decode_to_wrong_text_is_refused(tmp_path: Path, text
     ],
 )
 def test_json_that_is_no_table_is_refused(tmp_path: Path, text: str, because: str) -> None:
-    with pytest.raises(BadTokens, match=r"cannot read tokens\.json: ") as caught:
+    with pytest.raises(BadTokenTable, match=r"cannot read tokens\.json: ") as caught:
         read(written(tmp_path / "tokens.json", text))
     assert because in str(caught.value)
 
 
 def test_a_missing_or_binary_or_giant_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadTokens, match=r"cannot read tokens\.json: No such file"):
+    with pytest.raises(BadTokenTable, match=r"cannot read tokens\.json: No such file"):
         read(tmp_path / "tokens.json")
     (tmp_path / "tokens.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadTokens, match="codec can't decode"):
+    with pytest.raises(BadTokenTable, match="codec can't decode"):
         read(tmp_path / "tokens.txt")
     with (tmp_path / "tokens.json").open("wb") as f:
         f.truncate(17 << 20)
-    with pytest.raises(BadTokens, match="larger than 16777216 bytes"):
+    with pytest.raises(BadTokenTable, match="larger than 16777216 bytes"):
         read(tmp_path / "tokens.json")
 
 

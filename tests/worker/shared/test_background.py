@@ -12,11 +12,11 @@ from tests.fakes.daemon import FakeDaemon
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.worker import protocol as p
-from modelward.worker.daemon_link import Control
+from modelward.worker.daemon_link import DaemonLink
 from modelward.worker.inference.engine import Engine
-from modelward.worker.inference.loader import Loaded
+from modelward.worker.inference.loader import LoadedVersion
 from modelward.worker.settings import Terms
-from modelward.worker.shared.background import Background
+from modelward.worker.shared.background import WorkerTasks
 from modelward.worker.stats import Counters
 
 LOG = structlog.get_logger("test")
@@ -29,7 +29,7 @@ def no_model(version: str, artifact: str) -> Any:
 class BrokenEngine(Engine):
     """Fails by a fault of its own, not by one of the version."""
 
-    async def prepare(self, rollout: str, version: str, artifact: str) -> Loaded:
+    async def prepare(self, rollout: str, version: str, artifact: str) -> LoadedVersion:
         raise RuntimeError("nobody thought of it")
 
 
@@ -45,8 +45,8 @@ class BrokenCounters(Counters):
         return super().beat()
 
 
-def control(path: Path, engine: Engine, counters: Counters) -> Control:
-    return Control(
+def control(path: Path, engine: Engine, counters: Counters) -> DaemonLink:
+    return DaemonLink(
         str(path),
         name="w1",
         engine=engine,
@@ -104,7 +104,7 @@ def test_a_task_that_fails_is_reported_to_the_part_that_started_it(restart: bool
             raise OverflowError("too much")
 
     async def whole() -> None:
-        await Background(LOG).start("work", work, restart=restart, failed=reasons.append)
+        await WorkerTasks(LOG).start("work", work, restart=restart, failed=reasons.append)
 
     asyncio.run(asyncio.wait_for(whole(), PATIENCE_SECONDS))
     assert reasons == ["OverflowError: too much"]

@@ -14,7 +14,7 @@ from tests.worker.running import clip, digits, worker
 
 from modelward.worker import protocol as p
 from modelward.worker.shared.log_writer import LINE_COST, MOST_JOBS, LogWriter
-from modelward.worker.shared.logs import Logs
+from modelward.worker.shared.logs import LogFiles
 
 
 class Disk:
@@ -92,7 +92,7 @@ def test_a_write_that_fails_ends_nothing(disk: Disk, capfd: pytest.CaptureFixtur
 
 
 def test_lines_written_in_the_background_are_in_their_files_in_order_once_the_log_is_closed(tmp_path: Path) -> None:
-    logs = Logs(str(tmp_path), worker="w1", background=True)
+    logs = LogFiles(str(tmp_path), worker="w1", background=True)
     for n in range(500):
         logs.access(n=n)
         logs.events.warning("news", n=n)
@@ -103,7 +103,7 @@ def test_lines_written_in_the_background_are_in_their_files_in_order_once_the_lo
 
 
 def test_nothing_goes_to_the_old_file_once_the_writer_says_that_it_reopened(tmp_path: Path) -> None:
-    logs, reopened = Logs(str(tmp_path), worker="w1", background=True), threading.Event()
+    logs, reopened = LogFiles(str(tmp_path), worker="w1", background=True), threading.Event()
     logs.access(n=1)
     assert logs.close(PATIENCE_SECONDS)
     (tmp_path / "access.log").rename(tmp_path / "access.log.1")
@@ -151,7 +151,7 @@ def test_a_worker_that_leaves_waits_for_no_log_disk(tmp_path: Path) -> None:
 @pytest.mark.system
 def test_what_found_no_room_is_counted_and_logged_once_the_disk_answers(tmp_path: Path) -> None:
     with freezing_disk(tmp_path) as disk:
-        logs = Logs(str(disk.place), worker="w1", background=True)
+        logs = LogFiles(str(disk.place), worker="w1", background=True)
         assert logs.close(PATIENCE_SECONDS)
         with disk.frozen():
             for n in range(20_000):

@@ -13,7 +13,7 @@ from tests.worker.running import ROOT
 from modelward.worker.shared.logs import (
     LINE_BYTES,
     LogFile,
-    Logs,
+    LogFiles,
     line_of,
 )
 
@@ -106,7 +106,7 @@ def test_a_renamed_file_gets_lines_until_another_could_be_opened_and_none_is_los
     assert file.dropped == 0
 
 
-def followed(logs: Logs) -> list[str]:
+def followed(logs: LogFiles) -> list[str]:
     """What a look at the names of the files found."""
     found: list[str] = []
     logs.follow(found.extend)
@@ -114,7 +114,7 @@ def followed(logs: Logs) -> list[str]:
 
 
 def test_a_quiet_file_that_another_program_deleted_or_renamed_is_there_again_at_the_next_look(tmp_path: Path) -> None:
-    logs = Logs(str(tmp_path), worker="w1")
+    logs = LogFiles(str(tmp_path), worker="w1")
     assert followed(logs) == []
     (tmp_path / "error.log").unlink()
     (tmp_path / "access.log").rename(tmp_path / "access.log.1")
@@ -129,7 +129,7 @@ def test_a_quiet_file_that_another_program_deleted_or_renamed_is_there_again_at_
 def test_events_that_no_file_takes_go_to_standard_error_and_are_reported_until_one_does(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    logs = Logs(str(tmp_path / "logs"), worker="w1")
+    logs = LogFiles(str(tmp_path / "logs"), worker="w1")
     logs.events.warning("nowhere to go")
     logs.access(path="/x", status=200)
     written = capfd.readouterr().err
@@ -191,7 +191,7 @@ def test_a_line_is_bounded() -> None:
 
 
 def test_levels_go_to_their_files(tmp_path: Path) -> None:
-    logs = Logs(str(tmp_path), worker="w7", level="debug")
+    logs = LogFiles(str(tmp_path), worker="w7", level="debug")
     logs.events.debug("detail")
     logs.events.info("news", count=3)
     logs.events.warning("doubt")
@@ -215,7 +215,7 @@ def test_levels_go_to_their_files(tmp_path: Path) -> None:
 
 
 def test_debug_lines_are_not_kept_at_level_info(tmp_path: Path) -> None:
-    logs = Logs(str(tmp_path), worker="w1")
+    logs = LogFiles(str(tmp_path), worker="w1")
     logs.events.debug("detail")
     logs.events.info("news")
     assert not (tmp_path / "debug.log").exists()

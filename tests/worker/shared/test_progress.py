@@ -8,7 +8,7 @@ import pytest
 
 from modelward.worker.shared.progress import (
     Allowance,
-    Reading,
+    ProcessReading,
     Spent,
     after,
     begin,
@@ -17,15 +17,15 @@ from modelward.worker.shared.progress import (
     starved,
 )
 
-START = Reading(at=100.0, cpu_seconds=5.0)
+START = ProcessReading(at=100.0, cpu_seconds=5.0)
 ALLOWED = Allowance(still_seconds=10.0, cpu_seconds=30.0)
 
 
-def spent(second: Reading, steps: int, longest_step_seconds: float = 3.0) -> Spent:
+def spent(second: ProcessReading, steps: int, longest_step_seconds: float = 3.0) -> Spent:
     """After `steps` readings; from one to the next happens what `second` says."""
     found, reading = begin(START), START
     for _ in range(steps):
-        reading = Reading(
+        reading = ProcessReading(
             reading.at + second.at,
             reading.cpu_seconds + second.cpu_seconds,
             reading.waited_seconds + second.waited_seconds,
@@ -37,7 +37,7 @@ def spent(second: Reading, steps: int, longest_step_seconds: float = 3.0) -> Spe
     return found
 
 
-NOTHING = Reading(at=1.0, cpu_seconds=0.0)
+NOTHING = ProcessReading(at=1.0, cpu_seconds=0.0)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,9 @@ NOTHING = Reading(at=1.0, cpu_seconds=0.0)
         (replace(NOTHING, state="D"), False, "it made no progress for 10 s: it waits for a disk"),
     ],
 )
-def test_an_endless_loop_a_hang_and_a_stopped_process_reach_a_limit(second: Reading, own: bool, because: str) -> None:
+def test_an_endless_loop_a_hang_and_a_stopped_process_reach_a_limit(
+    second: ProcessReading, own: bool, because: str
+) -> None:
     end = over(spent(second, 40), ALLOWED)
     assert end is not None
     assert (end.own, end.because) == (own, because)
@@ -68,7 +70,7 @@ def test_an_endless_loop_a_hang_and_a_stopped_process_reach_a_limit(second: Read
     ],
     ids=["a fiftieth of a processor", "runnable", "waiting for a processor", "reading", "reading what is mapped"],
 )
-def test_a_starved_process_and_a_slow_disk_use_up_nothing_but_their_cpu_time(second: Reading) -> None:
+def test_a_starved_process_and_a_slow_disk_use_up_nothing_but_their_cpu_time(second: ProcessReading) -> None:
     assert over(spent(second, 1000), ALLOWED) is None
 
 
@@ -97,7 +99,7 @@ def test_without_a_limit_nothing_is_over() -> None:
         (replace(NOTHING, state="T"), False),
     ],
 )
-def test_a_process_that_wants_to_run_and_may_not_is_starved(second: Reading, expected: bool) -> None:
+def test_a_process_that_wants_to_run_and_may_not_is_starved(second: ProcessReading, expected: bool) -> None:
     found = spent(second, 1)
     assert starved(found.first, found.last) is expected
 

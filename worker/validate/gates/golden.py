@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ...audio.decode import SAMPLE_RATE, BadAudio, decode
 from ...shared.quantities import count
-from ..context import Answer, Context
+from ..context import Context, GateAnswer
 from ..error_rate import Errors, compare, total
 from ..model_under_test import BadSubject
 
@@ -33,7 +33,7 @@ _KEPT_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipErrors:
     """One clip's errors, with its name."""
 
     name: str
@@ -42,16 +42,16 @@ class Heard:
 
 @dataclass
 class _Set:
-    heard: list[Heard]
+    heard: list[ClipErrors]
     unusable: list[str]
     skipped: int = 0
 
 
-def check(context: Context) -> Answer:
+def check(context: Context) -> GateAnswer:
     """Passes when the character error rate over each set of clips is at most `max_error_rate`."""
     candidate = context.candidate
     if candidate.kind != "sensevoice":
-        return Answer(True, f"not for kind {candidate.kind}")
+        return GateAnswer(True, f"not for kind {candidate.kind}")
     deadline = perf_counter() + SHARE_OF_TIMEOUT * candidate.timeout_seconds
     sets = [("golden set", Path(candidate.golden))] if candidate.golden else []
     sets.append(("the version's own golden set", context.directory / OWN))
@@ -60,13 +60,13 @@ def check(context: Context) -> Answer:
         try:
             found = _hear_all(context, directory, deadline)
         except BadSubject as e:
-            return Answer(False, f"{name}: {e}")
+            return GateAnswer(False, f"{name}: {e}")
         if (answer := _judged(name, found, candidate.max_error_rate)) is not None:
             answers.append(answer)
     if not answers:
-        return Answer(True, "no golden clips")
+        return GateAnswer(True, "no golden clips")
     failed = next((answer for answer in answers if not answer.passed), None)
-    return failed or Answer(True, "; ".join(a.because for a in answers), any(a.warning for a in answers))
+    return failed or GateAnswer(True, "; ".join(a.because for a in answers), any(a.warning for a in answers))
 
 
 def some_clips(directories: Iterable[Path]) -> list[npt.NDArray[np.float32]]:
@@ -85,20 +85,20 @@ def some_clips(directories: Iterable[Path]) -> list[npt.NDArray[np.float32]]:
     return found
 
 
-def _judged(name: str, found: _Set, most: float) -> Answer | None:
+def _judged(name: str, found: _Set, most: float) -> GateAnswer | None:
     """The verdict on one set, None when it holds nothing at all."""
     notes = [f"{found.unusable[0]} (and {len(found.unusable) - 1} more)"] if len(found.unusable) > 1 else found.unusable
     if found.skipped:
         notes = [*notes, f"{count(found.skipped, 'clip')} left out: no time"]
     if not found.heard:
-        return Answer(True, f"{name}: {'; '.join(notes)}", warning=True) if notes else None
+        return GateAnswer(True, f"{name}: {'; '.join(notes)}", warning=True) if notes else None
     errors = total(heard.errors for heard in found.heard)
     worst = max(found.heard, key=lambda heard: heard.errors.rate)
     if errors.rate > most:
         worst_clip = f"worst clip {worst.name}, {worst.errors.rate:.2f}"
-        return Answer(False, f"{name} error rate {errors.rate:.2f}, at most {most:.2f} ({worst_clip})")
+        return GateAnswer(False, f"{name} error rate {errors.rate:.2f}, at most {most:.2f} ({worst_clip})")
     because = f"{name} error rate {errors.rate:.2f} over {count(len(found.heard), 'clip')}"
-    return Answer(True, "; ".join([because, *notes]), warning=bool(notes))
+    return GateAnswer(True, "; ".join([because, *notes]), warning=bool(notes))
 
 
 def _hear_all(context: Context, directory: Path, deadline: float) -> _Set:
@@ -113,7 +113,7 @@ def _hear_all(context: Context, directory: Path, deadline: float) -> _Set:
         except (BadAudio, OSError, UnicodeDecodeError) as e:
             found.unusable.append(f"{name} can't be used: {e}")
             continue
-        found.heard.append(Heard(name, compare(context.loaded().hear(samples), expected)))
+        found.heard.append(ClipErrors(name, compare(context.loaded().hear(samples), expected)))
         _keep(context, samples)
     return found
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from ...shared.checksums import MAX_SUMS_BYTES, SUMS
 from ...shared.quantities import count
-from ..context import Answer, Context
+from ..context import Context, GateAnswer
 from ..minisign import (
     MAX_SIGNATURE_BYTES,
     BadSignature,
@@ -27,15 +27,15 @@ _LEFT_BY_TOOLS: Final = frozenset(
 )
 
 
-def check(context: Context) -> Answer:
+def check(context: Context) -> GateAnswer:
     """Passes when everything listed is there and matches, or when nothing is listed and nothing was required."""
     keys = context.candidate.public_keys
     if SUMS not in context.files:
         if keys:
-            return Answer(False, f"no {SUMS}, and public_keys asks for a signed one")
+            return GateAnswer(False, f"no {SUMS}, and public_keys asks for a signed one")
         if context.candidate.checksums == "required":
-            return Answer(False, f"no {SUMS}, and checksums = required")
-        return Answer(True, f"no {SUMS}, not required")
+            return GateAnswer(False, f"no {SUMS}, and checksums = required")
+        return GateAnswer(True, f"no {SUMS}, not required")
     data = _head(context, SUMS, MAX_SUMS_BYTES)
     signed = ""
     try:
@@ -43,11 +43,11 @@ def check(context: Context) -> Answer:
             signed = f", signed ({_verified(context, data)})"
         sums = parse_sums(data)
     except BadSums as e:
-        return Answer(False, f"{SUMS}: {e}")
+        return GateAnswer(False, f"{SUMS}: {e}")
     except BadSignature as e:
-        return Answer(False, f"{SIGNATURE}: {e}")
+        return GateAnswer(False, f"{SIGNATURE}: {e}")
     wrong = _first_difference(context, sums, strict=bool(keys))
-    return Answer(False, wrong) if wrong else Answer(True, f"{count(len(sums), 'file')} as in {SUMS}{signed}")
+    return GateAnswer(False, wrong) if wrong else GateAnswer(True, f"{count(len(sums), 'file')} as in {SUMS}{signed}")
 
 
 def _verified(context: Context, data: bytes) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 from ...protocol import Candidate
 from ...shared.artifact import Artifact, BadArtifact, read_artifact
 from ...shared.quantities import size
-from ..context import Answer, Context
+from ..context import Context, GateAnswer
 from ..kinds import KINDS
 from ..model_under_test import BadSubject, OutOfMemory, Subject
 
@@ -34,7 +34,7 @@ Work = Callable[[], object]
 
 
 @dataclass
-class Pace:
+class SubjectTimes:
     """How long one subject took, in seconds: the fastest run of each piece of work, and CPU time over all runs."""
 
     fastest: list[float]
@@ -60,23 +60,23 @@ class Pace:
         self.runs += 1
 
 
-def check(context: Context) -> Answer:
+def check(context: Context) -> GateAnswer:
     """Passes when the latency is within `max_latency_ratio` of the live version's, or when there is none to compare."""
     candidate = context.candidate
     if not candidate.live_artifact:
-        return Answer(True, "no live version to compare with")
+        return GateAnswer(True, "no live version to compare with")
     directory = Path(candidate.live_artifact)
     try:
         artifact = read_artifact(directory)
         if artifact.kind != candidate.kind:
-            return Answer(True, f"the live version is of kind {artifact.kind}, not compared")
+            return GateAnswer(True, f"the live version is of kind {artifact.kind}, not compared")
         for live, form in _live_forms(directory, artifact, candidate):
             ours, theirs = _paces(context, live)
             answer = _judged(context, ours, theirs, artifact, form)
             if answer.passed:
                 break
     except (BadArtifact, BadSubject, OutOfMemory, MemoryError) as e:
-        return Answer(True, f"not compared: the live version can't be run here: {e}", warning=True)
+        return GateAnswer(True, f"not compared: the live version can't be run here: {e}", warning=True)
     return answer
 
 
@@ -90,7 +90,7 @@ def _live_forms(directory: Path, artifact: Artifact, candidate: Candidate) -> It
     yield load(directory, artifact.model, candidate.threads, candidate.providers), artifact.version
 
 
-def _paces(context: Context, live: Subject) -> tuple[Pace, Pace]:
+def _paces(context: Context, live: Subject) -> tuple[SubjectTimes, SubjectTimes]:
     """Ours and theirs."""
     patience_seconds = SHARE_OF_TIMEOUT * context.candidate.timeout_seconds or float("inf")
     ours, theirs = _work(context.loaded(), context), _work(live, context)
@@ -101,12 +101,12 @@ def paces(
     ours: Sequence[Work],
     theirs: Sequence[Work],
     patience_seconds: float,
-    enough: Callable[[Pace, Pace], bool] = lambda ours, theirs: False,
-) -> tuple[Pace, Pace]:
+    enough: Callable[[SubjectTimes, SubjectTimes], bool] = lambda ours, theirs: False,
+) -> tuple[SubjectTimes, SubjectTimes]:
     """How long two subjects take for the same pieces of work, in turn: over a few rounds, until patience is out, or
     until LEAST_ROUNDS are `enough`."""
     deadline = perf_counter() + patience_seconds
-    first, second = Pace([float("inf")] * len(ours)), Pace([float("inf")] * len(theirs))
+    first, second = SubjectTimes([float("inf")] * len(ours)), SubjectTimes([float("inf")] * len(theirs))
     for done in range(1, ROUNDS + 1):
         for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             first.run(number, a)
@@ -116,7 +116,7 @@ def paces(
     return first, second
 
 
-def too_slow(ours: Pace, theirs: Pace, most: float, *, only_cpu: bool) -> bool:
+def too_slow(ours: SubjectTimes, theirs: SubjectTimes, most: float, *, only_cpu: bool) -> bool:
     """Whether every measure that counts says that ours takes more than `most` times as long."""
     pairs = [(ours.wall_seconds, theirs.wall_seconds)]
     if only_cpu:
@@ -124,28 +124,28 @@ def too_slow(ours: Pace, theirs: Pace, most: float, *, only_cpu: bool) -> bool:
     return all(a > most * b and a - b >= NOT_COUNTED_SECONDS for a, b in pairs)
 
 
-def _too_slow(context: Context, ours: Pace, theirs: Pace) -> bool:
+def _too_slow(context: Context, ours: SubjectTimes, theirs: SubjectTimes) -> bool:
     candidate = context.candidate
     return too_slow(ours, theirs, candidate.max_latency_ratio, only_cpu=set(candidate.providers) <= _CPU)
 
 
-def _judged(context: Context, ours: Pace, theirs: Pace, live: Artifact, form: str) -> Answer:
+def _judged(context: Context, ours: SubjectTimes, theirs: SubjectTimes, live: Artifact, form: str) -> GateAnswer:
     most = context.candidate.max_latency_ratio
     said = f"{_ms(ours)} a clip, {form} takes {_ms(theirs)}"
     if _too_slow(context, ours, theirs):
         ratio = ours.wall_seconds / max(theirs.wall_seconds, 1e-6)
-        return Answer(False, f"{ratio:.1f} times as slow as the live version, at most {most:.1f} ({said})")
+        return GateAnswer(False, f"{ratio:.1f} times as slow as the live version, at most {most:.1f} ({said})")
     more = context.load_bytes - live.load_bytes
     alike = live.form == "plain"  # a compiled form needs less than what it was made of
     if alike and live.load_bytes and context.load_bytes > most * live.load_bytes and more > _MEMORY_NOT_COUNTED_BYTES:
         said += f"; needs {size(context.load_bytes)} of memory, the live version {size(live.load_bytes)}"
-        return Answer(True, said, warning=True)
-    return Answer(True, said)
+        return GateAnswer(True, said, warning=True)
+    return GateAnswer(True, said)
 
 
 def _work(subject: Subject, context: Context) -> list[Work]:
     return [subject.probe, *(lambda clip=clip: subject.hear(clip) for clip in context.clips)]
 
 
-def _ms(pace: Pace) -> str:
+def _ms(pace: SubjectTimes) -> str:
     return f"{pace.wall_seconds * 1000:.0f} ms"

@@ -17,8 +17,8 @@ from typing import Final
 from ...shared.artifact import COMPILED, DESCRIPTION, digest_of
 from ...shared.quantities import count, size
 from ..context import (
-    Answer,
     Context,
+    GateAnswer,
     Hindered,
     NoVerdict,
 )
@@ -27,7 +27,7 @@ from ..kinds import KINDS
 from ..model_under_test import BadSubject
 from ..safe_walk import (
     BadTree,
-    Seen,
+    FileSeen,
     files_of,
     open_version,
 )
@@ -39,7 +39,7 @@ SMALL_PART: Final = 10
 _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
-def check(context: Context) -> Answer:
+def check(context: Context) -> GateAnswer:
     """Passes when the version is whole as far as names and kinds of files tell, and lies copied in the directory."""
     try:
         root = open_version(context.candidate.path)
@@ -48,24 +48,24 @@ def check(context: Context) -> Answer:
         finally:
             os.close(root)
     except (BadTree, BadSubject) as e:
-        return Answer(False, str(e))
+        return GateAnswer(False, str(e))
     except (Changed, FileNotFoundError) as e:
         raise NoVerdict(f"it changed while it was read: {e}") from e
     except OSError as e:
         path = e.filename or context.candidate.path
         if e.errno in _ITS_OWN_FAULT:
-            return Answer(False, f"{path} can't be read: {e.strerror}{_help(context, e)}")
+            return GateAnswer(False, f"{path} can't be read: {e.strerror}{_help(context, e)}")
         raise Hindered(f"cannot copy {path}: {e.strerror}") from e
     return answer
 
 
-def _judged(context: Context, root: int) -> Answer:
+def _judged(context: Context, root: int) -> GateAnswer:
     passed_over = context.candidate.passed_over
     seen = files_of(root, passed_over)
     if not seen:
-        return Answer(False, "it holds no files")
+        return GateAnswer(False, "it holds no files")
     if wrong := _ours(seen) or _too_much(seen, context):
-        return Answer(False, wrong)
+        return GateAnswer(False, wrong)
     model_file = KINDS[context.candidate.kind].model_file
     model_file(Path(context.candidate.path))  # before gigabytes are copied for nothing
     context.files = copy_files(root, seen, context.directory)
@@ -76,7 +76,7 @@ def _judged(context: Context, root: int) -> Answer:
     because = f"{count(len(seen), 'file')}, {size(context.bytes)}"
     if passed_over:
         because += f"; passed over, because no part of it: {', '.join(passed_over)}"
-    return Answer(True, because, warning=bool(passed_over))
+    return GateAnswer(True, because, warning=bool(passed_over))
 
 
 def _help(context: Context, error: OSError) -> str:
@@ -85,7 +85,7 @@ def _help(context: Context, error: OSError) -> str:
     return f"; `chmod -R a+rX {shlex.quote(context.candidate.path)}` lets the daemon read it"
 
 
-def _ours(seen: Mapping[str, Seen]) -> str:
+def _ours(seen: Mapping[str, FileSeen]) -> str:
     """The reason when a file would take the place of one that the daemon writes beside a version's files."""
     for name in seen:
         if name.partition("/")[0] in OUR_NAMES:
@@ -93,7 +93,7 @@ def _ours(seen: Mapping[str, Seen]) -> str:
     return ""
 
 
-def _too_much(seen: Mapping[str, Seen], context: Context) -> str:
+def _too_much(seen: Mapping[str, FileSeen], context: Context) -> str:
     """Why these files are not copied, "" when nothing speaks against it. Raises Hindered when the disk is too full."""
     total = sum(file.bytes for file in seen.values())
     if total > MAX_VERSION_BYTES:

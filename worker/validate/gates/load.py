@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import process_time
 
 from ...shared.quantities import size
-from ..context import Answer, Context
+from ..context import Context, GateAnswer
 from ..kinds import KINDS
 from ..measure import (
     peak_bytes,
@@ -20,7 +20,7 @@ from ..measure import (
 from ..model_under_test import BadSubject, Subject
 
 
-def check(context: Context) -> Answer:
+def check(context: Context) -> GateAnswer:
     """Passes when the model loads; what it answers is the probe's business."""
     candidate = context.candidate
     reset_peak()
@@ -33,7 +33,7 @@ def check(context: Context) -> Answer:
     try:
         context.subject, seconds = timed(load)
     except BadSubject as e:
-        return Answer(False, str(e))
+        return GateAnswer(False, str(e))
     context.load_seconds = round(process_time() - begun, 3)
     context.load_bytes = max(0, peak_bytes() - context.baseline_bytes)
-    return Answer(True, f"{seconds:.2f} s, {size(context.load_bytes)} at the peak")
+    return GateAnswer(True, f"{seconds:.2f} s, {size(context.load_bytes)} at the peak")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..context import Answer, Context
+from ..context import Context, GateAnswer
 from ..measure import peak_bytes
 from ..model_under_test import BadSubject
 from ..tensor_under_test import not_finite
@@ -16,32 +16,32 @@ from ..tensor_under_test import not_finite
 _QUANTISED_EACH_RUN = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulNBits")
 
 
-def check(context: Context) -> Answer:
+def check(context: Context) -> GateAnswer:
     """Passes when the answers are finite, repeatable, and independent of what else is in the batch."""
     try:
         return _judged(context)
     except BadSubject as e:
-        return Answer(False, str(e))
+        return GateAnswer(False, str(e))
 
 
-def _judged(context: Context) -> Answer:
+def _judged(context: Context) -> GateAnswer:
     subject = context.loaded()
     first = subject.probe()
     context.load_bytes = max(context.load_bytes, peak_bytes() - context.baseline_bytes)
     bad, total = not_finite(first)
     if bad:
-        return Answer(False, f"{bad} of {total} numbers it answers to the built-in input are not finite")
+        return GateAnswer(False, f"{bad} of {total} numbers it answers to the built-in input are not finite")
     second = subject.probe()
     if any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True)):
-        return Answer(False, "two runs on the same input give different answers")
+        return GateAnswer(False, "two runs on the same input give different answers")
     remarks = [remark for remark in (subject.remark(),) if remark]
     same, remark = subject.batch_remark()
     if not same and not _quantised_each_run(context):
-        return Answer(False, remark)
+        return GateAnswer(False, remark)
     if remark:
         remarks.append(remark)
     finite = f"{total} finite numbers, twice the same"
-    return Answer(True, "; ".join([finite, *remarks]), warning=bool(remarks))
+    return GateAnswer(True, "; ".join([finite, *remarks]), warning=bool(remarks))
 
 
 def _quantised_each_run(context: Context) -> bool:

@@ -5,7 +5,7 @@ Reads the ONNX file and the small files beside it; loads no weights, runs nothin
 
 from __future__ import annotations
 
-from ..context import Answer, Context
+from ..context import Context, GateAnswer
 from ..kinds import KINDS
 from ..model_under_test import BadSubject
 from ..onnx_graph import (
@@ -18,20 +18,20 @@ from ..onnx_graph import (
 )
 
 
-def check(context: Context) -> Answer:
+def check(context: Context) -> GateAnswer:
     """Passes when operators, external weights, inputs, outputs, vocabulary and normalisation fit together."""
     name = context.model
     try:
         graph = read_graph(context.directory / name)
     except BadGraph as e:
-        return Answer(False, f"cannot read {name}: {e}")
+        return GateAnswer(False, f"cannot read {name}: {e}")
     sizes = {file: entry.bytes for file, entry in context.files.items()}
     if wrong := wrong_operators(graph) or wrong_weights(graph, sizes):
-        return Answer(False, f"cannot use {name}: {wrong}")
+        return GateAnswer(False, f"cannot use {name}: {wrong}")
     signature = Signature(graph)
     context.operators = frozenset(name for _, name in operators(graph))
     del graph  # its weights, when they are inside
     try:
-        return Answer(True, KINDS[context.candidate.kind].signature(context.directory, name, signature))
+        return GateAnswer(True, KINDS[context.candidate.kind].signature(context.directory, name, signature))
     except BadSubject as e:
-        return Answer(False, str(e))
+        return GateAnswer(False, str(e))

@@ -10,7 +10,7 @@ import pytest
 from modelward.daemon.config.protected_paths import PROGRAM, refusal
 from modelward.daemon.errors import Refused
 from modelward.daemon.upkeep.disk.allowed_roots import open_root
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 
 
 @pytest.mark.parametrize(
@@ -73,20 +73,20 @@ def test_a_link_anywhere_on_the_way_is_refused_with_its_name(tmp_path: Path) -> 
     (tmp_path / "real/uploads").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(Refused, match=f"{tmp_path}/link is a link"):
-        open_root(str(tmp_path / "link/uploads"), Files())
+        open_root(str(tmp_path / "link/uploads"), FileSystemPort())
     with pytest.raises(Refused, match="is a link"):
-        open_root(str(tmp_path / "link"), Files())
+        open_root(str(tmp_path / "link"), FileSystemPort())
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Refused, match="not a directory"):
-        open_root(str(tmp_path / "file"), Files())
+        open_root(str(tmp_path / "file"), FileSystemPort())
 
 
 def test_what_does_not_exist_yet_is_no_refusal(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        open_root(str(tmp_path / "nowhere"), Files())
+        open_root(str(tmp_path / "nowhere"), FileSystemPort())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
@@ -94,12 +94,12 @@ def test_a_directory_of_another_owner_is_refused(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     os.chown(tmp_path / "theirs", 12345, 12345)
     with pytest.raises(Refused, match="uid 12345 owns it"):
-        open_root(str(tmp_path / "theirs"), Files())
+        open_root(str(tmp_path / "theirs"), FileSystemPort())
 
 
 def test_opening_leaves_no_descriptor_behind(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    os.close(open_root(str(tmp_path), Files()))
+    os.close(open_root(str(tmp_path), FileSystemPort()))
     with pytest.raises(FileNotFoundError):
-        open_root(str(tmp_path / "nowhere/deeper"), Files())
+        open_root(str(tmp_path / "nowhere/deeper"), FileSystemPort())
     assert len(os.listdir("/proc/self/fd")) == before

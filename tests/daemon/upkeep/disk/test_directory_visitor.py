@@ -18,7 +18,7 @@ from tests.daemon.upkeep.sweeping import (
 from tests.faults import dies_in_a_child
 
 from modelward.daemon.upkeep.disk import reasons
-from modelward.daemon.upkeep.disk.quota import Margin, Rule
+from modelward.daemon.upkeep.disk.quota import ClassRule, Margin
 from modelward.daemon.upkeep.disk.remover import Budget
 
 
@@ -29,9 +29,9 @@ def root(tmp_path: Path) -> Path:
     return found
 
 
-def rule(root: Path, **limits: object) -> Rule:
+def rule(root: Path, **limits: object) -> ClassRule:
     given = {"max_age_seconds": DAY} | limits
-    return Rule("versions", str(root), unit="directory", **given)  # type: ignore[arg-type]
+    return ClassRule("versions", str(root), unit="directory", **given)  # type: ignore[arg-type]
 
 
 def version(root: Path, name: str, *, age: float = 30 * DAY) -> Path:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from tests.daemon.upkeep.clocks import NOON
 
 from modelward.daemon.upkeep.disk import reasons
-from modelward.daemon.upkeep.disk.file_table import Table
+from modelward.daemon.upkeep.disk.file_table import FileTable
 from modelward.daemon.upkeep.disk.quota import (
     Ages,
+    ClassRule,
     Cut,
+    DiskSpace,
     Margin,
-    Rule,
-    Space,
     below_free,
     blocked_by,
     by_age,
@@ -29,7 +29,7 @@ from modelward.daemon.upkeep.disk.quota import (
 )
 
 DAY = 86400.0
-RULE = Rule("uploads", "/x/y", max_age_seconds=DAY)
+RULE = ClassRule("uploads", "/x/y", max_age_seconds=DAY)
 AGES = Ages.of(RULE, now=NOON, min_age_seconds=600, device=1)
 
 
@@ -77,13 +77,15 @@ def test_only_what_has_one_name_on_this_device_without_sticky_bit_and_is_no_devi
 
 
 def test_the_minimum_age_wins_over_a_shorter_maximum() -> None:
-    ages = Ages.of(Rule("tmp", "/x/y", max_age_seconds=1), now=NOON, min_age_seconds=600, device=1)
+    ages = Ages.of(ClassRule("tmp", "/x/y", max_age_seconds=1), now=NOON, min_age_seconds=600, device=1)
     assert code(Facts(NOON - 599, NOON - 599), ages) == reasons.YOUNG
     assert code(Facts(NOON - 601, NOON - 601), ages) == reasons.OLDER
 
 
 def test_without_a_maximum_nothing_is_ever_too_old() -> None:
-    assert code(Facts(0.0, 0.0), Ages.of(Rule("x", "/x/y"), now=NOON, min_age_seconds=0, device=1)) == reasons.WITHIN
+    assert (
+        code(Facts(0.0, 0.0), Ages.of(ClassRule("x", "/x/y"), now=NOON, min_age_seconds=0, device=1)) == reasons.WITHIN
+    )
 
 
 def test_a_unit_is_judged_by_the_youngest_thing_in_it() -> None:
@@ -91,8 +93,8 @@ def test_a_unit_is_judged_by_the_youngest_thing_in_it() -> None:
     assert unit_by_age(NOON - 10, AGES) == reasons.YOUNG
 
 
-def table_of(rows: list[tuple[int, float, int]]) -> Table:
-    found = Table("/x/y", 1)
+def table_of(rows: list[tuple[int, float, int]]) -> FileTable:
+    found = FileTable("/x/y", 1)
     found.add_place(-1, "", 1)
     for i, (used, age, what) in enumerate(rows):
         found.add(0, f"f{i}", i, used, NOON - age, what)
@@ -113,7 +115,7 @@ def test_a_quota_takes_the_oldest_that_may_go_no_more_than_needed_and_says_what_
 ) -> None:
     rows = [(0 if what == reasons.REMOVED else used, age, what) for used, age, what in rows]
     table = table_of(rows)
-    cuts = over_quota(table, Rule("u", "/x/y", max_bytes=max_bytes, max_files=max_files))
+    cuts = over_quota(table, ClassRule("u", "/x/y", max_bytes=max_bytes, max_files=max_files))
     gone = chosen(cuts)
     assert len(set(gone)) == len(gone)
     assert all(table.codes[row] == reasons.WITHIN for row in gone)
@@ -147,12 +149,12 @@ def test_a_low_disk_takes_from_the_first_class_before_the_next(
 
 def test_free_space_is_wanted_up_to_the_target_only_below_the_floor() -> None:
     margins = {"min_free": Margin(fraction=0.10), "target_free": Margin(fraction=0.15)}
-    assert wanted(Space(1000, 100), **margins) == (0, 0)
-    assert wanted(Space(1000, 99), **margins) == (51, 0)
-    assert wanted(Space(1000, 500, 1000, 99), **margins) == (0, 51)
-    assert wanted(Space(1000, 99), min_free=Margin(100), target_free=Margin(50)) == (1, 0)
-    assert wanted(Space(1000, 0), min_free=Margin(), target_free=Margin()) == (0, 0)
-    assert wanted(Space(1000, 99, 0, 0), **margins) == (51, 0), "file systems without a number of inodes"
+    assert wanted(DiskSpace(1000, 100), **margins) == (0, 0)
+    assert wanted(DiskSpace(1000, 99), **margins) == (51, 0)
+    assert wanted(DiskSpace(1000, 500, 1000, 99), **margins) == (0, 51)
+    assert wanted(DiskSpace(1000, 99), min_free=Margin(100), target_free=Margin(50)) == (1, 0)
+    assert wanted(DiskSpace(1000, 0), min_free=Margin(), target_free=Margin()) == (0, 0)
+    assert wanted(DiskSpace(1000, 99, 0, 0), **margins) == (51, 0), "file systems without a number of inodes"
 
 
 def test_a_shortfall_names_what_blocks_the_most_first() -> None:
@@ -172,7 +174,7 @@ def test_every_code_has_its_sentence() -> None:
 def test_planning_takes_at_most_300_bytes_an_entry() -> None:
     entries = 100_000
     tracemalloc.start()
-    table = Table("/x/y", 1)
+    table = FileTable("/x/y", 1)
     table.add_place(-1, "", 1)
     for start in range(0, entries, 512):
         stop = min(entries, start + 512)
@@ -180,7 +182,7 @@ def test_planning_takes_at_most_300_bytes_an_entry() -> None:
         stamps = [NOON - (i * 7919 % entries) - 1000 for i in range(start, stop)]
         count = len(names)
         table.extend(0, names, list(range(start, stop)), [4096] * count, stamps, [reasons.WITHIN] * count)
-    cuts = over_quota(table, Rule("u", "/x/y", max_bytes=4096 * entries // 2, max_files=entries // 3))
+    cuts = over_quota(table, ClassRule("u", "/x/y", max_bytes=4096 * entries // 2, max_files=entries // 3))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(chosen(cuts)) == entries - entries // 3

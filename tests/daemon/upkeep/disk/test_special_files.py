@@ -18,9 +18,9 @@ from tests.daemon.upkeep.sweeping import (
 )
 
 from modelward.daemon.upkeep.disk import reasons
-from modelward.daemon.upkeep.disk.quota import Rule
+from modelward.daemon.upkeep.disk.quota import ClassRule
 from modelward.daemon.upkeep.disk.special_files import SpecialUsers
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 
 ODD = ("link", "dangling", "pipe", "socket")
 
@@ -62,14 +62,14 @@ def test_a_limit_on_files_counts_them_so_that_inodes_cannot_be_used_up(root: Pat
     for number in range(200):
         os.mkfifo(root / f"pipe{number}")
         (root / f"link{number}").symlink_to("/nowhere")
-    run(orders([Rule("uploads", str(root), max_files=10)]))
+    run(orders([ClassRule("uploads", str(root), max_files=10)]))
     assert len(names(root)) == 10
 
 
 def test_a_limit_on_bytes_takes_files_and_leaves_what_takes_no_bytes(root: Path) -> None:
     for number in range(4):
         make(root / f"{number}.wav", 4096)
-    run(orders([Rule("uploads", str(root), max_bytes=8192)]))
+    run(orders([ClassRule("uploads", str(root), max_bytes=8192)]))
     left = names(root)
     assert set(ODD) <= set(left) and len(left) == 6
 
@@ -94,7 +94,7 @@ def test_none_of_them_is_opened(root: Path) -> None:
         opened.append(path)
         return os.open(path, *args, **kwargs)
 
-    run(orders(root), files=Files(open=recorded))
+    run(orders(root), files=FileSystemPort(open=recorded))
     assert names(root) == [] and root.name in opened
     assert not set(ODD) & set(opened)
 

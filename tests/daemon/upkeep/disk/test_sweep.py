@@ -27,9 +27,9 @@ from tests.faults import READING, Faults
 from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.upkeep.disk import reasons
-from modelward.daemon.upkeep.disk.quota import Margin, Rule
+from modelward.daemon.upkeep.disk.quota import ClassRule, Margin
 from modelward.daemon.upkeep.disk.remover import Budget
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_directories_keep_their_times_when_something_in_them_goes(root: Path) ->
 def test_the_oldest_go_until_a_class_fits_its_bytes(root: Path) -> None:
     for age in range(1, 11):
         make(root / f"{age:02d}", 4096, age_seconds=age * 3600)
-    outcome = run(orders([Rule("uploads", str(root), max_bytes=5 * 4096)]))
+    outcome = run(orders([ClassRule("uploads", str(root), max_bytes=5 * 4096)]))
     assert names(root) == ["01", "02", "03", "04", "05"]
     assert list(of(outcome).removed) == ["uploads holds more than 20KiB: the oldest go"]
 
@@ -104,14 +104,14 @@ def test_the_oldest_go_until_a_class_fits_its_bytes(root: Path) -> None:
 def test_the_oldest_go_until_a_class_fits_its_number_of_files(root: Path) -> None:
     for age in range(1, 11):
         make(root / f"d{age % 2}" / f"{age:02d}", age_seconds=age * 3600)
-    run(orders([Rule("uploads", str(root), max_files=3)]))
+    run(orders([ClassRule("uploads", str(root), max_files=3)]))
     assert names(root) == ["d0/02", "d1/01", "d1/03"]
 
 
 def test_nothing_younger_than_the_minimum_age_goes_for_any_quota(root: Path) -> None:
     for i in range(5):
         make(root / f"{i}", 4096, age_seconds=300)
-    outcome = run(orders([Rule("uploads", str(root), max_bytes=1, max_files=1, max_age_seconds=1)]))
+    outcome = run(orders([ClassRule("uploads", str(root), max_bytes=1, max_files=1, max_age_seconds=1)]))
     assert len(names(root)) == 5
     assert "younger than 10m 20KiB (5)" in of(outcome).shortfall
 
@@ -120,7 +120,7 @@ def test_when_the_oldest_is_in_use_the_next_ones_go_instead(root: Path) -> None:
     for age in range(1, 6):
         make(root / f"{age}", 4096, age_seconds=age * DAY)
     with open(root / "5"), open(root / "4"):
-        run(orders([Rule("uploads", str(root), max_bytes=3 * 4096)]))
+        run(orders([ClassRule("uploads", str(root), max_bytes=3 * 4096)]))
     assert names(root) == ["1", "4", "5"]
 
 
@@ -212,7 +212,7 @@ def test_a_sparse_file_counts_the_blocks_it_has(root: Path) -> None:
     with open(root / "sparse", "wb") as f:
         f.truncate(100 << 20)
     make(root / "real", 8192, age_seconds=2 * DAY)
-    run(orders([Rule("uploads", str(root), max_bytes=1 << 20)]))
+    run(orders([ClassRule("uploads", str(root), max_bytes=1 << 20)]))
     assert names(root) == ["real", "sparse"]
 
 
@@ -220,10 +220,10 @@ def test_a_file_with_several_names_counts_once_and_is_not_taken_for_space(root: 
     make(root / "a", 40960)
     for name in "bcde":
         os.link(root / "a", root / name)
-    outcome = run(orders([Rule("uploads", str(root), max_bytes=50000)]))
+    outcome = run(orders([ClassRule("uploads", str(root), max_bytes=50000)]))
     assert of(outcome).before_bytes == 40960
     assert len(names(root)) == 5
-    blocked = run(orders([Rule("uploads", str(root), max_bytes=10000)]))
+    blocked = run(orders([ClassRule("uploads", str(root), max_bytes=10000)]))
     assert len(names(root)) == 5
     assert "other hard links" in of(blocked).shortfall
 
@@ -231,14 +231,16 @@ def test_a_file_with_several_names_counts_once_and_is_not_taken_for_space(root: 
 def test_many_tiny_files_count_their_blocks(root: Path) -> None:
     for i in range(100):
         make(root / f"{i:03d}", 1, age_seconds=(i + 1) * 3600)
-    run(orders([Rule("uploads", str(root), max_bytes=50 * 4096)]))
+    run(orders([ClassRule("uploads", str(root), max_bytes=50 * 4096)]))
     assert len(names(root)) == 50
 
 
 # The whole disk (64, 66)
 
 
-def disk(root: Path, *, total: int, free: int, inodes: int = 0, free_inodes: int = 0, frees: bool = True) -> Files:
+def disk(
+    root: Path, *, total: int, free: int, inodes: int = 0, free_inodes: int = 0, frees: bool = True
+) -> FileSystemPort:
     """A port whose disk has so many blocks of 4096; what is unlinked becomes free unless it is said not to."""
     start = len(names(root))
 
@@ -247,7 +249,7 @@ def disk(root: Path, *, total: int, free: int, inodes: int = 0, free_inodes: int
         available, files_left = free + gone, free_inodes + gone if inodes else 0
         return os.statvfs_result((4096, 4096, total, available + 50, available, inodes, files_left, files_left, 0, 255))
 
-    return Files(statvfs=statvfs)
+    return FileSystemPort(statvfs=statvfs)
 
 
 LOW = {"min_free": Margin(fraction=0.10), "target_free": Margin(fraction=0.15)}
@@ -258,7 +260,7 @@ def test_below_the_free_margin_classes_are_swept_past_their_quotas_in_their_orde
     for i in range(4):
         make(tmp / f"t{i}", 4096, age_seconds=3600 + i)
         make(cache / f"c{i}", 4096, age_seconds=7200 + i)
-    rules = [Rule("tmp", str(tmp)), Rule("cache", str(cache))]
+    rules = [ClassRule("tmp", str(tmp)), ClassRule("cache", str(cache))]
     outcome = run(orders(rules, **LOW), files=disk(root, total=100, free=9))
     assert names(root) == ["cache/c0", "cache/c1"]
     assert list(of(outcome, 0).removed) == ["the disk is low on space: the oldest go"]
@@ -267,13 +269,13 @@ def test_below_the_free_margin_classes_are_swept_past_their_quotas_in_their_orde
 
 def test_above_the_free_margin_nothing_is_taken_beyond_the_quotas(root: Path) -> None:
     make(root / "a", 4096)
-    run(orders([Rule("tmp", str(root))], **LOW), files=disk(root, total=100, free=10))
+    run(orders([ClassRule("tmp", str(root))], **LOW), files=disk(root, total=100, free=10))
     assert names(root) == ["a"]
 
 
 def test_blocks_kept_for_root_do_not_count_as_free(root: Path) -> None:
     make(root / "a", 4096)
-    outcome = run(orders([Rule("tmp", str(root))], **LOW), files=disk(root, total=100, free=0))
+    outcome = run(orders([ClassRule("tmp", str(root))], **LOW), files=disk(root, total=100, free=0))
     assert outcome.removed_files == 1
 
 
@@ -281,7 +283,7 @@ def test_when_removing_frees_nothing_it_is_said_once_with_what_blocks_it_and_wit
     make(root / "free", 4096)
     make(root / "young", 4096, age_seconds=0)
     with open(make(root / "held", 4096)):
-        outcome = run(orders([Rule("tmp", str(root))], **LOW), files=disk(root, total=100, free=5, frees=False))
+        outcome = run(orders([ClassRule("tmp", str(root))], **LOW), files=disk(root, total=100, free=5, frees=False))
     assert names(root) == ["held", "young"]
     assert len(outcome.trouble) == 1
     assert "in use by a process 4KiB (1)" in outcome.trouble[0]
@@ -292,7 +294,7 @@ def test_inodes_that_run_out_are_freed_by_count(root: Path) -> None:
     for i in range(10):
         make(root / f"{i}", 0, age_seconds=3600 + i)
     files = disk(root, total=100, free=90, inodes=100, free_inodes=9)
-    outcome = run(orders([Rule("tmp", str(root))], **LOW), files=files)
+    outcome = run(orders([ClassRule("tmp", str(root))], **LOW), files=files)
     assert outcome.removed_files == 6
     assert list(of(outcome).removed) == ["the disk is low on inodes: the oldest go"]
 
@@ -300,7 +302,7 @@ def test_inodes_that_run_out_are_freed_by_count(root: Path) -> None:
 def test_a_dry_run_of_a_full_disk_names_what_would_go_and_stops_at_the_target(root: Path) -> None:
     for i in range(20):
         make(root / f"{i:02d}", 4096, age_seconds=3600 + i)
-    given = orders([Rule("tmp", str(root))], dry_run=True, **LOW)
+    given = orders([ClassRule("tmp", str(root))], dry_run=True, **LOW)
     outcome = run(given, files=disk(root, total=100, free=5))
     assert outcome.removed_files == 10
     assert len(names(root)) == 20
@@ -325,7 +327,7 @@ def test_a_directory_that_a_user_has_locked_is_left_alone_with_all_below_it(root
     make(root / "theirs/old")
     fd = os.open(root / locked, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_SH)
-    outcome = run(orders([Rule("tmp", str(root), max_age_seconds=DAY, max_bytes=1)]))
+    outcome = run(orders([ClassRule("tmp", str(root), max_age_seconds=DAY, max_bytes=1)]))
     os.close(fd)
     assert names(root) == ["mine/inner/old"]
     assert spared(outcome, reasons.LOCKED) == 1
@@ -354,7 +356,9 @@ def test_any_call_may_fail_and_the_sweep_goes_on(root: Path, number: int) -> Non
         at += 1
         for name in ("a/1", "a/2", "b/c/3", "4"):
             make(root / name)
-        faults = Faults(at, OSError(number, os.strerror(number)), frozenset(Files.__slots__) - {"close"} - OPENING)
+        faults = Faults(
+            at, OSError(number, os.strerror(number)), frozenset(FileSystemPort.__slots__) - {"close"} - OPENING
+        )
         run(orders(root), files=faults.files)
         reached = faults.reached
         run(orders(root))
@@ -377,7 +381,7 @@ def test_failing_to_open_or_to_look_never_raises(root: Path, call: str) -> None:
 
 
 def test_reading_calls_are_among_those_that_can_fail() -> None:
-    assert frozenset(Files.__slots__) >= READING
+    assert frozenset(FileSystemPort.__slots__) >= READING
 
 
 # Budget (72)
@@ -409,8 +413,8 @@ def test_a_class_inside_another_is_swept_by_its_own_rule_alone(root: Path) -> No
     make(root / "old")
     make(root / "inner/old")
     rules = [
-        Rule("tmp", str(root), max_age_seconds=DAY),
-        Rule("uploads", str(root / "inner"), max_age_seconds=90 * DAY),
+        ClassRule("tmp", str(root), max_age_seconds=DAY),
+        ClassRule("uploads", str(root / "inner"), max_age_seconds=90 * DAY),
     ]
     run(orders(rules))
     assert names(root) == ["inner/old"]
@@ -419,7 +423,7 @@ def test_a_class_inside_another_is_swept_by_its_own_rule_alone(root: Path) -> No
 def test_log_files_that_are_written_are_never_removed(root: Path) -> None:
     make(root / "modelward.log")
     make(root / "modelward.log.20250102T030405.123456Z.gz")
-    rule = Rule("logs", str(root), max_age_seconds=DAY, active=frozenset({"modelward.log"}))
+    rule = ClassRule("logs", str(root), max_age_seconds=DAY, active=frozenset({"modelward.log"}))
     outcome = run(orders([rule]))
     assert names(root) == ["modelward.log"]
     assert spared(outcome, reasons.ACTIVE) == 1

@@ -19,7 +19,7 @@ from tests.support import PATIENCE_SECONDS, children
 from modelward.daemon.errors import Refused
 from modelward.daemon.system import processes
 from modelward.daemon.upkeep.disk import sweeper_client
-from modelward.daemon.upkeep.disk.quota import Rule
+from modelward.daemon.upkeep.disk.quota import ClassRule
 from modelward.daemon.upkeep.disk.sweeper_protocol import (
     Counted,
     CountRequest,
@@ -67,14 +67,14 @@ def test_asks_before_each_unit_whether_it_may_go(tmp_path: Path) -> None:
         asked.append((rule, unit))
         return "live" if unit == "v1" else ""
 
-    send(SweepRequest(orders([Rule("versions", str(tmp_path), max_age_seconds=DAY, unit="directory")])), why=why)
+    send(SweepRequest(orders([ClassRule("versions", str(tmp_path), max_age_seconds=DAY, unit="directory")])), why=why)
     assert names(tmp_path) == ["v1/model.onnx"]
     assert asked.count(("versions", "v2")) == 2, "once to plan, once right before"
 
 
 def test_counts_in_another_process(tmp_path: Path) -> None:
     make(tmp_path / "a", 8192)
-    done = send(CountRequest([Rule("uploads", str(tmp_path))], [os.getpid()]))
+    done = send(CountRequest([ClassRule("uploads", str(tmp_path))], [os.getpid()]))
     assert isinstance(done, Counted)
     assert done.usage.classes[0].files == 1
 

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon.upkeep.clocks import NOON, HandClock
 
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.archive_pieces import MAX_PIECES, past_keep
 from modelward.daemon.upkeep.logs.compress import length
-from modelward.daemon.upkeep.logs.rotation_policy import Archive, Policy, next_stamp
+from modelward.daemon.upkeep.logs.rotation_policy import Archive, RotationPolicy, next_stamp
 from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
 
 DAY = 86_400.0
-DAILY = Policy(every_seconds=DAY, max_size_bytes=1000, keep=3)
+DAILY = RotationPolicy(every_seconds=DAY, max_size_bytes=1000, keep=3)
 
 
 def archive(moment: float) -> Archive:
@@ -27,7 +27,7 @@ def archive(moment: float) -> Archive:
     return Archive(f"a.log.{stamp}.gz", "a.log", stamp, 10, NOON + moment - 1)
 
 
-def kept(moments: list[float], policy: Policy, lengths: list[int] | None = None) -> list[float]:
+def kept(moments: list[float], policy: RotationPolicy, lengths: list[int] | None = None) -> list[float]:
     found = [archive(moment) for moment in moments]
     sizes = {a.name: n for a, n in zip(found, lengths or [10] * len(found), strict=True)}
     gone = past_keep(found, policy, sizes)
@@ -47,13 +47,13 @@ def test_what_was_rotated_for_its_size_counts_each() -> None:
 
 
 def test_where_nothing_is_ever_due_each_rotation_by_hand_counts() -> None:
-    assert kept([1.0, 2.0, 3.0, 4.0], Policy(keep=3)) == [2.0, 3.0, 4.0]
+    assert kept([1.0, 2.0, 3.0, 4.0], RotationPolicy(keep=3)) == [2.0, 3.0, 4.0]
 
 
 @given(st.lists(st.integers(0, 9 * 24), min_size=1, max_size=60), st.integers(1, 5))
 def test_no_rotation_by_hand_takes_a_day_that_would_have_stayed(hours: list[int], keep: int) -> None:
     """Beside one archive a day on time, whenever and however often somebody rotates by hand."""
-    policy = Policy(every_seconds=DAY, keep=keep)
+    policy = RotationPolicy(every_seconds=DAY, keep=keep)
     days = [day * DAY for day in range(10)]
     on_time = kept(days, policy)
     by_hand = sorted({float(hour * 3600 + 60) for hour in hours})
@@ -67,7 +67,7 @@ def test_no_rotation_by_hand_takes_a_day_that_would_have_stayed(hours: list[int]
 def test_rotations_by_hand_erase_no_line_and_have_a_limit(tmp_path: Path, compress: str) -> None:
     logs = tmp_path / "logs"
     logs.mkdir(mode=0o750)
-    policy = Policy(every_seconds=DAY, max_size_bytes=100 << 20, keep=30, compress=compress)
+    policy = RotationPolicy(every_seconds=DAY, max_size_bytes=100 << 20, keep=30, compress=compress)
     rotator, clock = _rotator()
     sets = [LogSet(str(logs), ("a.log",), policy, own=True)]
     for number in range(MAX_PIECES + 5):
@@ -89,7 +89,7 @@ def test_an_archive_says_how_long_its_lines_are(tmp_path: Path) -> None:
     (tmp_path / "d.zst").write_bytes(b"nothing of the kind")
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        found = [length(fd, name, Files()) for name in ("a.gz", "b", "c.gz", "d.zst", "e")]
+        found = [length(fd, name, FileSystemPort()) for name in ("a.gz", "b", "c.gz", "d.zst", "e")]
     finally:
         os.close(fd)
     assert found == [70_000, 5, None, None, None]
@@ -97,7 +97,7 @@ def test_an_archive_says_how_long_its_lines_are(tmp_path: Path) -> None:
 
 def _rotator() -> tuple[Rotator, HandClock]:
     clock = HandClock()
-    return Rotator(Files(), clock, threading.Event()), clock
+    return Rotator(FileSystemPort(), clock, threading.Event()), clock
 
 
 def _lines(path: Path) -> int:

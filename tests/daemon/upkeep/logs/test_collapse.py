@@ -16,7 +16,7 @@ from tests.daemon.upkeep.clocks import HandClock
 from tests.faults import READING, Faults, dies_in_a_child
 from tests.support import PATIENCE_SECONDS
 
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs import collapse as collapsing
 from modelward.daemon.upkeep.logs import collapse_marker
 from modelward.daemon.upkeep.logs.collapse import (
@@ -25,7 +25,7 @@ from modelward.daemon.upkeep.logs.collapse import (
     collapse,
     truncate_after_copy,
 )
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
 
 NAME = "app.log"
@@ -36,24 +36,24 @@ STAMPS = [f"20260102T0304{i:02d}.000000Z" for i in range(60)]
 def logs(tmp_path: Path) -> Path:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        if not collapsing.block_of(fd, f"{NAME}.{STAMPS[0]}", Files()):
+        if not collapsing.block_of(fd, f"{NAME}.{STAMPS[0]}", FileSystemPort()):
             pytest.skip("the file system of the test directory cannot collapse files")
     finally:
         os.close(fd)
     return tmp_path
 
 
-def do(directory: Path, turn: int = 0, files: Files | None = None) -> collapsing.Collapsed:
+def do(directory: Path, turn: int = 0, files: FileSystemPort | None = None) -> collapsing.Collapsed:
     fd = os.open(directory, os.O_RDONLY)
     try:
-        return collapse(fd, NAME, f"{NAME}.{STAMPS[turn]}", files or Files(), threading.Event())
+        return collapse(fd, NAME, f"{NAME}.{STAMPS[turn]}", files or FileSystemPort(), threading.Event())
     finally:
         os.close(fd)
 
 
 def tidy(directory: Path) -> list[str]:
-    sets = [LogSet(str(directory), (NAME,), Policy(method="collapse"))]
-    outcome = Rotator(Files(), HandClock(), threading.Event()).tidy(sets)
+    sets = [LogSet(str(directory), (NAME,), RotationPolicy(method="collapse"))]
+    outcome = Rotator(FileSystemPort(), HandClock(), threading.Event()).tidy(sets)
     assert not outcome.trouble
     return [step.because for step in outcome.steps]
 
@@ -177,7 +177,7 @@ def test_a_crash_at_any_call_leaves_every_line_once(logs: Path, shape: str) -> N
     assert at > 15, "the child died at many places"
 
 
-def _quietly(logs: Path, turn: int, files: Files) -> None:
+def _quietly(logs: Path, turn: int, files: FileSystemPort) -> None:
     try:
         do(logs, turn, files)
     except Spared:
@@ -186,7 +186,7 @@ def _quietly(logs: Path, turn: int, files: Files) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_an_error_at_any_writing_call_leaves_every_line_once(logs: Path, number: int) -> None:
-    only = frozenset(f for f in Files.__slots__ if f not in READING)
+    only = frozenset(f for f in FileSystemPort.__slots__ if f not in READING)
     expected: list[bytes] = []
     turn = 0
     failed = True
@@ -217,7 +217,7 @@ def test_a_file_system_that_cannot_collapse_is_said_so_and_nothing_is_touched(tm
 def test_truncating_after_a_copy_archives_everything_that_was_there(tmp_path: Path) -> None:
     append(tmp_path, b"".join(b"%06d\n" % i for i in range(2000)))
     fd = os.open(tmp_path, os.O_RDONLY)
-    truncate_after_copy(fd, NAME, f"{NAME}.{STAMPS[0]}", Files(), threading.Event())
+    truncate_after_copy(fd, NAME, f"{NAME}.{STAMPS[0]}", FileSystemPort(), threading.Event())
     os.close(fd)
     append(tmp_path, b"after\n")
     assert lines_of(tmp_path) == [b"%06d" % i for i in range(2000)] + [b"after"]

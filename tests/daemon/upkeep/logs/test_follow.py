@@ -11,9 +11,9 @@ import pytest
 from tests.daemon.upkeep.clocks import HandClock
 from tests.support import eventually
 
-from modelward.daemon.upkeep.fs_port import Files
+from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.follow import POLL_BYTES, Follower
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
 from modelward.daemon.upkeep.logs.tail import (
     ANSWER_BYTES,
@@ -34,8 +34,8 @@ def follow(path: Path, lines: int = 0) -> Follower:
 
 
 def rotate(directory: Path, method: str) -> None:
-    sets = [LogSet(str(directory), ("a.log",), Policy(method=method))]
-    outcome = Rotator(Files(), HandClock(), threading.Event()).rotate(sets, force=True)
+    sets = [LogSet(str(directory), ("a.log",), RotationPolicy(method=method))]
+    outcome = Rotator(FileSystemPort(), HandClock(), threading.Event()).rotate(sets, force=True)
     if any("cannot collapse a file" in t for t in outcome.trouble):
         pytest.skip("the file system of the test directory cannot collapse files")
     assert any(step.action == "rotated" for step in outcome.steps)

@@ -11,7 +11,7 @@ from modelward.daemon.upkeep.logs.archive_pieces import past_keep
 from modelward.daemon.upkeep.logs.rotation_policy import (
     Archive,
     Live,
-    Policy,
+    RotationPolicy,
     drops,
     is_leftover,
     next_stamp,
@@ -72,16 +72,16 @@ def test_a_stamp_can_be_read_back(now: float) -> None:
 def test_rotates_by_size_and_by_day_and_never_an_empty_file(
     size: int, began: float, force: bool, rotate: bool, because: str
 ) -> None:
-    policy = Policy(every_seconds=DAY, max_size_bytes=1000)
+    policy = RotationPolicy(every_seconds=DAY, max_size_bytes=1000)
     assert why_rotate(Live("a.log", size, began), policy, NOON, force=force) == (rotate, because)
 
 
 def test_without_limits_nothing_is_ever_due() -> None:
-    assert not why_rotate(Live("a.log", 1 << 40, 0.0), Policy(), NOON)[0]
+    assert not why_rotate(Live("a.log", 1 << 40, 0.0), RotationPolicy(), NOON)[0]
 
 
 def test_no_clock_step_rotates_again_and_again() -> None:
-    policy = Policy(every_seconds=DAY)
+    policy = RotationPolicy(every_seconds=DAY)
     began = NOON
     turns = 0
     for step in range(1000):
@@ -93,23 +93,26 @@ def test_no_clock_step_rotates_again_and_again() -> None:
 
 def test_archives_go_by_number_for_each_file_by_age_and_by_total_oldest_first() -> None:
     found = [archive(i) for i in range(5)] + [archive(i, live="b.log") for i in range(2)]
-    extra = past_keep(found[:5], Policy(keep=3), {}) | past_keep(found[5:], Policy(keep=3), {})
-    assert [d.name for d in drops(found, Policy(keep=3), NOON, surplus=extra)] == [archive(1).name, archive(0).name]
+    extra = past_keep(found[:5], RotationPolicy(keep=3), {}) | past_keep(found[5:], RotationPolicy(keep=3), {})
+    assert [d.name for d in drops(found, RotationPolicy(keep=3), NOON, surplus=extra)] == [
+        archive(1).name,
+        archive(0).name,
+    ]
     old = [archive(0, age=40 * DAY), archive(1, age=20 * DAY)]
-    assert [d.because for d in drops(old, Policy(max_age_seconds=30 * DAY), NOON)] == ["older than 30d"]
-    total = drops([archive(i, size=100) for i in range(5)], Policy(max_total_bytes=350), NOON, live_bytes=100)
+    assert [d.because for d in drops(old, RotationPolicy(max_age_seconds=30 * DAY), NOON)] == ["older than 30d"]
+    total = drops([archive(i, size=100) for i in range(5)], RotationPolicy(max_total_bytes=350), NOON, live_bytes=100)
     assert [d.name for d in total] == [archive(0).name, archive(1).name, archive(2).name]
 
 
 def test_of_a_thousand_archives_the_newest_stay_under_the_total() -> None:
     found = [archive(i, size=10) for i in range(1000)]
-    gone = {d.name for d in drops(found, Policy(max_total_bytes=1000), NOON, live_bytes=55)}
+    gone = {d.name for d in drops(found, RotationPolicy(max_total_bytes=1000), NOON, live_bytes=55)}
     kept = [a for a in found if a.name not in gone]
     assert kept == found[-94:]
 
 
 def test_an_archive_dated_in_the_future_is_not_older_than_anything() -> None:
-    assert not drops([archive(0, age=-50 * 365 * DAY)], Policy(max_age_seconds=DAY), NOON)
+    assert not drops([archive(0, age=-50 * 365 * DAY)], RotationPolicy(max_age_seconds=DAY), NOON)
 
 
 @given(
@@ -119,7 +122,7 @@ def test_an_archive_dated_in_the_future_is_not_older_than_anything() -> None:
 )
 def test_what_stays_is_always_newer_than_what_goes(facts: list[tuple[int, int, float]], keep: int, total: int) -> None:
     found = [archive(n * 100 + i, size=size) for i, (n, size, _) in enumerate(facts)]
-    policy = Policy(keep=keep, max_total_bytes=total)
+    policy = RotationPolicy(keep=keep, max_total_bytes=total)
     gone = {d.name for d in drops(found, policy, NOON, surplus=past_keep(found, policy, {}))}
     kept = [a.stamp for a in found if a.name not in gone]
     lost = [a.stamp for a in found if a.name in gone]

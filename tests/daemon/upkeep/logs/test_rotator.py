@@ -14,8 +14,8 @@ import zstandard
 from tests.daemon.upkeep.clocks import HandClock
 from tests.faults import READING, Faults, dies_in_a_child
 
-from modelward.daemon.upkeep.fs_port import Files
-from modelward.daemon.upkeep.logs.rotation_policy import Policy
+from modelward.daemon.upkeep.fs_port import FileSystemPort
+from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
 
 STAMP = "20260102T120000.000000Z"
@@ -30,11 +30,11 @@ def logs(tmp_path: Path) -> Path:
 
 def sets(logs: Path, *patterns: str, own: bool = True, **policy: object) -> list[LogSet]:
     given = {"method": "reopen", "max_size_bytes": 10} | policy
-    return [LogSet(str(logs), patterns or ("a.log",), Policy(**given), own=own)]  # type: ignore[arg-type]
+    return [LogSet(str(logs), patterns or ("a.log",), RotationPolicy(**given), own=own)]  # type: ignore[arg-type]
 
 
-def rotator(clock: HandClock | None = None, files: Files | None = None) -> Rotator:
-    return Rotator(files or Files(), clock or HandClock(), threading.Event())
+def rotator(clock: HandClock | None = None, files: FileSystemPort | None = None) -> Rotator:
+    return Rotator(files or FileSystemPort(), clock or HandClock(), threading.Event())
 
 
 def did(outcome: RotationOutcome) -> list[tuple[str, str]]:
@@ -231,7 +231,7 @@ def test_a_crash_at_any_call_of_rotating_and_compressing_leaves_every_line_once(
     expected: list[str] = []
     died, at = True, 0
 
-    def cycle(files: Files) -> None:
+    def cycle(files: FileSystemPort) -> None:
         ours = rotator(HandClock(), files)
         ours.tidy(sets(logs))
         ours.rotate(sets(logs))
@@ -254,7 +254,7 @@ def test_a_crash_at_any_call_of_rotating_and_compressing_leaves_every_line_once(
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EROFS])
 def test_an_error_at_any_writing_call_loses_no_line_and_heals_by_itself(logs: Path, number: int) -> None:
-    only = frozenset(f for f in Files.__slots__ if f not in READING)
+    only = frozenset(f for f in FileSystemPort.__slots__ if f not in READING)
     expected: list[str] = []
     reached, at = True, 0
     while reached:
@@ -274,7 +274,7 @@ def test_an_error_at_any_writing_call_loses_no_line_and_heals_by_itself(logs: Pa
 
 
 def test_a_disk_that_is_full_at_any_call_costs_at_most_the_oldest_archives(logs: Path) -> None:
-    only = frozenset(f for f in Files.__slots__ if f not in READING)
+    only = frozenset(f for f in FileSystemPort.__slots__ if f not in READING)
     expected: list[str] = []
     reached, at = True, 0
     while reached:

@@ -7,14 +7,14 @@ import pytest
 from modelward.worker.validate.gates.latency import (
     LEAST_ROUNDS,
     ROUNDS,
-    Pace,
+    SubjectTimes,
     paces,
     too_slow,
 )
 
 
-def pace(wall: float, cpu: float) -> Pace:
-    return Pace([wall], runs=1, cpu=cpu)
+def pace(wall: float, cpu: float) -> SubjectTimes:
+    return SubjectTimes([wall], runs=1, cpu=cpu)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def pace(wall: float, cpu: float) -> Pace:
         (pace(0.014, 0.014), pace(0.003, 0.003), True, True),
     ],
 )
-def test_both_measures_must_agree(ours: Pace, theirs: Pace, only_cpu: bool, slow: bool) -> None:
+def test_both_measures_must_agree(ours: SubjectTimes, theirs: SubjectTimes, only_cpu: bool, slow: bool) -> None:
     assert too_slow(ours, theirs, 2.0, only_cpu=only_cpu) is slow
 
 
@@ -47,7 +47,7 @@ def test_two_rounds_are_enough_for_a_version_that_is_fast_enough() -> None:
     done: list[str] = []
     looked: list[int] = []
 
-    def enough(ours: Pace, theirs: Pace) -> bool:
+    def enough(ours: SubjectTimes, theirs: SubjectTimes) -> bool:
         looked.append(ours.runs)
         return True
 
