@@ -78,7 +78,7 @@ class UnknownKind(ValueError):
     """No module serves this kind of model."""
 
 
-KINDS: Final = {"sensevoice": ".speech", "tensor": ".tensor"}
+KINDS: Final = {"sensevoice": ".sensevoice_model", "tensor": ".tensor_model"}
 SPEECH_KINDS: Final = frozenset({"sensevoice"})
 
 

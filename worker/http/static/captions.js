@@ -1,4 +1,4 @@
-// TXT, SRT and VTT out of an answer's segments. The rules are those of worker/captions.py; a test compares the two.
+// TXT, SRT and VTT out of an answer's segments. The rules are those of worker/sensevoice/subtitles.py; a test compares the two.
 
 const CAPTION_SECONDS = 7, CAPTION_WIDTH = 84, CLAUSE_WIDTH = 42, PAUSE_SECONDS = 1, WORD_SECONDS = 1;
 const SENTENCE_END = new Set(".?!。？！…"), CLAUSE_END = new Set(",;:，、；：");
