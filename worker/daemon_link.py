@@ -240,6 +240,7 @@ class DaemonLink:
         start = time.perf_counter()
         self._log.info("preparing", rollout=message.rollout, version=message.version, serving=self._serving())
         writer = self._writer
+        self._engine.expect()  # of a first version: whoever asks waits for it
         try:
             if message.unload_first:
                 self._log.warning("unloading first", rollout=message.rollout, version=self._serving())
@@ -271,8 +272,13 @@ class DaemonLink:
             self._background.start("put back", self._put_back)
 
     async def _put_back(self) -> None:
-        """Serves again what was unloaded, once nothing else is on its way; nothing to do otherwise."""
-        if self._engine.current is None and self._unloaded is not None and not self._engine.busy:
+        """Serves again what was unloaded, once nothing else is on its way; with nothing unloaded, whoever waits is told
+        that there is no version."""
+        if self._engine.current is not None or self._engine.busy:
+            return
+        if self._unloaded is None and self._welcome_heard:
+            self._engine.give_up()
+        elif self._unloaded is not None:
             self._welcome = self._unloaded
             await self._load_welcome(p.Welcome(*self._unloaded))
 

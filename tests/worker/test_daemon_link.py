@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -104,6 +105,33 @@ def test_a_request_that_comes_before_the_first_version_waits_for_it_or_for_the_w
         daemon.say(p.Welcome("dtmf-v1.0", str(digits()), 0.2) if known else p.Welcome("", "", 0.2))
         answer = asked.result(PATIENCE_SECONDS)
     assert answer.status_code == (200 if known else 503)
+
+
+@pytest.mark.parametrize("end", ["commit", "abort", "cannot be loaded"])
+def test_a_request_that_comes_while_the_first_version_is_prepared_waits_for_its_end(tmp_path: Path, end: str) -> None:
+    broken = copy_artifact(digits(), tmp_path / "broken")
+    (broken / "artifact.json").unlink()
+    with worker(tmp_path, None) as running, ThreadPoolExecutor(1) as aside:
+        client = running.client()
+        assert running.predict(client, clip("5551234")).status_code == 503
+        running.daemon.say(p.Prepare("r1", "dtmf-v1.0", str(digits())))
+        running.daemon.wait_for(p.Prepared)
+        asked = aside.submit(running.predict, client, clip("5551234"))  # on a connection that is taken already
+        eventually(lambda: requests_in_work(running) == 1 or asked.done())
+        assert not asked.done()
+        if end == "commit":
+            running.daemon.say(p.Commit("r1"))
+        elif end == "abort":
+            running.daemon.say(p.Abort("r1"))
+        else:
+            running.daemon.say(p.Prepare("r2", "dtmf-v1.0", str(broken)))
+            running.daemon.say(p.Abort("r1"))
+        assert asked.result(PATIENCE_SECONDS).status_code == (200 if end == "commit" else 503)
+
+
+def requests_in_work(running: Worker) -> int:
+    text = asking.get(running.url + "/metrics").text
+    return int(re.findall(r"^modelward_worker_requests_inflight\S* (\d+)", text, re.M)[0])
 
 
 def test_whoever_waits_for_the_daemons_decision_is_answered_when_the_worker_leaves(tmp_path: Path) -> None:
