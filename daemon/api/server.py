@@ -19,12 +19,16 @@ import uvicorn.lifespan.off  # or it would be read when the event loop runs
 from starlette.types import ASGIApp
 
 from ...worker.shared.http_framing import Framed
+from ..system import descriptors
 from ..system.background import here
 from ..system.unix_socket import Credentials, bind, credentials
 from .connection_limit import Bounded, bounded
 
 SHUTDOWN_SECONDS = 3
 MAX_CONNECTIONS = 256
+SHARE = 0.3  # of the descriptors
+ACCEPTED_AT_ONCE = 2  # before those that are too many are closed: each of them has a descriptor until then
+BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
@@ -62,6 +66,7 @@ class Embedded:
             date_header=False,
             server_header=False,
             timeout_keep_alive=30,
+            backlog=ACCEPTED_AT_ONCE,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             limit_concurrency=concurrency,
         )
@@ -78,6 +83,7 @@ class Embedded:
         if self._task.done():
             await self.close()
             raise OSError(f"cannot serve {self._name}: its server ended as it began")
+        sock.listen(BACKLOG)  # asyncio takes one number for both
 
     @property
     def alive(self) -> bool:
@@ -99,7 +105,7 @@ class Embedded:
             self._sock.close()
 
 
-def _protocol(allowed: Callable[[Credentials], bool]) -> type[Framed]:
+def _protocol(allowed: Callable[[Credentials], bool], most: int) -> type[Framed]:
     class CheckedProtocol(Bounded):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -107,7 +113,7 @@ def _protocol(allowed: Callable[[Credentials], bool]) -> type[Framed]:
             if sock.family == socket.AF_UNIX and not allowed(credentials(sock)):
                 transport.abort()
 
-    return bounded(CheckedProtocol, MAX_CONNECTIONS)
+    return bounded(CheckedProtocol, most)
 
 
 class AdminServer:
@@ -121,7 +127,8 @@ class AdminServer:
     async def open(self) -> None:
         """Starts serving; requests are answered when this returns. Raises OSError."""
         sock = await asyncio.to_thread(self._bind)
-        self._server = Embedded("api.sock", self._app, _protocol(self._allowed), MAX_CONNECTIONS + 1)
+        most = descriptors.connections(MAX_CONNECTIONS, SHARE)
+        self._server = Embedded("api.sock", self._app, _protocol(self._allowed, most), most + 1)
         await self._server.open(sock)
 
     def _bind(self) -> socket.socket:

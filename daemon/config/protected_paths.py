@@ -18,6 +18,7 @@ _TREES: Final = (
     "bin boot dev etc lib lib32 lib64 proc sbin sys usr var/backups var/mail var/spool/cron var/lib/private "
     "var/lib/dpkg var/lib/apt var/lib/rpm var/lib/pacman var/lib/systemd var/lib/dbus var/lib/polkit-1 "
     "var/lib/docker var/lib/containerd var/lib/postgresql var/lib/mysql var/lib/ucf var/lib/pam var/lib/snapd "
+    "var/log/apt var/log/audit var/log/installer var/log/journal var/log/private "
     "run/systemd run/udev run/dbus run/lock run/user run/log root/.ssh root/.gnupg"
 )
 _BELOW: Final = tuple(f"/{name}/" for name in _TREES.split())

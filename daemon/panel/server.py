@@ -22,7 +22,7 @@ from ..config.load import Panel
 from ..config.validators import is_loopback, split_address
 from ..errors import Refused
 from ..health.alerts import Figure
-from ..system import tcp_listener
+from ..system import descriptors, tcp_listener
 from ..system.clock import Clock
 from .access_policy import Rules, host_name
 from .connection_limits import limited
@@ -33,6 +33,7 @@ from .middleware import PanelMiddleware
 from .tokens import Tokens, make_file
 
 MAX_CONNECTIONS: Final = 256
+SHARE: Final = 0.3  # of the descriptors
 RETRY_SECONDS: Final = 5.0
 NO_TOKEN: Final = "none"
 OWN_TOKEN: Final = "panel.token"
@@ -97,7 +98,7 @@ class PanelServer:
             clock=self._clock,
             cookie=f"modelward-{self.port}",
         )
-        self._server = Embedded("panel.listen", edge, limited(MAX_CONNECTIONS), None)
+        self._server = Embedded("panel.listen", edge, limited(descriptors.connections(MAX_CONNECTIONS, SHARE)), None)
         try:
             await self._server.open(sock)
         except OSError as e:

@@ -39,6 +39,8 @@ from modelward.daemon.upkeep.fs_port import FileSystemPort
         ("/var/lib/dpkg", "below a directory of the system"),
         ("/var/lib/dpkg/info", "below a directory of the system"),
         ("/var/spool/cron", "below a directory of the system"),
+        ("/var/log/apt", "below a directory of the system"),
+        ("/var/log/journal", "below a directory of the system"),
         ("/run/lock", "below a directory of the system"),
         ("/root/.ssh", "below a directory of the system"),
         ("/var/backups", "belongs to the system"),
