@@ -198,7 +198,7 @@ import os, subprocess, sys
 from pathlib import Path
 from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run, spared, of
 from modelward.daemon.upkeep.disk import reasons as because
-from modelward.daemon.upkeep.disk.quota import Rule, Margin
+from modelward.daemon.upkeep.disk.quota import ClassRule, Margin
 base = Path(sys.argv[1])
 tree, victim = base / "tree", base / "victim"
 make(victim / "deep/precious"); make(tree / "old"); (tree / "bound").mkdir(); (tree / "other").mkdir()
@@ -209,14 +209,14 @@ subprocess.run(["mount", "-t", "tmpfs", "none", tree / "other"], check=True)
 make(tree / "other/foreign")
 os.utime(tree / "filemount", (1, 1))
 subprocess.run(["mount", "--bind", victim / "deep/precious", tree / "filemount"], check=True)
-outcome = run(orders([Rule("uploads", str(tree), max_age_seconds=DAY, max_bytes=1)]))
+outcome = run(orders([ClassRule("uploads", str(tree), max_age_seconds=DAY, max_bytes=1)]))
 assert (victim / "deep/precious").exists(), "through the bind mount"
 assert (tree / "other/foreign").exists(), "on another file system"
 assert (tree / "filemount").exists()
 assert not (tree / "old").exists()
 assert spared(outcome, because.ELSEWHERE) >= 3, of(outcome).spared
 make(tree / "unit/file")
-outcome = run(orders([Rule("versions", str(tree), max_age_seconds=DAY, unit="directory")]))
+outcome = run(orders([ClassRule("versions", str(tree), max_age_seconds=DAY, unit="directory")]))
 assert (victim / "deep/precious").exists()
 assert (tree / "unit").exists(), "a unit that holds a mount stays"
 print("done")
@@ -260,7 +260,7 @@ INODES = """
 import os, subprocess, sys
 from pathlib import Path
 from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run
-from modelward.daemon.upkeep.disk.quota import Rule, Margin
+from modelward.daemon.upkeep.disk.quota import ClassRule, Margin
 base = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m,nr_inodes=200", "none", base], check=True)
 root = base / "tmp"
@@ -272,7 +272,7 @@ except OSError as e:
     assert e.errno == 28, e
 assert made < 250
 low = {"min_free": Margin(fraction=0.10), "target_free": Margin(fraction=0.25)}
-outcome = run(orders([Rule("tmp", str(root))], **low))
+outcome = run(orders([ClassRule("tmp", str(root))], **low))
 v = os.statvfs(base)
 assert v.f_favail >= 50, v
 assert not outcome.trouble, outcome.trouble
@@ -290,7 +290,7 @@ import os, subprocess, sys
 from pathlib import Path
 from tests.daemon.upkeep.sweeping import DAY, make, names, orders, run, of
 from modelward.daemon.upkeep.open_files import deleted_but_open
-from modelward.daemon.upkeep.disk.quota import Rule, Margin
+from modelward.daemon.upkeep.disk.quota import ClassRule, Margin
 base = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "none", base], check=True)
 root = base / "tmp"
@@ -299,7 +299,7 @@ held = open(root / "gone"); os.unlink(root / "gone")
 make(root / "small", 4096)
 make(root / "young", 4096, age_seconds=0)
 low = {"min_free": Margin(fraction=0.50), "target_free": Margin(fraction=0.50)}
-outcome = run(orders([Rule("tmp", str(root))], **low))
+outcome = run(orders([ClassRule("tmp", str(root))], **low))
 assert names(root) == ["young"]
 assert len(outcome.trouble) == 1 and "freed 4KiB" in outcome.trouble[0], outcome.trouble
 found = deleted_but_open([os.getpid()])

@@ -120,7 +120,7 @@ def test_writes_only_where_it_was_told_and_reads_only_what_it_was_shown(tmp_path
     (outside / "secret").write_text("secret")
     said = run(
         """
-        assert restrict_view([View(str(inside), READ_WRITE), View("/does/not/exist", READ)]) == ""
+        assert restrict_view([VisiblePath(str(inside), READ_WRITE), VisiblePath("/does/not/exist", READ)]) == ""
         (inside / "sub").mkdir()
         (inside / "sub" / "file").write_text("x")
         (inside / "sub").rename(inside / "other")

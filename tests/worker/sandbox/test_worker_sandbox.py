@@ -35,7 +35,7 @@ from modelward.worker.protocol import (
 from modelward.worker.sandbox.worker_sandbox import OOM_SCORE, loader_of
 from modelward.worker.shared.worker_directories import identities, places_of, token_places
 
-LIBRARIES = str(Path(msgspec.__file__).parents[2])
+LIBRARIES = str(Path(msgspec.__file__).parents[1])
 PRELUDE = """
 import ctypes, errno, json, os, socket, subprocess, sys, threading
 from pathlib import Path

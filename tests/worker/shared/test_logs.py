@@ -147,8 +147,8 @@ def test_standard_error_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> No
     os.set_blocking(writing, True)
     code = """
 import sys
-from modelward.worker.shared.logs import Logs
-logs = Logs(sys.argv[1], worker="w1")
+from modelward.worker.shared.logs import LogFiles
+logs = LogFiles(sys.argv[1], worker="w1")
 for _ in range(100):
     logs.events.warning("x" * 10_000)
 """
