@@ -38,7 +38,7 @@ from modelward.worker import protocol as p
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with worker(tmp_path_factory.mktemp("costly"), digits(), request_timeout_seconds=60.0) as running:
+    with worker(tmp_path_factory.mktemp("costly"), digits(), request_timeout_seconds=PATIENCE_SECONDS) as running:
         yield running
 
 
