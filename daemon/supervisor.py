@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -35,6 +36,7 @@ from .controllers.closing import Step, together
 from .controllers.form_choice import FormChoice
 from .controllers.forms import Forms
 from .controllers.idle_check import PAUSE_SECONDS, Lookout
+from .controllers.jobs import JobKeeping
 from .controllers.liveness import Pulse
 from .controllers.maintenance import OWN_LOGS, Housekeeping
 from .controllers.round import Controller, Round
@@ -106,7 +108,7 @@ class Supervisor:
         self._leave_workers = False
         self._looked = parts.Looked(Capacity(1), Places())
         self._tokens = self._tokens_read = TokenMarks()
-        self._began = clock.monotonic()
+        self._began, self._run = clock.monotonic(), secrets.token_hex(8)
         self._former = Former((), self._began)
         self.manager = Manager(environ, clock)
         self.ledger = Ledger(store, guarded("told history", self._told))
@@ -163,6 +165,7 @@ class Supervisor:
             ledger=self.ledger,
             reopen=self.reopen_logs,
         )
+        self.jobs = JobKeeping(lambda: self.config, clock, self.housekeeping.clock_trouble)
         self.vigil = Vigil(
             self.snapshot,
             lambda: self.config,
@@ -219,6 +222,7 @@ class Supervisor:
             channel=self.channel,
             api=self.api,
             housekeeping=self.housekeeping,
+            jobs=self.jobs,
             panel=self.panel,
             pulse=self.pulse,
             vigil=self.vigil,
@@ -249,6 +253,7 @@ class Supervisor:
             (self.watch.state, self.watch.because),
             self.ledger.problem,
             self.office.reloading.refused,
+            self.jobs.snapshot(),
         )
 
     def _in_place(self) -> bool:
@@ -382,7 +387,7 @@ class Supervisor:
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
         assert self.entrance.sock is not None
         fd = self.entrance.sock.fileno()
-        return settings_of(name, self.config, self._terms(), fd), fd
+        return settings_of(name, self.config, self._terms(), fd, self._run), fd
 
     def _terms(self) -> Terms:
         """What all workers are to run with."""

@@ -16,6 +16,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, TypedDict
 
 from .daemon_link import DaemonLink
+from .http import jobs as job_routes
 from .http.acceptor import Front
 from .http.app import build_app
 from .http.auth import TokenCheck
@@ -25,7 +26,10 @@ from .http.unread_answers import Answers
 from .http.upload_limits import Uploads
 from .inference.admission import Work
 from .inference.engine import Engine
-from .inference.loader import Load
+from .inference.loader import SPEECH_KINDS, Load
+from .jobs.access import JobAccess
+from .jobs.runner import RELEASE_SECONDS, JobRunner
+from .jobs.store import JobStore
 from .protocol import SLOT_FILES, WorkerSettings
 from .resident_memory import Resident
 from .sandbox.worker_sandbox import Confinement
@@ -117,7 +121,9 @@ class Process:
             uploads=self._uploads,
             answers=self._answers,
             refusing=refusing,
+            jobs=JobAccess(settings.jobs_dir, self._wake_jobs) if settings.jobs_dir else None,
         )
+        self._jobs = self._job_runner() if settings.jobs_dir and settings.kind in SPEECH_KINDS else None
         self._front = Front(
             build_app(self._service),
             listener,
@@ -156,9 +162,12 @@ class Process:
             confinement=str(self._confinement),
         )
         control, leaving = awaited(self._control.run(), "control"), awaited(self._leaving.wait(), "leaving")
-        following = WorkerTasks(self._logs.events).start("log files", self._follow_logs, restart=True)
+        tasks = WorkerTasks(self._logs.events)
+        following = tasks.start("log files", self._follow_logs, restart=True)
+        jobs = tasks.start("jobs", self._jobs.run, restart=True) if self._jobs is not None else None
         # A fault in the control loop is a fault of ours: it ends the process, which the daemon replaces.
         await asyncio.wait({control, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await self._leave_jobs(jobs)
         if not self._at_once:
             await self._drain()
         cut = self._front.cut()
@@ -172,6 +181,32 @@ class Process:
             await control
         # What was given to the thread is done, or the disk does not answer: nobody waits for that.
         await asyncio.wait({loop.run_in_executor(self._aside, int)}, timeout=LAST_WORDS_SECONDS)
+
+    def _job_runner(self) -> JobRunner:
+        settings = self._settings
+        return JobRunner(
+            JobStore(settings.jobs_dir, worker=settings.name, run=settings.run),
+            engine=self._engine,
+            work=self._work,
+            log=self._logs.events,
+            words=job_routes.WORDS,
+            max_audio_seconds=lambda: self._settings.max_audio_seconds,
+            ended=self._job_ended,
+        )
+
+    def _wake_jobs(self) -> None:
+        if self._jobs is not None:
+            self._jobs.wake()
+
+    def _job_ended(self, state: str, audio_seconds: float) -> None:
+        self._counters.jobs[state] += 1
+        self._counters.heard(audio_seconds)
+
+    async def _leave_jobs(self, jobs: asyncio.Task[None] | None) -> None:
+        """The job in hand goes back first: another worker goes on with it while this one answers what is left."""
+        if jobs is not None:
+            jobs.cancel()
+            await asyncio.wait({jobs}, timeout=RELEASE_SECONDS)
 
     async def _follow_logs(self) -> None:
         """Also with no daemon, and when nothing is logged: a file that lost its name is found by nobody."""

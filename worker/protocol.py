@@ -190,7 +190,9 @@ class WorkerSettings(Terms, frozen=True):
     """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`.
 
     `slots` is the directory of SLOT_FILES, through which workers share what may be done at once ("": each for itself).
-    `cache_dir` is where all artifacts are ("": anywhere). `confine`: the worker gives up what it does not need.
+    `cache_dir` is where all artifacts are ("": anywhere). `jobs_dir` is where transcription jobs are ("": none are
+    taken). `run` stands for the run of the daemon that started it. `confine`: the worker gives up what it does not
+    need.
     """
 
     name: str
@@ -199,6 +201,8 @@ class WorkerSettings(Terms, frozen=True):
     listen_fd: int
     slots: str = ""
     cache_dir: str = ""
+    jobs_dir: str = ""
+    run: str = ""
 
 
 class Candidate(msgspec.Struct, frozen=True):

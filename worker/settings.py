@@ -17,7 +17,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """`listen` is the address that the worker's listening socket is bound to, as its daemon names it."""
+    """`listen` is the address that the worker's listening socket is bound to, as its daemon names it. `min_free` are
+    the bytes and the fraction of a disk that jobs leave free; the larger one counts."""
 
     listen: str = ""
     kind: str = "sensevoice"
@@ -33,6 +34,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     log_dir: str = ""
     log_level: str = "info"
     confine: bool = True
+    jobs_keep_seconds: Seconds = 86400.0
+    jobs_max_jobs: Whole = 5000
+    jobs_max_bytes: Whole = 5 << 30
+    jobs_callbacks: tuple[str, ...] = ()
+    min_free: tuple[Whole, Seconds] = (0, 0.0)
 
     def with_live(self, wanted: Terms) -> Self:
         """The same with everything that a running worker can take up as `wanted` has it."""

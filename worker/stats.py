@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from math import ceil
 from typing import Final
@@ -42,8 +42,9 @@ class Histogram:
 class Counters:
     """Numbers of the beats. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
 
-    For /metrics: `answers` by class, `audio_seconds`, and two histograms: of the answers that a model worked on, and of
-    the times that something ready for the model waited for it. They outlive a swap.
+    For /metrics: `answers` by class, `audio_seconds`, `jobs` that ended here by state, and two histograms: of the
+    answers that a model worked on, and of the times that something ready for the model waited for it. They outlive a
+    swap.
     Asked for each beat: `refusing`, why a request would not be answered, "" while one would be; `stuck`, how many jobs
     do not end.
     """
@@ -60,6 +61,7 @@ class Counters:
         self._durations, self._shared, self._lone = (_window() for _ in range(3))
         self.answers = {"2xx": 0, "4xx": 0, "5xx": 0}
         self.audio_seconds = 0.0
+        self.jobs: Counter[str] = Counter()
         self.work = Histogram(BUCKETS_SECONDS)
         self.waits = Histogram(WAIT_BUCKETS_SECONDS)
 

@@ -41,6 +41,8 @@ FIGURES: Final[dict[str, str]] = {
     # upkeep
     "class_used_percent": "of each disk class's quota in bytes, as the last sweep left it",
     "sweep_shortfall": "reasons why the last sweep or rotation could not do all its work",
+    "jobs_used_percent": "of jobs.max_jobs or of jobs.max_bytes, whichever is fuller",
+    "jobs_still_seconds": "seconds since a transcription job last made progress; 0 while none waits",
     # the daemon
     "config_refused": "1 while the configuration on the disk is not the one in force because it is wrong",
     "state_in_memory": "1 while state.db cannot be written: what happens now is lost if the daemon is killed",

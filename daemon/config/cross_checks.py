@@ -15,6 +15,7 @@ from .validators import is_loopback, split_address
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
 _MAX_SOCKET_PATH: Final = 107
+_MAX_CALLBACKS: Final = 32  # they go to each worker in one message
 _LONGEST_NAME: Final = "s/decode.1023"  # by which workers wake each other
 
 
@@ -93,7 +94,8 @@ def _disk(config: Config) -> Iterator[Finding]:
 def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
     """The key of a directory of ours that a class would empty as if its files were anybody's, and how it lies to it.
 
-    A class of its own protects a directory from the class around it. State and sockets have none.
+    A class of its own protects a directory from the class around it. State and sockets have none. Jobs go by their own
+    rules alone.
     """
     control, root, compiled = config.control, config.models.root, config.control.cache_dir / "compiled"
     own = {"versions": root, "compiled": compiled, "cache": control.cache_dir, "logs": config.logs.dir}
@@ -103,6 +105,7 @@ def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
         ("models.root", root),
         ("control.cache_dir", compiled),
         ("control.runtime_dir", control.runtime_dir),
+        ("control.state_dir", control.state_dir / "jobs"),
     ):
         if path.is_relative_to(place):
             return key, "lies in"
@@ -120,12 +123,15 @@ def _lists(config: Config) -> Iterator[Finding]:
         ("disk.class", "name"): [entry.name for entry in config.disk.class_],
         ("logs.extra", "path"): [entry.path for entry in config.logs.extra],
         ("workers.providers", ""): list(config.workers.providers),
+        ("jobs.callbacks", ""): list(config.jobs.callbacks),
     }
     for (key, field), values in lists.items():
         for index, value in enumerate(values):
             if value in values[:index]:
                 place = f"[{index}].{field}" if field else f"[{index}]"
                 yield Finding((key,), f'{place}: "{value}" is there already as number {values.index(value)}; once')
+    if len(config.jobs.callbacks) > _MAX_CALLBACKS:
+        yield Finding(("jobs.callbacks",), f"has {len(config.jobs.callbacks)} entries; at most {_MAX_CALLBACKS}")
     if not config.workers.providers:
         yield Finding(("workers.providers",), 'is empty; at least "CPUExecutionProvider"')
     for index, rule in enumerate(config.monitor.alert):

@@ -22,6 +22,7 @@ from .schema import (
     ControlSection,
     DiskClass,
     DiskSection,
+    JobsSection,
     LogsExtra,
     LogsSection,
     Models,
@@ -36,8 +37,9 @@ from .schema_base import Location, Mistaken
 
 __all__ = [
     "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "ControlSection",
-    "DiskClass", "DiskSection", "LogsExtra", "LogsSection", "Models", "MonitorSection", "Panel", "RolloutSection",
-    "Section", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default", "parse",
+    "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection", "Models", "MonitorSection", "Panel",
+    "RolloutSection", "Section", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default",
+    "parse",
 ]  # fmt: skip
 
 DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
@@ -155,6 +157,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
         "min_upload_rate": "live", "max_audio": "live", "request_timeout": "live",
         "confine": "workers replaced",
     },
+    "jobs": dict.fromkeys(JobsSection.model_fields, "live"),
     "control": dict.fromkeys(ControlSection.model_fields, "daemon restart"),
     "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),
     "logs": {

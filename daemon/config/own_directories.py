@@ -37,7 +37,7 @@ def make(config: Config) -> list[str]:
     control = config.control
     control.runtime_dir.mkdir(mode=MODE, parents=True, exist_ok=True)
     trouble = []
-    for directory in (control.state_dir, control.cache_dir):
+    for directory in (control.state_dir, control.cache_dir, control.state_dir / "jobs"):
         try:
             directory.mkdir(mode=MODE, parents=True, exist_ok=True)
         except OSError as e:

@@ -14,6 +14,7 @@ from ..units import (
     DAY,
     HOUR,
     MINUTE,
+    YEAR,
     DiskShare,
 )
 from . import validators
@@ -183,6 +184,28 @@ class WorkersSection(Section):
     )
 
 
+class JobsSection(Section):
+    """Long recordings whose text clients fetch later, under `/v1/jobs`. They lie in `jobs` in the state directory."""
+
+    keep: Annotated[float, duration(MINUTE, YEAR)] = Field(
+        default=DAY, description="How long the result of a job that ended is kept; then the job is removed."
+    )
+    max_jobs: Annotated[int, whole(1, 50_000)] = Field(
+        default=5_000,
+        description="Jobs, those that ended and are kept included; beyond: 503. One client has half of them at most.",
+    )
+    max_bytes: Annotated[int, size(_MIB)] = Field(
+        default=5 * _GIB,
+        description="Recordings and results together; beyond: 503. One client has half of it at most. A job that would "
+        "leave less than `disk.min_free` is refused with 507.",
+    )
+    callbacks: tuple[Annotated[str, validators.callback], ...] = Field(
+        default=(),
+        description="What a job may report its end to, at most 32: beginnings of URLs, and networks that are not "
+        "public, to which the hosts may lead, like `10.1.0.0/16`. All else is refused; no redirect is followed.",
+    )
+
+
 class ControlSection(Section):
     """Where the daemon keeps its sockets, its state and what it compiled."""
 
@@ -344,6 +367,7 @@ class Config(Section):
     validation: ValidationSection = ValidationSection()
     rollout: RolloutSection = RolloutSection()
     workers: WorkersSection = WorkersSection()
+    jobs: JobsSection = JobsSection()
     control: ControlSection = ControlSection()
     panel: Panel = Panel()
     logs: LogsSection = LogsSection()

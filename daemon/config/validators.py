@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from ...worker.shared.callback_rules import check_entry
 from ...worker.shared.loopback import is_this_machine
 from ..units import (
     MAX_BYTES,
@@ -221,6 +222,12 @@ def _alert_url(text: str) -> str:
     return text
 
 
+def _callback(text: str) -> str:
+    if because := check_entry(text):
+        raise ValueError(f'{describe(text)} cannot be used: {because}; a text like "https://example.org/hooks/"')
+    return text
+
+
 absolute_path = text_check(_absolute)
 absolute_path_or_none = text_check(_absolute_or_none)
 token_file = text_check(_token_file)
@@ -233,4 +240,5 @@ metric_name = text_check(_figure)
 class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, like "uploads"'))
 provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
 alert_url = text_check(_alert_url)
+callback = text_check(_callback)
 share = Check(lambda value: value if isinstance(value, DiskShare) else parse_share(value))

@@ -96,6 +96,10 @@ class Housekeeping:
         """What sweeps have done until now."""
         return UpkeepSeen(self.trouble, self.last, self.sweeps, self.removed_files, self.removed_bytes)
 
+    def clock_trouble(self) -> str:
+        """Why the wall clock is not believed, as of the last pass; "" while it is."""
+        return self._upkeep.clock_held
+
     async def sweep_first(self) -> None:
         """On a disk without room: what may go goes before anything is served; then the state is tried again."""
         self._log.warning("no room for the daemon's own files; sweeping first", because=self._ledger.problem)

@@ -35,6 +35,7 @@ from .child_requests import worker_count
 from .form_choice import judged_seconds
 from .form_order import FormOrder
 from .forms import Forms
+from .jobs import JobKeeping
 from .liveness import Pulse
 from .maintenance import Housekeeping
 from .round import Controller
@@ -306,6 +307,7 @@ def in_order(
     channel: WorkersSocket,
     api: AdminServer,
     housekeeping: Housekeeping,
+    jobs: JobKeeping,
     panel: PanelServer,
     pulse: Pulse,
     vigil: Vigil,
@@ -321,6 +323,7 @@ def in_order(
         ValidationController(judging, rolling),
         CompilationController(forms, judging, rolling, order),
         Maintenance(housekeeping),
+        jobs,
         PanelAddress(panel),
         ServiceManager(pulse),
         Alerting(vigil),

@@ -38,6 +38,8 @@ _WHAT: Final = {
     "root_absent": "the model root is absent",
     "watch_lost": "the model root is not watched, looking by the timer alone",
     "sweep_shortfall": "the disk is not in order",
+    "jobs_used_percent": "{value:.0f} % of the room for transcription jobs is used, at most {threshold:g} %",
+    "jobs_still_seconds": "no transcription job made progress for {value:.0f} s, at most {threshold:g} s",
     "config_refused": "the configuration was refused",
     "state_in_memory": "the state is kept in memory alone",
     "controller_failed": "the daemon's part {subject} failed and is tried again",

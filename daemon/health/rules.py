@@ -75,6 +75,8 @@ BUILT_IN: Final = (
     _condition("root_absent", "critical"),
     _condition("watch_lost"),
     _condition("sweep_shortfall"),
+    _condition("jobs_used_percent", above=90),
+    _condition("jobs_still_seconds", above=15 * MINUTE),
     _condition("config_refused"),
     _condition("state_in_memory", "critical"),
     _condition("controller_failed", "critical"),

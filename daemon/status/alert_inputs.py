@@ -24,7 +24,7 @@ SYMPTOMS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
     "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link", "state_in_memory",
-    "controller_failed",
+    "controller_failed", "jobs_used_percent", "jobs_still_seconds",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
@@ -45,6 +45,7 @@ def symptoms(seen: Snapshot, *, restarts: int, channels: Iterable[AlertChannel])
         figures.append(Figure("root_absent", 1.0, "", sight.because))
     elif watch == "polling":  # without a root there is nothing to watch
         figures.append(Figure("watch_lost", 1.0, "", because))
+    figures += _jobs(seen)
     if problem := seen.state_problem:
         figures.append(Figure("state_in_memory", 1.0, "", problem[:MAX_REASON]))
     if refused := seen.config_refused:
@@ -127,6 +128,13 @@ def _upkeep(seen: Snapshot) -> Iterator[Figure]:
     for name, used, quota in class_usage(seen):
         if quota:
             yield Figure("class_used_percent", 100.0 * used / quota, name)
+
+
+def _jobs(seen: Snapshot) -> Iterator[Figure]:
+    jobs, limits = seen.jobs, seen.config.jobs
+    yield Figure("jobs_used_percent", jobs.used_percent(limits.max_jobs, limits.max_bytes), "", jobs.trouble)
+    because = f"{jobs.unfinished} wait or run" if jobs.unfinished else ""
+    yield Figure("jobs_still_seconds", round(jobs.still_seconds), "", because)
 
 
 def class_usage(seen: Snapshot) -> Iterator[tuple[str, int, int]]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ...worker.shared.job_records import STATES
 from ...worker.shared.prometheus_text import Exposition
 from ..health.alerts import Alert
 from ..health.delivery import AlertChannel
@@ -65,6 +66,7 @@ def exposition(
     _workers(out, seen)
     _versions(out, seen)
     _upkeep(out, seen)
+    _jobs(out, seen)
     for kind, count in tally.events.items():
         out.add("modelward_events_total", count, kind=kind)
     for told in ("yes", "no"):
@@ -115,6 +117,17 @@ def _upkeep(out: Exposition, seen: Snapshot) -> None:
     for name, used, quota in class_usage(seen):
         out.add("modelward_class_used_bytes", used, **{"class": name})
         out.add("modelward_class_quota_bytes", quota or None, **{"class": name})
+
+
+def _jobs(out: Exposition, seen: Snapshot) -> None:
+    jobs, limits = seen.jobs, seen.config.jobs
+    for state in STATES:
+        out.add("modelward_jobs", jobs.counts.get(state, 0), state=state)
+    out.add("modelward_jobs_bytes", jobs.bytes)
+    out.add("modelward_jobs_used_ratio", jobs.used_percent(limits.max_jobs, limits.max_bytes) / 100)
+    out.add("modelward_jobs_still_seconds", jobs.still_seconds)
+    out.add("modelward_job_callbacks", jobs.callbacks_waiting, state="waiting")
+    out.add("modelward_job_callbacks", jobs.callbacks_given_up, state="given_up")
 
 
 def _versions(out: Exposition, seen: Snapshot) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..config.load import Config
+from ..jobs.jobs_seen import JobsSeen
 from ..models.catalog import CatalogEntry
 from ..models.snapshot import Names, RootSeen, Sight
 from ..workers.peer import WorkerPeer
@@ -107,6 +108,7 @@ class Snapshot:
     watch: tuple[str, str] = ("watching", "")
     state_problem: str = ""
     config_refused: str = ""
+    jobs: JobsSeen = JobsSeen()
 
 
 def frozen(parts: tuple[T, ...]) -> tuple[T, ...]:

@@ -1,6 +1,6 @@
 """From the configuration to what upkeep works with: the classes in the order of their sweeping, the sets of logs.
 
-Pure. Built-in classes come cheapest first (tmp, cache, logs), then the operator's, then compiled versions, then
+Pure. Built-in classes come cheapest first (jobs, tmp, cache, logs), then the operator's, then compiled versions, then
 versions themselves; a class of the operator's that has a built-in's name takes its place. Invariant: in the log
 directory only our own log files' archives may go, whoever configures the class.
 """
@@ -19,6 +19,7 @@ from .logs.rotator import LogSet
 
 OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
 KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})
+JOBS: Final = "jobs"
 _DAY_SECONDS: Final = 86400.0  # of versions only what retention lets go is removed then
 
 
@@ -26,6 +27,8 @@ def rules(config: Config) -> list[ClassRule]:
     """The classes in the order in which a full disk is swept."""
     control = config.control
     first = [
+        # No limit here: a job goes when it has ended and was kept for jobs.keep, and what is taken in is bounded.
+        ClassRule(JOBS, str(control.state_dir / "jobs"), unit="directory"),
         ClassRule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
         ClassRule("cache", str(control.cache_dir)),
         _logs(ClassRule("logs", str(config.logs.dir)), config),

@@ -38,6 +38,7 @@ from .disk.sweeper_protocol import (
     Swept,
 )
 from .from_config import (
+    JOBS,
     KEPT_BY_RETENTION,
     OWN_LOGS,
     log_sets,
@@ -60,7 +61,9 @@ PACK_WAIT_SECONDS: Final = 5.0
 
 
 def retention_decides(rule: str) -> Keep:
-    """Versions and compiled versions go by retention alone, unless the caller knows better."""
+    """Versions and compiled versions go by retention alone, unless the caller knows better; jobs by their own rule."""
+    if rule == JOBS:
+        return lambda name: "jobs go by jobs.keep alone"
     return (lambda name: "only retention removes versions") if rule in KEPT_BY_RETENTION else (lambda name: "")
 
 

@@ -34,6 +34,11 @@ KEYS: Final = {
     "log_dir": "logs.dir",
     "log_level": "logs.level",
     "confine": "workers.confine",
+    "jobs_keep_seconds": "jobs.keep",
+    "jobs_max_jobs": "jobs.max_jobs",
+    "jobs_max_bytes": "jobs.max_bytes",
+    "jobs_callbacks": "jobs.callbacks",
+    "min_free": "disk.min_free",
 }
 
 

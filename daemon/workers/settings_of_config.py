@@ -27,19 +27,29 @@ def terms_of(config: Config, listen: str) -> Terms:
         log_dir=str(config.logs.dir),
         log_level=config.logs.level,
         confine=workers.confine,
+        jobs_keep_seconds=config.jobs.keep,
+        jobs_max_jobs=config.jobs.max_jobs,
+        jobs_max_bytes=config.jobs.max_bytes,
+        jobs_callbacks=config.jobs.callbacks,
+        min_free=(config.disk.min_free.size_bytes, (config.disk.min_free.percent or 0.0) / 100),
     )
 
 
 def shared_dir(config: Config) -> Path:
-    """Where workers find each other: the only directory that they may change beside their logs'.
+    """Where workers find each other: a directory that they may change, like their logs' and that of jobs.
 
     Its name is short, because the paths of sockets are.
     """
     return config.control.runtime_dir / "s"
 
 
-def settings_of(name: str, config: Config, terms: Terms, listen_fd: int) -> WorkerSettings:
-    """What a worker of that name is started with."""
+def jobs_dir(config: Config) -> Path:
+    """Where transcription jobs are: workers and the daemon write there."""
+    return config.control.state_dir / "jobs"
+
+
+def settings_of(name: str, config: Config, terms: Terms, listen_fd: int, run: str = "") -> WorkerSettings:
+    """What a worker of that name is started with. `run` stands for this run of the daemon."""
     runtime_dir = config.control.runtime_dir
     return WorkerSettings(
         name=name,
@@ -48,5 +58,7 @@ def settings_of(name: str, config: Config, terms: Terms, listen_fd: int) -> Work
         listen_fd=listen_fd,
         slots=str(shared_dir(config)),
         cache_dir=str(config.control.cache_dir),
+        jobs_dir=str(jobs_dir(config)),
+        run=run,
         **{field: getattr(terms, field) for field in terms.__struct_fields__},
     )

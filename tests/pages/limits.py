@@ -10,12 +10,14 @@ from modelward.daemon.api import events
 from modelward.daemon.api import server as admin
 from modelward.daemon.config import load
 from modelward.daemon.config.schema import Config
+from modelward.daemon.controllers import jobs
 from modelward.daemon.health import (
     addresses,
     alerts,
     delivery,
     series,
 )
+from modelward.daemon.jobs import callback_planner, callback_sender, store_look
 from modelward.daemon.models import retention, scan
 from modelward.daemon.models import validator_process as judging
 from modelward.daemon.panel import (
@@ -49,9 +51,12 @@ from modelward.worker.decoders import (
     pool,
 )
 from modelward.worker.http import compressed, connection, tensors, upload, upload_limits
+from modelward.worker.http import jobs as job_routes
 from modelward.worker.inference import admission
+from modelward.worker.jobs import access, deaths, runner
+from modelward.worker.jobs import store as job_store
 from modelward.worker.sensevoice import segments
-from modelward.worker.shared import checksums, log_writer, logs
+from modelward.worker.shared import callback_rules, checksums, log_writer, logs
 from modelward.worker.validate import onnx_graph
 from modelward.worker.validate.gates import golden, layout
 
@@ -62,6 +67,7 @@ def tables() -> dict[str, str]:
     """One table for each part of the page."""
     made = {
         "limits-requests": _requests(),
+        "limits-jobs": _jobs(),
         "limits-decoders": _decoders(),
         "limits-versions": _versions(),
         "limits-workers": _workers(),
@@ -173,6 +179,39 @@ def _versions() -> Iterable[Row]:
     yield "what a validator may say", _bytes(judging.MAX_OUTPUT_BYTES), "killed, rejected"
     yield "age below which no version is removed", _time(retention.DAY_SECONDS), "kept"
     yield "versions kept besides those in use", f"{c.models.keep} (`models.keep`)", "the lowest go"
+
+
+def _jobs() -> Iterable[Row]:
+    j = Config().jobs
+    yield "jobs, those that ended and are kept included", f"{j.max_jobs:,} (`jobs.max_jobs`), half of one client", "503"
+    yield (
+        "recordings and results on the disk",
+        f"{_bytes(j.max_bytes)} (`jobs.max_bytes`), half of one client; `disk.min_free` stays free",
+        "503, 507",
+    )
+    yield "one recording", "`workers.max_upload`, `workers.max_audio`", "413; the job fails"
+    yield "fields of a job together", _bytes(job_store.FIELDS_BYTES), "503"
+    yield "jobs in work", "one for each worker", "further ones wait, clients take turns"
+    yield "what a killed worker or machine costs a job", "the piece in hand, and decoding anew", "it goes on"
+    yield (
+        "workers that die over the same piece",
+        f"{deaths.MOST_ALONE} while the daemon lives on, {deaths.MOST} in all",
+        "the job fails",
+    )
+    yield "tries of a piece on which the model fails", str(runner.PIECE_TRIES), "the job fails"
+    yield "a result that is kept", f"{_time(j.keep)} (`jobs.keep`)", "removed; 404"
+    yield (
+        "requests of a worker that wait for the disk of jobs",
+        f"{access.MOST_WAITING}, {_time(access.DISK_SECONDS)}",
+        "503",
+    )
+    yield "result inside the JSON of a job", _bytes(job_routes.MAX_EMBEDDED_BYTES), "left out; `/result` has it"
+    yield "entries of `jobs.callbacks`", "32", "refused"
+    yield "callback URL", f"{callback_rules.MAX_URL_CHARS} characters", "400"
+    yield "callbacks under way", str(jobs.AT_ONCE), "others wait"
+    yield "one callback", _time(callback_sender.TOTAL_SECONDS), "tried again"
+    yield "tries of a callback", str(callback_planner.MOST_TRIES), "given up"
+    yield "result inside a callback", _bytes(store_look.MAX_BODY_BYTES), "left out"
 
 
 def _workers() -> Iterable[Row]:

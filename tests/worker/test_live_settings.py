@@ -30,7 +30,9 @@ CLIP = "0123456789"
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    with worker(tmp_path_factory.mktemp("live"), digits()) as one:
+    directory = tmp_path_factory.mktemp("live")
+    (directory / "jobs").mkdir()
+    with worker(directory, digits(), jobs_dir=str(directory / "jobs")) as one:
         (one.runtime / "tokens").write_text(TOKEN)
         yield one
 
@@ -103,6 +105,41 @@ def _log_level(running: Worker) -> None:
     assert (debug.stat().st_size, (running.logs / "modelward.log").stat().st_size) == before
 
 
+def _job(running: Worker, **fields: str) -> int:
+    form = {"files": {"file": ("c.wav", clip(CLIP))}, "data": fields}
+    return asking.post(running.url + "/v1/jobs", **form).status_code
+
+
+def _jobs_keep(running: Worker) -> None:
+    with asking.client(base_url=running.url) as client:
+        job = client.post("/v1/jobs", files={"file": ("c.wav", clip(CLIP))}).json()["id"]
+        shown = eventually(lambda: (found := client.get(f"/v1/jobs/{job}").json())["state"] == "done" and found)
+        _apply(running, jobs_keep_seconds=60.0)
+        assert client.get(f"/v1/jobs/{job}").json()["expires"] < shown["expires"]
+
+
+def _jobs_max(running: Worker) -> None:
+    assert _job(running) == 202
+    _apply(running, jobs_max_jobs=1)
+    assert _job(running) == 503
+
+
+def _jobs_max_bytes(running: Worker) -> None:
+    _apply(running, jobs_max_bytes=1000)
+    assert _job(running) == 503
+
+
+def _jobs_callbacks(running: Worker) -> None:
+    assert _job(running, callback="https://example.org/x") == 400
+    _apply(running, jobs_callbacks=("https://example.org/",))
+    assert _job(running, callback="https://example.org/x") == 202
+
+
+def _min_free(running: Worker) -> None:
+    _apply(running, min_free=(0, 1.0))
+    assert _job(running) == 507
+
+
 CHECKS: dict[str, Callable[[Worker], None]] = {
     "token_file": _tokens,
     "queue": _queue,
@@ -111,6 +148,11 @@ CHECKS: dict[str, Callable[[Worker], None]] = {
     "request_timeout_seconds": _request_timeout,
     "min_upload_rate": _min_upload_rate,
     "log_level": _log_level,
+    "jobs_keep_seconds": _jobs_keep,
+    "jobs_max_jobs": _jobs_max,
+    "jobs_max_bytes": _jobs_max_bytes,
+    "jobs_callbacks": _jobs_callbacks,
+    "min_free": _min_free,
 }
 
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from ..inference.engine import NoModel
 from . import inference_protocol as v2
-from . import openai, page, repository
+from . import jobs, openai, page, repository
 from .context import Service
 from .daemon_api import DaemonApi
 from .errors import ApiError, error_response
@@ -36,6 +36,10 @@ ROUTES: Final = (
     Route("/api/predict", predict, methods=["POST"]),
     Route("/api/reload-model", reload_model, methods=["POST"]),
     Route("/v1/audio/transcriptions", openai.Transcriptions(), methods=["POST"]),
+    Route("/v1/jobs", jobs.create, methods=["POST"]),
+    Route("/v1/jobs/{job}", jobs.show, methods=["GET"]),
+    Route("/v1/jobs/{job}", jobs.cancel, methods=["DELETE"]),
+    Route("/v1/jobs/{job}/result", jobs.result, methods=["GET"]),
     Route("/v1/models", openai.models, methods=["GET"]),
     Route("/v1/models/{model}", openai.model, methods=["GET"]),
     Route("/v2", v2.server, methods=["GET"]),

@@ -6,6 +6,8 @@ to be awaited before a request is judged; everything else asks no disk.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -74,6 +76,22 @@ class TokenCheck:
                 "bad_token" if token else "token_missing",
                 {"www-authenticate": "Bearer"},
             )
+
+    def owner(self, headers: Mapping[str, str]) -> str:
+        """What stands for the token of a request that `check` let in; "" where none is asked for."""
+        if not self._path:
+            return ""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if not scheme:
+            mark = self._tokens.mark_of_pledge(_cookie(headers.get("cookie", "")))
+        else:
+            mark = self._tokens.check(token.strip()) if scheme.lower() == "bearer" else ""
+        return hashlib.sha256(b"modelward owner " + mark.encode()).hexdigest() if mark else ""
+
+    def owns(self, owner: str, headers: Mapping[str, str]) -> bool:
+        """Whether a request may see what belongs to `owner`. What came while no token was asked for is shown to
+        everybody that names it."""
+        return not self._path or not owner or hmac.compare_digest(owner, self.owner(headers))
 
     def check_change(self, client: str, headers: Mapping[str, str], http_version: str = "1.1") -> None:
         """Raises ApiError 403 when a request that changes something comes neither with a token nor from this machine.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..inference.admission import Work
 from ..inference.engine import Engine
+from ..jobs.access import JobAccess
 from ..protocol import WorkerSettings
 from ..scheduling.refusal import Refusing
 from ..shared.logs import LogFiles
@@ -21,7 +22,8 @@ from .upload_limits import Uploads
 
 @dataclass
 class Service:
-    """`draining`: this worker takes no new connections and asks its clients to go elsewhere."""
+    """`draining`: this worker takes no new connections and asks its clients to go elsewhere. `jobs` is None
+    where no directory for them was given."""
 
     settings: WorkerSettings
     engine: Engine
@@ -33,3 +35,4 @@ class Service:
     uploads: Uploads
     answers: Answers
     refusing: Refusing
+    jobs: JobAccess | None = None

@@ -11,6 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..shared.job_records import DONE, FAILED
 from ..shared.prometheus_text import CONTENT_TYPE, Exposition, Metric
 from ..stats import Histogram
 from .context import Service
@@ -41,6 +42,7 @@ METRICS: Final = (
         _WORKER,
     ),
     Metric("modelward_worker_audio_seconds_total", "counter", "Audio that was turned into text.", _WORKER),
+    Metric("modelward_worker_jobs_total", "counter", "Transcription jobs that a worker ended.", ("worker", "state")),
     Metric(
         "modelward_worker_log_lines_dropped_total",
         "counter",
@@ -73,6 +75,8 @@ def exposition(service: Service) -> str:
     out.add("modelward_worker_queue_length", service.work.load, worker=name)
     out.add("modelward_worker_queue_limit", service.settings.queue, worker=name)
     out.add("modelward_worker_draining", float(service.draining()), worker=name)
+    for state in (DONE, FAILED):
+        out.add("modelward_worker_jobs_total", counters.jobs[state], worker=name, state=state)
     for code, count in counters.answers.items():
         out.add("modelward_worker_responses_total", count, worker=name, code=code)
     if (current := service.engine.current) is not None:

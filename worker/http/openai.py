@@ -72,11 +72,7 @@ class Transcriptions:
 
         def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
             nonlocal asked
-            _check_model(clip.fields.get("model", ""), loaded.version)
-            asked = _asked(clip)
-            language = language_of(clip.fields.get("language", ""), loaded.model, ALIASES)
-            # Whisper writes marks and figures unasked, so its clients expect them.
-            itn = truth(clip.fields.get("itn", "true"))
+            asked, language, itn = read_fields(clip, loaded)
             return Wish(language, itn, stream.delta if asked.stream else None)
 
         try:
@@ -89,7 +85,16 @@ class Transcriptions:
         if asked.stream:
             await stream.done(answer)
         else:
-            await _shaped(answer, asked)(scope, receive, send)
+            await shaped(answer, asked)(scope, receive, send)
+
+
+def read_fields(clip: UploadedClip, loaded: LoadedVersion) -> tuple[TranscriptionFields, str, bool]:
+    """What a form asks for: the answer, the language, and whether numbers are digits. Raises ApiError 400, 404."""
+    _check_model(clip.fields.get("model", ""), loaded.version)
+    asked = asked_for(clip)
+    language = language_of(clip.fields.get("language", ""), loaded.model, ALIASES)
+    # Whisper writes marks and figures unasked, so its clients expect them.
+    return asked, language, truth(clip.fields.get("itn", "true"))
 
 
 class _Stream:
@@ -156,7 +161,7 @@ def _check_model(asked: str, version: str) -> None:
     )
 
 
-def _asked(clip: UploadedClip) -> TranscriptionFields:
+def asked_for(clip: UploadedClip) -> TranscriptionFields:
     """Raises ApiError 400 for what can't be had."""
     fields = clip.fields
     form = fields.get("response_format", "").strip() or "json"
@@ -196,7 +201,8 @@ def _wrong(what: str, value: str, known: tuple[str, ...], param: str = "") -> Ap
     return ApiError(400, text, "bad_value", param=param or what)
 
 
-def _shaped(answer: dict[str, Any], asked: TranscriptionFields) -> Response:
+def shaped(answer: dict[str, Any], asked: TranscriptionFields) -> Response:
+    """The answer in the format that was asked for."""
     segments: tuple[Segment, ...] = tuple(answer["segments"])
     shapes: dict[str, Callable[[], Response]] = {
         "json": lambda: as_json({"text": answer["text"], "usage": _usage(answer)}),

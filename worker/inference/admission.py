@@ -165,26 +165,33 @@ class Work:
             task.cancel()
 
     async def infer(
-        self, job: Callable[[int], T], lone_threads: Callable[[], int] = lambda: 1, *, long: bool = False
+        self,
+        job: Callable[[int], T],
+        lone_threads: Callable[[], int] = lambda: 1,
+        *,
+        long: bool = False,
+        later_seconds: float = 0.0,
     ) -> T:
         """As `Runs.run`, with slots of their own for pieces of `long` clips."""
-        return await (self._long if long else self._short).run(job, lone_threads)
+        return await (self._long if long else self._short).run(job, lone_threads, later_seconds=later_seconds)
 
     async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same beside inference."""
         return await self._decode(await self._decoders.turn(), partial(job, *args, **kwargs))
 
     @asynccontextmanager
-    async def decoded(self, data: bytearray, *, max_seconds: float, client: str = "") -> AsyncIterator[Floats]:
+    async def decoded(
+        self, data: bytearray, *, max_seconds: float, client: str = "", counted: bool = True
+    ) -> AsyncIterator[Floats]:
         """The samples of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode,
-        Busy.
+        Busy. Without `counted` it takes no room from requests: there is one such clip at a time.
 
         Cancelled, nothing more than the step in hand is done to it.
         """
         with self._hold.share(client) as share:
 
             async def claim(seconds: float) -> None:
-                if seconds > SHORT_SECONDS:
+                if counted and seconds > SHORT_SECONDS:
                     try:
                         await self._hold.claim(share, int(seconds * SAMPLE_RATE) * SAMPLE_BYTES)
                     except Crowded as e:

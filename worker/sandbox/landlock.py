@@ -40,13 +40,13 @@ MAKE_DIR: Final = 1 << 7
 MAKE_REG: Final = 1 << 8
 MAKE_SOCK: Final = 1 << 9
 _REFER: Final = 1 << 13
-_TRUNCATE: Final = 1 << 14
+TRUNCATE: Final = 1 << 14
 _IOCTL_DEV: Final = 1 << 15
 _ALL_OF_ABI_1: Final = (1 << 13) - 1
-_ON_FILES: Final = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE | _IOCTL_DEV
+_ON_FILES: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | _IOCTL_DEV
 
 READ: Final = EXECUTE | READ_FILE | READ_DIR
-READ_WRITE: Final = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | _REFER | _TRUNCATE
+READ_WRITE: Final = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | _REFER | TRUNCATE
 
 _NETWORK_BIND_AND_CONNECT: Final = 3
 _SCOPE_ABSTRACT_SOCKETS: Final = 1
@@ -142,7 +142,7 @@ def device_views() -> Iterator[VisiblePath]:
 
 def _handled(abi: int) -> int:
     handled = _ALL_OF_ABI_1
-    for since, right in ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEV)):
+    for since, right in ((2, _REFER), (3, TRUNCATE), (5, _IOCTL_DEV)):
         handled |= right if abi >= since else 0
     return handled
 

@@ -1,8 +1,8 @@
 """Takes from a worker what serving does not need: files, addresses to connect to, privileges, parts of the kernel.
 
 To be called once, before a second thread exists and before anything is loaded. Only ever takes rights away, and reports
-what could not be taken; never fails. Invariants: a worker reads no model root and no state, and writes to its logs and
-to the directory that workers share alone; what it starts has no more rights than itself.
+what could not be taken; never fails. Invariants: a worker reads no model root and no state, and writes to its logs, to
+transcription jobs and to the directory that workers share alone; what it starts has no more rights than itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from ..protocol import WorkerSettings
 from ..shared.worker_directories import identities, places_of, token_places
 from .landlock import (
     EXECUTE,
+    MAKE_DIR,
     MAKE_REG,
     MAKE_SOCK,
     READ_DIR,
     READ_FILE,
+    REMOVE_DIR,
     REMOVE_FILE,
+    TRUNCATE,
     WRITE_FILE,
     VisiblePath,
     device_views,
@@ -49,6 +52,7 @@ PROCESSES: Final = 16384  # and threads, of all programs of this user
 OOM_SCORE: Final = 100  # a validator has more, a compiler most
 _LOOK: Final = READ_FILE | READ_DIR
 _APPEND: Final = WRITE_FILE | MAKE_REG
+_KEEP: Final = _LOOK | WRITE_FILE | MAKE_REG | MAKE_DIR | REMOVE_FILE | REMOVE_DIR | TRUNCATE
 _SHARE: Final = _LOOK | WRITE_FILE | MAKE_SOCK | REMOVE_FILE
 # The kernel may forget what it knows of a file in /proc and make it anew, without the rights it was given. An open
 # descriptor prevents that.
@@ -123,6 +127,7 @@ def views(settings: WorkerSettings) -> list[VisiblePath]:
         if path
     ]
     rights = {settings.cache_dir: _LOOK, settings.log_dir: _APPEND, settings.slots: _SHARE}
+    rights[settings.jobs_dir] = _KEEP
     return own + [VisiblePath(path, right) for path, right in rights.items() if path]
 
 

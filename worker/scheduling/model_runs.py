@@ -91,16 +91,17 @@ class Runs:
             return f"every slot is held by a run of the model that goes on for more than {self._slow_seconds:g} s"
         return ""
 
-    async def run(self, job: Callable[[int], T], lone_threads: Callable[[], int]) -> T:
+    async def run(self, job: Callable[[int], T], lone_threads: Callable[[], int], *, later_seconds: float = 0.0) -> T:
         """Runs `job` with a number of threads when its turn comes: `lone_threads()` where nobody else has the slots for
         them and the machine has room, 1 otherwise.
 
-        Cancelled before its turn, it never runs; after it, its result is dropped.
+        Cancelled before its turn, it never runs; after it, its result is dropped. It gives way to what is asked for up
+        to `later_seconds` after it.
         """
         task = asyncio.current_task()
         run = Run(task.get_name() if task else "", NO_SLOT, time.monotonic())
         self._asked = run.asked
-        run.slot = await self.slots.turn()
+        run.slot = await self.slots.turn(later_seconds=later_seconds)
         self._started = time.monotonic()
         reach = self.slots.reach
 

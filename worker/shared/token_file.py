@@ -107,14 +107,18 @@ class TokensFile:
 
     def knows_pledge(self, pledge: str) -> bool:
         """Whether it stands for a token that is in the file now."""
+        return bool(self.mark_of_pledge(pledge))
+
+    def mark_of_pledge(self, pledge: str) -> str:
+        """The mark of the token in the file that it stands for; "" for none."""
         nonce, _, given = pledge.partition(".")
         if not self._path or not nonce.isascii() or not given.isascii() or len(pledge) > MAX_PLEDGE_CHARS:
-            return False
+            return ""
         self._look()
-        good = False
+        found = ""
         for mark in self._marks:
-            good |= hmac.compare_digest(given, _signature(mark, nonce))
-        return good
+            found = mark if hmac.compare_digest(given, _signature(mark, nonce)) else found
+        return found
 
     def _look(self) -> None:
         try:

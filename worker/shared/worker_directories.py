@@ -26,7 +26,7 @@ def token_places(token_file: str) -> tuple[str, ...]:
 
 def places_of(settings: WorkerSettings) -> tuple[str, ...]:
     """All of them, by path."""
-    named = (settings.cache_dir, settings.log_dir, settings.slots)
+    named = (settings.cache_dir, settings.log_dir, settings.slots, settings.jobs_dir)
     return tuple(dict.fromkeys([*(path for path in named if path), *token_places(settings.token_file)]))
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from modelward.daemon.config.load import APPLIES, Config, WorkersSection
+from modelward.daemon.units import DiskShare
 from modelward.daemon.workers.peer import WorkerPeer
 from modelward.daemon.workers.replacement import outdated
 from modelward.daemon.workers.settings_diff import (
@@ -51,13 +52,24 @@ ANOTHER: dict[str, Any] = {
     "memory": 1 << 30,
     "confine": False,
 }
+ELSEWHERE: dict[str, Any] = {
+    "kind": "tensor",
+    "dir": "/srv/log",
+    "level": "debug",
+    "keep": 77.0,
+    "max_jobs": 3,
+    "max_bytes": 1 << 30,
+    "callbacks": ("https://example.org/",),
+    "min_free": DiskShare(percent=3),
+}
+"""The same for the keys of other sections that a worker reads."""
 BY_THE_DAEMON = {"count", "memory"}
 """The daemon alone goes by these, in each round."""
 
 
 def _with(key: str) -> Config:
     section, _, name = key.partition(".")
-    value = ANOTHER[name] if section == "workers" else {"kind": "tensor", "dir": "/srv/log", "level": "debug"}[name]
+    value = ANOTHER[name] if section == "workers" else ELSEWHERE[name]
     config = Config()
     return config.model_copy(update={section: getattr(config, section).model_copy(update={name: value})})
 

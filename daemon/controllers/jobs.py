@@ -1,0 +1,133 @@
+"""Looks after transcription jobs: removes those that are over, reports ends to callback addresses, sees standstill.
+
+Workers take jobs in and work on them, with the daemon or without. Must not touch the disk on the event loop.
+Invariants: a callback that cannot be delivered delays no other; at most AT_ONCE are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from math import inf
+from typing import Final
+
+import structlog
+
+from ...worker.shared.job_directory import UnreadableJob
+from ...worker.shared.job_records import JobRequest
+from ..config.load import Config
+from ..jobs.callback_planner import GIVEN_UP, after_try
+from ..jobs.callback_sender import CallbackFailed, deliver
+from ..jobs.jobs_seen import JobsSeen, StandstillClock
+from ..jobs.store_look import StoreFound, StoreLook
+from ..system.background import here
+from ..system.clock import Clock
+from ..workers.settings_of_config import jobs_dir
+
+JOBS: Final = "jobs"
+BUSY_SECONDS: Final = 2.0
+"""Between two looks while a job waits, runs or is to be reported."""
+QUIET_SECONDS: Final = 10.0
+AT_ONCE: Final = 4
+
+
+class JobKeeping:
+    """See the module. `clock_trouble` says why the wall clock is not believed, "" while it is."""
+
+    name = JOBS
+
+    def __init__(self, config: Callable[[], Config], clock: Clock, clock_trouble: Callable[[], str]) -> None:
+        self._config, self._clock, self._clock_trouble = config, clock, clock_trouble
+        self._log = structlog.get_logger(JOBS)
+        self._look = StoreLook(jobs_dir(config()))
+        self._still, self._seen = StandstillClock(), JobsSeen()
+        self._task: asyncio.Task[None] | None = None
+        self._sending: dict[str, asyncio.Task[None]] = {}
+        self._said = ""
+
+    async def ensure(self) -> None:
+        """Begins, unless it has begun."""
+        if self._task is None:
+            self._task = here().start(JOBS, self._run, restart=True, proved_seconds=inf)
+
+    def next_due(self) -> float | None:
+        return None
+
+    async def stop(self) -> None:
+        tasks = [task for task in (self._task, *self._sending.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)
+
+    def snapshot(self) -> JobsSeen:
+        """As the last look found them."""
+        return self._seen
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._once()
+                here().works(JOBS)
+            except OSError as e:
+                self._trouble(f"cannot look at the jobs: {e.strerror or e}")
+            busy = self._seen.unfinished or self._seen.callbacks_waiting
+            await asyncio.sleep(BUSY_SECONDS if busy else QUIET_SECONDS)
+
+    async def _once(self) -> None:
+        keep, trouble, wall = self._config().jobs.keep, self._clock_trouble(), self._clock.wall()
+        found = await asyncio.to_thread(lambda: self._look.look(wall, keep, clock_trouble=trouble))
+        unfinished = JobsSeen(found.counts).unfinished
+        still = self._still.seconds(found.marks, unfinished, self._clock.monotonic())
+        if found.removed:
+            self._log.info("jobs removed: they were kept for jobs.keep", jobs=found.removed)
+        self._seen = JobsSeen(
+            found.counts, found.bytes, still, found.callbacks_waiting, found.callbacks_given_up, found.unreadable
+        )
+        self._trouble(found.unreadable)
+        self._report(found)
+
+    def _trouble(self, sentence: str) -> None:
+        if sentence and sentence != self._said:
+            self._log.error("jobs in trouble", because=sentence)
+        self._said = sentence
+
+    # callbacks
+
+    def _report(self, found: StoreFound) -> None:
+        for request in found.due:
+            if len(self._sending) >= AT_ONCE:
+                return
+            if request.id not in self._sending:
+                self._sending[request.id] = here().start(f"callback {request.id}", partial(self._send, request))
+
+    async def _send(self, request: JobRequest) -> None:
+        try:
+            await self._tried(request)
+        finally:
+            self._sending.pop(request.id, None)
+
+    async def _tried(self, request: JobRequest) -> None:
+        """Tries once, and writes down what came of it."""
+        config = self._config().jobs
+        because, for_good = "", False
+        try:
+            body = await asyncio.to_thread(self._look.body, request, config.keep)
+            headers = {
+                "Content-Type": "application/json",
+                "User-Agent": "modelward",
+                "X-Modelward-Job": request.id,
+            }
+            await deliver(request.callback, config.callbacks, body, headers)
+        except CallbackFailed as e:
+            because, for_good = str(e), e.for_good
+        except UnreadableJob:
+            return  # its client removed it meanwhile
+        with suppress(FileNotFoundError):
+            before = await asyncio.to_thread(self._look.record, request.id)
+            record = after_try(before, because, self._clock.wall(), for_good=for_good)
+            await asyncio.to_thread(self._look.keep, request.id, record)
+            if record.state == GIVEN_UP:
+                self._log.warning("a job's callback is given up", job=request.id, tries=record.tries, because=because)

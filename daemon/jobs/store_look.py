@@ -1,0 +1,144 @@
+"""Looks at the jobs on the disk: counts them, removes those that are over, finds whom to tell. For a thread.
+
+Must not begin or end a job: that is the workers' matter. Invariant: a job that has not ended is never removed, and
+while the clock is not believed none is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ...worker.shared import job_directory as files
+from ...worker.shared.job_directory import JobDirectory, UnreadableJob
+from ...worker.shared.job_records import (
+    ANSWER,
+    CALLBACK,
+    CLAIM,
+    ENDED,
+    OUTCOME,
+    PIECES,
+    STATES,
+    CallbackRecord,
+    JobOutcome,
+    JobRequest,
+    JobSeen,
+    job_as_json,
+)
+from .callback_planner import GIVEN_UP, WAITING, is_due
+from .jobs_seen import Marks
+
+MAX_BODY_BYTES: Final = 1 << 20
+"""A callback with a longer result is sent without it; its receiver fetches that."""
+
+
+@dataclass(frozen=True)
+class StoreFound:
+    """What one look found. `due` are jobs whose end is to be reported now."""
+
+    counts: dict[str, int]
+    bytes: int
+    marks: Marks
+    due: tuple[JobRequest, ...] = ()
+    callbacks_waiting: int = 0
+    callbacks_given_up: int = 0
+    removed: int = 0
+    unreadable: str = ""
+
+
+class StoreLook:
+    """The jobs in the directory at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.directory = JobDirectory(str(path))
+        self._settled: dict[str, bool] = {}  # by id, of callbacks that are over: whether they were given up
+
+    def look(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> StoreFound:
+        """Once; `now` is wall seconds. Raises OSError."""
+        directory = self.directory
+        jobs = directory.look()
+        removed = 0 if clock_trouble else self._remove(jobs, now, keep_seconds)
+        directory.tidy()
+        jobs = directory.look() if removed else jobs
+        counts = Counter({state: 0 for state in STATES})
+        counts.update(job.state for job in jobs)
+        due, waiting = self._callbacks([job for job in jobs if job.state in ENDED and job.request.callback], now)
+        unreadable = next(iter(directory.unreadable.values()), "")
+        return StoreFound(
+            dict(counts),
+            directory.usage().bytes,
+            frozenset(self._marks(jobs)),
+            tuple(due),
+            waiting,
+            sum(self._settled.values()),
+            removed,
+            unreadable,
+        )
+
+    def _remove(self, jobs: list[JobSeen], now: float, keep_seconds: float) -> int:
+        removed = 0
+        for job in jobs:
+            outcome = self.directory.outcome(job.request.id) if job.state in ENDED else None
+            if outcome is not None and now - outcome.finished > keep_seconds:
+                self.directory.remove(job.request.id)
+                removed += 1
+        return removed
+
+    def _marks(self, jobs: list[JobSeen]) -> list[tuple[str, int]]:
+        found = []
+        for job in jobs:
+            if job.state in ENDED:
+                found.append((job.request.id, -1))
+            elif job.claimed:
+                with suppress(OSError):
+                    found.append((job.request.id, (self.directory.of(job.request.id) / PIECES).stat().st_size))
+                with suppress(OSError):
+                    found.append((job.request.id, (self.directory.of(job.request.id) / CLAIM).stat().st_mtime_ns))
+        return found
+
+    def _callbacks(self, jobs: list[JobSeen], now: float) -> tuple[list[JobRequest], int]:
+        """Those that are due, and how many wait in all."""
+        here = {job.request.id for job in jobs}
+        self._settled = {job_id: given_up for job_id, given_up in self._settled.items() if job_id in here}
+        due, waiting = [], 0
+        for job in jobs:
+            if job.request.id in self._settled:
+                continue
+            record = self.record(job.request.id)
+            if record.state != WAITING:
+                self._settled[job.request.id] = record.state == GIVEN_UP
+                continue
+            waiting += 1
+            if is_due(record, now):
+                due.append(job.request)
+        return due, waiting
+
+    def record(self, job_id: str) -> CallbackRecord:
+        """What became of a job's callback until now; nothing yet where that cannot be read. Raises OSError."""
+        try:
+            return self.directory.callback(job_id)
+        except UnreadableJob:
+            return CallbackRecord()
+
+    def keep(self, job_id: str, record: CallbackRecord) -> None:
+        """Writes down what became of a callback. Raises OSError."""
+        if self.directory.of(job_id).is_dir():
+            files.replace(self.directory.of(job_id) / CALLBACK, msgspec.json.encode(record))
+
+    def body(self, request: JobRequest, keep_seconds: float) -> bytes:
+        """What the receiver is sent: the job as its client sees it. Raises OSError, UnreadableJob."""
+        here = self.directory.of(request.id)
+        outcome = files.read_record(here / OUTCOME, JobOutcome)
+        if outcome is None:
+            raise UnreadableJob(f"cannot report the job {request.id}: it was removed")
+        answer: object = None
+        if (data := files.read_bytes(here / ANSWER, 1 << 30)) is not None and len(data) <= MAX_BODY_BYTES:
+            is_json = outcome.answer_type.startswith("application/json")
+            answer = msgspec.Raw(data) if is_json else data.decode("utf-8", "replace")
+        shape = job_as_json(request, outcome.state, outcome=outcome, answer=answer, keep_seconds=keep_seconds)
+        return msgspec.json.encode(shape)

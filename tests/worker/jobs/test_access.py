@@ -1,0 +1,105 @@
+"""Who may see a job, what is refused for lack of room, and what a worker that is not alone does."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import eventually
+from tests.worker.jobs.recordings import accepted, at_end, heard, recording, said, seen, send
+from tests.worker.running import Worker, digits, words, worker
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    (tmp_path / "jobs").mkdir()
+    return tmp_path / "jobs"
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, jobs: Path) -> Iterator[Worker]:
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "t").write_text("alpha\nbeta\n")
+    with worker(tmp_path, digits(), jobs_dir=str(jobs), token_file=str(tmp_path / "tokens" / "t")) as running:
+        yield running
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_job_is_shown_to_the_token_that_brought_it_and_to_no_other(guarded: Worker) -> None:
+    client, other, nobody = (
+        guarded.client(headers=bearer("alpha")),
+        guarded.client(headers=bearer("beta")),
+        guarded.client(),
+    )
+    job = accepted(client, recording(1))
+    assert other.get(f"/v1/jobs/{job}").status_code == other.get(f"/v1/jobs/{job}/result").status_code == 404
+    assert other.delete(f"/v1/jobs/{job}").status_code == 404 and nobody.get(f"/v1/jobs/{job}").status_code == 401
+    assert other.get(f"/v1/jobs/{job}").json() == other.get("/v1/jobs/job_" + "0" * 32).json()
+    assert at_end(client, job)["state"] == "done" and client.delete(f"/v1/jobs/{job}").json()["state"] == "deleted"
+
+
+def test_a_browser_that_signed_in_with_the_token_sees_its_jobs(guarded: Worker) -> None:
+    page, other = guarded.client(), guarded.client()
+    for browser, token in ((page, "alpha"), (other, "beta")):
+        assert browser.post("/", data={"token": token}).status_code == 303
+    job = accepted(page, recording(1))
+    assert seen(page, job)["id"] == job and other.get(f"/v1/jobs/{job}").status_code == 404
+    assert guarded.client(headers=bearer("alpha")).get(f"/v1/jobs/{job}").status_code == 200
+
+
+def test_no_token_lies_on_the_disk(guarded: Worker, jobs: Path) -> None:
+    job = accepted(guarded.client(headers=bearer("alpha")), recording(1))
+    assert b"alpha" not in (jobs / job / "job.json").read_bytes()
+
+
+def test_without_room_a_job_is_refused_and_nothing_is_kept(tmp_path: Path, jobs: Path) -> None:
+    with worker(tmp_path, digits(), jobs_dir=str(jobs), jobs_max_bytes=3 << 20) as running:
+        answer = send(running.client(), recording(1))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "jobs_full")
+        assert "retry-after" in answer.headers and {path.name for path in jobs.iterdir()} <= {".lock"}
+    with worker(tmp_path, digits(), jobs_dir=str(jobs), min_free=(0, 1.0)) as running:
+        answer = send(running.client(), recording(1))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (507, "no_space")
+        assert {path.name for path in jobs.iterdir()} <= {".lock"}
+
+
+def test_a_service_without_a_place_for_jobs_says_so(tmp_path: Path) -> None:
+    with worker(tmp_path, digits()) as running:
+        answer = send(running.client(), recording(1))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_jobs")
+
+
+def test_any_worker_is_asked_about_any_job_and_another_goes_on_with_a_dead_one_s(tmp_path: Path, jobs: Path) -> None:
+    with (
+        worker(tmp_path / "a", digits(), jobs_dir=str(jobs), run="r") as one,
+        worker(tmp_path / "b", digits(), jobs_dir=str(jobs), run="r", name="w2") as two,
+    ):
+        first, second = one.client(), two.client()
+        job = accepted(first, recording(8))
+        eventually(lambda: seen(second, job)["progress"] > 0)
+        holder, left = (one, second) if '"w1"' in (jobs / job / "claim.json").read_text() else (two, first)
+        holder.end(signal.SIGKILL)
+        ended = at_end(left, job)
+        assert ended["state"] == "done" and heard(ended["text"]) == said(8)
+
+
+def test_a_swap_in_the_middle_is_told_by_parts(tmp_path: Path, jobs: Path) -> None:
+    with worker(tmp_path / "a", digits(), jobs_dir=str(jobs)) as running:
+        client = running.client()
+        job = accepted(client, recording(8))
+        eventually(lambda: seen(client, job)["progress"] > 0.1)
+        running.end()
+    with worker(tmp_path / "b", words(), jobs_dir=str(jobs)) as running:
+        ended = at_end(running.client(), job)
+    versions = [part["version"] for part in ended["versions"]]
+    assert versions == ["dtmf-v1.0", "dtmf-v1.1"]
+    first, second = ended["versions"]
+    assert first["start"] < first["end"] <= second["start"] < second["end"] <= ended["duration"]
+    assert "2025550147" in ended["text"] and "seven" in ended["text"]

@@ -1,0 +1,234 @@
+"""`/v1/jobs`: long recordings that no connection is held open for. Taken in, shown, cancelled.
+
+Shapes and rules of the routes only. A job takes the form of `/v1/audio/transcriptions` and answers in its formats, or
+in that of `/api/predict` (response_format `predict`). Invariants: 202 is sent when the job is safe on the disk; where
+tokens are asked for, a job is shown to the token that brought it and to no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..audio.decode import BadAudio, kind_of
+from ..inference.loader import SPEECH_KINDS, LoadedVersion
+from ..jobs.access import DiskBusy, JobAccess, JobView
+from ..jobs.runner import CannotGoOn, JobWords
+from ..jobs.store import NotTaken, StoreLimits
+from ..settings import Terms
+from ..shared.callback_rules import BadCallback, check_url
+from ..shared.job_directory import UnreadableJob
+from ..shared.job_records import DONE, ENDED, JobRequest, is_id, job_as_json
+from . import openai
+from .client import client_of
+from .context import Service
+from .errors import ApiError, too_slow
+from .json import as_json
+from .transcription import AUDIO_STATUS
+from .upload import UploadedClip, read_clip
+from .upload_limits import Full, TooSlow
+
+PREDICT: Final = "predict"
+LOOK_AGAIN_SECONDS: Final = 2
+"""What a client is advised to wait before it asks for a job again."""
+MAX_EMBEDDED_BYTES: Final = 64 << 20
+
+
+async def create(request: Request) -> Response:
+    """202 with the job. Raises ApiError; then nothing was kept."""
+    service: Service = request.app.state.service
+    jobs = _jobs(service)
+    loaded = await _loaded(service)
+    try:
+        with service.uploads.held(client_of(request)) as upload:
+            async with service.uploads.reading(upload) as count:
+                clip = await read_clip(
+                    request,
+                    part="file",
+                    max_bytes=service.settings.max_upload_bytes,
+                    count=count,
+                    seconds=service.settings.request_timeout_seconds,
+                )
+            data = _checked(clip, loaded, service.settings)
+            job = await jobs.accept(
+                data,
+                {name: values for name, values in clip.repeated.items() if name != "callback"},
+                limits_of(service.settings),
+                client=client_of(request),
+                owner=service.gate.owner(request.headers),
+                callback=clip.fields.get("callback", "").strip(),
+            )
+    except NotTaken as e:
+        raise ApiError(507 if e.full else 503, str(e), "no_space" if e.full else "jobs_full") from e
+    except (Full, DiskBusy) as e:
+        raise ApiError(503, f"cannot take the job: {e}", "busy") from e
+    except TooSlow as e:
+        raise too_slow(e) from e
+    headers = {"location": f"/v1/jobs/{job.id}", "retry-after": str(LOOK_AGAIN_SECONDS)}
+    return as_json(job_as_json(job, "queued"), 202, headers)
+
+
+async def show(request: Request) -> Response:
+    """The job as it is now. Raises ApiError 404 for one that is not there or belongs to another token."""
+    view = await _found(request)
+    service: Service = request.app.state.service
+    body = job_as_json(
+        view.seen.request,
+        view.seen.state,
+        place=view.place,
+        progress=view.progress,
+        outcome=view.outcome,
+        answer=_embedded(view),
+        keep_seconds=service.settings.jobs_keep_seconds,
+    )
+    again = {} if view.outcome is not None else {"retry-after": str(LOOK_AGAIN_SECONDS)}
+    return as_json(body, headers={"cache-control": "no-store", **again})
+
+
+async def result(request: Request) -> Response:
+    """The result alone, as `/v1/audio/transcriptions` would have answered. Raises ApiError 404, 409 while it is not
+    there, or what the job failed with."""
+    view = await _found(request)
+    if view.outcome is None or view.outcome.state != DONE or view.answer is None:
+        state = view.seen.state
+        because = f": {view.outcome.error}" if view.outcome is not None and view.outcome.error else ""
+        code = "job_not_done" if state not in ENDED else f"job_{state}"
+        raise ApiError(409, f"cannot show the result: the job is {state}{because}", code)
+    return Response(view.answer, headers={"cache-control": "no-store"}, media_type=view.outcome.answer_type)
+
+
+async def cancel(request: Request) -> Response:
+    """Cancels a job that has not ended, removes one that has. Raises ApiError 404."""
+    view = await _found(request, with_answer=False)
+    service: Service = request.app.state.service
+    try:
+        there = await _jobs(service).cancel(view.seen.request.id)
+    except (OSError, UnreadableJob, DiskBusy) as e:
+        raise _no_disk(e) from e
+    if not there:
+        raise _unknown()
+    return as_json({"id": view.seen.request.id, "object": "job", "state": _after(view)})
+
+
+def _after(view: JobView) -> str:
+    return "cancelled" if view.outcome is None else "deleted"
+
+
+async def _found(request: Request, *, with_answer: bool = True) -> JobView:
+    service: Service = request.app.state.service
+    jobs, job_id = _jobs(service), request.path_params["job"]
+    if not is_id(job_id):
+        raise _unknown()
+    try:
+        view = await jobs.view(job_id, with_answer=with_answer)
+    except (OSError, UnreadableJob, DiskBusy) as e:
+        raise _no_disk(e) from e
+    if view is None or not service.gate.owns(view.seen.request.owner, request.headers):
+        raise _unknown()
+    return view
+
+
+def _jobs(service: Service) -> JobAccess:
+    if service.jobs is None:
+        raise ApiError(404, "cannot take or show jobs: this service has none", "no_jobs")
+    return service.jobs
+
+
+def _unknown() -> ApiError:
+    return ApiError(404, "cannot show the job: there is none of that id; results are kept for jobs.keep", "no_such_job")
+
+
+def _no_disk(error: Exception) -> ApiError:
+    because = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return ApiError(503, f"cannot look at the job: {because}", "no_disk")
+
+
+async def _loaded(service: Service) -> LoadedVersion:
+    """The version that the fields are checked against. Raises ApiError, NoModel."""
+    if service.settings.kind not in SPEECH_KINDS:
+        kind = service.settings.kind
+        raise ApiError(404, f"cannot transcribe: a model of kind {kind} is served here; ask under /v2", "wrong_kind")
+    with suppress(TimeoutError), service.work.expecting():
+        async with asyncio.timeout(service.settings.request_timeout_seconds):
+            await service.engine.available()
+    return service.engine.take()
+
+
+def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> bytearray:
+    """The recording. Raises ApiError for what could never be done."""
+    if clip.data is None:
+        raise ApiError(400, "cannot transcribe: the form has no part 'file'", "missing_audio", param="file")
+    if not clip.data:
+        raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param="file")
+    fields, *_ = openai.read_fields(_plain(clip), loaded)
+    if fields.stream:
+        raise ApiError(
+            400, "cannot stream a job: ask for it again, it shows its text so far", "bad_value", param="stream"
+        )
+    if callback := clip.fields.get("callback", "").strip():
+        try:
+            check_url(callback, settings.jobs_callbacks)
+        except BadCallback as e:
+            raise ApiError(400, f"cannot report to this callback: {e}", "callback_refused", param="callback") from e
+    try:
+        kind_of(clip.data)
+    except BadAudio as e:
+        raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param="file") from e
+    return clip.data
+
+
+def _plain(clip: UploadedClip) -> UploadedClip:
+    """The form with a response_format that the other route knows too."""
+    if clip.fields.get("response_format", "").strip() != PREDICT:
+        return clip
+    return UploadedClip(None, {**clip.fields, "response_format": "json"}, clip.repeated)
+
+
+def limits_of(settings: Terms) -> StoreLimits:
+    """How much may be kept."""
+    return StoreLimits(
+        settings.jobs_max_jobs,
+        settings.jobs_max_bytes,
+        *settings.min_free,
+    )
+
+
+# the same words for the worker that transcribes a job
+
+
+def _form(request: JobRequest) -> UploadedClip:
+    return UploadedClip(None, {name: values[-1] for name, values in request.fields.items() if values}, request.fields)
+
+
+def _read(request: JobRequest, loaded: LoadedVersion) -> tuple[str, bool]:
+    try:
+        _, language, itn = openai.read_fields(_plain(_form(request)), loaded)
+    except ApiError as e:
+        raise CannotGoOn(e.code, e.message) from e
+    return language, itn
+
+
+def _shape(request: JobRequest, answer: dict[str, Any]) -> tuple[bytes, str]:
+    form = _form(request)
+    if _plain(form) is not form:
+        body = {"result": answer["text"], **{name: value for name, value in answer.items() if name != "text"}}
+        return msgspec.json.encode(body), "application/json"
+    shaped = openai.shaped(answer, openai.asked_for(form))
+    return bytes(shaped.body), shaped.headers["content-type"]
+
+
+WORDS: Final = JobWords(_read, _shape)
+
+
+def _embedded(view: JobView) -> object:
+    """The result as a part of the job's JSON: an object where it is JSON, else a text."""
+    if view.answer is None or view.outcome is None or len(view.answer) > MAX_EMBEDDED_BYTES:
+        return None
+    if view.outcome.answer_type.startswith("application/json"):
+        return msgspec.Raw(view.answer)
+    return view.answer.decode("utf-8", "replace")

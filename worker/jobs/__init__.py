@@ -1,0 +1,1 @@
+"""Transcription jobs of a worker: taking them in, working on them piece by piece, ending them."""

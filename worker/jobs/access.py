@@ -1,0 +1,132 @@
+"""What the routes ask of jobs: take one in, show one, cancel one. The disk is asked on threads, and for a bounded time.
+
+Who may see a job is decided by the routes. Invariant: a request never waits longer than DISK_SECONDS for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+from ..shared.job_directory import read_bytes, read_record
+from ..shared.job_records import (
+    ANSWER,
+    OUTCOME,
+    PIECES,
+    QUEUED,
+    JobOutcome,
+    JobProgress,
+    JobRequest,
+    JobSeen,
+    position,
+)
+from .piece_file import read_pieces
+from .runner import wall
+from .store import JobStore, StoreLimits
+
+DISK_SECONDS: Final = 30.0
+THREADS: Final = 3
+MOST_WAITING: Final = 64
+"""Requests for jobs that wait for the disk; further ones are refused."""
+MAX_ANSWER_BYTES: Final = 256 << 20
+T = TypeVar("T")
+
+
+class DiskBusy(Exception):
+    """The disk does not answer in time, or too many wait for it."""
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as it is now. `place` is its position among those that wait; `answer` are its result's bytes."""
+
+    seen: JobSeen
+    place: int = 0
+    progress: JobProgress = JobProgress()
+    outcome: JobOutcome | None = None
+    answer: bytes | None = None
+
+
+class JobAccess:
+    """`wake` is called when a job was taken in."""
+
+    def __init__(self, path: str, wake: Callable[[], None]) -> None:
+        self._store, self._wake = JobStore(path), wake
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="job requests")
+        self._waiting = 0
+
+    async def accept(
+        self,
+        data: bytes | bytearray,
+        fields: Mapping[str, Sequence[str]],
+        limits: StoreLimits,
+        *,
+        client: str,
+        owner: str,
+        callback: str,
+    ) -> JobRequest:
+        """The job, once it is safe. Raises NotTaken, DiskBusy; after the latter the job may be there or not."""
+        take = partial(
+            self._store.accept,
+            data,
+            fields,
+            limits,
+            now=wall(),
+            client=client,
+            owner=owner,
+            callback=callback,
+        )
+        request = await self._aside(take)
+        self._wake()
+        return request
+
+    async def view(self, job_id: str, *, with_answer: bool = True) -> JobView | None:
+        """The job; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
+        return await self._aside(partial(self._view, job_id, with_answer))
+
+    async def request(self, job_id: str) -> JobRequest | None:
+        """What was asked for; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
+        seen = await self._aside(partial(self._store.directory.job, job_id))
+        return seen.request if seen is not None else None
+
+    async def cancel(self, job_id: str) -> bool:
+        """Whether the job was there. Raises DiskBusy, OSError, UnreadableJob."""
+        return await self._aside(partial(self._store.cancel, job_id, wall()))
+
+    def close(self) -> None:
+        """What was begun goes on; nothing more begins."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _view(self, job_id: str, with_answer: bool) -> JobView | None:
+        directory = self._store.directory
+        seen = directory.job(job_id)
+        if seen is None:
+            return None
+        here = directory.of(job_id)
+        if directory.outcome(job_id) is not None:
+            outcome = read_record(here / OUTCOME, JobOutcome)
+            answer = read_bytes(here / ANSWER, MAX_ANSWER_BYTES) if with_answer else None
+            return JobView(seen, outcome=outcome, answer=answer)
+        place = position(job_id, directory.look()) if seen.state == QUEUED else 0
+        return JobView(seen, place, read_pieces(here / PIECES).progress())
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        if self._waiting >= MOST_WAITING:
+            raise DiskBusy(f"{self._waiting} requests wait for the disk already")
+        self._waiting += 1
+        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        job.add_done_callback(self._over)
+        try:
+            async with asyncio.timeout(DISK_SECONDS):
+                return await asyncio.shield(job)
+        except TimeoutError:
+            raise DiskBusy(f"the disk did not answer within {DISK_SECONDS:g} s") from None
+
+    def _over(self, job: asyncio.Future[T]) -> None:
+        self._waiting -= 1
+        if not job.cancelled():
+            job.exception()  # nobody may wait for it any more
