@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -27,6 +27,7 @@ from ..errors import (
 from ..system.safe_read import open_regular
 from ..units import size
 from .render import clean
+from .transcribe_job import outcome_of, parsed
 
 DEFAULT_URL: Final = "http://127.0.0.1:7860"
 MAX_ANSWER_BYTES: Final = 64 << 20
@@ -45,12 +46,13 @@ class _Service(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE..., --url, --language, --itn, --json, --token-file, --timeout."""
+    """FILE..., --url, --language, --itn, --json, --job, --token-file, --timeout."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="audio: WAV, FLAC, OGG or MP3")
     parser.add_argument("--url", default="", help=f"the service (default $MODELWARD_URL or {DEFAULT_URL})")
     parser.add_argument("--language", default="", help="zh, en, yue, ja, ko or auto")
     parser.add_argument("--itn", action="store_true", help="with punctuation, numbers as digits")
     parser.add_argument("--json", action="store_true", help="print the service's answers as JSON, one a line")
+    parser.add_argument("--job", action="store_true", help="as a job: for long recordings, through proxies too")
     parser.add_argument("--token-file", metavar="FILE", default="", help="file whose first line is the bearer token")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=600.0, help="for each file (default 600)")
 
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         fields["itn"] = "true"
     url = args.url or os.environ.get("MODELWARD_URL", "") or DEFAULT_URL
     token = _token(args.token_file) if args.token_file else ""
-    return send(url, args.files, fields, token=token, seconds=args.timeout, as_json=args.json)
+    return send(url, args.files, fields, token=token, seconds=args.timeout, as_json=args.json, job=args.job)
 
 
 def send(
@@ -73,13 +75,14 @@ def send(
     token: str = "",
     seconds: float = 600.0,
     as_json: bool = False,
+    job: bool = False,
 ) -> int:
     """Sends files one after another and prints what each says; the exit status. Raises Unreachable, BadUsage."""
     service = _service(url, token, seconds)
     status = 0
     for name in files:
         try:
-            text, data = _predict(service, name, fields or {})
+            text, data = _as_job(service, name, fields or {}) if job else _predict(service, name, fields or {})
         except Unreachable:
             raise
         except ModelwardError as e:
@@ -126,6 +129,29 @@ def _predict(service: _Service, name: str, fields: Mapping[str, str]) -> tuple[s
     """The answer for one file, as text and as data. Raises Refused with the reason, or Unreachable."""
     with _open(name) as file:
         status, raw = _post(service, file, Path(name).name, fields)
+    data = _read(name, status, raw)
+    return raw.decode(errors="replace"), data
+
+
+def _as_job(service: _Service, name: str, fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """The same by way of a job."""
+
+    def ask(method: str, path: str) -> tuple[int, dict[str, Any]]:
+        status, raw = _exchange(
+            service, lambda connection: connection.request(method, f"{service.base}{path}", headers=_headers(service))
+        )
+        return status, parsed(raw)
+
+    # The answer's shape is that of /api/predict, and so is the default for figures.
+    form = {"itn": "false", **fields, "response_format": "predict"}
+    with _open(name) as file:
+        status, raw = _post(service, file, Path(name).name, form, route="/v1/jobs", part="file")
+    result = outcome_of(_read(name, status, raw), name, ask, patience_seconds=service.seconds)
+    return json.dumps(result, ensure_ascii=False), result
+
+
+def _read(name: str, status: int, raw: bytes) -> dict[str, Any]:
+    """The JSON of an answer. Raises Refused with the reason."""
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError):
@@ -136,7 +162,7 @@ def _predict(service: _Service, name: str, fields: Mapping[str, str]) -> tuple[s
         error = data.get("error")
         message = clean(error.get("message")) if isinstance(error, dict) else f"the service answered {status}"
         raise Refused(f"cannot transcribe {clean(name)}: {message.removeprefix('cannot transcribe: ')}")
-    return raw.decode(errors="replace"), data
+    return data
 
 
 def _open(name: str) -> IO[bytes]:
@@ -146,7 +172,20 @@ def _open(name: str) -> IO[bytes]:
         raise Refused(f"cannot read {clean(name)}: {e.strerror}") from e
 
 
-def _post(service: _Service, file: IO[bytes], name: str, fields: Mapping[str, str]) -> tuple[int, bytes]:
+def _post(
+    service: _Service,
+    file: IO[bytes],
+    name: str,
+    fields: Mapping[str, str],
+    *,
+    route: str = "/api/predict",
+    part: str = "audio",
+) -> tuple[int, bytes]:
+    return _exchange(service, lambda connection: _send(connection, service, file, name, fields, route, part))
+
+
+def _exchange(service: _Service, send: Callable[[http.client.HTTPConnection], None]) -> tuple[int, bytes]:
+    """Status and body of the answer to what `send` sends. Raises Unreachable, Refused."""
     kind = http.client.HTTPSConnection if service.tls else http.client.HTTPConnection
     connection = kind(service.host, service.port, timeout=_CONNECT_SECONDS)
     where = f"{service.host}:{service.port}"
@@ -154,7 +193,7 @@ def _post(service: _Service, file: IO[bytes], name: str, fields: Mapping[str, st
         connection.connect()
         connection.sock.settimeout(service.seconds)
         with suppress(BrokenPipeError, ConnectionResetError):  # the answer came early: read it
-            _send(connection, service, file, name, fields)
+            send(connection)
         response = connection.getresponse()
         raw = response.read(MAX_ANSWER_BYTES + 1)
     except TimeoutError as e:
@@ -170,11 +209,17 @@ def _post(service: _Service, file: IO[bytes], name: str, fields: Mapping[str, st
 
 
 def _send(
-    connection: http.client.HTTPConnection, service: _Service, file: IO[bytes], name: str, fields: Mapping[str, str]
+    connection: http.client.HTTPConnection,
+    service: _Service,
+    file: IO[bytes],
+    name: str,
+    fields: Mapping[str, str],
+    route: str,
+    part: str,
 ) -> None:
     boundary = secrets.token_hex(16)
     head = b"".join(_field(boundary, key, value) for key, value in fields.items()) + (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="audio"; filename="{quote(name)}"\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{part}"; filename="{quote(name)}"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     ).encode("ascii")
     tail = f"\r\n--{boundary}--\r\n".encode()
@@ -182,11 +227,13 @@ def _send(
     headers = {
         "Content-Type": f"multipart/form-data; boundary={boundary}",
         "Content-Length": str(len(head) + length + len(tail)),
-        "Accept": "application/json",
+        **_headers(service),
     }
-    if service.token:
-        headers["Authorization"] = f"Bearer {service.token}"
-    connection.request("POST", f"{service.base}/api/predict", _body(head, file, length, tail), headers)
+    connection.request("POST", f"{service.base}{route}", _body(head, file, length, tail), headers)
+
+
+def _headers(service: _Service) -> dict[str, str]:
+    return {"Accept": "application/json"} | ({"Authorization": f"Bearer {service.token}"} if service.token else {})
 
 
 def _field(boundary: str, key: str, value: str) -> bytes:

@@ -23,6 +23,8 @@ class Service:
         self.url = ""
         self.seen: list[tuple[str, dict[str, str], bytes]] = []
         self.read_body = True
+        self.others: list[tuple[str, str]] = []
+        self.asked: Iterator[tuple[int, object]] = iter(())
         self.answer: Answer = lambda path, headers, body: (200, {"result": f"text {len(self.seen)}"})
 
 
@@ -35,7 +37,17 @@ def service() -> Iterator[Service]:
             body = self.rfile.read(int(self.headers["Content-Length"])) if service.read_body else b""
             seen = (self.path, dict(self.headers), body)
             service.seen.append(seen)
-            status, answer = service.answer(*seen)
+            self.send(*service.answer(*seen))
+
+        def do_GET(self) -> None:
+            service.others.append(("GET", self.path))
+            self.send(*next(service.asked))
+
+        def do_DELETE(self) -> None:
+            service.others.append(("DELETE", self.path))
+            self.send(200, {})
+
+        def send(self, status: int, answer: object) -> None:
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
@@ -75,6 +87,29 @@ def test_sends_the_file_whole_with_its_fields(call: Call, service: Service, clip
     head, _, content = parts[3].partition(b"\r\n\r\n")
     assert b'name="audio"; filename="clip%20one.wav"' in head
     assert content == clip.read_bytes() + b"\r\n"
+
+
+def test_a_job_is_asked_for_until_it_ended_and_removed_then(call: Call, service: Service, clip: Path) -> None:
+    service.answer = lambda path, headers, body: (202, {"id": "job_1", "state": "queued"})
+    states = [
+        (503, {}),
+        (200, {"state": "running", "progress": 0.5}),
+        (200, {"state": "done", "result": {"result": "text"}}),
+    ]
+    service.asked = iter(states)
+    outcome = call("transcribe", "--job", str(clip), "--url", service.url)
+    assert (outcome.status, outcome.out) == (0, "text\n")
+    assert (
+        service.seen[0][0] == "/v1/jobs" and b'name="file"' in service.seen[0][2] and b"predict" in service.seen[0][2]
+    )
+    assert service.others == [("GET", "/v1/jobs/job_1")] * 3 + [("DELETE", "/v1/jobs/job_1")]
+
+
+def test_a_job_that_failed_is_refused_with_its_reason(call: Call, service: Service, clip: Path) -> None:
+    service.answer = lambda path, headers, body: (202, {"id": "job_1", "state": "queued"})
+    service.asked = iter([(200, {"state": "failed", "error": {"message": "cannot read the audio: it is damaged"}})])
+    outcome = call("transcribe", "--job", str(clip), "--url", service.url)
+    assert outcome.status == 1 and "it is damaged" in outcome.err and service.others[-1][0] == "DELETE"
 
 
 def test_names_each_file_when_there_are_several_and_goes_on_after_a_bad_one(
