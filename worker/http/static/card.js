@@ -58,13 +58,15 @@ export class Card {
   }
 
   showProgress() {
-    const { stage, share } = this.progress, bar = this.find("progress");
-    const text = t(stage, { percent: Math.floor((share ?? 0) * 100) });
-    if (stage === "sending") bar.value = share;
-    else if (stage === "waiting") bar.value = 0;
+    const { stage, share, place, text: soFar } = this.progress, bar = this.find("progress");
+    const text = t(stage, { percent: Math.floor((share ?? 0) * 100), place });
+    if (stage === "sending" || stage === "working") bar.value = share;
+    else if (stage === "waiting" || stage === "queued") bar.value = 0;
     else bar.removeAttribute("value");
     bar.setAttribute("aria-label", this.clip.name);
     this.find(".stage").textContent = text;
+    this.find(".so-far").textContent = soFar ?? "";
+    this.find(".so-far").hidden = !soFar;
   }
 
   showFailure() {

@@ -1,4 +1,7 @@
 // Sends clips to /api/predict, two at a time, and says how far each is. Asks again when the service says it is busy.
+// A long recording goes to /v1/jobs, where the service takes jobs.
+
+import { asJob, forget, isLong } from "./job.js";
 
 const AT_ONCE = 2, TRIES = 6, MAX_WAIT_SECONDS = 20;
 const waiting = [];
@@ -11,7 +14,7 @@ export function transcribe(clip, settings, told) {
   waiting.push(job);
   told({ stage: "waiting" });
   next();
-  return { outcome, cancel: () => { job.cancelled = true; job.request?.abort(); } };
+  return { outcome, cancel: () => { job.cancelled = true; job.request?.abort(); forget(job); } };
 }
 
 /** Why there is no answer: `code` is the service's own or one of the page's, `message` the service's words. */
@@ -24,9 +27,14 @@ async function next() {
   const job = waiting.shift();
   if (!job) return;
   running += 1;
-  try { if (!job.cancelled) job.resolve(await patiently(job)); } catch (failure) { if (!job.cancelled) job.reject(failure); }
-  running -= 1;
-  next();
+  const leave = () => { if (!job.left) { job.left = true; running -= 1; next(); } };
+  try { if (!job.cancelled) job.resolve(await heard(job, leave)); } catch (failure) { if (!job.cancelled) job.reject(failure); }
+  leave();
+}
+
+async function heard(job, leave) {
+  const long = isLong(job.clip.blob);
+  return (long && await asJob(job, send, leave, (error, status) => new Failure(error?.code ?? "wrong", error?.message, status))) || patiently(job);
 }
 
 async function patiently(job) {
@@ -39,13 +47,14 @@ async function patiently(job) {
   }
 }
 
-function send(job) {
+function send(job, path = "/api/predict", part = "audio", more = {}) {
   return new Promise((resolve, reject) => {
     const form = new FormData(), request = (job.request = new XMLHttpRequest());
-    form.append("audio", job.clip.blob, job.clip.name);
+    form.append(part, job.clip.blob, job.clip.name);
+    for (const [name, value] of Object.entries(more)) form.append(name, value);
     form.append("language", job.settings.language);
     form.append("itn", String(job.settings.itn));
-    request.open("POST", "/api/predict");
+    request.open("POST", path);
     request.responseType = "json";
     request.upload.onprogress = (event) => event.lengthComputable && job.told({ stage: "sending", share: event.loaded / event.total });
     request.upload.onload = () => job.told({ stage: "recognizing" });

@@ -8,6 +8,7 @@ const en = {
   results: "Transcripts", empty: "Nothing yet. What you drop or record appears here.", clear: "Clear all",
   connecting: "Connecting…", serving: "Served by {version}", no_model: "No model is loaded yet", offline: "The service does not answer",
   waiting: "Waiting", sending: "Sending {percent} %", recognizing: "Recognising", retrying: "The service is busy; trying again",
+  queued: "In line at place {place}", working: "{percent} % recognised",
   remove: "Remove {name}", copy: "Copy", copied: "Copied", save: "Save {name} as {form}", again: "Try again", times: "Times", play_from: "Play from {time}",
   nothing_said: "No speech was heard.", by: "Answered by {version} · {seconds} s of audio in {took} s",
   finished: "{name}: finished", failed: "{name}: failed", recorded: "Recording {time}",
@@ -18,6 +19,7 @@ const en = {
   mic_insecure: "The browser gives the microphone only to pages opened over https or from this machine.",
   mic_denied: "The microphone was not allowed. Allow it in the browser's settings for this page.",
   mic_missing: "No microphone was found.", mic_failed: "The microphone can't be used: {reason}", mic_silent: "Nothing was recorded.",
+  no_such_job: "The service no longer has this recording.", cancelled: "Cancelled.", worker_died: "The service failed on this recording several times and gave it up.",
   network: "The connection broke off.", wrong: "The service answered in a way this page does not know ({status}).",
 };
 
@@ -29,6 +31,7 @@ const zh = {
   results: "识别结果", empty: "还没有内容。拖入文件或录音后显示在这里。", clear: "全部清除",
   connecting: "正在连接…", serving: "当前模型 {version}", no_model: "尚未加载模型", offline: "服务没有响应",
   waiting: "等待中", sending: "正在上传 {percent}%", recognizing: "正在识别", retrying: "服务繁忙，正在重试",
+  queued: "排队中，第 {place} 位", working: "已识别 {percent}%",
   remove: "移除 {name}", copy: "复制", copied: "已复制", save: "将 {name} 保存为 {form}", again: "重试", times: "时间", play_from: "从 {time} 播放",
   nothing_said: "没有听到语音。", by: "由 {version} 识别 · 音频 {seconds} 秒，用时 {took} 秒",
   finished: "{name}：已完成", failed: "{name}：失败", recorded: "录音 {time}",
@@ -39,6 +42,7 @@ const zh = {
   mic_insecure: "只有通过 https 或在本机打开的页面才能使用麦克风。",
   mic_denied: "麦克风未获许可。请在浏览器的网站设置中允许使用。",
   mic_missing: "没有找到麦克风。", mic_failed: "无法使用麦克风：{reason}", mic_silent: "没有录到声音。",
+  no_such_job: "服务中已没有这段录音。", cancelled: "已取消。", worker_died: "处理这段录音时服务多次出错，已放弃。",
   network: "连接中断。", wrong: "服务的回答无法识别（{status}）。",
   empty_audio: "文件是空的。", unsupported_audio: "不支持这种音频格式。请使用 WAV、FLAC、OGG、MP3 或 WebM。",
   damaged_audio: "音频文件已损坏。", truncated_audio: "音频文件不完整。", audio_too_long: "音频太长。", upload_too_large: "文件太大。",

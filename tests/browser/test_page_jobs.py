@@ -1,0 +1,73 @@
+"""A long file on the page: sent as a job, its progress and its text shown on the way, in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.browser.conftest import Open, Page
+from tests.support import eventually
+from tests.worker.jobs.recordings import heard, recording, said
+from tests.worker.running import Worker, digits, worker
+
+pytestmark = pytest.mark.browser
+
+TIMES = 6
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    directory = tmp_path_factory.mktemp("page-jobs")
+    (directory / "jobs").mkdir()
+    (directory / "meeting.wav").write_bytes(recording(TIMES))
+    with worker(directory, digits(), jobs_dir=str(directory / "jobs")) as running:
+        yield running
+
+
+def choose(page: Page, running: Worker, *, times: int = 1) -> None:
+    page.all("#files")[0].send_keys("\n".join([str(jobs(running).parent / "meeting.wav")] * times))
+
+
+def jobs(running: Worker) -> Path:
+    return Path(running.settings.jobs_dir)
+
+
+def kept(running: Worker) -> list[str]:
+    return [path.name for path in jobs(running).iterdir() if path.name.startswith("job_")]
+
+
+@pytest.mark.parametrize(("lang", "working"), [("en", "% recognised"), ("zh-CN", "已识别")])
+def test_a_long_file_shows_its_progress_and_its_text_so_far(
+    browser: Open, running: Worker, lang: str, working: str
+) -> None:
+    page = browser(lang=lang).go(running.url)
+    choose(page, running)
+    page.reads(".card .stage", working)
+    page.reads(".card .so-far", "2025550147")
+    assert page.accessibility() == []
+    assert heard(page.reads(".card .text", "2025550147")) == said(TIMES)
+    assert not page.text(".card .so-far") and "dtmf-v1.0" in page.text(".card .by")
+    eventually(lambda: kept(running) == [])
+
+
+def test_a_second_one_waits_in_line_and_one_that_is_taken_away_is_cancelled(browser: Open, running: Worker) -> None:
+    page = browser().go(running.url)
+    choose(page, running)
+    page.reads(".card .stage", "% recognised")
+    choose(page, running)
+    page.reads(".card .stage", "In line at place 1")
+    assert len(kept(running)) == 2
+    page.click("Clear all")
+    eventually(lambda: all((jobs(running) / job / "outcome.json").exists() for job in kept(running)))
+    eventually(lambda: not any((jobs(running) / job / "audio").exists() for job in kept(running)))
+
+
+def test_where_no_job_is_taken_a_long_file_goes_the_other_way(browser: Open, tmp_path: Path) -> None:
+    (tmp_path / "meeting.wav").write_bytes(recording(2))
+    with worker(tmp_path, digits()) as running:
+        page = browser().go(running.url)
+        page.expect_console("404")
+        page.all("#files")[0].send_keys(str(tmp_path / "meeting.wav"))
+        assert heard(page.reads(".card .text", "2025550147")) == said(2)
+        page.leave()
