@@ -33,6 +33,7 @@ from ...worker.shared.job_records import (
 from .callback_planner import GIVEN_UP, WAITING, is_due
 from .jobs_seen import Marks
 
+MODE: Final = 0o750
 MAX_BODY_BYTES: Final = 1 << 20
 """A callback with a longer result is sent without it; its receiver fetches that."""
 
@@ -61,6 +62,7 @@ class StoreLook:
     def look(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> StoreFound:
         """Once; `now` is wall seconds. Raises OSError."""
         directory = self.directory
+        directory.path.mkdir(mode=MODE, exist_ok=True)  # somebody may have removed it; workers are replaced then
         jobs = directory.look()
         removed = 0 if clock_trouble else self._remove(jobs, now, keep_seconds)
         directory.tidy()

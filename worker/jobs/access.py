@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 from ..shared.job_directory import read_bytes, read_record
@@ -32,6 +33,8 @@ DISK_SECONDS: Final = 30.0
 THREADS: Final = 3
 MOST_WAITING: Final = 64
 """Requests for jobs that wait for the disk; further ones are refused."""
+MOST_KNOWN: Final = 64
+"""Jobs whose progress is kept in memory."""
 MAX_ANSWER_BYTES: Final = 256 << 20
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ class JobAccess:
         self._store, self._wake = JobStore(path), wake
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="job requests")
         self._waiting = 0
+        self._known: dict[str, tuple[int, JobProgress]] = {}
 
     async def accept(
         self,
@@ -112,7 +116,21 @@ class JobAccess:
             answer = read_bytes(here / ANSWER, MAX_ANSWER_BYTES) if with_answer else None
             return JobView(seen, outcome=outcome, answer=answer)
         place = position(job_id, directory.look()) if seen.state == QUEUED else 0
-        return JobView(seen, place, read_pieces(here / PIECES).progress())
+        return JobView(seen, place, self._progress(job_id, here / PIECES))
+
+    def _progress(self, job_id: str, pieces: Path) -> JobProgress:
+        """How far it is. Clients ask more often than a piece is done, and the file of an hour is long."""
+        try:
+            size = pieces.stat().st_size
+        except FileNotFoundError:
+            return JobProgress()
+        known = self._known.pop(job_id, None)
+        if known is None or known[0] != size:
+            known = size, read_pieces(pieces).progress()
+        for old in list(self._known)[: max(0, len(self._known) - MOST_KNOWN + 1)]:
+            self._known.pop(old, None)
+        self._known[job_id] = known
+        return known[1]
 
     async def _aside(self, work: Callable[[], T]) -> T:
         if self._waiting >= MOST_WAITING:

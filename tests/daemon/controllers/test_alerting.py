@@ -20,6 +20,7 @@ from modelward.daemon.health.delivery import Outcome
 from modelward.daemon.health.message_text import Text
 from modelward.daemon.health.metrics import METRICS
 from modelward.daemon.health.stuck_workers import StuckWorkers
+from modelward.daemon.jobs.jobs_seen import JobsSeen
 from modelward.daemon.models.activation_policy import Named
 from modelward.daemon.models.catalog import CatalogEntry
 from modelward.daemon.models.lifecycle import VersionState
@@ -91,6 +92,7 @@ class World:
         self.housekeeping: Any = SimpleNamespace(trouble=(), last={}, sweeps=0, removed_files=0, removed_bytes=0)
         self.watch: Any = SimpleNamespace(state="watching", because="")
         self.refused = ""
+        self.jobs = JobsSeen()
         self.sent: list[Text] = []
         self.outcome = Outcome()
         self.told: list[tuple[str, Any]] = []
@@ -117,6 +119,7 @@ class World:
             (self.watch.state, self.watch.because),
             self.ledger.problem,
             self.refused,
+            self.jobs,
         )
 
     async def send(self, address: Address, text: Text) -> Outcome:
@@ -437,6 +440,24 @@ def test_a_sweep_that_falls_short_and_a_full_class_are_alerts(world: World) -> N
             "class_used_percent of uploads is 100, at most 80",
         }
         assert 'modelward_class_used_bytes{class="uploads"} 5368709120' in vigil.metrics()
+
+    run(world.during(work))
+
+
+def test_jobs_that_stand_still_and_a_store_that_fills_are_alerts(world: World) -> None:
+    async def work(vigil: Vigil) -> None:
+        world.jobs = JobsSeen({"queued": 3, "done": 4600}, 1 << 30, still_seconds=901.0)
+        await world.pass_time(vigil, 1)
+        assert {a["message"] for a in vigil.active()} == {
+            "92 % of the room for transcription jobs is used, at most 90 %",
+            "no transcription job made progress for 901 s, at most 900 s: 3 wait or run",
+        }
+        text = vigil.metrics()
+        assert 'modelward_jobs{state="queued"} 3' in text and 'modelward_jobs{state="running"} 0' in text
+        assert "modelward_jobs_bytes 1073741824" in text and "modelward_jobs_still_seconds 901" in text
+        world.jobs = JobsSeen({"done": 3})
+        await world.pass_time(vigil, 1)
+        assert vigil.active() == []
 
     run(world.during(work))
 
