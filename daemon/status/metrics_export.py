@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ...worker.shared.prometheus_text import Exposition
 from ..health.alerts import Alert
@@ -26,8 +27,7 @@ from .snapshot import Snapshot
 MAX_KINDS = 100
 
 
-@dataclass
-class ExportTally:
+class ExportTally(Struct):
     """What happened since the daemon began; only grows. `began` is wall seconds."""
 
     began: float
