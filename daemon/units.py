@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..worker.shared.quantities import (
     count,
@@ -50,8 +49,7 @@ _DURATION_PART: Final = re.compile(rf"({_NUMBER})\s*([A-Za-z]+)\s*", re.ASCII)
 _PERCENT: Final = re.compile(rf"({_NUMBER})\s*%", re.ASCII)
 
 
-@dataclass(frozen=True)
-class DiskShare:
+class DiskShare(NamedTuple):
     """A part of a file system: `percent` of it when that is set, else `size_bytes`."""
 
     percent: float | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
+
+from msgspec.structs import fields
 
 from modelward.daemon.upkeep.fs_port import FileSystemPort
 

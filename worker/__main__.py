@@ -22,7 +22,7 @@ import msgspec
 
 from .protocol import WorkerSettings
 from .sandbox.worker_sandbox import Confinement, confine
-from .shared.lean_structlog import import_structlog
+from .shared.lean_imports import import_structlog, uncollected
 
 if TYPE_CHECKING:
     from .shared.logs import LogFiles
@@ -101,11 +101,12 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
     """Serves until told to leave. Raises CannotBoot when a library or the kind is unknown here."""
     # Imported here so that what is missing is said and ends with the status that means "never".
     try:
-        import_structlog()
-        from .inference.loader import UnknownKind, loader
-        from .ort_session import missing_providers
-        from .process import Process
-        from .shared.logs import LogFiles
+        with uncollected():
+            import_structlog()
+            from .inference.loader import UnknownKind, loader
+            from .ort_session import missing_providers
+            from .process import Process
+            from .shared.logs import LogFiles
     except (ImportError, OSError) as e:
         raise CannotBoot(f"a library can't be loaded: {e}") from e
     logs = LogFiles(settings.log_dir, worker=settings.name, level=settings.log_level, background=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 Json = dict[str, Any]
 Row = tuple[str, str, Callable[..., Any], str]
@@ -19,8 +20,7 @@ _NUMBER: Final[Json] = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
 _PLACE: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
-@dataclass(frozen=True)
-class About:
+class About(Struct, frozen=True):
     """`needed` and `optional` are the members of the body; `query` the parameters besides `wait`."""
 
     summary: str

@@ -71,12 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def tree(*known: str) -> argparse.ArgumentParser:
-    """The argument tree. Of the verbs only those in `known` get their own arguments: each loads its file for them."""
+def tree(*known: str, others: bool = True) -> argparse.ArgumentParser:
+    """The argument tree. Of the verbs only those in `known` get their own arguments: each loads its file for them.
+
+    `others`: whether it has the other verbs at all, for which a tenth of a command's time goes.
+    """
     parser = _Parser(prog="modelward", description="Keeps a speech-recognition service alive while its model changes.")
     parser.add_argument("--version", dest="show_version", action="store_true", help="print the version and end")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
     for verb, summary in VERBS.items():
+        if verb not in known and not others:
+            continue
         of_verb = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if verb in known:
             importlib.import_module(_module(verb)).arguments(of_verb)
@@ -84,7 +89,8 @@ def tree(*known: str) -> argparse.ArgumentParser:
 
 
 def _run(argv: list[str]) -> int:
-    parser = tree(next((word for word in argv if not word.startswith("-")), ""))
+    word = next((word for word in argv if not word.startswith("-")), "")
+    parser = tree(word, others=word not in VERBS or word != argv[0])  # `--help` before a verb lists them all
     args = parser.parse_args(argv)
     if args.show_version:
         from importlib.metadata import version

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 from ..errors import BadConfig
 from ..system.safe_read import open_regular
+from ..units import DiskShare
 from .cross_checks import findings
 from .messages import in_words
 from .schema import (
@@ -191,7 +192,7 @@ def _counted(value: tuple[object, ...]) -> str:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not isinstance(value, DiskShare):
         return "[" + ", ".join(map(_shown, value)) + "]"
     if isinstance(value, Section):
         return (

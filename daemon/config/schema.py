@@ -2,10 +2,9 @@
 
 Durations are float seconds, sizes int bytes; what zero means stands on the field. A path that may be left out is a text
 and "" then. The only attributes that differ from their keys are Python's own words: `class_` and `for_`. The
-descriptions are what docs/configuration.md and the manual page print.
+descriptions are what docs/configuration.md and the manual page print. Types are no texts here (`annotations` from
+`__future__`): each would be compiled at every start.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

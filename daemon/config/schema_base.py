@@ -7,7 +7,6 @@ of what the keys mean. Invariant: an instance holds only values that its checks 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import (
     Annotated,
     Any,
@@ -21,6 +20,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+from msgspec import Struct
 
 Location = tuple[int | str, ...]
 NOTHING: Final[Any] = object()
@@ -53,8 +54,7 @@ class Check(NamedTuple):
     run: Callable[[object], object]
 
 
-@dataclass(slots=True)
-class FieldInfo:
+class FieldInfo(Struct):
     """A field: `alias` is its key where that is no name for Python; a `default_factory` is given the fields before."""
 
     default: Any = NOTHING

@@ -12,12 +12,12 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from ...worker.shared.process_readings import read
 from ..config.load import Config

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
 
 from ..system.background import Background
 
 ATTEMPTS: Final = 2
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """`act` ends one part, and gets so many `seconds` for it."""
 
     name: str

@@ -5,7 +5,7 @@ Decides that order, and starts nothing. Invariant: what serves comes first.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ..models.form_plan import WantedForm
 from .activation import Rolling

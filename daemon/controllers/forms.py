@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ...worker.protocol import FormRequest
 from ..config.load import Config
@@ -43,8 +44,7 @@ NOT_WANTED: Final = "it is not wanted now"
 BROKE: Final = "it ended by an error in the daemon, which is in the log"
 
 
-@dataclass
-class _Failure:
+class _Failure(Struct):
     """Of one version's forms: how often making them failed in a row, why, and when to try again (monotonic)."""
 
     count: int = 0

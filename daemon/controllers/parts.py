@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import structlog
+from msgspec import Struct, field
 
 from ...worker.settings import Terms
 from ...worker.shared.installed_release import RELEASE
@@ -42,8 +42,7 @@ from .round import Controller
 from .validation import Judging
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(Struct, frozen=True):
     """What the last look found beside the model root: the machine, the workers' places, their files of slots."""
 
     capacity: Capacity
@@ -52,7 +51,7 @@ class Looked:
     sockets_in_place: bool = True
 
 
-class _Part:
+class _Part(Struct):
     """A controller that time alone does not concern, and that has nothing to end."""
 
     name = ""
@@ -64,7 +63,6 @@ class _Part:
         return
 
 
-@dataclass
 class ModelRoot(_Part):
     """Looks at the model root and at the compiled forms. `check` is called on the thread that looks."""
 
@@ -81,7 +79,6 @@ class ModelRoot(_Part):
         await self.forms.look(wanted.digest for wanted in self.order.wanted(all_accepted=True))
 
 
-@dataclass
 class ActivationController(_Part):
     """Has the version served that should be live. `former` are the workers of a former daemon."""
 
@@ -110,7 +107,6 @@ class ActivationController(_Part):
         await self.rolling.stop()
 
 
-@dataclass
 class Sockets(_Part):
     """Makes the sockets of workers and of the API again when somebody removed their files, or their server ended."""
 
@@ -134,7 +130,6 @@ class Sockets(_Part):
         await self.api.close()
 
 
-@dataclass
 class WorkersController(_Part):
     """Keeps as many workers as there should be, each with the settings in force.
 
@@ -202,7 +197,6 @@ class WorkersController(_Part):
             await self.pool.close(self.drain_seconds)
 
 
-@dataclass
 class ValidationController(_Part):
     """Has the versions judged that wait for it, one at a time."""
 
@@ -220,7 +214,6 @@ class ValidationController(_Part):
         await self.judging.stop()
 
 
-@dataclass
 class CompilationController(_Part):
     """Has compiled forms made, and removes those that nobody will load again."""
 
@@ -242,7 +235,6 @@ class CompilationController(_Part):
         await self.forms.stop()
 
 
-@dataclass
 class Maintenance(_Part):
     """Disk and logs, which have a timer of their own."""
 
@@ -256,7 +248,6 @@ class Maintenance(_Part):
         await self.housekeeping.stop()
 
 
-@dataclass
 class PanelAddress(_Part):
     """Opens the panel where it is not open, and checks its token file."""
 
@@ -270,7 +261,6 @@ class PanelAddress(_Part):
         await self.server.close()
 
 
-@dataclass
 class ServiceManager(_Part):
     """Reports to the service manager how things are."""
 
@@ -285,7 +275,6 @@ class ServiceManager(_Part):
         await self.pulse.stop()
 
 
-@dataclass
 class Alerting(_Part):
     """Compares the daemon's own parts with the rules. The last one, so that it sees what failed in this round."""
 

@@ -6,14 +6,14 @@ Decides nothing. Invariant: it is answered once; later answers are void.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ..errors import Refused
 from ..models.activation_policy import ActivationRequest
 
 
-@dataclass
-class Command:
+class Command(Struct):
     """A wish by command that waits for its outcome. `result` is the sentence, or the refusal."""
 
     asked: ActivationRequest

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from ..system.background import Background, awaited
 from ..system.clock import Clock
@@ -42,8 +43,7 @@ class Controller(Protocol):
         """Ends what it began."""
 
 
-@dataclass
-class _Turn:
+class _Turn(Struct):
     """One controller's. `not_before` and `began` are monotonic seconds; `stuck`: it was recorded as such."""
 
     controller: Controller

@@ -7,9 +7,10 @@ address out of a text that somebody else wrote.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 Way = Literal["webhook", "mail", "dingtalk", "feishu", "wecom", "serverchan", "apprise"]
 
@@ -41,8 +42,7 @@ LIMITS: Final[dict[Way, int]] = {"wecom": 2_000, "webhook": 6_000}
 _SECRET_CHARS: Final = 4
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(Struct, frozen=True):
     """One receiver. `label` is safe to show; `text_bytes` is what its messages may be long, UTF-8 counted."""
 
     url: str

@@ -7,9 +7,11 @@ ends only by a figure that is back at `clear`, never by one that is missing. Tim
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .rules import HealthRule
 
@@ -29,8 +31,7 @@ class AlertState(StrEnum):
     NO_DATA = "no data"
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """A measured value. None: it could not be measured, and `because` says why; otherwise `because` may explain it.
 
     `expected`: for a good reason it is as it is for now, and begins no alert.
@@ -43,8 +44,7 @@ class Figure:
     expected: bool = False
 
 
-@dataclass(frozen=True)
-class Alert:
+class Alert(Struct, frozen=True):
     """One rule on one subject. `since`: when its state began; `fired`: when it began to fire, None once it ended.
 
     `calm`: since when its figure has been back; `restored`: it fired before the daemon began and was not seen since.

@@ -13,11 +13,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from ..system.background import here
 from ..system.clock import Clock
@@ -39,8 +40,7 @@ _PASSED_ON: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """Of one try. `because` is "" when it arrived; `retry_after` is what the receiver asked for, 0 for nothing."""
 
     because: str = ""
@@ -57,8 +57,7 @@ class Sender(Protocol):
     async def __call__(self, address: Address, text: Text) -> Outcome: ...
 
 
-@dataclass
-class Counts:
+class Counts(Struct):
     """What became of a channel's messages; they only grow."""
 
     delivered: int = 0
@@ -66,8 +65,7 @@ class Counts:
     dropped: int = 0
 
 
-@dataclass(eq=False)
-class Waiting:
+class Waiting(Struct, eq=False):
     """A message in a queue. `write` words it for a channel (None: nothing in it for that one)."""
 
     write: Callable[[Address], Text | None]
@@ -75,8 +73,7 @@ class Waiting:
     tries: int = 0
 
 
-@dataclass
-class AlertChannel:
+class AlertChannel(Struct):
     """One receiver. `failures` in a row; `because` of the last one."""
 
     address: Address

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import psutil
+from msgspec import Struct, field
 
 from ..system import cgroups
 from ..system.safe_read import told
@@ -33,8 +33,7 @@ class Pressure(NamedTuple):
     total_seconds: float
 
 
-@dataclass(frozen=True)
-class ProcessFigures:
+class ProcessFigures(Struct, frozen=True):
     """One process of ours."""
 
     cpu_seconds: float
@@ -42,8 +41,7 @@ class ProcessFigures:
     open_fds: int
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Struct, frozen=True):
     """The machine at one moment; None and empty: not to be had here."""
 
     cpu_busy_seconds: float | None = None

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from ..units import show_duration
 from .alerts import Alert, AlertState
@@ -48,8 +49,7 @@ _WHAT: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(Struct, frozen=True):
     """What a channel is handed. `kind`: failure, success or info."""
 
     title: str

@@ -12,9 +12,10 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from ..system.background import start_thread
 from ..system.clock import Clock
@@ -30,8 +31,7 @@ PROMPT: Final = frozenset(("btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", 
 StatVfs = Callable[[str], os.statvfs_result]
 
 
-@dataclass(frozen=True)
-class MountSpace:
+class MountSpace(Struct, frozen=True):
     """One file system. `free` is what ordinary users get; inodes are 0 where their number is not fixed."""
 
     size_bytes: int
@@ -52,8 +52,7 @@ class MountSpace:
         return 100.0 * (self.inodes - self.free_inodes) / self.inodes if self.inodes else None
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """What is known of a mount. `space` None: it did not answer (yet), and `because` says how that looks."""
 
     mount: str
@@ -66,8 +65,7 @@ class Mount:
         return self.stuck_seconds >= STUCK_SECONDS
 
 
-@dataclass(frozen=True)
-class _Way:
+class _Way(Struct, frozen=True):
     """To the paths of ours below one mount. `steps` from the root down to each, None: a slow mount is on the way.
 
     `mounts` are what to ask when no step is a link.
@@ -78,8 +76,7 @@ class _Way:
     mounts: tuple[str, ...]
 
 
-@dataclass
-class _Asked:
+class _Asked(Struct):
     """One mount's thread. `spaces` are what it found, by mount: a path may lead to another one over a link."""
 
     began: float

@@ -7,12 +7,12 @@ messages of a group lie at least `interval` seconds, however many alerts come an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True)
-class NotificationPace:
+
+class NotificationPace(Struct, frozen=True):
     """`wait`: for others to join before the first message; `interval`: between two; `repeat`: the same (0: never)."""
 
     wait: float = 10.0
@@ -20,8 +20,7 @@ class NotificationPace:
     repeat: float = 4 * 3600.0
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(Struct, frozen=True):
     """An active alert as it will be told. `since`: when it began; `not_to`: the channel that it is about."""
 
     fingerprint: str
@@ -31,16 +30,14 @@ class Item:
     not_to: str = ""
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct, frozen=True):
     """What a group's receivers know: the alerts by fingerprint with their sentences, and when they were last told."""
 
     last_sent: float
     firing: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """`firing` all that is active, `fresh` of it are new; `resolved` sentences of what ended."""
 
     group: str
@@ -55,8 +52,7 @@ class Notification:
         return not self.firing
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """`due`: when time alone will ask for another message."""
 
     messages: tuple[Notification, ...]

@@ -6,8 +6,9 @@ Pure. A rule of the operator's takes the place of the one that is built in for t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from ..config.schema import AlertRule
 from ..units import MINUTE
@@ -17,8 +18,7 @@ SETTLED_SECONDS: Final = MINUTE
 """How long a measured figure has to be back before its alert ends, at least."""
 
 
-@dataclass(frozen=True)
-class HealthRule:
+class HealthRule(Struct, frozen=True):
     """`metric` is over (or under) `threshold` for `for_seconds`: it fires; back at `clear` for `keep_seconds`: it ends.
 
     `name` is unique among the rules. `standing`: nothing said about the figure means that all is well; otherwise it

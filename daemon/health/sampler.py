@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from ..system.clock import Clock
 from .alerts import Figure
@@ -34,8 +35,7 @@ SERIES: Final = (
 _PRESSURE: Final = {("cpu", "some"): "cpu", ("memory", "some"): "memory", ("io", "full"): "io"}
 
 
-@dataclass(frozen=True)
-class WorkerSeen:
+class WorkerSeen(Struct, frozen=True):
     """A worker's own word, as the daemon has it when a measurement begins; `pid` 0: not ours to measure."""
 
     name: str
@@ -48,8 +48,7 @@ class WorkerSeen:
     ready: bool
 
 
-@dataclass(frozen=True)
-class SystemReading:
+class SystemReading(Struct, frozen=True):
     """What only the system knows, at one moment; `seconds` is what it took to ask."""
 
     at: float
@@ -58,8 +57,7 @@ class SystemReading:
     seconds: float
 
 
-@dataclass(frozen=True)
-class SystemSample:
+class SystemSample(Struct, frozen=True):
     """One measurement. `seconds` is what it took."""
 
     at: float
@@ -70,8 +68,7 @@ class SystemSample:
     seconds: float
 
 
-@dataclass
-class Totals:
+class Totals(Struct):
     """What the workers answered since the daemon began, over their restarts. Requests and errors only grow."""
 
     requests: int = 0

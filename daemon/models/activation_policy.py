@@ -9,9 +9,11 @@ files under the same name are another candidate, and the same files under anothe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..names import is_higher, order_key
 from .decisions import (
@@ -35,16 +37,14 @@ from .snapshot import (
 )
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Struct, frozen=True):
     """A version by its name and the digest of the bytes meant."""
 
     name: str
     digest: str
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """A version that is present. `digest` is "" until its present files were hashed; `arrived`: one clock's seconds.
 
     `because` is for the operator: its verdict's, or why it is not judged yet.
@@ -58,8 +58,7 @@ class Standing:
     because: str = ""
 
 
-@dataclass(frozen=True)
-class ActivationRequest:
+class ActivationRequest(Struct, frozen=True):
     """A wish by command, to be dropped once it was answered by anything but AwaitVerdict.
 
     activate: `version` is the one to go to. rollback: `version` is the one to leave (what served when it was asked).
@@ -69,8 +68,7 @@ class ActivationRequest:
     version: str
 
 
-@dataclass(frozen=True)
-class ActivationFacts:
+class ActivationFacts(Struct, frozen=True):
     """Everything that counts.
 
     `committed`: what the daemon last put on the link or acknowledged there (stored; None at first). `serving`: what the
@@ -93,8 +91,7 @@ class ActivationFacts:
         return next((v for v in self.versions if v.name == name), None)
 
 
-@dataclass(frozen=True)
-class ActivationPolicy:
+class ActivationPolicy(Struct, frozen=True):
     """The operator's `[models]`."""
 
     activation: Literal["auto", "manual"] = "auto"

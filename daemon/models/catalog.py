@@ -6,7 +6,7 @@ only while its fingerprint is; other bytes under an old name are another candida
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from . import lifecycle
 from .lifecycle import VersionEvent, VersionState
@@ -20,8 +20,7 @@ from .snapshot import RootSeen, VersionSeen
 from .verdict import Verdict
 
 
-@dataclass
-class CatalogEntry:
+class CatalogEntry(Struct):
     """One version. `first_seen` and `changed` are monotonic seconds, `arrived` is wall seconds for ordering."""
 
     seen: VersionSeen
@@ -47,8 +46,7 @@ class CatalogEntry:
         self.state = lifecycle.step(self.state, event)
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Struct, frozen=True):
     """What a look found new about a version."""
 
     version: str

@@ -12,10 +12,10 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
+from msgspec import Struct, field
 
 from ...worker import protocol
 from ...worker.shared.artifact import BadArtifact
@@ -52,8 +52,7 @@ class SpawnSignalled(Protocol):
     ) -> CompilerChild: ...
 
 
-@dataclass
-class CompilerReport:
+class CompilerReport(Struct):
     """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe.
 
     `reported` are the stages that it has made, it says; `made` those that were found right and taken up.
@@ -239,8 +238,7 @@ def _ended(status: int | None) -> str:
     return f"the compiler ended with status {status} before it was done"
 
 
-@dataclass(frozen=True)
-class ProcessorUsage:
+class ProcessorUsage(Struct, frozen=True):
     """Processor seconds of a process until now; `eager`: a thread of it runs, or waits for its turn or the disk."""
 
     cpu_seconds: float

@@ -6,21 +6,20 @@ when the link names it afterwards, `committed`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Origin = Literal["operator", "auto", "start", "rollback"]
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(Struct, frozen=True):
     """Nothing to do."""
 
     because: str
 
 
-@dataclass(frozen=True)
-class Activate:
+class Activate(Struct, frozen=True):
     """Roll these bytes out; when the workers proved them, make the link name the version unless it does.
 
     Without `move_link` the link stays as it is: the version serves until the link's word can be followed.
@@ -34,8 +33,7 @@ class Activate:
     move_link: bool = True
 
 
-@dataclass(frozen=True)
-class Acknowledge:
+class Acknowledge(Struct, frozen=True):
     """The link names a version whose bytes are served: `committed` and the served name become this; no rollout."""
 
     version: str
@@ -44,8 +42,7 @@ class Acknowledge:
     hold: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class MakeLink:
+class MakeLink(Struct, frozen=True):
     """The bytes are served under another name: the link moves, and the workers take the name without a rollout."""
 
     version: str
@@ -54,16 +51,14 @@ class MakeLink:
     hold: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class AwaitVerdict:
+class AwaitVerdict(Struct, frozen=True):
     """This version is wanted and not judged: what serves serves on; judge it before all others."""
 
     version: str
     because: str
 
 
-@dataclass(frozen=True)
-class RestoreLink:
+class RestoreLink(Struct, frozen=True):
     """The link must not stay as it is: put it back to what is served, and say so."""
 
     version: str
@@ -71,8 +66,7 @@ class RestoreLink:
     because: str
 
 
-@dataclass(frozen=True)
-class Complain:
+class Complain(Struct, frozen=True):
     """Something is wrong that only the operator can mend: say so, once for the same reason. Nothing else changes."""
 
     because: str
@@ -80,15 +74,13 @@ class Complain:
     digest: str = ""
 
 
-@dataclass(frozen=True)
-class Refuse:
+class Refuse(Struct, frozen=True):
     """The wish by command can't be granted; nothing changes."""
 
     because: str
 
 
-@dataclass(frozen=True)
-class Already:
+class Already(Struct, frozen=True):
     """The wish by command is fulfilled already."""
 
     version: str

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ...worker.shared.machine_features import form_keys
 from .artifacts import DESCRIPTION, MAX_DESCRIPTION_BYTES, is_whole
@@ -26,8 +28,7 @@ from .form_plan import (
 Describe = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(Struct, frozen=True):
     """What there is. `keys`: digest → stage → the key that its form has here."""
 
     forms: tuple[Form, ...] = ()
@@ -58,7 +59,7 @@ def _form(directory: str, key_of: Callable[[str, str], str]) -> Form | None:
     if form.form == PLAIN:
         return form
     usable = form.key == key_of(form.digest, form.level)
-    return Form(**{**form.__dict__, "usable": usable})
+    return replace(form, usable=usable)
 
 
 def _described(directory: str, told: Describe) -> Form | None:

@@ -7,8 +7,10 @@ a compiler that a version waits for is not paused for load.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..units import size
 
@@ -23,8 +25,7 @@ MEMORY_PRESSURE: Final = 20.0
 """Percent of the last ten seconds in which something waited for memory (PSI, some avg10)."""
 
 
-@dataclass(frozen=True)
-class CompilerLimits:
+class CompilerLimits(Struct, frozen=True):
     """Seconds. `cpu_seconds`: of the compiler's processor time (0: none). `short_seconds`: how long memory may be short
     before it is given up. `still_seconds`: how long it may stand still. `reserve_bytes` stay free for all others."""
 
@@ -34,8 +35,7 @@ class CompilerLimits:
     reserve_bytes: int = 256 << 20
 
 
-@dataclass(frozen=True)
-class CompilerSample:
+class CompilerSample(Struct, frozen=True):
     """One look, monotonic seconds. `busy`: share of the processors that the workers used since the look before.
 
     `available_bytes`, `pressure`: None where nobody tells. `cpu_seconds`: the compiler's until now; `eager`: it runs or
@@ -51,8 +51,7 @@ class CompilerSample:
     lines: int
 
 
-@dataclass(frozen=True)
-class CompilerPace:
+class CompilerPace(Struct, frozen=True):
     """The decision, with what it needs to remember. `because` is "" while it simply runs."""
 
     state: Literal["running", "paused", "given up"] = "running"

@@ -8,8 +8,9 @@ came; nothing here can reject one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 PLAIN: Final = "plain"
 MAPPED: Final = "mapped"
@@ -29,8 +30,7 @@ CLOSE_TO: Final = 0.8
 """A form with a measured CPU ratio above this is no reason to judge the version as it came more leniently."""
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct, frozen=True):
     """One whole directory in the artifact root. `key` is right for this machine when `usable`; bytes of memory."""
 
     version: str
@@ -49,8 +49,7 @@ class Form:
         return RANKS.get(self.form, 0)
 
 
-@dataclass(frozen=True)
-class WantedForm:
+class WantedForm(Struct, frozen=True):
     """A version that serves or is about to. `urgent`: it waits for its form. `copy`: where it lies with so many `bytes`
     while it is still judged, "" afterwards."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 FACT: Final = "forms"
 MAX_REFUSED: Final = 200
@@ -19,8 +20,7 @@ MAX_LEARNED_BYTES: Final = 32 << 10
 """Of all recipes together: a request to a compiler has to hold them."""
 
 
-@dataclass(frozen=True)
-class FormState:
+class FormState(Struct, frozen=True):
     """`refused`: key of a form → why there is none. `learned`: key → recipe. `seconds`: what the last compilation took
     by the clock (0: none yet)."""
 

@@ -7,16 +7,16 @@ rest the `keep` highest stay. A version whose age can't be told counts as young.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..names import order_key
 
 DAY_SECONDS: Final = 86_400.0
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A version as retention sees it. `newest_seconds`: wall time of the latest change to anything in it."""
 
     name: str
@@ -26,8 +26,7 @@ class Kept:
     busy: bool = False  # still being copied or judged
 
 
-@dataclass(frozen=True)
-class Removal:
+class Removal(Struct, frozen=True):
     name: str
     bytes: int
     because: str

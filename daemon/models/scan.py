@@ -14,9 +14,11 @@ import shlex
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
 from ..names import is_version_name, why_ignored
@@ -83,8 +85,7 @@ def glance(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -
     return look(root, link_name, before=before, writing_of=names)
 
 
-@dataclass
-class _Walk:
+class _Walk(Struct):
     """What a walk through one version gathers."""
 
     device: int

@@ -8,7 +8,7 @@ not judged at all: after the quiet time that is its verdict, unless the trouble 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from .snapshot import VersionSeen
 
@@ -20,23 +20,20 @@ NOT_JUDGED = "not judged yet: "
 """How a reason begins that is no fault of the version."""
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """Judge it now."""
 
     because: str
 
 
-@dataclass(frozen=True)
-class WaitUntil:
+class WaitUntil(Struct, frozen=True):
     """Look again at `until` (monotonic seconds)."""
 
     until: float
     because: str
 
 
-@dataclass(frozen=True)
-class Unfit:
+class Unfit(Struct, frozen=True):
     """No validator can look through it. `passing`: for the machine's sake, so that nothing is known about it."""
 
     because: str

@@ -6,19 +6,17 @@ unload everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """There is no link."""
 
     def __str__(self) -> str:
         return "there is no link"
 
 
-@dataclass(frozen=True)
-class NotALink:
+class NotALink(Struct, frozen=True):
     """Something else has the link's name; `kind` is a word for it: "a directory", "a file" …"""
 
     kind: str
@@ -27,8 +25,7 @@ class NotALink:
         return f"it is {self.kind}, not a symbolic link"
 
 
-@dataclass(frozen=True)
-class Dangling:
+class Dangling(Struct, frozen=True):
     """The link leads to nothing."""
 
     target: str
@@ -38,8 +35,7 @@ class Dangling:
         return f"it points at {self.target!r}: {self.because}"
 
 
-@dataclass(frozen=True)
-class Outside:
+class Outside(Struct, frozen=True):
     """The link leads to something that is no version of this root."""
 
     target: str
@@ -49,8 +45,7 @@ class Outside:
         return f"it points at {self.target!r}: {self.because}"
 
 
-@dataclass(frozen=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """The link can't be read at the moment."""
 
     because: str
@@ -59,8 +54,7 @@ class Unreadable:
         return f"it cannot be read: {self.because}"
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(Struct, frozen=True):
     """The link leads to this version's directory."""
 
     version: str
@@ -72,8 +66,7 @@ class Names:
 LinkState = Missing | NotALink | Dangling | Outside | Unreadable | Names
 
 
-@dataclass(frozen=True)
-class VersionSeen:
+class VersionSeen(Struct, frozen=True):
     """One version's directory. `error` says why it couldn't be looked through; its other facts are then worthless.
     `passing`: that was trouble of the machine (no descriptor, a disk that fails), and proves nothing about the version.
 
@@ -102,15 +95,13 @@ class VersionSeen:
     misplaced: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class RootAbsent:
+class RootAbsent(Struct, frozen=True):
     """The root can't be read as a whole: nothing may be concluded from it."""
 
     because: str
 
 
-@dataclass(frozen=True)
-class RootSeen:
+class RootSeen(Struct, frozen=True):
     """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no versions.
 
     `ignored` are directories that can't be versions by their names, each with the reason.

@@ -13,12 +13,13 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ...worker import protocol
 from ...worker.shared import process_readings
@@ -83,8 +84,7 @@ class CannotStart(Exception):
     """No validator could be started: nothing is known about the version, try again later."""
 
 
-@dataclass
-class _Heard:
+class _Heard(Struct):
     """What the child has said so far, and who is told of it at once."""
 
     progress: Progress

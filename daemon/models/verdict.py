@@ -7,8 +7,9 @@ only when the validator said so and no gate said otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from ...worker import protocol
 
@@ -16,8 +17,7 @@ MAX_ATTEMPTS: Final = 2
 _SIGKILL: Final = 9
 
 
-@dataclass(frozen=True)
-class GateResult:
+class GateResult(Struct, frozen=True):
     """One check. A warning passes and is shown."""
 
     gate: str
@@ -27,8 +27,7 @@ class GateResult:
     warning: bool = False
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """`digest` is "" where the validator didn't get that far; `artifact` is where an accepted version was kept.
 
     `judged_at` is RFC 3339 in UTC.
@@ -45,16 +44,14 @@ class Verdict:
     load_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Changing:
+class Changing(Struct, frozen=True):
     """No verdict: the version was modified while it was read. Look again later."""
 
     because: str
     digest: str = ""
 
 
-@dataclass(frozen=True)
-class NotJudged:
+class NotJudged(Struct, frozen=True):
     """No verdict: the machine was in the way, or somebody ended the validator. Try again later."""
 
     because: str

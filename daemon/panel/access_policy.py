@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 
 class Access(StrEnum):
@@ -22,8 +23,7 @@ class Access(StrEnum):
     CHANGE = "change"
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """`names` are the host names that are ours; addresses always are. `asks`: whoever reads or changes must be known.
 
     `by_user`: an operator's own connection from this machine is known without a token.
@@ -34,8 +34,7 @@ class Rules:
     by_user: bool = True
 
 
-@dataclass(frozen=True)
-class PanelRequest:
+class PanelRequest(Struct, frozen=True):
     """One request. Headers are None when they were not sent; `known` when its token or session is good."""
 
     access: Access
@@ -48,8 +47,7 @@ class PanelRequest:
     write: bool = False
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The answer instead."""
 
     status: int

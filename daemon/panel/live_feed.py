@@ -11,10 +11,10 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct, field
 from starlette.responses import Response
 
 from ..api.streams import HeldStream, Still, always
@@ -27,16 +27,14 @@ BEAT_SECONDS: Final = 1.0  # a page that hears nothing for longer than two marks
 MAX_VIEWERS: Final = 100
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """One part of the state. Where `stamp` is given, `read` is asked again only when the stamp differs."""
 
     read: Callable[[], Json | Awaitable[Json]]
     stamp: Callable[[], object] | None = None
 
 
-@dataclass(eq=False)
-class _Viewer:
+class _Viewer(Struct, eq=False):
     stale: set[str] = field(default_factory=set)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -14,8 +14,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ...worker.shared.loopback import is_loopback, plain_address
 from ..system.background import reader
@@ -33,8 +34,7 @@ _ESTABLISHED: Final = "01"
 Address = tuple[str, int]
 
 
-@dataclass(eq=False)
-class LoopbackPeer:
+class LoopbackPeer(Struct, eq=False):
     """One connection and what is known of the program at its other end.
 
     `operator` is None until it was asked for; `proxied` stays once a request said that it was passed on; `admitted`

@@ -7,8 +7,9 @@ compared first and never asked here, so that nobody is locked out by what others
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from ...worker.shared.loopback import plain_address
 
@@ -19,8 +20,7 @@ RETURN_SECONDS_OF_ALL: Final = 1.0
 MAX_ADDRESSES: Final = 1000
 
 
-@dataclass
-class _Bucket:
+class _Bucket(Struct):
     """`full_at`: when every try will be there again, monotonic seconds."""
 
     full_at: float = 0.0
@@ -32,8 +32,7 @@ class _Bucket:
         self.full_at = max(self.full_at, now) + each
 
 
-@dataclass
-class LoginAttempts:
+class LoginAttempts(Struct):
     """Wrong tokens lately."""
 
     _all: _Bucket = field(default_factory=_Bucket)

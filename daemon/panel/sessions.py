@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 IDLE_SECONDS: Final = 12 * 3600.0
 MAX_SECONDS: Final = 7 * 86400.0
 MAX_SESSIONS: Final = 1000
 
 
-@dataclass
-class _Session:
+class _Session(Struct):
     mark: str
     began: float
     used: float

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_LINES: Final = 2_000
 MAX_BYTES: Final = 4 << 20
@@ -18,8 +19,7 @@ _LINES: Final = "SELECT id, time, kind, version, because, detail FROM history"
 Line = tuple[int, float, str, str, str, str]
 
 
-@dataclass(frozen=True)
-class LoadedRows:
+class LoadedRows(Struct, frozen=True):
     """What memory knows of the file. `newest` is the file's newest line of history, 0 for none; `whole` when no table
     was left out."""
 

@@ -13,9 +13,10 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from ..system.clock import Clock, rfc3339
 from . import database_file
@@ -35,8 +36,7 @@ RETURN_WAIT_SECONDS: Final = 1.0
 """For another process that holds the file, each time that it is tried again."""
 
 
-@dataclass(frozen=True)
-class HistoryEntry:
+class HistoryEntry(Struct, frozen=True):
     """One line of history. `time` is RFC 3339 in UTC; `detail` is JSON-ready."""
 
     id: int
@@ -47,8 +47,7 @@ class HistoryEntry:
     detail: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Sighting:
+class Sighting(Struct, frozen=True):
     """What a version directory was when it was last judged."""
 
     fingerprint: str

@@ -6,9 +6,10 @@ import errno
 import os
 import pwd
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from .database_file import is_damage
 
@@ -21,8 +22,7 @@ _ROOM_BYTES: Final = 64 << 10
 """Less than SQLite takes for the files beside the one."""
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """`no_room` when a sweep may help."""
 
     sentence: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ...worker.shared.job_records import STATES
 from ...worker.shared.prometheus_text import Exposition
@@ -27,8 +28,7 @@ from .snapshot import Snapshot
 MAX_KINDS = 100
 
 
-@dataclass
-class ExportTally:
+class ExportTally(Struct):
     """What happened since the daemon began; only grows. `began` is wall seconds."""
 
     began: float

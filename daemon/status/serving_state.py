@@ -7,8 +7,10 @@ was about to do: a crash between the move and the note about it is no operator's
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..models.activation_policy import Named
 from ..models.snapshot import LinkState, Names
@@ -22,8 +24,7 @@ class FactStore(Protocol):
     def fact(self, name: str, default: Any = None) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(Struct, frozen=True):
     """`serving` is None only after a start, until something was decided; `good` is what served last."""
 
     committed: Named | None = None

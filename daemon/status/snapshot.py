@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from ..config.load import Config
 from ..jobs.jobs_seen import JobsSeen
@@ -24,8 +25,7 @@ from .serving_state import Position
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class VersionsSeen:
+class VersionsSeen(Struct, frozen=True):
     """The model root and what is known of its versions.
 
     `busy`: one is being judged, and has made no progress for `still_seconds`. `unjudged` and `misplaced` have reasons
@@ -49,8 +49,7 @@ class VersionsSeen:
         return sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
 
 
-@dataclass(frozen=True)
-class ActivationSeen:
+class ActivationSeen(Struct, frozen=True):
     """What is served and what is on its way.
 
     `current` is the rollout under way, `last` the last one that was decided and brought another version. `waiting` are
@@ -67,8 +66,7 @@ class ActivationSeen:
     waiting: tuple[str, str] = ("", "")
 
 
-@dataclass(frozen=True)
-class WorkersSeen:
+class WorkersSeen(Struct, frozen=True):
     """Connected workers, processes of the pool, and places that wait for a start. `wanted` workers, `because`."""
 
     peers: tuple[WorkerPeer, ...] = ()
@@ -83,8 +81,7 @@ class WorkersSeen:
         return sum(peer.ready for peer in self.peers)
 
 
-@dataclass(frozen=True)
-class UpkeepSeen:
+class UpkeepSeen(Struct, frozen=True):
     """What sweeps have done: `last` is the last one's answer, `trouble` what keeps the disk from being in order."""
 
     trouble: tuple[str, ...] = ()
@@ -94,8 +91,7 @@ class UpkeepSeen:
     removed_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """`now` is monotonic seconds, `wall` wall seconds. `watch` are the watch's state and the reason for it."""
 
     now: float

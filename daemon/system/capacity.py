@@ -6,9 +6,10 @@ group has. A figure that is not known limits nothing. Invariant: at least one wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 from typing import Final
+
+from msgspec import Struct
 
 MOST_LONE_THREADS: Final = 8
 """More make one clip hardly faster."""
@@ -23,8 +24,7 @@ LEAST_KEPT_BYTES: Final = 64 << 20
 LEAST_CHILD_BYTES: Final = 64 << 20
 
 
-@dataclass(frozen=True)
-class Capacity:
+class Capacity(Struct, frozen=True):
     """`affinity`: processors that the scheduler allows. `quota`: CPU seconds a second; None: no limit.
 
     `memory_bytes`: all that our processes together may ever have; None: not known.
@@ -42,8 +42,7 @@ class Capacity:
         return max(1, min(self.affinity, ceil(self.quota)))
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(Struct, frozen=True):
     """What the version that serves (or is to serve) takes, bytes. `load_bytes` as measured when it was judged.
 
     0: not known. Until it was judged its files speak for it.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from .clock import Clock
 
@@ -26,8 +26,7 @@ MAX_PARTS: Final = 100
 MAX_REASON: Final = 300
 
 
-@dataclass
-class Failure:
+class Failure(Struct):
     """Of one part. `since` and `until` are monotonic seconds; `until` is when it counts as over by itself.
 
     `over`: the part works again. `reported`: an alert shows it.

@@ -14,16 +14,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
+
+from msgspec import Struct
 
 MAX_STDIN_BYTES = 64 * 1024
 PASSED_ON = ("PATH", "TMPDIR", "TZ", "MODELWARD_HIDE_CPU_FLAGS")  # the last for tests: see worker.machine
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A process that can't be mistaken for a later one: pid and start time in clock ticks since boot."""
 
     pid: int

@@ -9,14 +9,14 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 SO_PEERGROUPS = 59
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """Who is at the other end, by the kernel's word. `groups`: the supplementary ones, None where it does not say."""
 
     pid: int

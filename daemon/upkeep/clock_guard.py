@@ -8,8 +8,10 @@ Invariant: the trusted time never runs ahead of the wall clock, nor of the time 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..units import span
 
@@ -22,8 +24,7 @@ REFUSE_SECONDS: Final = 60.0
 """So long after a jump nothing goes by its age, whatever is believed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """`wall` was believed at `elapsed`; `last_*` are the latest look, `steady_since` when the wall last jumped.
 
     All in seconds; `elapsed` counts from the boot, suspend included. Up to `slack_seconds` ahead are no jump.
@@ -51,8 +52,7 @@ class Trust:
         return self.wall + (self.last_elapsed - self.elapsed)
 
 
-@dataclass(frozen=True, slots=True)
-class ClockJudgement:
+class ClockJudgement(Struct, frozen=True):
     """`now`: count ages from it. `refused`: why nothing may go by its age in this pass, else "".
 
     `held`: what is reported as long as the wall clock is not believed, else "".

@@ -7,8 +7,9 @@ directory only our own log files' archives may go, whoever configures the class.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from ..config.load import Config
 from ..config.schema import LogsExtra, LogsSection

@@ -8,16 +8,16 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from . import syscalls
 
 KIND: Final = 0o170000  # S_IFMT: the bits of st_mode that say what kind of file it is
 
 
-@dataclass(frozen=True, slots=True)
-class FileSystemPort:
+class FileSystemPort(Struct, frozen=True):
     """Every call raises OSError as the function it stands for does."""
 
     open: Callable[..., int] = os.open

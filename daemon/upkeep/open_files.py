@@ -13,8 +13,9 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..units import shown
 from .disk import reasons
@@ -25,8 +26,7 @@ _BUSY: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
 _O_ACCMODE: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """A process that has a file open. `access` is O_RDONLY, O_WRONLY or O_RDWR; `appends` whether with O_APPEND."""
 
     pid: int

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct, field
 
 from ..config.load import Config
 from ..errors import NotKnown, Refused
@@ -67,8 +68,7 @@ def retention_decides(rule: str) -> Keep:
     return (lambda name: "only retention removes versions") if rule in KEPT_BY_RETENTION else (lambda name: "")
 
 
-@dataclass(slots=True)
-class _UpkeepMemory:
+class _UpkeepMemory(Struct):
     disk_quiet_until: float = 0.0
     progress: dict[str, Json] = field(default_factory=dict)
     no_glance: int = 0

@@ -14,11 +14,11 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import structlog
+from msgspec import Struct, field
 
 from ...worker import protocol as p
 from ..system.background import here
@@ -50,8 +50,7 @@ class Listener(Protocol):
     def left(self, line: WorkerConnection, because: str) -> None: ...
 
 
-@dataclass(eq=False)
-class WorkerConnection:
+class WorkerConnection(Struct, eq=False):
     """One connection. `fds` are descriptors that came before the hello did; whoever takes them closes them.
 
     `heard` counts messages since `counted_from`, loop seconds.

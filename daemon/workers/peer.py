@@ -6,7 +6,7 @@ Refused when the message makes no sense from that worker now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from ...worker import protocol as p
 from ...worker.settings import Terms
@@ -23,8 +23,7 @@ MAX_OFFERS = 8
 """Offers remembered of each worker: a late answer is understood by what was offered then."""
 
 
-@dataclass
-class WorkerPeer:
+class WorkerPeer(Struct):
     """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version.
 
     `offers` are version and artifact by rollout, "" being the welcome; `unsure` is a rollout whose commit was sent and
@@ -88,8 +87,7 @@ def paces(beat: p.Beat, requests: int) -> tuple[ObservedPace, ObservedPace]:
     return ObservedPace(beat.shared.runs, beat.shared.p95_seconds), ObservedPace(beat.lone.runs, beat.lone.p95_seconds)
 
 
-@dataclass(frozen=True)
-class WorkerEvent:
+class WorkerEvent(Struct, frozen=True):
     """Something the supervisor may have to act on; `because` is the worker's own word."""
 
     worker: str

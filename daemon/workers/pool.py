@@ -12,12 +12,12 @@ import json
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from ...worker.protocol import WorkerSettings
 from ...worker.settings import Terms
@@ -58,8 +58,7 @@ ABORT_SECONDS = 5.0
 """Between SIGABRT, which makes a hung worker write where it hangs, and SIGKILL."""
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A worker process is gone. `status` as Child.wait gives it; `retired` when we had sent it away."""
 
     name: str
@@ -69,8 +68,7 @@ class Ended:
     because: str
 
 
-@dataclass
-class Hand:
+class Hand(Struct):
     """One worker process as the pool sees it. `terms` are what it runs with as far as is known, None when it is not."""
 
     name: str
@@ -86,7 +84,7 @@ class Hand:
     killed: str = ""
     terms: Terms | None = None
     ready_at: float | None = None
-    watch: asyncio.Task[None] | None = field(default=None, repr=False)
+    watch: asyncio.Task[None] | None = None
 
 
 def command_line(settings: WorkerSettings) -> list[str]:

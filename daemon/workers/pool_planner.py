@@ -8,8 +8,9 @@ is possible, orders lead to `wanted` ready workers, and no order takes the last 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Phase(StrEnum):
@@ -18,8 +19,7 @@ class Phase(StrEnum):
     RETIRING = "retiring"  # told to drain
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Struct, frozen=True):
     """One worker process. `since` is when its phase began, `heard` when it last said something, monotonic seconds.
 
     `outdated` says why it must be replaced; "" when it need not. `doubted` is when it was first seen to be overdue and
@@ -36,8 +36,7 @@ class Member:
     spared: bool = False
 
 
-@dataclass(frozen=True)
-class Vacancy:
+class Vacancy(Struct, frozen=True):
     """A place that a dead worker left: its deaths in a row and when the next start is due, monotonic seconds."""
 
     failures: int
@@ -45,8 +44,7 @@ class Vacancy:
     blocked: str = ""  # why it is not filled before something changes
 
 
-@dataclass(frozen=True)
-class PoolLimits:
+class PoolLimits(Struct, frozen=True):
     """A starting worker loads a model: that takes as long as a reload may. `starting`: so many at once."""
 
     start_seconds: float = 60.0
@@ -56,30 +54,26 @@ class PoolLimits:
     starting: int = 64
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Struct, frozen=True):
     """`vacancy` is the place that is filled; None for a new one."""
 
     vacancy: Vacancy | None
     because: str
 
 
-@dataclass(frozen=True)
-class Retire:
+class Retire(Struct, frozen=True):
     name: str
     because: str
 
 
-@dataclass(frozen=True)
-class Doubt:
+class Doubt(Struct, frozen=True):
     """It is overdue: look again after `second_look_seconds`."""
 
     name: str
     because: str
 
 
-@dataclass(frozen=True)
-class Kill:
+class Kill(Struct, frozen=True):
     name: str
     because: str
 

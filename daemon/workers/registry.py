@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
+from msgspec import Struct
 
 from ...worker import protocol as p
 from ...worker.settings import LIVE, Terms, differing
@@ -28,8 +28,7 @@ MAX_NAME = 64
 MAX_GONE = 64
 
 
-@dataclass(frozen=True)
-class WelcomeState:
+class WelcomeState(Struct, frozen=True):
     """What a worker that joins is to serve; empty strings: nothing yet."""
 
     version: str = ""

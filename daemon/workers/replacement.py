@@ -6,7 +6,8 @@ Another program's workers are its own matter.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ...worker.settings import Terms
 from ..units import size
@@ -18,8 +19,7 @@ LOST_SECONDS = 10.0
 """A worker of a former daemon that has not come back by then hangs, or speaks another protocol."""
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(Struct, frozen=True):
     """What each directory that workers use was at the time `looked`: see worker.places."""
 
     now: Mapping[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ def outdated(
     now: float,
     started: Container[str] = (),
     terms: Terms | None = None,
-    places: Places = Places(),
+    places: Places = Places(),  # noqa: B008 - frozen
 ) -> Iterator[tuple[str, str]]:
     """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release, is stuck,
     runs with other settings than `terms` and cannot take them up (None: any will do), or is confined to other

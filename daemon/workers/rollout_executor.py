@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ...worker.protocol import Beat
 from ...worker.shared.progress import (
@@ -60,8 +61,7 @@ OUTSIDE = (-9, -15, 0, None)
 """Killed or told to leave by somebody, or not known: the exit status of a former daemon's worker is not told to us."""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True):
     """A version that workers can be told to load; memory and CPU time of loading as they were judged (0: unknown)."""
 
     version: str
@@ -71,8 +71,7 @@ class Target:
     load_seconds: float = 0.0
 
 
-@dataclass
-class Rollout:
+class Rollout(Struct):
     """One rollout, from its wish to its outcome. Times: `started` monotonic seconds, `began` RFC 3339.
 
     `left_out` are the pids of attached workers that did not answer.

@@ -8,8 +8,10 @@ one ready; the link moves only when every worker proved the version; a failure e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Stage(StrEnum):
@@ -25,16 +27,14 @@ class Stage(StrEnum):
     AWAY = "away"  # it had to do with the target when its connection ended: it comes back, or its death is told
 
 
-@dataclass(frozen=True)
-class ObservedPace:
+class ObservedPace(Struct, frozen=True):
     """How long runs took of late: how many, and what 95 % of them took at most."""
 
     runs: int = 0
     p95_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(Struct, frozen=True):
     """What a worker answered since the rollout began (or since it moved).
 
     `shared` and `lone` are the runs that shared the machine and those that had it to themselves: they go faster, and
@@ -47,8 +47,7 @@ class Figures:
     lone: ObservedPace = ObservedPace()
 
 
-@dataclass(frozen=True)
-class WorkerView:
+class WorkerView(Struct, frozen=True):
     """One worker. `since` is when its stage began (MOVED: when it served the target first); `because` is what it said
     when it refused. `spent_seconds` is how much of its time it has used up in this stage; None: all that passed. `held`
     says what outside it keeps it from going on, "" when nothing is known.
@@ -65,8 +64,7 @@ class WorkerView:
     held: str = ""
 
 
-@dataclass(frozen=True)
-class RolloutPolicy:
+class RolloutPolicy(Struct, frozen=True):
     """The operator's `[rollout]`.
 
     Zero canaries: each worker is moved as soon as it is prepared. Zero bake: no watching.
@@ -79,8 +77,7 @@ class RolloutPolicy:
     reload_timeout_seconds: float = 60.0
 
 
-@dataclass(frozen=True)
-class RolloutView:
+class RolloutView(Struct, frozen=True):
     """A rollout at one instant. Times are monotonic seconds.
 
     `all_moved` is when all served the target for the first time, None before; `before` is what the old version did
@@ -98,49 +95,42 @@ class RolloutView:
     cancelled: str = ""
 
 
-@dataclass(frozen=True)
-class PrepareWorker:
+class PrepareWorker(Struct, frozen=True):
     worker: str
     because: str
 
 
-@dataclass(frozen=True)
-class CommitWorker:
+class CommitWorker(Struct, frozen=True):
     workers: tuple[str, ...]
     because: str
 
 
-@dataclass(frozen=True)
-class SwitchLink:
+class SwitchLink(Struct, frozen=True):
     because: str
 
 
-@dataclass(frozen=True)
-class LeaveOut:
+class LeaveOut(Struct, frozen=True):
     """A worker that some other program started does not answer: it must not hold up all others."""
 
     worker: str
     because: str
 
 
-@dataclass(frozen=True)
-class WaitForWorkers:
+class WaitForWorkers(Struct, frozen=True):
     """Nothing to do before `until`, unless a worker says something."""
 
     until: float
     because: str
 
 
-@dataclass(frozen=True)
-class Fail:
+class Fail(Struct, frozen=True):
     """Give the version up: whoever holds it aside forgets it, whoever serves it goes back. `blame`: it is at fault."""
 
     because: str
     blame: bool = True
 
 
-@dataclass(frozen=True)
-class RolloutDone:
+class RolloutDone(Struct, frozen=True):
     because: str
 
 

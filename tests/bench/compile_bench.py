@@ -11,7 +11,6 @@ worker's environment. CPU time is taken turn by turn in one process on one threa
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import shutil
@@ -22,6 +21,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / ".imports")]
@@ -89,7 +90,7 @@ def compile_form(directory: Path, stage: str) -> dict[str, Any]:
     took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu, "peak_mb": peak.end()}
     if learned is not None and stage == "exact":
         (directory / LEARNED).write_text(json.dumps(learned.to_json()))
-    return dataclasses.asdict(made) | took
+    return msgspec.to_builtins(made) | took
 
 
 class Peak:

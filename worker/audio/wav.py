@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,8 +35,7 @@ class BadWav(ValueError):
         self.damaged = damaged
 
 
-@dataclass(frozen=True)
-class Wav:
+class Wav(Struct, frozen=True):
     """Where the samples are and how they are written. `claimed_frames` is None when the header leaves it open."""
 
     encoding: int

@@ -10,8 +10,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 _SEGMENT: Final = 0x18538067
 _CLUSTER: Final = 0x1F43B675
@@ -41,8 +42,7 @@ class BadWebm(ValueError):
         self.code = code
 
 
-@dataclass
-class _Track:
+class _Track(Struct):
     number: int = 0
     codec: bytes = b""
     head: bytes = b""

@@ -53,6 +53,7 @@ from ..shared.artifact import (
     BadArtifact,
     read_artifact,
 )
+from ..shared.lean_imports import uncollected
 from .directory import (
     FormDirectory,
     described,
@@ -103,7 +104,8 @@ def _make(request: FormRequest, plain: Artifact, say: Say) -> None:
     die_with_parent()
     if missing:
         sys.stderr.write(f"compiling {plain.version}: {'; '.join(missing)}\n")
-    from .stages import make  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
+    with uncollected():
+        from .stages import make  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
 
     make(request, plain, directories, say)
 

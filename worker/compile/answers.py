@@ -8,9 +8,9 @@ dynamically quantised or plain linear layer that exporters write, one ArgMax beh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from onnx import NodeProto, TensorProto, helper
 
 from .graph import GraphView, attribute, other_input
@@ -20,8 +20,7 @@ TILE_COLUMNS = 3136
 IDS = "ids"
 
 
-@dataclass(frozen=True)
-class Linear:
+class Linear(Struct, frozen=True):
     """A linear layer: the node that multiplies by `weight` f32 or int8 [K,N], and what follows it."""
 
     product: NodeProto

@@ -11,9 +11,8 @@ product, softmax, product, transpose and reshape back. Two forms replace it, bot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from onnx import NodeProto
 
 from .graph import (
@@ -25,8 +24,7 @@ from .graph import (
 )
 
 
-@dataclass(frozen=True)
-class Attention:
+class Attention(Struct, frozen=True):
     """q, k, v: tensors [B,T,heads*size]; `out` the tensor of the same shape that comes of them."""
 
     q: str

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from .recipe import StepDone
 
 
-@dataclass(frozen=True)
-class FileWritten:
+class FileWritten(Struct, frozen=True):
     bytes: int
     sha256: str
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(Struct, frozen=True):
     """`form` "plain": use the version as it came, or the form there is; `because` says why, and there are no files.
 
     "mapped" was not rewritten. "exact" and "fast" were; that is the level at which they were proved.

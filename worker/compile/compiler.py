@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
+from msgspec import Struct
+from msgspec.structs import replace
 
 from . import (
     optimise,
@@ -125,8 +126,7 @@ def compile_rewritten(
     return compiled, learned[0] if learned else None
 
 
-@dataclass(frozen=True)
-class _Attempt:
+class _Attempt(Struct, frozen=True):
     """One way to find the steps: a recipe, or trials on parts of the model, or on all of it."""
 
     name: str

@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..shared.artifact import (
     COMPILED,
@@ -30,8 +32,7 @@ from ..shared.machine_features import form_key, runtime
 _DIRECTORY_MODE: Final = 0o750
 
 
-@dataclass(frozen=True)
-class FormDirectory:
+class FormDirectory(Struct, frozen=True):
     """A directory under way. `description` is a descriptor of its empty artifact.json."""
 
     path: Path

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
+from msgspec import Struct
 
 from ..resident_memory import trim
 from ..validate.measure import private_bytes
@@ -41,8 +41,7 @@ class NotTheSame(Exception):
     """A form that answers a clip otherwise than the original; the text says where."""
 
 
-@dataclass(frozen=True)
-class CompileJob:
+class CompileJob(Struct, frozen=True):
     """What is compiled, where to and for what: `threads` of any run, `lone_threads` of one alone (0: the same)."""
 
     source: Path
@@ -53,8 +52,7 @@ class CompileJob:
     measure: Measure
 
 
-@dataclass(frozen=True)
-class _Opened:
+class _Opened(Struct, frozen=True):
     session: ort.InferenceSession
     seconds: float
     bytes: int

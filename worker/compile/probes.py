@@ -7,9 +7,9 @@ ways by length. Some are timed too. Invariant: a form that differs on any of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import onnxruntime as ort
+from msgspec import Struct
 
 from . import prove
 from .optimise import ORT_ERRORS, CannotOptimise
@@ -21,8 +21,7 @@ SHORT_LENGTHS = (1, 2, 3, 37, 84)
 FRAME_SECONDS = 0.06
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """How much a form is run: the caller's clips cut to `most_frames` (0: whole), other lengths, which are timed; of
     the caller's clips `most_given` at most (0: all), spread evenly."""
 
@@ -38,8 +37,7 @@ SHORT = Extent(17, SHORT_LENGTHS, (37, 84))
 KNOWN = Extent(84, SHORT_LENGTHS, (84,), most_given=3)
 
 
-@dataclass(frozen=True)
-class Probes:
+class Probes(Struct, frozen=True):
     """`clips`: the caller's `given` first. `timed`: seconds of audio → a clip; 0 where there is no audio."""
 
     clips: tuple[Feeds, ...]

@@ -11,11 +11,11 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -29,8 +29,7 @@ MOST_TIMES = 50
 LEAST_TURNS = 5
 
 
-@dataclass(frozen=True)
-class ClipAnswer:
+class ClipAnswer(Struct, frozen=True):
     """One clip's answer: SHA-256 of the logits' bytes ("" when only ids are known), best ids i64 [T+4], the rest."""
 
     bits: str

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..shared.form_key import RECIPE
@@ -24,8 +25,7 @@ MOST_LETTERS: Final = 300
 _WHOLE_NUMBERS: Final = frozenset({TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL})
 
 
-@dataclass(frozen=True)
-class StepDone:
+class StepDone(Struct, frozen=True):
     """A step and what became of it; `because` is for the operator."""
 
     name: str
@@ -33,8 +33,7 @@ class StepDone:
     because: str
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """Steps in the order they were tried. `number` is that of the rewrites that were known then (see key.RECIPE)."""
 
     level: Level

@@ -6,11 +6,11 @@ needs and has one output. Pure: graphs in, graphs out; weights stay in their fil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import onnx
+from msgspec import Struct
 from onnx import NodeProto, TensorProto, helper
 
 from . import weights
@@ -24,8 +24,7 @@ ENTRY: Final = "entry"
 MOST_NODES: Final = 64  # of the last layer
 
 
-@dataclass(frozen=True)
-class ModelPart:
+class ModelPart(Struct, frozen=True):
     """A part of a model. `width`: features of its input ENTRY when it does not begin where the model begins, else 0."""
 
     model: onnx.ModelProto

@@ -7,13 +7,13 @@ nothing about what is served. Invariant: a form that is reported answered as the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from msgspec.structs import replace
 
 from ..protocol import (
     FormLearned,

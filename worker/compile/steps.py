@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from .answers import answer_ids
 from .attention import fuse_attention, stride_attention
@@ -28,8 +29,7 @@ FREE_OF_LAST = 1.5  # the same of the last layer alone, which is a twentieth of 
 WORST = 1.1  # and no length may get slower than this, noise included
 
 
-@dataclass(frozen=True)
-class RewriteStep:
+class RewriteStep(Struct, frozen=True):
     """One rewrite. `limit` is the most that CPU time may become, as a ratio over the lengths (geometric mean).
 
     `ends`: it changes the end of the graph only, and can be tried on the last layer.

@@ -8,11 +8,12 @@ a small model, or one without such parts, is tried whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
 import onnxruntime as ort
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from . import optimise, sample, weights
 from .graph import GraphView
@@ -36,8 +37,7 @@ Measure = Callable[[Sequence[Callable[[], object]], int], list[float]]
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """What all trials of one compilation share. `directory` holds the file of weights that the graphs refer to."""
 
     directory: Path
@@ -48,8 +48,7 @@ class Setting:
     progress: Progress
 
 
-@dataclass
-class _TrialForm:
+class _TrialForm(Struct):
     """A rewritten part, open; `level` is what it is proved at."""
 
     model: onnx.ModelProto
@@ -57,8 +56,7 @@ class _TrialForm:
     level: Level
 
 
-@dataclass
-class _Bench:
+class _Bench(Struct):
     """A part on which steps are tried, its answers as it came, and the best form of it so far."""
 
     setting: Setting

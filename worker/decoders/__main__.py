@@ -11,6 +11,8 @@ import socket
 import sys
 from typing import Final
 
+from ..shared.lean_imports import uncollected
+
 CANNOT_START: Final = 3
 
 
@@ -20,8 +22,9 @@ def main(arguments: list[str]) -> int:
         inbox_fd, parent, memory_bytes, most_bytes = (int(word) for word in arguments)
         inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=inbox_fd)
         inbox.setblocking(False)
-        from .child import DecoderLoop, warm
-        from .confinement import confine
+        with uncollected():
+            from .child import DecoderLoop, warm
+            from .confinement import confine
 
         warm()
         pidfd = os.pidfd_open(os.getpid())

@@ -5,11 +5,11 @@ Pure and deterministic: a seed gives the first weights and the order of the exam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -20,8 +20,7 @@ _DECAY2: Final = 0.99
 _WEIGHT_DECAY: Final = 1e-4
 
 
-@dataclass(frozen=True)
-class Net:
+class Net(Struct, frozen=True):
     """x → relu(x·w1 + b1)·w2 + b2; float32, w1 [in, hidden], w2 [hidden, classes]."""
 
     w1: Floats

@@ -7,11 +7,11 @@ what CTC needs to write it twice. Deterministic: one seed, one lesson.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from ..sensevoice import frontend
 from . import synth
@@ -26,8 +26,7 @@ _CLIP_SECONDS: Final = 3.0
 _BOUNDARY_FRAMES: Final = 0.8  # a key that goes down this near to a 60 ms boundary may be written on either side
 
 
-@dataclass(frozen=True)
-class Lesson:
+class Lesson(Struct, frozen=True):
     """One clip: log-mel frames [t, 80], the key of each frame [t] (IGNORE: unclear), the key of each 60 ms frame."""
 
     features: frontend.Floats

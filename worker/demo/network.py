@@ -7,10 +7,10 @@ sees one 10 ms frame, the memory the ear's answers in three stacked frames: the 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from ..sensevoice import frontend
 from .fit import (
@@ -25,8 +25,7 @@ _SEED: Final = 20_230
 _LESSONS: Final = 150
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(Struct, frozen=True):
     """`shift` and `scale` are the CMVN of one 10 ms frame [80]; ear: 80 → LABELS, memory: 3·7·LABELS → LABELS."""
 
     shift: Floats

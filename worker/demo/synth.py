@@ -7,11 +7,11 @@ the 65,536 levels of PCM16, so that a clip sounds the same from memory and from 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from ..sensevoice.frontend import SAMPLE_RATE
 
@@ -25,8 +25,7 @@ _KEYPAD: Final = ("123A", "456B", "789C", "*0#D")
 _RAMP_SECONDS: Final = 0.004  # softer edges than a switch, so that a press is no click
 
 
-@dataclass(frozen=True)
-class Press:
+class Press(Struct, frozen=True):
     """One key held down: first sample and number of samples."""
 
     key: str
@@ -34,8 +33,7 @@ class Press:
     samples: int
 
 
-@dataclass(frozen=True)
-class TelephoneLine:
+class TelephoneLine(Struct, frozen=True):
     """How the telephone sounds: peak level (dBFS), columns above rows (dB), both frequencies off by (1 = 100 %)."""
 
     level_db: float = -12.0

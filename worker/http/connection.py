@@ -11,10 +11,10 @@ import fcntl
 import struct
 import termios
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import uvicorn.lifespan.off  # noqa: F401 - or it would be read when the event loop runs
+from msgspec import Struct
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -25,8 +25,7 @@ READ_BYTES: Final = 48 * 1024
 of a body: asyncio's own 256 KiB cost twice the processor time."""
 
 
-@dataclass(frozen=True)
-class ConnectionLimits:
+class ConnectionLimits(Struct, frozen=True):
     """Bounds of a connection. Sizes in bytes; no zero means "none" here.
 
     A client that reads an answer slower than `read_rate` bytes a second for `look_seconds` is cut off.

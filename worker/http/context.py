@@ -6,7 +6,8 @@ Holds no decision of its own. Only the settings change while a worker runs, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..inference.admission import Work
 from ..inference.engine import Engine
@@ -20,8 +21,7 @@ from .unread_answers import Answers
 from .upload_limits import Uploads
 
 
-@dataclass
-class Service:
+class Service(Struct):
     """`draining`: this worker takes no new connections and asks its clients to go elsewhere. `jobs` is None
     where no directory for them was given."""
 

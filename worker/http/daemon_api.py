@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httptools
+from msgspec import Struct
 from starlette.requests import Request
 
 from ..shared.background import awaited
@@ -29,8 +29,7 @@ class DaemonUnreachable(Exception):
     """No daemon answers; the text says why."""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What the daemon answered."""
 
     status: int

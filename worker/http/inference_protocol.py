@@ -7,8 +7,6 @@ so that a client that never wants to know need not. Inference is for models of k
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -16,6 +14,7 @@ from starlette.responses import Response
 
 from ..inference.loader import LoadedVersion
 from ..inference.tensor_model import BadInput, TensorModel, TensorPort
+from ..shared.installed_release import RELEASE
 from .compressed import ENCODINGS, unpack
 from .context import Service
 from .errors import ApiError
@@ -39,19 +38,9 @@ HEADER_LENGTH: Final = "inference-header-content-length"
 _CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
 
 
-def _own_version() -> str:
-    try:
-        return package_version("modelward")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-OWN_VERSION: Final = _own_version()  # read once: it looks through files
-
-
 async def server(request: Request) -> Response:
     """What answers here."""
-    return as_json({"name": "modelward", "version": OWN_VERSION, "extensions": EXTENSIONS})
+    return as_json({"name": "modelward", "version": RELEASE, "extensions": EXTENSIONS})
 
 
 async def live(request: Request) -> Response:

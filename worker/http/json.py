@@ -10,5 +10,5 @@ from starlette.responses import Response
 
 
 def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """`body` as a JSON answer. Structs and dataclasses are written as objects."""
+    """`body` as a JSON answer. Structs are written as objects."""
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")

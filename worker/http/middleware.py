@@ -10,9 +10,9 @@ import asyncio
 import re
 import secrets
 import time
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,8 +45,7 @@ async def client_gone(request: Request) -> None:
             await asyncio.get_running_loop().create_future()
 
 
-@dataclass(eq=False)
-class Trace:
+class Trace(Struct, eq=False):
     """What becomes known of a request on its way. `seconds`: from its last byte to its answer. See also `Answer`."""
 
     request_id: str

@@ -7,10 +7,10 @@ prompt, a temperature) and refuse what would silently give something else than w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -51,8 +51,7 @@ STAND_INS: Final = ("whisper-1",)
 FAMILY: Final = "sensevoice"
 
 
-@dataclass(frozen=True)
-class TranscriptionFields:
+class TranscriptionFields(Struct, frozen=True):
     """What the form says besides the clip."""
 
     format: str

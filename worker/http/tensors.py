@@ -10,11 +10,11 @@ import math
 import struct
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from ..inference.tensor_model import (
     BF16,
@@ -65,8 +65,7 @@ class Infer(msgspec.Struct):
     parameters: Parameters = {}
 
 
-@dataclass(frozen=True)
-class InferRequest:
+class InferRequest(Struct, frozen=True):
     """A request that fits the model. `outputs` says of each output by name whether it goes out as binary data."""
 
     id: str

@@ -6,9 +6,9 @@ Must not shape the result: that is each route's own.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from msgspec import Struct
 from starlette.requests import Request
 
 from ..audio.decode import BadAudio
@@ -27,8 +27,7 @@ TRUE: Final = frozenset({"1", "true", "yes", "on", "y", "t"})
 FALSE: Final = frozenset({"0", "false", "no", "off", "n", "f", ""})
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """How a clip is to be transcribed. `said`, when given, is called with each new bit of text as it is recognised;
     the bits one after the other are the answer's text."""
 

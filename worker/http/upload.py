@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
@@ -31,8 +31,7 @@ OVERHEAD_BYTES: Final = 64 * 1024  # of a form around its clip
 SILENT_SECONDS: Final = 30.0
 
 
-@dataclass(eq=False)
-class UploadedClip:
+class UploadedClip(Struct, eq=False):
     """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all.
 
     `fields` keeps the last of those with the same name, `repeated` all of them in order.

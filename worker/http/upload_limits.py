@@ -11,9 +11,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
+
+from msgspec import Struct, field
 
 GRACE_SECONDS: Final = 10.0
 """Over so many seconds the least rate is measured, and before them it is not asked for."""
@@ -42,8 +43,7 @@ class TooSlow(Exception):
     """The upload was ended; the text says why."""
 
 
-@dataclass(eq=False)
-class Upload:
+class Upload(Struct, eq=False):
     """One body that is being read. `bytes` counts what is kept of it; times are monotonic seconds."""
 
     client: str

@@ -12,9 +12,10 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
 
 from ..resident_memory import trim
 from ..sandbox.limits import be_nicer
@@ -46,8 +47,7 @@ class NoModel(Exception):
     """Nothing is served yet."""
 
 
-@dataclass(eq=False)
-class _Preparing:
+class _Preparing(Struct, eq=False):
     rollout: str
     version: str
     artifact: str

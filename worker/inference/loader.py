@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from ..protocol import WorkerSettings
 from ..shared.artifact import DESCRIPTION, Artifact, read_artifact
@@ -57,8 +57,7 @@ class SpeechModel(Model, Protocol):
         """Something with an attribute `terminate` that other threads may set."""
 
 
-@dataclass(frozen=True, eq=False)
-class LoadedVersion:
+class LoadedVersion(Struct, frozen=True, eq=False, weakref=True):
     """A version in memory, warm. A request keeps the one it began with.
 
     `created` is when its artifact was made, seconds since 1970; 0 when that is not known.

@@ -10,13 +10,13 @@ import ctypes
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from msgspec import Struct
 
 from .. import ort_session
 from ..ort_session import RunFailed, RunTerminated, SessionError
@@ -52,8 +52,7 @@ class BadInput(ValueError):
     """Tensors that this model can't be run on, while it runs on others; the text is for the client."""
 
 
-@dataclass(frozen=True)
-class TensorPort:
+class TensorPort(Struct, frozen=True):
     """An input or output: its name, its type in the protocol's words, its shape with -1 for a free dimension."""
 
     name: str

@@ -11,9 +11,10 @@ import os
 import stat
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from .limits import libc
 
@@ -53,8 +54,7 @@ _SCOPE_ABSTRACT_SOCKETS: Final = 1
 _SCOPE_SIGNALS: Final = 2
 
 
-@dataclass(frozen=True)
-class VisiblePath:
+class VisiblePath(Struct, frozen=True):
     """What stays visible below `path`: a set of the rights above."""
 
     path: str

@@ -11,9 +11,10 @@ import os
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from ..protocol import WorkerSettings
 from ..shared.worker_directories import identities, places_of, token_places
@@ -63,8 +64,7 @@ _SEGMENT: Final = struct.Struct("<II4Q")
 _INTERPRETER: Final = 3
 
 
-@dataclass(frozen=True)
-class Confinement:
+class Confinement(Struct, frozen=True):
     """What holds and what does not, each in short phrases for people.
 
     `places` are the directories that the worker may use beside its program, with what they are now: one that is made

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 CLIENT_SHARE = 0.5
 """Of the limit."""
@@ -20,8 +21,7 @@ class Crowded(Exception):
     """Too many wait already; the text says whose."""
 
 
-@dataclass(eq=False)
-class AudioShare:
+class AudioShare(Struct, eq=False):
     """What one request holds, in bytes, and what it waits for more than that. `client` "" is nobody in particular."""
 
     client: str

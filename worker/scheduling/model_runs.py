@@ -11,9 +11,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from .overdue import Overdue
 from .slots import NO_SLOT, Slots
@@ -32,8 +33,7 @@ USUAL: Final = 2.0
 LATE: Final = 32
 
 
-@dataclass(eq=False)
-class Run:
+class Run(Struct, eq=False):
     """One job of inference: when it was asked for, when the model began and ended, seconds of the machine's monotonic
     clock (the same for all processes). `request` is the name of the task that asked, `slot` -1 for none shared;
     `threads` above 1 say that it had the machine to itself."""

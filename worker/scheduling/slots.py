@@ -14,8 +14,9 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from . import fairness as turn
 from .slot_file import Board
@@ -26,8 +27,7 @@ REOPEN_SECONDS: Final = 1.0
 OPEN_SECONDS: Final = 0.25  # a request waits for the board to be opened for so long at most
 
 
-@dataclass(eq=False)
-class _Waiter:
+class _Waiter(Struct, eq=False):
     since_ns: int
     slot: asyncio.Future[int]
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from ..sandbox.limits import be_nicer
 from ..shared.background import start_thread
@@ -20,8 +21,7 @@ from ..shared.background import start_thread
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
+class _Job(Struct, frozen=True, eq=False):
     run: Callable[[], Any]
     over: Callable[[], None]
     answer: asyncio.Future[Any]

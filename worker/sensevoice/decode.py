@@ -7,11 +7,11 @@ when a tag frame is blank or equals its neighbour.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from .frontend import STACK_SECONDS
 from .tokens import Vocabulary
@@ -24,8 +24,7 @@ class BadOutput(RuntimeError):
     """An answer no text can be made of: the model is broken."""
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(Struct, frozen=True):
     """Text and tags of one piece. Tags are names ("zh", "NEUTRAL", "Speech", "woitn"), "" where the frame held none.
 
     `times[i]` is the start of `tokens[i]` in seconds from the beginning of the piece.

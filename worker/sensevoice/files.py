@@ -6,11 +6,11 @@ preferences, not rules: a single `.onnx` of any name will do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from .frontend import FEATURE_SIZE, Floats
 
@@ -26,8 +26,7 @@ class BadSenseVoiceFiles(ValueError):
     """A version that can't be used as a SenseVoice model; the text says which file and why."""
 
 
-@dataclass(frozen=True)
-class ModelFiles:
+class ModelFiles(Struct, frozen=True):
     """The files of one version. `cmvn` is None when there is no `am.mvn`; then the graph's metadata must have it."""
 
     model: Path

@@ -8,11 +8,11 @@ be logits (float) or already the best ids (integers).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 import onnxruntime as ort
+from msgspec import Struct
 
 from .decode import BLANK
 from .files import (
@@ -49,8 +49,7 @@ _INT32: Final = 1 << 31
 _LENGTH_OUTPUT: Final = "encoder_out_lens"
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(Struct, frozen=True):
     """One version, understood. `logits_width` is None where the graph leaves it open or answers ids.
 
     `languages` maps the names a client may ask for to prompt ids. `length_output` is "" when the graph has none; then

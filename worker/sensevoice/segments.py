@@ -7,10 +7,10 @@ without voice are left out. A cut falls into a pause wherever one can be reached
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from .activity import (
     FRAME,
@@ -33,8 +33,7 @@ _EARLY: Final = 10 * PER_SECOND  # cuts before this only when there is none late
 _QUIET_SMOOTHING: Final = 5  # frames averaged to find the quietest moment
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(Struct, frozen=True):
     """Samples start … end (excluded) of a clip."""
 
     start: int

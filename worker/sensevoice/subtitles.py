@@ -8,8 +8,9 @@ Invariant: the words of a segment one after the other, with their spaces, are it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from .transcript import Segment, is_unspaced
 
@@ -23,8 +24,7 @@ _CLAUSE_END: Final = frozenset(",;:，、；：")
 _MARKS: Final = _SENTENCE_END | _CLAUSE_END | frozenset("\"'”’）)》」』】")
 
 
-@dataclass(frozen=True)
-class Timed:
+class Timed(Struct, frozen=True):
     """Text with its start and end in seconds from the beginning of the clip; `spaced`: a space stands before it."""
 
     text: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 MAX_BYTES: Final = 16 << 20
 _SPACE: Final = "\u2581"  # sentencepiece's mark for a space before a word
@@ -23,8 +24,7 @@ class BadTokenTable(ValueError):
     """A token table that can't be used; the text names the file and the cause."""
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True):
     """Pieces by id. Built once for each model, then only read."""
 
     pieces: tuple[str, ...]

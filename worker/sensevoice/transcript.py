@@ -7,7 +7,8 @@ Tags are names without their brackets; the clip's language and emotion are those
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from .segments import Span
 
@@ -29,8 +30,7 @@ _UNSPACED = (
 _CLOSING = frozenset("。，、？！；：）】」』》…")
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """The answer for one piece. `times[i]` is the start of `tokens[i]` in seconds from the beginning of the piece."""
 
     text: str = ""
@@ -41,8 +41,7 @@ class Piece:
     times: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A piece in its place: start and end, and the token times, in seconds from the beginning of the clip."""
 
     start: float
@@ -55,8 +54,7 @@ class Segment:
     times: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Transcript:
+class Transcript(Struct, frozen=True):
     """A clip's answer. `events` lists each event once, in order; `duration` is the clip's length in seconds."""
 
     text: str = ""

@@ -13,11 +13,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct, field
 
 from ..protocol import GateDone
 
@@ -40,16 +40,14 @@ class BadArtifact(ValueError):
     """A directory that is not a whole artifact of ours; the text says which file and why."""
 
 
-@dataclass(frozen=True)
-class ArtifactFile:
+class ArtifactFile(Struct, frozen=True):
     """One file of an artifact: its size and the SHA-256 (hex) of its contents when it was written."""
 
     bytes: int
     sha256: str
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """What `artifact.json` says. `model` is the ONNX file to load, relative; `load_bytes` the memory that loading took.
 
     `form` is "plain" when there are only the version's files as they came. Else it is mapped, exact or fast, and

@@ -7,8 +7,10 @@ stopped process each reach any limit; a process that only waits for its turn doe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 USUAL_BYTES: Final = 500 << 20
 """Up to this size the configured limit is for the whole of a version; a larger one has more in proportion."""
@@ -18,8 +20,7 @@ _WAITED_SHARE: Final = 0.1
 _OUTSIDE: Final = {"D": "it waits for a disk", "T": "it is stopped by a signal", "t": "it is stopped by a debugger"}
 
 
-@dataclass(frozen=True)
-class ProcessReading:
+class ProcessReading(Struct, frozen=True):
     """What a process did since it began. `at` is monotonic seconds.
 
     `cpu_seconds` is of all threads; `waited_seconds` is time in which threads could run and had no processor;
@@ -35,8 +36,7 @@ class ProcessReading:
     state: str = "S"
 
 
-@dataclass(frozen=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What a process has used up from `first` to `last`; `still_seconds` since it last made progress."""
 
     first: ProcessReading
@@ -53,16 +53,14 @@ class Spent:
         return max(self.cpu_seconds, self.still_seconds)
 
 
-@dataclass(frozen=True)
-class Allowance:
+class Allowance(Struct, frozen=True):
     """`still_seconds` without progress, `cpu_seconds` of all threads; 0: no limit."""
 
     still_seconds: float = 0.0
     cpu_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class LimitReached:
+class LimitReached(Struct, frozen=True):
     """A limit is reached. `own`: by what the process itself does; else something outside holds it."""
 
     because: str

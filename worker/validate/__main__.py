@@ -48,6 +48,7 @@ from ..sandbox.seccomp import (
 )
 from ..sandbox.socket_filter import refuse_sockets
 from ..shared import process_readings
+from ..shared.lean_imports import uncollected
 from ..shared.progress import Allowance, scale
 from . import machine_speed
 from .measure import room_for
@@ -95,7 +96,8 @@ def _judged(candidate: Candidate, patience: Patience, allowance: Allowance) -> J
     die_with_parent()
     patience.say(sandbox)
     patience.start()
-    from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
+    with uncollected():
+        from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
 
     return judge(candidate, Path(candidate.directory), patience.say, (sandbox,), copied=lambda: _after_copy(candidate))
 

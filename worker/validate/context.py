@@ -6,12 +6,12 @@ are read below `directory` only, the private copy, from the moment the layout ga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from ..protocol import Candidate
 from ..shared.artifact import ArtifactFile
@@ -20,8 +20,7 @@ from .model_under_test import Subject
 MAX_BECAUSE_CHARACTERS: Final = 600
 
 
-@dataclass(frozen=True)
-class GateAnswer:
+class GateAnswer(Struct, frozen=True):
     """A gate's answer: one sentence, also when it passes. A warning passes and is shown."""
 
     passed: bool
@@ -37,8 +36,7 @@ class Hindered(NoVerdict):
     """The machine is in the way: no memory, no disk. Nothing is known about the version."""
 
 
-@dataclass
-class Context:
+class Context(Struct):
     """One judgement under way.
 
     The layout gate fills `files` and `digest`, the signature gate `operators`, the load gate `subject`,

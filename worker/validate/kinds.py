@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from ..sensevoice.model import BadSenseVoiceFiles, describe, find
 from . import sensevoice_under_test, tensor_under_test
@@ -43,8 +43,7 @@ class Load(Protocol):
     ) -> Subject: ...
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """`model_file` finds the ONNX file in a directory and `signature` says what the graph is, both raising BadSubject;
     `load` is given directory, model file, threads and providers."""
 

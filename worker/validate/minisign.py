@@ -11,8 +11,9 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_SIGNATURE_BYTES: Final = 16 << 10
 
@@ -25,8 +26,7 @@ class BadSignature(ValueError):
     """No signature that one of the keys stands for; the text says why."""
 
 
-@dataclass(frozen=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A minisign public key: its 8-byte id and the 32 bytes of Ed25519."""
 
     key_id: bytes

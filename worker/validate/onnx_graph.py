@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import onnx
 from google.protobuf.message import DecodeError
+from msgspec import Struct
 
 from .measure import room_for
 
@@ -50,8 +50,7 @@ class BadGraph(ValueError):
     """A file that is no usable ONNX model; the text says why."""
 
 
-@dataclass(frozen=True)
-class GraphPort:
+class GraphPort(Struct, frozen=True):
     """An input or output, as `onnxruntime.NodeArg` shows it: free dimensions are their names or None."""
 
     name: str
@@ -59,8 +58,7 @@ class GraphPort:
     shape: list[int | str | None]
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(Struct, frozen=True):
     """As `onnxruntime.ModelMetadata` shows it."""
 
     custom_metadata_map: Mapping[str, str]

@@ -13,8 +13,9 @@ import os
 import stat
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..sandbox.limits import libc
 from ..shared.file_kinds import kind_of
@@ -31,8 +32,7 @@ class BadTree(ValueError):
     """Something in the version that no version may hold; the text names the path and why."""
 
 
-@dataclass(frozen=True)
-class FileSeen:
+class FileSeen(Struct, frozen=True):
     """A regular file as it was seen; two equal ones are the same unchanged file."""
 
     inode: int

@@ -8,11 +8,11 @@ change and modification times), so that an executor can tell that an entry is st
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A directory below the root; `parent` is -1 for the root itself, whose name is ""."""
 
     parent: int
@@ -20,8 +20,7 @@ class Place:
     inode: int
 
 
-@dataclass(slots=True)
-class FileTable:
+class FileTable(Struct):
     """Rows of one root. `codes` says what is known of each row (see quota.py); `specials` are no regular files."""
 
     root: str

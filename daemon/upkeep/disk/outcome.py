@@ -5,16 +5,16 @@ Plain data: CLI, history, log and panel show the same words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from .quota import DiskSpace
 
 Reasons = dict[str, tuple[int, int]]  # sentence -> entries, bytes
 
 
-@dataclass(slots=True)
-class ClassOutcome:
+class ClassOutcome(Struct):
     """One class. `refused`, `note` and `shortfall` are sentences, "" when there is nothing to say."""
 
     name: str
@@ -34,8 +34,7 @@ class ClassOutcome:
     shortfall: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskOutcome:
+class DiskOutcome(Struct, frozen=True):
     """One disk and the classes on it."""
 
     classes: list[str]
@@ -43,8 +42,7 @@ class DiskOutcome:
     after: DiskSpace
 
 
-@dataclass(slots=True)
-class SweepOutcome:
+class SweepOutcome(Struct):
     """One pass. `more`: a budget ran out, sweep again soon. `trouble` holds sentences that are worth an alert."""
 
     classes: list[ClassOutcome] = field(default_factory=list)

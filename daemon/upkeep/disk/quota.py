@@ -8,8 +8,9 @@ others give back is not guessed: the caller measures again after each pass.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from ...units import count, size
 from . import reasons as because
@@ -36,8 +37,7 @@ class Stat(Protocol):
     def st_ctime(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ClassRule:
+class ClassRule(Struct, frozen=True):
     """One class. Zero means no limit. `unit` is "file", or "directory" for entries of the root that go as a whole.
 
     `active` are names directly below the root that are never removed (log files being written). `ours`, where it is not
@@ -59,8 +59,7 @@ class ClassRule:
         return bool(self.max_age_seconds or self.max_bytes or self.max_files)
 
 
-@dataclass(frozen=True, slots=True)
-class Ages:
+class Ages(Struct, frozen=True):
     """The limits of age as points in time, seconds since 1970; made once a sweep."""
 
     young_after: float
@@ -110,8 +109,7 @@ def unit_by_age(stamp: float, ages: Ages) -> int:
     return because.OLDER if stamp < ages.old_before else because.WITHIN
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """Rows of one table that go for one reason, oldest first, and what stays missing when they are gone."""
 
     rows: Sequence[int]
@@ -180,8 +178,7 @@ def _take_bytes(table: FileTable, order: Sequence[int], want_bytes: int) -> tupl
     return len(order), freed
 
 
-@dataclass(frozen=True, slots=True)
-class Margin:
+class Margin(Struct, frozen=True):
     """How much of a disk should be free: bytes, or a fraction of its size. Both zero: do not mind."""
 
     bytes: int = 0
@@ -192,8 +189,7 @@ class Margin:
         return max(self.bytes, int(total * self.fraction))
 
 
-@dataclass(frozen=True, slots=True)
-class DiskSpace:
+class DiskSpace(Struct, frozen=True):
     """One disk, as a process without privileges may use it (f_bavail, f_favail): the reserve of root is not free."""
 
     total_bytes: int

@@ -13,8 +13,9 @@ import os
 import stat
 import sys
 import threading
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ...system.clock import Clock
 from ..fs_port import KIND, FileSystemPort
@@ -40,8 +41,7 @@ _CODES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """What one class may use in one sweep. Zero means no limit."""
 
     files: int = 20_000

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from . import reasons
 
@@ -17,8 +18,7 @@ KINDS: Final = frozenset((stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK))
 """What goes by age and number like a file, beside regular files. Devices never go."""
 
 
-@dataclass(slots=True)
-class SpecialUsers:
+class SpecialUsers(Struct):
     """Who uses what, as it was when the first question came."""
 
     _sockets: frozenset[str] | None = None

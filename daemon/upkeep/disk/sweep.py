@@ -12,7 +12,9 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ...errors import Refused
 from ...system.clock import Clock
@@ -52,8 +54,7 @@ MAX_ROUNDS = 8
 _HELD = -2
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
+class Orders(Struct, frozen=True):
     """What one sweep is asked. `now` is a trusted time (trusted.py); `clock_trouble` not empty: nothing is removed."""
 
     rules: Sequence[ClassRule]
@@ -97,8 +98,7 @@ def words_of(code: int, rule: ClassRule, orders: Orders) -> str:
     )
 
 
-@dataclass(slots=True)
-class _Pass:
+class _Pass(Struct):
     """What all classes of one pass share, and their order: each class, then each disk, then the sums."""
 
     orders: Orders

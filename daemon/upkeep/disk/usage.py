@@ -10,8 +10,9 @@ import heapq
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from ...errors import Refused
 from ...system.safe_paths import open_directory
@@ -34,8 +35,7 @@ PROGRESS_ENTRIES: Final = 10_000
 Progress = Callable[[str, int, int], None]  # class, entries so far, bytes so far
 
 
-@dataclass(slots=True)
-class ClassUsage:
+class ClassUsage(Struct):
     """One class. `largest` holds (bytes, path relative to the class). `note` says what is missing from the figures."""
 
     name: str
@@ -48,8 +48,7 @@ class ClassUsage:
     note: str = ""
 
 
-@dataclass(slots=True)
-class DiskUsage:
+class DiskUsage(Struct):
     """All classes, the disks they are on, and space that deleted files still take in our processes."""
 
     classes: list[ClassUsage]

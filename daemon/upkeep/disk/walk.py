@@ -12,9 +12,10 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Protocol
+
+from msgspec import Struct, field
 
 from ..fs_port import KIND, FileSystemPort
 from . import reasons
@@ -31,8 +32,7 @@ class Interrupted(Exception):
     """The walk was told to stop; nothing is wrong."""
 
 
-@dataclass(slots=True)
-class Directory:
+class Directory(Struct):
     """A directory that is open now. `place` is the visitor's to set; `left_over` counts what stays in it."""
 
     fd: int

@@ -12,8 +12,9 @@ import errno
 import os
 import stat
 import threading
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..fs_port import FileSystemPort, write_whole
 from ..open_files import open_by
@@ -49,8 +50,7 @@ class NotCollapsible(Spared):
     """The file is not what appending leaves: it has holes, or is too large to be copied."""
 
 
-@dataclass(frozen=True, slots=True)
-class Collapsed:
+class Collapsed(Struct, frozen=True):
     """What went to the archive: bytes of whole lines; and how many bytes the live file became shorter."""
 
     archive: str

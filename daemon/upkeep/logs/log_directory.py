@@ -11,8 +11,9 @@ import fnmatch
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ....worker.shared.file_kinds import kind_of
 from ...errors import Refused
@@ -65,8 +66,7 @@ def refuse_file(found: os.stat_result) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What a look at a directory found. `names` are all names in it."""
 
     names: frozenset[str]

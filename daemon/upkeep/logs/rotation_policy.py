@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 from ...units import size, span
 
@@ -24,8 +25,7 @@ _LAST_YEAR: Final = 9999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class RotationPolicy:
+class RotationPolicy(Struct, frozen=True):
     """When to rotate one set of files and what to keep. Zero means no limit; `every` counts whole periods in UTC."""
 
     every_seconds: float = 0.0
@@ -38,8 +38,7 @@ class RotationPolicy:
     truncate_if_unsupported: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Struct, frozen=True):
     """A file that is written to. `began` is when its first line may have been written, seconds since 1970."""
 
     name: str
@@ -47,8 +46,7 @@ class Live:
     began: float
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(Struct, frozen=True):
     """A rotated file. `modified` is the time of its last line, seconds since 1970."""
 
     name: str
@@ -124,8 +122,7 @@ def why_rotate(live: Live, policy: RotationPolicy, now: float, *, force: bool = 
     return False, f"{size(live.bytes)}, nothing due"
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """An archive that goes, and because."""
 
     name: str

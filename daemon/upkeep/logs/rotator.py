@@ -13,8 +13,10 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ...errors import Refused
 from ...system.clock import Clock
@@ -49,8 +51,7 @@ SETTLED_AT_START_BYTES = 1 << 30  # of a larger pair is found out when archives 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class LogSet:
+class LogSet(Struct, frozen=True):
     """Files of one directory under one policy. `patterns` are names or globs of the last component."""
 
     directory: str
@@ -59,8 +60,7 @@ class LogSet:
     own: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RotationStep:
+class RotationStep(Struct, frozen=True):
     """One thing done (or that would be) or left; `action` is rotated, dropped, packed, cleaned or spared."""
 
     action: str
@@ -70,8 +70,7 @@ class RotationStep:
     bytes: int = 0
 
 
-@dataclass(slots=True)
-class RotationOutcome:
+class RotationOutcome(Struct):
     """`tell_writers`: files of writers that reopen were renamed, so ask every writer, then call `compress`."""
 
     steps: list[RotationStep] = field(default_factory=list)

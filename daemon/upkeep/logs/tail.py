@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ...units import size
 from . import collapse_marker
@@ -21,8 +22,7 @@ LINE_BYTES: Final = 64 * 1024
 ANSWER_BYTES: Final = 2 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(Struct, frozen=True):
     """`truncated`: a line was cut, or there were older ones that would have been shown."""
 
     lines: list[str]

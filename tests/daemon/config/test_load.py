@@ -396,6 +396,11 @@ def test_compares_two_configurations_key_by_key() -> None:
     assert differences(new, new) == ()
 
 
+def test_shows_a_changed_share_of_a_disk_as_it_is_written() -> None:
+    (change,) = differences(Config(), parse('disk.min_free = "2GiB"', "test"))
+    assert (change.key, change.old, change.new) == ("disk.min_free", '"10%"', '"2GiB"')
+
+
 def test_shows_changed_lists_of_tables() -> None:
     (change,) = differences(Config(), parse('disk.class = [{name = "x", path = "/b/c"}]', "test"))
     assert change.key == "disk.class"

@@ -8,12 +8,12 @@ import email
 import email.policy
 import importlib.util
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 from tests.fakes.receivers import Reply, fake_mail_server, fake_receiver
 from tests.support import PATIENCE_SECONDS
 

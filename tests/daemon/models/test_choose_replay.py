@@ -6,10 +6,11 @@ operator's moves, verdicts, vanished directories and restarts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from modelward.daemon.models.activation_policy import (
     ActivationFacts,

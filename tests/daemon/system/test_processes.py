@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.children import (
     EATS_MEMORY,
     EXIT_1,

@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.disk import reasons

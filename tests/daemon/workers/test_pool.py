@@ -7,10 +7,10 @@ import itertools
 import os
 import resource
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.children import (
     EXIT_1,
     EXIT_3,

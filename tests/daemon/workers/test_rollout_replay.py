@@ -6,10 +6,12 @@ worker serves and the link is forgotten, and the end must be the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
 
 from modelward.daemon.workers.rollout_planner import (
     CommitWorker,
@@ -32,8 +34,7 @@ HELD = (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED)
 simulated = settings(max_examples=80)
 
 
-@dataclass(frozen=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """What a worker does with the new version; None never answers. `dies_at` is seconds after the rollout began."""
 
     load_seconds: float | None = 2.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Collection, Hashable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.bench import shape, tones
 from tests.good_versions import made_once
 from tests.worker.compile.graphs import HERE

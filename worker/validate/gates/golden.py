@@ -8,13 +8,13 @@ the context's `clips` with some of those heard, for the budget gate.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from ...audio.decode import SAMPLE_RATE, BadAudio, decode
 from ...shared.quantities import count
@@ -32,16 +32,14 @@ _KEPT_CLIPS: Final = 3
 _KEPT_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True)
-class ClipErrors:
+class ClipErrors(Struct, frozen=True):
     """One clip's errors, with its name."""
 
     name: str
     errors: Errors
 
 
-@dataclass
-class _Set:
+class _Set(Struct):
     heard: list[ClipErrors]
     unusable: list[str]
     skipped: int = 0

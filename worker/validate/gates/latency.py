@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Final
+
+from msgspec import Struct
 
 from ...protocol import Candidate
 from ...shared.artifact import Artifact, BadArtifact, read_artifact
@@ -33,8 +34,7 @@ _CPU: Final = frozenset(("CPUExecutionProvider",))
 Work = Callable[[], object]
 
 
-@dataclass
-class SubjectTimes:
+class SubjectTimes(Struct):
     """How long one subject took, in seconds: the fastest run of each piece of work, and CPU time over all runs."""
 
     fastest: list[float]
