@@ -1,8 +1,8 @@
 """From the configuration to what upkeep works with: the classes in the order of their sweeping, the sets of logs.
 
-Pure. Built-in classes come cheapest first (jobs, tmp, cache, logs), then the operator's, then compiled versions, then
-versions themselves; a class of the operator's that has a built-in's name takes its place. Invariant: in the log
-directory only our own log files' archives may go, whoever configures the class.
+Pure. Built-in classes come cheapest first (tmp, cache, logs), then the operator's, then compiled versions, then
+versions themselves, and jobs; a class of the operator's that has a built-in's name takes its place. Invariant: in the
+log directory only our own log files' archives may go, whoever configures the class.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ def rules(config: Config) -> list[ClassRule]:
     """The classes in the order in which a full disk is swept."""
     control = config.control
     first = [
-        # No limit here: a job goes when it has ended and was kept for jobs.keep, and what is taken in is bounded.
-        ClassRule(JOBS, str(control.state_dir / "jobs"), unit="directory"),
         ClassRule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
         ClassRule("cache", str(control.cache_dir)),
         _logs(ClassRule("logs", str(config.logs.dir)), config),
@@ -37,6 +35,8 @@ def rules(config: Config) -> list[ClassRule]:
     last = [
         ClassRule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
         ClassRule("versions", str(config.models.root), max_age_seconds=_DAY_SECONDS, unit="directory"),
+        # No limit here: a job goes when it has ended and was kept for jobs.keep, and what is taken in is bounded.
+        ClassRule(JOBS, str(control.state_dir / "jobs"), unit="directory"),
     ]
     theirs = [
         _logs(ClassRule(c.name, str(c.path), c.max_age, c.max_bytes, c.max_files, _unit(c.name)), config)

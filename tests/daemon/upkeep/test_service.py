@@ -82,12 +82,12 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def test_classes_come_cheapest_first_and_an_operators_class_takes_a_built_in_ones_place(tmp_path: Path) -> None:
     order = [rule.name for rule in rules(configuration(tmp_path))]
-    assert order == ["tmp", "cache", "logs", "uploads", "compiled", "versions"]
+    assert order == ["tmp", "cache", "logs", "uploads", "compiled", "versions", "jobs"]
     added = (
         f'[[disk.class]]\nname = "tmp"\npath = "{tmp_path}/scratch"\n[[disk.class]]\nname = "more"\npath = "/srv/more"'
     )
     again = rules(configuration(tmp_path, added))
-    assert [rule.name for rule in again] == ["tmp", "cache", "logs", "uploads", "more", "compiled", "versions"]
+    assert [rule.name for rule in again] == ["tmp", "cache", "logs", "uploads", "more", "compiled", "versions", "jobs"]
     assert again[0].path == f"{tmp_path}/scratch"
 
 
