@@ -32,7 +32,7 @@ def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
         time.sleep(pause)
-        pause = min(0.05, pause * 1.25)  # what takes long is asked for less often
+        pause = min(0.1, pause * 1.25)  # what takes long is asked for less often
 
 
 async def soon(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:

@@ -22,7 +22,7 @@ import msgspec
 
 from .protocol import WorkerSettings
 from .sandbox.worker_sandbox import Confinement, confine
-from .shared.lean_imports import import_structlog, uncollected
+from .shared.lean_imports import import_structlog, lasting
 
 if TYPE_CHECKING:
     from .shared.logs import LogFiles
@@ -101,7 +101,7 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
     """Serves until told to leave. Raises CannotBoot when a library or the kind is unknown here."""
     # Imported here so that what is missing is said and ends with the status that means "never".
     try:
-        with uncollected():
+        with lasting():
             import_structlog()
             from .inference.loader import UnknownKind, loader
             from .ort_session import missing_providers

@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Final
 
-from ..shared.lean_imports import uncollected
+from ..shared.lean_imports import lasting
 
 CANNOT_START: Final = 3
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
         inbox_fd, parent, memory_bytes, most_bytes = (int(word) for word in arguments)
         inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=inbox_fd)
         inbox.setblocking(False)
-        with uncollected():
+        with lasting():
             from .child import DecoderLoop, warm
             from .confinement import confine
 

@@ -1,7 +1,8 @@
 """Imports what a process needs at its start with less memory and less time.
 
-Structlog loads rich where both are installed: 12 MB that no line of a log uses. And almost nothing that is made while
-modules are imported is garbage, but the collector looks through all of it again and again: a tenth of the time.
+Structlog loads rich where both are installed: 12 MB that no line of a log uses. And what is made while modules are
+imported stays, but the collector looks through all of it again and again: a fifth of the time, to free one part in
+seventy.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """No garbage is looked for within, whatever thread makes it."""
+def lasting() -> Iterator[None]:
+    """What is imported within is never looked through for garbage."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 

@@ -48,7 +48,7 @@ from ..sandbox.seccomp import (
 )
 from ..sandbox.socket_filter import refuse_sockets
 from ..shared import process_readings
-from ..shared.lean_imports import uncollected
+from ..shared.lean_imports import lasting
 from ..shared.progress import Allowance, scale
 from . import machine_speed
 from .measure import room_for
@@ -96,7 +96,7 @@ def _judged(candidate: Candidate, patience: Patience, allowance: Allowance) -> J
     die_with_parent()
     patience.say(sandbox)
     patience.start()
-    with uncollected():
+    with lasting():
         from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
 
     return judge(candidate, Path(candidate.directory), patience.say, (sandbox,), copied=lambda: _after_copy(candidate))
@@ -167,4 +167,6 @@ def _unusable(candidate: Candidate) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)  # taking the libraries apart takes a tenth of what loading them does
