@@ -28,23 +28,23 @@ from .config import own_directories
 from .config.credentials import with_credentials
 from .config.load import Config, load_or_default
 from .controllers import parts
-from .controllers.activation import Rolling
-from .controllers.admin_service import Office
-from .controllers.alerting import Vigil
+from .controllers.activation import Activation
+from .controllers.admin_service import AdminService
+from .controllers.alerting import AlertManager
 from .controllers.closing import Step, together
 from .controllers.form_choice import FormChoice
 from .controllers.forms import Forms
-from .controllers.idle_check import PAUSE_SECONDS, Lookout
-from .controllers.liveness import Pulse
-from .controllers.maintenance import OWN_LOGS, Housekeeping
+from .controllers.idle_check import PAUSE_SECONDS, IdleCheck
+from .controllers.liveness import Liveness
+from .controllers.maintenance import OWN_LOGS, Maintenance
 from .controllers.round import Controller, Round
-from .controllers.validation import Judging
+from .controllers.validation import Validation
 from .health.stuck_workers import StuckWorkers
 from .models.watch import Watch
 from .panel import parts_of
 from .panel.live_feed import Feed
 from .panel.server import PanelServer
-from .state.async_store import Ledger
+from .state.async_store import AsyncStore
 from .state.store import HistoryEntry, Store
 from .status.alert_inputs import failed_controllers
 from .status.metrics_export import expose_failures
@@ -54,18 +54,18 @@ from .system.background import Background
 from .system.capacity import Capacity
 from .system.clock import Clock
 from .system.peer_access import let_in, operator
-from .system.service_manager import Manager
+from .system.service_manager import ServiceManager
 from .system.unix_socket import Credentials
 from .workers import slot_files
 from .workers.channel import WorkersSocket
-from .workers.former_workers import Former
-from .workers.listen_socket import Entrance
+from .workers.former_workers import FormerWorkers
+from .workers.listen_socket import ListenSocket
 from .workers.peer import WorkerEvent
 from .workers.pool import KILLED_SECONDS, Ended, WorkerPool
-from .workers.registry import Crew, WelcomeState
+from .workers.registry import WelcomeState, WorkerRegistry
 from .workers.replacement import Places
 from .workers.settings_of_config import settings_of, shared_dir, terms_of
-from .workers.settings_sync import Agreement
+from .workers.settings_sync import SettingsSync
 from .workers.token_digests import TokenMarks, told_tokens
 
 SLOWEST_BEAT_SECONDS = 5.0
@@ -102,15 +102,15 @@ class Supervisor:
         self._wake, self.stopping, self._round = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.hub = Hub()
         control = config.control
-        self.entrance = Entrance(lambda: self.config.workers.listen, environ)
+        self.listen_socket = ListenSocket(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
         self._looked = parts.Looked(Capacity(1), Places())
         self._tokens = self._tokens_read = TokenMarks()
         self._began = clock.monotonic()
-        self._former = Former((), self._began)
-        self.manager = Manager(environ, clock)
-        self.ledger = Ledger(store, guarded("told history", self._told))
-        self.crew = Crew(
+        self._former = FormerWorkers((), self._began)
+        self.manager = ServiceManager(environ, clock)
+        self.async_store = AsyncStore(store, guarded("told history", self._told))
+        self.registry = WorkerRegistry(
             clock=clock,
             welcome=self._welcome,
             happened=guarded("worker events", self._happened),
@@ -122,15 +122,15 @@ class Supervisor:
             runtime_dir=control.runtime_dir,
             clock=clock,
             ended=guarded("worker ends", self._worker_ended),
-            drain=self.crew.drain,
+            drain=self.registry.drain,
             settings=self._settings,
         )
-        self.crew.pool = self.pool
-        self.agreement = Agreement(self.crew, self.pool, clock, self._terms)
-        self.judging = Judging(
+        self.registry.pool = self.pool
+        self.settings_sync = SettingsSync(self.registry, self.pool, clock, self._terms)
+        self.validation = Validation(
             lambda: self.config,
             clock=clock,
-            ledger=self.ledger,
+            async_store=self.async_store,
             happened=self.wake,
             progress=guarded(
                 "told gates", lambda v, message: self.hub.tell("gate", {"version": v, "gate": message.gate})
@@ -139,74 +139,74 @@ class Supervisor:
         self.forms = Forms(
             lambda: self.config,
             clock=clock,
-            ledger=self.ledger,
+            async_store=self.async_store,
             happened=self.wake,
-            pids=lambda: [peer.pid for peer in self.crew.peers()],
+            pids=lambda: [peer.pid for peer in self.registry.peers()],
         )
-        self.rolling = Rolling(
+        self.activation = Activation(
             lambda: self.config,
             clock=clock,
-            ledger=self.ledger,
-            judging=self.judging,
-            choice=FormChoice(self.forms, self.judging, clock),
-            crew=self.crew,
+            async_store=self.async_store,
+            validation=self.validation,
+            choice=FormChoice(self.forms, self.validation, clock),
+            registry=self.registry,
             happened=self.wake,
             progress=guarded("told rollouts", lambda rollout: self.hub.tell("rollout", rollout.as_json())),
         )
-        self.housekeeping = Housekeeping(
+        self.maintenance = Maintenance(
             lambda: self.config,
             clock,
-            judging=self.judging,
+            validation=self.validation,
             forms=self.forms,
-            rolling=self.rolling,
-            crew=self.crew,
-            ledger=self.ledger,
+            activation=self.activation,
+            registry=self.registry,
+            async_store=self.async_store,
             reopen=self.reopen_logs,
         )
-        self.vigil = Vigil(
+        self.alert_manager = AlertManager(
             self.snapshot,
             lambda: self.config,
             clock,
-            self.ledger,
+            self.async_store,
             host=socket.gethostname(),
             version=RELEASE,
             tell=self.hub.tell,
         )
-        self.office: Office = Office(self)
+        self.admin_service: AdminService = AdminService(self)
         sockets = control.runtime_dir
         self.channel: WorkersSocket = WorkersSocket(
-            sockets / "workers.sock", self.crew, lambda who: self._allowed(who, self.channel.group)
+            sockets / "workers.sock", self.registry, lambda who: self._allowed(who, self.channel.group)
         )
-        api = application(self.office, self.hub)
+        api = application(self.admin_service, self.hub)
         self.api: AdminServer = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, self.api.group))
         self.panel = PanelServer(
             config.panel,
             api,
-            Feed(parts_of(self.office, self.hub)),
+            Feed(parts_of(self.admin_service, self.hub)),
             clock,
             state_dir=control.state_dir,
             operator=lambda uid: operator(uid, sockets / "api.sock"),
         )
-        told = (self.vigil.worker_ended, self.rolling.conductor.worker_ended, self.crew.ended)
+        told = (self.alert_manager.worker_ended, self.activation.executor.worker_ended, self.registry.ended)
         self._of_ends = [guarded("worker end", tell) for tell in told]
         self._stuck = StuckWorkers(clock.monotonic)
         failures = self.background.failures
-        self.vigil.more += [self.panel.figures, self._stuck.figures, partial(failed_controllers, failures)]
-        self.vigil.exposed.append(partial(expose_failures, failures))
+        self.alert_manager.more += [self.panel.figures, self._stuck.figures, partial(failed_controllers, failures)]
+        self.alert_manager.exposed.append(partial(expose_failures, failures))
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wake)
         self.watch = Watch(config.models.root, wake)
-        self.lookout = Lookout(lambda: self.config, clock, self.snapshot, self._in_place, wake)
-        self.pulse = Pulse(self)
+        self.idle_check = IdleCheck(lambda: self.config, clock, self.snapshot, self._in_place, wake)
+        self.liveness = Liveness(self)
         self.round = Round(self._controllers(), clock, self.background)
 
     def _controllers(self) -> tuple[Controller, ...]:
         self._workers = parts.WorkersController(
             lambda: self.config,
             pool=self.pool,
-            crew=self.crew,
-            entrance=self.entrance,
-            rolling=self.rolling,
-            judging=self.judging,
+            registry=self.registry,
+            listen_socket=self.listen_socket,
+            activation=self.activation,
+            validation=self.validation,
             former=lambda: self._former,
             looked=lambda: self._looked,
             terms=self._terms,
@@ -218,10 +218,10 @@ class Supervisor:
             check=self._check,
             channel=self.channel,
             api=self.api,
-            housekeeping=self.housekeeping,
+            maintenance=self.maintenance,
             panel=self.panel,
-            pulse=self.pulse,
-            vigil=self.vigil,
+            liveness=self.liveness,
+            alert_manager=self.alert_manager,
         )
 
     @property
@@ -232,8 +232,8 @@ class Supervisor:
     def snapshot(self) -> Snapshot:
         """The daemon as it is now."""
         workers = WorkersSeen(
-            frozen(self.crew.peers()),
-            frozen(self.pool.hands()),
+            frozen(self.registry.peers()),
+            frozen(self.pool.processes()),
             self.pool.vacancies(),
             self.pool.wanted,
             self.staff_because,
@@ -242,13 +242,13 @@ class Supervisor:
             self.clock.monotonic(),
             self.clock.wall(),
             self.config,
-            self.judging.snapshot(),
-            self.rolling.snapshot(),
+            self.validation.snapshot(),
+            self.activation.snapshot(),
             workers,
-            self.housekeeping.snapshot(),
+            self.maintenance.snapshot(),
             (self.watch.state, self.watch.because),
-            self.ledger.problem,
-            self.office.reloading.refused,
+            self.async_store.problem,
+            self.admin_service.reloading.refused,
         )
 
     def _in_place(self) -> bool:
@@ -262,25 +262,25 @@ class Supervisor:
         """Opens the sockets, finds what there is, takes former workers back. Raises ModelwardError or OSError."""
         for sentence in await asyncio.to_thread(own_directories.make, self.config):
             self.log.error(sentence)
-        self.crew.expected = await asyncio.to_thread(self.pool.remembered)
-        self._former = Former(self.crew.expected, self._began)
-        await self.judging.start()
+        self.registry.expected = await asyncio.to_thread(self.pool.remembered)
+        self._former = FormerWorkers(self.registry.expected, self._began)
+        await self.validation.start()
         await self.forms.start()
         await self.round.controllers[0].ensure()
-        await self.rolling.start(returning=bool(self.crew.expected))
-        if self.ledger.no_room:
-            await self.housekeeping.sweep_first()
-        await self.vigil.recall()
-        self.vigil.begin()
-        self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
-        if self.rolling.position.serving is None:
-            await self.rolling.decide()
-        await self.housekeeping.with_room(self.channel.open)
-        await self.entrance.open(returning=bool(self.crew.expected), end_lost=self.pool.end_lost)
-        self.vigil.look()
+        await self.activation.start(returning=bool(self.registry.expected))
+        if self.async_store.no_room:
+            await self.maintenance.sweep_first()
+        await self.alert_manager.recall()
+        self.alert_manager.begin()
+        self.async_store.note("daemon-started", "", f"pid {os.getpid()}")
+        if self.activation.position.serving is None:
+            await self.activation.decide()
+        await self.maintenance.with_room(self.channel.open)
+        await self.listen_socket.open(returning=bool(self.registry.expected), end_lost=self.pool.end_lost)
+        self.alert_manager.look()
         await self.api.open()
         await self.panel.open()
-        self.lookout.start()
+        self.idle_check.start()
 
     async def step(self) -> None:
         """One round."""
@@ -303,9 +303,9 @@ class Supervisor:
         """Rounds until `stop`."""
         while not self.stopping.is_set():
             self._wake.clear()
-            self.pulse.round_began = self.clock.monotonic()
+            self.liveness.round_began = self.clock.monotonic()
             await self.step()
-            self.pulse.round_began = None
+            self.liveness.round_began = None
             self._round.set()
             self._round = asyncio.Event()
             with suppress(TimeoutError):
@@ -319,7 +319,7 @@ class Supervisor:
     @property
     def deciding(self) -> bool:
         """Whether a round is due or under way: what it will decide is not known yet."""
-        return self._wake.is_set() or self.pulse.round_began is not None
+        return self._wake.is_set() or self.liveness.round_began is not None
 
     async def next_round(self, seconds: float) -> None:
         """Returns when a round ended, or after `seconds`."""
@@ -360,33 +360,33 @@ class Supervisor:
         steps = {c.name: Step(c.name, c.stop, limits.get(c.name, PART_SECONDS)) for c in self.round.controllers}
         last = [steps.pop(name) for name in ("sockets", "panel", "service-manager")]
         await together(background, steps.pop("activation"))  # no rollout gives orders now
-        background.call("entrance", self.entrance.close, None)
+        background.call("listening socket", self.listen_socket.close, None)
         await together(background, Step("wake-ups", self._no_wake_ups, PART_SECONDS), *steps.values())
         because = "told to leave its workers" if leave else "told to stop"
-        background.call("state", partial(self.ledger.note, "daemon-stopped", "", because), None)
-        await together(background, Step("state", self.ledger.close, PART_SECONDS), *last)
+        background.call("state", partial(self.async_store.note, "daemon-stopped", "", because), None)
+        await together(background, Step("state", self.async_store.close, PART_SECONDS), *last)
         background.end()
 
     async def _no_wake_ups(self) -> None:
-        await asyncio.gather(asyncio.to_thread(self.lookout.stop), asyncio.to_thread(self.watch.stop))
+        await asyncio.gather(asyncio.to_thread(self.idle_check.stop), asyncio.to_thread(self.watch.stop))
 
     def _until_next(self) -> float:
         """Seconds until the next round is due."""
         failing = bool(self.background.failures.current() or self.panel.problem or self._former.deadline)
-        latest = self.background.call("lookout", partial(self.lookout.after_round, failed=failing), PAUSE_SECONDS)
+        latest = self.background.call("idle check", partial(self.idle_check.after_round, failed=failing), PAUSE_SECONDS)
         due, now = self.round.next_due(), self.clock.monotonic()
         return latest if due is None else min(latest, max(0.05, due - now))
 
     # workers
 
     def _settings(self, name: str) -> tuple[WorkerSettings, int]:
-        assert self.entrance.sock is not None
-        fd = self.entrance.sock.fileno()
+        assert self.listen_socket.sock is not None
+        fd = self.listen_socket.sock.fileno()
         return settings_of(name, self.config, self._terms(), fd), fd
 
     def _terms(self) -> Terms:
         """What all workers are to run with."""
-        return terms_of(self.config, self.entrance.address)
+        return terms_of(self.config, self.listen_socket.address)
 
     def _welcome(self) -> WelcomeState:
         """What a worker that joins now is to serve.
@@ -394,19 +394,21 @@ class Supervisor:
         During a rollout that is still the old version: it will be moved in its turn.
         """
         beat = min(SLOWEST_BEAT_SECONDS, max(0.5, self.config.rollout.bake / 5))
-        serving = self.rolling.position.serving
+        serving = self.activation.position.serving
         return WelcomeState(serving.version, serving.artifact, beat) if serving else WelcomeState(beat_seconds=beat)
 
     def _worker_ended(self, ended: Ended) -> None:
         for tell in self._of_ends:
             tell(ended)
         if not ended.retired:
-            self.ledger.note("worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid)
+            self.async_store.note(
+                "worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid
+            )
         self.wake()
 
     def _happened(self, event: WorkerEvent) -> None:
         if event.kind == "reopened":
-            self.housekeeping.reopened(event.worker)
+            self.maintenance.reopened(event.worker)
         if event.kind == "stuck":
             self._stuck.heard(event.worker, event.because)
         if event.kind == "refused":
@@ -417,7 +419,7 @@ class Supervisor:
     # sockets
 
     def _take_listener(self, fd: int) -> None:
-        self.entrance.take(fd, wanted=bool(self.crew.expected or self.pool.hands()))
+        self.listen_socket.take(fd, wanted=bool(self.registry.expected or self.pool.processes()))
 
     def _allowed(self, who: Credentials, group: int) -> bool:
         return let_in(who.uid, who.gid, who.groups, group)
@@ -425,7 +427,7 @@ class Supervisor:
     # others, who are told
 
     def _told(self, entry: HistoryEntry) -> None:
-        self.vigil.heard(entry)
+        self.alert_manager.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 
     def read_config(self) -> Config:
@@ -440,13 +442,13 @@ class Supervisor:
 
     def reopen_logs(self) -> list[str]:
         """Our own log files and every worker's are opened anew by name; who will tell when that is done."""
-        self.office.reopen_own_logs(
-            partial(asyncio.get_running_loop().call_soon_threadsafe, self.housekeeping.reopened, OWN_LOGS)
+        self.admin_service.reopen_own_logs(
+            partial(asyncio.get_running_loop().call_soon_threadsafe, self.maintenance.reopened, OWN_LOGS)
         )
-        return [OWN_LOGS, *self.crew.tell_all(ReopenLogs())]
+        return [OWN_LOGS, *self.registry.tell_all(ReopenLogs())]
 
     def restart_workers(self, because: str) -> None:
         """Every worker is replaced, one after another, each successor first."""
-        for hand in self.pool.hands():
-            self.pool.replace(hand.name, because)
+        for process in self.pool.processes():
+            self.pool.replace(process.name, because)
         self.wake()

@@ -190,7 +190,7 @@ async def _ready(scratch: Scratch, daemon: processes.ChildProcess, stop: asyncio
 
 
 async def _ended_or_stopped(child: processes.ChildProcess, stop: asyncio.Event, seconds: float | None) -> bool:
-    """Waits for a child's end or a wish to stop, whichever comes first; whether the child has ended."""
+    """Waits for a child's end or a request to stop, whichever comes first; whether the child has ended."""
     waits: list[asyncio.Task[Any]] = [awaited(child.wait(), "end"), awaited(stop.wait(), "stop")]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

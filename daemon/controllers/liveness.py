@@ -16,14 +16,14 @@ from ..config.load import Config
 from ..models.lifecycle import VersionState
 from ..system.background import here
 from ..system.clock import Clock
-from ..system.service_manager import Manager
+from ..system.service_manager import ServiceManager
 from ..workers.channel import WorkersSocket
-from ..workers.registry import Crew
-from ..workers.settings_sync import Agreement
-from .activation import Rolling
-from .admin_service import Office
+from ..workers.registry import WorkerRegistry
+from ..workers.settings_sync import SettingsSync
+from .activation import Activation
+from .admin_service import AdminService
 from .round import Round
-from .validation import Judging
+from .validation import Validation
 
 ROUND_SECONDS = 120.0
 """A round that takes longer hangs, whatever it waits for; so does a look between two rounds."""
@@ -47,21 +47,21 @@ class LivenessParts(Protocol):
 
     config: Config
     clock: Clock
-    crew: Crew
-    judging: Judging
-    rolling: Rolling
-    office: Office
-    manager: Manager
-    agreement: Agreement
+    registry: WorkerRegistry
+    validation: Validation
+    activation: Activation
+    admin_service: AdminService
+    manager: ServiceManager
+    settings_sync: SettingsSync
     channel: WorkersSocket
     api: AdminServer
     round: Round
 
     @property
-    def lookout(self) -> Looks: ...
+    def idle_check(self) -> Looks: ...
 
 
-class Pulse:
+class Liveness:
     """One daemon's. `round_began` is when the round under way began, monotonic seconds; None between rounds."""
 
     def __init__(self, daemon: LivenessParts) -> None:
@@ -85,7 +85,7 @@ class Pulse:
         s, now = self._s, self._s.clock.monotonic()
         if s.manager.stopping:
             return ""  # the sockets go now; the manager has a limit of its own for the end
-        for what, began in (("a round", self.round_began), ("a look at the model root", s.lookout.began)):
+        for what, began in (("a round", self.round_began), ("a look at the model root", s.idle_check.began)):
             if began is not None and now - began > ROUND_SECONDS:
                 return f"{what} has taken more than {ROUND_SECONDS:g} s"
         if because := s.round.wrong():
@@ -99,18 +99,18 @@ class Pulse:
     def tell(self) -> None:
         """Says how things are; ready once workers answer, be it that there is nothing to serve."""
         s = self._s
-        peers = s.crew.peers()
-        busy = s.judging.busy or s.rolling.busy or any(peer.loading for peer in peers) or self._undecided()
-        answers = (s.office.ready() or (bool(peers) and not busy)) and not self._unconfirmed()
-        s.manager.tell(s.office.sentence(), ready=answers, busy=busy)
+        peers = s.registry.peers()
+        busy = s.validation.busy or s.activation.busy or any(peer.loading for peer in peers) or self._undecided()
+        answers = (s.admin_service.ready() or (bool(peers) and not busy)) and not self._unconfirmed()
+        s.manager.tell(s.admin_service.sentence(), ready=answers, busy=busy)
 
     def _unconfirmed(self) -> bool:
         """Some worker that was there at the start may still answer by former settings, without a token for one."""
         early = self._s.clock.monotonic() - self._began < CONFIRM_SECONDS
-        return early and bool(self._s.agreement.unconfirmed())
+        return early and bool(self._s.settings_sync.unconfirmed())
 
     def _undecided(self) -> bool:
         """A version that was there at the start is on its way to its verdict, and has not had the time for it."""
         if self._s.clock.monotonic() - self._began > self._s.config.models.settle + FIRST_LOOK_SECONDS:
             return False
-        return any(e.state in (VersionState.SEEN, VersionState.SETTLING) for e in self._s.judging.catalog.entries())
+        return any(e.state in (VersionState.SEEN, VersionState.SETTLING) for e in self._s.validation.catalog.entries())

@@ -14,16 +14,16 @@ from typing import Any, Final, Protocol
 
 from ..config.load import Change, Config, differences
 from ..errors import BadConfig
-from ..state.async_store import Ledger
+from ..state.async_store import AsyncStore
 from ..system import systemd
 from ..system.background import here
-from ..system.service_manager import Manager
+from ..system.service_manager import ServiceManager
 from ..system.tcp_listener import CannotListen
-from ..workers.listen_socket import Entrance
+from ..workers.listen_socket import ListenSocket
 from ..workers.pool import WorkerPool
-from ..workers.settings_sync import Agreement
-from .alerting import Vigil
-from .validation import Judging
+from ..workers.settings_sync import SettingsSync
+from .alerting import AlertManager
+from .validation import Validation
 
 CONFIRM_SECONDS: Final = 20.0
 """What workers are given to confirm their settings; one that still starts needs seconds for that."""
@@ -36,12 +36,12 @@ class ReloadParts(Protocol):
     config: Config
     environ: Mapping[str, str]
     pool: WorkerPool
-    agreement: Agreement
-    entrance: Entrance
-    judging: Judging
-    ledger: Ledger
-    manager: Manager
-    vigil: Vigil
+    settings_sync: SettingsSync
+    listen_socket: ListenSocket
+    validation: Validation
+    async_store: AsyncStore
+    manager: ServiceManager
+    alert_manager: AlertManager
     log: Any
 
     def read_config(self) -> Config: ...
@@ -49,7 +49,7 @@ class ReloadParts(Protocol):
     def reopen_logs(self) -> list[str]: ...
 
 
-class Reloading:
+class ConfigReload:
     """`sentence` says how things are. `generation` counts the configurations that were in force; `refused` says why the
     one on the disk is not; "" when it is."""
 
@@ -98,8 +98,8 @@ class Reloading:
         except BadConfig as e:
             self.refused = f"configuration refused: {'; '.join(e.mistakes)}"
             s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
-            s.ledger.note("config-refused", "", str(e))
-            s.vigil.look(at_once=True)
+            s.async_store.note("config-refused", "", str(e))
+            s.alert_manager.look(at_once=True)
             message = f"{e}; the old configuration stays in force"
             return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
         if remark:
@@ -108,13 +108,13 @@ class Reloading:
         self._waiting = tuple(c for c in changes if c.applies == "daemon restart")
         self.refused = ""
         self.set_own_level(s.config.logs.level)
-        s.vigil.look(at_once=True)
+        s.alert_manager.look(at_once=True)
         if changes:
             self.generation += 1
-            s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
-            s.judging.catalog.reconsider()
+            s.async_store.note("config-reloaded", "", ", ".join(c.key for c in changes))
+            s.validation.catalog.reconsider()
         s.pool.unblock()
-        late = await s.agreement.reached(CONFIRM_SECONDS)
+        late = await s.settings_sync.reached(CONFIRM_SECONDS)
         s.wake()
         message = "; ".join(filter(None, [_summary(changes, self._restart), remark]))
         if late:
@@ -127,7 +127,7 @@ class Reloading:
         if not any(change.key == "workers.listen" for change in changes):
             return ""
         try:
-            remark = await self._s.entrance.move(new.workers.listen)
+            remark = await self._s.listen_socket.move(new.workers.listen)
         except CannotListen as e:
             raise BadConfig("the configuration", (f"workers.listen: {e}",)) from e
         if remark:

@@ -41,7 +41,7 @@ from ..models.snapshot import (
 )
 from ..models.unfinished_artifacts import remove_unfinished
 from ..models.validator_process import MODULE, CannotStart, validate
-from ..state.async_store import CannotKeep, Ledger
+from ..state.async_store import AsyncStore, CannotKeep
 from ..state.store import Sighting
 from ..status.snapshot import VersionsSeen, frozen
 from ..system.available_memory import available_bytes, capacity
@@ -61,7 +61,7 @@ RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
 """After so many attempts in a row that ended without a verdict through no fault of the version."""
 
 
-class Judging:
+class Validation:
     """See the module. `happened` is called when the supervisor should look at everything again.
 
     `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
@@ -74,11 +74,11 @@ class Judging:
         config: Callable[[], Config],
         *,
         clock: Clock,
-        ledger: Ledger,
+        async_store: AsyncStore,
         happened: Callable[[], None],
         progress: Callable[[str, GateStarted | GateDone], None],
     ) -> None:
-        self._config, self._clock, self._ledger = config, clock, ledger
+        self._config, self._clock, self._async_store = config, clock, async_store
         self._happened, self._progress = happened, progress
         self._log = structlog.get_logger("models")
         self._task: asyncio.Task[None] | None = None
@@ -98,7 +98,7 @@ class Judging:
         self.judged = 0
 
     async def start(self) -> None:
-        self._sightings = await self._ledger.do(lambda store: store.sightings())
+        self._sightings = await self._async_store.do(lambda store: store.sightings())
         await self._remove_unfinished()
 
     async def stop(self) -> None:
@@ -150,14 +150,14 @@ class Judging:
         if isinstance(self.sight, RootAbsent):
             if before != self.sight:
                 self._log.error("model root absent", because=self.sight.because)
-                self._ledger.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
+                self._async_store.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
             return said
         for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
             if note.kind != "changed":
                 self._log.info("version " + note.kind, version=note.version)
             self._forget_attempts(note.version)  # other bytes, or none
             if note.kind == "vanished":
-                self._ledger.note("vanished", note.version, "its directory is gone")
+                self._async_store.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
         self._note_misplaced(self.sight)
         gone = [name for name, copy in copies.items() if copy in self._lost_copies]
@@ -174,7 +174,7 @@ class Judging:
         gone = [name for name in self._sightings if name not in present][:-MOST_GONE]
         if gone:
             with suppress(CannotKeep):  # logged; the next look tries again
-                await self._ledger.do(lambda store: store.forget(gone))
+                await self._async_store.do(lambda store: store.forget(gone))
                 for name in gone:
                     self._sightings.pop(name, None)
 
@@ -204,13 +204,15 @@ class Judging:
         }
         for path in sorted(self.misplaced.keys() - before.keys()):
             self._log.warning("misplaced link", path=path, because=self.misplaced[path])
-            self._ledger.note("misplaced-link", path.partition("/")[0], self.misplaced[path])
+            self._async_store.note("misplaced-link", path.partition("/")[0], self.misplaced[path])
         for path in before.keys() - self.misplaced.keys():
             self._log.info("misplaced link is gone", path=path)
 
     def _lost(self, entry: CatalogEntry) -> None:
         self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
-        self._ledger.note("copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again")
+        self._async_store.note(
+            "copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again"
+        )
         self.catalog.forget(entry)
 
     async def _recall(self, sight: RootSeen) -> None:
@@ -225,7 +227,7 @@ class Judging:
             if known.fingerprint != seen.fingerprint:
                 continue
             try:
-                record = await self._ledger.do(
+                record = await self._async_store.do(
                     lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(  # type: ignore[misc]
                         name, digest, under
                     )
@@ -249,7 +251,7 @@ class Judging:
         parts += [version for package in ("onnxruntime", "modelward") if (version := installed(package))]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    # judging
+    # validating
 
     def next(self, wanted: str, live: Target | None) -> None:
         """Starts a validator on the version that is due, unless one is at work.
@@ -318,7 +320,7 @@ class Judging:
             self._sightings.pop(name, None)
             self.catalog.forget(entry)
             with suppress(CannotKeep):  # logged; it is judged anew all the same
-                await self._ledger.do(lambda store: store.forget([name]))
+                await self._async_store.do(lambda store: store.forget([name]))
 
     def undecided(self, name: str) -> bool:
         """Whether a verdict on this version, or the reason why there is none now, is still to come."""
@@ -412,7 +414,7 @@ class Judging:
             self.unjudged[name] = because
         self._log.error("not judged yet", version=name, because=because, again_seconds=pause)
         if not count:
-            self._ledger.note("not-judged", name, f"{because}; it is tried again in {pause:g} s")
+            self._async_store.note("not-judged", name, f"{because}; it is tried again in {pause:g} s")
         return self._clock.monotonic() + pause
 
     def _forget_attempts(self, name: str) -> None:
@@ -423,7 +425,7 @@ class Judging:
         kind = "accepted" if verdict.accepted else "rejected"
         log = self._log.info if verdict.accepted else self._log.warning
         log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
-        self._ledger.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
+        self._async_store.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
 
     def _changing(self, entry: CatalogEntry, fingerprint: str, because: str) -> None:
         """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
@@ -450,7 +452,7 @@ class Judging:
         if entry.state is not VersionState.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now
         sighting = Sighting(fingerprint, answer.digest, entry.arrived)
-        await self._ledger.do(
+        await self._async_store.do(
             lambda store: store.remember_verdict(entry.name, sighting, conditions, v.to_record(answer))
         )
         self._sightings.pop(entry.name, None)
@@ -476,7 +478,7 @@ class Judging:
         entry.take(VersionEvent.FAILED)
         sighting = Sighting(entry.seen.fingerprint, digest, entry.arrived)
         with suppress(CannotKeep):
-            await self._ledger.do(
+            await self._async_store.do(
                 lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
             )
 

@@ -60,7 +60,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class ActivationRequest:
-    """A wish by command, to be dropped once it was answered by anything but AwaitVerdict.
+    """A request by command, to be dropped once it was answered by anything but AwaitVerdict.
 
     activate: `version` is the one to go to. rollback: `version` is the one to leave (what served when it was asked).
     """
@@ -102,7 +102,7 @@ class ActivationPolicy:
     settle_seconds: float = 2.0
 
 
-def wish(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
+def decide(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     """What to do now."""
     if facts.root_absent:
         return _without_root(facts)
@@ -118,7 +118,7 @@ def once_accepted(facts: ActivationFacts, policy: ActivationPolicy, name: str, d
     versions = tuple(
         replace(v, state=VersionState.ACCEPTED, digest=digest) if v.name == name else v for v in facts.versions
     )
-    decision = wish(replace(facts, versions=versions), policy)
+    decision = decide(replace(facts, versions=versions), policy)
     return isinstance(decision, Activate) and (decision.version, decision.digest) == (name, digest)
 
 

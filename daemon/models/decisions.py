@@ -1,4 +1,4 @@
-"""What `choose.wish` may answer. Each carries its reason, in the words that log, CLI and panel print.
+"""What `activation_policy.decide` may answer. Each carries its reason, in the words that log, CLI and panel print.
 
 `hold` lists the versions to hold once the decision was carried out. Whoever carries one out records it: `serving` and,
 when the link names it afterwards, `committed`.
@@ -82,14 +82,14 @@ class Complain:
 
 @dataclass(frozen=True)
 class Refuse:
-    """The wish by command can't be granted; nothing changes."""
+    """The request by command cannot be granted; nothing changes."""
 
     because: str
 
 
 @dataclass(frozen=True)
 class Already:
-    """The wish by command is fulfilled already."""
+    """The request by command is fulfilled already."""
 
     version: str
     because: str

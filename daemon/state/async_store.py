@@ -31,7 +31,7 @@ class CannotKeep(ModelwardError):
     """The state could not be written or read."""
 
 
-class Ledger:
+class AsyncStore:
     """See the module. `told` hears of each line of history once it is kept."""
 
     def __init__(self, store: Store, told: Callable[[HistoryEntry], None], *, most_waiting: int = MAX_WAITING) -> None:

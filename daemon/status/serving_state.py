@@ -1,7 +1,7 @@
 """Which version is served, which the link was last known to name, and what to fall back to; kept across restarts.
 
 Everything here can be told anew from the disk, so losing it costs a look and no service. `intent` is what a link move
-was about to do: a crash between the move and the note about it is no operator's wish.
+was about to do: a crash between the move and the note about it is no request of the operator.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def intend(store: FactStore, version: str, digest: str) -> None:
 def resumed(position: Position, is_lost: Callable[[str], bool]) -> Position:
     """What the workers that outlived a daemon serve: what served last; unknown when a link move was cut short.
 
-    Told by what they serve, a link that was moved meanwhile is a wish like any other, with a canary and a way back.
+    A link that was moved meanwhile is then a request like any other, with a canary and a way back.
     """
     good, committed = position.usable_good(is_lost), position.committed
     known = good is not None and committed is not None and committed.digest == good.digest

@@ -11,7 +11,7 @@ from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen, Sight
 from ..system.clock import rfc3339
 from ..workers.peer import WorkerPeer
-from ..workers.pool import Hand
+from ..workers.pool import WorkerProcess
 from ..workers.pool_planner import Phase
 from .snapshot import VersionsSeen, WorkersSeen
 
@@ -74,18 +74,18 @@ def ignored(sight: Sight) -> list[Json]:
 def workers(seen: WorkersSeen) -> list[Json]:
     """Connected workers, then processes that have not joined (yet), then places that wait for a start."""
     known = {peer.name: peer for peer in seen.peers}
-    hands = {hand.name: hand for hand in seen.hands}
-    shapes = [_peer(peer, hands.get(peer.name)) for peer in known.values()]
-    for hand in seen.hands:
-        if hand.name not in known:
-            shapes.append(_absent(hand.name, hand.child.pid, hand.phase.value))
+    processes = {process.name: process for process in seen.processes}
+    shapes = [_peer(peer, processes.get(peer.name)) for peer in known.values()]
+    for process in seen.processes:
+        if process.name not in known:
+            shapes.append(_absent(process.name, process.child.pid, process.phase.value))
     for vacancy in seen.vacancies:
         shapes.append(_absent("", None, "blocked" if vacancy.blocked else "waiting", because=vacancy.blocked))
     return shapes
 
 
-def _peer(peer: WorkerPeer, hand: Hand | None) -> Json:
-    retiring = peer.draining or (hand is not None and hand.phase is Phase.RETIRING)
+def _peer(peer: WorkerPeer, process: WorkerProcess | None) -> Json:
+    retiring = peer.draining or (process is not None and process.phase is Phase.RETIRING)
     state = "retiring" if retiring else "ready" if peer.serving else "loading" if peer.loading else "idle"
     return {
         "name": peer.name,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.fakes.clock import FakeClock
 
-from modelward.daemon.controllers.liveness import ROUND_SECONDS, Pulse
+from modelward.daemon.controllers.liveness import ROUND_SECONDS, Liveness
 
 
 async def _answers(seconds: float) -> bool:
@@ -32,11 +32,11 @@ def test_a_round_or_a_look_that_hangs_and_a_part_that_fails_are_said(
     clock = FakeClock()
     now = clock.monotonic()
     socket, manager = SimpleNamespace(answers=_answers), SimpleNamespace(stopping=False)
-    lookout = SimpleNamespace(began=None if look_seconds is None else now - look_seconds)
+    idle_check = SimpleNamespace(began=None if look_seconds is None else now - look_seconds)
     rounds = SimpleNamespace(wrong=lambda: failing)
     daemon: Any = SimpleNamespace(
-        clock=clock, channel=socket, api=socket, manager=manager, lookout=lookout, round=rounds
+        clock=clock, channel=socket, api=socket, manager=manager, idle_check=idle_check, round=rounds
     )
-    pulse = Pulse(daemon)
-    pulse.round_began = None if round_seconds is None else now - round_seconds
-    assert asyncio.run(pulse.wrong()) == because
+    liveness = Liveness(daemon)
+    liveness.round_began = None if round_seconds is None else now - round_seconds
+    assert asyncio.run(liveness.wrong()) == because

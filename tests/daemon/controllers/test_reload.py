@@ -11,7 +11,7 @@ import structlog
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import Config, parse
-from modelward.daemon.controllers.reload import Reloading, ReloadParts
+from modelward.daemon.controllers.reload import ConfigReload, ReloadParts
 
 
 class Disk:
@@ -36,12 +36,12 @@ def _daemon(disk: Disk, reopened: list[str]) -> Any:
     return SimpleNamespace(
         config=Config(),
         environ={},
-        agreement=SimpleNamespace(reached=_at_once),
+        settings_sync=SimpleNamespace(reached=_at_once),
         manager=SimpleNamespace(reloading=nothing, reloaded=nothing),
-        vigil=SimpleNamespace(look=nothing),
-        judging=SimpleNamespace(catalog=SimpleNamespace(reconsider=nothing)),
+        alert_manager=SimpleNamespace(look=nothing),
+        validation=SimpleNamespace(catalog=SimpleNamespace(reconsider=nothing)),
         pool=SimpleNamespace(unblock=nothing),
-        ledger=SimpleNamespace(note=nothing),
+        async_store=SimpleNamespace(note=nothing),
         log=structlog.get_logger("test"),
         wake=nothing,
         read_config=disk.read,
@@ -52,7 +52,7 @@ def _daemon(disk: Disk, reopened: list[str]) -> Any:
 async def _hung_up(times_meanwhile: int) -> tuple[Disk, Any, list[str]]:
     disk, reopened = Disk(), list[str]()
     daemon = _daemon(disk, reopened)
-    reloading = Reloading(cast(ReloadParts, daemon), lambda: "as it is")
+    reloading = ConfigReload(cast(ReloadParts, daemon), lambda: "as it is")
     reloading.hang_up()
     await soon(lambda: disk.readings == 1)
     disk.text = 'models.settle = "7s"'
@@ -89,7 +89,7 @@ def test_of_two_reloads_the_one_that_was_asked_for_last_holds_though_the_first_t
     async def play() -> Config:
         disk = SlowAtFirst()
         daemon = _daemon(disk, [])
-        reloading = Reloading(cast(ReloadParts, daemon), lambda: "as it is")
+        reloading = ConfigReload(cast(ReloadParts, daemon), lambda: "as it is")
         first = asyncio.create_task(reloading.reload())
         await soon(lambda: disk.readings == 1)
         disk.text = 'models.settle = "7s"'
