@@ -11,7 +11,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +36,10 @@ from .controllers.forms import Forms
 from .controllers.idle_check import PAUSE_SECONDS, IdleCheck
 from .controllers.liveness import Liveness
 from .controllers.maintenance import OWN_LOGS, Maintenance
+from .controllers.reload import ConfigReload, restart_command
 from .controllers.round import Controller, Round
 from .controllers.validation import Validation
+from .controllers.wakeups import Wakeups
 from .health.stuck_workers import StuckWorkers
 from .models.watch import Watch
 from .panel import parts_of
@@ -55,6 +56,7 @@ from .system.capacity import Capacity
 from .system.clock import Clock
 from .system.peer_access import let_in, operator
 from .system.service_manager import ServiceManager
+from .system.systemd import unit
 from .system.unix_socket import Credentials
 from .workers import slot_files
 from .workers.channel import WorkersSocket
@@ -95,11 +97,12 @@ class Supervisor:
         background: Callable[..., Background] = Background,
     ) -> None:
         self.config, self.origin, self.clock, self.environ = config, origin, clock, environ
-        self.background = background(clock, happened=self.wake)
+        self.wakeups = Wakeups(clock)
+        self.background = background(clock, happened=self.wakeups.wake)
         self.background.install()
         guarded = self.background.guarded
         self.log = structlog.get_logger("supervisor")
-        self._wake, self.stopping, self._round = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.stopping = asyncio.Event()
         self.hub = Hub()
         control = config.control
         self.listen_socket = ListenSocket(lambda: self.config.workers.listen, environ)
@@ -108,7 +111,7 @@ class Supervisor:
         self._tokens = self._tokens_read = TokenMarks()
         self._began = clock.monotonic()
         self._former = FormerWorkers((), self._began)
-        self.manager = ServiceManager(environ, clock)
+        self.service_manager = ServiceManager(environ, clock)
         self.async_store = AsyncStore(store, guarded("told history", self._told))
         self.registry = WorkerRegistry(
             clock=clock,
@@ -131,7 +134,7 @@ class Supervisor:
             lambda: self.config,
             clock=clock,
             async_store=self.async_store,
-            happened=self.wake,
+            happened=self.wakeups.wake,
             progress=guarded(
                 "told gates", lambda v, message: self.hub.tell("gate", {"version": v, "gate": message.gate})
             ),
@@ -140,7 +143,7 @@ class Supervisor:
             lambda: self.config,
             clock=clock,
             async_store=self.async_store,
-            happened=self.wake,
+            happened=self.wakeups.wake,
             pids=lambda: [peer.pid for peer in self.registry.peers()],
         )
         self.activation = Activation(
@@ -150,7 +153,7 @@ class Supervisor:
             validation=self.validation,
             choice=FormChoice(self.forms, self.validation, clock),
             registry=self.registry,
-            happened=self.wake,
+            happened=self.wakeups.wake,
             progress=guarded("told rollouts", lambda rollout: self.hub.tell("rollout", rollout.as_json())),
         )
         self.maintenance = Maintenance(
@@ -172,7 +175,39 @@ class Supervisor:
             version=RELEASE,
             tell=self.hub.tell,
         )
-        self.admin_service: AdminService = AdminService(self)
+        self.config_reload = ConfigReload(
+            config=lambda: self.config,
+            read=self.read_config,
+            put_in_force=self._put_in_force,
+            sentence=lambda: self.admin_service.sentence(),
+            restart=restart_command(unit(environ)),
+            service_manager=self.service_manager,
+            listen_socket=self.listen_socket,
+            pool=self.pool,
+            settings_sync=self.settings_sync,
+            catalog=self.validation.catalog,
+            async_store=self.async_store,
+            look=partial(self.alert_manager.look, at_once=True),
+            reopen_logs=self.reopen_logs,
+            wake=self.wakeups.wake,
+        )
+        self.reopen_own_logs: Callable[[Callable[[], object]], object] = lambda then: then()
+        self.admin_service = AdminService(
+            origin=origin,
+            clock=clock,
+            snapshot=self.snapshot,
+            wakeups=self.wakeups,
+            config_reload=self.config_reload,
+            pending=self.settings_sync.pending,
+            registry=self.registry,
+            pool=self.pool,
+            validation=self.validation,
+            activation=self.activation,
+            forms=self.forms,
+            async_store=self.async_store,
+            maintenance=self.maintenance,
+            alert_manager=self.alert_manager,
+        )
         sockets = control.runtime_dir
         self.channel: WorkersSocket = WorkersSocket(
             sockets / "workers.sock", self.registry, lambda who: self._allowed(who, self.channel.group)
@@ -187,16 +222,27 @@ class Supervisor:
             state_dir=control.state_dir,
             operator=lambda uid: operator(uid, sockets / "api.sock"),
         )
+        self.admin_service.panel = self.panel
         told = (self.alert_manager.worker_ended, self.activation.executor.worker_ended, self.registry.ended)
         self._of_ends = [guarded("worker end", tell) for tell in told]
         self._stuck = StuckWorkers(clock.monotonic)
         failures = self.background.failures
         self.alert_manager.more += [self.panel.figures, self._stuck.figures, partial(failed_controllers, failures)]
         self.alert_manager.exposed.append(partial(expose_failures, failures))
-        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wake)
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wakeups.wake)
         self.watch = Watch(config.models.root, wake)
         self.idle_check = IdleCheck(lambda: self.config, clock, self.snapshot, self._in_place, wake)
-        self.liveness = Liveness(self)
+        self.liveness = Liveness(
+            clock,
+            self.service_manager,
+            snapshot=self.snapshot,
+            wakeups=self.wakeups,
+            idle_check=self.idle_check,
+            failing=lambda: self.round.wrong(),
+            sockets={"workers.sock": self.channel, "api.sock": self.api},
+            unconfirmed=self.settings_sync.unconfirmed,
+            sentence=self.admin_service.sentence,
+        )
         self.round = Round(self._controllers(), clock, self.background)
 
     def _controllers(self) -> tuple[Controller, ...]:
@@ -224,11 +270,6 @@ class Supervisor:
             alert_manager=self.alert_manager,
         )
 
-    @property
-    def staff_because(self) -> str:
-        """Why there are so many workers."""
-        return self._workers.because
-
     def snapshot(self) -> Snapshot:
         """The daemon as it is now."""
         workers = WorkersSeen(
@@ -236,7 +277,7 @@ class Supervisor:
             frozen(self.pool.processes()),
             self.pool.vacancies(),
             self.pool.wanted,
-            self.staff_because,
+            self._workers.because,
         )
         return Snapshot(
             self.clock.monotonic(),
@@ -248,7 +289,7 @@ class Supervisor:
             self.maintenance.snapshot(),
             (self.watch.state, self.watch.because),
             self.async_store.problem,
-            self.admin_service.reloading.refused,
+            self.config_reload.refused,
         )
 
     def _in_place(self) -> bool:
@@ -302,37 +343,17 @@ class Supervisor:
     async def run(self) -> None:
         """Rounds until `stop`."""
         while not self.stopping.is_set():
-            self._wake.clear()
-            self.liveness.round_began = self.clock.monotonic()
+            self.wakeups.begin()
             await self.step()
-            self.liveness.round_began = None
-            self._round.set()
-            self._round = asyncio.Event()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._until_next()):
-                    await self._wake.wait()
-
-    def wake(self) -> None:
-        """The next round begins now."""
-        self._wake.set()
-
-    @property
-    def deciding(self) -> bool:
-        """Whether a round is due or under way: what it will decide is not known yet."""
-        return self._wake.is_set() or self.liveness.round_began is not None
-
-    async def next_round(self, seconds: float) -> None:
-        """Returns when a round ended, or after `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._round.wait()
+            self.wakeups.end()
+            await self.wakeups.woken(self._until_next())
 
     def stop(self, *, leave_workers: bool = False) -> None:
         """`run` returns soon. `leave_workers`: they serve on, for the next daemon to take back."""
         self._leave_workers = self._leave_workers or leave_workers
         self.stopping.set()
         self.round.end_soon()
-        self.wake()
+        self.wakeups.wake()
 
     def fail(self, error: BaseException) -> None:
         """The loop ended by an error: the workers serve on, for the next daemon to take back."""
@@ -353,7 +374,7 @@ class Supervisor:
         leave, background = self._leave_workers, self.background
         drain = 0.0 if leave else self.config.workers.drain
         said = "leaving the workers to the next daemon" if leave else "draining"
-        background.call("service-manager", partial(self.manager.stop, said, drain + CLOSING_SECONDS), None)
+        background.call("service-manager", partial(self.service_manager.stop, said, drain + CLOSING_SECONDS), None)
         background.call("events", self.hub.close, None)
         self._workers.drain_seconds = None if leave else drain + DRAIN_GRACE_SECONDS
         limits = {"activation": 1.0, "pool": drain + DRAIN_GRACE_SECONDS + KILLED_SECONDS + 0.5}
@@ -404,7 +425,7 @@ class Supervisor:
             self.async_store.note(
                 "worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid
             )
-        self.wake()
+        self.wakeups.wake()
 
     def _happened(self, event: WorkerEvent) -> None:
         if event.kind == "reopened":
@@ -414,7 +435,7 @@ class Supervisor:
         if event.kind == "refused":
             self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
         self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
-        self.wake()
+        self.wakeups.wake()
 
     # sockets
 
@@ -430,6 +451,9 @@ class Supervisor:
         self.alert_manager.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
 
+    def _put_in_force(self, config: Config) -> None:
+        self.config = config
+
     def read_config(self) -> Config:
         """The configuration as it is on disk now, credentials included. Raises BadConfig."""
         config = with_credentials(load_or_default(self.origin)[0], self.environ)
@@ -442,7 +466,7 @@ class Supervisor:
 
     def reopen_logs(self) -> list[str]:
         """Our own log files and every worker's are opened anew by name; who will tell when that is done."""
-        self.admin_service.reopen_own_logs(
+        self.reopen_own_logs(
             partial(asyncio.get_running_loop().call_soon_threadsafe, self.maintenance.reopened, OWN_LOGS)
         )
         return [OWN_LOGS, *self.registry.tell_all(ReopenLogs())]
@@ -451,4 +475,4 @@ class Supervisor:
         """Every worker is replaced, one after another, each successor first."""
         for process in self.pool.processes():
             self.pool.replace(process.name, because)
-        self.wake()
+        self.wakeups.wake()

@@ -69,9 +69,9 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     """The exit status. Raises ModelwardError when there was no start."""
     supervisor = build()
     hear_threads(supervisor.background)
-    supervisor.admin_service.reopen_own_logs = logs.reopen
+    supervisor.reopen_own_logs = logs.reopen
     supervisor.maintenance.follow_own_logs = partial(followed, logs)
-    supervisor.admin_service.reloading.set_own_level = logs.set_level
+    supervisor.config_reload.set_own_level = logs.set_level
     supervisor.alert_manager.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
     handle_signals(supervisor)
     refused, status = None, 0
@@ -112,7 +112,7 @@ def handle_signals(supervisor: Supervisor) -> None:
         loop.add_signal_handler(number, supervisor.stop)
     loop.add_signal_handler(signal.SIGQUIT, partial(supervisor.stop, leave_workers=True))
     for number, act in (
-        (signal.SIGHUP, supervisor.admin_service.reloading.hang_up),
+        (signal.SIGHUP, supervisor.config_reload.hang_up),
         (signal.SIGUSR1, supervisor.reopen_logs),
         (signal.SIGUSR2, partial(supervisor.restart_workers, "SIGUSR2")),
     ):

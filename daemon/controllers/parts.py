@@ -278,7 +278,7 @@ class ServiceManagerController(_Part):
 
     async def ensure(self) -> None:
         self.liveness.start()
-        self.liveness.tell()
+        self.liveness.report()
 
     async def stop(self) -> None:
         await self.liveness.stop()

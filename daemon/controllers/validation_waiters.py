@@ -1,13 +1,13 @@
-"""Answers requests that wait for judgements: look at the model root again, judge a version again.
+"""Answers the requests that wait for verdicts: look at the model root again, validate a version again.
 
-Decides nothing about versions. Invariant: whoever waits is answered as soon as there is a verdict, or the reason why
-there is none now.
+It decides nothing about versions. Invariant: a waiting request is answered as soon as there is a verdict, or a reason
+why there is none now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import NotKnown, Refused
 from ..models.lifecycle import VersionState
@@ -15,36 +15,24 @@ from ..models.snapshot import Names, RootSeen
 from ..system.clock import Clock
 from .activation import Activation
 from .validation import Validation
+from .wakeups import Wakeups
 
 Json = dict[str, Any]
 WAIT_SECONDS = 3600.0
 """The longest that a client is kept waiting for a decision."""
 
 
-class ValidationWaitersParts(Protocol):
-    """The parts that are asked, and the two ways to reach the loop."""
-
-    clock: Clock
-    validation: Validation
-    activation: Activation
-
-    @property
-    def deciding(self) -> bool: ...
-    def wake(self) -> None: ...
-    async def next_round(self, seconds: float) -> None: ...
-
-
 class ValidationWaiters:
     """See the module."""
 
-    def __init__(self, daemon: ValidationWaitersParts) -> None:
-        self._s = daemon
+    def __init__(self, clock: Clock, validation: Validation, activation: Activation, wakeups: Wakeups) -> None:
+        self._clock, self._validation, self._activation, self._wakeups = clock, validation, activation, wakeups
 
     async def validate(self, version: str, wait: bool, shape: Callable[[str], Json]) -> Json:
         """Has a version judged anew: a rejection is forgotten, an accepted one serves on meanwhile."""
-        validation = self._s.validation
+        validation = self._validation
         await validation.ask(version)
-        self._s.wake()
+        self._wakeups.wake()
         if not wait:
             return {"accepted": True, "message": f"{version} is being judged"}
         await self.until(lambda: not validation.undecided(version))
@@ -63,10 +51,10 @@ class ValidationWaiters:
 
     async def rescan(self, wait: bool) -> Json:
         """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
-        validation, activation = self._s.validation, self._s.activation
+        validation, activation = self._validation, self._activation
         await validation.look()
         await activation.moves.follow(activation.position)
-        self._s.wake()
+        self._wakeups.wake()
         fresh = {
             e.name for e in validation.catalog.entries() if validation.undecided(e.name) or validation.hindered(e.name)
         }
@@ -88,42 +76,42 @@ class ValidationWaiters:
         return {"success": True, "message": f"serving {serving.version}"}
 
     def still(self) -> str:
-        serving = self._s.activation.position.serving
+        serving = self._activation.position.serving
         return f"still serving {serving.version}" if serving else "nothing is served yet"
 
     async def until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
         """Waits for a condition that rounds bring about; gives up after WAIT_SECONDS."""
-        deadline = self._s.clock.monotonic() + WAIT_SECONDS
+        deadline = self._clock.monotonic() + WAIT_SECONDS
         if pause:  # the round that was asked for has to happen first
-            await self._s.next_round(5.0)
+            await self._wakeups.next_round(5.0)
         while not condition():
-            if self._s.clock.monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s")
-            await self._s.next_round(1.0)
+            await self._wakeups.next_round(1.0)
 
     def _linked(self) -> str:
         """What the link names, unless that is what is served."""
-        sight, word = self._s.validation.sight, self._s.activation.position.word
+        sight, word = self._validation.sight, self._activation.position.word
         named = sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
         return "" if word is not None and word.name == named else named
 
     def _refused(self, name: str) -> str:
-        entry = self._s.validation.catalog.get(name)
+        entry = self._validation.catalog.get(name)
         if entry is not None and entry.state is VersionState.REJECTED and entry.verdict is not None:
             return entry.verdict.because
-        return self._s.validation.hindered(name)
+        return self._validation.hindered(name)
 
     def _link_trouble(self) -> str:
         """A link that was to be moved, and went into the version that it names."""
-        sight = self._s.validation.sight
+        sight = self._validation.sight
         if not isinstance(sight, RootSeen) or not isinstance(sight.link, Names):
             return ""
         beginning = f"{sight.link.version}/"
-        found = (text for path, text in self._s.validation.misplaced.items() if path.startswith(beginning))
+        found = (text for path, text in self._validation.misplaced.items() if path.startswith(beginning))
         return next(found, "")
 
     def _settled(self) -> bool:
-        validation = self._s.validation
+        validation = self._validation
         pending = any(validation.undecided(e.name) for e in validation.catalog.entries())
-        busy = self._s.activation.busy or validation.busy
-        return not pending and not busy and not self._s.deciding  # a verdict of this moment: its rollout begins then
+        busy = self._activation.busy or validation.busy
+        return not (pending or busy or self._wakeups.deciding)  # the rollout of a new verdict begins in the next round

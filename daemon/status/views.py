@@ -13,7 +13,7 @@ from ..system.clock import rfc3339
 from ..workers.peer import WorkerPeer
 from ..workers.pool import WorkerProcess
 from ..workers.pool_planner import Phase
-from .snapshot import VersionsSeen, WorkersSeen
+from .snapshot import Snapshot, VersionsSeen, WorkersSeen
 
 Json = dict[str, Any]
 
@@ -48,6 +48,45 @@ def version(
     elif waiting:
         shape["waiting"] = waiting
     return shape
+
+
+def status(
+    seen: Snapshot,
+    *,
+    live: str,
+    alerts: list[Json],
+    disk: Json,
+    pending: list[Json],
+    panel_problem: str,
+    config: Json,
+    process: Json,
+) -> Json:
+    """The status of the daemon. `live` is what is served, by the name that the link was last known to give it."""
+    serving, rollout, waiting = seen.activation.position.serving, seen.activation.current, seen.activation.waiting
+    shapes = workers(seen.workers)
+    ready = any(peer.ready for peer in seen.workers.peers)
+    return {
+        "live": live,
+        "link": link(seen.versions, live),
+        "serving": serving.version if serving else "",
+        "ready": ready,
+        "state": "ready" if ready else "nothing is served" if serving is None else "loading",
+        "workers": {
+            "ready": sum(w["state"] == "ready" for w in shapes),
+            "total": len(shapes),
+            "wanted": seen.workers.wanted,
+            "because": seen.workers.because,
+        },
+        "pending": pending,
+        "rollout": rollout.as_json() if rollout else None,
+        "waiting": dict(zip(("version", "because"), waiting, strict=True)) if waiting[0] else None,
+        "disk": disk,
+        "alerts": alerts,
+        "watch": dict(zip(("state", "because"), seen.watch, strict=True)),
+        "panel": {"listen": seen.config.panel.listen, "problem": panel_problem},
+        "config": config,
+        **process,
+    }
 
 
 def link(versions: VersionsSeen, live: str) -> Json | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,18 @@ from tests.fakes.clock import FakeClock
 from modelward.daemon.controllers.liveness import ROUND_SECONDS, Liveness
 
 
-async def _answers(seconds: float) -> bool:
-    return True
+class Answering:
+    """A socket that answers."""
+
+    async def answers(self, seconds: float) -> bool:
+        return True
+
+
+@dataclass
+class Between:
+    """A look between two rounds that began then."""
+
+    began: float | None
 
 
 @pytest.mark.parametrize(
@@ -31,12 +42,17 @@ def test_a_round_or_a_look_that_hangs_and_a_part_that_fails_are_said(
 ) -> None:
     clock = FakeClock()
     now = clock.monotonic()
-    socket, manager = SimpleNamespace(answers=_answers), SimpleNamespace(stopping=False)
-    idle_check = SimpleNamespace(began=None if look_seconds is None else now - look_seconds)
-    rounds = SimpleNamespace(wrong=lambda: failing)
-    daemon: Any = SimpleNamespace(
-        clock=clock, channel=socket, api=socket, manager=manager, idle_check=idle_check, round=rounds
+    manager: Any = SimpleNamespace(stopping=False)
+    wakeups: Any = SimpleNamespace(began=None if round_seconds is None else now - round_seconds)
+    liveness = Liveness(
+        clock,
+        manager,
+        snapshot=pytest.fail,
+        wakeups=wakeups,
+        idle_check=Between(None if look_seconds is None else now - look_seconds),
+        failing=lambda: failing,
+        sockets={"api.sock": Answering()},
+        unconfirmed=list,
+        sentence=str,
     )
-    liveness = Liveness(daemon)
-    liveness.round_began = None if round_seconds is None else now - round_seconds
     assert asyncio.run(liveness.wrong()) == because
