@@ -16,10 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from ..worker.protocol import ReopenLogs, WorkerSettings
-from ..worker.settings import Terms
+from ..worker.protocol import ReopenLogs
 from ..worker.shared.installed_release import RELEASE
-from ..worker.shared.worker_directories import identities, places_of
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
@@ -30,7 +28,8 @@ from .controllers import parts
 from .controllers.activation import Activation
 from .controllers.admin_service import AdminService
 from .controllers.alerting import AlertManager
-from .controllers.closing import Step, together
+from .controllers.closing import DRAIN_GRACE_SECONDS, Shutdown
+from .controllers.disk_reads import DiskReads
 from .controllers.form_choice import FormChoice
 from .controllers.forms import Forms
 from .controllers.idle_check import PAUSE_SECONDS, IdleCheck
@@ -40,6 +39,8 @@ from .controllers.reload import ConfigReload, restart_command
 from .controllers.round import Controller, Round
 from .controllers.validation import Validation
 from .controllers.wakeups import Wakeups
+from .controllers.worker_events import WorkerEvents
+from .controllers.worker_instructions import WorkerInstructions
 from .health.stuck_workers import StuckWorkers
 from .models.watch import Watch
 from .panel import parts_of
@@ -50,34 +51,21 @@ from .state.store import HistoryEntry, Store
 from .status.alert_inputs import failed_controllers
 from .status.metrics_export import expose_failures
 from .status.snapshot import Snapshot, WorkersSeen, frozen
-from .system.available_memory import capacity
 from .system.background import Background
-from .system.capacity import Capacity
 from .system.clock import Clock
 from .system.peer_access import let_in, operator
 from .system.service_manager import ServiceManager
 from .system.systemd import unit
 from .system.unix_socket import Credentials
-from .workers import slot_files
 from .workers.channel import WorkersSocket
 from .workers.former_workers import FormerWorkers
 from .workers.listen_socket import ListenSocket
-from .workers.peer import WorkerEvent
-from .workers.pool import KILLED_SECONDS, Ended, WorkerPool
-from .workers.registry import WelcomeState, WorkerRegistry
-from .workers.replacement import Places
-from .workers.settings_of_config import settings_of, shared_dir, terms_of
+from .workers.pool import WorkerPool
+from .workers.registry import WorkerRegistry
 from .workers.settings_sync import SettingsSync
-from .workers.token_digests import TokenMarks, told_tokens
 
-SLOWEST_BEAT_SECONDS = 5.0
-CLOSING_SECONDS = 20.0  # what the service manager gives the end besides draining
 ENDING_SECONDS = 10.0
 """What the end takes at most besides draining."""
-DRAIN_GRACE_SECONDS = 2.0
-"""What workers get beyond their time to drain, before they are killed."""
-PART_SECONDS = 3.0
-"""What each part of the daemon gets to end."""
 
 
 class Supervisor:
@@ -107,26 +95,28 @@ class Supervisor:
         control = config.control
         self.listen_socket = ListenSocket(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
-        self._looked = parts.Looked(Capacity(1), Places())
-        self._tokens = self._tokens_read = TokenMarks()
         self._began = clock.monotonic()
         self._former = FormerWorkers((), self._began)
+        instructions = WorkerInstructions(
+            lambda: self.config, self.listen_socket, lambda: self.activation.position.serving
+        )
+        self._terms = instructions.terms
         self.service_manager = ServiceManager(environ, clock)
         self.async_store = AsyncStore(store, guarded("told history", self._told))
         self.registry = WorkerRegistry(
             clock=clock,
-            welcome=self._welcome,
-            happened=guarded("worker events", self._happened),
+            welcome=instructions.welcome,
+            happened=guarded("worker events", lambda event: self.worker_events.happened(event)),
             offered=self._take_listener,
             terms=self._terms,
-            tokens=self._tokens_to_tell,
+            tokens=lambda: self.disk_reads.tokens(),
         )
         self.pool = WorkerPool(
             runtime_dir=control.runtime_dir,
             clock=clock,
-            ended=guarded("worker ends", self._worker_ended),
+            ended=guarded("worker ends", lambda ended: self.worker_events.ended(ended)),
             drain=self.registry.drain,
-            settings=self._settings,
+            settings=instructions.settings,
         )
         self.registry.pool = self.pool
         self.settings_sync = SettingsSync(self.registry, self.pool, clock, self._terms)
@@ -224,14 +214,29 @@ class Supervisor:
         )
         self.admin_service.panel = self.panel
         told = (self.alert_manager.worker_ended, self.activation.executor.worker_ended, self.registry.ended)
-        self._of_ends = [guarded("worker end", tell) for tell in told]
-        self._stuck = StuckWorkers(clock.monotonic)
+        stuck = StuckWorkers(clock.monotonic)
+        self.worker_events = WorkerEvents(
+            on_end=[guarded("worker end", tell) for tell in told],
+            stuck=stuck,
+            maintenance=self.maintenance,
+            async_store=self.async_store,
+            hub=self.hub,
+            wake=self.wakeups.wake,
+        )
         failures = self.background.failures
-        self.alert_manager.more += [self.panel.figures, self._stuck.figures, partial(failed_controllers, failures)]
+        self.alert_manager.more += [self.panel.figures, stuck.figures, partial(failed_controllers, failures)]
         self.alert_manager.exposed.append(partial(expose_failures, failures))
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wakeups.wake)
         self.watch = Watch(config.models.root, wake)
-        self.idle_check = IdleCheck(lambda: self.config, clock, self.snapshot, self._in_place, wake)
+        self.disk_reads = DiskReads(
+            lambda: self.config,
+            clock,
+            self._terms,
+            pool=self.pool,
+            watch=self.watch,
+            sockets_in_place=lambda: self.channel.in_place() and self.api.in_place(),
+        )
+        self.idle_check = IdleCheck(lambda: self.config, clock, self.snapshot, self.disk_reads.in_place, wake)
         self.liveness = Liveness(
             clock,
             self.service_manager,
@@ -254,14 +259,14 @@ class Supervisor:
             activation=self.activation,
             validation=self.validation,
             former=lambda: self._former,
-            looked=lambda: self._looked,
+            looked=lambda: self.disk_reads.found,
             terms=self._terms,
             clock=self.clock,
         )
         return parts.in_order(
             workers=self._workers,
             forms=self.forms,
-            check=self._check,
+            check=self.disk_reads.look,
             channel=self.channel,
             api=self.api,
             maintenance=self.maintenance,
@@ -292,11 +297,6 @@ class Supervisor:
             self.config_reload.refused,
         )
 
-    def _in_place(self) -> bool:
-        """On any thread: whether the sockets, the workers' record and the watch are as the last round left them."""
-        files = self.channel.in_place() and self.api.in_place() and self.pool.written_down()
-        return files and self.watch.alive()
-
     # the loop
 
     async def start(self) -> None:
@@ -326,19 +326,6 @@ class Supervisor:
     async def step(self) -> None:
         """One round."""
         await self.round.run()
-
-    def _check(self) -> str:
-        """On a thread: what this machine has may have changed too, and files of ours may be gone."""
-        now, settings = self.clock.monotonic(), settings_of("", self.config, self._terms(), -1)
-        self._looked = parts.Looked(
-            capacity(),
-            Places(identities(places_of(settings)), now),
-            slot_files.kept(shared_dir(self.config)),
-            sockets_in_place=self.channel.in_place() and self.api.in_place(),
-        )
-        self._tokens = told_tokens(self.config.workers.token_file)
-        self.pool.written_down()
-        return self.watch.check()
 
     async def run(self) -> None:
         """Rounds until `stop`."""
@@ -371,25 +358,17 @@ class Supervisor:
         Every part has its own limit, and the workers are told before any part is waited for: whatever hangs, this
         returns within `workers.drain` and ENDING_SECONDS.
         """
-        leave, background = self._leave_workers, self.background
-        drain = 0.0 if leave else self.config.workers.drain
-        said = "leaving the workers to the next daemon" if leave else "draining"
-        background.call("service-manager", partial(self.service_manager.stop, said, drain + CLOSING_SECONDS), None)
-        background.call("events", self.hub.close, None)
-        self._workers.drain_seconds = None if leave else drain + DRAIN_GRACE_SECONDS
-        limits = {"activation": 1.0, "pool": drain + DRAIN_GRACE_SECONDS + KILLED_SECONDS + 0.5}
-        steps = {c.name: Step(c.name, c.stop, limits.get(c.name, PART_SECONDS)) for c in self.round.controllers}
-        last = [steps.pop(name) for name in ("sockets", "panel", "service-manager")]
-        await together(background, steps.pop("activation"))  # no rollout gives orders now
-        background.call("listening socket", self.listen_socket.close, None)
-        await together(background, Step("wake-ups", self._no_wake_ups, PART_SECONDS), *steps.values())
-        because = "told to leave its workers" if leave else "told to stop"
-        background.call("state", partial(self.async_store.note, "daemon-stopped", "", because), None)
-        await together(background, Step("state", self.async_store.close, PART_SECONDS), *last)
-        background.end()
-
-    async def _no_wake_ups(self) -> None:
-        await asyncio.gather(asyncio.to_thread(self.idle_check.stop), asyncio.to_thread(self.watch.stop))
+        drain = None if self._leave_workers else self.config.workers.drain
+        self._workers.drain_seconds = None if drain is None else drain + DRAIN_GRACE_SECONDS
+        await Shutdown(
+            self.background,
+            self.round.controllers,
+            service_manager=self.service_manager,
+            hub=self.hub,
+            listen_socket=self.listen_socket,
+            wake_sources=(self.idle_check.stop, self.watch.stop),
+            async_store=self.async_store,
+        ).run(drain)
 
     def _until_next(self) -> float:
         """Seconds until the next round is due."""
@@ -398,54 +377,11 @@ class Supervisor:
         due, now = self.round.next_due(), self.clock.monotonic()
         return latest if due is None else min(latest, max(0.05, due - now))
 
-    # workers
-
-    def _settings(self, name: str) -> tuple[WorkerSettings, int]:
-        assert self.listen_socket.sock is not None
-        fd = self.listen_socket.sock.fileno()
-        return settings_of(name, self.config, self._terms(), fd), fd
-
-    def _terms(self) -> Terms:
-        """What all workers are to run with."""
-        return terms_of(self.config, self.listen_socket.address)
-
-    def _welcome(self) -> WelcomeState:
-        """What a worker that joins now is to serve.
-
-        During a rollout that is still the old version: it will be moved in its turn.
-        """
-        beat = min(SLOWEST_BEAT_SECONDS, max(0.5, self.config.rollout.bake / 5))
-        serving = self.activation.position.serving
-        return WelcomeState(serving.version, serving.artifact, beat) if serving else WelcomeState(beat_seconds=beat)
-
-    def _worker_ended(self, ended: Ended) -> None:
-        for tell in self._of_ends:
-            tell(ended)
-        if not ended.retired:
-            self.async_store.note(
-                "worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid
-            )
-        self.wakeups.wake()
-
-    def _happened(self, event: WorkerEvent) -> None:
-        if event.kind == "reopened":
-            self.maintenance.reopened(event.worker)
-        if event.kind == "stuck":
-            self._stuck.heard(event.worker, event.because)
-        if event.kind == "refused":
-            self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
-        self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
-        self.wakeups.wake()
-
-    # sockets
-
     def _take_listener(self, fd: int) -> None:
         self.listen_socket.take(fd, wanted=bool(self.registry.expected or self.pool.processes()))
 
     def _allowed(self, who: Credentials, group: int) -> bool:
         return let_in(who.uid, who.gid, who.groups, group)
-
-    # others, who are told
 
     def _told(self, entry: HistoryEntry) -> None:
         self.alert_manager.heard(entry)
@@ -457,12 +393,8 @@ class Supervisor:
     def read_config(self) -> Config:
         """The configuration as it is on disk now, credentials included. Raises BadConfig."""
         config = with_credentials(load_or_default(self.origin)[0], self.environ)
-        self._tokens_read = told_tokens(config.workers.token_file)  # before it is in force
+        self.disk_reads.read_tokens_of(config)
         return config
-
-    def _tokens_to_tell(self) -> tuple[str, ...]:
-        path = self.config.workers.token_file
-        return self._tokens.of(path) or self._tokens_read.of(path)
 
     def reopen_logs(self) -> list[str]:
         """Our own log files and every worker's are opened anew by name; who will tell when that is done."""

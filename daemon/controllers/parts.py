@@ -18,7 +18,7 @@ from ..api.server import AdminServer
 from ..config.load import Config
 from ..panel.server import PanelServer
 from ..system import processes
-from ..system.capacity import Capacity, Need
+from ..system.capacity import Need
 from ..system.clock import Clock
 from ..workers import slot_files as slots
 from ..workers.channel import WorkersSocket
@@ -27,11 +27,12 @@ from ..workers.listen_socket import ListenSocket
 from ..workers.pool import WorkerPool
 from ..workers.pool_planner import PoolLimits
 from ..workers.registry import WorkerRegistry
-from ..workers.replacement import Places, outdated
+from ..workers.replacement import outdated
 from ..workers.settings_of_config import shared_dir
 from .activation import Activation, load_seconds
 from .alerting import AlertManager
 from .child_requests import worker_count
+from .disk_reads import Looked
 from .form_choice import judged_seconds
 from .form_order import FormOrder
 from .forms import Forms
@@ -39,16 +40,6 @@ from .liveness import Liveness
 from .maintenance import Maintenance
 from .round import Controller
 from .validation import Validation
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What the last look found beside the model root: the machine, the workers' places, their files of slots."""
-
-    capacity: Capacity
-    places: Places
-    slots: tuple[int, ...] = ()
-    sockets_in_place: bool = True
 
 
 class _Part:

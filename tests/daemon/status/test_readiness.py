@@ -18,10 +18,6 @@ SETTLE = Config().models.settle
 
 def seen(
     *peers: WorkerPeer, state: VersionState | None = None, now: float = 0, judging: bool = False, rollout: bool = False
-    state: VersionState | None = None,
-    now: float = 0.0,
-    judging: bool = False,
-    rollout: bool = False,
 ) -> Snapshot:
     entries = (CatalogEntry(VersionSeen(name="v1", fingerprint="f"), state, 0.0, 0.0, 0.0),) if state else ()
     versions = VersionsSeen(RootSeen((1, 2), Missing(), ()), entries, judging)
