@@ -8,14 +8,11 @@ is reported.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from math import inf
-from typing import Any
 
 import structlog
 
@@ -24,13 +21,7 @@ from ..config.load import Config
 from ..errors import ModelwardError
 from ..models import decisions as d
 from ..models import link
-from ..models.activation_policy import (
-    ActivationFacts,
-    ActivationPolicy,
-    decide,
-    once_accepted,
-)
-from ..models.attempts import Attempts
+from ..models.activation_policy import ActivationFacts, ActivationPolicy, decide, once_accepted
 from ..models.lifecycle import VersionState
 from ..models.snapshot import RootSeen
 from ..state.async_store import AsyncStore, CannotKeep
@@ -38,23 +29,15 @@ from ..status import serving_state as pos
 from ..status.activation_facts import FactsReader
 from ..status.snapshot import ActivationSeen
 from ..system.available_memory import available_bytes
-from ..system.background import here
-from ..system.clock import Clock, rfc3339
-from ..system.failures import sentence
+from ..system.clock import Clock
 from ..workers.overlap import Way, way
 from ..workers.registry import WorkerRegistry
 from ..workers.rollout_executor import Rollout, RolloutExecutor, Target
-from ..workers.rollout_planner import RolloutPolicy
 from .form_choice import FormChoice
 from .link_moves import LinkMoves
 from .pending_command import PendingCommand
+from .rollouts import Rollouts
 from .validation import Validation
-
-RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
-BROKE = "it ended by an error in the daemon, which is in the log"
-MAX_REMEMBERED = 50
-LOAD_TIMES = 20.0
-"""So many times the CPU time of loading that was measured when the version was judged, a worker may take."""
 
 
 class Activation:
@@ -85,17 +68,21 @@ class Activation:
         self.position = self._before = pos.Position()
         self.held: dict[str, str] = {}
         self.command: PendingCommand | None = None
-        self._under_way: PendingCommand | None = None
-        self.rollouts: dict[str, Rollout] = {}
+        self.rollouts = Rollouts(
+            config,
+            self.executor,
+            clock=clock,
+            async_store=async_store,
+            validation=validation,
+            choice=choice,
+            serving=lambda: self.position.serving,
+            happened=happened,
+        )
         self.complaint = ""
         self.wanted = ""
-        self._again: Rollout | None = None
-        self._last: Rollout | None = None
-        self._facts_reader = FactsReader(clock, validation.is_lost)
+        self._facts_reader = FactsReader(clock, validation.copies.is_lost)
         self.moves = LinkMoves(validation)
         self._committing = False
-        self._task: asyncio.Task[None] | None = None
-        self._failures = Attempts(RETRY_SECONDS)
         self.resting = self._link_settling = False
 
     async def start(self, *, returning: bool) -> None:
@@ -105,21 +92,17 @@ class Activation:
         self.position = await self._async_store.do(lambda store: pos.load(store, state))
         await self._watch_good()
         if returning:
-            self.position = pos.resumed(self.position, self._validation.is_lost)
+            self.position = pos.resumed(self.position, self._validation.copies.is_lost)
         self.moves.named = self.position.committed.name if self.position.committed else ""
         self.held = await self._async_store.do(lambda store: store.held())
-        if former := await self._async_store.do(pos.cut_short):
-            self._note_outcome(former, former["because"])
-            await self._async_store.do(pos.settled)
+        await self.rollouts.recall()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=2.0)
+        await self.rollouts.stop()
 
     @property
     def busy(self) -> bool:
-        return self._task is not None
+        return self.rollouts.busy
 
     def snapshot(self) -> ActivationSeen:
         """What is served and what is on its way, as it is known now."""
@@ -130,7 +113,7 @@ class Activation:
             self.resting,
             self.complaint,
             copy(self.executor.current),
-            copy(next((r for r in reversed(self.rollouts.values()) if r.changes_version and r.decided), None)),
+            copy(next((r for r in reversed(self.rollouts.known.values()) if r.changes_version and r.decided), None)),
             self.choice.waiting,
         )
 
@@ -155,7 +138,7 @@ class Activation:
         await self._replace_lost()
         for _ in range(4):  # a link put right may show what to do next
             await self.moves.follow(self.position)
-            command = self.command or self._under_way
+            command = self.command or self.rollouts.command
             facts = self._facts(command)
             self._link_settling = facts.link_bad_seconds < models.settle
             decision = decide(facts, self._models_policy())
@@ -170,11 +153,11 @@ class Activation:
     async def _watch_good(self) -> None:
         """Each look is to see whether the copy of what served last is whole."""
         good = self.position.good
-        await self._validation.watch_copy(good.artifact if good else "")
+        await self._validation.copies.watch(good.artifact if good else "")
 
     def once_accepted(self, name: str, digest: str) -> bool:
         """Whether a version that is still judged goes live as soon as it is accepted, with these bytes."""
-        command = self.command or self._under_way
+        command = self.command or self.rollouts.command
         facts = self._facts(command)
         return once_accepted(facts, self._models_policy(), name, digest)
 
@@ -232,9 +215,7 @@ class Activation:
         """A command does not wait through the pauses between attempts that end without a verdict."""
         because = self._validation.hindered(version)
         if because and self.command is not None:
-            serving = self.position.serving
-            still = f"still serving {serving.version}" if serving else "nothing is served yet"
-            self._answer(None, f"cannot {self.command.asked.kind} {version}: {because}; {still}")
+            self._answer(None, f"cannot {self.command.asked.kind} {version}: {because}; {self.position.still}")
 
     def _complain(self, because: str, version: str) -> None:
         if because != self.complaint:
@@ -254,7 +235,7 @@ class Activation:
 
     async def _activate(self, decision: d.Activate) -> bool:
         target = self.target(decision.version, decision.digest)
-        if (current := self.executor.current) is not None or self._task is not None:
+        if (current := self.executor.current) is not None or self.busy:
             if current is not None and current.target.digest != decision.digest:
                 self.executor.cancel(f"{decision.version} is wanted now ({decision.because})")
             return False
@@ -262,28 +243,21 @@ class Activation:
             self._complain(f"cannot serve {decision.version}: its copy is gone", decision.version)
             return False
         entry = self._validation.catalog.get(decision.version)
-        waits = decision.origin in ("auto", "operator") and entry is not None
-        if waits and entry is not None and self.choice.waits(entry, self.position.serving):
+        may_wait = decision.origin in ("auto", "operator") and entry is not None
+        if may_wait and entry is not None and self.choice.waits(entry, self.position.serving):
             return False
-        if self.command is None and self._failures.waits(decision.digest, self._clock.monotonic()):
+        if self.command is None and self.rollouts.waits(decision.digest):
             return False
         command, self.command = self.command, None
         if decision.origin == "start":
-            entry = self._validation.catalog.get(decision.version)
             if entry is not None and entry.artifact and entry.digest == decision.digest:
                 target = self.choice.proved(entry, self.position.good)
             await self._start_on(target, decision)
             return False
-        rollout = self._rollout(target, decision.origin, decision.because)
+        rollout = self.rollouts.new(target, decision.origin, decision.because)
         rollout.moves_link, rollout.hold = decision.move_link, decision.hold
-        self._begin(rollout, command)
+        self.rollouts.begin(rollout, command)
         return False
-
-    def _rollout(self, target: Target, origin: str, because: str) -> Rollout:
-        """From what serves now to `target`; the link stays."""
-        now, began = self._clock.monotonic(), rfc3339(self._clock.wall())
-        old = None if origin == "converge" else self.position.serving
-        return Rollout(secrets.token_hex(4), target, origin, because, old, now, began, moves_link=False)
 
     async def _start_on(self, target: Target, decision: d.Activate) -> None:
         """After a start nothing is served by our order yet: workers are told when they join, without a rollout."""
@@ -300,14 +274,14 @@ class Activation:
         `command` is answered when they are.
         """
         serving = self.position.serving
-        if serving is None or self._task is not None:
+        if serving is None or self.busy:
             return False
         astray = [p for p in self._registry.peers() if not p.draining and not p.loading]
         if all(p.on(serving.version, serving.artifact) for p in astray):
             return False
-        if self._failures.waits(serving.digest, self._clock.monotonic()):
+        if self.rollouts.waits(serving.digest):
             return False
-        self._begin(self._rollout(serving, "converge", "a worker serves something else"), command)
+        self.rollouts.begin(self.rollouts.new(serving, "converge", "a worker serves something else"), command)
         return True
 
     def improve(self) -> bool:
@@ -316,133 +290,28 @@ class Activation:
         Only while nothing else is wanted.
         """
         serving = self.position.serving
-        if serving is None or self._task is not None or not (self.resting or self.complaint):
+        if serving is None or self.busy or not (self.resting or self.complaint):
             return False
         better = self.choice.better(serving)
         if better is None:
             return False
-        self._begin(self._rollout(better, "form", f"ready: {self.choice.describe(better)}"), None)
+        self.rollouts.begin(self.rollouts.new(better, "form", f"ready: {self.choice.describe(better)}"), None)
         return True
 
     async def _replace_lost(self) -> None:
         """Workers that start are told to load what is there, when the form that serves was removed by somebody."""
         serving = self.position.serving
-        other = self.choice.lost(serving) if serving is not None and self._task is None else None
+        other = self.choice.lost(serving) if serving is not None and not self.busy else None
         if other is not None:
             self._log.warning("form lost; served as it came until it is made again", version=other.version)
             await self._keep(replace(self.position, serving=other, good=other))
-
-    def _begin(self, rollout: Rollout, command: PendingCommand | None) -> None:
-        while len(self.rollouts) >= MAX_REMEMBERED:
-            del self.rollouts[next(iter(self.rollouts))]
-        self.rollouts[rollout.id] = rollout
-        self._log.info("rollout", rollout=rollout.id, version=rollout.target.version, because=rollout.because)
-        self._under_way, self._last, self._again = command, rollout, None
-        self._task = here().start("rollout", partial(self._roll_out, rollout))
-        self._task.add_done_callback(partial(self._over, command))
-
-    async def _roll_out(self, rollout: Rollout) -> None:
-        try:
-            if rollout.changes_version:
-                with suppress(CannotKeep):  # a full disk costs a line of history, not the rollout
-                    await self._async_store.do(lambda store: pos.begun(store, rollout.as_json()))
-            await self.executor.run(rollout, self._policy(rollout))
-            await self._settle(rollout)
-            if again := self._again:
-                self._last, self._again = again, None
-                await self.executor.run(again, self._policy(again))
-                await self._settle(again)
-        except Exception as e:
-            expected = isinstance(e, ModelwardError)
-            self._broke(str(e) if expected else f"{BROKE}: {sentence(e)}")
-            with suppress(CannotKeep):
-                await self._async_store.do(pos.settled)
-            if not expected:
-                raise
-
-    def _broke(self, because: str) -> None:
-        """The rollout ended without an outcome: this is it. The version is not to blame, and is tried again."""
-        rollout = self._last
-        if rollout is None or rollout.decided:
-            return
-        rollout.state, rollout.outcome = "failed", because
-        self._failures.failed(rollout.target.digest, self._clock.monotonic())
-        self._log.error("rollout failed", rollout=rollout.id, because=because)
-        if rollout.origin != "converge":
-            self._note_outcome(rollout.as_json(), because)
-
-    def _over(self, command: PendingCommand | None, task: asyncio.Task[None]) -> None:
-        """The rollout ended, in whatever way: another may begin, and the one who asked for it is answered."""
-        rollout, because = self._last, "the rollout was interrupted"
-        assert rollout is not None
-        if not task.cancelled():
-            self._broke(BROKE)  # unless it has its outcome
-            because = rollout.outcome
-        self._task = self._under_way = self._last = None
-        if command is not None:
-            refusal = f"cannot activate {rollout.target.version}: {because}"
-            command.fulfil(because) if rollout.succeeded else command.refuse(refusal)
-        self._happened()
-
-    def _policy(self, rollout: Rollout) -> RolloutPolicy:
-        """The operator's rules for this rollout.
-
-        A large version may load longer; one that goes as it came is not compared with a compiled one as with its like.
-        """
-        rules = self._config().rollout
-        return RolloutPolicy(
-            canary=rules.canary,
-            bake_seconds=rules.bake,
-            max_error_ratio=rules.max_error_ratio,
-            max_latency_ratio=rules.max_latency_ratio * self.choice.handicap(rollout),
-            reload_timeout_seconds=load_seconds(rules.reload_timeout, rollout.target),
-        )
-
-    async def _settle(self, rollout: Rollout) -> None:
-        """Writes down how it ended."""
-        target = rollout.target
-        if rollout.origin != "converge":
-            self._note_outcome(rollout.as_json(), rollout.because if rollout.succeeded else rollout.outcome)
-        if rollout.changes_version:
-            with suppress(CannotKeep):
-                await self._async_store.do(pos.settled)
-        if rollout.succeeded:
-            self._failures.succeeded(target.digest)
-            self.choice.succeeded()
-            return
-        form_failed = await self.choice.failed(rollout)
-        if rollout.origin == "form":
-            return
-        if form_failed:
-            self._again = self._as_it_came(rollout)
-        elif rollout.blame and rollout.old is not None:
-            await self._validation.reject(target.version, target.digest, rollout.outcome)
-        if not rollout.cancelled and self._again is None:
-            self._failures.failed(target.digest, self._clock.monotonic())
-
-    def _as_it_came(self, failed: Rollout) -> Rollout | None:
-        """The same version once more, without the form that failed: only then it is the version's fault."""
-        entry = self._validation.catalog.get(failed.target.version)
-        if entry is None or entry.state is not VersionState.ACCEPTED or entry.digest != failed.target.digest:
-            return None
-        again = self._rollout(self.choice.plain(entry), failed.origin, f"{failed.because}; as it came")
-        again.moves_link, again.hold = failed.moves_link, failed.hold
-        self.rollouts[again.id] = again
-        self._log.info("rollout", rollout=again.id, version=again.target.version, because=again.because)
-        return again
-
-    def _note_outcome(self, rollout: dict[str, Any], because: str) -> None:
-        kind = "activated" if rollout["succeeded"] else "rollout-failed"
-        if rollout["origin"] == "form":
-            kind = "form-live" if rollout["succeeded"] else "form-failed"
-        self._async_store.note(kind, rollout["version"], because, rollout=rollout)
 
     def target(self, version: str, digest: str) -> Target | None:
         """Where these bytes can be loaded from; None when there is no usable copy."""
         entry = self._validation.catalog.get(version)
         if entry is not None and entry.state is VersionState.ACCEPTED and entry.digest == digest:
             return self.choice.target(entry)
-        good = self.position.usable_good(self._validation.is_lost)
+        good = self.position.usable_good(self._validation.copies.is_lost)
         return good if good and good.digest == digest else None
 
     def artifacts_in_use(self) -> set[str]:
@@ -526,8 +395,3 @@ class Activation:
                 self._async_store.note("held", ", ".join(hold), because)
         except CannotKeep:
             return  # logged; the disk still says which version the link names
-
-
-def load_seconds(configured_seconds: float, target: Target | None) -> float:
-    """How much of its time a worker may use up to load a version: the configured one is for a usual size."""
-    return max(configured_seconds, LOAD_TIMES * target.load_seconds if target else 0.0)

@@ -152,14 +152,14 @@ class AdminService:
         return await self._alert_manager.test()
 
     def rollout(self, rollout: str) -> Json:
-        found = self._activation.rollouts.get(rollout)
+        found = self._activation.rollouts.known.get(rollout)
         if found is None:
             raise NotKnown(f"cannot show rollout {rollout[:40]!r}: there is none of that name, or it is long over")
         return found.as_json()
 
     def newest_rollout(self) -> Json:
         """The rollout under way, or the last one; {} when there was none since the daemon began."""
-        rollouts = self._activation.rollouts
+        rollouts = self._activation.rollouts.known
         return rollouts[next(reversed(rollouts))].as_json() if rollouts else {}
 
     async def history(self, count: int, kind: str, before: int = 0) -> Json:

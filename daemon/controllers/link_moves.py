@@ -37,4 +37,4 @@ class LinkMoves:
 
     def _something_else(self, position: Position) -> bool:
         accepted = any(entry.artifact for entry in self._validation.catalog.entries())
-        return accepted or position.usable_good(self._validation.is_lost) is not None
+        return accepted or position.usable_good(self._validation.copies.is_lost) is not None

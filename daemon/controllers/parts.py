@@ -29,7 +29,7 @@ from ..workers.pool_planner import PoolLimits
 from ..workers.registry import WorkerRegistry
 from ..workers.replacement import outdated
 from ..workers.settings_of_config import shared_dir
-from .activation import Activation, load_seconds
+from .activation import Activation
 from .alerting import AlertManager
 from .child_requests import worker_count
 from .disk_reads import Looked
@@ -38,6 +38,7 @@ from .form_order import FormOrder
 from .forms import Forms
 from .liveness import Liveness
 from .maintenance import Maintenance
+from .rollouts import load_seconds
 from .round import Controller
 from .validation import Validation
 

@@ -7,23 +7,15 @@ bytes it was made on, and is in the store before anybody acts on it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from ...worker.protocol import (
-    Candidate,
-    Copied,
-    GateDone,
-    GateStarted,
-)
+from ...worker.protocol import Candidate, Copied, GateDone, GateStarted
 from ...worker.shared.artifact import is_digest
-from ...worker.shared.installed_release import installed
 from ..config.load import Config
 from ..models import verdict as v
 from ..models.artifacts import is_whole
@@ -33,16 +25,10 @@ from ..models.lifecycle import VersionEvent, VersionState
 from ..models.misplaced_links import sentence
 from ..models.scan import glance
 from ..models.settle import NOT_JUDGED, Unfit
-from ..models.snapshot import (
-    RootAbsent,
-    RootSeen,
-    Sight,
-    VersionSeen,
-)
+from ..models.snapshot import RootAbsent, RootSeen, Sight, VersionSeen
 from ..models.unfinished_artifacts import remove_unfinished
 from ..models.validator_process import MODULE, CannotStart, validate
 from ..state.async_store import AsyncStore, CannotKeep
-from ..state.store import Sighting
 from ..status.snapshot import VersionsSeen, frozen
 from ..system.available_memory import available_bytes, capacity
 from ..system.background import here
@@ -51,8 +37,9 @@ from ..system.failures import sentence as broken
 from ..system.processes import python, spawn
 from ..workers.rollout_executor import Target
 from .child_requests import candidate
+from .copy_watch import CopyWatch
+from .verdict_memory import VerdictMemory
 
-MOST_GONE = 100
 """Of so many versions that are gone the verdicts are kept, for those that come back as they were."""
 BROKE = "an error in the daemon, which is in the log"
 CHANGES_BELIEVED = 3
@@ -82,7 +69,6 @@ class Validation:
         self._happened, self._progress = happened, progress
         self._log = structlog.get_logger("models")
         self._task: asyncio.Task[None] | None = None
-        self._sightings: dict[str, Sighting] = {}
         self._one_look = asyncio.Lock()
         self._hindered: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
@@ -91,14 +77,15 @@ class Validation:
         self.copy: WantedForm | None = None
         self._asked: dict[str, None] = {}
         self.misplaced: dict[str, str] = {}
-        self._watched_copy, self._lost_copies = "", frozenset[str]()
+        self.copies = CopyWatch()
         self.still_seconds = 0.0
         self.catalog = Catalog()
+        self.verdicts = VerdictMemory(config, async_store, self.catalog)
         self.sight: Sight = RootAbsent("not looked at yet")
         self.judged = 0
 
     async def start(self) -> None:
-        self._sightings = await self._async_store.do(lambda store: store.sightings())
+        await self.verdicts.start()
         await self._remove_unfinished()
 
     async def stop(self) -> None:
@@ -140,13 +127,12 @@ class Validation:
         before = self.sight
         copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is VersionState.ACCEPTED}
 
-        watched = {*copies.values(), self._watched_copy} - {""}
-
         def on_thread() -> tuple[str, Sight, frozenset[str]]:
             said, seen = first(), glance(models.root, models.link, before, settled)
-            return said, seen, frozenset(copy for copy in watched if not is_whole(copy))
+            return said, seen, self.copies.look(copies.values())
 
-        said, self.sight, self._lost_copies = await asyncio.to_thread(on_thread)
+        said, self.sight, lost = await asyncio.to_thread(on_thread)
+        self.copies.found(lost)
         if isinstance(self.sight, RootAbsent):
             if before != self.sight:
                 self._log.error("model root absent", because=self.sight.because)
@@ -160,39 +146,14 @@ class Validation:
                 self._async_store.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
         self._note_misplaced(self.sight)
-        gone = [name for name, copy in copies.items() if copy in self._lost_copies]
+        gone = [name for name, copy in copies.items() if copy in lost]
         for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
             entry = self.catalog.get(name)
             if entry is not None and entry.state is VersionState.ACCEPTED and entry.artifact == copies[name]:
                 self._lost(entry)
-        await self._recall(self.sight)
-        await self._forget_gone({seen.name for seen in self.sight.versions})
+        await self.verdicts.recall(self.sight)
+        await self.verdicts.forget_gone({seen.name for seen in self.sight.versions})
         return said
-
-    async def _forget_gone(self, present: set[str]) -> None:
-        """Of the versions that are gone only the last that were judged are still known."""
-        gone = [name for name in self._sightings if name not in present][:-MOST_GONE]
-        if gone:
-            with suppress(CannotKeep):  # logged; the next look tries again
-                await self._async_store.do(lambda store: store.forget(gone))
-                for name in gone:
-                    self._sightings.pop(name, None)
-
-    async def watch_copy(self, artifact: str) -> None:
-        """Each look sees, besides the copies of accepted versions, whether this one is whole; "" for none.
-
-        Another one than before is looked at now.
-        """
-        if artifact == self._watched_copy:
-            return
-        self._watched_copy = artifact
-        if artifact:
-            whole = await asyncio.to_thread(is_whole, artifact)
-            self._lost_copies = self._lost_copies - {artifact} if whole else self._lost_copies | {artifact}
-
-    def is_lost(self, artifact: str) -> bool:
-        """Whether the last look found this copy gone or damaged."""
-        return artifact in self._lost_copies
 
     def _note_misplaced(self, sight: RootSeen) -> None:
         """What is new of links that were meant for the root and lie in a version."""
@@ -214,42 +175,6 @@ class Validation:
             "copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again"
         )
         self.catalog.forget(entry)
-
-    async def _recall(self, sight: RootSeen) -> None:
-        """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
-        conditions = ""
-        for seen in sight.versions:
-            entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
-            if entry is None or entry.state is not VersionState.SEEN or known is None:
-                continue
-            conditions = conditions or await asyncio.to_thread(self.conditions)
-            entry.arrived = min(entry.arrived, known.arrived)
-            if known.fingerprint != seen.fingerprint:
-                continue
-            try:
-                record = await self._async_store.do(
-                    lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(  # type: ignore[misc]
-                        name, digest, under
-                    )
-                )
-            except CannotKeep:
-                return  # logged; they are judged anew, and everything else in this round goes on
-            with suppress(ValueError):
-                if record is None or not await asyncio.to_thread(_usable, verdict := v.from_record(record)):
-                    continue
-                if self.catalog.get(seen.name) is entry and entry.state is VersionState.SEEN:
-                    self.catalog.recall(seen.name, known.digest, verdict, entry.arrived)
-
-    def conditions(self) -> str:
-        """What a verdict depends on beside the version's bytes; under others it is judged anew.
-
-        For a thread: it reads which releases are installed.
-        """
-        config = self._config()
-        rules = config.validation.model_copy(update={"compile": "off"})  # no form of a version decides about it
-        parts: list[Any] = [rules, config.models.kind, config.workers.threads, config.workers.providers]
-        parts += [version for package in ("onnxruntime", "modelward") if (version := installed(package))]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     # validating
 
@@ -317,10 +242,8 @@ class Validation:
         self._asked[name] = None
         if entry.state is VersionState.REJECTED:
             self._log.info("judging again", version=name, rejected_because=entry.verdict and entry.verdict.because)
-            self._sightings.pop(name, None)
             self.catalog.forget(entry)
-            with suppress(CannotKeep):  # logged; it is judged anew all the same
-                await self._async_store.do(lambda store: store.forget([name]))
+            await self.verdicts.forget(name)
 
     def undecided(self, name: str) -> bool:
         """Whether a verdict on this version, or the reason why there is none now, is still to come."""
@@ -446,17 +369,12 @@ class Validation:
         if isinstance(answer, v.NotJudged):
             self._again(entry, answer.because)
             return
-        conditions = await asyncio.to_thread(self.conditions)
+        conditions = await asyncio.to_thread(self.verdicts.conditions)
         self._forget_attempts(entry.name)
         self.judged += 1
         if entry.state is not VersionState.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now
-        sighting = Sighting(fingerprint, answer.digest, entry.arrived)
-        await self._async_store.do(
-            lambda store: store.remember_verdict(entry.name, sighting, conditions, v.to_record(answer))
-        )
-        self._sightings.pop(entry.name, None)
-        self._sightings[entry.name] = sighting  # the last in order
+        await self.verdicts.remember(entry, fingerprint, answer, conditions)
         if self.catalog.decided(entry, answer):
             self._tell_verdict(entry, answer)
 
@@ -466,7 +384,7 @@ class Validation:
         if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not VersionState.ACCEPTED:
             return
         artifact, verdict = entry.artifact, entry.verdict
-        whole, conditions = await asyncio.to_thread(lambda: (is_whole(artifact), self.conditions()))
+        whole, conditions = await asyncio.to_thread(lambda: (is_whole(artifact), self.verdicts.conditions()))
         if entry.artifact != artifact or self.catalog.get(name) is not entry:
             return  # other bytes by now, or gone
         if not whole:
@@ -476,13 +394,5 @@ class Validation:
         verdict = v.Verdict(False, because, gates, digest, judged_at=verdict.judged_at)
         entry.verdict = verdict
         entry.take(VersionEvent.FAILED)
-        sighting = Sighting(entry.seen.fingerprint, digest, entry.arrived)
         with suppress(CannotKeep):
-            await self._async_store.do(
-                lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
-            )
-
-
-def _usable(verdict: v.Verdict) -> bool:
-    """A rejection stands by itself; an acceptance needs its artifact. For a thread."""
-    return not verdict.accepted or is_whole(verdict.artifact)
+            await self.verdicts.remember(entry, entry.seen.fingerprint, verdict, conditions)

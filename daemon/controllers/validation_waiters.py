@@ -76,8 +76,7 @@ class ValidationWaiters:
         return {"success": True, "message": f"serving {serving.version}"}
 
     def still(self) -> str:
-        serving = self._activation.position.serving
-        return f"still serving {serving.version}" if serving else "nothing is served yet"
+        return self._activation.position.still
 
     async def until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
         """Waits for a condition that rounds bring about; gives up after WAIT_SECONDS."""

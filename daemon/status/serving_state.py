@@ -44,6 +44,11 @@ class Position:
             return committed
         return Named(serving.version, serving.digest)
 
+    @property
+    def still(self) -> str:
+        """The end of a message about something that could not be done."""
+        return f"still serving {self.serving.version}" if self.serving else "nothing is served yet"
+
     def usable_good(self, is_lost: Callable[[str], bool]) -> Target | None:
         """What served last, while its private copy is there and whole."""
         good = self.good

@@ -265,7 +265,7 @@ def test_a_rollout_that_ends_by_an_unexpected_error_goes_back_and_is_tried_again
             assert await hall.ask(NEW) == ""
             _agrees(hall, OLD)
             _blameless(hall, NEW)
-            (failed,) = hall.activation.rollouts.values()
+            (failed,) = hall.activation.rollouts.known.values()
             assert failed.decided and not failed.succeeded
             assert type(error).__name__ in failed.outcome
             assert [f.part for f in here().failures.current()] == ["rollout"]
@@ -287,7 +287,7 @@ def test_a_rollout_that_never_began_has_an_outcome_and_is_tried_again(tmp_path: 
         Background(SystemClock(), fault=fault).install()
         async with _hall(tmp_path) as hall:
             assert await hall.ask(NEW) == ""
-            (failed,) = hall.activation.rollouts.values()
+            (failed,) = hall.activation.rollouts.known.values()
             assert (failed.decided, failed.outcome) == (True, "it ended by an error in the daemon, which is in the log")
             assert not hall.activation.busy
             broken = False
@@ -338,7 +338,7 @@ def test_a_link_that_can_be_moved_neither_forth_nor_back_is_told_as_it_is(tmp_pa
         async with _hall(tmp_path) as hall:
             hall.links.set(3, OSError(errno.EIO, "Input/output error"), lasting=True)  # from the sync on
             assert await hall.ask(NEW) == ""
-            assert "nor could it be put back" in list(hall.activation.rollouts.values())[-1].outcome
+            assert "nor could it be put back" in list(hall.activation.rollouts.known.values())[-1].outcome
             _blameless(hall, NEW)
             assert set(hall.it.serving().values()) == {OLD}
             hall.links.set(0, OSError())
@@ -398,7 +398,7 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
             hall.kept.before_put = look  # type: ignore[method-assign]
             assert await hall.ask(NEW) == f"serving {NEW}"
             _agrees(hall, NEW)
-            [rollout] = [r for r in hall.activation.rollouts.values() if r.target.version == NEW]
+            [rollout] = [r for r in hall.activation.rollouts.known.values() if r.target.version == NEW]
             assert "watching" in [step["because"] for step in rollout.steps]
 
     run(work)

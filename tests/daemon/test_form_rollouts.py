@@ -149,7 +149,7 @@ def test_a_better_form_of_what_serves_is_taken_up_and_then_the_best(tmp_path: Pa
                 serving = hall.activation.position.serving
                 assert serving is not None and serving.artifact == form
             await hall.round()
-            assert len(hall.activation.rollouts) == 2
+            assert len(hall.activation.rollouts.known) == 2
             assert hall.activation.position.previous is None  # no version came or went
             await soon(lambda: hall.kinds().count("form-live") == 2)
             because = next(entry.because for entry in hall.told if entry.kind == "form-live")
@@ -169,13 +169,13 @@ def test_a_form_that_fails_its_canary_is_not_used_again_and_nothing_is_held_agai
             await hall.make(OLD, "exact")
             await hall.round()
             await hall.it.all_serve(OLD, 2)
-            [rollout] = hall.activation.rollouts.values()
+            [rollout] = hall.activation.rollouts.known.values()
             assert not rollout.succeeded
             entry = hall.validation.catalog.get(OLD)
             assert entry is not None and entry.state is VersionState.ACCEPTED
             await hall.round()
             await hall.it.all_serve(OLD, 2)
-            assert [r.origin for r in hall.activation.rollouts.values()].count("form") == 1
+            assert [r.origin for r in hall.activation.rollouts.known.values()].count("form") == 1
             serving = hall.activation.position.serving
             assert serving is not None and serving.artifact.endswith("v1.0-plain")
             await soon(lambda: {"form-failed", "form-refused"} <= set(hall.kinds()))

@@ -13,7 +13,8 @@ import pytest
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import parse
-from modelward.daemon.controllers.validation import MOST_GONE, RETRY_SECONDS, Validation
+from modelward.daemon.controllers.validation import RETRY_SECONDS, Validation
+from modelward.daemon.controllers.verdict_memory import MOST_GONE
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import Missing, RootSeen, VersionSeen
@@ -68,7 +69,7 @@ async def all_rejected(path: Path, store: Store, async_store: AsyncStore) -> Non
     for entry in one.catalog.entries():
         sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
         verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
-        store.remember_verdict(entry.name, sighting, one.conditions(), verdict)
+        store.remember_verdict(entry.name, sighting, one.verdicts.conditions(), verdict)
 
 
 def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: Path) -> None:
@@ -245,14 +246,14 @@ def test_of_thousands_of_versions_that_came_and_went_little_is_kept(tmp_path: Pa
             await one.look()
             batch.clear()
         assert MOST_GONE <= len(store.sightings()) <= MOST_GONE + 2
-        assert "v1999.0.0" in store.sightings() and store.verdict("v1.0.0", "v1.0.0", one.conditions()) is None
+        assert "v1999.0.0" in store.sightings() and store.verdict("v1.0.0", "v1.0.0", one.verdicts.conditions()) is None
         held = {name: len(value) for name, value in vars(one).items() if isinstance(value, dict | list | set)}
         assert max(held.values()) <= MOST_GONE + 2 and len(one.catalog.entries()) == 2, held
         again = validation(tmp_path, async_store)
         await again.start()
         (tmp_path / "models" / "v1.0").rename(tmp_path / "models" / "v3.0")
         await again.look()
-        assert len(again._sightings) <= MOST_GONE + 2
+        assert len(again.verdicts._sightings) <= MOST_GONE + 2
 
     run(tmp_path, test)
 
