@@ -50,7 +50,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/panel/test_sessions.py": "daemon/panel/tokens.py",
     "daemon/panel/test_users.py": "daemon/panel/login_links.py daemon/panel/loopback_user.py",
     "daemon/state/test_store.py": "daemon/state/database_file.py daemon/state/rows.py daemon/state/write_errors.py",
-    "daemon/system/test_background.py": "daemon/system/failures.py",
+    "daemon/system/test_background.py": "worker/shared/started.py daemon/system/failures.py",
     "daemon/test_crash_points.py": (
         "daemon/controllers/activation.py daemon/controllers/rollouts.py daemon/errors.py "
         "daemon/status/activation_facts.py"

@@ -19,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from ...worker.shared.started import awaited
 from ..config.load import parse
 from ..errors import BadUsage, ModelwardError, Refused
 from ..system import processes
-from ..system.background import awaited
 from ..system.clock import Clock, SystemClock
 from . import demo_steps, transcribe
 from .client import Client

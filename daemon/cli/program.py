@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...worker.shared.logs import LogFiles
+from ...worker.shared.started import awaited
 from ..config import own_directories
 from ..config.credentials import with_credentials
 from ..config.cross_checks import warnings
@@ -25,12 +26,7 @@ from ..errors import ModelwardError
 from ..state.store import Store
 from ..supervisor import Supervisor
 from ..system import malloc, single_instance
-from ..system.background import (
-    awaited,
-    end_process,
-    end_within,
-    hear_threads,
-)
+from ..system.background import end_process, end_within, hear_threads
 from ..system.clock import Clock, SystemClock
 from ..system.logs import followed, open_logs
 from ..system.peer_access import warning_of_root

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ..system.background import Background, awaited
+from ...worker.shared.started import awaited
+from ..system.background import Background
 from ..system.clock import Clock
 
 MOVE_ON_SECONDS: Final = 10.0

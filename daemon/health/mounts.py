@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ..system.background import start_thread
+from ...worker.shared.started import start_thread
 from ..system.clock import Clock
 from ..system.safe_read import told_bytes
 

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 import structlog
 
+from ...worker.shared.started import awaited
 from ..errors import ModelwardError
-from ..system.background import awaited, here
+from ..system.background import here
 from .store import HistoryEntry, Store
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from .background import Thread, here, start_thread
+from ...worker.shared.started import Thread, start_thread
+from .background import here
 from .clock import Clock
 
 STOP_SECONDS: Final = 2.0

@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
+from ...worker.shared.started import awaited
 from ..system import systemd, tcp_listener
-from ..system.background import awaited
 from .replacement import LOST_SECONDS
 
 RETURN_SECONDS: Final = 5.0

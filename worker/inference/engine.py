@@ -18,7 +18,7 @@ from typing import Final
 
 from ..resident_memory import trim
 from ..sandbox.limits import be_nicer
-from ..shared.background import start_thread
+from ..shared.started import start_thread
 from .loader import Load, LoadedVersion, Model
 
 ABANDONED_LOADS: Final = 2

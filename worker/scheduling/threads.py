@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from ..sandbox.limits import be_nicer
-from ..shared.background import start_thread
+from ..shared.started import start_thread
 
 T = TypeVar("T")
 
