@@ -4,7 +4,7 @@ The sentence begins "cannot …", says the cause and what was done about it. Exi
 0 done, 1 refused or failed, 2 usage or bad configuration, 3 daemon not reachable.
 
     ModelwardError (1)
-    ├── Refused (1)          a wish that is understood and not granted
+    ├── Refused (1)          a request that is understood and not granted
     │   └── NotKnown (1)     there is no version, worker, rollout or log of that name
     ├── BadConfig (2)        one line a mistake
     ├── BadUsage (2)
@@ -21,7 +21,7 @@ class ModelwardError(Exception):
 
 
 class Refused(ModelwardError):
-    """A wish that is understood and not granted; nothing was changed."""
+    """A request that is understood and not granted; nothing was changed."""
 
 
 class NotKnown(Refused):

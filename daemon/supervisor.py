@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from ..worker.protocol import ReopenLogs, WorkerSettings
-from ..worker.settings import Terms
+from ..worker.protocol import ReopenLogs
 from ..worker.shared.installed_release import RELEASE
-from ..worker.shared.worker_directories import identities, places_of
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
@@ -29,55 +25,48 @@ from .config import own_directories
 from .config.credentials import with_credentials
 from .config.load import Config, load_or_default
 from .controllers import parts
-from .controllers.activation import Rolling
-from .controllers.admin_service import Office
-from .controllers.alerting import Vigil
-from .controllers.closing import Step, together
+from .controllers.activation import Activation
+from .controllers.admin_service import AdminService
+from .controllers.alerting import AlertManager
+from .controllers.closing import DRAIN_GRACE_SECONDS, Shutdown
+from .controllers.disk_reads import DiskReads
 from .controllers.form_choice import FormChoice
 from .controllers.forms import Forms
-from .controllers.idle_check import PAUSE_SECONDS, Lookout
+from .controllers.idle_check import PAUSE_SECONDS, IdleCheck
 from .controllers.jobs import JobKeeping
-from .controllers.liveness import Pulse
-from .controllers.maintenance import OWN_LOGS, Housekeeping
+from .controllers.liveness import Liveness
+from .controllers.maintenance import OWN_LOGS, Maintenance
+from .controllers.reload import ConfigReload, restart_command
 from .controllers.round import Controller, Round
-from .controllers.validation import Judging
+from .controllers.validation import Validation
+from .controllers.wakeups import Wakeups
+from .controllers.worker_events import WorkerEvents
+from .controllers.worker_instructions import WorkerInstructions
 from .health.stuck_workers import StuckWorkers
 from .models.watch import Watch
 from .panel import parts_of
 from .panel.live_feed import Feed
 from .panel.server import PanelServer
-from .state.async_store import Ledger
+from .state.async_store import AsyncStore
 from .state.store import HistoryEntry, Store
 from .status.alert_inputs import failed_controllers
 from .status.metrics_export import expose_failures
 from .status.snapshot import Snapshot, WorkersSeen, frozen
-from .system.available_memory import capacity
 from .system.background import Background
-from .system.capacity import Capacity
 from .system.clock import Clock
 from .system.peer_access import let_in, operator
-from .system.service_manager import Manager
+from .system.service_manager import ServiceManager
+from .system.systemd import unit
 from .system.unix_socket import Credentials
-from .workers import slot_files
 from .workers.channel import WorkersSocket
-from .workers.former_workers import Former
-from .workers.listen_socket import Entrance
-from .workers.peer import WorkerEvent
-from .workers.pool import KILLED_SECONDS, Ended, WorkerPool
-from .workers.registry import Crew, WelcomeState
-from .workers.replacement import Places
-from .workers.settings_of_config import settings_of, shared_dir, terms_of
-from .workers.settings_sync import Agreement
-from .workers.token_digests import TokenMarks, told_tokens
+from .workers.former_workers import FormerWorkers
+from .workers.listen_socket import ListenSocket
+from .workers.pool import WorkerPool
+from .workers.registry import WorkerRegistry
+from .workers.settings_sync import SettingsSync
 
-SLOWEST_BEAT_SECONDS = 5.0
-CLOSING_SECONDS = 20.0  # what the service manager gives the end besides draining
 ENDING_SECONDS = 10.0
 """What the end takes at most besides draining."""
-DRAIN_GRACE_SECONDS = 2.0
-"""What workers get beyond their time to drain, before they are killed."""
-PART_SECONDS = 3.0
-"""What each part of the daemon gets to end."""
 
 
 class Supervisor:
@@ -97,43 +86,46 @@ class Supervisor:
         background: Callable[..., Background] = Background,
     ) -> None:
         self.config, self.origin, self.clock, self.environ = config, origin, clock, environ
-        self.background = background(clock, happened=self.wake)
+        self.wakeups = Wakeups(clock)
+        self.background = background(clock, happened=self.wakeups.wake)
         self.background.install()
         guarded = self.background.guarded
         self.log = structlog.get_logger("supervisor")
-        self._wake, self.stopping, self._round = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.stopping = asyncio.Event()
         self.hub = Hub()
         control = config.control
-        self.entrance = Entrance(lambda: self.config.workers.listen, environ)
+        self.listen_socket = ListenSocket(lambda: self.config.workers.listen, environ)
         self._leave_workers = False
-        self._looked = parts.Looked(Capacity(1), Places())
-        self._tokens = self._tokens_read = TokenMarks()
-        self._began, self._run = clock.monotonic(), secrets.token_hex(8)
-        self._former = Former((), self._began)
-        self.manager = Manager(environ, clock)
-        self.ledger = Ledger(store, guarded("told history", self._told))
-        self.crew = Crew(
+        self._began = clock.monotonic()
+        self._former = FormerWorkers((), self._began)
+        instructions = WorkerInstructions(
+            lambda: self.config, self.listen_socket, lambda: self.activation.position.serving
+        )
+        self._terms = instructions.terms
+        self.service_manager = ServiceManager(environ, clock)
+        self.async_store = AsyncStore(store, guarded("told history", self._told))
+        self.registry = WorkerRegistry(
             clock=clock,
-            welcome=self._welcome,
-            happened=guarded("worker events", self._happened),
+            welcome=instructions.welcome,
+            happened=guarded("worker events", lambda event: self.worker_events.happened(event)),
             offered=self._take_listener,
             terms=self._terms,
-            tokens=self._tokens_to_tell,
+            tokens=lambda: self.disk_reads.tokens(),
         )
         self.pool = WorkerPool(
             runtime_dir=control.runtime_dir,
             clock=clock,
-            ended=guarded("worker ends", self._worker_ended),
-            drain=self.crew.drain,
-            settings=self._settings,
+            ended=guarded("worker ends", lambda ended: self.worker_events.ended(ended)),
+            drain=self.registry.drain,
+            settings=instructions.settings,
         )
-        self.crew.pool = self.pool
-        self.agreement = Agreement(self.crew, self.pool, clock, self._terms)
-        self.judging = Judging(
+        self.registry.pool = self.pool
+        self.settings_sync = SettingsSync(self.registry, self.pool, clock, self._terms)
+        self.validation = Validation(
             lambda: self.config,
             clock=clock,
-            ledger=self.ledger,
-            happened=self.wake,
+            async_store=self.async_store,
+            happened=self.wakeups.wake,
             progress=guarded(
                 "told gates", lambda v, message: self.hub.tell("gate", {"version": v, "gate": message.gate})
             ),
@@ -141,125 +133,173 @@ class Supervisor:
         self.forms = Forms(
             lambda: self.config,
             clock=clock,
-            ledger=self.ledger,
-            happened=self.wake,
-            pids=lambda: [peer.pid for peer in self.crew.peers()],
+            async_store=self.async_store,
+            happened=self.wakeups.wake,
+            pids=lambda: [peer.pid for peer in self.registry.peers()],
         )
-        self.rolling = Rolling(
+        self.activation = Activation(
             lambda: self.config,
             clock=clock,
-            ledger=self.ledger,
-            judging=self.judging,
-            choice=FormChoice(self.forms, self.judging, clock),
-            crew=self.crew,
-            happened=self.wake,
+            async_store=self.async_store,
+            validation=self.validation,
+            choice=FormChoice(self.forms, self.validation, clock),
+            registry=self.registry,
+            happened=self.wakeups.wake,
             progress=guarded("told rollouts", lambda rollout: self.hub.tell("rollout", rollout.as_json())),
         )
-        self.housekeeping = Housekeeping(
+        self.maintenance = Maintenance(
             lambda: self.config,
             clock,
-            judging=self.judging,
+            validation=self.validation,
             forms=self.forms,
-            rolling=self.rolling,
-            crew=self.crew,
-            ledger=self.ledger,
+            activation=self.activation,
+            registry=self.registry,
+            async_store=self.async_store,
             reopen=self.reopen_logs,
         )
-        self.jobs = JobKeeping(lambda: self.config, clock, self.housekeeping.clock_trouble)
-        self.vigil = Vigil(
+        self.jobs = JobKeeping(lambda: self.config, clock, self.maintenance.clock_trouble)
+        self.alert_manager = AlertManager(
             self.snapshot,
             lambda: self.config,
             clock,
-            self.ledger,
+            self.async_store,
             host=socket.gethostname(),
             version=RELEASE,
             tell=self.hub.tell,
         )
-        self.office: Office = Office(self)
+        self.config_reload = ConfigReload(
+            config=lambda: self.config,
+            read=self.read_config,
+            put_in_force=self._put_in_force,
+            sentence=lambda: self.admin_service.sentence(),
+            restart=restart_command(unit(environ)),
+            service_manager=self.service_manager,
+            listen_socket=self.listen_socket,
+            pool=self.pool,
+            settings_sync=self.settings_sync,
+            catalog=self.validation.catalog,
+            async_store=self.async_store,
+            look=partial(self.alert_manager.look, at_once=True),
+            reopen_logs=self.reopen_logs,
+            wake=self.wakeups.wake,
+        )
+        self.reopen_own_logs: Callable[[Callable[[], object]], object] = lambda then: then()
+        self.admin_service = AdminService(
+            origin=origin,
+            clock=clock,
+            snapshot=self.snapshot,
+            wakeups=self.wakeups,
+            config_reload=self.config_reload,
+            pending=self.settings_sync.pending,
+            registry=self.registry,
+            pool=self.pool,
+            validation=self.validation,
+            activation=self.activation,
+            forms=self.forms,
+            async_store=self.async_store,
+            maintenance=self.maintenance,
+            alert_manager=self.alert_manager,
+        )
         sockets = control.runtime_dir
         self.channel: WorkersSocket = WorkersSocket(
-            sockets / "workers.sock", self.crew, lambda who: self._allowed(who, self.channel.group)
+            sockets / "workers.sock", self.registry, lambda who: self._allowed(who, self.channel.group)
         )
-        api = application(self.office, self.hub)
+        api = application(self.admin_service, self.hub)
         self.api: AdminServer = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, self.api.group))
         self.panel = PanelServer(
             config.panel,
             api,
-            Feed(parts_of(self.office, self.hub)),
+            Feed(parts_of(self.admin_service, self.hub)),
             clock,
             state_dir=control.state_dir,
             operator=lambda uid: operator(uid, sockets / "api.sock"),
         )
-        told = (self.vigil.worker_ended, self.rolling.conductor.worker_ended, self.crew.ended)
-        self._of_ends = [guarded("worker end", tell) for tell in told]
-        self._stuck = StuckWorkers(clock.monotonic)
+        self.admin_service.panel = self.panel
+        told = (self.alert_manager.worker_ended, self.activation.executor.worker_ended, self.registry.ended)
+        stuck = StuckWorkers(clock.monotonic)
+        self.worker_events = WorkerEvents(
+            on_end=[guarded("worker end", tell) for tell in told],
+            stuck=stuck,
+            maintenance=self.maintenance,
+            async_store=self.async_store,
+            hub=self.hub,
+            wake=self.wakeups.wake,
+        )
         failures = self.background.failures
-        self.vigil.more += [self.panel.figures, self._stuck.figures, partial(failed_controllers, failures)]
-        self.vigil.exposed.append(partial(expose_failures, failures))
-        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wake)
+        self.alert_manager.more += [self.panel.figures, stuck.figures, partial(failed_controllers, failures)]
+        self.alert_manager.exposed.append(partial(expose_failures, failures))
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wakeups.wake)
         self.watch = Watch(config.models.root, wake)
-        self.lookout = Lookout(lambda: self.config, clock, self.snapshot, self._in_place, wake)
-        self.pulse = Pulse(self)
+        self.disk_reads = DiskReads(
+            lambda: self.config,
+            clock,
+            self._terms,
+            pool=self.pool,
+            watch=self.watch,
+            sockets_in_place=lambda: self.channel.in_place() and self.api.in_place(),
+        )
+        self.idle_check = IdleCheck(lambda: self.config, clock, self.snapshot, self.disk_reads.in_place, wake)
+        self.liveness = Liveness(
+            clock,
+            self.service_manager,
+            snapshot=self.snapshot,
+            wakeups=self.wakeups,
+            idle_check=self.idle_check,
+            failing=lambda: self.round.wrong(),
+            sockets={"workers.sock": self.channel, "api.sock": self.api},
+            unconfirmed=self.settings_sync.unconfirmed,
+            sentence=self.admin_service.sentence,
+        )
         self.round = Round(self._controllers(), clock, self.background)
 
     def _controllers(self) -> tuple[Controller, ...]:
         self._workers = parts.WorkersController(
             lambda: self.config,
             pool=self.pool,
-            crew=self.crew,
-            entrance=self.entrance,
-            rolling=self.rolling,
-            judging=self.judging,
+            registry=self.registry,
+            listen_socket=self.listen_socket,
+            activation=self.activation,
+            validation=self.validation,
             former=lambda: self._former,
-            looked=lambda: self._looked,
+            looked=lambda: self.disk_reads.found,
             terms=self._terms,
             clock=self.clock,
         )
         return parts.in_order(
             workers=self._workers,
             forms=self.forms,
-            check=self._check,
+            check=self.disk_reads.look,
             channel=self.channel,
             api=self.api,
-            housekeeping=self.housekeeping,
+            maintenance=self.maintenance,
             jobs=self.jobs,
             panel=self.panel,
-            pulse=self.pulse,
-            vigil=self.vigil,
+            liveness=self.liveness,
+            alert_manager=self.alert_manager,
         )
-
-    @property
-    def staff_because(self) -> str:
-        """Why there are so many workers."""
-        return self._workers.because
 
     def snapshot(self) -> Snapshot:
         """The daemon as it is now."""
         workers = WorkersSeen(
-            frozen(self.crew.peers()),
-            frozen(self.pool.hands()),
+            frozen(self.registry.peers()),
+            frozen(self.pool.processes()),
             self.pool.vacancies(),
             self.pool.wanted,
-            self.staff_because,
+            self._workers.because,
         )
         return Snapshot(
             self.clock.monotonic(),
             self.clock.wall(),
             self.config,
-            self.judging.snapshot(),
-            self.rolling.snapshot(),
+            self.validation.snapshot(),
+            self.activation.snapshot(),
             workers,
-            self.housekeeping.snapshot(),
+            self.maintenance.snapshot(),
             (self.watch.state, self.watch.because),
-            self.ledger.problem,
-            self.office.reloading.refused,
+            self.async_store.problem,
+            self.config_reload.refused,
             self.jobs.snapshot(),
         )
-
-    def _in_place(self) -> bool:
-        """On any thread: whether the sockets, the workers' record and the watch are as the last round left them."""
-        files = self.channel.in_place() and self.api.in_place() and self.pool.written_down()
-        return files and self.watch.alive()
 
     # the loop
 
@@ -267,77 +307,44 @@ class Supervisor:
         """Opens the sockets, finds what there is, takes former workers back. Raises ModelwardError or OSError."""
         for sentence in await asyncio.to_thread(own_directories.make, self.config):
             self.log.error(sentence)
-        self.crew.expected = await asyncio.to_thread(self.pool.remembered)
-        self._former = Former(self.crew.expected, self._began)
-        await self.judging.start()
+        self.registry.expected = await asyncio.to_thread(self.pool.remembered)
+        self._former = FormerWorkers(self.registry.expected, self._began)
+        await self.validation.start()
         await self.forms.start()
         await self.round.controllers[0].ensure()
-        await self.rolling.start(returning=bool(self.crew.expected))
-        if self.ledger.no_room:
-            await self.housekeeping.sweep_first()
-        await self.vigil.recall()
-        self.vigil.begin()
-        self.ledger.note("daemon-started", "", f"pid {os.getpid()}")
-        if self.rolling.position.serving is None:
-            await self.rolling.decide()
-        await self.housekeeping.with_room(self.channel.open)
-        await self.entrance.open(returning=bool(self.crew.expected), end_lost=self.pool.end_lost)
-        self.vigil.look()
+        await self.activation.start(returning=bool(self.registry.expected))
+        if self.async_store.no_room:
+            await self.maintenance.sweep_first()
+        await self.alert_manager.recall()
+        self.alert_manager.begin()
+        self.async_store.note("daemon-started", "", f"pid {os.getpid()}")
+        if self.activation.position.serving is None:
+            await self.activation.decide()
+        await self.maintenance.with_room(self.channel.open)
+        await self.listen_socket.open(returning=bool(self.registry.expected), end_lost=self.pool.end_lost)
+        self.alert_manager.look()
         await self.api.open()
         await self.panel.open()
-        self.lookout.start()
+        self.idle_check.start()
 
     async def step(self) -> None:
         """One round."""
         await self.round.run()
 
-    def _check(self) -> str:
-        """On a thread: what this machine has may have changed too, and files of ours may be gone."""
-        now, settings = self.clock.monotonic(), settings_of("", self.config, self._terms(), -1)
-        self._looked = parts.Looked(
-            capacity(),
-            Places(identities(places_of(settings)), now),
-            slot_files.kept(shared_dir(self.config)),
-            sockets_in_place=self.channel.in_place() and self.api.in_place(),
-        )
-        self._tokens = told_tokens(self.config.workers.token_file)
-        self.pool.written_down()
-        return self.watch.check()
-
     async def run(self) -> None:
         """Rounds until `stop`."""
         while not self.stopping.is_set():
-            self._wake.clear()
-            self.pulse.round_began = self.clock.monotonic()
+            self.wakeups.begin()
             await self.step()
-            self.pulse.round_began = None
-            self._round.set()
-            self._round = asyncio.Event()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._until_next()):
-                    await self._wake.wait()
-
-    def wake(self) -> None:
-        """The next round begins now."""
-        self._wake.set()
-
-    @property
-    def deciding(self) -> bool:
-        """Whether a round is due or under way: what it will decide is not known yet."""
-        return self._wake.is_set() or self.pulse.round_began is not None
-
-    async def next_round(self, seconds: float) -> None:
-        """Returns when a round ended, or after `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._round.wait()
+            self.wakeups.end()
+            await self.wakeups.woken(self._until_next())
 
     def stop(self, *, leave_workers: bool = False) -> None:
         """`run` returns soon. `leave_workers`: they serve on, for the next daemon to take back."""
         self._leave_workers = self._leave_workers or leave_workers
         self.stopping.set()
         self.round.end_soon()
-        self.wake()
+        self.wakeups.wake()
 
     def fail(self, error: BaseException) -> None:
         """The loop ended by an error: the workers serve on, for the next daemon to take back."""
@@ -355,103 +362,53 @@ class Supervisor:
         Every part has its own limit, and the workers are told before any part is waited for: whatever hangs, this
         returns within `workers.drain` and ENDING_SECONDS.
         """
-        leave, background = self._leave_workers, self.background
-        drain = 0.0 if leave else self.config.workers.drain
-        said = "leaving the workers to the next daemon" if leave else "draining"
-        background.call("service-manager", partial(self.manager.stop, said, drain + CLOSING_SECONDS), None)
-        background.call("events", self.hub.close, None)
-        self._workers.drain_seconds = None if leave else drain + DRAIN_GRACE_SECONDS
-        limits = {"activation": 1.0, "pool": drain + DRAIN_GRACE_SECONDS + KILLED_SECONDS + 0.5}
-        steps = {c.name: Step(c.name, c.stop, limits.get(c.name, PART_SECONDS)) for c in self.round.controllers}
-        last = [steps.pop(name) for name in ("sockets", "panel", "service-manager")]
-        await together(background, steps.pop("activation"))  # no rollout gives orders now
-        background.call("entrance", self.entrance.close, None)
-        await together(background, Step("wake-ups", self._no_wake_ups, PART_SECONDS), *steps.values())
-        because = "told to leave its workers" if leave else "told to stop"
-        background.call("state", partial(self.ledger.note, "daemon-stopped", "", because), None)
-        await together(background, Step("state", self.ledger.close, PART_SECONDS), *last)
-        background.end()
-
-    async def _no_wake_ups(self) -> None:
-        await asyncio.gather(asyncio.to_thread(self.lookout.stop), asyncio.to_thread(self.watch.stop))
+        drain = None if self._leave_workers else self.config.workers.drain
+        self._workers.drain_seconds = None if drain is None else drain + DRAIN_GRACE_SECONDS
+        await Shutdown(
+            self.background,
+            self.round.controllers,
+            service_manager=self.service_manager,
+            hub=self.hub,
+            listen_socket=self.listen_socket,
+            wake_sources=(self.idle_check.stop, self.watch.stop),
+            async_store=self.async_store,
+        ).run(drain)
 
     def _until_next(self) -> float:
         """Seconds until the next round is due."""
         failing = bool(self.background.failures.current() or self.panel.problem or self._former.deadline)
-        latest = self.background.call("lookout", partial(self.lookout.after_round, failed=failing), PAUSE_SECONDS)
+        latest = self.background.call("idle check", partial(self.idle_check.after_round, failed=failing), PAUSE_SECONDS)
         due, now = self.round.next_due(), self.clock.monotonic()
         return latest if due is None else min(latest, max(0.05, due - now))
 
-    # workers
-
-    def _settings(self, name: str) -> tuple[WorkerSettings, int]:
-        assert self.entrance.sock is not None
-        fd = self.entrance.sock.fileno()
-        return settings_of(name, self.config, self._terms(), fd, self._run), fd
-
-    def _terms(self) -> Terms:
-        """What all workers are to run with."""
-        return terms_of(self.config, self.entrance.address)
-
-    def _welcome(self) -> WelcomeState:
-        """What a worker that joins now is to serve.
-
-        During a rollout that is still the old version: it will be moved in its turn.
-        """
-        beat = min(SLOWEST_BEAT_SECONDS, max(0.5, self.config.rollout.bake / 5))
-        serving = self.rolling.position.serving
-        return WelcomeState(serving.version, serving.artifact, beat) if serving else WelcomeState(beat_seconds=beat)
-
-    def _worker_ended(self, ended: Ended) -> None:
-        for tell in self._of_ends:
-            tell(ended)
-        if not ended.retired:
-            self.ledger.note("worker-ended", "", f"{ended.name}: {ended.because}", worker=ended.name, pid=ended.pid)
-        self.wake()
-
-    def _happened(self, event: WorkerEvent) -> None:
-        if event.kind == "reopened":
-            self.housekeeping.reopened(event.worker)
-        if event.kind == "stuck":
-            self._stuck.heard(event.worker, event.because)
-        if event.kind == "refused":
-            self.log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
-        self.hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
-        self.wake()
-
-    # sockets
-
     def _take_listener(self, fd: int) -> None:
-        self.entrance.take(fd, wanted=bool(self.crew.expected or self.pool.hands()))
+        self.listen_socket.take(fd, wanted=bool(self.registry.expected or self.pool.processes()))
 
     def _allowed(self, who: Credentials, group: int) -> bool:
         return let_in(who.uid, who.gid, who.groups, group)
 
-    # others, who are told
-
     def _told(self, entry: HistoryEntry) -> None:
-        self.vigil.heard(entry)
+        self.alert_manager.heard(entry)
         self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
+
+    def _put_in_force(self, config: Config) -> None:
+        self.config = config
 
     def read_config(self) -> Config:
         """The configuration as it is on disk now, credentials included. Raises BadConfig."""
         config = with_credentials(load_or_default(self.origin)[0], self.environ)
-        self._tokens_read = told_tokens(config.workers.token_file)  # before it is in force
+        self.disk_reads.read_tokens_of(config)
         return config
-
-    def _tokens_to_tell(self) -> tuple[str, ...]:
-        path = self.config.workers.token_file
-        return self._tokens.of(path) or self._tokens_read.of(path)
 
     def reopen_logs(self) -> list[str]:
         """Our own log files and every worker's are opened anew by name; who will tell when that is done."""
-        self.office.reopen_own_logs(
-            partial(asyncio.get_running_loop().call_soon_threadsafe, self.housekeeping.reopened, OWN_LOGS)
+        self.reopen_own_logs(
+            partial(asyncio.get_running_loop().call_soon_threadsafe, self.maintenance.reopened, OWN_LOGS)
         )
-        return [OWN_LOGS, *self.crew.tell_all(ReopenLogs())]
+        return [OWN_LOGS, *self.registry.tell_all(ReopenLogs())]
 
     def restart_workers(self, because: str) -> None:
         """Every worker is replaced, one after another, each successor first."""
-        for hand in self.pool.hands():
-            self.pool.replace(hand.name, because)
-        self.wake()
+        for process in self.pool.processes():
+            self.pool.replace(process.name, because)
+        self.wakeups.wake()

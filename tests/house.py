@@ -196,7 +196,7 @@ class House:
         return found
 
     def command(self, path: str, **body: object) -> dict[str, Any]:
-        """A wish, answered when it is decided. Raises Refused."""
+        """A request, answered when it is decided. Raises Refused."""
         return self.api.post_and_wait(f"/v1/{path}", body, lambda: None, seconds=PATIENCE_SECONDS).data
 
     def cli(self, *words: object, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:

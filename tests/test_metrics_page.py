@@ -12,7 +12,7 @@ from tests.metrics_page import page
 from modelward.daemon.config.alert_metrics import FIGURES
 from modelward.daemon.health import metrics as daemon
 from modelward.daemon.health.sampler import MEASURED
-from modelward.daemon.status.alert_inputs import SYMPTOMS
+from modelward.daemon.status.alert_inputs import DAEMON_METRICS
 from modelward.worker.http import metrics as worker
 from modelward.worker.shared.prometheus_text import Metric
 
@@ -70,4 +70,4 @@ def test_the_same_name_means_the_same_in_daemon_and_worker() -> None:
 
 
 def test_every_figure_is_measured_by_somebody() -> None:
-    assert {*MEASURED, *SYMPTOMS} == set(FIGURES)
+    assert {*MEASURED, *DAEMON_METRICS} == set(FIGURES)

@@ -37,8 +37,9 @@ from .scheduling.model_runs import Run
 from .scheduling.refusal import Refusing
 from .scheduling.slots import Slots
 from .settings import Terms, differing
-from .shared.background import WorkerTasks, awaited
+from .shared.background import WorkerTasks
 from .shared.logs import FOLLOW_SECONDS, LogFiles
+from .shared.started import awaited
 from .stats import Counters
 
 SPARE_DESCRIPTORS: Final = 64

@@ -21,128 +21,128 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ...worker.shared.prometheus_text import CONTENT_TYPE
 from ..errors import BadConfig, ModelwardError, NotKnown
 from .events import Hub
-from .interface import Desk, Json
+from .interface import AdminInterface, Json
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
 MAX_LINES: Final = 5000
 MAX_ROW: Final = 2**53  # as far as JSON's readers count
 
-Handler = Callable[[Desk, Request], Awaitable[Response]]
+Handler = Callable[[AdminInterface, Request], Awaitable[Response]]
 
 
-async def status(desk: Desk, request: Request) -> Response:
-    return JSONResponse(desk.status())
+async def status(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(admin.status())
 
 
-async def versions(desk: Desk, request: Request) -> Response:
-    return JSONResponse(desk.versions())
+async def versions(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(admin.versions())
 
 
-async def workers(desk: Desk, request: Request) -> Response:
-    return JSONResponse(desk.workers())
+async def workers(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(admin.workers())
 
 
-async def alerts(desk: Desk, request: Request) -> Response:
-    return JSONResponse(desk.alerts())
+async def alerts(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(admin.alerts())
 
 
-async def series(desk: Desk, request: Request) -> Response:
-    return JSONResponse(desk.series())
+async def series(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(admin.series())
 
 
-async def metrics(desk: Desk, request: Request) -> Response:
-    return Response(desk.metrics(), headers={"Content-Type": CONTENT_TYPE})
+async def metrics(admin: AdminInterface, request: Request) -> Response:
+    return Response(admin.metrics(), headers={"Content-Type": CONTENT_TYPE})
 
 
-async def test_alerts(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.test_alerts())
+async def test_alerts(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(await admin.test_alerts())
 
 
-async def history(desk: Desk, request: Request) -> Response:
+async def history(admin: AdminInterface, request: Request) -> Response:
     count, before = number(request, "n", 50, MAX_ROWS), number(request, "before", 0, MAX_ROW)
-    return await large(await desk.history(count, request.query_params.get("kind", ""), before))
+    return await large(await admin.history(count, request.query_params.get("kind", ""), before))
 
 
-async def rollout(desk: Desk, request: Request) -> Response:
-    return JSONResponse(desk.rollout(request.path_params["rollout"]))
+async def rollout(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(admin.rollout(request.path_params["rollout"]))
 
 
-async def disk(desk: Desk, request: Request) -> Response:
-    return await large(await desk.disk(request.query_params.get("progress", "") not in ("", "0")))
+async def disk(admin: AdminInterface, request: Request) -> Response:
+    return await large(await admin.disk(request.query_params.get("progress", "") not in ("", "0")))
 
 
-async def logs(desk: Desk, request: Request) -> Response:
-    return await large(await desk.logs())
+async def logs(admin: AdminInterface, request: Request) -> Response:
+    return await large(await admin.logs())
 
 
-async def log(desk: Desk, request: Request) -> Response:
-    return await large(await desk.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES)))
+async def log(admin: AdminInterface, request: Request) -> Response:
+    return await large(await admin.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES)))
 
 
-async def health(desk: Desk, request: Request) -> Response:
-    return JSONResponse({"alive": desk.alive()}, 200 if desk.alive() else 503)
+async def health(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse({"alive": admin.alive()}, 200 if admin.alive() else 503)
 
 
-async def ready(desk: Desk, request: Request) -> Response:
-    return JSONResponse({"ready": desk.ready()}, 200 if desk.ready() else 503)
+async def ready(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse({"ready": admin.ready()}, 200 if admin.ready() else 503)
 
 
-async def openapi(desk: Desk, request: Request) -> Response:
+async def openapi(admin: AdminInterface, request: Request) -> Response:
     from .openapi import document  # asked for once in a while, and large
 
     return JSONResponse(document(ROUTES))
 
 
-async def activate(desk: Desk, request: Request) -> Response:
-    return decided(request, await desk.activate(await name(request, "version"), waits(request)))
+async def activate(admin: AdminInterface, request: Request) -> Response:
+    return decided(request, await admin.activate(await name(request, "version"), waits(request)))
 
 
-async def rollback(desk: Desk, request: Request) -> Response:
-    return decided(request, await desk.rollback(waits(request)))
+async def rollback(admin: AdminInterface, request: Request) -> Response:
+    return decided(request, await admin.rollback(waits(request)))
 
 
-async def hold(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.hold(await name(request, "version")))
+async def hold(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(await admin.hold(await name(request, "version")))
 
 
-async def release(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.release(await name(request, "version")))
+async def release(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(await admin.release(await name(request, "version")))
 
 
-async def validate(desk: Desk, request: Request) -> Response:
+async def validate(admin: AdminInterface, request: Request) -> Response:
     """`again` may be there and changes nothing: a version is always judged once more."""
     given = await fields(request)
     flag(given, "again")
-    return decided(request, await desk.validate(text_of(given, "version"), waits(request)))
+    return decided(request, await admin.validate(text_of(given, "version"), waits(request)))
 
 
-async def restart(desk: Desk, request: Request) -> Response:
-    return decided(request, await desk.restart(await name(request, "worker", optional=True), waits(request)))
+async def restart(admin: AdminInterface, request: Request) -> Response:
+    return decided(request, await admin.restart(await name(request, "worker", optional=True), waits(request)))
 
 
-async def reload(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.reload())
+async def reload(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(await admin.reload())
 
 
-async def panel_link(desk: Desk, request: Request) -> Response:
-    return JSONResponse(await desk.panel_link())
+async def panel_link(admin: AdminInterface, request: Request) -> Response:
+    return JSONResponse(await admin.panel_link())
 
 
-async def sweep(desk: Desk, request: Request) -> Response:
-    return await large(await desk.sweep(flag(await fields(request), "dry_run")))
+async def sweep(admin: AdminInterface, request: Request) -> Response:
+    return await large(await admin.sweep(flag(await fields(request), "dry_run")))
 
 
-async def rotate(desk: Desk, request: Request) -> Response:
+async def rotate(admin: AdminInterface, request: Request) -> Response:
     given = await fields(request)
     file = given.get("file") or ""
     if not isinstance(file, str):
         raise HTTPException(400, "cannot do that: 'file' must be a text")
-    return await large(await desk.rotate(flag(given, "force"), flag(given, "dry_run"), file))
+    return await large(await admin.rotate(flag(given, "force"), flag(given, "dry_run"), file))
 
 
-async def rescan(desk: Desk, request: Request) -> Response:
-    return decided(request, await desk.rescan(waits(request)))
+async def rescan(admin: AdminInterface, request: Request) -> Response:
+    return decided(request, await admin.rescan(waits(request)))
 
 
 READ: Final = "read"
@@ -177,13 +177,13 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
 )
 
 
-def application(desk: Desk, hub: Hub) -> ASGIApp:
-    """The ASGI application over one desk.
+def application(admin: AdminInterface, hub: Hub) -> ASGIApp:
+    """The ASGI application that answers by one AdminInterface.
 
     Put together from Starlette's parts: a whole `Starlette` brings pages for people who debug, 0.9 MB of a process that
     mostly rests. What nobody handles is logged and answered with 500 by uvicorn.
     """
-    routes = [Route(path, _endpoint(desk, handler), methods=[method]) for method, path, handler, _ in ROUTES]
+    routes = [Route(path, _endpoint(admin, handler), methods=[method]) for method, path, handler, _ in ROUTES]
     routes.append(Route("/v1/events", hub.respond, methods=["GET"]))
     handled = ExceptionMiddleware(
         Router(routes), handlers={HTTPException: _http_error, ModelwardError: _refused, ClientDisconnect: _gone}
@@ -196,9 +196,9 @@ def application(desk: Desk, hub: Hub) -> ASGIApp:
     return app
 
 
-def _endpoint(desk: Desk, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(admin: AdminInterface, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await handler(desk, request)
+        return await handler(admin, request)
 
     return endpoint
 

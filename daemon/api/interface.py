@@ -1,7 +1,7 @@
-"""What the admin API asks of the daemon: the one list of questions and wishes, JSON-ready both ways.
+"""What the admin API asks of the daemon: the one list of queries and commands, JSON-ready both ways.
 
-A wish that is refused raises errors.Refused; an unknown name raises errors.NotKnown. `wait` answers when the matter is
-decided, otherwise as soon as it is taken up.
+A command that is refused raises errors.Refused; an unknown name raises errors.NotKnown. `wait` answers when the command
+is decided, otherwise as soon as it is accepted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 Json = dict[str, Any]
 
 
-class Desk(Protocol):
+class AdminInterface(Protocol):
     """Questions change nothing and answer from memory."""
 
     def status(self) -> Json: ...

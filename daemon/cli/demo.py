@@ -19,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from ...worker.shared.started import awaited
 from ..config.load import parse
 from ..errors import BadUsage, ModelwardError, Refused
 from ..system import processes
-from ..system.background import awaited
 from ..system.clock import Clock, SystemClock
 from . import demo_steps, transcribe
 from .client import Client
@@ -190,7 +190,7 @@ async def _ready(scratch: Scratch, daemon: processes.ChildProcess, stop: asyncio
 
 
 async def _ended_or_stopped(child: processes.ChildProcess, stop: asyncio.Event, seconds: float | None) -> bool:
-    """Waits for a child's end or a wish to stop, whichever comes first; whether the child has ended."""
+    """Waits for a child's end or a request to stop, whichever comes first; whether the child has ended."""
     waits: list[asyncio.Task[Any]] = [awaited(child.wait(), "end"), awaited(stop.wait(), "stop")]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ...worker.shared.logs import LogFiles
+from ...worker.shared.started import awaited
 from ..config import own_directories
 from ..config.credentials import with_credentials
 from ..config.cross_checks import warnings
@@ -25,12 +26,7 @@ from ..errors import ModelwardError
 from ..state.store import Store
 from ..supervisor import Supervisor
 from ..system import malloc, single_instance
-from ..system.background import (
-    awaited,
-    end_process,
-    end_within,
-    hear_threads,
-)
+from ..system.background import end_process, end_within, hear_threads
 from ..system.clock import Clock, SystemClock
 from ..system.logs import followed, open_logs
 from ..system.peer_access import warning_of_root
@@ -69,10 +65,10 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     """The exit status. Raises ModelwardError when there was no start."""
     supervisor = build()
     hear_threads(supervisor.background)
-    supervisor.office.reopen_own_logs = logs.reopen
-    supervisor.housekeeping.follow_own_logs = partial(followed, logs)
-    supervisor.office.reloading.set_own_level = logs.set_level
-    supervisor.vigil.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
+    supervisor.reopen_own_logs = logs.reopen
+    supervisor.maintenance.follow_own_logs = partial(followed, logs)
+    supervisor.config_reload.set_own_level = logs.set_level
+    supervisor.alert_manager.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
     handle_signals(supervisor)
     refused, status = None, 0
     try:
@@ -112,7 +108,7 @@ def handle_signals(supervisor: Supervisor) -> None:
         loop.add_signal_handler(number, supervisor.stop)
     loop.add_signal_handler(signal.SIGQUIT, partial(supervisor.stop, leave_workers=True))
     for number, act in (
-        (signal.SIGHUP, supervisor.office.reloading.hang_up),
+        (signal.SIGHUP, supervisor.config_reload.hang_up),
         (signal.SIGUSR1, supervisor.reopen_logs),
         (signal.SIGUSR2, partial(supervisor.restart_workers, "SIGUSR2")),
     ):

@@ -12,7 +12,7 @@ from .render import clean
 
 
 def ask(args: argparse.Namespace, path: str, body: dict[str, object]) -> int:
-    """POSTs a wish, waits until it is decided and prints the daemon's sentence; 0 granted, 1 not."""
+    """POSTs a request, waits until it is decided and prints the daemon's sentence; 0 granted, 1 not."""
     answer = decided(args, path, body)
     if args.json:
         print_json(answer)
@@ -24,7 +24,7 @@ def ask(args: argparse.Namespace, path: str, body: dict[str, object]) -> int:
 
 
 def decided(args: argparse.Namespace, path: str, body: dict[str, object]) -> ApiAnswer:
-    """The answer to a wish once it is decided, a refusal included, with progress until then."""
+    """The answer to a request once it is decided, a refusal included, with progress until then."""
     daemon = client(args)
     progress = Progress(daemon)
     try:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _watch(daemon: Client, as_json: bool) -> int:
     """Until it is interrupted. A daemon that goes away is said and waited for; one that never was there is not."""
-    from ..system.background import start_thread  # here: it loads what no other command needs
+    from ...worker.shared.started import start_thread  # here: it loads what no other command needs
 
     changed = threading.Event()
     screen = _screen(daemon, as_json)

@@ -1,20 +1,17 @@
-"""Brings about what `choose.wish` decides: rollouts, link moves, holds; and answers the operator's commands with it.
+"""Acts on what `activation_policy.decide` decides: rollouts, link moves and holds; answers the operator's commands.
 
-Owns the position (what is served, what the link was last known to name). One rollout at a time; a newer wish ends the
-one under way. Invariant: the link is moved only to bytes that the workers serve, and what was done is written down
-before anybody is told so.
+Owns the position: what is served, and what the link was last known to name. One rollout at a time; a newer request ends
+the one under way. Invariant: the link is moved only to bytes that the workers serve, and a result is stored before it
+is reported.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from math import inf
-from typing import Any
 
 import structlog
 from msgspec.structs import replace
@@ -24,40 +21,26 @@ from ..config.load import Config
 from ..errors import ModelwardError
 from ..models import decisions as d
 from ..models import link
-from ..models.activation_policy import (
-    ActivationFacts,
-    ActivationPolicy,
-    once_accepted,
-    wish,
-)
-from ..models.attempts import Attempts
+from ..models.activation_policy import ActivationFacts, ActivationPolicy, decide, once_accepted
 from ..models.lifecycle import VersionState
 from ..models.snapshot import RootSeen
-from ..state.async_store import CannotKeep, Ledger
+from ..state.async_store import AsyncStore, CannotKeep
 from ..status import serving_state as pos
-from ..status.activation_facts import Bearings
+from ..status.activation_facts import FactsReader
 from ..status.snapshot import ActivationSeen
 from ..system.available_memory import available_bytes
-from ..system.background import here
-from ..system.clock import Clock, rfc3339
-from ..system.failures import sentence
+from ..system.clock import Clock
 from ..workers.overlap import Way, way
-from ..workers.registry import Crew
-from ..workers.rollout_executor import Conductor, Rollout, Target
-from ..workers.rollout_planner import RolloutPolicy
+from ..workers.registry import WorkerRegistry
+from ..workers.rollout_executor import Rollout, RolloutExecutor, Target
 from .form_choice import FormChoice
 from .link_moves import LinkMoves
-from .pending_command import Command
-from .validation import Judging
-
-RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
-BROKE = "it ended by an error in the daemon, which is in the log"
-MAX_REMEMBERED = 50
-LOAD_TIMES = 20.0
-"""So many times the CPU time of loading that was measured when the version was judged, a worker may take."""
+from .pending_command import PendingCommand
+from .rollouts import Rollouts
+from .validation import Validation
 
 
-class Rolling:
+class Activation:
     """See the module. `happened` is called when the supervisor should look at everything again.
 
     `files` are the calls that move the link, so that tests can let any of them fail.
@@ -68,58 +51,58 @@ class Rolling:
         config: Callable[[], Config],
         *,
         clock: Clock,
-        ledger: Ledger,
-        judging: Judging,
+        async_store: AsyncStore,
+        validation: Validation,
         choice: FormChoice,
-        crew: Crew,
+        registry: WorkerRegistry,
         happened: Callable[[], None],
         progress: Callable[[Rollout], None],
         files: link.LinkFiles | None = None,
     ) -> None:
-        self._config, self._clock, self._ledger, self._judging = config, clock, ledger, judging
-        self._crew, self._happened, self._files, self.choice = crew, happened, files, choice
+        self._config, self._clock, self._async_store, self._validation = config, clock, async_store, validation
+        self._registry, self._happened, self._files, self.choice = registry, happened, files, choice
         self._log = structlog.get_logger("models")
-        self.conductor = Conductor(
-            crew, clock, commit_point=self._commit_point, progress=progress, room=self._room, read=read
+        self.executor = RolloutExecutor(
+            registry, clock, commit_point=self._commit_point, progress=progress, room=self._room, read=read
         )
         self.position = self._before = pos.Position()
         self.held: dict[str, str] = {}
-        self.command: Command | None = None
-        self._under_way: Command | None = None
-        self.rollouts: dict[str, Rollout] = {}
+        self.command: PendingCommand | None = None
+        self.rollouts = Rollouts(
+            config,
+            self.executor,
+            clock=clock,
+            async_store=async_store,
+            validation=validation,
+            choice=choice,
+            serving=lambda: self.position.serving,
+            happened=happened,
+        )
         self.complaint = ""
         self.wanted = ""
-        self._again: Rollout | None = None
-        self._last: Rollout | None = None
-        self._bearings = Bearings(clock, judging.is_lost)
-        self.moves = LinkMoves(judging)
+        self._facts_reader = FactsReader(clock, validation.copies.is_lost)
+        self.moves = LinkMoves(validation)
         self._committing = False
-        self._task: asyncio.Task[None] | None = None
-        self._failures = Attempts(RETRY_SECONDS)
         self.resting = self._link_settling = False
 
     async def start(self, *, returning: bool) -> None:
         """To be called after the first look; `returning` when workers outlived a former daemon. Raises CannotKeep."""
-        sight = self._judging.sight
+        sight = self._validation.sight
         state = sight.link if isinstance(sight, RootSeen) else None
-        self.position = await self._ledger.do(lambda store: pos.load(store, state))
+        self.position = await self._async_store.do(lambda store: pos.load(store, state))
         await self._watch_good()
         if returning:
-            self.position = pos.resumed(self.position, self._judging.is_lost)
+            self.position = pos.resumed(self.position, self._validation.copies.is_lost)
         self.moves.named = self.position.committed.name if self.position.committed else ""
-        self.held = await self._ledger.do(lambda store: store.held())
-        if former := await self._ledger.do(pos.cut_short):
-            self._note_outcome(former, former["because"])
-            await self._ledger.do(pos.settled)
+        self.held = await self._async_store.do(lambda store: store.held())
+        await self.rollouts.recall()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=2.0)
+        await self.rollouts.stop()
 
     @property
     def busy(self) -> bool:
-        return self._task is not None
+        return self.rollouts.busy
 
     def snapshot(self) -> ActivationSeen:
         """What is served and what is on its way, as it is known now."""
@@ -129,8 +112,8 @@ class Rolling:
             self.busy,
             self.resting,
             self.complaint,
-            copy(self.conductor.current),
-            copy(next((r for r in reversed(self.rollouts.values()) if r.changes_version and r.decided), None)),
+            copy(self.executor.current),
+            copy(next((r for r in reversed(self.rollouts.known.values()) if r.changes_version and r.decided), None)),
             self.choice.waiting,
         )
 
@@ -138,7 +121,7 @@ class Rolling:
 
     def next_look(self) -> float | None:
         """When time alone may change the decision, monotonic seconds."""
-        since, again = self._bearings.link_bad_since, self.choice.next_look()
+        since, again = self._facts_reader.link_bad_since, self.choice.next_look()
         if since is not None and self._link_settling and self.position.serving is not None:
             return min(since + self._config().models.settle, again or inf)
         return again
@@ -155,10 +138,10 @@ class Rolling:
         await self._replace_lost()
         for _ in range(4):  # a link put right may show what to do next
             await self.moves.follow(self.position)
-            command = self.command or self._under_way
+            command = self.command or self.rollouts.command
             facts = self._facts(command)
             self._link_settling = facts.link_bad_seconds < models.settle
-            decision = wish(facts, self._models_policy())
+            decision = decide(facts, self._models_policy())
             self.resting = isinstance(decision, d.Keep)
             self.choice.decided(decision.digest if isinstance(decision, d.Activate) else "")
             if not facts.root_absent:
@@ -170,33 +153,33 @@ class Rolling:
     async def _watch_good(self) -> None:
         """Each look is to see whether the copy of what served last is whole."""
         good = self.position.good
-        await self._judging.watch_copy(good.artifact if good else "")
+        await self._validation.copies.watch(good.artifact if good else "")
 
     def once_accepted(self, name: str, digest: str) -> bool:
         """Whether a version that is still judged goes live as soon as it is accepted, with these bytes."""
-        command = self.command or self._under_way
+        command = self.command or self.rollouts.command
         facts = self._facts(command)
         return once_accepted(facts, self._models_policy(), name, digest)
 
-    def _facts(self, command: Command | None) -> ActivationFacts:
-        judging, asked = self._judging, command.asked if command else None
-        return self._bearings.take(judging.sight, judging.catalog.entries(), self.position, self.held, asked)
+    def _facts(self, command: PendingCommand | None) -> ActivationFacts:
+        validation, asked = self._validation, command.asked if command else None
+        return self._facts_reader.take(validation.sight, validation.catalog.entries(), self.position, self.held, asked)
 
     def _models_policy(self) -> ActivationPolicy:
         models = self._config().models
-        activation = "manual" if self._ledger.unread else models.activation  # who knows what is held
+        activation = "manual" if self._async_store.unread else models.activation  # who knows what is held
         return ActivationPolicy(activation, models.rejected_link, models.settle)
 
     def _give_up_unless(self, decision: d.Decision) -> None:
-        """Ends a rollout before its commit point when it is not what is wanted any more; a refused wish is no wish."""
-        rollout = self.conductor.current
+        """Ends a rollout before its commit point when something else is wanted; a refused request changes nothing."""
+        rollout = self.executor.current
         if rollout is None or rollout.origin == "converge" or rollout.link_moved:
             return
         if rollout.origin == "form":
             if isinstance(decision, d.Acknowledge | d.MakeLink | d.RestoreLink):  # what serves gets another name
-                self.conductor.cancel(f"it is no longer wanted: {decision.because}")
+                self.executor.cancel(f"it is no longer wanted: {decision.because}")
         elif not isinstance(decision, d.Activate | d.Refuse):
-            self.conductor.cancel(f"it is no longer wanted: {decision.because}")
+            self.executor.cancel(f"it is no longer wanted: {decision.because}")
 
     async def _act(self, decision: d.Decision) -> bool:
         """True when the facts changed and are worth another decision at once."""
@@ -217,30 +200,28 @@ class Rolling:
                 return True
             case d.RestoreLink(version, digest, because):
                 if await self._move_link(version, digest, because):
-                    self._ledger.note("link-restored", version, because)
+                    self._async_store.note("link-restored", version, because)
                     await self._keep(pos.renamed(self.position, version, digest, self._copy(version, digest)))
                     return True
             case d.Refuse(because):
                 return self._answer(None, because)
             case d.Already(_, because):
                 return self._answer(because, "")
-            case d.AwaitVerdict(version):  # judging takes `wanted` first
+            case d.AwaitVerdict(version):  # validation takes `wanted` first
                 self._answer_if_hindered(version)
         return False
 
     def _answer_if_hindered(self, version: str) -> None:
         """A command does not wait through the pauses between attempts that end without a verdict."""
-        because = self._judging.hindered(version)
+        because = self._validation.hindered(version)
         if because and self.command is not None:
-            serving = self.position.serving
-            still = f"still serving {serving.version}" if serving else "nothing is served yet"
-            self._answer(None, f"cannot {self.command.asked.kind} {version}: {because}; {still}")
+            self._answer(None, f"cannot {self.command.asked.kind} {version}: {because}; {self.position.still}")
 
     def _complain(self, because: str, version: str) -> None:
         if because != self.complaint:
             self.complaint = because
             self._log.error("cannot go on by itself", because=because)
-            self._ledger.note("complaint", version, because)
+            self._async_store.note("complaint", version, because)
 
     def _answer(self, sentence: str | None, refusal: str) -> bool:
         """Tells whoever gave the command that is being decided; False when there is none."""
@@ -254,60 +235,53 @@ class Rolling:
 
     async def _activate(self, decision: d.Activate) -> bool:
         target = self.target(decision.version, decision.digest)
-        if (current := self.conductor.current) is not None or self._task is not None:
+        if (current := self.executor.current) is not None or self.busy:
             if current is not None and current.target.digest != decision.digest:
-                self.conductor.cancel(f"{decision.version} is wanted now ({decision.because})")
+                self.executor.cancel(f"{decision.version} is wanted now ({decision.because})")
             return False
         if target is None:
             self._complain(f"cannot serve {decision.version}: its copy is gone", decision.version)
             return False
-        entry = self._judging.catalog.get(decision.version)
-        waits = decision.origin in ("auto", "operator") and entry is not None
-        if waits and entry is not None and self.choice.waits(entry, self.position.serving):
+        entry = self._validation.catalog.get(decision.version)
+        may_wait = decision.origin in ("auto", "operator") and entry is not None
+        if may_wait and entry is not None and self.choice.waits(entry, self.position.serving):
             return False
-        if self.command is None and self._failures.waits(decision.digest, self._clock.monotonic()):
+        if self.command is None and self.rollouts.waits(decision.digest):
             return False
         command, self.command = self.command, None
         if decision.origin == "start":
-            entry = self._judging.catalog.get(decision.version)
             if entry is not None and entry.artifact and entry.digest == decision.digest:
                 target = self.choice.proved(entry, self.position.good)
             await self._start_on(target, decision)
             return False
-        rollout = self._rollout(target, decision.origin, decision.because)
+        rollout = self.rollouts.new(target, decision.origin, decision.because)
         rollout.moves_link, rollout.hold = decision.move_link, decision.hold
-        self._begin(rollout, command)
+        self.rollouts.begin(rollout, command)
         return False
-
-    def _rollout(self, target: Target, origin: str, because: str) -> Rollout:
-        """From what serves now to `target`; the link stays."""
-        now, began = self._clock.monotonic(), rfc3339(self._clock.wall())
-        old = None if origin == "converge" else self.position.serving
-        return Rollout(secrets.token_hex(4), target, origin, because, old, now, began, moves_link=False)
 
     async def _start_on(self, target: Target, decision: d.Activate) -> None:
         """After a start nothing is served by our order yet: workers are told when they join, without a rollout."""
         self._log.info("starting", version=target.version, because=decision.because)
-        self._ledger.note("start", target.version, decision.because)
+        self._async_store.note("start", target.version, decision.because)
         linked = decision.move_link
         self.position = pos.served(self.position, target, linked=linked)
         await self._keep(self.position, decision.hold, decision.because)
         self._happened()
 
-    def converge(self, command: Command | None = None) -> bool:
+    def converge(self, command: PendingCommand | None = None) -> bool:
         """Brings workers that serve something else than they should back in line; False when there is nothing to do.
 
         `command` is answered when they are.
         """
         serving = self.position.serving
-        if serving is None or self._task is not None:
+        if serving is None or self.busy:
             return False
-        astray = [p for p in self._crew.peers() if not p.draining and not p.loading]
+        astray = [p for p in self._registry.peers() if not p.draining and not p.loading]
         if all(p.on(serving.version, serving.artifact) for p in astray):
             return False
-        if self._failures.waits(serving.digest, self._clock.monotonic()):
+        if self.rollouts.waits(serving.digest):
             return False
-        self._begin(self._rollout(serving, "converge", "a worker serves something else"), command)
+        self.rollouts.begin(self.rollouts.new(serving, "converge", "a worker serves something else"), command)
         return True
 
     def improve(self) -> bool:
@@ -316,139 +290,34 @@ class Rolling:
         Only while nothing else is wanted.
         """
         serving = self.position.serving
-        if serving is None or self._task is not None or not (self.resting or self.complaint):
+        if serving is None or self.busy or not (self.resting or self.complaint):
             return False
         better = self.choice.better(serving)
         if better is None:
             return False
-        self._begin(self._rollout(better, "form", f"ready: {self.choice.describe(better)}"), None)
+        self.rollouts.begin(self.rollouts.new(better, "form", f"ready: {self.choice.describe(better)}"), None)
         return True
 
     async def _replace_lost(self) -> None:
         """Workers that start are told to load what is there, when the form that serves was removed by somebody."""
         serving = self.position.serving
-        other = self.choice.lost(serving) if serving is not None and self._task is None else None
+        other = self.choice.lost(serving) if serving is not None and not self.busy else None
         if other is not None:
             self._log.warning("form lost; served as it came until it is made again", version=other.version)
             await self._keep(replace(self.position, serving=other, good=other))
 
-    def _begin(self, rollout: Rollout, command: Command | None) -> None:
-        while len(self.rollouts) >= MAX_REMEMBERED:
-            del self.rollouts[next(iter(self.rollouts))]
-        self.rollouts[rollout.id] = rollout
-        self._log.info("rollout", rollout=rollout.id, version=rollout.target.version, because=rollout.because)
-        self._under_way, self._last, self._again = command, rollout, None
-        self._task = here().start("rollout", partial(self._roll_out, rollout))
-        self._task.add_done_callback(partial(self._over, command))
-
-    async def _roll_out(self, rollout: Rollout) -> None:
-        try:
-            if rollout.changes_version:
-                with suppress(CannotKeep):  # a full disk costs a line of history, not the rollout
-                    await self._ledger.do(lambda store: pos.begun(store, rollout.as_json()))
-            await self.conductor.run(rollout, self._policy(rollout))
-            await self._settle(rollout)
-            if again := self._again:
-                self._last, self._again = again, None
-                await self.conductor.run(again, self._policy(again))
-                await self._settle(again)
-        except Exception as e:
-            expected = isinstance(e, ModelwardError)
-            self._broke(str(e) if expected else f"{BROKE}: {sentence(e)}")
-            with suppress(CannotKeep):
-                await self._ledger.do(pos.settled)
-            if not expected:
-                raise
-
-    def _broke(self, because: str) -> None:
-        """The rollout ended without an outcome: this is it. The version is not to blame, and is tried again."""
-        rollout = self._last
-        if rollout is None or rollout.decided:
-            return
-        rollout.state, rollout.outcome = "failed", because
-        self._failures.failed(rollout.target.digest, self._clock.monotonic())
-        self._log.error("rollout failed", rollout=rollout.id, because=because)
-        if rollout.origin != "converge":
-            self._note_outcome(rollout.as_json(), because)
-
-    def _over(self, command: Command | None, task: asyncio.Task[None]) -> None:
-        """The rollout ended, in whatever way: another may begin, and the one who asked for it is answered."""
-        rollout, because = self._last, "the rollout was interrupted"
-        assert rollout is not None
-        if not task.cancelled():
-            self._broke(BROKE)  # unless it has its outcome
-            because = rollout.outcome
-        self._task = self._under_way = self._last = None
-        if command is not None:
-            refusal = f"cannot activate {rollout.target.version}: {because}"
-            command.fulfil(because) if rollout.succeeded else command.refuse(refusal)
-        self._happened()
-
-    def _policy(self, rollout: Rollout) -> RolloutPolicy:
-        """The operator's rules for this rollout.
-
-        A large version may load longer; one that goes as it came is not compared with a compiled one as with its like.
-        """
-        rules = self._config().rollout
-        return RolloutPolicy(
-            canary=rules.canary,
-            bake_seconds=rules.bake,
-            max_error_ratio=rules.max_error_ratio,
-            max_latency_ratio=rules.max_latency_ratio * self.choice.handicap(rollout),
-            reload_timeout_seconds=load_seconds(rules.reload_timeout, rollout.target),
-        )
-
-    async def _settle(self, rollout: Rollout) -> None:
-        """Writes down how it ended."""
-        target = rollout.target
-        if rollout.origin != "converge":
-            self._note_outcome(rollout.as_json(), rollout.because if rollout.succeeded else rollout.outcome)
-        if rollout.changes_version:
-            with suppress(CannotKeep):
-                await self._ledger.do(pos.settled)
-        if rollout.succeeded:
-            self._failures.succeeded(target.digest)
-            self.choice.succeeded()
-            return
-        form_failed = await self.choice.failed(rollout)
-        if rollout.origin == "form":
-            return
-        if form_failed:
-            self._again = self._as_it_came(rollout)
-        elif rollout.blame and rollout.old is not None:
-            await self._judging.reject(target.version, target.digest, rollout.outcome)
-        if not rollout.cancelled and self._again is None:
-            self._failures.failed(target.digest, self._clock.monotonic())
-
-    def _as_it_came(self, failed: Rollout) -> Rollout | None:
-        """The same version once more, without the form that failed: only then it is the version's fault."""
-        entry = self._judging.catalog.get(failed.target.version)
-        if entry is None or entry.state is not VersionState.ACCEPTED or entry.digest != failed.target.digest:
-            return None
-        again = self._rollout(self.choice.plain(entry), failed.origin, f"{failed.because}; as it came")
-        again.moves_link, again.hold = failed.moves_link, failed.hold
-        self.rollouts[again.id] = again
-        self._log.info("rollout", rollout=again.id, version=again.target.version, because=again.because)
-        return again
-
-    def _note_outcome(self, rollout: dict[str, Any], because: str) -> None:
-        kind = "activated" if rollout["succeeded"] else "rollout-failed"
-        if rollout["origin"] == "form":
-            kind = "form-live" if rollout["succeeded"] else "form-failed"
-        self._ledger.note(kind, rollout["version"], because, rollout=rollout)
-
     def target(self, version: str, digest: str) -> Target | None:
         """Where these bytes can be loaded from; None when there is no usable copy."""
-        entry = self._judging.catalog.get(version)
+        entry = self._validation.catalog.get(version)
         if entry is not None and entry.state is VersionState.ACCEPTED and entry.digest == digest:
             return self.choice.target(entry)
-        good = self.position.usable_good(self._judging.is_lost)
+        good = self.position.usable_good(self._validation.copies.is_lost)
         return good if good and good.digest == digest else None
 
     def artifacts_in_use(self) -> set[str]:
         """Directories that workers map, or would load when they start."""
         kept = (self.position.serving, self.position.good)
-        return {peer.artifact for peer in self._crew.peers()} | {t.artifact for t in kept if t}
+        return {peer.artifact for peer in self._registry.peers()} | {t.artifact for t in kept if t}
 
     def _copy(self, version: str, digest: str) -> Target | None:
         """These bytes under this very name, for workers to load."""
@@ -456,7 +325,7 @@ class Rolling:
         return copy if copy is not None and copy.version == version else None
 
     def _room(self, target: Target) -> tuple[Way, str]:
-        rollout = self.conductor.current
+        rollout = self.executor.current
         only_a_form = rollout is not None and rollout.origin == "form"  # not worth a moment without service
         return way(target.load_bytes, available_bytes(), "required" if only_a_form else self._config().rollout.overlap)
 
@@ -483,7 +352,7 @@ class Rolling:
             else:
                 await self._keep(self._before)
             with suppress(CannotKeep):  # done is done
-                await self._judging.look()  # what was seen before would pass for somebody's link to the old version
+                await self._validation.look()  # what was seen before would pass for somebody's link to the old version
         finally:
             self._committing = False
             self._happened()
@@ -491,14 +360,14 @@ class Rolling:
     async def _put_link(self, version: str, digest: str) -> None:
         """Moves the link, the intent written down first. Raises ModelwardError with the link as it was."""
         models = self._config().models
-        await self._ledger.do(lambda store: pos.intend(store, version, digest))
+        await self._async_store.do(lambda store: pos.intend(store, version, digest))
         await asyncio.to_thread(link.switch, models.root, models.link, version, files=self._files)
         self.moves.named = version
 
     async def _move_link(self, version: str, digest: str, because: str) -> bool:
         try:
             await self._put_link(version, digest)
-            await self._judging.look()
+            await self._validation.look()
         except ModelwardError as e:
             self._complain(str(e), version)
             return False
@@ -507,7 +376,7 @@ class Rolling:
 
     async def _renamed(self, version: str, digest: str, because: str, hold: tuple[str, ...]) -> None:
         """The bytes are proved, so no canary and no way back; yet an answer must bear the name that the link gives."""
-        self._ledger.note("acknowledged", version, because)
+        self._async_store.note("acknowledged", version, because)
         copy, here = self._copy(version, digest), self.position
         now = pos.served(here, copy, linked=True) if copy else pos.renamed(here, version, digest, None)
         await self._keep(now, hold, because)
@@ -520,14 +389,9 @@ class Rolling:
         self.position = position
         self.held.update(dict.fromkeys(hold, because))
         try:
-            await self._ledger.do(lambda store: pos.save(store, position))
+            await self._async_store.do(lambda store: pos.save(store, position))
             if hold:
-                await self._ledger.do(lambda store: store.hold(hold, because))
-                self._ledger.note("held", ", ".join(hold), because)
+                await self._async_store.do(lambda store: store.hold(hold, because))
+                self._async_store.note("held", ", ".join(hold), because)
         except CannotKeep:
             return  # logged; the disk still says which version the link names
-
-
-def load_seconds(configured_seconds: float, target: Target | None) -> float:
-    """How much of its time a worker may use up to load a version: the configured one is for a usual size."""
-    return max(configured_seconds, LOAD_TIMES * target.load_seconds if target else 0.0)

@@ -47,14 +47,14 @@ from ..health.sampler import (
     WorkerSeen,
     pids_of,
 )
-from ..state.async_store import CannotKeep, Ledger
+from ..state.async_store import AsyncStore, CannotKeep
 from ..state.store import HistoryEntry
 from ..status import metrics_export
-from ..status.alert_inputs import SYMPTOMS, symptoms
+from ..status.alert_inputs import DAEMON_METRICS, alert_figures
 from ..status.snapshot import Snapshot, WorkersSeen
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
-from ..system.timer_thread import Metronome
+from ..system.timer_thread import TimerThread
 from ..workers.pool import Ended
 
 Json = dict[str, Any]
@@ -81,7 +81,7 @@ MAX_NOTES: Final = 20
 More = Callable[[], Iterable[Figure]]
 
 
-class Vigil:
+class AlertManager:
     """See the module. `snapshot` is the daemon as it is now; `tell` is the events' hub.
 
     Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`.
@@ -92,7 +92,7 @@ class Vigil:
         snapshot: Callable[[], Snapshot],
         config: Callable[[], Config],
         clock: Clock,
-        ledger: Ledger,
+        async_store: AsyncStore,
         *,
         host: str,
         version: str,
@@ -103,7 +103,7 @@ class Vigil:
         statvfs: StatVfs = os.statvfs,
         hold_seconds: float = HOLD_SECONDS,
     ) -> None:
-        self._snapshot, self._config, self._clock, self._ledger = snapshot, config, clock, ledger
+        self._snapshot, self._config, self._clock, self._async_store = snapshot, config, clock, async_store
         self._host, self._version, self._tell = host, version, tell
         self._log = structlog.get_logger("alerts")
         self._pace, self._hold_seconds = pace or NotificationPace(), hold_seconds
@@ -119,9 +119,9 @@ class Vigil:
         self._ends: deque[float] = deque(maxlen=1000)
         self._measured: tuple[SystemSample, float] | None = None
         self._began = self._looked = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
+        self._next: asyncio.TimerHandle | None = None
         self._save_again = self._in_memory = False
-        self._metronome: Metronome | None = None
+        self._timer: TimerThread | None = None
         self._saves: asyncio.Task[None] | None = None
         self._pids: dict[str, int] = {}
 
@@ -131,7 +131,7 @@ class Vigil:
         """Takes up what fired and what was told when a former daemon ended."""
         self._began = self._clock.monotonic()
         with suppress(CannotKeep):
-            record = await self._ledger.do(lambda store: store.fact(alert_record.FACT))
+            record = await self._async_store.do(lambda store: store.fact(alert_record.FACT))
             now, wall = self._began, self._clock.wall()
             self._alerts, self._told = alert_record.read(record, self._rules(), now, wall)
             self._kept = dict(self._told)
@@ -140,24 +140,24 @@ class Vigil:
         """Measures from now on."""
         self._loop = asyncio.get_running_loop()
         self._pids = pids_of(_workers(self._snapshot().workers))
-        self._metronome = Metronome(
+        self._timer = TimerThread(
             "monitor", self._strike, lambda: self._config().monitor.interval, self._clock, later=0.2
         )
-        self._metronome.start(at_once=True)
+        self._timer.start(at_once=True)
 
     async def stop(self) -> None:
         """Nothing is measured or sent any more; what is not delivered will be told after the next start."""
+        if self._next is not None:
+            self._next.cancel()
         if self._timer is not None:
-            self._timer.cancel()
-        if self._metronome is not None:
-            await asyncio.to_thread(self._metronome.stop)
+            await asyncio.to_thread(self._timer.stop)
         if self._saves is not None:
             self._saves.cancel()
             await asyncio.wait({self._saves}, timeout=2.0)
         await self.notifier.stop()
 
     def _strike(self) -> None:
-        """On the metronome's thread: the daemon's own parts are not to be touched here."""
+        """On the timer's thread: the daemon's own parts must not be touched here."""
         reading = self.monitor.read(self._paths(), self._pids)
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._take, reading)
@@ -181,10 +181,10 @@ class Vigil:
         self._looked = now
         self.notifier.configure(self._config().alerts.to)
         restarts = sum(now - at <= RECENT_SECONDS for at in self._ends)
-        figures = symptoms(self._snapshot(), restarts=restarts, channels=self.notifier.channels)
+        figures = alert_figures(self._snapshot(), restarts=restarts, channels=self.notifier.channels)
         for more in self.more:
             figures += more()
-        self._evaluate(figures, (*SYMPTOMS, *self.more_metrics))
+        self._evaluate(figures, (*DAEMON_METRICS, *self.more_metrics))
 
     def _rules(self) -> tuple[HealthRule, ...]:
         return rules(self._config().monitor.alert)
@@ -214,18 +214,18 @@ class Vigil:
         for number, alert in enumerate(changed):
             began, text = alert.fired is not None, message_text.sentence(alert)
             if number == MAX_NOTES:
-                self._ledger.note("alert-firing", "", f"and {len(changed) - number} more alerts changed at once")
+                self._async_store.note("alert-firing", "", f"and {len(changed) - number} more alerts changed at once")
             if number >= MAX_NOTES:
                 continue
             self._log.log(30 if began else 20, "alert" if began else "alert over", alert=alert.rule.name, because=text)
             kind = "alert-firing" if began else "alert-resolved"
-            self._ledger.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
+            self._async_store.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
 
     # telling
 
     def _announce(self, now: float) -> None:
         """Sends what is due, and comes back when time alone will ask for more."""
-        again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in SYMPTOMS})]
+        again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in DAEMON_METRICS})]
         if self.notifier.channels:
             pace = NotificationPace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
             step = plan(map(self._item, self._active(now)), self._told, now, pace)
@@ -264,11 +264,11 @@ class Vigil:
         """`look` happens again at this time, or earlier."""
         loop = asyncio.get_running_loop()
         when = loop.time() + max(0.0, moment - self._clock.monotonic())
-        if self._timer is not None and not self._timer.cancelled() and loop.time() < self._timer.when() <= when:
+        if self._next is not None and not self._next.cancelled() and loop.time() < self._next.when() <= when:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(when, self.look)
+        if self._next is not None:
+            self._next.cancel()
+        self._next = loop.call_at(when, self.look)
 
     def _save(self) -> None:
         self._save_again = True
@@ -281,7 +281,7 @@ class Vigil:
             now, wall = self._clock.monotonic(), self._clock.wall()
             record = alert_record.record(self._alerts, self._kept, now, wall)
             with suppress(CannotKeep):  # logged where it happened
-                await self._ledger.do(lambda store, record=record: store.put(**{alert_record.FACT: record}))  # type: ignore[misc]
+                await self._async_store.do(lambda store, record=record: store.put(**{alert_record.FACT: record}))  # type: ignore[misc]
 
     # what others tell it
 
@@ -294,7 +294,7 @@ class Vigil:
     def heard(self, entry: HistoryEntry) -> None:
         """A line of history was kept."""
         self.tally.heard(entry)
-        if bool(self._ledger.problem) != self._in_memory:  # a round may be a minute away
+        if bool(self._async_store.problem) != self._in_memory:  # a round may be a minute away
             self._in_memory = not self._in_memory
             self.look()
 

@@ -1,22 +1,34 @@
-"""Ends the daemon's parts, each within its own limit.
+"""Ends the daemon's parts in their order, each within its own limit.
 
-What is not done in its time is left behind; what fails is logged and tried once more; the rest ends all the same. The
-order is given by the caller. Invariant: `together` returns within the longest limit of its steps, and raises nothing of
-theirs.
+A part that does not end in its time is left behind; one that fails is logged and tried once more; the others end all
+the same. Invariant: `together` returns within the longest limit of its steps, and raises no exception of theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from msgspec import Struct
 
+from ..api.events import Hub
+from ..state.async_store import AsyncStore
 from ..system.background import Background
+from ..system.service_manager import ServiceManager
+from ..workers.listen_socket import ListenSocket
+from ..workers.pool import KILLED_SECONDS
+from .round import Controller
 
 ATTEMPTS: Final = 2
+CLOSING_SECONDS: Final = 20.0
+"""What the service manager gives the end besides draining."""
+DRAIN_GRACE_SECONDS: Final = 2.0
+"""What workers get beyond their time to drain, before they are killed."""
+PART_SECONDS: Final = 3.0
+"""What each part of the daemon gets to end."""
 
 
 class Step(Struct, frozen=True):
@@ -45,3 +57,45 @@ async def _take(background: Background, step: Step) -> None:
             return
         if not background.failures.failing(name):
             return
+
+
+class Shutdown:
+    """The end of one daemon. `wake_sources` are what stops the threads that wake the loop."""
+
+    def __init__(
+        self,
+        background: Background,
+        controllers: Iterable[Controller],
+        *,
+        service_manager: ServiceManager,
+        hub: Hub,
+        listen_socket: ListenSocket,
+        wake_sources: Iterable[Callable[[], None]],
+        async_store: AsyncStore,
+    ) -> None:
+        self._background, self._controllers = background, tuple(controllers)
+        self._service_manager, self._hub, self._listen_socket = service_manager, hub, listen_socket
+        self._wake_sources, self._async_store = tuple(wake_sources), async_store
+
+    async def run(self, drain: float | None) -> None:
+        """Ends everything; the workers get `drain` seconds, or are left to the next daemon with None.
+
+        The rollout ends first, so that it gives no orders any more; sockets and state end last.
+        """
+        said = "draining" if drain is not None else "leaving the workers to the next daemon"
+        call, drain_seconds = self._background.call, drain or 0.0
+        call("service-manager", partial(self._service_manager.stop, said, drain_seconds + CLOSING_SECONDS), None)
+        call("events", self._hub.close, None)
+        limits = {"activation": 1.0, "pool": drain_seconds + DRAIN_GRACE_SECONDS + KILLED_SECONDS + 0.5}
+        steps = {c.name: Step(c.name, c.stop, limits.get(c.name, PART_SECONDS)) for c in self._controllers}
+        last = [steps.pop(name) for name in ("sockets", "panel", "service-manager")]
+        await together(self._background, steps.pop("activation"))
+        call("listening socket", self._listen_socket.close, None)
+        await together(self._background, Step("wake-ups", self._no_wake_ups, PART_SECONDS), *steps.values())
+        because = "told to stop" if drain is not None else "told to leave its workers"
+        call("state", partial(self._async_store.note, "daemon-stopped", "", because), None)
+        await together(self._background, Step("state", self._async_store.close, PART_SECONDS), *last)
+        self._background.end()
+
+    async def _no_wake_ups(self) -> None:
+        await asyncio.gather(*(asyncio.to_thread(stop) for stop in self._wake_sources))

@@ -13,7 +13,7 @@ from ..system.clock import Clock
 from ..units import size
 from ..workers.rollout_executor import Rollout, Target
 from .forms import Forms
-from .validation import Judging
+from .validation import Validation
 
 RETRY_SECONDS = (30.0, 120.0, 600.0, 3600.0)
 """Before a form is brought again whose rollout failed by nobody's fault: a machine short of memory, say."""
@@ -22,8 +22,8 @@ RETRY_SECONDS = (30.0, 120.0, 600.0, 3600.0)
 class FormChoice:
     """See the module."""
 
-    def __init__(self, forms: Forms, judging: Judging, clock: Clock) -> None:
-        self._forms, self._judging, self._clock = forms, judging, clock
+    def __init__(self, forms: Forms, validation: Validation, clock: Clock) -> None:
+        self._forms, self._validation, self._clock = forms, validation, clock
         self._failed, self._not_before = 0, 0.0
         self.waiting: tuple[str, str] = ("", "")
         """The version that waits for its form, and the sentence that says so."""
@@ -77,7 +77,7 @@ class FormChoice:
         """
         if self._forms.of(serving.artifact) is not None:
             return None
-        entry = self._judging.catalog.get(serving.version)
+        entry = self._validation.catalog.get(serving.version)
         if entry is None or entry.state is not VersionState.ACCEPTED or entry.digest != serving.digest:
             return None
         return self.plain(entry) if entry.artifact != serving.artifact else None
@@ -124,7 +124,7 @@ class FormChoice:
         self._failed, self._not_before = self._failed + 1, self._clock.monotonic() + delay
 
     def _plain_artifact(self, target: Target) -> str:
-        entry = self._judging.catalog.get(target.version)
+        entry = self._validation.catalog.get(target.version)
         return entry.artifact if entry is not None else ""
 
 

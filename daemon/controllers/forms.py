@@ -28,7 +28,7 @@ from ..models.form_pace import CompilerLimits, limits_for
 from ..models.form_plan import Form, WantedForm
 from ..models.publish_artifact import publish_form
 from ..models.unfinished_artifacts import remove_form, remove_unfinished
-from ..state.async_store import CannotKeep, Ledger
+from ..state.async_store import AsyncStore, CannotKeep
 from ..system.available_memory import available_bytes, capacity
 from ..system.background import here
 from ..system.clock import Clock
@@ -63,13 +63,13 @@ class Forms:
         config: Callable[[], Config],
         *,
         clock: Clock,
-        ledger: Ledger,
+        async_store: AsyncStore,
         happened: Callable[[], None],
         pids: Callable[[], Iterable[int]] = tuple,
         argv: Sequence[str] | None = None,
         limits: CompilerLimits | None = None,
     ) -> None:
-        self._config, self._clock, self._ledger, self._happened = config, clock, ledger, happened
+        self._config, self._clock, self._async_store, self._happened = config, clock, async_store, happened
         self._pids, self._argv, self._limits = pids, argv or python(MODULE), limits
         self._log = structlog.get_logger("forms")
         self._look = form_files.Look()
@@ -85,7 +85,7 @@ class Forms:
 
     async def start(self) -> None:
         """Takes up what a former daemon learned. Raises CannotKeep."""
-        self._state = kept.read(await self._ledger.do(lambda store: store.fact(kept.FACT)))
+        self._state = kept.read(await self._async_store.do(lambda store: store.fact(kept.FACT)))
         await self._remove_unfinished()
 
     async def stop(self) -> None:
@@ -334,7 +334,7 @@ class Forms:
         said = f"{because}; it is served as it came or in the form that is there, tried again in {delay:.0f} s"
         self._log.warning("no compiled form", version=wanted.version, because=said)
         if failure.count == 1:
-            self._ledger.note("form-failed", wanted.version, said)
+            self._async_store.note("form-failed", wanted.version, said)
         while len(self._failures) > kept.MAX_REFUSED:
             del self._failures[next(iter(self._failures))]
 
@@ -355,7 +355,7 @@ class Forms:
     async def refuse(self, form: Form, because: str) -> None:
         """Workers proved this form wrong: it is not loaded or made again on this machine."""
         self._log.warning("compiled form refused", version=form.version, form=form.form, because=because)
-        self._ledger.note("form-refused", form.version, f"the {form.form} form is not used: {because}")
+        self._async_store.note("form-refused", form.version, f"the {form.form} form is not used: {because}")
         await self._keep(self._state.plus(refused={form.key: because}))
 
     async def _keep(self, state: kept.FormState) -> None:
@@ -363,7 +363,7 @@ class Forms:
             return
         self._state = state
         with suppress(CannotKeep):  # logged; it is found out again
-            await self._ledger.do(lambda store: store.put(**{kept.FACT: state.as_json()}))
+            await self._async_store.do(lambda store: store.put(**{kept.FACT: state.as_json()}))
 
     async def _remove_unfinished(self) -> None:
         """What a killed compiler left; none is at work when this is called."""

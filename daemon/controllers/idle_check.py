@@ -20,7 +20,7 @@ from ..models.scan import glance
 from ..models.snapshot import Names, RootSeen
 from ..status.snapshot import Snapshot
 from ..system.clock import Clock
-from ..system.timer_thread import Metronome
+from ..system.timer_thread import TimerThread
 
 QUIET_ROUNDS: Final = 12
 """So many times `models.rescan` lie between two rounds at rest."""
@@ -46,7 +46,7 @@ class Rest:
     """Everything that was looked at when it was last found unchanged: as long as it stays, there is nothing to see."""
 
 
-class Lookout:
+class IdleCheck:
     """See the module. `in_place` says whether what rounds look after besides is as it was; `wake` begins a round. Both
     may be called from any thread.
 
@@ -66,28 +66,28 @@ class Lookout:
         self._rest: Rest | None = None
         self.began: float | None = None
         self._period = config().models.rescan
-        self._metronome = Metronome("lookout", self._look, lambda: self._period, clock, later=0.4)
+        self._timer = TimerThread("idle check", self._look, lambda: self._period, clock, later=0.4)
 
     def start(self) -> None:
-        self._metronome.start()
+        self._timer.start()
 
     def stop(self) -> None:
         """Waits a moment: not on the event loop."""
-        self._metronome.stop()
+        self._timer.stop()
 
     def after_round(self, *, failed: bool) -> float:
         """To be called when a round ended; in how many seconds the next one is due at the latest."""
         rescan = self._config().models.rescan
         if rescan != self._period:
             self._period = rescan
-            self._metronome.again()
+            self._timer.again()
         rest = None if failed else at_rest(self._snapshot())
         if rest != self._rest:  # else what was traced still holds
             self._rest = rest
         return min(rescan, PAUSE_SECONDS) if rest is None else min(QUIET_ROUNDS * rescan, QUIET_SECONDS)
 
     def _look(self) -> None:
-        """On the metronome's thread."""
+        """On the timer's thread."""
         rest = self._rest
         if rest is None:
             return  # rounds look by themselves
@@ -139,7 +139,7 @@ def at_rest(seen: Snapshot) -> Rest | None:
         return None
     if serving is None or activation.busy or seen.versions.busy or activation.complaint or not activation.resting:
         return None
-    if seen.config.workers.memory or workers.vacancies or len(workers.hands) != workers.wanted:
+    if seen.config.workers.memory or workers.vacancies or len(workers.processes) != workers.wanted:
         return None
     if any(e.state not in _SETTLED for e in entries):
         return None

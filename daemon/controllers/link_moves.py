@@ -9,32 +9,32 @@ from __future__ import annotations
 from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
 from ..status.serving_state import Position
-from .validation import Judging
+from .validation import Validation
 
 
 class LinkMoves:
     """See the module. `named` is the version that the link named when it was last looked at here; "" for none."""
 
-    def __init__(self, judging: Judging) -> None:
-        self._judging = judging
+    def __init__(self, validation: Validation) -> None:
+        self._validation = validation
         self.named = ""
 
     async def follow(self, position: Position) -> None:
         """To be called after a look, before what was seen is acted on."""
-        sight = self._judging.sight
+        sight = self._validation.sight
         if not isinstance(sight, RootSeen):
             return
         named = sight.link.version if isinstance(sight.link, Names) else ""
         if named == self.named:
             return
-        entry = self._judging.catalog.get(named)
+        entry = self._validation.catalog.get(named)
         if entry is not None and entry.state is VersionState.REJECTED:
             if position.serving is None and self._something_else(position):
                 return
             self.named = named
-            await self._judging.ask(named)
+            await self._validation.ask(named)
         self.named = named
 
     def _something_else(self, position: Position) -> bool:
-        accepted = any(entry.artifact for entry in self._judging.catalog.entries())
-        return accepted or position.usable_good(self._judging.is_lost) is not None
+        accepted = any(entry.artifact for entry in self._validation.catalog.entries())
+        return accepted or position.usable_good(self._validation.copies.is_lost) is not None

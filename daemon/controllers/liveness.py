@@ -1,116 +1,97 @@
-"""Watches over the daemon itself: whether it is alive, and whether its workers answer; and tells the service manager.
+"""Checks the daemon itself: whether it is alive, and whether its workers answer; reports both to the service manager.
 
-Alive are the loop (which runs this), a round that ends, controllers that do not fail for long, a look between two
-rounds that ends, and both control sockets, asked from the outside. It must not mend anything: that is the rounds' part,
-and the watchdog's.
+The daemon is alive while rounds end, no controller fails for long, a look between two rounds ends, and both control
+sockets answer a connection from outside. It repairs nothing: the rounds do that, and the watchdog.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
-from ..api.server import AdminServer
-from ..config.load import Config
-from ..models.lifecycle import VersionState
+from ..status.readiness import is_busy, may_answer
+from ..status.snapshot import Snapshot
 from ..system.background import here
 from ..system.clock import Clock
-from ..system.service_manager import Manager
-from ..workers.channel import WorkersSocket
-from ..workers.registry import Crew
-from ..workers.settings_sync import Agreement
-from .activation import Rolling
-from .admin_service import Office
-from .round import Round
-from .validation import Judging
+from ..system.service_manager import ServiceManager
+from .wakeups import Wakeups
 
-ROUND_SECONDS = 120.0
+ROUND_SECONDS: Final = 120.0
 """A round that takes longer hangs, whatever it waits for; so does a look between two rounds."""
-PROBE_SECONDS = 3.0
-FIRST_LOOK_SECONDS = 10.0
-"""How long after `models.settle` a version that was there at the start may still be on its way to its verdict."""
-
-
-CONFIRM_SECONDS = 15.0
+PROBE_SECONDS: Final = 3.0
+CONFIRM_SECONDS: Final = 15.0
 """How long after the start a worker of a former daemon may run with settings that it has not confirmed."""
 
 
 class Looks(Protocol):
-    """What looks between two rounds: since when it does, monotonic seconds; None between looks."""
+    """A part that looks between two rounds: since when it does, monotonic seconds; None between looks."""
 
     began: float | None
 
 
-class LivenessParts(Protocol):
-    """The parts that are watched over."""
+class Probed(Protocol):
+    """A control socket."""
 
-    config: Config
-    clock: Clock
-    crew: Crew
-    judging: Judging
-    rolling: Rolling
-    office: Office
-    manager: Manager
-    agreement: Agreement
-    channel: WorkersSocket
-    api: AdminServer
-    round: Round
-
-    @property
-    def lookout(self) -> Looks: ...
+    async def answers(self, seconds: float) -> bool: ...
 
 
-class Pulse:
-    """One daemon's. `round_began` is when the round under way began, monotonic seconds; None between rounds."""
+class Liveness:
+    """One daemon's. `failing` names a controller that has failed for long; `sockets` are probed, by their names.
 
-    def __init__(self, daemon: LivenessParts) -> None:
-        self._s = daemon
-        self._began = daemon.clock.monotonic()
-        self.round_began: float | None = None
-        self._heart: asyncio.Task[None] | None = None
+    `unconfirmed` gives the workers that may still answer by former settings; `sentence` describes the daemon.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        service_manager: ServiceManager,
+        *,
+        snapshot: Callable[[], Snapshot],
+        wakeups: Wakeups,
+        idle_check: Looks,
+        failing: Callable[[], str],
+        sockets: Mapping[str, Probed],
+        unconfirmed: Callable[[], list[str]],
+        sentence: Callable[[], str],
+    ) -> None:
+        self._clock, self._service_manager, self._snapshot = clock, service_manager, snapshot
+        self._wakeups, self._idle_check, self._failing, self._sockets = wakeups, idle_check, failing, sockets
+        self._unconfirmed, self._sentence = unconfirmed, sentence
+        self._began = clock.monotonic()
+        self._watchdog: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """To be called when the sockets are open. Does nothing where it has begun."""
-        if self._heart is None:
-            self._heart = here().start("watchdog", partial(self._s.manager.keep_alive, self.wrong), restart=True)
+        if self._watchdog is None:
+            keep_alive = partial(self._service_manager.keep_alive, self.wrong)
+            self._watchdog = here().start("watchdog", keep_alive, restart=True)
 
     async def stop(self) -> None:
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.wait({self._heart}, timeout=1.0)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.wait({self._watchdog}, timeout=1.0)
 
     async def wrong(self) -> str:
-        """What keeps this daemon from being called alive; "" for nothing."""
-        s, now = self._s, self._s.clock.monotonic()
-        if s.manager.stopping:
-            return ""  # the sockets go now; the manager has a limit of its own for the end
-        for what, began in (("a round", self.round_began), ("a look at the model root", s.lookout.began)):
+        """Why this daemon cannot be called alive; "" when it is."""
+        now = self._clock.monotonic()
+        if self._service_manager.stopping:
+            return ""  # the sockets close now; the service manager has a limit of its own for the end
+        for what, began in (("a round", self._wakeups.began), ("a look at the model root", self._idle_check.began)):
             if began is not None and now - began > ROUND_SECONDS:
                 return f"{what} has taken more than {ROUND_SECONDS:g} s"
-        if because := s.round.wrong():
+        if because := self._failing():
             return because
-        if not await s.channel.answers(PROBE_SECONDS):
-            return "workers.sock does not answer"
-        if not await s.api.answers(PROBE_SECONDS):
-            return "api.sock does not answer"
+        for name, server in self._sockets.items():
+            if not await server.answers(PROBE_SECONDS):
+                return f"{name} does not answer"
         return ""
 
-    def tell(self) -> None:
-        """Says how things are; ready once workers answer, be it that there is nothing to serve."""
-        s = self._s
-        peers = s.crew.peers()
-        busy = s.judging.busy or s.rolling.busy or any(peer.loading for peer in peers) or self._undecided()
-        answers = (s.office.ready() or (bool(peers) and not busy)) and not self._unconfirmed()
-        s.manager.tell(s.office.sentence(), ready=answers, busy=busy)
-
-    def _unconfirmed(self) -> bool:
-        """Some worker that was there at the start may still answer by former settings, without a token for one."""
-        early = self._s.clock.monotonic() - self._began < CONFIRM_SECONDS
-        return early and bool(self._s.agreement.unconfirmed())
-
-    def _undecided(self) -> bool:
-        """A version that was there at the start is on its way to its verdict, and has not had the time for it."""
-        if self._s.clock.monotonic() - self._began > self._s.config.models.settle + FIRST_LOOK_SECONDS:
-            return False
-        return any(e.state in (VersionState.SEEN, VersionState.SETTLING) for e in self._s.judging.catalog.entries())
+    def report(self) -> None:
+        """Reports a sentence to the service manager; ready once workers answer, or when there is nothing to serve."""
+        seen = self._snapshot()
+        busy = is_busy(seen, began=self._began)
+        early = seen.now - self._began < CONFIRM_SECONDS
+        ready = may_answer(seen, busy=busy) and not (early and self._unconfirmed())
+        self._service_manager.tell(self._sentence(), ready=ready, busy=busy)

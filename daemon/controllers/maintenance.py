@@ -25,17 +25,17 @@ from ..models.lifecycle import VersionState
 from ..models.retention import Kept, reasons
 from ..models.snapshot import Names, RootSeen
 from ..models.unfinished_artifacts import UNFINISHED, UNFINISHED_FORM
-from ..state.async_store import Ledger
+from ..state.async_store import AsyncStore
 from ..status.snapshot import UpkeepSeen
 from ..system.background import here
 from ..system.clock import Clock
 from ..upkeep.disk.directory_visitor import Keep
 from ..upkeep.from_config import KEPT_BY_RETENTION
 from ..upkeep.service import Upkeep, retention_decides
-from ..workers.registry import Crew
-from .activation import Rolling
+from ..workers.registry import WorkerRegistry
+from .activation import Activation
 from .forms import Forms
-from .validation import Judging
+from .validation import Validation
 
 Json = dict[str, Any]
 REOPEN_SECONDS = 10.0
@@ -50,7 +50,7 @@ FIRST_SWEEP_SECONDS = 60.0
 _FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
 
 
-class Housekeeping:
+class Maintenance:
     """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer, among
     them OWN_LOGS.
 
@@ -62,15 +62,15 @@ class Housekeeping:
         config: Callable[[], Config],
         clock: Clock,
         *,
-        judging: Judging,
+        validation: Validation,
         forms: Forms,
-        rolling: Rolling,
-        crew: Crew,
-        ledger: Ledger,
+        activation: Activation,
+        registry: WorkerRegistry,
+        async_store: AsyncStore,
         reopen: Callable[[], list[str]],
     ) -> None:
-        self._config, self._clock, self._ledger, self._reopen = config, clock, ledger, reopen
-        self._judging, self._forms, self._rolling, self._crew = judging, forms, rolling, crew
+        self._config, self._clock, self._async_store, self._reopen = config, clock, async_store, reopen
+        self._validation, self._forms, self._activation, self._registry = validation, forms, activation, registry
         self._log = structlog.get_logger("upkeep")
         self._owed: set[str] = set()
         self._answered = asyncio.Event()
@@ -102,7 +102,7 @@ class Housekeeping:
 
     async def sweep_first(self) -> None:
         """On a disk without room: what may go goes before anything is served; then the state is tried again."""
-        self._log.warning("no room for the daemon's own files; sweeping first", because=self._ledger.problem)
+        self._log.warning("no room for the daemon's own files; sweeping first", because=self._async_store.problem)
         sweep = here().start("first sweep", self._sweep_once)
         self._tasks.append(sweep)
         await asyncio.wait([sweep], timeout=FIRST_SWEEP_SECONDS)
@@ -122,7 +122,7 @@ class Housekeeping:
             self._swept(await self._upkeep.sweep())
         except (ModelwardError, OSError) as e:
             self._complain("disk", (f"cannot sweep: {e}",))
-        await self._ledger.check()
+        await self._async_store.check()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -158,7 +158,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             self._complain("writing", tuple(await self.follow_own_logs()))
-            await self._ledger.check()
+            await self._async_store.check()
             here().works(FILES)
 
     async def _tick(self) -> bool:
@@ -167,8 +167,8 @@ class Housekeeping:
         done = await self._upkeep.sweep()
         self._swept(done)
         self._complain("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
-        if self._ledger.no_room:
-            await self._ledger.check()
+        if self._async_store.no_room:
+            await self._async_store.check()
         return bool(done.get("more"))
 
     # what the operator asks
@@ -193,7 +193,7 @@ class Housekeeping:
             if not file:
                 self._complain("logs", (*done["trouble"], *packed))
         if not dry_run and any(step["action"] in ("rotated", "dropped") for step in done["steps"]):
-            self._ledger.note("rotated", "", "log files rotated", rotation=done)
+            self._async_store.note("rotated", "", "log files rotated", rotation=done)
         return done
 
     async def logs(self) -> Json:
@@ -208,7 +208,7 @@ class Housekeeping:
         self._owed, self._answered = set(self._reopen()), asyncio.Event()
         deadline = self._clock.monotonic() + REOPEN_SECONDS
         while self._owed and self._clock.monotonic() < deadline:
-            self._owed &= {OWN_LOGS, *(peer.name for peer in self._crew.peers())}
+            self._owed &= {OWN_LOGS, *(peer.name for peer in self._registry.peers())}
             if self._owed:
                 self._answered.clear()
                 try:
@@ -228,9 +228,9 @@ class Housekeeping:
 
     def _keep(self, rule: str) -> Keep:
         """As things are now; what is given may be asked from any thread."""
-        if rule in KEPT_BY_RETENTION and not isinstance(self._judging.sight, RootSeen):
+        if rule in KEPT_BY_RETENTION and not isinstance(self._validation.sight, RootSeen):
             return lambda name: "the model root can't be read"
-        if rule in KEPT_BY_RETENTION and self._ledger.unread:
+        if rule in KEPT_BY_RETENTION and self._async_store.unread:
             return lambda name: "the state can't be read: it may be held"
         if rule == "versions":
             kept = self._kept_versions()
@@ -249,23 +249,23 @@ class Housekeeping:
                 e.arrived,
                 busy=e.state not in (VersionState.ACCEPTED, VersionState.REJECTED),
             )
-            for e in self._judging.catalog.entries()
+            for e in self._validation.catalog.entries()
         ]
         return reasons(versions, self._config().models.keep, self._protected(), self._clock.wall())
 
     def _protected(self) -> dict[str, str]:
         """Names that stay whatever their age, each with its reason."""
-        rolling, position, sight = self._rolling, self._rolling.position, self._judging.sight
-        found = dict.fromkeys(rolling.held, "held")
+        activation, position, sight = self._activation, self._activation.position, self._validation.sight
+        found = dict.fromkeys(activation.held, "held")
         if position.previous:
             found[position.previous.name] = "it served before"
         if position.committed:
             found[position.committed.name] = "live"
-        for name in filter(None, (rolling.wanted, rolling.choice.waiting[0])):
+        for name in filter(None, (activation.wanted, activation.choice.waiting[0])):
             found[name] = "wanted"
-        if (rollout := rolling.conductor.current) is not None:
+        if (rollout := activation.executor.current) is not None:
             found[rollout.target.version] = "being rolled out"
-        for peer in self._crew.peers():
+        for peer in self._registry.peers():
             if peer.serving:
                 found[peer.serving] = f"{peer.name} serves it"
         if position.serving:
@@ -275,12 +275,12 @@ class Housekeeping:
         return found
 
     def _keep_compiled(self) -> Keep:
-        position, busy, compiling = self._rolling.position, self._judging.busy, self._forms.busy
-        in_use = {Path(peer.artifact).name for peer in self._crew.peers() if peer.artifact}
+        position, busy, compiling = self._activation.position, self._validation.busy, self._forms.busy
+        in_use = {Path(peer.artifact).name for peer in self._registry.peers() if peer.artifact}
         in_use |= {Path(t.artifact).name for t in (position.serving, position.good) if t}
-        wanted = {Path(e.verdict.artifact).name for e in self._judging.catalog.entries() if e.verdict}
-        digests = {e.digest for e in self._judging.catalog.entries() if e.artifact}
-        digests |= {self._judging.copy.digest} if self._judging.copy is not None else set()
+        wanted = {Path(e.verdict.artifact).name for e in self._validation.catalog.entries() if e.verdict}
+        digests = {e.digest for e in self._validation.catalog.entries() if e.artifact}
+        digests |= {self._validation.copy.digest} if self._validation.copy is not None else set()
         wanted |= {Path(a).name for digest in digests for a in self._forms.of_version(digest)}
 
         def why(name: str) -> str:
@@ -295,7 +295,7 @@ class Housekeeping:
         return why
 
     def _pids(self) -> list[int]:
-        return [os.getpid(), *(peer.pid for peer in self._crew.peers() if not peer.attached)]
+        return [os.getpid(), *(peer.pid for peer in self._registry.peers() if not peer.attached)]
 
     def _swept(self, done: Json) -> None:
         trouble = tuple(done.get("trouble", ()))
@@ -307,7 +307,7 @@ class Housekeeping:
         self.removed_files += done.get("removed", {}).get("files", 0)
         self.removed_bytes += done.get("removed", {}).get("bytes", 0)
         if any(row.get("removed") for row in done.get("classes", ())):
-            self._ledger.note("sweep", "", "disk swept", classes=done["classes"])
+            self._async_store.note("sweep", "", "disk swept", classes=done["classes"])
 
     def _complain(self, part: str, trouble: tuple[str, ...]) -> None:
         """What is wrong with one part of upkeep now; what is new is logged and becomes an alert."""
@@ -316,7 +316,7 @@ class Housekeeping:
         for sentence in trouble:
             if _without_figures(sentence) not in known:
                 self._log.error("upkeep in trouble", because=sentence)
-                self._ledger.note("upkeep-trouble", "", sentence)
+                self._async_store.note("upkeep-trouble", "", sentence)
         self._found[part] = trouble
         self.trouble = tuple(dict.fromkeys(sentence for found in self._found.values() for sentence in found))
 

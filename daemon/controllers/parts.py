@@ -18,37 +18,30 @@ from ..api.server import AdminServer
 from ..config.load import Config
 from ..panel.server import PanelServer
 from ..system import processes
-from ..system.capacity import Capacity, Need
+from ..system.capacity import Need
 from ..system.clock import Clock
 from ..workers import slot_files as slots
 from ..workers.channel import WorkersSocket
-from ..workers.former_workers import Former
-from ..workers.listen_socket import Entrance
+from ..workers.former_workers import FormerWorkers
+from ..workers.listen_socket import ListenSocket
 from ..workers.pool import WorkerPool
 from ..workers.pool_planner import PoolLimits
-from ..workers.registry import Crew
-from ..workers.replacement import Places, outdated
+from ..workers.registry import WorkerRegistry
+from ..workers.replacement import outdated
 from ..workers.settings_of_config import shared_dir
-from .activation import Rolling, load_seconds
-from .alerting import Vigil
+from .activation import Activation
+from .alerting import AlertManager
 from .child_requests import worker_count
+from .disk_reads import Looked
 from .form_choice import judged_seconds
 from .form_order import FormOrder
 from .forms import Forms
 from .jobs import JobKeeping
-from .liveness import Pulse
-from .maintenance import Housekeeping
+from .liveness import Liveness
+from .maintenance import Maintenance
+from .rollouts import load_seconds
 from .round import Controller
-from .validation import Judging
-
-
-class Looked(Struct, frozen=True):
-    """What the last look found beside the model root: the machine, the workers' places, their files of slots."""
-
-    capacity: Capacity
-    places: Places
-    slots: tuple[int, ...] = ()
-    sockets_in_place: bool = True
+from .validation import Validation
 
 
 class _Part(Struct):
@@ -63,10 +56,10 @@ class _Part(Struct):
         return
 
 
-class ModelRoot(_Part):
+class ModelRootController(_Part):
     """Looks at the model root and at the compiled forms. `check` is called on the thread that looks."""
 
-    judging: Judging
+    validation: Validation
     forms: Forms
     order: FormOrder
     check: Callable[[], str]
@@ -74,7 +67,7 @@ class ModelRoot(_Part):
 
     async def ensure(self) -> None:
         """The watch first: what comes while it looks wakes it again."""
-        if said := await self.judging.look(self.check):
+        if said := await self.validation.look(self.check):
             structlog.get_logger("supervisor").info(said)
         await self.forms.look(wanted.digest for wanted in self.order.wanted(all_accepted=True))
 
@@ -82,32 +75,32 @@ class ModelRoot(_Part):
 class ActivationController(_Part):
     """Has the version served that should be live. `former` are the workers of a former daemon."""
 
-    rolling: Rolling
-    crew: Crew
-    former: Callable[[], Former]
+    activation: Activation
+    registry: WorkerRegistry
+    former: Callable[[], FormerWorkers]
     clock: Clock
     name = "activation"
 
     async def ensure(self) -> None:
         if self._returning():
             return
-        await self.rolling.decide()
-        if not self.rolling.busy and not self.rolling.converge():
-            self.rolling.improve()
+        await self.activation.decide()
+        if not self.activation.busy and not self.activation.converge():
+            self.activation.improve()
 
     def _returning(self) -> bool:
         """Whether workers of a former daemon are still on their way: a rollout without them would have no canary."""
-        expected = self.crew.expected.values() if self.former().in_time(self.clock.monotonic()) else ()
+        expected = self.registry.expected.values() if self.former().in_time(self.clock.monotonic()) else ()
         return any(processes.identity(who.pid) == who for who in expected)
 
     def next_due(self) -> float | None:
-        return min((m for m in (self.rolling.next_look(), self.former().deadline) if m is not None), default=None)
+        return min((m for m in (self.activation.next_look(), self.former().deadline) if m is not None), default=None)
 
     async def stop(self) -> None:
-        await self.rolling.stop()
+        await self.activation.stop()
 
 
-class Sockets(_Part):
+class SocketsController(_Part):
     """Makes the sockets of workers and of the API again when somebody removed their files, or their server ended."""
 
     channel: WorkersSocket
@@ -139,11 +132,11 @@ class WorkersController(_Part):
 
     config: Callable[[], Config]
     pool: WorkerPool
-    crew: Crew
-    entrance: Entrance
-    rolling: Rolling
-    judging: Judging
-    former: Callable[[], Former]
+    registry: WorkerRegistry
+    listen_socket: ListenSocket
+    activation: Activation
+    validation: Validation
+    former: Callable[[], FormerWorkers]
     looked: Callable[[], Looked]
     terms: Callable[[], Terms]
     clock: Clock
@@ -155,23 +148,23 @@ class WorkersController(_Part):
     async def ensure(self) -> None:
         config, looked = self.config(), self.looked()
         self.pool.limits = PoolLimits(
-            load_seconds(config.rollout.reload_timeout, self.rolling.position.serving) + 30.0,
+            load_seconds(config.rollout.reload_timeout, self.activation.position.serving) + 30.0,
             config.workers.drain + 5.0,
             starting=max(2, looked.capacity.processors),
         )
-        if self.entrance.sock is not None:
+        if self.listen_socket.sock is not None:
             self._need = self._needed()
             self.pool.wanted, self.because = worker_count(config, looked.capacity, self._need)
             if set(looked.slots) != {self.pool.wanted}:
                 await asyncio.to_thread(slots.keep, shared_dir(config), self.pool.wanted)
-        peers, now = self.crew.peers(), self.clock.monotonic()
-        self.crew.agree()
+        peers, now = self.registry.peers(), self.clock.monotonic()
+        self.registry.agree()
         leaving = outdated(
             peers,
             most_bytes=config.workers.memory,
             release=RELEASE,
             now=now,
-            started={hand.name for hand in self.pool.hands() if hand.child.ours},
+            started={process.name for process in self.pool.processes() if process.child.ours},
             terms=self.terms(),
             places=looked.places,
         )
@@ -181,7 +174,7 @@ class WorkersController(_Part):
 
     def _needed(self) -> Need:
         """What the served version takes; while nothing is served, the largest that is there. Kept while not known."""
-        serving, entries = self.rolling.position.serving, self.judging.catalog.entries()
+        serving, entries = self.activation.position.serving, self.validation.catalog.entries()
         chosen = [e for e in entries if serving is None or e.digest == serving.digest]
         own = serving.load_bytes if serving is not None else 0  # of the form that is served
         needs = [Need(e.seen.bytes, own or (e.verdict.load_bytes if e.verdict else 0)) for e in chosen]
@@ -200,33 +193,33 @@ class WorkersController(_Part):
 class ValidationController(_Part):
     """Has the versions judged that wait for it, one at a time."""
 
-    judging: Judging
-    rolling: Rolling
+    validation: Validation
+    activation: Activation
     name = "validation"
 
     async def ensure(self) -> None:
-        self.judging.next(self.rolling.wanted, self.rolling.position.serving)
+        self.validation.next(self.activation.wanted, self.activation.position.serving)
 
     def next_due(self) -> float | None:
-        return self.judging.next_due()
+        return self.validation.next_due()
 
     async def stop(self) -> None:
-        await self.judging.stop()
+        await self.validation.stop()
 
 
 class CompilationController(_Part):
     """Has compiled forms made, and removes those that nobody will load again."""
 
     forms: Forms
-    judging: Judging
-    rolling: Rolling
+    validation: Validation
+    activation: Activation
     order: FormOrder
     name = "compilation"
 
     async def ensure(self) -> None:
-        if not self.rolling.busy:
-            await self.forms.tidy(self.rolling.artifacts_in_use())
-        self.forms.ensure(self.order.wanted(), lambda name, _: judged_seconds(self.judging.catalog.get(name)))
+        if not self.activation.busy:
+            await self.forms.tidy(self.activation.artifacts_in_use())
+        self.forms.ensure(self.order.wanted(), lambda name, _: judged_seconds(self.validation.catalog.get(name)))
 
     def next_due(self) -> float | None:
         return self.forms.next_due()
@@ -235,20 +228,20 @@ class CompilationController(_Part):
         await self.forms.stop()
 
 
-class Maintenance(_Part):
+class MaintenanceController(_Part):
     """Disk and logs, which have a timer of their own."""
 
-    housekeeping: Housekeeping
+    maintenance: Maintenance
     name = "maintenance"
 
     async def ensure(self) -> None:
-        self.housekeeping.start()
+        self.maintenance.start()
 
     async def stop(self) -> None:
-        await self.housekeeping.stop()
+        await self.maintenance.stop()
 
 
-class PanelAddress(_Part):
+class PanelController(_Part):
     """Opens the panel where it is not open, and checks its token file."""
 
     server: PanelServer
@@ -261,31 +254,31 @@ class PanelAddress(_Part):
         await self.server.close()
 
 
-class ServiceManager(_Part):
+class ServiceManagerController(_Part):
     """Reports to the service manager how things are."""
 
-    pulse: Pulse
+    liveness: Liveness
     name = "service-manager"
 
     async def ensure(self) -> None:
-        self.pulse.start()
-        self.pulse.tell()
+        self.liveness.start()
+        self.liveness.report()
 
     async def stop(self) -> None:
-        await self.pulse.stop()
+        await self.liveness.stop()
 
 
-class Alerting(_Part):
+class AlertingController(_Part):
     """Compares the daemon's own parts with the rules. The last one, so that it sees what failed in this round."""
 
-    vigil: Vigil
+    alert_manager: AlertManager
     name = "alerting"
 
     async def ensure(self) -> None:
-        self.vigil.look()
+        self.alert_manager.look()
 
     async def stop(self) -> None:
-        await self.vigil.stop()
+        await self.alert_manager.stop()
 
 
 def in_order(
@@ -295,25 +288,25 @@ def in_order(
     check: Callable[[], str],
     channel: WorkersSocket,
     api: AdminServer,
-    housekeeping: Housekeeping,
+    maintenance: Maintenance,
     jobs: JobKeeping,
     panel: PanelServer,
-    pulse: Pulse,
-    vigil: Vigil,
+    liveness: Liveness,
+    alert_manager: AlertManager,
 ) -> tuple[Controller, ...]:
     """Every controller, in the order in which they run: alerting last, for it reports what became of the others."""
-    judging, rolling = workers.judging, workers.rolling
-    order = FormOrder(forms, judging, rolling)
+    validation, activation = workers.validation, workers.activation
+    order = FormOrder(forms, validation, activation)
     return (
-        ModelRoot(judging, forms, order, check),
-        ActivationController(rolling, workers.crew, workers.former, workers.clock),
-        Sockets(channel, api, workers.looked),
+        ModelRootController(validation, forms, order, check),
+        ActivationController(activation, workers.registry, workers.former, workers.clock),
+        SocketsController(channel, api, workers.looked),
         workers,
-        ValidationController(judging, rolling),
-        CompilationController(forms, judging, rolling, order),
-        Maintenance(housekeeping),
+        ValidationController(validation, activation),
+        CompilationController(forms, validation, activation, order),
+        MaintenanceController(maintenance),
         jobs,
-        PanelAddress(panel),
-        ServiceManager(pulse),
-        Alerting(vigil),
+        PanelController(panel),
+        ServiceManagerController(liveness),
+        AlertingController(alert_manager),
     )

@@ -1,6 +1,6 @@
-"""A wish by command and the outcome that somebody waits for.
+"""A command of the operator that waits for its outcome.
 
-Decides nothing. Invariant: it is answered once; later answers are void.
+Decides nothing. Invariant: it is answered once; later answers have no effect.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ..errors import Refused
 from ..models.activation_policy import ActivationRequest
 
 
-class Command(Struct):
-    """A wish by command that waits for its outcome. `result` is the sentence, or the refusal."""
+class PendingCommand(Struct):
+    """`result` is the sentence that answers the command, or the refusal."""
 
     asked: ActivationRequest
     result: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())

@@ -1,63 +1,68 @@
-"""Takes up a changed configuration, whole or not at all.
+"""Reloads the configuration: takes the changed file up whole, or not at all.
 
-Decides which keys wait for a new daemon, and keeps saying so. Invariants: what is on the disk when the last one asks is
-what holds, or the old configuration with the reason why not; success means that every worker confirmed what a running
-worker can take up.
+It decides which keys wait for a new daemon, and reports them until then. Invariants: what holds is the file as it was
+when the last request came, or the old configuration with the reason; success means that every worker confirmed what a
+running worker can take up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
+
+import structlog
 
 from ..config.load import Change, Config, differences
 from ..errors import BadConfig
-from ..state.async_store import Ledger
-from ..system import systemd
+from ..models.catalog import Catalog
+from ..state.async_store import AsyncStore
 from ..system.background import here
-from ..system.service_manager import Manager
+from ..system.service_manager import ServiceManager
 from ..system.tcp_listener import CannotListen
-from ..workers.listen_socket import Entrance
+from ..workers.listen_socket import ListenSocket
 from ..workers.pool import WorkerPool
-from ..workers.settings_sync import Agreement
-from .alerting import Vigil
-from .validation import Judging
+from ..workers.settings_sync import SettingsSync
 
 CONFIRM_SECONDS: Final = 20.0
 """What workers are given to confirm their settings; one that still starts needs seconds for that."""
 Json = dict[str, Any]
 
 
-class ReloadParts(Protocol):
-    """The parts that learn of another configuration."""
+class ConfigReload:
+    """`config` is the configuration in force, `read` reads the one on the disk, `put_in_force` replaces it.
 
-    config: Config
-    environ: Mapping[str, str]
-    pool: WorkerPool
-    agreement: Agreement
-    entrance: Entrance
-    judging: Judging
-    ledger: Ledger
-    manager: Manager
-    vigil: Vigil
-    log: Any
+    `sentence` describes the daemon; `restart` is the command that starts a new one. `generation` counts the
+    configurations that were in force. `refused` says why the one on the disk is not in force, "" when it is.
+    """
 
-    def read_config(self) -> Config: ...
-    def wake(self) -> None: ...
-    def reopen_logs(self) -> list[str]: ...
-
-
-class Reloading:
-    """`sentence` says how things are. `generation` counts the configurations that were in force; `refused` says why the
-    one on the disk is not; "" when it is."""
-
-    def __init__(self, daemon: ReloadParts, sentence: Callable[[], str]) -> None:
-        self._s, self._sentence = daemon, sentence
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        read: Callable[[], Config],
+        put_in_force: Callable[[Config], None],
+        sentence: Callable[[], str],
+        restart: str,
+        service_manager: ServiceManager,
+        listen_socket: ListenSocket,
+        pool: WorkerPool,
+        settings_sync: SettingsSync,
+        catalog: Catalog,
+        async_store: AsyncStore,
+        look: Callable[[], None],
+        reopen_logs: Callable[[], object],
+        wake: Callable[[], None],
+    ) -> None:
+        self._config, self._read, self._put_in_force = config, read, put_in_force
+        self._sentence, self._restart, self._service_manager = sentence, restart, service_manager
+        self._listen_socket, self._pool, self._settings_sync = listen_socket, pool, settings_sync
+        self._catalog, self._async_store, self._look = catalog, async_store, look
+        self._reopen_logs, self._wake = reopen_logs, wake
+        self._log = structlog.get_logger("supervisor")
         self.generation, self.refused = 1, ""
         self._waiting: tuple[Change, ...] = ()
-        self._restart = restart_command(systemd.unit(daemon.environ))
         self.set_own_level: Callable[[str], None] = lambda level: None
         self._hung_up, self._hanging = False, None  # type: bool, asyncio.Task[None] | None
         self._one_reload = asyncio.Lock()
@@ -78,48 +83,48 @@ class Reloading:
                 with suppress(BadConfig):  # logged and kept as an alert where it was refused
                     await self.reload()
         finally:
-            self._s.reopen_logs()
+            self._reopen_logs()
 
     async def reload(self) -> Json:
         """Takes the configuration up whole or not at all, as asked last; the service manager is told that it ended."""
         async with self._one_reload:
-            self._s.manager.reloading()
+            self._service_manager.reloading()
             try:
                 return await self._reload()
             finally:
-                self._s.manager.reloaded(self._sentence())
+                self._service_manager.reloaded(self._sentence())
 
     async def _reload(self) -> Json:
-        s = self._s
         try:
-            new = await asyncio.to_thread(s.read_config)
-            changes = differences(s.config, new)
+            new = await asyncio.to_thread(self._read)
+            changes = differences(self._config(), new)
             remark = await self._listen(new, changes)
         except BadConfig as e:
             self.refused = f"configuration refused: {'; '.join(e.mistakes)}"
-            s.log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
-            s.ledger.note("config-refused", "", str(e))
-            s.vigil.look(at_once=True)
+            self._log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
+            self._async_store.note("config-refused", "", str(e))
+            self._look()
             message = f"{e}; the old configuration stays in force"
             return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
         if remark:
             changes = tuple(c._replace(applies="ignored") if c.key == "workers.listen" else c for c in changes)
-        s.config = effective(s.config, new, changes)
+        config = effective(self._config(), new, changes)
+        self._put_in_force(config)
         self._waiting = tuple(c for c in changes if c.applies == "daemon restart")
         self.refused = ""
-        self.set_own_level(s.config.logs.level)
-        s.vigil.look(at_once=True)
+        self.set_own_level(config.logs.level)
+        self._look()
         if changes:
             self.generation += 1
-            s.ledger.note("config-reloaded", "", ", ".join(c.key for c in changes))
-            s.judging.catalog.reconsider()
-        s.pool.unblock()
-        late = await s.agreement.reached(CONFIRM_SECONDS)
-        s.wake()
+            self._async_store.note("config-reloaded", "", ", ".join(c.key for c in changes))
+            self._catalog.reconsider()
+        self._pool.unblock()
+        late = await self._settings_sync.reached(CONFIRM_SECONDS)
+        self._wake()
         message = "; ".join(filter(None, [_summary(changes, self._restart), remark]))
         if late:
             message = f"cannot confirm that every worker took it up: {', '.join(late)} did not answer; being replaced"
-            s.log.error(message)
+            self._log.error(message)
         return {"success": not late, "message": message, "changes": [c._asdict() for c in changes], "mistakes": []}
 
     async def _listen(self, new: Config, changes: tuple[Change, ...]) -> str:
@@ -127,11 +132,11 @@ class Reloading:
         if not any(change.key == "workers.listen" for change in changes):
             return ""
         try:
-            remark = await self._s.entrance.move(new.workers.listen)
+            remark = await self._listen_socket.move(new.workers.listen)
         except CannotListen as e:
             raise BadConfig("the configuration", (f"workers.listen: {e}",)) from e
         if remark:
-            self._s.log.warning(remark)
+            self._log.warning(remark)
         return remark
 
     def waiting(self) -> list[Json]:

@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from ..system.background import Background, awaited
+from ...worker.shared.started import awaited
+from ..system.background import Background
 from ..system.clock import Clock
 
 MOVE_ON_SECONDS: Final = 10.0

@@ -7,23 +7,15 @@ bytes it was made on, and is in the store before anybody acts on it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from ...worker.protocol import (
-    Candidate,
-    Copied,
-    GateDone,
-    GateStarted,
-)
+from ...worker.protocol import Candidate, Copied, GateDone, GateStarted
 from ...worker.shared.artifact import is_digest
-from ...worker.shared.installed_release import installed
 from ..config.load import Config
 from ..models import verdict as v
 from ..models.artifacts import is_whole
@@ -33,16 +25,10 @@ from ..models.lifecycle import VersionEvent, VersionState
 from ..models.misplaced_links import sentence
 from ..models.scan import glance
 from ..models.settle import NOT_JUDGED, Unfit
-from ..models.snapshot import (
-    RootAbsent,
-    RootSeen,
-    Sight,
-    VersionSeen,
-)
+from ..models.snapshot import RootAbsent, RootSeen, Sight, VersionSeen
 from ..models.unfinished_artifacts import remove_unfinished
 from ..models.validator_process import MODULE, CannotStart, validate
-from ..state.async_store import CannotKeep, Ledger
-from ..state.store import Sighting
+from ..state.async_store import AsyncStore, CannotKeep
 from ..status.snapshot import VersionsSeen, frozen
 from ..system.available_memory import available_bytes, capacity
 from ..system.background import here
@@ -51,8 +37,9 @@ from ..system.failures import sentence as broken
 from ..system.processes import python, spawn
 from ..workers.rollout_executor import Target
 from .child_requests import candidate
+from .copy_watch import CopyWatch
+from .verdict_memory import VerdictMemory
 
-MOST_GONE = 100
 """Of so many versions that are gone the verdicts are kept, for those that come back as they were."""
 BROKE = "an error in the daemon, which is in the log"
 CHANGES_BELIEVED = 3
@@ -61,7 +48,7 @@ RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
 """After so many attempts in a row that ended without a verdict through no fault of the version."""
 
 
-class Judging:
+class Validation:
     """See the module. `happened` is called when the supervisor should look at everything again.
 
     `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
@@ -74,15 +61,14 @@ class Judging:
         config: Callable[[], Config],
         *,
         clock: Clock,
-        ledger: Ledger,
+        async_store: AsyncStore,
         happened: Callable[[], None],
         progress: Callable[[str, GateStarted | GateDone], None],
     ) -> None:
-        self._config, self._clock, self._ledger = config, clock, ledger
+        self._config, self._clock, self._async_store = config, clock, async_store
         self._happened, self._progress = happened, progress
         self._log = structlog.get_logger("models")
         self._task: asyncio.Task[None] | None = None
-        self._sightings: dict[str, Sighting] = {}
         self._one_look = asyncio.Lock()
         self._hindered: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
@@ -91,14 +77,15 @@ class Judging:
         self.copy: WantedForm | None = None
         self._asked: dict[str, None] = {}
         self.misplaced: dict[str, str] = {}
-        self._watched_copy, self._lost_copies = "", frozenset[str]()
+        self.copies = CopyWatch()
         self.still_seconds = 0.0
         self.catalog = Catalog()
+        self.verdicts = VerdictMemory(config, async_store, self.catalog)
         self.sight: Sight = RootAbsent("not looked at yet")
         self.judged = 0
 
     async def start(self) -> None:
-        self._sightings = await self._ledger.do(lambda store: store.sightings())
+        await self.verdicts.start()
         await self._remove_unfinished()
 
     async def stop(self) -> None:
@@ -140,59 +127,33 @@ class Judging:
         before = self.sight
         copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is VersionState.ACCEPTED}
 
-        watched = {*copies.values(), self._watched_copy} - {""}
-
         def on_thread() -> tuple[str, Sight, frozenset[str]]:
             said, seen = first(), glance(models.root, models.link, before, settled)
-            return said, seen, frozenset(copy for copy in watched if not is_whole(copy))
+            return said, seen, self.copies.look(copies.values())
 
-        said, self.sight, self._lost_copies = await asyncio.to_thread(on_thread)
+        said, self.sight, lost = await asyncio.to_thread(on_thread)
+        self.copies.found(lost)
         if isinstance(self.sight, RootAbsent):
             if before != self.sight:
                 self._log.error("model root absent", because=self.sight.because)
-                self._ledger.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
+                self._async_store.note("root-absent", "", f"{self.sight.because}; nothing was unloaded")
             return said
         for note in self.catalog.update(self.sight, self._clock.monotonic(), self._clock.wall()):
             if note.kind != "changed":
                 self._log.info("version " + note.kind, version=note.version)
             self._forget_attempts(note.version)  # other bytes, or none
             if note.kind == "vanished":
-                self._ledger.note("vanished", note.version, "its directory is gone")
+                self._async_store.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
         self._note_misplaced(self.sight)
-        gone = [name for name, copy in copies.items() if copy in self._lost_copies]
+        gone = [name for name, copy in copies.items() if copy in lost]
         for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
             entry = self.catalog.get(name)
             if entry is not None and entry.state is VersionState.ACCEPTED and entry.artifact == copies[name]:
                 self._lost(entry)
-        await self._recall(self.sight)
-        await self._forget_gone({seen.name for seen in self.sight.versions})
+        await self.verdicts.recall(self.sight)
+        await self.verdicts.forget_gone({seen.name for seen in self.sight.versions})
         return said
-
-    async def _forget_gone(self, present: set[str]) -> None:
-        """Of the versions that are gone only the last that were judged are still known."""
-        gone = [name for name in self._sightings if name not in present][:-MOST_GONE]
-        if gone:
-            with suppress(CannotKeep):  # logged; the next look tries again
-                await self._ledger.do(lambda store: store.forget(gone))
-                for name in gone:
-                    self._sightings.pop(name, None)
-
-    async def watch_copy(self, artifact: str) -> None:
-        """Each look sees, besides the copies of accepted versions, whether this one is whole; "" for none.
-
-        Another one than before is looked at now.
-        """
-        if artifact == self._watched_copy:
-            return
-        self._watched_copy = artifact
-        if artifact:
-            whole = await asyncio.to_thread(is_whole, artifact)
-            self._lost_copies = self._lost_copies - {artifact} if whole else self._lost_copies | {artifact}
-
-    def is_lost(self, artifact: str) -> bool:
-        """Whether the last look found this copy gone or damaged."""
-        return artifact in self._lost_copies
 
     def _note_misplaced(self, sight: RootSeen) -> None:
         """What is new of links that were meant for the root and lie in a version."""
@@ -204,52 +165,18 @@ class Judging:
         }
         for path in sorted(self.misplaced.keys() - before.keys()):
             self._log.warning("misplaced link", path=path, because=self.misplaced[path])
-            self._ledger.note("misplaced-link", path.partition("/")[0], self.misplaced[path])
+            self._async_store.note("misplaced-link", path.partition("/")[0], self.misplaced[path])
         for path in before.keys() - self.misplaced.keys():
             self._log.info("misplaced link is gone", path=path)
 
     def _lost(self, entry: CatalogEntry) -> None:
         self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
-        self._ledger.note("copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again")
+        self._async_store.note(
+            "copy-lost", entry.name, "the copy that workers load is gone or damaged; it is made again"
+        )
         self.catalog.forget(entry)
 
-    async def _recall(self, sight: RootSeen) -> None:
-        """Verdicts on bytes that were judged before, under the same conditions, with their artifact still there."""
-        conditions = ""
-        for seen in sight.versions:
-            entry, known = self.catalog.get(seen.name), self._sightings.get(seen.name)
-            if entry is None or entry.state is not VersionState.SEEN or known is None:
-                continue
-            conditions = conditions or await asyncio.to_thread(self.conditions)
-            entry.arrived = min(entry.arrived, known.arrived)
-            if known.fingerprint != seen.fingerprint:
-                continue
-            try:
-                record = await self._ledger.do(
-                    lambda store, name=entry.name, digest=known.digest, under=conditions: store.verdict(  # type: ignore[misc]
-                        name, digest, under
-                    )
-                )
-            except CannotKeep:
-                return  # logged; they are judged anew, and everything else in this round goes on
-            with suppress(ValueError):
-                if record is None or not await asyncio.to_thread(_usable, verdict := v.from_record(record)):
-                    continue
-                if self.catalog.get(seen.name) is entry and entry.state is VersionState.SEEN:
-                    self.catalog.recall(seen.name, known.digest, verdict, entry.arrived)
-
-    def conditions(self) -> str:
-        """What a verdict depends on beside the version's bytes; under others it is judged anew.
-
-        For a thread: it reads which releases are installed.
-        """
-        config = self._config()
-        rules = config.validation.model_copy(update={"compile": "off"})  # no form of a version decides about it
-        parts: list[Any] = [rules, config.models.kind, config.workers.threads, config.workers.providers]
-        parts += [version for package in ("onnxruntime", "modelward") if (version := installed(package))]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-    # judging
+    # validating
 
     def next(self, wanted: str, live: Target | None) -> None:
         """Starts a validator on the version that is due, unless one is at work.
@@ -315,10 +242,8 @@ class Judging:
         self._asked[name] = None
         if entry.state is VersionState.REJECTED:
             self._log.info("judging again", version=name, rejected_because=entry.verdict and entry.verdict.because)
-            self._sightings.pop(name, None)
             self.catalog.forget(entry)
-            with suppress(CannotKeep):  # logged; it is judged anew all the same
-                await self._ledger.do(lambda store: store.forget([name]))
+            await self.verdicts.forget(name)
 
     def undecided(self, name: str) -> bool:
         """Whether a verdict on this version, or the reason why there is none now, is still to come."""
@@ -412,7 +337,7 @@ class Judging:
             self.unjudged[name] = because
         self._log.error("not judged yet", version=name, because=because, again_seconds=pause)
         if not count:
-            self._ledger.note("not-judged", name, f"{because}; it is tried again in {pause:g} s")
+            self._async_store.note("not-judged", name, f"{because}; it is tried again in {pause:g} s")
         return self._clock.monotonic() + pause
 
     def _forget_attempts(self, name: str) -> None:
@@ -423,7 +348,7 @@ class Judging:
         kind = "accepted" if verdict.accepted else "rejected"
         log = self._log.info if verdict.accepted else self._log.warning
         log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
-        self._ledger.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
+        self._async_store.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
 
     def _changing(self, entry: CatalogEntry, fingerprint: str, because: str) -> None:
         """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
@@ -444,17 +369,12 @@ class Judging:
         if isinstance(answer, v.NotJudged):
             self._again(entry, answer.because)
             return
-        conditions = await asyncio.to_thread(self.conditions)
+        conditions = await asyncio.to_thread(self.verdicts.conditions)
         self._forget_attempts(entry.name)
         self.judged += 1
         if entry.state is not VersionState.VALIDATING or self.catalog.get(entry.name) is not entry:
             return  # it changed meanwhile, and is another candidate now
-        sighting = Sighting(fingerprint, answer.digest, entry.arrived)
-        await self._ledger.do(
-            lambda store: store.remember_verdict(entry.name, sighting, conditions, v.to_record(answer))
-        )
-        self._sightings.pop(entry.name, None)
-        self._sightings[entry.name] = sighting  # the last in order
+        await self.verdicts.remember(entry, fingerprint, answer, conditions)
         if self.catalog.decided(entry, answer):
             self._tell_verdict(entry, answer)
 
@@ -464,7 +384,7 @@ class Judging:
         if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not VersionState.ACCEPTED:
             return
         artifact, verdict = entry.artifact, entry.verdict
-        whole, conditions = await asyncio.to_thread(lambda: (is_whole(artifact), self.conditions()))
+        whole, conditions = await asyncio.to_thread(lambda: (is_whole(artifact), self.verdicts.conditions()))
         if entry.artifact != artifact or self.catalog.get(name) is not entry:
             return  # other bytes by now, or gone
         if not whole:
@@ -474,13 +394,5 @@ class Judging:
         verdict = v.Verdict(False, because, gates, digest, judged_at=verdict.judged_at)
         entry.verdict = verdict
         entry.take(VersionEvent.FAILED)
-        sighting = Sighting(entry.seen.fingerprint, digest, entry.arrived)
         with suppress(CannotKeep):
-            await self._ledger.do(
-                lambda store: store.remember_verdict(name, sighting, conditions, v.to_record(verdict))
-            )
-
-
-def _usable(verdict: v.Verdict) -> bool:
-    """A rejection stands by itself; an acceptance needs its artifact. For a thread."""
-    return not verdict.accepted or is_whole(verdict.artifact)
+            await self.verdicts.remember(entry, entry.seen.fingerprint, verdict, conditions)

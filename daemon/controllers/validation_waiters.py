@@ -1,57 +1,45 @@
-"""Answers requests that wait for judgements: look at the model root again, judge a version again.
+"""Answers the requests that wait for verdicts: look at the model root again, validate a version again.
 
-Decides nothing about versions. Invariant: whoever waits is answered as soon as there is a verdict, or the reason why
-there is none now.
+It decides nothing about versions. Invariant: a waiting request is answered as soon as there is a verdict, or a reason
+why there is none now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import NotKnown, Refused
 from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
 from ..system.clock import Clock
-from .activation import Rolling
-from .validation import Judging
+from .activation import Activation
+from .validation import Validation
+from .wakeups import Wakeups
 
 Json = dict[str, Any]
 WAIT_SECONDS = 3600.0
 """The longest that a client is kept waiting for a decision."""
 
 
-class ValidationWaitersParts(Protocol):
-    """The parts that are asked, and the two ways to reach the loop."""
-
-    clock: Clock
-    judging: Judging
-    rolling: Rolling
-
-    @property
-    def deciding(self) -> bool: ...
-    def wake(self) -> None: ...
-    async def next_round(self, seconds: float) -> None: ...
-
-
-class JudgementRequests:
+class ValidationWaiters:
     """See the module."""
 
-    def __init__(self, daemon: ValidationWaitersParts) -> None:
-        self._s = daemon
+    def __init__(self, clock: Clock, validation: Validation, activation: Activation, wakeups: Wakeups) -> None:
+        self._clock, self._validation, self._activation, self._wakeups = clock, validation, activation, wakeups
 
     async def validate(self, version: str, wait: bool, shape: Callable[[str], Json]) -> Json:
         """Has a version judged anew: a rejection is forgotten, an accepted one serves on meanwhile."""
-        judging = self._s.judging
-        await judging.ask(version)
-        self._s.wake()
+        validation = self._validation
+        await validation.ask(version)
+        self._wakeups.wake()
         if not wait:
             return {"accepted": True, "message": f"{version} is being judged"}
-        await self.until(lambda: not judging.undecided(version))
-        entry = judging.catalog.get(version)
+        await self.until(lambda: not validation.undecided(version))
+        entry = validation.catalog.get(version)
         if entry is None:
             raise NotKnown(f"cannot validate {version}: its directory is gone")
-        if because := judging.hindered(version):
+        if because := validation.hindered(version):
             raise Refused(f"cannot validate {version}: {because}; {self.still()}")
         if entry.verdict is None:
             raise Refused(f"cannot validate {version}: no verdict; {entry.waiting or 'it changed meanwhile'}")
@@ -63,14 +51,16 @@ class JudgementRequests:
 
     async def rescan(self, wait: bool) -> Json:
         """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
-        judging, rolling = self._s.judging, self._s.rolling
-        await judging.look()
-        await rolling.moves.follow(rolling.position)
-        self._s.wake()
-        fresh = {e.name for e in judging.catalog.entries() if judging.undecided(e.name) or judging.hindered(e.name)}
+        validation, activation = self._validation, self._activation
+        await validation.look()
+        await activation.moves.follow(activation.position)
+        self._wakeups.wake()
+        fresh = {
+            e.name for e in validation.catalog.entries() if validation.undecided(e.name) or validation.hindered(e.name)
+        }
         linked = self._linked()
         for name in fresh:
-            judging.at_once(name)
+            validation.at_once(name)
         if not wait:
             return {"accepted": True, "message": "looking again"}
         await self.until(self._settled, pause=True)
@@ -78,50 +68,49 @@ class JudgementRequests:
         for name in sorted(fresh | {linked} - {""}):
             if because := self._refused(name):
                 return {"success": False, "message": f"cannot take {name}: {because}; {now}"}
-        if because := self._link_trouble() or rolling.complaint:
+        if because := self._link_trouble() or activation.complaint:
             return {"success": False, "message": because if now in because else f"{because}; {now}"}
-        serving = rolling.position.serving
+        serving = activation.position.serving
         if serving is None:
             return {"success": False, "message": f"cannot find a version to serve: {now}"}
         return {"success": True, "message": f"serving {serving.version}"}
 
     def still(self) -> str:
-        serving = self._s.rolling.position.serving
-        return f"still serving {serving.version}" if serving else "nothing is served yet"
+        return self._activation.position.still
 
     async def until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
         """Waits for a condition that rounds bring about; gives up after WAIT_SECONDS."""
-        deadline = self._s.clock.monotonic() + WAIT_SECONDS
+        deadline = self._clock.monotonic() + WAIT_SECONDS
         if pause:  # the round that was asked for has to happen first
-            await self._s.next_round(5.0)
+            await self._wakeups.next_round(5.0)
         while not condition():
-            if self._s.clock.monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s")
-            await self._s.next_round(1.0)
+            await self._wakeups.next_round(1.0)
 
     def _linked(self) -> str:
         """What the link names, unless that is what is served."""
-        sight, word = self._s.judging.sight, self._s.rolling.position.word
+        sight, word = self._validation.sight, self._activation.position.word
         named = sight.link.version if isinstance(sight, RootSeen) and isinstance(sight.link, Names) else ""
         return "" if word is not None and word.name == named else named
 
     def _refused(self, name: str) -> str:
-        entry = self._s.judging.catalog.get(name)
+        entry = self._validation.catalog.get(name)
         if entry is not None and entry.state is VersionState.REJECTED and entry.verdict is not None:
             return entry.verdict.because
-        return self._s.judging.hindered(name)
+        return self._validation.hindered(name)
 
     def _link_trouble(self) -> str:
         """A link that was to be moved, and went into the version that it names."""
-        sight = self._s.judging.sight
+        sight = self._validation.sight
         if not isinstance(sight, RootSeen) or not isinstance(sight.link, Names):
             return ""
         beginning = f"{sight.link.version}/"
-        found = (text for path, text in self._s.judging.misplaced.items() if path.startswith(beginning))
+        found = (text for path, text in self._validation.misplaced.items() if path.startswith(beginning))
         return next(found, "")
 
     def _settled(self) -> bool:
-        judging = self._s.judging
-        pending = any(judging.undecided(e.name) for e in judging.catalog.entries())
-        busy = self._s.rolling.busy or judging.busy
-        return not pending and not busy and not self._s.deciding  # a verdict of this moment: its rollout begins then
+        validation = self._validation
+        pending = any(validation.undecided(e.name) for e in validation.catalog.entries())
+        busy = self._activation.busy or validation.busy
+        return not (pending or busy or self._wakeups.deciding)  # the rollout of a new verdict begins in the next round

@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from ..system.background import start_thread
+from ...worker.shared.started import start_thread
 from ..system.clock import Clock
 from ..system.safe_read import told_bytes
 

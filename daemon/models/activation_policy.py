@@ -59,7 +59,7 @@ class Standing(Struct, frozen=True):
 
 
 class ActivationRequest(Struct, frozen=True):
-    """A wish by command, to be dropped once it was answered by anything but AwaitVerdict.
+    """A request by command, to be dropped once it was answered by anything but AwaitVerdict.
 
     activate: `version` is the one to go to. rollback: `version` is the one to leave (what served when it was asked).
     """
@@ -99,7 +99,7 @@ class ActivationPolicy(Struct, frozen=True):
     settle_seconds: float = 2.0
 
 
-def wish(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
+def decide(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     """What to do now."""
     if facts.root_absent:
         return _without_root(facts)
@@ -115,7 +115,7 @@ def once_accepted(facts: ActivationFacts, policy: ActivationPolicy, name: str, d
     versions = tuple(
         replace(v, state=VersionState.ACCEPTED, digest=digest) if v.name == name else v for v in facts.versions
     )
-    decision = wish(replace(facts, versions=versions), policy)
+    decision = decide(replace(facts, versions=versions), policy)
     return isinstance(decision, Activate) and (decision.version, decision.digest) == (name, digest)
 
 

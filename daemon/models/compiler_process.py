@@ -19,7 +19,8 @@ from msgspec import Struct, field
 
 from ...worker import protocol
 from ...worker.shared.artifact import BadArtifact
-from ..system.background import awaited, reader
+from ...worker.shared.started import awaited
+from ..system.background import reader
 from ..system.safe_read import told
 from .validator_process import Chunks
 from .validator_process import ValidatorChild as Started

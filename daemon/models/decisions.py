@@ -1,4 +1,4 @@
-"""What `choose.wish` may answer. Each carries its reason, in the words that log, CLI and panel print.
+"""What `activation_policy.decide` may answer. Each carries its reason, in the words that log, CLI and panel print.
 
 `hold` lists the versions to hold once the decision was carried out. Whoever carries one out records it: `serving` and,
 when the link names it afterwards, `committed`.
@@ -75,13 +75,13 @@ class Complain(Struct, frozen=True):
 
 
 class Refuse(Struct, frozen=True):
-    """The wish by command can't be granted; nothing changes."""
+    """The request by command cannot be granted; nothing changes."""
 
     because: str
 
 
 class Already(Struct, frozen=True):
-    """The wish by command is fulfilled already."""
+    """The request by command is fulfilled already."""
 
     version: str
     because: str

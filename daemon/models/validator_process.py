@@ -33,7 +33,8 @@ from ...worker.shared.progress import (
     over,
     scale,
 )
-from ..system.background import awaited, reader
+from ...worker.shared.started import awaited
+from ..system.background import reader
 from ..system.clock import Clock, rfc3339
 from . import verdict as v
 from .child_directory import FOR_VALIDATOR, NoDirectory, child_directory

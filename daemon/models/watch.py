@@ -26,7 +26,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from ..system.background import Thread, start_thread
+from ...worker.shared.started import Thread, start_thread
 
 STOP_SECONDS: Final = 2.0
 _EVENTS: Final[list[type[FileSystemEvent]]] = [

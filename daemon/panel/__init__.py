@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..api.events import Hub
-from ..api.interface import Desk, Json
+from ..api.interface import AdminInterface, Json
 from .live_feed import Part
 
 HISTORY_ROWS = 50
 _LINE = ("id", "time", "kind", "version", "because")
 
 
-def parts_of(desk: Desk, hub: Hub) -> Mapping[str, Part]:
+def parts_of(admin: AdminInterface, hub: Hub) -> Mapping[str, Part]:
     """The state that viewers see, part by part; what takes long to read is read again only after news of it."""
 
     def count(event: str) -> object:
         return hub.told[event]
 
     return {
-        "status": Part(lambda: _to_the_minute(desk.status())),
-        "workers": Part(desk.workers),
-        "versions": Part(desk.versions),
-        "alerts": Part(desk.alerts),
-        "rollout": Part(desk.newest_rollout),
+        "status": Part(lambda: _to_the_minute(admin.status())),
+        "workers": Part(admin.workers),
+        "versions": Part(admin.versions),
+        "alerts": Part(admin.alerts),
+        "rollout": Part(admin.newest_rollout),
         "gate": Part(lambda: hub.last.get("gate", {}), lambda: count("gate")),
         "sample": Part(lambda: hub.last.get("sample", {}), lambda: count("sample")),
-        "history": Part(lambda: _newest_lines(desk), lambda: count("history")),
+        "history": Part(lambda: _newest_lines(admin), lambda: count("history")),
     }
 
 
-async def _newest_lines(desk: Desk) -> Json:
+async def _newest_lines(admin: AdminInterface) -> Json:
     """The newest history, without the verdicts and rollouts that its lines may carry."""
-    lines = (await desk.history(HISTORY_ROWS, "", 0))["history"]
+    lines = (await admin.history(HISTORY_ROWS, "", 0))["history"]
     return {"history": [{key: line[key] for key in _LINE} for line in lines]}
 
 

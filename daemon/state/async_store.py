@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 import structlog
 
+from ...worker.shared.started import awaited
 from ..errors import ModelwardError
-from ..system.background import awaited, here
+from ..system.background import here
 from .store import HistoryEntry, Store
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class CannotKeep(ModelwardError):
     """The state could not be written or read."""
 
 
-class Ledger:
+class AsyncStore:
     """See the module. `told` hears of each line of history once it is kept."""
 
     def __init__(self, store: Store, told: Callable[[HistoryEntry], None], *, most_waiting: int = MAX_WAITING) -> None:

@@ -1,4 +1,4 @@
-"""The snapshot that `choose.wish` decides on, read off the last look, the catalog and the position.
+"""The snapshot that `activation_policy.decide` decides on, read off the last look, the catalog and the position.
 
 Decides nothing and asks the disk nothing: that the copy of what served last is whole is what the last look found.
 Remembers one thing: since when the link names nothing that is there.
@@ -25,7 +25,7 @@ from ..system.clock import Clock
 from .serving_state import Position
 
 
-class Bearings:
+class FactsReader:
     """See the module. `is_lost` says whether the last look found a copy gone or damaged."""
 
     def __init__(self, clock: Clock, is_lost: Callable[[str], bool]) -> None:

@@ -20,7 +20,7 @@ from ..workers.pool_planner import Phase
 from ..workers.rollout_executor import Rollout
 from .snapshot import ActivationSeen, Snapshot
 
-SYMPTOMS: Final = (
+DAEMON_METRICS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
     "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link", "state_in_memory",
@@ -34,7 +34,7 @@ STILL_SECONDS: Final = 30.0
 MAX_REASON: Final = 500
 
 
-def symptoms(seen: Snapshot, *, restarts: int, channels: Iterable[AlertChannel]) -> list[Figure]:
+def alert_figures(seen: Snapshot, *, restarts: int, channels: Iterable[AlertChannel]) -> list[Figure]:
     """Everything that SYMPTOMS names, as it is now. `restarts` in the last ten minutes."""
     figures = [*_workers(seen), *_versions(seen), *_unjudged(seen), *_upkeep(seen)]
     figures.append(Figure("worker_restarts", float(restarts)))
@@ -90,9 +90,9 @@ def _on_its_way(seen: Snapshot) -> bool:
     current = seen.activation.current
     if current is not None:
         return current.old is None and current.origin != "converge"
-    hands = seen.workers.hands
-    first = all(hand.failures == 0 and hand.doubted is None and hand.ready_at is None for hand in hands)
-    return first and any(hand.phase is Phase.STARTING for hand in hands)
+    processes = seen.workers.processes
+    first = all(process.failures == 0 and process.doubted is None and process.ready_at is None for process in processes)
+    return first and any(process.phase is Phase.STARTING for process in processes)
 
 
 def _versions(seen: Snapshot) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
 """Which version is served, which the link was last known to name, and what to fall back to; kept across restarts.
 
 Everything here can be told anew from the disk, so losing it costs a look and no service. `intent` is what a link move
-was about to do: a crash between the move and the note about it is no operator's wish.
+was about to do: a crash between the move and the note about it is no request of the operator.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ class Position(Struct, frozen=True):
             return committed
         return Named(serving.version, serving.digest)
 
+    @property
+    def still(self) -> str:
+        """The end of a message about something that could not be done."""
+        return f"still serving {self.serving.version}" if self.serving else "nothing is served yet"
+
     def usable_good(self, is_lost: Callable[[str], bool]) -> Target | None:
         """What served last, while its private copy is there and whole."""
         good = self.good
@@ -77,7 +82,7 @@ def intend(store: FactStore, version: str, digest: str) -> None:
 def resumed(position: Position, is_lost: Callable[[str], bool]) -> Position:
     """What the workers that outlived a daemon serve: what served last; unknown when a link move was cut short.
 
-    Told by what they serve, a link that was moved meanwhile is a wish like any other, with a canary and a way back.
+    A link that was moved meanwhile is then a request like any other, with a canary and a way back.
     """
     good, committed = position.usable_good(is_lost), position.committed
     known = good is not None and committed is not None and committed.digest == good.digest

@@ -17,7 +17,7 @@ from ..jobs.jobs_seen import JobsSeen
 from ..models.catalog import CatalogEntry
 from ..models.snapshot import Names, RootSeen, Sight
 from ..workers.peer import WorkerPeer
-from ..workers.pool import Hand
+from ..workers.pool import WorkerProcess
 from ..workers.pool_planner import Vacancy
 from ..workers.rollout_executor import Rollout
 from .serving_state import Position
@@ -70,7 +70,7 @@ class WorkersSeen(Struct, frozen=True):
     """Connected workers, processes of the pool, and places that wait for a start. `wanted` workers, `because`."""
 
     peers: tuple[WorkerPeer, ...] = ()
-    hands: tuple[Hand, ...] = ()
+    processes: tuple[WorkerProcess, ...] = ()
     vacancies: tuple[Vacancy, ...] = ()
     wanted: int = 0
     because: str = ""

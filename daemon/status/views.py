@@ -11,9 +11,9 @@ from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen, Sight
 from ..system.clock import rfc3339
 from ..workers.peer import WorkerPeer
-from ..workers.pool import Hand
+from ..workers.pool import WorkerProcess
 from ..workers.pool_planner import Phase
-from .snapshot import VersionsSeen, WorkersSeen
+from .snapshot import Snapshot, VersionsSeen, WorkersSeen
 
 Json = dict[str, Any]
 
@@ -50,6 +50,45 @@ def version(
     return shape
 
 
+def status(
+    seen: Snapshot,
+    *,
+    live: str,
+    alerts: list[Json],
+    disk: Json,
+    pending: list[Json],
+    panel_problem: str,
+    config: Json,
+    process: Json,
+) -> Json:
+    """The status of the daemon. `live` is what is served, by the name that the link was last known to give it."""
+    serving, rollout, waiting = seen.activation.position.serving, seen.activation.current, seen.activation.waiting
+    shapes = workers(seen.workers)
+    ready = any(peer.ready for peer in seen.workers.peers)
+    return {
+        "live": live,
+        "link": link(seen.versions, live),
+        "serving": serving.version if serving else "",
+        "ready": ready,
+        "state": "ready" if ready else "nothing is served" if serving is None else "loading",
+        "workers": {
+            "ready": sum(w["state"] == "ready" for w in shapes),
+            "total": len(shapes),
+            "wanted": seen.workers.wanted,
+            "because": seen.workers.because,
+        },
+        "pending": pending,
+        "rollout": rollout.as_json() if rollout else None,
+        "waiting": dict(zip(("version", "because"), waiting, strict=True)) if waiting[0] else None,
+        "disk": disk,
+        "alerts": alerts,
+        "watch": dict(zip(("state", "because"), seen.watch, strict=True)),
+        "panel": {"listen": seen.config.panel.listen, "problem": panel_problem},
+        "config": config,
+        **process,
+    }
+
+
 def link(versions: VersionsSeen, live: str) -> Json | None:
     """What the link says while that is not what is served: the version that it names, "" for none, and because."""
     sight = versions.sight
@@ -74,18 +113,18 @@ def ignored(sight: Sight) -> list[Json]:
 def workers(seen: WorkersSeen) -> list[Json]:
     """Connected workers, then processes that have not joined (yet), then places that wait for a start."""
     known = {peer.name: peer for peer in seen.peers}
-    hands = {hand.name: hand for hand in seen.hands}
-    shapes = [_peer(peer, hands.get(peer.name)) for peer in known.values()]
-    for hand in seen.hands:
-        if hand.name not in known:
-            shapes.append(_absent(hand.name, hand.child.pid, hand.phase.value))
+    processes = {process.name: process for process in seen.processes}
+    shapes = [_peer(peer, processes.get(peer.name)) for peer in known.values()]
+    for process in seen.processes:
+        if process.name not in known:
+            shapes.append(_absent(process.name, process.child.pid, process.phase.value))
     for vacancy in seen.vacancies:
         shapes.append(_absent("", None, "blocked" if vacancy.blocked else "waiting", because=vacancy.blocked))
     return shapes
 
 
-def _peer(peer: WorkerPeer, hand: Hand | None) -> Json:
-    retiring = peer.draining or (hand is not None and hand.phase is Phase.RETIRING)
+def _peer(peer: WorkerPeer, process: WorkerProcess | None) -> Json:
+    retiring = peer.draining or (process is not None and process.phase is Phase.RETIRING)
     state = "retiring" if retiring else "ready" if peer.serving else "loading" if peer.loading else "idle"
     return {
         "name": peer.name,

@@ -19,6 +19,7 @@ from math import inf
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+from ...worker.shared.started import awaited, start_thread
 from .clock import Clock, SystemClock
 from .failures import SHOWN_SECONDS, Failures
 
@@ -28,8 +29,6 @@ READER: Final = "reader of "
 """What the names of readers begin with, for `fault`."""
 T = TypeVar("T")
 P = ParamSpec("P")
-Thread = threading.Thread
-"""The type; `start_thread` makes them."""
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Background] = WeakKeyDictionary()
 
 
@@ -162,11 +161,6 @@ def here() -> Background:
     return found
 
 
-def awaited(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """A task whose result or exception its starter awaits."""
-    return asyncio.get_running_loop().create_task(work, name=name)
-
-
 def reader(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     """As `awaited`, of work that reads what another process writes. SystemExit would end the loop: it is an error."""
     return awaited(_reading(work, name), name)
@@ -179,13 +173,6 @@ async def _reading(work: Coroutine[Any, Any, T], name: str) -> T:
             return await work
         except (SystemExit, KeyboardInterrupt) as e:
             raise RuntimeError(f"{type(e).__name__} in {name}") from e
-
-
-def start_thread(name: str, work: Callable[[], None]) -> Thread:
-    """A thread that does not hold up the end of the process. Raises RuntimeError when the system has none to give."""
-    thread = Thread(target=work, daemon=True, name=name)
-    thread.start()
-    return thread
 
 
 def hear_threads(background: Background) -> None:

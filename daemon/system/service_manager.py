@@ -20,7 +20,7 @@ STARTING_SECONDS = 60.0
 """What a start that makes progress is granted each time it is said."""
 
 
-class Manager:
+class ServiceManager:
     """`environ` is where systemd speaks."""
 
     def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:

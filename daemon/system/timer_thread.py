@@ -1,6 +1,6 @@
 """Does something every so often on a thread of its own, for work that mostly finds nothing to do.
 
-The event loop sleeps on meanwhile; whatever deserves its attention is handed to it by the work itself. Metronomes
+The event loop sleeps on meanwhile; whatever deserves its attention is handed to it by the work itself. Timers
 strike at multiples of their period on one clock, each a fixed moment later: two at the very same time would wake each
 other again and again over the interpreter's lock.
 """
@@ -13,14 +13,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from .background import Thread, here, start_thread
+from ...worker.shared.started import Thread, start_thread
+from .background import here
 from .clock import Clock
 
 STOP_SECONDS: Final = 2.0
 LEAST_SECONDS: Final = 0.01
 
 
-class Metronome:
+class TimerThread:
     """`period` is asked before each wait, seconds; `later` is this one's own moment after the common one.
 
     A strike that fails is recorded as a failure of `name`, and the next one follows. To be started on the event loop.

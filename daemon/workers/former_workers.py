@@ -12,7 +12,7 @@ from .peer import WorkerPeer
 from .replacement import LOST_SECONDS, lost
 
 
-class Former:
+class FormerWorkers:
     """The workers by `names` that outlived their daemon; `began` is when this one did, monotonic seconds."""
 
     def __init__(self, names: Iterable[str], began: float) -> None:

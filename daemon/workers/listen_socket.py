@@ -13,15 +13,15 @@ from typing import Final
 
 import structlog
 
+from ...worker.shared.started import awaited
 from ..system import systemd, tcp_listener
-from ..system.background import awaited
 from .replacement import LOST_SECONDS
 
 RETURN_SECONDS: Final = 5.0
 """What a starting daemon gives the workers of a former one to come back with the socket."""
 
 
-class Entrance:
+class ListenSocket:
     """See the module. `listen` is the address as configured; `environ` is where systemd speaks.
 
     `lost_seconds` is what those get who hold the address and do not come back with it.

@@ -68,7 +68,7 @@ class Ended(Struct, frozen=True):
     because: str
 
 
-class Hand(Struct):
+class WorkerProcess(Struct):
     """One worker process as the pool sees it. `terms` are what it runs with as far as is known, None when it is not."""
 
     name: str
@@ -116,7 +116,7 @@ class WorkerPool:
         self._ended, self._drain = ended, drain
         self._settings, self._command, self._chance, self._read = settings, command, chance, read
         self._log = structlog.get_logger("pool")
-        self._hands: dict[str, Hand] = {}
+        self._processes: dict[str, WorkerProcess] = {}
         self._former: dict[str, Identity] = {}
         self._vacancies: tuple[Vacancy, ...] = ()
         self._number = 0
@@ -124,11 +124,11 @@ class WorkerPool:
         self.wanted = 0
         self.limits = PoolLimits()
 
-    def hand(self, name: str) -> Hand | None:
-        return self._hands.get(name)
+    def process(self, name: str) -> WorkerProcess | None:
+        return self._processes.get(name)
 
-    def hands(self) -> tuple[Hand, ...]:
-        return tuple(self._hands.values())
+    def processes(self) -> tuple[WorkerProcess, ...]:
+        return tuple(self._processes.values())
 
     def vacancies(self) -> tuple[Vacancy, ...]:
         return self._vacancies
@@ -140,20 +140,20 @@ class WorkerPool:
 
     def heard(self, name: str, *, ready: bool, terms: Terms | None = None) -> None:
         """The worker said something; `ready` when it can answer requests, or has nothing to load. Runs with `terms`."""
-        if hand := self._hands.get(name):
-            hand.terms = terms or hand.terms
-            hand.heard = self._clock.monotonic()
-            if ready and hand.phase is Phase.STARTING:
-                hand.phase, hand.since, hand.ready_at = Phase.READY, hand.heard, hand.heard
-            if hand.phase is Phase.READY:
-                hand.doubted = None
+        if process := self._processes.get(name):
+            process.terms = terms or process.terms
+            process.heard = self._clock.monotonic()
+            if ready and process.phase is Phase.STARTING:
+                process.phase, process.since, process.ready_at = Phase.READY, process.heard, process.heard
+            if process.phase is Phase.READY:
+                process.doubted = None
 
     def replace(self, name: str, because: str) -> bool:
         """The worker is to be replaced, its successor first. False when there is none of that name."""
-        hand = self._hands.get(name)
-        if hand is None or hand.phase is Phase.RETIRING:
+        process = self._processes.get(name)
+        if process is None or process.phase is Phase.RETIRING:
             return False
-        hand.outdated = hand.outdated or because
+        process.outdated = process.outdated or because
         return True
 
     def unblock(self) -> None:
@@ -165,7 +165,7 @@ class WorkerPool:
 
     def step(self) -> None:
         """Carries out what `staffing.orders` says now. The first one takes a former daemon's workers back."""
-        if self._hands and not self._record.there:  # somebody emptied the runtime directory, or removed it
+        if self._processes and not self._record.there:  # somebody emptied the runtime directory, or removed it
             self._write_down(make_directory=True)
         if not self._in_charge:
             self._in_charge = True
@@ -183,8 +183,8 @@ class WorkerPool:
             case Retire():
                 self.retire(order.name, order.because)
             case Doubt():
-                hand = self._hands[order.name]
-                hand.doubted, hand.seen = self._clock.monotonic(), self._read(hand.child.pid)
+                process = self._processes[order.name]
+                process.doubted, process.seen = self._clock.monotonic(), self._read(process.child.pid)
             case Kill():
                 self.kill(order.name, order.because)
 
@@ -208,7 +208,7 @@ class WorkerPool:
     def take_back(self, name: str, who: Identity) -> bool:
         """Takes a worker of a former daemon into the pool. False when it is not that process any more."""
         self._former.pop(name, None)
-        if name in self._hands:
+        if name in self._processes:
             return False
         child = take_back(name, who)
         if child is None:
@@ -218,31 +218,36 @@ class WorkerPool:
 
     def _take(self, name: str, child: ChildProcess, failures: int, terms: Terms | None = None) -> None:
         now = self._clock.monotonic()
-        hand = Hand(name, child, identity(child.pid), failures, Phase.STARTING, now, now, terms=terms)
-        self._hands[name] = hand
-        hand.watch = here().start("watch of a worker", partial(self._watch, hand), restart=True)
+        process = WorkerProcess(name, child, identity(child.pid), failures, Phase.STARTING, now, now, terms=terms)
+        self._processes[name] = process
+        process.watch = here().start("watch of a worker", partial(self._watch, process), restart=True)
         self._write_down()
 
-    async def _watch(self, hand: Hand) -> None:
-        status = await hand.child.wait()
+    async def _watch(self, process: WorkerProcess) -> None:
+        status = await process.child.wait()
         now = self._clock.monotonic()
-        if self._hands.pop(hand.name, None) is None:
+        if self._processes.pop(process.name, None) is None:
             return
-        retired = hand.phase is Phase.RETIRING
-        because = hand.killed or _sentence(status)
+        retired = process.phase is Phase.RETIRING
+        because = process.killed or _sentence(status)
         if not retired:
-            served = now - hand.ready_at if hand.ready_at is not None else 0.0
+            served = now - process.ready_at if process.ready_at is not None else 0.0
             if status == NEVER_BOOTS:
-                self._vacancies += (Vacancy(hand.failures, now, "it can never boot (exit status 3)"),)
+                self._vacancies += (Vacancy(process.failures, now, "it can never boot (exit status 3)"),)
             else:
-                self._vacate(backoff.failures_after(hand.failures, served))
+                self._vacate(backoff.failures_after(process.failures, served))
         self._log.log(
-            20 if retired else 30, "worker ended", worker=hand.name, pid=hand.child.pid, status=status, because=because
+            20 if retired else 30,
+            "worker ended",
+            worker=process.name,
+            pid=process.child.pid,
+            status=status,
+            because=because,
         )
         try:
             self._write_down()
         finally:
-            self._ended(Ended(hand.name, hand.child.pid, status, retired, because))
+            self._ended(Ended(process.name, process.child.pid, status, retired, because))
 
     def _vacate(self, failures: int) -> None:
         delay = backoff.delay_seconds(failures, self._chance())
@@ -250,30 +255,30 @@ class WorkerPool:
 
     def retire(self, name: str, because: str) -> None:
         """Tells a worker to finish what it has and leave; killed when it takes too long."""
-        hand = self._hands.get(name)
-        if hand is None or hand.phase is Phase.RETIRING:
+        process = self._processes.get(name)
+        if process is None or process.phase is Phase.RETIRING:
             return
-        hand.phase, hand.since, hand.doubted = Phase.RETIRING, self._clock.monotonic(), None
+        process.phase, process.since, process.doubted = Phase.RETIRING, self._clock.monotonic(), None
         self._log.info("worker retires", worker=name, because=because)
         if not self._drain(name):
-            hand.child.signal(signal.SIGTERM)
+            process.child.signal(signal.SIGTERM)
 
     def kill(self, name: str, because: str) -> None:
         """Ends a worker that does not answer: its stack first, then its group."""
-        hand = self._hands.get(name)
-        if hand is None or hand.killed:
+        process = self._processes.get(name)
+        if process is None or process.killed:
             return
-        hand.killed = because
-        self._log.warning("worker killed", worker=name, pid=hand.child.pid, because=because)
-        hand.child.signal(signal.SIGABRT)
-        asyncio.get_running_loop().call_later(ABORT_SECONDS, hand.child.kill_group)
+        process.killed = because
+        self._log.warning("worker killed", worker=name, pid=process.child.pid, because=because)
+        process.child.signal(signal.SIGABRT)
+        asyncio.get_running_loop().call_later(ABORT_SECONDS, process.child.kill_group)
 
     async def end_lost(self) -> None:
         """Kills those of a former daemon's workers that did not come back; returns when they are gone."""
         lost = [name for name, who in tuple(self._former.items()) if self.take_back(name, who)]
         for name in lost:
             self.kill(name, "it did not come back, and the address that clients connect to is in use")
-        if watches := [hand.watch for hand in self.hands() if hand.name in lost and hand.watch]:
+        if watches := [process.watch for process in self.processes() if process.name in lost and process.watch]:
             await asyncio.wait(watches, timeout=ABORT_SECONDS + 1.0)
 
     async def close(self, drain_seconds: float) -> None:
@@ -282,24 +287,24 @@ class WorkerPool:
             await self.leave()
             return
         self.wanted = 0
-        for hand in self.hands():
-            self.retire(hand.name, "the daemon stops")
-        watches = [h.watch for h in self.hands() if h.watch]
+        for process in self.processes():
+            self.retire(process.name, "the daemon stops")
+        watches = [h.watch for h in self.processes() if h.watch]
         if watches:
             await asyncio.wait(watches, timeout=drain_seconds)
-        for hand in self.hands():
-            hand.child.kill_group()
-        if watches := [h.watch for h in self.hands() if h.watch]:
+        for process in self.processes():
+            process.child.kill_group()
+        if watches := [h.watch for h in self.processes() if h.watch]:
             await asyncio.wait(watches, timeout=KILLED_SECONDS)
         self._record.write(b"")
         await self._record.settled()
 
     async def leave(self) -> None:
         """Lets every worker serve on, for the next daemon to take back: who they are stays written down."""
-        for hand in self.hands():
-            if hand.watch is not None:
-                hand.watch.cancel()
-            hand.child.forget()
+        for process in self.processes():
+            if process.watch is not None:
+                process.watch.cancel()
+            process.child.forget()
         await self._record.settled()
 
     # what is written down
@@ -320,7 +325,7 @@ class WorkerPool:
     def _write_down(self, *, make_directory: bool = False) -> None:
         workers = [
             {"name": h.name, "pid": h.identity.pid, "started_ticks": h.identity.started_ticks}
-            for h in self.hands()
+            for h in self.processes()
             if h.identity
         ]
         former = [{"name": n, "pid": w.pid, "started_ticks": w.started_ticks} for n, w in self._former.items()]
@@ -342,19 +347,19 @@ class WorkerPool:
     def _members(self) -> tuple[Member, ...]:
         return tuple(
             Member(h.name, h.phase, h.since, h.heard, h.outdated, h.doubted, bool(h.killed), self._spared(h))
-            for h in self._hands.values()
+            for h in self._processes.values()
         )
 
-    def _spared(self, hand: Hand) -> bool:
+    def _spared(self, process: WorkerProcess) -> bool:
         """Whether an overdue worker only waits for its turn: it loads, or it would answer and gets no processor."""
-        if hand.doubted is None or hand.seen is None or hand.killed:
+        if process.doubted is None or process.seen is None or process.killed:
             return False
-        now = self._read(hand.child.pid)
+        now = self._read(process.child.pid)
         if now is None:
             return False
-        if hand.phase is Phase.STARTING:
-            return moved(hand.seen, now) and now.cpu_seconds < self.limits.start_seconds
-        return hand.phase is Phase.READY and starved(hand.seen, now)
+        if process.phase is Phase.STARTING:
+            return moved(process.seen, now) and now.cpu_seconds < self.limits.start_seconds
+        return process.phase is Phase.READY and starved(process.seen, now)
 
 
 def _sentence(status: int | None) -> str:

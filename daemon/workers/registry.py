@@ -18,7 +18,7 @@ from ...worker import protocol as p
 from ...worker.settings import LIVE, Terms, differing
 from ..system.clock import Clock
 from ..system.processes import Identity
-from . import peer as roster
+from . import peer as peer_state
 from .channel import WorkerConnection
 from .peer import WorkerEvent, WorkerPeer
 from .pool import Ended, WorkerPool
@@ -36,7 +36,7 @@ class WelcomeState(Struct, frozen=True):
     beat_seconds: float = 5.0
 
 
-class Crew:
+class WorkerRegistry:
     """See the module. `happened` is called for each event, `offered` with a listening socket that a worker kept.
 
     `expected` are a former daemon's workers that have not joined yet; `moving_to` is the version and artifact that a
@@ -56,7 +56,7 @@ class Crew:
     ) -> None:
         self._clock, self._welcome, self._happened, self._offered = clock, welcome, happened, offered
         self._terms, self._tokens = terms, tokens
-        self._log = structlog.get_logger("crew")
+        self._log = structlog.get_logger("workers")
         self._peers: dict[WorkerConnection, WorkerPeer] = {}
         self._gone: dict[str, WorkerPeer] = {}
         self._changed = asyncio.Event()
@@ -80,8 +80,8 @@ class Crew:
 
     def missing(self) -> tuple[WorkerPeer, ...]:
         """Workers of ours that live as far as is known and whose connection ended, as they were then."""
-        hands = self.pool.hands() if self.pool is not None else ()
-        return tuple(self._gone[h.name] for h in hands if h.name in self._gone and self.peer(h.name) is None)
+        processes = self.pool.processes() if self.pool is not None else ()
+        return tuple(self._gone[h.name] for h in processes if h.name in self._gone and self.peer(h.name) is None)
 
     def serving(self) -> tuple[WorkerPeer, ...]:
         return tuple(peer for peer in self.peers() if peer.ready)
@@ -156,14 +156,14 @@ class Crew:
             self._note_confinement(peer, hello)
         self._peers[line] = peer
         welcome = self._welcome_for(peer)
-        roster.welcome(peer, welcome.version, welcome.artifact)
+        peer_state.welcome(peer, welcome.version, welcome.artifact)
         self._log.info("worker joined", worker=name, pid=peer.pid, attached=attached, serving=peer.serving)
         self._tell_pool(peer)
         self._notify(WorkerEvent(name, "joined", peer.serving))
         self._agree(line, peer)  # first: it answers no request by former settings once it has something to serve
         line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
-        hand = self.pool.hand(name) if self.pool is not None and not attached else None
-        if hand is not None and hand.phase is Phase.RETIRING:
+        process = self.pool.process(name) if self.pool is not None and not attached else None
+        if process is not None and process.phase is Phase.RETIRING:
             self.drain(name)  # it was told on a connection that is gone
 
     def _note_confinement(self, peer: WorkerPeer, hello: p.Hello) -> None:
@@ -183,7 +183,7 @@ class Crew:
         peer = self._peers.get(line)
         if peer is None:
             return
-        event = roster.hear(peer, message, self._clock.monotonic())
+        event = peer_state.hear(peer, message, self._clock.monotonic())
         self._tell_pool(peer)
         if event is not None:
             self._notify(event)
@@ -216,18 +216,18 @@ class Crew:
     def _recognise(self, line: WorkerConnection, hello: p.Hello) -> tuple[str, bool]:
         pool = self.pool
         if pool is not None and not hello.attached:
-            for hand in pool.hands():
-                if hand.child.pid == line.who.pid and hand.child.running:
-                    self.expected.pop(hand.name, None)
-                    return hand.name, False
+            for process in pool.processes():
+                if process.child.pid == line.who.pid and process.child.running:
+                    self.expected.pop(process.name, None)
+                    return process.name, False
             who = self.expected.get(hello.name)
             if who is not None and who.pid == line.who.pid and pool.take_back(hello.name, who):
                 del self.expected[hello.name]
                 self._log.info("worker taken back", worker=hello.name, pid=who.pid)
                 return hello.name, False
         taken = {peer.name for peer in self._peers.values()}
-        wish = "".join(c for c in hello.name if c.isprintable() and c not in "/ ")[:MAX_NAME] or f"pid{line.who.pid}"
-        name = wish if wish not in taken and not _like_ours(wish) else f"{wish}.{line.who.pid}"
+        name = "".join(c for c in hello.name if c.isprintable() and c not in "/ ")[:MAX_NAME] or f"pid{line.who.pid}"
+        name = name if name not in taken and not _like_ours(name) else f"{name}.{line.who.pid}"
         while name in taken:
             name += "'"
         return name, True

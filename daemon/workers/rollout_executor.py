@@ -28,11 +28,11 @@ from ..errors import ModelwardError
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
 from ..system.failures import sentence
-from . import peer as roster
+from . import peer as peer_state
 from .overlap import Way
 from .peer import WorkerPeer
 from .pool import Ended
-from .registry import Crew
+from .registry import WorkerRegistry
 from .rollout_planner import (
     CommitWorker,
     Fail,
@@ -72,7 +72,7 @@ class Target(Struct, frozen=True):
 
 
 class Rollout(Struct):
-    """One rollout, from its wish to its outcome. Times: `started` monotonic seconds, `began` RFC 3339.
+    """One rollout, from its request to its outcome. Times: `started` monotonic seconds, `began` RFC 3339.
 
     `left_out` are the pids of attached workers that did not answer.
     """
@@ -132,7 +132,7 @@ class Rollout(Struct):
         }
 
 
-class Conductor:
+class RolloutExecutor:
     """Conducts one rollout at a time; `progress` hears of every step.
 
     `commit_point` is called with True once every worker proved the target, and with False when that is taken back
@@ -143,7 +143,7 @@ class Conductor:
 
     def __init__(
         self,
-        crew: Crew,
+        registry: WorkerRegistry,
         clock: Clock,
         *,
         commit_point: Callable[[Rollout, bool], Awaitable[None]],
@@ -151,7 +151,7 @@ class Conductor:
         room: Callable[[Target], tuple[Way, str]] = lambda target: (Way.BESIDE, ""),
         read: Callable[[int], ProcessReading | None] = lambda pid: None,
     ) -> None:
-        self._crew, self._clock, self._commit_point, self._progress = crew, clock, commit_point, progress
+        self._registry, self._clock, self._commit_point, self._progress = registry, clock, commit_point, progress
         self._room, self._read = room, read
         self._spent: dict[str, tuple[float, Spent]] = {}
         self._log = structlog.get_logger("rollout")
@@ -160,7 +160,7 @@ class Conductor:
     async def run(self, rollout: Rollout, policy: RolloutPolicy) -> Rollout:
         """Returns the rollout, decided."""
         self.current = rollout
-        self._crew.moving_to = (rollout.target.version, rollout.target.artifact)
+        self._registry.moving_to = (rollout.target.version, rollout.target.artifact)
         rollout.before = self._since_start()
         if rollout.old is None:
             policy = RolloutPolicy(canary=0, bake_seconds=0.0, reload_timeout_seconds=policy.reload_timeout_seconds)
@@ -171,28 +171,28 @@ class Conductor:
             else:
                 self._decide(rollout, True, f"serving {rollout.target.version}")
         finally:
-            self.current = self._crew.moving_to = None
+            self.current = self._registry.moving_to = None
         return rollout
 
     def cancel(self, because: str) -> None:
         """The rollout under way is no longer wanted: it goes back, or ends its last watch early."""
         if self.current is not None and not self.current.returning:
             self.current.cancelled = self.current.cancelled or because
-            self._crew.wake()
+            self._registry.wake()
 
     def worker_ended(self, ended: Ended) -> None:
         """A worker process is gone: counted when it had to do with the version being rolled out."""
-        rollout, peer = self.current, self._crew.last_seen(ended.name)
+        rollout, peer = self.current, self._registry.last_seen(ended.name)
         if rollout is None or rollout.returning or peer is None or ended.retired:
             return
-        stage = roster.on_target(peer, rollout.wire_id, rollout.target.version, rollout.target.artifact)
+        stage = peer_state.on_target(peer, rollout.wire_id, rollout.target.version, rollout.target.artifact)
         if stage in (Stage.OLD, Stage.JOINING, Stage.REFUSED):
             return
         if ended.status in OUTSIDE:
             rollout.outside_deaths += 1
         if ended.status not in OUTSIDE or rollout.outside_deaths >= OUTSIDE_DEATHS:
             rollout.deaths.append(f"{ended.name} ({ended.because})")
-        self._crew.wake()
+        self._registry.wake()
 
     async def _forward(self, rollout: Rollout, policy: RolloutPolicy) -> str:
         """As `_drive`, to the target. An error of the daemon's is a reason to go back, and no fault of the version."""
@@ -221,7 +221,7 @@ class Conductor:
                 case WaitForWorkers(until, because):
                     self._state(rollout, because)
                     longest = READ_SECONDS if self._spent else math.inf
-                    await self._crew.changed(min(longest, until - self._clock.monotonic()))
+                    await self._registry.changed(min(longest, until - self._clock.monotonic()))
                 case Fail(because, blame):
                     if not rollout.returning:
                         rollout.blame = blame and not view.cancelled and bool(view.workers)
@@ -240,7 +240,7 @@ class Conductor:
         return ""
 
     def _prepare(self, rollout: Rollout, target: Target, worker: str, because: str) -> None:
-        peer = self._crew.peer(worker)
+        peer = self._registry.peer(worker)
         if peer is None:
             return
         way, tight = self._room(target) if peer.serving else (Way.BESIDE, "")
@@ -251,37 +251,37 @@ class Conductor:
             return
         unload_first = way is not Way.BESIDE
         now, because = self._clock.monotonic(), f"{because}; unloads first: {tight}" if unload_first else because
-        offer = roster.offer(peer, rollout.wire_id, target.version, target.artifact, now, unload_first=unload_first)
-        self._crew.tell(worker, offer)
+        offer = peer_state.offer(peer, rollout.wire_id, target.version, target.artifact, now, unload_first=unload_first)
+        self._registry.tell(worker, offer)
         self._step(rollout, "prepare", f"{worker} loads {target.version} ({because})", worker)
 
     def _commit(self, rollout: Rollout, workers: tuple[str, ...], because: str) -> None:
         for worker in workers:
-            if (peer := self._crew.peer(worker)) is not None:
-                self._crew.tell(worker, roster.commit(peer, self._clock.monotonic()))
+            if (peer := self._registry.peer(worker)) is not None:
+                self._registry.tell(worker, peer_state.commit(peer, self._clock.monotonic()))
         self._step(rollout, "commit", f"{', '.join(workers)} swap ({because})", ", ".join(workers))
 
     def _leave_out(self, rollout: Rollout, worker: str, because: str) -> None:
-        if (peer := self._crew.peer(worker)) is not None:
+        if (peer := self._registry.peer(worker)) is not None:
             rollout.left_out.add(peer.pid)
             self._step(rollout, "left out", because, worker)
-            self._crew.dismiss(worker, because)
+            self._registry.dismiss(worker, because)
 
     def _part(self, rollout: Rollout) -> list[WorkerPeer]:
         """Who takes part. An attached worker does once it answered its welcome: nobody else would make it."""
         return [
             peer
-            for peer in self._crew.peers()
+            for peer in self._registry.peers()
             if not peer.draining and not (peer.attached and (peer.loading or peer.pid in rollout.left_out))
         ]
 
     async def _go_back(self, rollout: Rollout, because: str, policy: RolloutPolicy) -> None:
         now = self._clock.monotonic()
-        self._crew.moving_to = None
+        self._registry.moving_to = None
         self._step(rollout, "back", because)
-        for peer in self._crew.peers():
+        for peer in self._registry.peers():
             if peer.rollout == rollout.wire_id and peer.stage in (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED):
-                self._crew.tell(peer.name, roster.abort(peer, now))
+                self._registry.tell(peer.name, peer_state.abort(peer, now))
         if rollout.old is None:
             self._decide(rollout, False, f"{because}; nothing else is there to serve")
             return
@@ -299,8 +299,8 @@ class Conductor:
             p.name for p in self._part(rollout) if not p.loading and (p.unsure or not p.on(old.version, old.artifact))
         ]
         for name in astray:
-            if self._crew.pool is not None:
-                self._crew.pool.replace(name, f"it did not go back to {rollout.old.version}: {trouble[0]}")
+            if self._registry.pool is not None:
+                self._registry.pool.replace(name, f"it did not go back to {rollout.old.version}: {trouble[0]}")
         if astray:
             trouble.append(f"{', '.join(astray)} did not go back")
         self._decide(
@@ -310,9 +310,9 @@ class Conductor:
     def _view(self, rollout: Rollout, target: Target) -> RolloutView:
         now, part = self._clock.monotonic(), self._part(rollout)
         what = rollout.wire_id, target.version, target.artifact
-        workers = tuple(self._with_spent(roster.view(peer, *what), now) for peer in part)
+        workers = tuple(self._with_spent(peer_state.view(peer, *what), now) for peer in part)
         if not rollout.returning:
-            workers += tuple(view for peer in self._crew.missing() if (view := roster.away(peer, *what)))
+            workers += tuple(view for peer in self._registry.missing() if (view := peer_state.away(peer, *what)))
         rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
         if workers and rollout.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
             rollout.all_moved = now
@@ -363,10 +363,10 @@ class Conductor:
     def _since_start(self) -> Figures:
         """What the old version did so far, over all workers; each worker's own count begins here."""
         beats: list[Beat] = []
-        for peer in self._crew.peers():
+        for peer in self._registry.peers():
             peer.at_move = peer.beat
             beats.append(peer.beat)
-        paces = [roster.paces(beat, beat.requests) for beat in beats]
+        paces = [peer_state.paces(beat, beat.requests) for beat in beats]
         return Figures(
             sum(b.requests for b in beats),
             sum(b.errors for b in beats),

@@ -13,18 +13,18 @@ from ...worker.settings import Terms
 from ..system.clock import Clock
 from . import settings_diff
 from .pool import WorkerPool
-from .registry import Crew
+from .registry import WorkerRegistry
 from .settings_diff import Running
 
 LOOK_SECONDS: Final = 1.0
 """A process that ends before it has joined is noticed so soon."""
 
 
-class Agreement:
+class SettingsSync:
     """`wanted` gives what the workers are to run with."""
 
-    def __init__(self, crew: Crew, pool: WorkerPool, clock: Clock, wanted: Callable[[], Terms]) -> None:
-        self._crew, self._pool, self._clock, self._wanted = crew, pool, clock, wanted
+    def __init__(self, registry: WorkerRegistry, pool: WorkerPool, clock: Clock, wanted: Callable[[], Terms]) -> None:
+        self._registry, self._pool, self._clock, self._wanted = registry, pool, clock, wanted
 
     def unconfirmed(self) -> list[str]:
         """The workers that may still answer by a former value of what a running worker takes up."""
@@ -36,12 +36,12 @@ class Agreement:
 
     async def reached(self, seconds: float) -> list[str]:
         """Sends the settings and waits until all have confirmed them; those that have not after `seconds`."""
-        self._crew.agree()
+        self._registry.agree()
         deadline = self._clock.monotonic() + seconds
         while (late := self.unconfirmed()) and (left := deadline - self._clock.monotonic()) > 0:
-            await self._crew.changed(min(LOOK_SECONDS, left))
-            self._crew.agree()
+            await self._registry.changed(min(LOOK_SECONDS, left))
+            self._registry.agree()
         return late
 
     def _running(self) -> list[Running]:
-        return [Running(hand.name, hand.terms) for hand in self._pool.hands()]
+        return [Running(process.name, process.terms) for process in self._pool.processes()]

@@ -1,4 +1,4 @@
-"""A desk with something of everything, for looking at the whole panel."""
+"""An admin interface with something of everything, for looking at the whole panel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.fakes.desk import FakeDesk
+from tests.fakes.admin_interface import FakeDesk
 
 EVIL = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> & "quotes"'
 
@@ -78,14 +78,14 @@ def hour() -> dict[str, Any]:
 
 def busy_desk() -> FakeDesk:
     """Everything at once: an alert, three workers, four versions, a rollout, logs with markup in them."""
-    desk = FakeDesk()
-    desk.state |= {
+    admin = FakeDesk()
+    admin.state |= {
         "live": "sensevoice-v1.0", "serving": "sensevoice-v1.0", "version": "0.1.0", "pid": 812,
         "uptime_seconds": 93_784, "workers": {"ready": 3, "total": 3},
         "link": {"version": "sensevoice-v1.2", "because": "rejected: gate golden: error rate 0.42, at most 0.10"},
     }  # fmt: skip
-    desk.crew = {"workers": [worker("w1", serving="sensevoice-v1.0"), worker("w2"), worker("w3", attached=True)]}
-    desk.shown = {
+    admin.registry = {"workers": [worker("w1", serving="sensevoice-v1.0"), worker("w2"), worker("w3", attached=True)]}
+    admin.shown = {
         "versions": [
             version("sensevoice-v1.0", live=True, serving=["w1", "w3"]),
             version("sensevoice-v1.1", serving=["w2"]),
@@ -93,7 +93,7 @@ def busy_desk() -> FakeDesk:
             version("sensevoice-v1.2", "rejected"),
         ]
     }
-    desk.alarms = {
+    admin.alarms = {
         "alerts": [
             {"name": "disk_used_percent", "subject": "/var", "state": "firing", "severity": "warning", "value": 91.2,
              "since": moment(400), "message": "disk /var is 91.2 % full, more than 90 %"},
@@ -102,15 +102,15 @@ def busy_desk() -> FakeDesk:
         ],
         "channels": [{"channel": "mail to ops", "failures": 0, "because": "", "waiting": 0, "delivered": 4}],
     }  # fmt: skip
-    desk.newest = rollout()
+    admin.newest = rollout()
     kinds = ["activated", "accepted", "worker-ended", "alert-firing", "daemon-started"]
-    desk.lines = [
+    admin.lines = [
         {"id": 900 - i, "time": moment(60.0 * i), "kind": kinds[i % 5], "version": "sensevoice-v1.0",
          "because": f"because {900 - i}", "detail": "x"}
         for i in range(300)
     ]  # fmt: skip
-    desk.hour = hour()
-    desk.space = {
+    admin.hour = hour()
+    admin.space = {
         "classes": [
             {"class": "versions", "path": "/var/lib/modelward/models", "bytes": 1_006_632_960, "files": 24,
              "largest": [{"path": "sensevoice-v1.1/model_quant.onnx", "bytes": 241_216_270}], "note": ""},
@@ -124,7 +124,7 @@ def busy_desk() -> FakeDesk:
         "disks": [{"classes": ["versions", "logs"], "total_bytes": 64 << 30, "free_bytes": 6 << 30}],
     }  # fmt: skip
     uploads, old = "/var/lib/modelward/uploads", {"class": "uploads", "because": "older than 24 h"}
-    desk.swept = {
+    admin.swept = {
         "removed": {"files": 2, "bytes": 3_145_728},
         "listed": [
             {"path": f"{uploads}/a.wav", "bytes": 1_048_576, **old},
@@ -134,7 +134,7 @@ def busy_desk() -> FakeDesk:
         "trouble": [],
     }  # fmt: skip
     path = "/var/log/modelward"
-    desk.rotated = {
+    admin.rotated = {
         "steps": [
             {"action": "rotated", "path": f"{path}/access.log", "archive": f"{path}/access.log.20261122", "bytes": 9000,
              "because": "larger than 100 MiB"},
@@ -142,7 +142,7 @@ def busy_desk() -> FakeDesk:
         ],
         "trouble": [],
     }  # fmt: skip
-    desk.log_lines = {
+    admin.log_lines = {
         "modelward.log": [
             '{"time":"2026-11-22T15:16:30.262Z","level":"info","worker":"daemon","event":"accepted","version":"v1"}',
             '{"time":"2026-11-22T15:16:31.262Z","level":"error","worker":"w1","event":"request failed","status":500}',
@@ -150,4 +150,4 @@ def busy_desk() -> FakeDesk:
         ],
         "access.log": ["GET / 200"],
     }
-    return desk
+    return admin

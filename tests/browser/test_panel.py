@@ -16,7 +16,7 @@ from tests.browser.states import (
     moment,
     rollout,
 )
-from tests.fakes.desk import RunningPanel, running_panel
+from tests.fakes.admin_interface import RunningPanel, running_panel
 from tests.support import eventually
 
 pytestmark = pytest.mark.browser
@@ -63,7 +63,7 @@ def test_shows_why_a_version_is_where_it_is(panel: RunningPanel, browser: Open) 
     page.click("Details of sensevoice-v1.1", "#versions")
     text = page.reads("#versions .detail:not([hidden])", "golden", "2.3s", "no Landlock here", "ab" * 32)
     assert "form exact · speedup 3.1" in text and "!" in text
-    panel.desk.crew["workers"][0]["requests"] = 20_000  # a change elsewhere leaves it open
+    panel.admin.registry["workers"][0]["requests"] = 20_000  # a change elsewhere leaves it open
     page.reads("#service", "20,000")
     page.reads("#versions .detail:not([hidden])", "golden")
 
@@ -91,17 +91,17 @@ def test_each_button_asks_then_does_then_says_how_it_ended(
     page.click(label, within)
     page.click("Cancel", "dialog")
     eventually(lambda: not page.all("dialog"))
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
     page.click(label, within)
     page.click(sure, "dialog")
     page.reads(".notices", f"{wish[0]} done")
-    assert panel.desk.wishes == [wish]
+    assert panel.admin.requests == [wish]
     page.click("Put this away", ".notices")
     eventually(lambda: not page.text(".notices"))
 
 
 def test_a_refusal_is_shown_in_the_daemons_words(panel: RunningPanel, browser: Open) -> None:
-    panel.desk.shown["versions"][1]["version"] = "no-such"
+    panel.admin.shown["versions"][1]["version"] = "no-such"
     page = opened(browser, panel)
     page.expect_console("409")
     page.click("Activate no-such", "#versions")
@@ -113,16 +113,16 @@ def test_a_sweep_shows_what_it_would_remove_before_it_may(panel: RunningPanel, b
     page = opened(browser, panel)
     page.click("Sweep…", "#upkeep")
     page.reads("dialog", "2 files, 3MiB", "/var/lib/modelward/uploads/a.wav", "older than 24 h", EVIL)
-    assert panel.desk.wishes == [("sweep", True)]
+    assert panel.admin.requests == [("sweep", True)]
     page.click("Cancel", "dialog")
     page.click("Sweep…", "#upkeep")
     page.click("Remove these", "dialog")
     page.reads(".notices .good", "2 files removed, 3MiB")
-    assert panel.desk.wishes == [("sweep", True), ("sweep", True), ("sweep", False)]
+    assert panel.admin.requests == [("sweep", True), ("sweep", True), ("sweep", False)]
 
 
 def test_a_sweep_with_nothing_to_remove_cannot_be_agreed_to(panel: RunningPanel, browser: Open) -> None:
-    panel.desk.swept = {"removed": {"files": 0, "bytes": 0}, "classes": [], "listed": [], "trouble": []}
+    panel.admin.swept = {"removed": {"files": 0, "bytes": 0}, "classes": [], "listed": [], "trouble": []}
     page = opened(browser, panel)
     page.click("Sweep…", "#upkeep")
     page.reads("dialog", "0 files")
@@ -136,26 +136,26 @@ def test_a_rotation_shows_its_steps_first(panel: RunningPanel, browser: Open, la
     page.reads("dialog", "rotate", "access.log.20261122", "larger than 100 MiB", "1 left as they are")
     page.click("Rotate these", "dialog")
     page.reads(".notices .good", "Steps done: 1")
-    assert panel.desk.wishes == [("rotate", (True, force)), ("rotate", (False, force))]
+    assert panel.admin.requests == [("rotate", (True, force)), ("rotate", (False, force))]
 
 
 def test_what_changes_is_shown_without_a_click(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel)
     page.reads("#rollout", "baking")
-    panel.desk.newest = rollout(
+    panel.admin.newest = rollout(
         state="done", decided=True, succeeded=True, because="serving sensevoice-v1.1",
         workers=[{"name": n, "state": "moved"} for n in ("w1", "w2", "w3")],
     )  # fmt: skip
-    panel.desk.state["live"] = "sensevoice-v1.1"
+    panel.admin.state["live"] = "sensevoice-v1.1"
     page.reads("#rollout", "done", "serving sensevoice-v1.1")
     page.reads("header", "sensevoice-v1.1")
-    panel.desk.lines.insert(0, panel.desk.lines[0] | {"id": 901, "because": "because 901", "time": moment(0)})
+    panel.admin.lines.insert(0, panel.admin.lines[0] | {"id": 901, "because": "because 901", "time": moment(0)})
     panel.tell("history", {})
     page.reads("#history li", "because 901")
-    next_time = datetime.fromisoformat(panel.desk.hour["times"][-1]) + timedelta(seconds=10)
+    next_time = datetime.fromisoformat(panel.admin.hour["times"][-1]) + timedelta(seconds=10)
     panel.tell("sample", {"time": next_time.isoformat(), "row": {"cpu_used_percent": 77.7}})
     page.reads("#cpu", "77.7%")
-    panel.desk.shown["versions"][1] |= {"state": "validating", "verdict": None}
+    panel.admin.shown["versions"][1] |= {"state": "validating", "verdict": None}
     panel.tell("gate", {"version": "sensevoice-v1.1", "gate": "probe"})
     page.reads("#versions", "being judged: probe")
 
@@ -166,9 +166,9 @@ def test_says_when_the_daemon_is_gone_and_comes_back_with_it(browser: Open) -> N
         page = opened(browser, first)
     page.expect_console("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
     page.reads(".connection", "connection lost")
-    desk = busy_desk()
-    desk.state["live"] = "after-the-restart"
-    with running_panel(desk, listen=f"127.0.0.1:{port}"):
+    admin = busy_desk()
+    admin.state["live"] = "after-the-restart"
+    with running_panel(admin, listen=f"127.0.0.1:{port}"):
         page.reads("header", "after-the-restart", "live")
         page.go("about:blank")
 
@@ -190,7 +190,7 @@ def test_a_log_is_followed_and_another_chosen(panel: RunningPanel, browser: Open
     page = opened(browser, panel)
     page.reads("#logs .log", "request failed")
     page.run("document.getElementById('logs').scrollIntoView({behavior: 'instant'})")
-    panel.desk.log_lines["modelward.log"].append("a new line")
+    panel.admin.log_lines["modelward.log"].append("a new line")
     page.reads("#logs .log", "a new line")
     page.one("#logs select").send_keys("access")
     page.reads("#logs .log", "GET / 200")
@@ -251,7 +251,7 @@ def test_an_operator_of_this_machine_is_asked_for_nothing(browser: Open) -> None
 
 
 def test_lines_that_did_not_fit_are_not_missed_in_silence(panel: RunningPanel, browser: Open) -> None:
-    panel.desk.log_truncated = True
+    panel.admin.log_truncated = True
     page = opened(browser, panel)
     page.reads("#logs", "What does not fit into one answer is left out")
 
@@ -304,7 +304,7 @@ def test_everything_can_be_done_with_the_keyboard(panel: RunningPanel, browser: 
     assert page.run("return document.activeElement.closest('dialog') !== null")
     page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     eventually(lambda: not page.all("dialog"))
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
     assert page.run("return document.activeElement.textContent") == "Roll back"
 
 

@@ -20,16 +20,16 @@ from tests.fakes.forms import choice_of
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import Config, parse
-from modelward.daemon.controllers.activation import Rolling
-from modelward.daemon.controllers.pending_command import Command
-from modelward.daemon.controllers.validation import Judging
+from modelward.daemon.controllers.activation import Activation
+from modelward.daemon.controllers.pending_command import PendingCommand
+from modelward.daemon.controllers.validation import Validation
 from modelward.daemon.errors import Refused
 from modelward.daemon.models import link
 from modelward.daemon.models.activation_policy import ActivationRequest
 from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import Names, RootSeen
 from modelward.daemon.models.verdict import Verdict
-from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import Store
 from modelward.daemon.status import serving_state as pos
 from modelward.daemon.system.background import Background, here
@@ -94,12 +94,12 @@ class TrappedStore(Store):
 
 @dataclass
 class Hall:
-    """A Rolling with a real store, a real model root and real processes that load nothing."""
+    """An Activation with a real store, a real model root and real processes that load nothing."""
 
     path: Path
     it: Room
-    rolling: Rolling
-    judging: Judging
+    activation: Activation
+    validation: Validation
     links: Trap
     store: Trap
     kept: TrappedStore
@@ -115,11 +115,11 @@ class Hall:
             return pos.load(store, link.read(self.path / "models", "current"))
 
     async def ask(self, version: str) -> str:
-        """What became of the wish to activate it; "" when it was refused."""
-        await self.judging.look()
-        command = self.rolling.command = Command(ActivationRequest("activate", version))
-        await self.rolling.decide()
-        await soon(lambda: command.result.done() and not self.rolling.busy)
+        """The outcome of the request to activate it; "" when it was refused."""
+        await self.validation.look()
+        command = self.activation.command = PendingCommand(ActivationRequest("activate", version))
+        await self.activation.decide()
+        await soon(lambda: command.result.done() and not self.activation.busy)
         try:
             return command.result.result()
         except Refused:
@@ -175,56 +175,60 @@ async def _hall(path: Path, *, bake_seconds: float = 0.0, settle_seconds: float 
     clock, state = SystemClock(), path / "state" / "state.db"
     store = TrappedStore(state, clock)
     store.trap, files = Trap(), Links(Trap())
-    ledger = Ledger(store, lambda entry: None)
-    judging = Judging(
-        lambda: config, clock=clock, ledger=ledger, happened=lambda: None, progress=lambda version, message: None
+    async_store = AsyncStore(store, lambda entry: None)
+    validation = Validation(
+        lambda: config,
+        clock=clock,
+        async_store=async_store,
+        happened=lambda: None,
+        progress=lambda version, message: None,
     )
     async with room(path / "run") as it:
-        rolling = Rolling(
+        activation = Activation(
             lambda: config,
             clock=clock,
-            ledger=ledger,
-            judging=judging,
-            choice=choice_of(lambda: config, clock, ledger, judging),
-            crew=it.crew,
+            async_store=async_store,
+            validation=validation,
+            choice=choice_of(lambda: config, clock, async_store, validation),
+            registry=it.registry,
             happened=lambda: None,
             progress=lambda rollout: None,
             files=files,
         )
-        it.conductor = rolling.conductor
-        await judging.start()
-        await judging.look()
+        it.executor = activation.executor
+        await validation.start()
+        await validation.look()
         for name, artifact in artifacts.items():
             verdict = Verdict(True, "all gates passed", digest=f"digest of {name}", artifact=str(artifact))
-            judging.catalog.recall(name, verdict.digest, verdict, 0.0)
-        await rolling.start(returning=False)
-        await rolling.decide()
+            validation.catalog.recall(name, verdict.digest, verdict, 0.0)
+        await activation.start(returning=False)
+        await activation.decide()
         it.welcome = WelcomeState(OLD, str(artifacts[OLD]), 0.5)
         it.pool.wanted = 2
         it.wake.set()
         await it.all_serve(OLD, 2)
         try:
-            yield Hall(path, it, rolling, judging, files.trap, store.trap, store, state)
+            yield Hall(path, it, activation, validation, files.trap, store.trap, store, state)
         finally:
-            await rolling.stop()
-            await ledger.close()
+            await activation.stop()
+            await async_store.close()
 
 
 def _agrees(hall: Hall, version: str) -> None:
     """Link, workers, the daemon and the disk name the same version."""
     assert hall.link == version
     assert set(hall.it.serving().values()) == {version}
-    for position in (hall.rolling.position, hall.written()):
+    for position in (hall.activation.position, hall.written()):
         assert position.committed is not None
         assert position.committed.name == version
-    assert hall.rolling.position.serving is not None
-    assert hall.rolling.position.serving.version == version
-    assert isinstance(sight := hall.judging.sight, RootSeen)
+    assert hall.activation.position.serving is not None
+    assert hall.activation.position.serving.version == version
+    assert isinstance(sight := hall.validation.sight, RootSeen)
     assert isinstance(sight.link, Names)
 
 
 def _blameless(hall: Hall, version: str) -> None:
-    entry = hall.judging.catalog.get(version)
+    entry = hall.validation.catalog.get(version)
     assert entry is not None
     assert entry.state is VersionState.ACCEPTED
 
@@ -245,7 +249,7 @@ def test_a_link_that_cannot_be_moved_sends_the_workers_back_and_blames_nobody(tm
                 _blameless(hall, NEW)
                 assert [p.name for p in (tmp_path / "models").glob(".current.*")] == []
             assert reached == 3  # the link beside, the rename, the sync
-            assert answer == f"serving {NEW}"  # the same wish, with nothing in its way
+            assert answer == f"serving {NEW}"  # the same request, with nothing in its way
             _agrees(hall, NEW)
 
     run(work)
@@ -261,7 +265,7 @@ def test_a_rollout_that_ends_by_an_unexpected_error_goes_back_and_is_tried_again
             assert await hall.ask(NEW) == ""
             _agrees(hall, OLD)
             _blameless(hall, NEW)
-            (failed,) = hall.rolling.rollouts.values()
+            (failed,) = hall.activation.rollouts.known.values()
             assert failed.decided and not failed.succeeded
             assert type(error).__name__ in failed.outcome
             assert [f.part for f in here().failures.current()] == ["rollout"]
@@ -283,9 +287,9 @@ def test_a_rollout_that_never_began_has_an_outcome_and_is_tried_again(tmp_path: 
         Background(SystemClock(), fault=fault).install()
         async with _hall(tmp_path) as hall:
             assert await hall.ask(NEW) == ""
-            (failed,) = hall.rolling.rollouts.values()
+            (failed,) = hall.activation.rollouts.known.values()
             assert (failed.decided, failed.outcome) == (True, "it ended by an error in the daemon, which is in the log")
-            assert not hall.rolling.busy
+            assert not hall.activation.busy
             broken = False
             assert await hall.ask(NEW) == f"serving {NEW}"
             _agrees(hall, NEW)
@@ -296,7 +300,7 @@ def test_a_rollout_that_never_began_has_an_outcome_and_is_tried_again(tmp_path: 
 def test_whoever_asked_for_another_name_of_what_is_served_is_told_that_the_link_cannot_be_moved(tmp_path: Path) -> None:
     async def work() -> None:
         async with _hall(tmp_path) as hall:
-            entry = hall.judging.catalog.get(NEW)
+            entry = hall.validation.catalog.get(NEW)
             assert entry is not None
             entry.digest = f"digest of {OLD}"
             hall.links.set(1, OSError(errno.EROFS, os.strerror(errno.EROFS)), lasting=True)
@@ -316,15 +320,15 @@ def test_a_link_that_stays_bad_is_looked_at_once_more_after_it_settled_and_then_
         async with _hall(tmp_path, settle_seconds=0.3) as hall:
             (tmp_path / "models" / "current").unlink()
             (tmp_path / "models" / "current").mkdir()
-            await hall.judging.look()
-            await hall.rolling.decide()
-            clock, settled = SystemClock(), hall.rolling.next_look()
+            await hall.validation.look()
+            await hall.activation.decide()
+            clock, settled = SystemClock(), hall.activation.next_look()
             assert settled is not None
             await soon(lambda: clock.monotonic() > settled)
-            assert hall.rolling.next_look() == settled  # not decided since
-            await hall.rolling.decide()
-            assert hall.rolling.next_look() is None
-            assert hall.rolling.complaint.startswith("cannot put the link back")
+            assert hall.activation.next_look() == settled  # not decided since
+            await hall.activation.decide()
+            assert hall.activation.next_look() is None
+            assert hall.activation.complaint.startswith("cannot put the link back")
 
     run(work)
 
@@ -334,7 +338,7 @@ def test_a_link_that_can_be_moved_neither_forth_nor_back_is_told_as_it_is(tmp_pa
         async with _hall(tmp_path) as hall:
             hall.links.set(3, OSError(errno.EIO, "Input/output error"), lasting=True)  # from the sync on
             assert await hall.ask(NEW) == ""
-            assert "nor could it be put back" in list(hall.rolling.rollouts.values())[-1].outcome
+            assert "nor could it be put back" in list(hall.activation.rollouts.known.values())[-1].outcome
             _blameless(hall, NEW)
             assert set(hall.it.serving().values()) == {OLD}
             hall.links.set(0, OSError())
@@ -386,15 +390,15 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
             def look() -> None:
                 async def again() -> None:
                     if fresh:
-                        await hall.judging.look()  # the link names the new version by now
-                    await hall.rolling.decide()
+                        await hall.validation.look()  # the link names the new version by now
+                    await hall.activation.decide()
 
                 asyncio.run_coroutine_threadsafe(again(), loop).result(PATIENCE_SECONDS)
 
             hall.kept.before_put = look  # type: ignore[method-assign]
             assert await hall.ask(NEW) == f"serving {NEW}"
             _agrees(hall, NEW)
-            [rollout] = [r for r in hall.rolling.rollouts.values() if r.target.version == NEW]
+            [rollout] = [r for r in hall.activation.rollouts.known.values() if r.target.version == NEW]
             assert "watching" in [step["because"] for step in rollout.steps]
 
     run(work)
@@ -404,14 +408,14 @@ def test_a_command_that_is_refused_leaves_the_rollout_under_way_alone(tmp_path: 
     async def work() -> None:
         async with _hall(tmp_path, bake_seconds=3.0) as hall:
             (tmp_path / "models" / "v0.9").mkdir()
-            await hall.judging.look()
+            await hall.validation.look()
             verdict = Verdict(False, "it is no model", digest="digest of v0.9")
-            hall.judging.catalog.recall("v0.9", verdict.digest, verdict, 0.0)
-            right = hall.rolling.command = Command(ActivationRequest("activate", NEW))
-            await hall.rolling.decide()
-            await soon(lambda: (now := hall.rolling.conductor.current) is not None and now.state == "baking")
-            wrong = hall.rolling.command = Command(ActivationRequest("activate", "v0.9"))
-            await hall.rolling.decide()
+            hall.validation.catalog.recall("v0.9", verdict.digest, verdict, 0.0)
+            right = hall.activation.command = PendingCommand(ActivationRequest("activate", NEW))
+            await hall.activation.decide()
+            await soon(lambda: (now := hall.activation.executor.current) is not None and now.state == "baking")
+            wrong = hall.activation.command = PendingCommand(ActivationRequest("activate", "v0.9"))
+            await hall.activation.decide()
             with pytest.raises(Refused, match="it is rejected: it is no model"):
                 wrong.result.result()
             await soon(right.result.done)
@@ -425,12 +429,12 @@ def test_a_version_rejected_while_copies_are_looked_at_is_not_judged_again(tmp_p
     async def work() -> None:
         async with _hall(tmp_path) as hall:
             for _ in range(20):
-                entry = hall.judging.catalog.get(NEW)
+                entry = hall.validation.catalog.get(NEW)
                 assert entry is not None
                 verdict = entry.verdict
                 assert verdict is not None
-                rejecting = hall.judging.reject(NEW, entry.digest, "it failed every second request")
-                await asyncio.gather(*(hall.judging.look() for _ in range(3)), rejecting, hall.judging.look())
+                rejecting = hall.validation.reject(NEW, entry.digest, "it failed every second request")
+                await asyncio.gather(*(hall.validation.look() for _ in range(3)), rejecting, hall.validation.look())
                 assert entry.state is VersionState.REJECTED
                 entry.state, entry.verdict = VersionState.ACCEPTED, verdict
 

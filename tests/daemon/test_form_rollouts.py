@@ -14,15 +14,15 @@ from tests.daemon.workers.room import Room, room
 from tests.support import soon
 
 from modelward.daemon.config.load import parse
-from modelward.daemon.controllers.activation import Rolling
+from modelward.daemon.controllers.activation import Activation
 from modelward.daemon.controllers.form_choice import FormChoice
 from modelward.daemon.controllers.forms import Forms
-from modelward.daemon.controllers.pending_command import Command
-from modelward.daemon.controllers.validation import Judging
+from modelward.daemon.controllers.pending_command import PendingCommand
+from modelward.daemon.controllers.validation import Validation
 from modelward.daemon.models.activation_policy import ActivationRequest
 from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.verdict import Verdict
-from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import HistoryEntry, Store
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.workers.registry import WelcomeState
@@ -36,8 +36,8 @@ class Hall:
 
     root: Path
     it: Room
-    rolling: Rolling
-    judging: Judging
+    activation: Activation
+    validation: Validation
     forms: Forms
     told: list[HistoryEntry]
 
@@ -52,19 +52,19 @@ class Hall:
         return _artifact(self.root, version, kind, level="mapped" if kind == "mapped" else "exact", key=key)
 
     async def look(self) -> None:
-        await self.judging.look()
+        await self.validation.look()
         await self.forms.look([_digest(OLD), _digest(NEW)])
 
     async def round(self) -> None:
         """One round of the supervisor, as far as rollouts go, and the rollout that it began."""
         await self.look()
-        await self.rolling.decide()
-        if not self.rolling.busy and not self.rolling.converge():
-            self.rolling.improve()
-        await soon(lambda: not self.rolling.busy)
+        await self.activation.decide()
+        if not self.activation.busy and not self.activation.converge():
+            self.activation.improve()
+        await soon(lambda: not self.activation.busy)
 
     def artifacts(self) -> set[str]:
-        return {Path(peer.artifact).name for peer in self.it.crew.peers()}
+        return {Path(peer.artifact).name for peer in self.it.registry.peers()}
 
 
 def _digest(version: str) -> str:
@@ -98,39 +98,43 @@ async def _hall(path: Path, script: dict[str, object]) -> AsyncIterator[Hall]:
     (path / "models" / "current").symlink_to(OLD)
     (path / "run").mkdir()
     clock, told = SystemClock(), list[HistoryEntry]()
-    ledger = Ledger(Store(path / "state" / "state.db", clock), told.append)
-    judging = Judging(
-        lambda: config, clock=clock, ledger=ledger, happened=lambda: None, progress=lambda version, message: None
+    async_store = AsyncStore(Store(path / "state" / "state.db", clock), told.append)
+    validation = Validation(
+        lambda: config,
+        clock=clock,
+        async_store=async_store,
+        happened=lambda: None,
+        progress=lambda version, message: None,
     )
-    forms = Forms(lambda: config, clock=clock, ledger=ledger, happened=lambda: None)
+    forms = Forms(lambda: config, clock=clock, async_store=async_store, happened=lambda: None)
     async with room(path / "run", scripts={"": script}) as it:
-        rolling = Rolling(
+        activation = Activation(
             lambda: config,
             clock=clock,
-            ledger=ledger,
-            judging=judging,
-            choice=FormChoice(forms, judging, clock),
-            crew=it.crew,
+            async_store=async_store,
+            validation=validation,
+            choice=FormChoice(forms, validation, clock),
+            registry=it.registry,
             happened=lambda: None,
             progress=lambda rollout: None,
         )
-        it.conductor = rolling.conductor
-        await judging.start()
-        await judging.look()
+        it.executor = activation.executor
+        await validation.start()
+        await validation.look()
         for name, artifact in plain.items():
             verdict = Verdict(True, "all gates passed", digest=_digest(name), artifact=artifact)
-            judging.catalog.recall(name, verdict.digest, verdict, 0.0)
-        await rolling.start(returning=False)
-        await rolling.decide()
+            validation.catalog.recall(name, verdict.digest, verdict, 0.0)
+        await activation.start(returning=False)
+        await activation.decide()
         it.welcome = WelcomeState(OLD, plain[OLD], 0.5)
         it.pool.wanted = 2
         it.wake.set()
         await it.all_serve(OLD, 2)
         try:
-            yield Hall(root, it, rolling, judging, forms, told)
+            yield Hall(root, it, activation, validation, forms, told)
         finally:
-            await rolling.stop()
-            await ledger.close()
+            await activation.stop()
+            await async_store.close()
 
 
 def test_a_better_form_of_what_serves_is_taken_up_and_then_the_best(tmp_path: Path) -> None:
@@ -142,15 +146,15 @@ def test_a_better_form_of_what_serves_is_taken_up_and_then_the_best(tmp_path: Pa
                 form = await hall.make(OLD, kind)
                 await hall.round()
                 assert hall.artifacts() == {f"v1.0-{kind}"}
-                serving = hall.rolling.position.serving
+                serving = hall.activation.position.serving
                 assert serving is not None and serving.artifact == form
             await hall.round()
-            assert len(hall.rolling.rollouts) == 2
-            assert hall.rolling.position.previous is None  # no version came or went
+            assert len(hall.activation.rollouts.known) == 2
+            assert hall.activation.position.previous is None  # no version came or went
             await soon(lambda: hall.kinds().count("form-live") == 2)
             because = next(entry.because for entry in hall.told if entry.kind == "form-live")
             assert "CPU time 0.50 at 5s" in because and "loads in 0.10 s instead of 1.00" in because
-            await hall.forms.tidy(hall.rolling.artifacts_in_use())
+            await hall.forms.tidy(hall.activation.artifacts_in_use())
             assert sorted(p.name for p in hall.root.iterdir()) == ["v1.0-exact", "v1.0-plain", "v1.1-plain"]
 
     asyncio.run(asyncio.wait_for(work(), 90))
@@ -165,14 +169,14 @@ def test_a_form_that_fails_its_canary_is_not_used_again_and_nothing_is_held_agai
             await hall.make(OLD, "exact")
             await hall.round()
             await hall.it.all_serve(OLD, 2)
-            [rollout] = hall.rolling.rollouts.values()
+            [rollout] = hall.activation.rollouts.known.values()
             assert not rollout.succeeded
-            entry = hall.judging.catalog.get(OLD)
+            entry = hall.validation.catalog.get(OLD)
             assert entry is not None and entry.state is VersionState.ACCEPTED
             await hall.round()
             await hall.it.all_serve(OLD, 2)
-            assert [r.origin for r in hall.rolling.rollouts.values()].count("form") == 1
-            serving = hall.rolling.position.serving
+            assert [r.origin for r in hall.activation.rollouts.known.values()].count("form") == 1
+            serving = hall.activation.position.serving
             assert serving is not None and serving.artifact.endswith("v1.0-plain")
             await soon(lambda: {"form-failed", "form-refused"} <= set(hall.kinds()))
             assert "rejected" not in hall.kinds() and "rollout-failed" not in hall.kinds()
@@ -185,15 +189,15 @@ def test_a_version_whose_form_fails_goes_as_it_came(tmp_path: Path) -> None:
         async with _hall(tmp_path, {"v1.1-exact": "dies"}) as hall:
             await hall.make(NEW, "exact")
             await hall.look()
-            command = hall.rolling.command = Command(ActivationRequest("activate", NEW))
-            await hall.rolling.decide()
-            await soon(lambda: command.result.done() and not hall.rolling.busy)
+            command = hall.activation.command = PendingCommand(ActivationRequest("activate", NEW))
+            await hall.activation.decide()
+            await soon(lambda: command.result.done() and not hall.activation.busy)
             assert command.result.result() == f"serving {NEW}"
             # the successor of the one that died was told of the old version
             await soon(lambda: sorted(filter(None, hall.it.serving().values())) == [OLD, NEW])
             await hall.round()
             await hall.it.all_serve(NEW, 2)
-            serving, entry = hall.rolling.position.serving, hall.judging.catalog.get(NEW)
+            serving, entry = hall.activation.position.serving, hall.validation.catalog.get(NEW)
             assert serving is not None and serving.artifact.endswith("v1.1-plain")
             assert entry is not None and entry.state is VersionState.ACCEPTED
             await soon(lambda: "activated" in hall.kinds())
@@ -207,11 +211,11 @@ def test_a_version_that_fails_in_every_form_is_rejected(tmp_path: Path) -> None:
         async with _hall(tmp_path, {NEW: "refuse"}) as hall:
             await hall.make(NEW, "exact")
             await hall.look()
-            command = hall.rolling.command = Command(ActivationRequest("activate", NEW))
-            await hall.rolling.decide()
-            await soon(lambda: command.result.done() and not hall.rolling.busy)
+            command = hall.activation.command = PendingCommand(ActivationRequest("activate", NEW))
+            await hall.activation.decide()
+            await soon(lambda: command.result.done() and not hall.activation.busy)
             assert isinstance(command.result.exception(), Exception)
-            entry = hall.judging.catalog.get(NEW)
+            entry = hall.validation.catalog.get(NEW)
             assert entry is not None and entry.state is VersionState.REJECTED
             await hall.it.all_serve(OLD, 2)
 
@@ -227,7 +231,7 @@ def test_a_form_that_somebody_removed_is_left_for_the_version_as_it_came(tmp_pat
             (form / "artifact.json").unlink()
             await hall.round()
             await soon(lambda: hall.artifacts() == {"v1.0-plain"})
-            serving = hall.rolling.position.serving
+            serving = hall.activation.position.serving
             assert serving is not None and serving.artifact.endswith("v1.0-plain")
 
     asyncio.run(asyncio.wait_for(work(), 90))

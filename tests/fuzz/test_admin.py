@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.fakes.desk import RunningPanel, running_panel
+from tests.fakes.admin_interface import RunningPanel, running_panel
 from tests.fuzz.asking import answered
 from tests.fuzz.strategies import (
     JSON,

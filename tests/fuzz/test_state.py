@@ -30,7 +30,7 @@ from modelward.daemon.health import alert_record
 from modelward.daemon.health.rules import BUILT_IN
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.snapshot import Names
-from modelward.daemon.state.async_store import CannotKeep, Ledger
+from modelward.daemon.state.async_store import AsyncStore, CannotKeep
 from modelward.daemon.state.store import CannotOpen, Sighting, Store
 from modelward.daemon.status import serving_state
 from modelward.daemon.upkeep.disk import sweeper_protocol
@@ -105,7 +105,7 @@ def _opened(data: bytes) -> str:
             return "refused"
         try:
             _use(store)
-        except (sqlite3.Error, UnicodeDecodeError) as e:  # which the ledger makes a CannotKeep of
+        except (sqlite3.Error, UnicodeDecodeError) as e:  # which the async store makes a CannotKeep of
             assert str(e)
         finally:
             store.close()
@@ -155,16 +155,16 @@ def test_whatever_is_kept_is_found_again_as_text(version: str, because: str, det
 
     async def whole() -> None:
         with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
-            ledger = Ledger(Store(Path(directory) / "state.db", FakeClock()), lambda entry: None)
-            ledger.note("x", version, because, detail=detail)
-            [entry] = await ledger.do(lambda store: store.history(5))
+            async_store = AsyncStore(Store(Path(directory) / "state.db", FakeClock()), lambda entry: None)
+            async_store.note("x", version, because, detail=detail)
+            [entry] = await async_store.do(lambda store: store.history(5))
             assert (entry.version, entry.because) == (readable(version), readable(because))
-            await ledger.do(lambda store: store.hold([version], because))
-            assert await ledger.do(lambda store: store.held()) == {readable(version): readable(because)}
-            assert await ledger.do(lambda store: store.release(version))
-            await ledger.do(lambda store: store.verdict(version, "d", "c"))
-            await ledger.do(lambda store: store.forget([version]))
-            await ledger.close()
+            await async_store.do(lambda store: store.hold([version], because))
+            assert await async_store.do(lambda store: store.held()) == {readable(version): readable(because)}
+            assert await async_store.do(lambda store: store.release(version))
+            await async_store.do(lambda store: store.verdict(version, "d", "c"))
+            await async_store.do(lambda store: store.forget([version]))
+            await async_store.close()
 
     with contextlib.suppress(CannotKeep):
         asyncio.run(whole())

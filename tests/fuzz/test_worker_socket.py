@@ -32,7 +32,7 @@ from modelward.daemon.status import views
 from modelward.daemon.status.snapshot import WorkersSeen
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.workers.channel import WorkersSocket
-from modelward.daemon.workers.registry import Crew, WelcomeState
+from modelward.daemon.workers.registry import WelcomeState, WorkerRegistry
 from modelward.worker import protocol as p
 from modelward.worker.attach import attach
 from modelward.worker.daemon_link import DaemonLink
@@ -151,18 +151,18 @@ class Ears:
 
     def __init__(self, path: Path) -> None:
         self.offered: list[int] = []
-        self.crew = Crew(
+        self.registry = WorkerRegistry(
             clock=SystemClock(),
             welcome=lambda: WelcomeState("v1", "/a/v1"),
             happened=lambda event: None,
             offered=self.offered.append,
         )
-        self.channel = WorkersSocket(path, self.crew, lambda who: True)
+        self.channel = WorkersSocket(path, self.registry, lambda who: True)
         self.monitor = Sampler(SystemClock(), 10)
 
     def tell(self) -> str:
         """Everything that is made of the workers' words."""
-        peers = self.crew.peers()
+        peers = self.registry.peers()
         json.dumps(views.workers(WorkersSeen(tuple(peers)))).encode()
         out = Exposition(METRICS)
         for peer in peers:
@@ -202,7 +202,7 @@ def test_a_hostile_worker_harms_nobody_else(pieces: list[bytes], greeted: bool) 
             try:
                 good, bad = await _peer(directory), await _peer(directory)
                 await _say(good, *lines_of(FROM_WORKER[0]))
-                await soon(lambda: ears.crew.peers())
+                await soon(lambda: ears.registry.peers())
                 if greeted:
                     await _say(bad, *lines_of(FROM_WORKER[0]))
                 for piece in pieces:
@@ -212,11 +212,11 @@ def test_a_hostile_worker_harms_nobody_else(pieces: list[bytes], greeted: bool) 
                         break
                     await asyncio.sleep(0)
                 await _say(good, *lines_of(FROM_WORKER[4]))
-                await soon(lambda: ears.crew.peer("webui") and ears.crew.peer("webui").beat.requests == 10)  # type: ignore[union-attr]
+                await soon(lambda: ears.registry.peer("webui") and ears.registry.peer("webui").beat.requests == 10)  # type: ignore[union-attr]
                 ears.tell()
                 good.close()
                 bad.close()
-                await soon(lambda: not ears.crew.peers())
+                await soon(lambda: not ears.registry.peers())
             finally:
                 await ears.channel.close()
                 for fd in ears.offered:

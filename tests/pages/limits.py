@@ -19,7 +19,7 @@ from modelward.daemon.health import (
 )
 from modelward.daemon.jobs import callback_planner, callback_sender, store_look
 from modelward.daemon.models import retention, scan
-from modelward.daemon.models import validator_process as judging
+from modelward.daemon.models import validator_process as validation
 from modelward.daemon.panel import (
     live_feed,
     login_links,
@@ -176,7 +176,7 @@ def _versions() -> Iterable[Row]:
         f"{_bytes(c.validation.memory)} (`validation.memory`), or what there is",
         "rejected; tried again",
     )
-    yield "what a validator may say", _bytes(judging.MAX_OUTPUT_BYTES), "killed, rejected"
+    yield "what a validator may say", _bytes(validation.MAX_OUTPUT_BYTES), "killed, rejected"
     yield "age below which no version is removed", _time(retention.DAY_SECONDS), "kept"
     yield "versions kept besides those in use", f"{c.models.keep} (`models.keep`)", "the lowest go"
 

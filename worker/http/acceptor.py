@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 import structlog
 from uvicorn.server import ServerState
 
-from ..shared.background import awaited
+from ..shared.started import awaited
 from .connection import Connection, ConnectionLimits, server_config
 
 YIELD_SECONDS: Final = 0.0015  # for each request in work

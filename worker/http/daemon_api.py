@@ -15,7 +15,7 @@ import httptools
 from msgspec import Struct
 from starlette.requests import Request
 
-from ..shared.background import awaited
+from ..shared.started import awaited
 from .errors import ApiError
 from .middleware import Gone, client_gone
 

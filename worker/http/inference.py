@@ -17,7 +17,7 @@ from starlette.requests import Request
 from ..inference.admission import Busy
 from ..inference.engine import NoModel
 from ..inference.loader import LoadedVersion
-from ..shared.background import awaited
+from ..shared.started import awaited
 from .client import client_of
 from .context import Service
 from .errors import ApiError, too_slow

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from ..resident_memory import trim
 from ..sandbox.limits import be_nicer
-from ..shared.background import start_thread
+from ..shared.started import start_thread
 from .loader import Load, LoadedVersion, Model
 
 ABANDONED_LOADS: Final = 2

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from ..sandbox.limits import be_nicer
-from ..shared.background import start_thread
+from ..shared.started import start_thread
 
 NICENESS: Final = 5
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from ..sandbox.limits import be_nicer
-from ..shared.background import start_thread
+from ..shared.started import start_thread
 
 T = TypeVar("T")
 

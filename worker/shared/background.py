@@ -9,7 +9,6 @@ another worker. Invariant: no exception of a task is lost.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -19,8 +18,6 @@ PAUSES_SECONDS: Final = (1.0, 2.0, 5.0, 15.0)
 """Before a task that failed is started again; the last one holds for every further failure."""
 MAX_REASON: Final = 300
 T = TypeVar("T")
-Thread = threading.Thread
-"""The type; `start_thread` makes them."""
 
 
 class WorkerTasks:
@@ -65,15 +62,3 @@ class WorkerTasks:
                 return
             await asyncio.sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS) - 1)])
             failures += 1
-
-
-def awaited(work: Coroutine[Any, Any, T], name: str = "") -> asyncio.Task[T]:
-    """A task whose result or exception its starter awaits."""
-    return asyncio.get_running_loop().create_task(work, name=name or None)
-
-
-def start_thread(name: str, work: Callable[[], None]) -> Thread:
-    """A thread that does not hold up the end of the process. Raises RuntimeError when the system has none to give."""
-    thread = Thread(target=work, daemon=True, name=name)
-    thread.start()
-    return thread

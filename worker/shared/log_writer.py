@@ -16,7 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Final
 
-from .background import start_thread
+from .started import start_thread
 
 MOST_BYTES: Final = 4 << 20
 LINE_COST: Final = 200

@@ -66,11 +66,11 @@ export async function carryOut({ title, path, body = {}, outcome = () => '' }) {
   return answer;
 }
 
-/** A button that asks, does and shows. `wish()` gives {title, text, yes, danger, path, body} or null. */
-export function button(label, wish, { kind = '', describe = '' } = {}) {
+/** A button that asks, does and shows. `request()` gives {title, text, yes, danger, path, body} or null. */
+export function button(label, request, { kind = '', describe = '' } = {}) {
   const element = h('button', { type: 'button', class: kind || null, 'aria-label': describe || null }, label);
   element.addEventListener('click', async () => {
-    const wanted = wish();
+    const wanted = request();
     if (!wanted || !(await mayChange()) || !(await confirm(wanted))) return;
     element.disabled = true;
     try {

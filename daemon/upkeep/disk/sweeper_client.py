@@ -52,7 +52,7 @@ async def run(
     why_keep: Callable[[str, str], str],
     progress: Callable[[Counting], None] = lambda counting: None,
 ) -> Swept | Counted:
-    """The result of one errand. `argv` starts the sweeper (`processes.python(MODULE)`); its descriptor is added.
+    """The result of one request. `argv` starts the sweeper (`processes.python(MODULE)`); its descriptor is added.
 
     `why_keep(class, unit)` is asked on the event loop. Raises Refused with a sentence when nothing came of it; the
     child is dead by then.

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support import soon
 
 from modelward.daemon.config.load import parse
-from modelward.daemon.controllers.alerting import HOLD_SECONDS, Vigil
+from modelward.daemon.controllers.alerting import HOLD_SECONDS, AlertManager
 from modelward.daemon.health.addresses import Address
 from modelward.daemon.health.alerts import Figure
 from modelward.daemon.health.delivery import Outcome
@@ -31,7 +31,7 @@ from modelward.daemon.models.snapshot import (
     VersionSeen,
 )
 from modelward.daemon.models.verdict import GateResult, Verdict
-from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import Store
 from modelward.daemon.status.snapshot import (
     ActivationSeen,
@@ -70,18 +70,18 @@ class World:
         self.config = parse('alerts.to = ["http://a.example/x"]', "test")
         self.peers = [WorkerPeer("w1", 4, False, 0.0, serving="v1", beat=Beat(requests=5, errors=1, p95_seconds=0.2))]
         serving = SimpleNamespace(version="v1", digest="d" * 64)
-        self.crew = SimpleNamespace(peers=lambda: tuple(self.peers))
-        self.pool = SimpleNamespace(wanted=1, vacancies=lambda: (), hands=lambda: (), hand=lambda name: None)
-        self.rolling: Any = SimpleNamespace(
+        self.registry = SimpleNamespace(peers=lambda: tuple(self.peers))
+        self.pool = SimpleNamespace(wanted=1, vacancies=lambda: (), processes=lambda: (), process=lambda name: None)
+        self.activation: Any = SimpleNamespace(
             complaint="",
             rollouts={},
             held={},
             position=SimpleNamespace(serving=serving, word=Named("v1", "d" * 64)),
-            conductor=SimpleNamespace(current=None),
+            executor=SimpleNamespace(current=None),
         )
         self.entries: dict[str, CatalogEntry] = {}
         catalog = SimpleNamespace(entries=lambda: tuple(self.entries.values()), get=self.entries.get)
-        self.judging: Any = SimpleNamespace(
+        self.validation: Any = SimpleNamespace(
             sight=RootSeen((1, 2), Names("v1"), ()),
             catalog=catalog,
             busy=False,
@@ -89,35 +89,35 @@ class World:
             unjudged={},
             misplaced={},
         )
-        self.housekeeping: Any = SimpleNamespace(trouble=(), last={}, sweeps=0, removed_files=0, removed_bytes=0)
+        self.maintenance: Any = SimpleNamespace(trouble=(), last={}, sweeps=0, removed_files=0, removed_bytes=0)
         self.watch: Any = SimpleNamespace(state="watching", because="")
         self.refused = ""
         self.jobs = JobsSeen()
         self.sent: list[Text] = []
         self.outcome = Outcome()
         self.told: list[tuple[str, Any]] = []
-        self.ledger: Any = None
+        self.async_store: Any = None
 
     def snapshot(self) -> Snapshot:
-        failed = next(iter(self.rolling.rollouts.values()), None)
-        rolling, judging, upkeep, pool = self.rolling, self.judging, self.housekeeping, self.pool
+        failed = next(iter(self.activation.rollouts.values()), None)
+        activation, validation, upkeep, pool = self.activation, self.validation, self.maintenance, self.pool
         return Snapshot(
             self.clock.monotonic(),
             self.clock.wall(),
             self.config,
             VersionsSeen(
-                judging.sight,
+                validation.sight,
                 tuple(self.entries.values()),
-                judging.busy,
-                judging.still_seconds,
-                judging.unjudged,
-                judging.misplaced,
+                validation.busy,
+                validation.still_seconds,
+                validation.unjudged,
+                validation.misplaced,
             ),
-            ActivationSeen(rolling.position, rolling.held, complaint=rolling.complaint, last=failed),
-            WorkersSeen(tuple(self.peers), pool.hands(), pool.vacancies(), pool.wanted),
+            ActivationSeen(activation.position, activation.held, complaint=activation.complaint, last=failed),
+            WorkersSeen(tuple(self.peers), pool.processes(), pool.vacancies(), pool.wanted),
             UpkeepSeen(upkeep.trouble, upkeep.last, upkeep.sweeps, upkeep.removed_files, upkeep.removed_bytes),
             (self.watch.state, self.watch.because),
-            self.ledger.problem,
+            self.async_store.problem,
             self.refused,
             self.jobs,
         )
@@ -134,33 +134,35 @@ class World:
         self.entries[name] = entry
         return entry
 
-    async def during(self, work: Callable[[Vigil], Awaitable[None]]) -> None:
+    async def during(self, work: Callable[[AlertManager], Awaitable[None]]) -> None:
         """One life of the watch."""
-        self.ledger = Ledger(Store(self.directory / "state.db", self.clock), lambda entry: vigil.heard(entry))
-        vigil = Vigil(
+        self.async_store = AsyncStore(
+            Store(self.directory / "state.db", self.clock), lambda entry: alert_manager.heard(entry)
+        )
+        alert_manager = AlertManager(
             self.snapshot,
             lambda: self.config,
             self.clock,
-            self.ledger,
+            self.async_store,
             host="box",
             version="1",
             tell=lambda event, data: self.told.append((event, data)),
             sender=self.send,
         )
-        await vigil.recall()
+        await alert_manager.recall()
         try:
-            await work(vigil)
+            await work(alert_manager)
             await asyncio.sleep(0.05)  # what was delivered is written down
         finally:
-            await vigil.stop()
-            await self.ledger.close()
+            await alert_manager.stop()
+            await self.async_store.close()
 
-    async def pass_time(self, vigil: Vigil, seconds: float, step: float = 5.0) -> None:
+    async def pass_time(self, alert_manager: AlertManager, seconds: float, step: float = 5.0) -> None:
         """Looks every `step` seconds, as the daemon's rounds do."""
         end = self.clock.now + seconds
         while self.clock.now < end:
             self.clock.now = min(end, self.clock.now + step)
-            vigil.look()
+            alert_manager.look()
             await asyncio.sleep(0.002)
 
 
@@ -173,64 +175,64 @@ def run(work: Awaitable[None]) -> None:
     asyncio.run(work)  # type: ignore[arg-type]
 
 
-def names(vigil: Vigil) -> dict[str, str]:
-    return {a["name"]: a["state"] for a in vigil.alerts()["alerts"]}
+def names(alert_manager: AlertManager) -> dict[str, str]:
+    return {a["name"]: a["state"] for a in alert_manager.alerts()["alerts"]}
 
 
 def test_a_healthy_daemon_raises_nothing(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
-        await world.pass_time(vigil, 1000)
-        assert vigil.active() == []
+    async def work(alert_manager: AlertManager) -> None:
+        await world.pass_time(alert_manager, 1000)
+        assert alert_manager.active() == []
         assert world.sent == []
 
     run(world.during(work))
 
 
 def test_the_first_judgement_is_no_alarm_unless_it_stands_still(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.peers.clear()
-        world.rolling.position.serving = None
-        world.judging.busy = True
-        await world.pass_time(vigil, 600)
-        assert vigil.active() == []
-        world.judging.still_seconds = 60.0
-        await world.pass_time(vigil, 20)
-        assert names(vigil)["workers_ready"] == "firing"
+        world.activation.position.serving = None
+        world.validation.busy = True
+        await world.pass_time(alert_manager, 600)
+        assert alert_manager.active() == []
+        world.validation.still_seconds = 60.0
+        await world.pass_time(alert_manager, 20)
+        assert names(alert_manager)["workers_ready"] == "firing"
 
     run(world.during(work))
 
 
 def test_the_first_load_is_no_alarm_and_a_worker_that_dies_while_it_loads_is(world: World) -> None:
-    hand = SimpleNamespace(failures=0, doubted=None, ready_at=None, phase=Phase.STARTING)
+    process = SimpleNamespace(failures=0, doubted=None, ready_at=None, phase=Phase.STARTING)
 
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.peers.clear()
-        world.pool.hands = lambda: (hand,)
-        await world.pass_time(vigil, 600)
-        assert vigil.active() == []
-        hand.failures = 1
-        await world.pass_time(vigil, 20)
-        assert names(vigil)["workers_ready"] == "firing"
+        world.pool.processes = lambda: (process,)
+        await world.pass_time(alert_manager, 600)
+        assert alert_manager.active() == []
+        process.failures = 1
+        await world.pass_time(alert_manager, 20)
+        assert names(alert_manager)["workers_ready"] == "firing"
 
     run(world.during(work))
 
 
 def test_a_version_that_the_machine_keeps_from_being_judged_is_an_alarm_with_the_reason(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.peers.clear()
-        world.rolling.position.serving = None
+        world.activation.position.serving = None
         world.entry("v1", VersionState.SETTLING).waiting = "not judged yet: cannot copy it: no space"
-        await world.pass_time(vigil, 20)
-        (alert,) = vigil.active()
+        await world.pass_time(alert_manager, 20)
+        (alert,) = alert_manager.active()
         assert alert["message"].endswith("nothing is served yet: not judged yet: cannot copy it: no space")
 
     run(world.during(work))
 
 
 CONDITIONS: dict[str, tuple[Callable[[World], None], str]] = {
-    "needs_operator": (lambda w: setattr(w.rolling, "complaint", "cannot serve v2: gone"), "cannot serve v2: gone"),
+    "needs_operator": (lambda w: setattr(w.activation, "complaint", "cannot serve v2: gone"), "cannot serve v2: gone"),
     "root_absent": (
-        lambda w: setattr(w.judging, "sight", RootAbsent("not mounted")),
+        lambda w: setattr(w.validation, "sight", RootAbsent("not mounted")),
         "the model root is absent: not mounted",
     ),
     "watch_lost": (
@@ -252,15 +254,15 @@ CONDITIONS: dict[str, tuple[Callable[[World], None], str]] = {
         "v2 was rejected: golden: 0.4",
     ),
     "version_unjudged": (
-        lambda w: w.judging.unjudged.update(v2="cannot copy it: it needs 12 GB"),
+        lambda w: w.validation.unjudged.update(v2="cannot copy it: it needs 12 GB"),
         "v2 cannot be judged: cannot copy it: it needs 12 GB",
     ),
     "misplaced_link": (
-        lambda w: w.judging.misplaced.update({"v1/v2": "a link to v2 was put into v1"}),
+        lambda w: w.validation.misplaced.update({"v1/v2": "a link to v2 was put into v1"}),
         "a link to v2 was put into v1",
     ),
     "rollout_failed": (
-        lambda w: w.rolling.rollouts.update(r=_rollout(w, "v3", "worker w1 died")),
+        lambda w: w.activation.rollouts.update(r=_rollout(w, "v3", "worker w1 died")),
         "the rollout of v3 failed: worker w1 died",
     ),
 }
@@ -283,11 +285,11 @@ def _rollout(world: World, version: str, outcome: str) -> Any:
 def test_what_is_wrong_with_the_service_is_an_alert_and_a_message(world: World, name: str) -> None:
     breaks, sentence = CONDITIONS[name]
 
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         breaks(world)
-        await world.pass_time(vigil, 200)
-        assert name in names(vigil), names(vigil)
-        assert sentence in [a["message"] for a in vigil.active()]
+        await world.pass_time(alert_manager, 200)
+        assert name in names(alert_manager), names(alert_manager)
+        assert sentence in [a["message"] for a in alert_manager.active()]
         assert any(sentence in text.body for text in world.sent)
         assert len(world.sent) <= 2
 
@@ -295,79 +297,79 @@ def test_what_is_wrong_with_the_service_is_an_alert_and_a_message(world: World, 
 
 
 def test_three_deaths_in_ten_minutes_are_an_alert_that_ends_by_itself(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         for number in range(3):
-            vigil.worker_ended(Ended(f"w{number}", 1, 1, retired=False, because="exit status 1"))
-            vigil.worker_ended(Ended(f"w{number}", 1, 0, retired=True, because=""))
-        await world.pass_time(vigil, 100)
-        assert names(vigil)["worker_restarts"] == "firing"
-        await world.pass_time(vigil, 600)
-        assert names(vigil)["worker_restarts"] == "resolved"
-        kinds = [entry.kind for entry in await world.ledger.do(lambda store: store.history(10))]
+            alert_manager.worker_ended(Ended(f"w{number}", 1, 1, retired=False, because="exit status 1"))
+            alert_manager.worker_ended(Ended(f"w{number}", 1, 0, retired=True, because=""))
+        await world.pass_time(alert_manager, 100)
+        assert names(alert_manager)["worker_restarts"] == "firing"
+        await world.pass_time(alert_manager, 600)
+        assert names(alert_manager)["worker_restarts"] == "resolved"
+        kinds = [entry.kind for entry in await world.async_store.do(lambda store: store.history(10))]
         assert kinds == ["alert-resolved", "alert-firing"]
 
     run(world.during(work))
 
 
 def test_a_worker_with_jobs_that_do_not_end_is_an_alert_though_it_is_gone_before_anybody_looks(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         stuck = StuckWorkers(world.clock.monotonic)
-        vigil.more.append(stuck.figures)
+        alert_manager.more.append(stuck.figures)
         for _ in range(2):
             stuck.heard("w1", "1 of its jobs do not end")
-        await world.pass_time(vigil, 1)
-        assert names(vigil)["worker_stuck"] == "firing"
+        await world.pass_time(alert_manager, 1)
+        assert names(alert_manager)["worker_stuck"] == "firing"
         sentence = (
             "workers had jobs that do not end 1 times in ten minutes: w1, 1 of its jobs do not end; it is replaced"
         )
-        assert sentence in [alert["message"] for alert in vigil.active()]
-        await world.pass_time(vigil, 700)
-        assert names(vigil)["worker_stuck"] == "resolved"
+        assert sentence in [alert["message"] for alert in alert_manager.active()]
+        await world.pass_time(alert_manager, 700)
+        assert names(alert_manager)["worker_stuck"] == "resolved"
 
     run(world.during(work))
 
 
 def test_an_old_rejected_version_that_nobody_wants_is_no_alert(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.entry("v1", VersionState.ACCEPTED)
         world.entry("v0.9", VersionState.REJECTED, "bad")
-        await world.pass_time(vigil, 1)
-        assert names(vigil) == {"version_rejected": "firing"}  # just now it is news
-        await world.pass_time(vigil, 3600, step=60)
-        assert names(vigil) == {"version_rejected": "resolved"}
+        await world.pass_time(alert_manager, 1)
+        assert names(alert_manager) == {"version_rejected": "firing"}  # just now it is news
+        await world.pass_time(alert_manager, 3600, step=60)
+        assert names(alert_manager) == {"version_rejected": "resolved"}
 
     run(world.during(work))
 
 
 def test_a_complaint_is_an_alert_at_once_and_its_end_too_while_messages_take_their_time(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.clock.now += HOLD_SECONDS
-        world.rolling.complaint = "cannot go on"
-        vigil.look()
-        assert [a["message"] for a in vigil.active()] == ["cannot go on"]
+        world.activation.complaint = "cannot go on"
+        alert_manager.look()
+        assert [a["message"] for a in alert_manager.active()] == ["cannot go on"]
         assert world.sent == []
-        await world.pass_time(vigil, 15)
+        await world.pass_time(alert_manager, 15)
         assert [text.title for text in world.sent] == ["[critical] box: 1 firing"]
-        world.rolling.complaint = ""
-        await world.pass_time(vigil, 5)
-        assert vigil.active() == []
-        await world.pass_time(vigil, 200)
+        world.activation.complaint = ""
+        await world.pass_time(alert_manager, 5)
+        assert alert_manager.active() == []
+        await world.pass_time(alert_manager, 200)
         assert [text.title for text in world.sent][1:] == ["[critical] box: 1 over"]
 
     run(world.during(work))
 
 
 def test_a_restart_while_it_fires_says_nothing_again_before_repeat(world: World) -> None:
-    async def first(vigil: Vigil) -> None:
-        world.rolling.complaint = "cannot go on"
-        await world.pass_time(vigil, 30)
+    async def first(alert_manager: AlertManager) -> None:
+        world.activation.complaint = "cannot go on"
+        await world.pass_time(alert_manager, 30)
         assert len(world.sent) == 1
 
-    async def second(vigil: Vigil) -> None:
-        assert [a["state"] for a in vigil.active()] == ["firing"]  # before any look
-        await world.pass_time(vigil, 4 * 3600 - 200, step=60)
+    async def second(alert_manager: AlertManager) -> None:
+        assert [a["state"] for a in alert_manager.active()] == ["firing"]  # before any look
+        await world.pass_time(alert_manager, 4 * 3600 - 200, step=60)
         assert len(world.sent) == 1
-        await world.pass_time(vigil, 600, step=60)
+        await world.pass_time(alert_manager, 600, step=60)
         assert len(world.sent) == 2
 
     async def both() -> None:
@@ -379,15 +381,15 @@ def test_a_restart_while_it_fires_says_nothing_again_before_repeat(world: World)
 
 
 def test_what_ended_while_the_daemon_was_down_is_told_once_and_not_before_the_hold(world: World) -> None:
-    async def first(vigil: Vigil) -> None:
-        world.rolling.complaint = "cannot go on"
-        await world.pass_time(vigil, 30)
+    async def first(alert_manager: AlertManager) -> None:
+        world.activation.complaint = "cannot go on"
+        await world.pass_time(alert_manager, 30)
 
-    async def second(vigil: Vigil) -> None:
-        world.rolling.complaint = ""
-        await world.pass_time(vigil, HOLD_SECONDS - 1)
+    async def second(alert_manager: AlertManager) -> None:
+        world.activation.complaint = ""
+        await world.pass_time(alert_manager, HOLD_SECONDS - 1)
         assert len(world.sent) == 1
-        await world.pass_time(vigil, 3600)
+        await world.pass_time(alert_manager, 3600)
         assert [text.title for text in world.sent][1:] == ["[critical] box: 1 over"]
 
     async def both() -> None:
@@ -399,15 +401,15 @@ def test_what_ended_while_the_daemon_was_down_is_told_once_and_not_before_the_ho
 
 
 def test_a_message_that_did_not_arrive_before_the_end_is_told_after_the_next_start(world: World) -> None:
-    async def first(vigil: Vigil) -> None:
-        world.rolling.complaint = "cannot go on"
+    async def first(alert_manager: AlertManager) -> None:
+        world.activation.complaint = "cannot go on"
         world.outcome = Outcome("it answered 500")
-        await world.pass_time(vigil, 30)
+        await world.pass_time(alert_manager, 30)
         assert len(world.sent) == 1
 
-    async def second(vigil: Vigil) -> None:
+    async def second(alert_manager: AlertManager) -> None:
         world.outcome = Outcome()
-        await world.pass_time(vigil, 30)
+        await world.pass_time(alert_manager, 30)
         assert len(world.sent) == 2
 
     async def both() -> None:
@@ -418,28 +420,28 @@ def test_a_message_that_did_not_arrive_before_the_end_is_told_after_the_next_sta
 
 
 def test_a_failing_channel_is_an_alert_that_is_not_sent_to_itself(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
-        vigil.look()
-        (channel,) = vigil.notifier.channels
+    async def work(alert_manager: AlertManager) -> None:
+        alert_manager.look()
+        (channel,) = alert_manager.notifier.channels
         channel.failures, channel.because = 3, "it answered 500"
-        await world.pass_time(vigil, 100)
-        assert [a["message"] for a in vigil.active()] == ["alerts do not arrive at 1:webhook: it answered 500"]
+        await world.pass_time(alert_manager, 100)
+        assert [a["message"] for a in alert_manager.active()] == ["alerts do not arrive at 1:webhook: it answered 500"]
         assert world.sent == []
 
     run(world.during(work))
 
 
 def test_a_sweep_that_falls_short_and_a_full_class_are_alerts(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.config = parse('monitor.alert = [{metric = "class_used_percent", above = 80, for = 0}]', "test")
-        world.housekeeping.trouble = ("cannot bring uploads below 5 GiB: everything is young",)
-        world.housekeeping.last = {"classes": [{"class": "uploads", "after": {"bytes": 5 << 30, "files": 3}}]}
-        await world.pass_time(vigil, 1)
-        assert {a["message"] for a in vigil.active()} == {
+        world.maintenance.trouble = ("cannot bring uploads below 5 GiB: everything is young",)
+        world.maintenance.last = {"classes": [{"class": "uploads", "after": {"bytes": 5 << 30, "files": 3}}]}
+        await world.pass_time(alert_manager, 1)
+        assert {a["message"] for a in alert_manager.active()} == {
             "the disk is not in order: cannot bring uploads below 5 GiB: everything is young",
             "class_used_percent of uploads is 100, at most 80",
         }
-        assert 'modelward_class_used_bytes{class="uploads"} 5368709120' in vigil.metrics()
+        assert 'modelward_class_used_bytes{class="uploads"} 5368709120' in alert_manager.metrics()
 
     run(world.during(work))
 
@@ -463,22 +465,22 @@ def test_jobs_that_stand_still_and_a_store_that_fills_are_alerts(world: World) -
 
 
 def test_other_parts_add_figures_of_their_own(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.config = parse('monitor.alert = [{metric = "worker_p95_seconds", above = 1, for = 0}]', "test")
-        vigil.more.append(lambda: [Figure("worker_p95_seconds", 1.5, "w1")])
-        vigil.more_metrics.add("worker_p95_seconds")
-        await world.pass_time(vigil, 1)
-        assert [a["message"] for a in vigil.active()] == ["worker_p95_seconds of w1 is 1.5, at most 1"]
+        alert_manager.more.append(lambda: [Figure("worker_p95_seconds", 1.5, "w1")])
+        alert_manager.more_metrics.add("worker_p95_seconds")
+        await world.pass_time(alert_manager, 1)
+        assert [a["message"] for a in alert_manager.active()] == ["worker_p95_seconds of w1 is 1.5, at most 1"]
 
     run(world.during(work))
 
 
 def test_five_hundred_alerts_at_once_are_a_few_lines_of_history_and_one_message(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
-        vigil.more.append(lambda: [Figure("mount_stuck", 1.0, f"/m{n}") for n in range(500)])
-        vigil.more_metrics.add("mount_stuck")
-        await world.pass_time(vigil, 100)
-        lines = await world.ledger.do(lambda store: store.history(1000, "alert-firing"))
+    async def work(alert_manager: AlertManager) -> None:
+        alert_manager.more.append(lambda: [Figure("mount_stuck", 1.0, f"/m{n}") for n in range(500)])
+        alert_manager.more_metrics.add("mount_stuck")
+        await world.pass_time(alert_manager, 100)
+        lines = await world.async_store.do(lambda store: store.history(1000, "alert-firing"))
         assert len(lines) == 21
         assert lines[0].because == "and 480 more alerts changed at once"
         assert [text.title for text in world.sent] == ["[critical] box: 500 firing"]
@@ -488,17 +490,17 @@ def test_five_hundred_alerts_at_once_are_a_few_lines_of_history_and_one_message(
 
 
 def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
-        world.rolling.complaint = 'odd "name"\nwith \\'
+    async def work(alert_manager: AlertManager) -> None:
+        world.activation.complaint = 'odd "name"\nwith \\'
         world.peers.append(WorkerPeer('we"ird\n\\', 5, True, 0.0))
-        vigil.begin()
+        alert_manager.begin()
         await soon(lambda: any(event == "sample" for event, _ in world.told))
         [sample] = [data for event, data in world.told if event == "sample"]
-        assert sample["time"] == vigil.series()["times"][-1] == rfc3339(world.clock.wall())
-        vigil.look()
-        world.ledger.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
-        await soon(lambda: 'seconds_sum{verdict="accepted"} 2' in vigil.metrics())
-        families = {family.name: family for family in text_string_to_metric_families(vigil.metrics())}
+        assert sample["time"] == alert_manager.series()["times"][-1] == rfc3339(world.clock.wall())
+        alert_manager.look()
+        world.async_store.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
+        await soon(lambda: 'seconds_sum{verdict="accepted"} 2' in alert_manager.metrics())
+        families = {family.name: family for family in text_string_to_metric_families(alert_manager.metrics())}
         table = {m.name.removesuffix("_total") if m.type == "counter" else m.name: m for m in METRICS}
         assert set(families) <= set(table)
         for name, family in families.items():
@@ -516,24 +518,24 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
 
 
 def test_a_test_says_how_each_channel_went(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
-        assert (await vigil.test())["message"] == "1 channel reached"
+    async def work(alert_manager: AlertManager) -> None:
+        assert (await alert_manager.test())["message"] == "1 channel reached"
         world.outcome = Outcome("it answered 500")
-        answer = await vigil.test()
+        answer = await alert_manager.test()
         assert answer["success"] is False
         assert answer["channels"][0]["because"] == "it answered 500"
         world.config = parse("", "test")
-        assert (await vigil.test())["message"] == "cannot test: alerts.to names nobody"
+        assert (await alert_manager.test())["message"] == "cannot test: alerts.to names nobody"
 
     run(world.during(work))
 
 
 def test_a_thousand_rejected_versions_stay_few_alerts_and_one_message(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         for number in range(1000):
             world.entry(f"v{number + 2}", VersionState.REJECTED, "bad")
-        await world.pass_time(vigil, 60)
-        assert len(vigil.active()) <= 50
+        await world.pass_time(alert_manager, 60)
+        assert len(alert_manager.active()) <= 50
         assert len(world.sent) == 1
 
     run(world.during(work))

@@ -19,7 +19,7 @@ from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.forms import Forms
 from modelward.daemon.models.form_pace import CompilerLimits
 from modelward.daemon.models.form_plan import WantedForm
-from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import HistoryEntry, Store
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.workers.slot_files import keep
@@ -91,18 +91,24 @@ async def _hall(
         described = {"version": "v1", "digest": DIGEST, "form": "plain", "files": {"model.onnx": {"bytes": 5}}}
         (plain / "artifact.json").write_text(json.dumps(described))
     told: list[HistoryEntry] = []
-    ledger = Ledger(Store(path / "state" / "state.db", SystemClock()), told.append)
+    async_store = AsyncStore(Store(path / "state" / "state.db", SystemClock()), told.append)
     keys = {stage: form_keys()(DIGEST, level) for stage, level in (("mapped", "mapped"), ("rewritten", "exact"))}
     argv = [sys.executable, "-I", "-S", "-c", f"KEYS = {keys!r}\n{SAYS}{code}"]
     forms = Forms(
-        lambda: config, clock=SystemClock(), ledger=ledger, happened=lambda: None, argv=argv, limits=limits, pids=pids
+        lambda: config,
+        clock=SystemClock(),
+        async_store=async_store,
+        happened=lambda: None,
+        argv=argv,
+        limits=limits,
+        pids=pids,
     )
     await forms.start()
     try:
         yield Hall(forms, root, told)
     finally:
         await forms.stop()
-        await ledger.close()
+        await async_store.close()
 
 
 def state(pid: int) -> str:

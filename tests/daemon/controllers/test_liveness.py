@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.fakes.clock import FakeClock
 
-from modelward.daemon.controllers.liveness import ROUND_SECONDS, Pulse
+from modelward.daemon.controllers.liveness import ROUND_SECONDS, Liveness
 
 
-async def _answers(seconds: float) -> bool:
-    return True
+class Answering:
+    """A socket that answers."""
+
+    async def answers(self, seconds: float) -> bool:
+        return True
+
+
+@dataclass
+class Between:
+    """A look between two rounds that began then."""
+
+    began: float | None
 
 
 @pytest.mark.parametrize(
@@ -31,12 +42,17 @@ def test_a_round_or_a_look_that_hangs_and_a_part_that_fails_are_said(
 ) -> None:
     clock = FakeClock()
     now = clock.monotonic()
-    socket, manager = SimpleNamespace(answers=_answers), SimpleNamespace(stopping=False)
-    lookout = SimpleNamespace(began=None if look_seconds is None else now - look_seconds)
-    rounds = SimpleNamespace(wrong=lambda: failing)
-    daemon: Any = SimpleNamespace(
-        clock=clock, channel=socket, api=socket, manager=manager, lookout=lookout, round=rounds
+    manager: Any = SimpleNamespace(stopping=False)
+    wakeups: Any = SimpleNamespace(began=None if round_seconds is None else now - round_seconds)
+    liveness = Liveness(
+        clock,
+        manager,
+        snapshot=pytest.fail,
+        wakeups=wakeups,
+        idle_check=Between(None if look_seconds is None else now - look_seconds),
+        failing=lambda: failing,
+        sockets={"api.sock": Answering()},
+        unconfirmed=list,
+        sentence=str,
     )
-    pulse = Pulse(daemon)
-    pulse.round_began = None if round_seconds is None else now - round_seconds
-    assert asyncio.run(pulse.wrong()) == because
+    assert asyncio.run(liveness.wrong()) == because

@@ -20,19 +20,19 @@ from tests.fakes.forms import choice_of, forms_of
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import Config, parse
-from modelward.daemon.controllers.activation import Rolling
-from modelward.daemon.controllers.maintenance import REOPEN_SECONDS, Housekeeping
-from modelward.daemon.controllers.validation import Judging
+from modelward.daemon.controllers.activation import Activation
+from modelward.daemon.controllers.maintenance import REOPEN_SECONDS, Maintenance
+from modelward.daemon.controllers.validation import Validation
 from modelward.daemon.errors import Refused
 from modelward.daemon.models.activation_policy import Named
 from modelward.daemon.models.verdict import Verdict
-from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import HistoryEntry, Store
 from modelward.daemon.status.serving_state import Position
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.service import BACK_OFF_SECONDS
 from modelward.daemon.workers.peer import WorkerPeer
-from modelward.daemon.workers.registry import Crew, WelcomeState
+from modelward.daemon.workers.registry import WelcomeState, WorkerRegistry
 from modelward.daemon.workers.rollout_executor import Target
 
 MONTH = 30 * 86400.0
@@ -110,56 +110,60 @@ class Home:
         return [entry.kind for entry in self.told]
 
     @asynccontextmanager
-    async def kept(self, clock: Any = None) -> AsyncIterator[Housekeeping]:
+    async def kept(self, clock: Any = None) -> AsyncIterator[Maintenance]:
         """Everything looked at and accepted; v1.6 is live and v1.5 served before."""
         clock = clock or self.clock
-        ledger = Ledger(Store(self.base / "state" / "state.db", self.clock), self.told.append)
-        self.judging = Judging(
-            lambda: self.config, clock=clock, ledger=ledger, happened=lambda: None, progress=lambda name, message: None
-        )
-        crew = Crew(clock=clock, welcome=WelcomeState, happened=lambda event: None, offered=os.close)
-        self.rolling = Rolling(
+        async_store = AsyncStore(Store(self.base / "state" / "state.db", self.clock), self.told.append)
+        self.validation = Validation(
             lambda: self.config,
             clock=clock,
-            ledger=ledger,
-            judging=self.judging,
-            choice=choice_of(lambda: self.config, clock, ledger, self.judging),
-            crew=crew,
+            async_store=async_store,
+            happened=lambda: None,
+            progress=lambda name, message: None,
+        )
+        registry = WorkerRegistry(clock=clock, welcome=WelcomeState, happened=lambda event: None, offered=os.close)
+        self.activation = Activation(
+            lambda: self.config,
+            clock=clock,
+            async_store=async_store,
+            validation=self.validation,
+            choice=choice_of(lambda: self.config, clock, async_store, self.validation),
+            registry=registry,
             happened=lambda: None,
             progress=lambda rollout: None,
         )
         connected: Any = SimpleNamespace(peers=lambda: tuple(self.peers))
-        keeping = Housekeeping(
+        keeping = Maintenance(
             lambda: self.config,
             clock,
-            judging=self.judging,
-            forms=forms_of(lambda: self.config, clock, ledger),
-            rolling=self.rolling,
-            crew=connected,
-            ledger=ledger,
+            validation=self.validation,
+            forms=forms_of(lambda: self.config, clock, async_store),
+            activation=self.activation,
+            registry=connected,
+            async_store=async_store,
             reopen=self.reopen,
         )
-        await self.judging.start()
-        await self.judging.look()
+        await self.validation.start()
+        await self.validation.look()
         for name in NAMES:
             verdict = Verdict(True, "all gates passed", digest=f"digest of {name}", artifact=str(self.copy(name)))
-            self.judging.catalog.recall(name, verdict.digest, verdict, 0.0)
+            self.validation.catalog.recall(name, verdict.digest, verdict, 0.0)
         live = self.target("v1.6")
-        self.rolling.position = Position(
+        self.activation.position = Position(
             Named("v1.6", live.digest), live, live, Named("v1.5", self.target("v1.5").digest)
         )
         try:
             yield keeping
         finally:
             await keeping.stop()
-            await ledger.close()
+            await async_store.close()
 
 
 def peer(name: str, serving: str, artifact: str = "") -> WorkerPeer:
     return WorkerPeer(name, os.getpid(), False, 0.0, serving=serving, artifact=artifact)
 
 
-def run(home: Home, work: Callable[[Housekeeping], Awaitable[None]]) -> None:
+def run(home: Home, work: Callable[[Maintenance], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with home.kept() as keeping:
             await work(keeping)
@@ -179,9 +183,9 @@ def rows(done: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_only_versions_that_nobody_needs_go_and_their_copies_a_sweep_later(home: Home) -> None:
     home.peers = [peer("w1", "v1.4")]
 
-    async def work(keeping: Housekeeping) -> None:
-        home.rolling.held["v1.0"] = "asked for"
-        home.rolling.wanted = "v1.1"
+    async def work(keeping: Maintenance) -> None:
+        home.activation.held["v1.0"] = "asked for"
+        home.activation.wanted = "v1.1"
         dry = await keeping.sweep(dry_run=True)
         assert [e["path"] for e in dry["listed"] if e["class"] == "versions"] == [str(home.base / "models" / "v1.2")]
         assert home.versions == NAMES and keeping.sweeps == 0
@@ -189,7 +193,7 @@ def test_only_versions_that_nobody_needs_go_and_their_copies_a_sweep_later(home:
         assert home.versions == ["v1.0", "v1.1", "v1.3", "v1.4", "v1.5", "v1.6"]
         assert home.copies == NAMES  # while the catalog knows its version a copy stays
         assert (keeping.sweeps, keeping.removed_files) == (1, 1) and keeping.last == done
-        await home.judging.look()
+        await home.validation.look()
         await keeping.sweep(dry_run=False)
         assert home.copies == home.versions
 
@@ -198,9 +202,9 @@ def test_only_versions_that_nobody_needs_go_and_their_copies_a_sweep_later(home:
 
 
 def test_a_version_under_rollout_stays(home: Home) -> None:
-    async def work(keeping: Housekeeping) -> None:
-        conductor: Any = home.rolling.conductor
-        conductor.current = SimpleNamespace(target=home.target("v1.0"))
+    async def work(keeping: Maintenance) -> None:
+        executor: Any = home.activation.executor
+        executor.current = SimpleNamespace(target=home.target("v1.0"))
         await keeping.sweep(dry_run=False)
         assert "v1.0" in home.versions and "v1.1" not in home.versions
 
@@ -208,9 +212,9 @@ def test_a_version_under_rollout_stays(home: Home) -> None:
 
 
 def test_nothing_of_a_version_goes_while_the_model_root_cannot_be_read(home: Home) -> None:
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         (home.base / "models").rename(home.base / "elsewhere")
-        await home.judging.look()
+        await home.validation.look()
         (home.base / "elsewhere").rename(home.base / "models")  # it is back, and nobody has looked yet
         done = await keeping.sweep(dry_run=False)
         for name in ("versions", "compiled"):
@@ -222,7 +226,7 @@ def test_nothing_of_a_version_goes_while_the_model_root_cannot_be_read(home: Hom
 
 
 def test_a_version_that_came_after_the_last_look_stays(home: Home) -> None:
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         (home.base / "models" / "v0.1").mkdir()
         await keeping.sweep(dry_run=False)
         assert "v0.1" in home.versions
@@ -236,7 +240,7 @@ def test_a_copy_that_a_worker_maps_outlives_its_version(home: Home) -> None:
         home.copy(name).mkdir()
         (home.copy(name) / "model.onnx").write_text(name)
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         await keeping.sweep(dry_run=False)
         assert "v0.9" in home.copies and "v0.8" not in home.copies
 
@@ -246,14 +250,14 @@ def test_a_copy_that_a_worker_maps_outlives_its_version(home: Home) -> None:
 def test_what_a_validator_left_goes_when_none_is_at_work(home: Home) -> None:
     left = home.base / "cache" / "compiled" / ".tmp-left"
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         left.mkdir()
         (left / "model.onnx").write_text("half")
-        home.judging._task = asyncio.get_running_loop().create_task(asyncio.sleep(60))
+        home.validation._task = asyncio.get_running_loop().create_task(asyncio.sleep(60))
         await keeping.sweep(dry_run=False)
         assert left.exists()
-        home.judging._task.cancel()
-        home.judging._task = None
+        home.validation._task.cancel()
+        home.validation._task = None
         await keeping.sweep(dry_run=False)
         assert not left.exists()
 
@@ -273,7 +277,7 @@ def test_logs_are_compressed_once_every_writer_has_let_go(home: Home) -> None:
     home.peers = [peer("w1", "v1.6"), peer("w2", "v1.6")]  # w3 has left since it was asked
     full_log(home)
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         rotating = asyncio.create_task(keeping.rotate())
         await soon(lambda: home.asked == 1)
         keeping.reopened("w1")
@@ -294,7 +298,7 @@ def test_history_tells_of_a_rotation_of_another_programs_log_too(home: Home, met
     table = f'[[logs.extra]]\npath = "{home.base}/other/*.log"\nmethod = "{method}"\nmax_size = "8KiB"'
     home.config = configuration(home.base, tables=table)
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         await keeping.rotate()
         await keeping.rotate()
 
@@ -309,7 +313,7 @@ def test_a_writer_that_never_answers_holds_compression_up_for_so_long_and_no_lon
     home.owing, home.peers = ["w1"], [peer("w1", "v1.6")]
     full_log(home)
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         rotating = asyncio.create_task(keeping.rotate())
         await soon(lambda: home.asked == 1)
         home.clock.advance(REOPEN_SECONDS + 1)
@@ -320,7 +324,7 @@ def test_a_writer_that_never_answers_holds_compression_up_for_so_long_and_no_lon
 
 
 def test_a_dry_run_and_a_rotation_of_nothing_tell_nobody(home: Home) -> None:
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         await keeping.rotate()
         full_log(home)
         done = await keeping.rotate(dry_run=True, force=True)
@@ -334,7 +338,7 @@ def test_one_log_is_rotated_and_shown_by_its_name_and_no_other_file_is(home: Hom
     full_log(home)
     (home.base / "logs" / "error.log").write_text("bad\n" * 2000)
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         done = await keeping.rotate(force=True, file="access")
         assert [Path(step["path"]).name for step in done["steps"]] == ["access.log"]
         assert len(archives(home)) == 1
@@ -348,7 +352,7 @@ def test_one_log_is_rotated_and_shown_by_its_name_and_no_other_file_is(home: Hom
 
 
 def test_the_space_is_told_by_class(home: Home) -> None:
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         assert {row["class"] for row in (await keeping.disk())["classes"]} >= {"logs", "compiled", "versions"}
         assert await keeping.disk(progress=True) == {"classes": []}
 
@@ -358,7 +362,7 @@ def test_the_space_is_told_by_class(home: Home) -> None:
 def test_trouble_is_said_once_whatever_its_figures_and_forgotten_when_it_is_over(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", 'min_free = "100%"')
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         for _ in range(2):
             await keeping.sweep(dry_run=False)
             assert any("cannot bring the disk" in sentence for sentence in keeping.trouble)
@@ -377,7 +381,7 @@ def test_what_is_wrong_with_a_log_is_an_alert_once_beside_what_is_wrong_with_the
     table = f'[[logs.extra]]\npath = "{home.base}/other/*.log"'
     home.config = configuration(home.base, 'min_free = "100%"', tables=table)
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         for _ in range(2):
             await keeping._tick()
             assert len(keeping.trouble) == 2 and "anybody may write to it" in keeping.trouble[0]
@@ -393,7 +397,7 @@ def test_what_is_wrong_with_a_log_is_an_alert_once_beside_what_is_wrong_with_the
 def test_a_full_disk_stays_an_alert_while_it_is_left_alone_for_a_while(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", 'min_free = "100%"')
 
-    async def work(keeping: Housekeeping) -> None:
+    async def work(keeping: Maintenance) -> None:
         for seconds in (0, 60, 60, BACK_OFF_SECONDS):
             home.clock.advance(seconds)
             await keeping._tick()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import structlog
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import Config, parse
-from modelward.daemon.controllers.reload import Reloading, ReloadParts
+from modelward.daemon.controllers.reload import ConfigReload
 
 
 class Disk:
@@ -31,28 +31,37 @@ async def _at_once(seconds: float) -> list[str]:
     return []
 
 
-def _daemon(disk: Disk, reopened: list[str]) -> Any:
-    nothing: Any = lambda *_, **__: None  # noqa: E731
-    return SimpleNamespace(
-        config=Config(),
-        environ={},
-        agreement=SimpleNamespace(reached=_at_once),
-        manager=SimpleNamespace(reloading=nothing, reloaded=nothing),
-        vigil=SimpleNamespace(look=nothing),
-        judging=SimpleNamespace(catalog=SimpleNamespace(reconsider=nothing)),
-        pool=SimpleNamespace(unblock=nothing),
-        ledger=SimpleNamespace(note=nothing),
-        log=structlog.get_logger("test"),
-        wake=nothing,
-        read_config=disk.read,
-        reopen_logs=lambda: reopened.append("again"),
-    )
+class InForce:
+    """A configuration that is reloaded from `disk`; the other parts of the daemon do nothing here."""
+
+    def __init__(self, disk: Disk, reopened: list[str]) -> None:
+        self.config = Config()
+        nothing: Any = lambda *_, **__: None  # noqa: E731
+        part: Any = SimpleNamespace(
+            reached=_at_once, reloading=nothing, reloaded=nothing, reconsider=nothing, unblock=nothing, note=nothing
+        )
+        self.reloading = ConfigReload(
+            config=lambda: self.config,
+            read=disk.read,
+            put_in_force=partial(setattr, self, "config"),
+            sentence=lambda: "as it is",
+            restart="start it again",
+            service_manager=part,
+            listen_socket=part,
+            pool=part,
+            settings_sync=part,
+            catalog=part,
+            async_store=part,
+            look=nothing,
+            reopen_logs=lambda: reopened.append("again"),
+            wake=nothing,
+        )
 
 
-async def _hung_up(times_meanwhile: int) -> tuple[Disk, Any, list[str]]:
+async def _hung_up(times_meanwhile: int) -> tuple[Disk, InForce, list[str]]:
     disk, reopened = Disk(), list[str]()
-    daemon = _daemon(disk, reopened)
-    reloading = Reloading(cast(ReloadParts, daemon), lambda: "as it is")
+    daemon = InForce(disk, reopened)
+    reloading = daemon.reloading
     reloading.hang_up()
     await soon(lambda: disk.readings == 1)
     disk.text = 'models.settle = "7s"'
@@ -88,8 +97,8 @@ class SlowAtFirst(Disk):
 def test_of_two_reloads_the_one_that_was_asked_for_last_holds_though_the_first_took_longer() -> None:
     async def play() -> Config:
         disk = SlowAtFirst()
-        daemon = _daemon(disk, [])
-        reloading = Reloading(cast(ReloadParts, daemon), lambda: "as it is")
+        daemon = InForce(disk, [])
+        reloading = daemon.reloading
         first = asyncio.create_task(reloading.reload())
         await soon(lambda: disk.readings == 1)
         disk.text = 'models.settle = "7s"'
@@ -97,6 +106,6 @@ def test_of_two_reloads_the_one_that_was_asked_for_last_holds_though_the_first_t
         await asyncio.wait({second}, timeout=0.2)
         disk.slow.set()
         assert all(answer["success"] for answer in await asyncio.gather(first, second))
-        return cast(Config, daemon.config)
+        return daemon.config
 
     assert asyncio.run(play()).models.settle == 7.0

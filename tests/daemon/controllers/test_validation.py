@@ -1,4 +1,4 @@
-"""What Judging makes of a store that fails, and when it wants to be asked again."""
+"""What Validation does when the store fails, and when it asks for another round."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pytest
 from tests.support import PATIENCE_SECONDS, soon
 
 from modelward.daemon.config.load import parse
-from modelward.daemon.controllers.validation import MOST_GONE, RETRY_SECONDS, Judging
+from modelward.daemon.controllers.validation import RETRY_SECONDS, Validation
+from modelward.daemon.controllers.verdict_memory import MOST_GONE
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.lifecycle import VersionState
 from modelward.daemon.models.snapshot import Missing, RootSeen, VersionSeen
 from modelward.daemon.models.verdict import Changing
-from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import Sighting, Store
 from modelward.daemon.system.background import Background
 from modelward.daemon.system.clock import SystemClock
@@ -26,9 +27,9 @@ from modelward.daemon.system.clock import SystemClock
 CLOCK = SystemClock()
 
 
-def judging(
-    path: Path, ledger: Ledger, progress: Callable[[str, object], None] = lambda version, message: None
-) -> Judging:
+def validation(
+    path: Path, async_store: AsyncStore, progress: Callable[[str, object], None] = lambda version, message: None
+) -> Validation:
     place = {name: json.dumps(str(path / name)) for name in ("models", "run", "state", "cache")}
     config = parse(
         f"""
@@ -42,17 +43,17 @@ def judging(
         """,
         "test",
     )
-    return Judging(lambda: config, clock=CLOCK, ledger=ledger, happened=lambda: None, progress=progress)
+    return Validation(lambda: config, clock=CLOCK, async_store=async_store, happened=lambda: None, progress=progress)
 
 
-def run(path: Path, test: Callable[[Store, Ledger], Coroutine[Any, Any, None]]) -> None:
+def run(path: Path, test: Callable[[Store, AsyncStore], Coroutine[Any, Any, None]]) -> None:
     async def whole() -> None:
         store = Store(path / "state" / "state.db", CLOCK)
-        ledger = Ledger(store, lambda entry: None)
+        async_store = AsyncStore(store, lambda entry: None)
         try:
-            await asyncio.wait_for(test(store, ledger), PATIENCE_SECONDS)
+            await asyncio.wait_for(test(store, async_store), PATIENCE_SECONDS)
         finally:
-            await ledger.close()
+            await async_store.close()
 
     for name in ("v1.0", "v1.1"):
         (path / "models" / name).mkdir(parents=True)
@@ -60,21 +61,21 @@ def run(path: Path, test: Callable[[Store, Ledger], Coroutine[Any, Any, None]]) 
     asyncio.run(whole())
 
 
-async def all_rejected(path: Path, store: Store, ledger: Ledger) -> None:
+async def all_rejected(path: Path, store: Store, async_store: AsyncStore) -> None:
     """Whoever looks next finds every version rejected."""
-    one = judging(path, ledger)
+    one = validation(path, async_store)
     await one.start()
     await one.look()
     for entry in one.catalog.entries():
         sighting = Sighting(entry.seen.fingerprint, f"digest of {entry.name}", 1.0)
         verdict = v.to_record(v.Verdict(False, "no", digest=sighting.digest))
-        store.remember_verdict(entry.name, sighting, one.conditions(), verdict)
+        store.remember_verdict(entry.name, sighting, one.verdicts.conditions(), verdict)
 
 
 def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: Path) -> None:
-    async def test(store: Store, ledger: Ledger) -> None:
-        await all_rejected(tmp_path, store, ledger)
-        second = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        await all_rejected(tmp_path, store, async_store)
+        second = validation(tmp_path, async_store)
         await second.start()
         store.close()
         assert await second.look() == ""
@@ -84,8 +85,8 @@ def test_a_store_that_cannot_be_read_costs_verdicts_and_not_the_look(tmp_path: P
 
 
 def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) -> None:
-    async def test(store: Store, ledger: Ledger) -> None:
-        one = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        one = validation(tmp_path, async_store)
         await one.start()
         await one.look()
 
@@ -106,8 +107,8 @@ def test_while_a_validator_works_time_alone_makes_nothing_due(tmp_path: Path) ->
 def test_a_version_that_changes_under_the_validator_though_no_look_sees_it_is_left_longer_and_longer(
     tmp_path: Path,
 ) -> None:
-    async def test(store: Store, ledger: Ledger) -> None:
-        one = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        one = validation(tmp_path, async_store)
         await one.start()
         await one.look()
         entry = one.catalog.entries()[0]
@@ -129,11 +130,11 @@ def test_a_version_that_changes_under_the_validator_though_no_look_sees_it_is_le
 def test_a_version_that_cannot_be_judged_is_tried_again_later_and_at_once_when_asked_for(
     tmp_path: Path,
 ) -> None:
-    async def test(store: Store, ledger: Ledger) -> None:
+    async def test(store: Store, async_store: AsyncStore) -> None:
         (tmp_path / "models" / "v1.1" / "model.onnx").unlink()
         (tmp_path / "models" / "v1.1").rmdir()
         (tmp_path / "cache").write_text("no directory")
-        one = judging(tmp_path, ledger)
+        one = validation(tmp_path, async_store)
         await one.start()
         await one.look()
 
@@ -173,8 +174,8 @@ def test_trouble_of_the_machine_while_a_version_is_looked_through_is_no_rejectio
     because = "cannot read it: Too many open files"
     trouble = VersionSeen("v1.0", because, error=because, passing=True)
 
-    async def test(store: Store, ledger: Ledger) -> None:
-        one = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        one = validation(tmp_path, async_store)
         began = CLOCK.monotonic()
         long_ago = began - 60
         one.catalog.update(RootSeen((1, 1), Missing(), (trouble,)), long_ago, 0.0)
@@ -196,8 +197,8 @@ def test_trouble_of_the_machine_while_a_version_is_looked_through_is_no_rejectio
 def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_one_is_judged(tmp_path: Path) -> None:
     because = "cannot read it: Permission denied"
 
-    async def test(store: Store, ledger: Ledger) -> None:
-        one = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        one = validation(tmp_path, async_store)
         await one.start()
         await one.look()
 
@@ -221,8 +222,8 @@ def test_a_version_that_cannot_be_looked_through_is_rejected_also_while_another_
 
 
 def test_of_thousands_of_versions_that_came_and_went_little_is_kept(tmp_path: Path) -> None:
-    async def test(store: Store, ledger: Ledger) -> None:
-        one = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        one = validation(tmp_path, async_store)
         await one.start()
         batch: list[Path] = []
         for number in range(2000):
@@ -246,22 +247,22 @@ def test_of_thousands_of_versions_that_came_and_went_little_is_kept(tmp_path: Pa
             await one.look()
             batch.clear()
         assert MOST_GONE <= len(store.sightings()) <= MOST_GONE + 2
-        assert "v1999.0.0" in store.sightings() and store.verdict("v1.0.0", "v1.0.0", one.conditions()) is None
+        assert "v1999.0.0" in store.sightings() and store.verdict("v1.0.0", "v1.0.0", one.verdicts.conditions()) is None
         held = {name: len(value) for name, value in vars(one).items() if isinstance(value, dict | list | set)}
         assert max(held.values()) <= MOST_GONE + 2 and len(one.catalog.entries()) == 2, held
-        again = judging(tmp_path, ledger)
+        again = validation(tmp_path, async_store)
         await again.start()
         (tmp_path / "models" / "v1.0").rename(tmp_path / "models" / "v3.0")
         await again.look()
-        assert len(again._sightings) <= MOST_GONE + 2
+        assert len(again.verdicts._sightings) <= MOST_GONE + 2
 
     run(tmp_path, test)
 
 
 def test_a_version_that_comes_back_as_it_was_keeps_its_verdict(tmp_path: Path) -> None:
-    async def test(store: Store, ledger: Ledger) -> None:
-        await all_rejected(tmp_path, store, ledger)
-        one = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        await all_rejected(tmp_path, store, async_store)
+        one = validation(tmp_path, async_store)
         await one.start()
         (tmp_path / "models" / "v1.0").rename(tmp_path / "aside")
         await one.look()
@@ -274,9 +275,9 @@ def test_a_version_that_comes_back_as_it_was_keeps_its_verdict(tmp_path: Path) -
 
 
 def test_what_somebody_asks_for_is_judged_next_and_a_rejection_is_forgotten(tmp_path: Path) -> None:
-    async def test(store: Store, ledger: Ledger) -> None:
-        await all_rejected(tmp_path, store, ledger)
-        one = judging(tmp_path, ledger)
+    async def test(store: Store, async_store: AsyncStore) -> None:
+        await all_rejected(tmp_path, store, async_store)
+        one = validation(tmp_path, async_store)
         await one.start()
         await one.look()
         assert {e.state for e in one.catalog.entries()} == {VersionState.REJECTED}
@@ -313,12 +314,12 @@ def test_a_version_whose_judgement_ends_by_an_unexpected_error_is_tried_again_wi
         if not before and broken:
             raise RuntimeError("nobody thought of it")
 
-    async def test(store: Store, ledger: Ledger) -> None:
+    async def test(store: Store, async_store: AsyncStore) -> None:
         nonlocal broken
         background = Background(CLOCK, fault=fault)
         background.install()
         began = CLOCK.monotonic()
-        one = judging(tmp_path, ledger, progress)
+        one = validation(tmp_path, async_store, progress)
         await one.start()
         await one.look()
 

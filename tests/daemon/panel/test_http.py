@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.desk import FakeDesk, RunningPanel, running_panel
+from tests.fakes.admin_interface import FakeDesk, RunningPanel, running_panel
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.api.events import MAX_LISTENERS
@@ -89,7 +89,7 @@ def test_answers_as_the_unix_socket_does(panel: RunningPanel) -> None:
     assert done.json == {"success": True, "message": "activate done"}
     refused = panel.ask("POST", "/v1/activate?wait=1", {"version": "no-such"}, **MARK)
     assert refused.status == 409 and refused.json["error"]["message"].startswith("cannot activate")
-    assert panel.desk.wishes == [("activate", "v2"), ("activate", "no-such")]
+    assert panel.admin.requests == [("activate", "v2"), ("activate", "no-such")]
 
 
 @pytest.mark.parametrize("value", ["true", "no", 0, 1, None, []])
@@ -100,7 +100,7 @@ def test_nothing_is_removed_for_whoever_does_not_say_plainly_whether_to_try_it_o
         answer = panel.ask("POST", f"/v1/{path}?wait=1", {key: value}, **MARK)
         assert answer.status == 400
         assert answer.json["error"]["message"] == f"cannot do that: {key!r} must be true or false"
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_refuses_what_another_site_may_have_started(
 ) -> None:
     answer = panel.ask("POST", "/v1/rollback", {}, **headers)
     assert (answer.status, answer.kind) == (status, kind)
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
 
 
 def test_a_page_elsewhere_may_link_to_the_panel_but_not_read_it(panel: RunningPanel) -> None:
@@ -143,11 +143,11 @@ def test_a_path_is_looked_up_in_a_table_and_leads_nowhere_else(panel: RunningPan
     assert b"root:" not in answer.body
 
 
-@pytest.mark.parametrize("name", ["__class__", "_s", "office.reload", "../etc", "💥" * 50, "x" * 60_000])
+@pytest.mark.parametrize("name", ["__class__", "_s", "config_reload.reload", "../etc", "💥" * 50, "x" * 60_000])
 def test_a_name_is_a_name_and_never_a_method(panel: RunningPanel, name: str) -> None:
     assert panel.ask("POST", f"/v1/{name[:9].encode().hex()}", {}, **MARK).status == 404
     panel.ask("POST", "/v1/hold", {"version": name}, **MARK)
-    assert panel.desk.wishes == [("hold", name)]
+    assert panel.admin.requests == [("hold", name)]
 
 
 def test_drops_a_body_that_is_too_large_and_goes_on(panel: RunningPanel) -> None:
@@ -155,7 +155,7 @@ def test_drops_a_body_that_is_too_large_and_goes_on(panel: RunningPanel) -> None
         answer = panel.ask("POST", "/v1/hold", large, **MARK)
         assert (answer.status, answer.kind) == (413, "too_large")
         assert answer.headers["connection"] == "close"
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
     assert panel.ask("GET", "/health").status == 200
 
 
@@ -198,7 +198,7 @@ def test_a_request_under_way_outlasts_a_flood_of_idle_connections(panel: Running
         assert stream.readline() == b"retry: 2000\n"
         for _ in range(600):
             stack.enter_context(socket.create_connection(("127.0.0.1", panel.port), timeout=PATIENCE_SECONDS))
-        panel.desk.state["live"] = "v7"
+        panel.admin.state["live"] = "v7"
         assert eventually(lambda: b'"live":"v7"' in stream.readline())
 
 
@@ -213,7 +213,7 @@ def test_other_machines_see_nothing_but_the_page_without_a_token(guarded: Runnin
         assert answer.status == 401 and answer.headers["www-authenticate"] == "Bearer"
     assert guarded.ask("POST", "/v1/rollback", {}, **MARK).status == 401
     assert guarded.ask("GET", "/session").json["may_read"] is False
-    assert guarded.desk.wishes == []
+    assert guarded.admin.requests == []
 
 
 def test_a_bearer_token_is_enough_for_everything(guarded: RunningPanel) -> None:
@@ -268,7 +268,7 @@ def test_a_token_that_is_taken_away_ends_its_sessions_and_streams(guarded: Runni
         assert b"retry" in stream.readline()
         token_file.write_text("another\n", encoding="utf-8")
         assert guarded.ask("GET", "/v1/status", Cookie=cookie).status == 401
-        guarded.desk.state["live"] = "v9"
+        guarded.admin.state["live"] = "v9"
         assert b"v9" not in stream.read()  # it ends
 
 
@@ -352,7 +352,7 @@ def events(panel: RunningPanel, count: int) -> list[dict[str, object]]:
             if line.startswith(b"data: "):
                 found.append(json.loads(line[6:]))
             if len(found) == count - 1:
-                panel.desk.state["live"] += "+"
+                panel.admin.state["live"] += "+"
         return found
 
 
@@ -364,9 +364,9 @@ def test_a_viewer_receives_everything_once_and_then_what_changed(panel: RunningP
 
 def test_history_is_read_again_only_when_there_is_more(panel: RunningPanel) -> None:
     events(panel, 2)
-    asked = panel.desk.asked_history
+    asked = panel.admin.asked_history
     events(panel, 2)
-    assert panel.desk.asked_history <= asked + 1
+    assert panel.admin.asked_history <= asked + 1
 
 
 def test_the_end_of_the_daemon_does_not_wait_for_viewers() -> None:
@@ -430,7 +430,7 @@ def test_connections_that_were_let_in_to_nothing_keep_nobody_out(guarded: Runnin
             stranger.sendall(held)
         for _ in range(20):
             assert guarded.ask("GET", "/v1/status", Authorization=f"Bearer {TOKEN}").status == 200
-        guarded.desk.state["live"] = "v7"
+        guarded.admin.state["live"] = "v7"
         assert eventually(lambda: b'"live":"v7"' in stream.readline())
 
 

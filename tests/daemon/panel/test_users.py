@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.fakes.desk import RunningPanel, running_panel
+from tests.fakes.admin_interface import RunningPanel, running_panel
 from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.panel.login_links import LINK_SECONDS, MAX_LINKS, Links
@@ -60,7 +60,7 @@ def test_another_user_of_this_machine_reads_and_changes_nothing(panel: RunningPa
         assert ask_as(STRANGER, panel, "POST", path, **{"X-Modelward": "1"}) == 401
     for path in ("/", "/health", "/ready", "/session"):
         assert ask_as(STRANGER, panel, "GET", path) == 200
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
 
 
 @as_root
@@ -87,7 +87,7 @@ for _ in range(50):
 """
     subprocess.run([sys.executable, "-c", code], timeout=PATIENCE_SECONDS, check=True)
     assert panel.ask("GET", "/v1/status").status == 200
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
@@ -115,7 +115,7 @@ def test_what_follows_an_upgrade_on_a_connection_is_not_taken_up(panel: RunningP
             client.sendall(hidden)
             while client.recv(65_536):
                 continue
-    assert panel.desk.wishes == []
+    assert panel.admin.requests == []
 
 
 def test_a_user_of_another_namespace_is_nobody() -> None:

@@ -364,7 +364,7 @@ FULL = """
 import sys
 from pathlib import Path
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.state.async_store import Ledger
+from modelward.daemon.state.async_store import AsyncStore
 from modelward.daemon.state.store import Sighting, Store
 place = Path(sys.argv[1])
 ballast = place / "ballast"
@@ -378,7 +378,7 @@ def fill():
                 pass
 def store():
     return Store(place / "state.db", SystemClock())
-def run(what):  # as the ledger does
+def run(what):  # as the async store does
     try:
         return what(kept)
     except Exception as e:

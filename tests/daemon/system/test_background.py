@@ -24,7 +24,7 @@ from modelward.daemon.system.background import (
 from modelward.daemon.system.failures import MAX_PARTS, PAUSES_SECONDS, SHOWN_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
-HOMES = ("daemon/system/background.py", "worker/shared/background.py")
+HOMES = ("daemon/system/background.py", "worker/shared/background.py", "worker/shared/started.py")
 EXCEPTIONS = ("worker/attach.py", "worker/validate/time_limit.py")
 """A program of somebody else's, and one without an event loop."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.system.service_manager import Manager
+from modelward.daemon.system.service_manager import ServiceManager
 from modelward.daemon.system.systemd import watchdog_seconds
 
 
@@ -42,7 +42,7 @@ def ear(tmp_path: Path) -> Iterator[Ear]:
 
 
 def test_ready_is_said_once_and_a_status_when_it_changes(ear: Ear) -> None:
-    manager = Manager(ear.environ, SystemClock())
+    manager = ServiceManager(ear.environ, SystemClock())
     manager.tell("loading", ready=False, busy=False)
     manager.tell("loading", ready=False, busy=False)
     manager.tell("serving v1", ready=True, busy=False)
@@ -52,14 +52,14 @@ def test_ready_is_said_once_and_a_status_when_it_changes(ear: Ear) -> None:
 
 
 def test_a_start_that_makes_progress_asks_for_time(ear: Ear) -> None:
-    manager = Manager(ear.environ, SystemClock())
+    manager = ServiceManager(ear.environ, SystemClock())
     manager.tell("judging v1", ready=False, busy=True)
     manager.tell("judging v1", ready=False, busy=True)
     assert ear.heard() == [["EXTEND_TIMEOUT_USEC=60000000", "STATUS=judging v1"], ["EXTEND_TIMEOUT_USEC=60000000"]]
 
 
 def test_every_reload_ends_with_ready_and_none_is_announced_before_the_start_is_over(ear: Ear) -> None:
-    manager = Manager(ear.environ, SystemClock())
+    manager = ServiceManager(ear.environ, SystemClock())
     manager.reloading()
     manager.reloaded("serving v1")
     assert ear.heard() == []
@@ -74,7 +74,7 @@ def test_every_reload_ends_with_ready_and_none_is_announced_before_the_start_is_
 
 
 def test_after_stopping_nothing_is_said_that_would_deny_it(ear: Ear) -> None:
-    manager = Manager(ear.environ, SystemClock())
+    manager = ServiceManager(ear.environ, SystemClock())
     manager.stop("draining", 30)
     manager.tell("serving v1", ready=True, busy=False)
     manager.reloading()
@@ -94,7 +94,7 @@ def test_signs_of_life_stop_while_something_is_wrong_and_come_back(ear: Ear) -> 
         return answers.pop(0)
 
     async def live() -> None:
-        await Manager(ear.environ, SystemClock()).keep_alive(wrong)
+        await ServiceManager(ear.environ, SystemClock()).keep_alive(wrong)
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(live())
@@ -105,7 +105,7 @@ def test_without_a_watchdog_nobody_is_asked(ear: Ear) -> None:
     async def wrong() -> str:
         raise AssertionError
 
-    asyncio.run(Manager(ear.environ, SystemClock()).keep_alive(wrong))
+    asyncio.run(ServiceManager(ear.environ, SystemClock()).keep_alive(wrong))
     assert ear.heard() == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support import PATIENCE_SECONDS, eventually
 
 from modelward.daemon.system.clock import SystemClock
-from modelward.daemon.system.timer_thread import Metronome, until_next
+from modelward.daemon.system.timer_thread import TimerThread, until_next
 
 
 @pytest.mark.parametrize(("now", "period", "wait"), [(7.0, 5.0, 3.0), (10.0, 5.0, 5.0), (9.9999, 5.0, 0.01)])
@@ -18,15 +18,15 @@ def test_waits_until_the_next_multiple_of_the_period(now: float, period: float, 
     assert until_next(now, period) == pytest.approx(wait)
 
 
-def start(metronome: Metronome, *, at_once: bool = False) -> None:
+def start(timer: TimerThread, *, at_once: bool = False) -> None:
     async def begin() -> None:
-        metronome.start(at_once=at_once)
+        timer.start(at_once=at_once)
 
     asyncio.run(begin())
 
 
-def of(work: Callable[[], None], seconds: float = 0.02) -> Metronome:
-    return Metronome("test", work, lambda: seconds, SystemClock())
+def of(work: Callable[[], None], seconds: float = 0.02) -> TimerThread:
+    return TimerThread("test", work, lambda: seconds, SystemClock())
 
 
 def test_strikes_again_after_a_failure_and_not_after_the_end() -> None:
@@ -37,10 +37,10 @@ def test_strikes_again_after_a_failure_and_not_after_the_end() -> None:
         if len(struck) == 1:
             raise OSError("once")
 
-    metronome = of(work)
-    start(metronome)
+    timer = of(work)
+    start(timer)
     eventually(lambda: len(struck) >= 3)
-    metronome.stop()
+    timer.stop()
     count = len(struck)
     assert not [thread for thread in threading.enumerate() if thread.name == "test"]
     assert len(struck) == count
@@ -48,12 +48,12 @@ def test_strikes_again_after_a_failure_and_not_after_the_end() -> None:
 
 def test_another_period_is_taken_up_at_once() -> None:
     struck, periods = threading.Event(), [3600.0]
-    metronome = Metronome("test", struck.set, lambda: periods[0], SystemClock())
-    start(metronome)
+    timer = TimerThread("test", struck.set, lambda: periods[0], SystemClock())
+    start(timer)
     periods[0] = 0.02
-    metronome.again()
+    timer.again()
     assert struck.wait(PATIENCE_SECONDS)
-    metronome.stop()
+    timer.stop()
 
 
 def test_the_end_does_not_wait_for_a_strike_that_hangs() -> None:
@@ -65,9 +65,9 @@ def test_the_end_does_not_wait_for_a_strike_that_hangs() -> None:
         release.wait(PATIENCE_SECONDS)
         hung.clear()
 
-    metronome = of(hang)
-    start(metronome, at_once=True)
+    timer = of(hang)
+    start(timer, at_once=True)
     assert begun.wait(PATIENCE_SECONDS)
-    metronome.stop()
+    timer.stop()
     assert hung.is_set()
     release.set()

@@ -27,7 +27,7 @@ def steps(rollout: Rollout) -> list[str]:
 
 
 def under_way(it: Room, rollout: Rollout, policy: RolloutPolicy) -> asyncio.Task[Rollout]:
-    return asyncio.get_running_loop().create_task(it.conductor.run(rollout, policy))
+    return asyncio.get_running_loop().create_task(it.executor.run(rollout, policy))
 
 
 def moved(it: Room, version: str = V2) -> list[str]:

@@ -21,13 +21,13 @@ from modelward.daemon.workers.channel import WorkersSocket
 from modelward.daemon.workers.overlap import Way
 from modelward.daemon.workers.peer import WorkerEvent
 from modelward.daemon.workers.pool import Ended, WorkerPool
-from modelward.daemon.workers.registry import Crew, WelcomeState
-from modelward.daemon.workers.rollout_executor import Conductor, Rollout, Target
+from modelward.daemon.workers.registry import WelcomeState, WorkerRegistry
+from modelward.daemon.workers.rollout_executor import Rollout, RolloutExecutor, Target
 from modelward.worker.protocol import WorkerSettings
 from modelward.worker.shared.progress import ProcessReading
 
 FAKE_WORKER = Path(__file__).parents[2] / "fakes" / "worker.py"
-Command = Callable[[WorkerSettings], list[str]]
+PendingCommand = Callable[[WorkerSettings], list[str]]
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Room:
     path: Path
     clock: Clock = field(default_factory=SystemClock)
     scripts: dict[str, dict[str, object]] = field(default_factory=dict)
-    command: Command | None = None
+    command: PendingCommand | None = None
     welcome: WelcomeState = field(default_factory=WelcomeState)
     events: list[WorkerEvent] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
@@ -51,23 +51,23 @@ class Room:
     read: Callable[[int], ProcessReading | None] = lambda pid: None
 
     def __post_init__(self) -> None:
-        self.crew = Crew(
+        self.registry = WorkerRegistry(
             clock=self.clock, welcome=lambda: self.welcome, happened=self._happened, offered=self.offered.append
         )
         self.pool = WorkerPool(
             runtime_dir=self.path,
             clock=self.clock,
             ended=self._ended,
-            drain=self.crew.drain,
+            drain=self.registry.drain,
             settings=lambda name: (self.settings(name), 2),
             chance=lambda: 0.5,
             command=self.command or self.fake,
             read=lambda pid: self.read(pid),
         )
-        self.crew.pool = self.pool
-        self.channel = WorkersSocket(self.socket, self.crew, lambda who: True)
-        self.conductor = Conductor(
-            self.crew,
+        self.registry.pool = self.pool
+        self.channel = WorkersSocket(self.socket, self.registry, lambda who: True)
+        self.executor = RolloutExecutor(
+            self.registry,
             self.clock,
             commit_point=self._commit_point,
             progress=lambda rollout: self.progress.append(rollout.state),
@@ -94,8 +94,8 @@ class Room:
 
     def _ended(self, ended: Ended) -> None:
         self.ended.append(ended)
-        self.conductor.worker_ended(ended)
-        self.crew.ended(ended)
+        self.executor.worker_ended(ended)
+        self.registry.ended(ended)
         self.wake.set()
 
     async def _commit_point(self, rollout: Rollout, forward: bool) -> None:
@@ -120,15 +120,15 @@ class Room:
     # what a test asks
 
     def serving(self) -> dict[str, str]:
-        return {peer.name: peer.serving for peer in self.crew.peers()}
+        return {peer.name: peer.serving for peer in self.registry.peers()}
 
     async def all_serve(self, version: str, count: int) -> None:
         await soon(lambda: list(self.serving().values()) == [version] * count)
 
     def pid(self, name: str) -> int:
-        hand = self.pool.hand(name)
-        assert hand is not None
-        return hand.child.pid
+        process = self.pool.process(name)
+        assert process is not None
+        return process.child.pid
 
     def rollout(self, version: str, old: str = "v1", **more: object) -> Rollout:
         was = target(old) if old else None
@@ -151,7 +151,7 @@ async def room(
     wanted: int = 0,
     scripts: dict[str, dict[str, object]] | None = None,
     serve: str = "",
-    command: Command | None = None,
+    command: PendingCommand | None = None,
 ) -> AsyncIterator[Room]:
     """A room whose pool is staffed until the block ends; `serve` is the version that `wanted` workers begin with."""
     found = Room(path, scripts=scripts or {}, command=command)

@@ -32,7 +32,7 @@ class Shop(Room):
         await soon(lambda: len(self.ended) == count)
 
     def names(self) -> list[str]:
-        return [hand.name for hand in self.pool.hands()]
+        return [process.name for process in self.pool.processes()]
 
 
 def run(path: Path, code: str, work: Callable[[Shop], Awaitable[None]]) -> None:
@@ -41,8 +41,8 @@ def run(path: Path, code: str, work: Callable[[Shop], Awaitable[None]]) -> None:
         try:
             await work(shop)
         finally:
-            for hand in shop.pool.hands():
-                hand.child.kill_group()
+            for process in shop.pool.processes():
+                process.child.kill_group()
             await shop.pool.close(0.0)
 
     asyncio.run(asyncio.wait_for(whole(), PATIENCE_SECONDS))

@@ -13,7 +13,7 @@ import pytest
 from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.system.tcp_listener import CannotListen, bind
-from modelward.daemon.workers.listen_socket import Entrance
+from modelward.daemon.workers.listen_socket import ListenSocket
 
 
 def at(held: socket.socket) -> str:
@@ -32,11 +32,11 @@ def test_an_address_that_a_lost_worker_holds_is_had_once_that_was_ended() -> Non
         async def end_lost() -> None:
             held.close()
 
-        entrance = Entrance(lambda: listen, {}, return_seconds=0.01, lost_seconds=0.02)
-        with closing(entrance):
-            await entrance.open(returning=True, end_lost=end_lost)
-            assert entrance.sock is not None
-            assert at(entrance.sock) == listen
+        listen_socket = ListenSocket(lambda: listen, {}, return_seconds=0.01, lost_seconds=0.02)
+        with closing(listen_socket):
+            await listen_socket.open(returning=True, end_lost=end_lost)
+            assert listen_socket.sock is not None
+            assert at(listen_socket.sock) == listen
 
     run(test)
 
@@ -48,15 +48,15 @@ def test_who_comes_back_late_with_the_socket_is_not_ended() -> None:
             async def end_lost() -> None:
                 raise AssertionError("it came back")
 
-            entrance = Entrance(lambda: at(held), {}, return_seconds=0.01, lost_seconds=10.0)
-            with closing(entrance):
-                opening = asyncio.create_task(entrance.open(returning=True, end_lost=end_lost))
+            listen_socket = ListenSocket(lambda: at(held), {}, return_seconds=0.01, lost_seconds=10.0)
+            with closing(listen_socket):
+                opening = asyncio.create_task(listen_socket.open(returning=True, end_lost=end_lost))
                 await asyncio.wait({opening}, timeout=0.1)
                 assert not opening.done()
-                entrance.take(os.dup(held.fileno()), wanted=True)
+                listen_socket.take(os.dup(held.fileno()), wanted=True)
                 await opening
-                assert entrance.sock is not None
-                assert at(entrance.sock) == at(held)
+                assert listen_socket.sock is not None
+                assert at(listen_socket.sock) == at(held)
 
     run(test)
 
@@ -70,9 +70,9 @@ def test_an_address_that_somebody_else_holds_is_said(returning: bool) -> None:
             async def end_lost() -> None:
                 ended.append(1)
 
-            entrance = Entrance(lambda: at(held), {}, return_seconds=0.01, lost_seconds=0.02)
+            listen_socket = ListenSocket(lambda: at(held), {}, return_seconds=0.01, lost_seconds=0.02)
             with pytest.raises(CannotListen, match="Address already in use"):
-                await entrance.open(returning=returning, end_lost=end_lost)
+                await listen_socket.open(returning=returning, end_lost=end_lost)
             assert len(ended) == returning
 
     run(test)

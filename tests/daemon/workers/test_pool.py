@@ -36,7 +36,7 @@ def test_as_many_as_wanted_are_started_and_no_more(tmp_path: Path) -> None:
         assert shop.names() == ["w1", "w2"]
         shop.pool.step()
         assert shop.names() == ["w1", "w2"]
-        pids = [hand.child.pid for hand in shop.pool.hands()]
+        pids = [process.child.pid for process in shop.pool.processes()]
         assert all(identity(pid) for pid in pids)
 
     run(tmp_path, HANG, work)
@@ -136,9 +136,9 @@ def test_a_successor_that_dies_is_started_no_faster_and_the_old_worker_stays(tmp
         shop.time.advance(1.1)
         shop.pool.step()
         assert shop.names() == (["w1", "w3"] if code == EXIT_1 else ["w1"])
-        hand = shop.pool.hand("w1")
-        assert hand is not None
-        assert hand.phase is Phase.READY
+        process = shop.pool.process("w1")
+        assert process is not None
+        assert process.phase is Phase.READY
 
     run(tmp_path, HANG, work)
 
@@ -234,13 +234,13 @@ def test_a_worker_that_still_loads_is_not_killed_before_it_used_up_its_cpu_time(
         for _ in range(10):
             shop.time.advance(2)
             shop.pool.step()
-        assert shop.pool.hands()[0].killed == ""
+        assert shop.pool.processes()[0].killed == ""
         shop.pool.limits = replace(LIMITS, start_seconds=0.01)
-        pid = shop.pool.hands()[0].child.pid
+        pid = shop.pool.processes()[0].child.pid
         await soon(lambda: (reading := read(pid)) is not None and reading.cpu_seconds > 0.01)
         shop.time.advance(2)
         shop.pool.step()
-        assert shop.pool.hands()[0].killed == "it was not ready in 0.01 s"
+        assert shop.pool.processes()[0].killed == "it was not ready in 0.01 s"
 
     run(tmp_path, LOADS, work)
 
@@ -256,7 +256,7 @@ def test_a_silent_worker_that_gets_no_processor_is_not_killed(tmp_path: Path, wa
         shop.pool.step()
         shop.time.advance(2)
         shop.pool.step()
-        assert shop.pool.hands()[0].killed == killed
+        assert shop.pool.processes()[0].killed == killed
 
     run(tmp_path, HANG, work)
 
@@ -274,7 +274,7 @@ def test_a_daemon_that_was_stopped_for_an_hour_kills_nobody_who_still_speaks(tmp
         shop.time.advance(2)
         shop.pool.step()
         assert shop.names() == ["w1", "w2"]
-        assert all(not hand.killed for hand in shop.pool.hands())
+        assert all(not process.killed for process in shop.pool.processes())
 
     run(tmp_path, HANG, work)
 

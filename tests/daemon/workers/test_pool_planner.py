@@ -114,8 +114,8 @@ def test_who_is_overdue_is_looked_at_again_and_then_killed(member: Member, expec
 
 
 def test_everybody_who_fell_silent_at_once_is_doubted_before_anybody_is_killed() -> None:
-    crew = [m(name, quiet=3600) for name in "abcdefgh"]
-    assert told(*crew, wanted=8) == [f"doubt {name}" for name in "abcdefgh"]
+    registry = [m(name, quiet=3600) for name in "abcdefgh"]
+    assert told(*registry, wanted=8) == [f"doubt {name}" for name in "abcdefgh"]
 
 
 def test_a_successor_that_is_being_killed_is_no_reason_to_let_the_old_one_go() -> None:

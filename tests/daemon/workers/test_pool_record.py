@@ -43,8 +43,8 @@ def test_closing_while_they_die_by_themselves_ends_too(tmp_path: Path) -> None:
     async def work(shop: Shop) -> None:
         shop.pool.wanted = 4
         shop.pool.step()
-        for hand in shop.pool.hands():
-            os.kill(hand.child.pid, signal.SIGKILL)
+        for process in shop.pool.processes():
+            os.kill(process.child.pid, signal.SIGKILL)
         await asyncio.wait_for(shop.pool.close(3600.0), PATIENCE_SECONDS)
         assert shop.names() == []
 
@@ -94,7 +94,7 @@ async def left_behind(tmp_path: Path) -> list[int]:
     shop = Shop(tmp_path, HANG)
     shop.pool.wanted = 2
     shop.pool.step()
-    return [hand.child.pid for hand in shop.pool.hands()]
+    return [process.child.pid for process in shop.pool.processes()]
 
 
 def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_p
             shop.pool.heard(name, ready=True)
         shop.pool.step()
         assert shop.names() == ["w1", "w2", "w3"]
-        assert [hand.child.pid for hand in shop.pool.hands()][:2] == pids
+        assert [process.child.pid for process in shop.pool.processes()][:2] == pids
         os.kill(pids[0], signal.SIGKILL)
         os.waitpid(pids[0], 0)  # the test is their parent
         await shop.all_ended(1)

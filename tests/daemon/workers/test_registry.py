@@ -69,12 +69,12 @@ def kinds(events: list[WorkerEvent], worker: str) -> list[str]:
 def test_processes_of_the_pool_are_ours_and_load_what_they_are_welcomed_with(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve="v1") as it:
-            peers = it.crew.peers()
+            peers = it.registry.peers()
             assert [(x.name, x.attached, x.serving, x.artifact, x.ready) for x in peers] == [
                 ("w1", False, "v1", "/artifacts/v1", True),
                 ("w2", False, "v1", "/artifacts/v1", True),
             ]
-            assert [hand.phase for hand in it.pool.hands()] == [Phase.READY] * 2
+            assert [process.phase for process in it.pool.processes()] == [Phase.READY] * 2
             assert kinds(it.events, "w1") == ["joined", "serving"]
 
     run(work)
@@ -83,10 +83,10 @@ def test_processes_of_the_pool_are_ours_and_load_what_they_are_welcomed_with(tmp
 def test_with_nothing_to_serve_yet_workers_are_there_and_wait(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=1) as it:
-            await soon(lambda: [h.phase for h in it.pool.hands()] == [Phase.READY])
-            (peer,) = it.crew.peers()
+            await soon(lambda: [h.phase for h in it.pool.processes()] == [Phase.READY])
+            (peer,) = it.registry.peers()
             assert (peer.serving, peer.loading, peer.ready) == ("", "", False)
-            assert it.crew.serving() == ()
+            assert it.registry.serving() == ()
 
     run(work)
 
@@ -99,7 +99,7 @@ def test_a_worker_that_can_not_load_its_welcome_is_no_successor(tmp_path: Path) 
             await soon(lambda: "refused" in kinds(it.events, "w2"))
             it.wake.set()
             await asyncio.sleep(0.1)
-            assert [(h.name, h.phase) for h in it.pool.hands()] == [("w1", Phase.READY), ("w2", Phase.STARTING)]
+            assert [(h.name, h.phase) for h in it.pool.processes()] == [("w1", Phase.READY), ("w2", Phase.STARTING)]
             assert it.serving()["w1"] == "v1"
 
     run(work)
@@ -129,12 +129,12 @@ def test_any_program_may_join_and_is_never_signalled(tmp_path: Path) -> None:
             mine = Attached(it.socket)
             await soon(lambda: mine.told(p.Welcome))
             assert mine.told(p.Welcome) == [p.Welcome("v1", "/artifacts/v1", 0.5)]
-            (peer,) = it.crew.peers()
+            (peer,) = it.registry.peers()
             assert (peer.name, peer.attached, peer.loading, peer.pid) == ("mine", True, "v1", os.getpid())
             mine.say(p.Serving("", "v1"))
-            await soon(lambda: it.crew.peers()[0].ready)
+            await soon(lambda: it.registry.peers()[0].ready)
             assert not it.pool.replace("mine", "no")
-            assert it.pool.hands() == ()
+            assert it.pool.processes() == ()
 
     run(work)
 
@@ -144,14 +144,14 @@ def test_an_impostor_with_the_name_of_ours_gets_another_and_ours_keeps_its_own(t
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve="v1") as it:
             mine = Attached(it.socket, p.Hello(pid=it.pid("w1"), name="w1", attached=attached))
-            await soon(lambda: len(it.crew.peers()) == 2)
+            await soon(lambda: len(it.registry.peers()) == 2)
             false = f"w1.{os.getpid()}"
-            assert {x.name: x.attached for x in it.crew.peers()} == {"w1": False, false: True}
-            it.crew.drain(false)
+            assert {x.name: x.attached for x in it.registry.peers()} == {"w1": False, false: True}
+            it.registry.drain(false)
             await soon(lambda: mine.told(p.Drain))
             mine.say(p.Drained())
             await soon(lambda: kinds(it.events, false) == ["joined", "drained"])
-            assert it.crew.peer("w1").ready  # type: ignore[union-attr]
+            assert it.registry.peer("w1").ready  # type: ignore[union-attr]
             assert it.ended == []
 
     run(work)
@@ -162,8 +162,8 @@ def test_names_are_made_harmless_and_unique(tmp_path: Path) -> None:
         async with room(tmp_path) as it:
             for name in ("a", "a", "a", "", "../../x y\n\x1b[31m", "n" * 500, "w99"):
                 Attached(it.socket, p.Hello(pid=1, name=name))
-            await soon(lambda: len(it.crew.peers()) == 7)
-            names = [x.name for x in it.crew.peers()]
+            await soon(lambda: len(it.registry.peers()) == 7)
+            names = [x.name for x in it.registry.peers()]
             assert len(set(names)) == 7
             assert {"a", f"a.{os.getpid()}", f"a.{os.getpid()}'", f"pid{os.getpid()}", "....xy[31m"} <= set(names)
             assert f"w99.{os.getpid()}" in names
@@ -178,7 +178,7 @@ def test_a_listening_socket_is_taken_from_our_own_workers_only(tmp_path: Path) -
             with socket.create_server(("127.0.0.1", 0)) as server:
                 before = len(os.listdir("/proc/self/fd"))
                 Attached(it.socket, p.Hello(pid=1, name="w1", attached=False), (server.fileno(),))
-                await soon(lambda: it.crew.peers())
+                await soon(lambda: it.registry.peers())
                 assert it.offered == []
                 assert len(os.listdir("/proc/self/fd")) == before + 2, "the two ends of the connection"
 
@@ -209,13 +209,13 @@ while True:
             who = identity(former.pid)
             assert who is not None
             async with room(tmp_path) as it:
-                it.crew.expected = {"w5": who}
-                await soon(lambda: len(it.crew.peers()) == 2)
-                assert {x.name: (x.attached, x.pid) for x in it.crew.peers()} == {
+                it.registry.expected = {"w5": who}
+                await soon(lambda: len(it.registry.peers()) == 2)
+                assert {x.name: (x.attached, x.pid) for x in it.registry.peers()} == {
                     "w5": (False, former.pid),
                     f"w5.{forger.pid}": (True, forger.pid),
                 }
-                assert it.crew.expected == {}
+                assert it.registry.expected == {}
                 assert len(it.offered) == 1
                 it.pool.wanted = 1
                 former.kill()
@@ -300,14 +300,14 @@ def test_a_worker_back_with_what_is_being_rolled_out_is_not_told_to_give_it_up(t
     async def work() -> None:
         async with room(tmp_path) as it:
             it.welcome = welcome("v1")
-            it.crew.moving_to = ("v2", target("v2").artifact)
+            it.registry.moving_to = ("v2", target("v2").artifact)
             moved = Attached(it.socket, p.Hello(pid=1, name="a", serving="v2", artifact=target("v2").artifact))
             other = Attached(it.socket, p.Hello(pid=1, name="b", serving="v3"))
             fresh = Attached(it.socket, p.Hello(pid=1, name="c"))
             await soon(lambda: moved.told(p.Welcome) and other.told(p.Welcome) and fresh.told(p.Welcome))
             said = [x.told(p.Welcome)[0].version for x in (moved, other, fresh)]  # type: ignore[union-attr]
             assert said == ["v2", "v1", "v1"]
-            assert [x.loading for x in it.crew.peers()] == ["", "v1", "v1"]
+            assert [x.loading for x in it.registry.peers()] == ["", "v1", "v1"]
 
     run(work)
 
@@ -321,7 +321,7 @@ def test_the_death_and_the_hangup_may_be_seen_in_any_order(tmp_path: Path) -> No
             await it.all_serve("v1", 2)
             for name in ("w1", "w2"):
                 assert kinds(it.events, name) == ["joined", "serving", "left"]
-                assert it.crew.last_seen(name) is None or it.crew.peer(name) is None
+                assert it.registry.last_seen(name) is None or it.registry.peer(name) is None
 
     run(work)
 
@@ -329,10 +329,10 @@ def test_the_death_and_the_hangup_may_be_seen_in_any_order(tmp_path: Path) -> No
 def test_what_is_said_to_all_reaches_all_and_to_nobody_is_said(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve="v1") as it:
-            assert sorted(it.crew.tell_all(p.ReopenLogs())) == ["w1", "w2"]
+            assert sorted(it.registry.tell_all(p.ReopenLogs())) == ["w1", "w2"]
             await soon(lambda: sum(e.kind == "reopened" for e in it.events) == 2)
-            assert not it.crew.tell("w9", p.Stop())
-            assert not it.crew.drain("w9")
+            assert not it.registry.tell("w9", p.Stop())
+            assert not it.registry.drain("w9")
 
     run(work)
 
@@ -341,12 +341,12 @@ def test_telling_a_worker_that_reads_no_more_says_so(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path) as it:
             Attached(it.socket)
-            await soon(lambda: it.crew.peers())
+            await soon(lambda: it.registry.peers())
             message = p.Prepare("r", "v", "x" * 60_000)
-            answers = [it.crew.tell("mine", message) for _ in range(60)]
+            answers = [it.registry.tell("mine", message) for _ in range(60)]
             assert answers[0]
             assert not answers[-1]
-            assert it.crew.peers() == ()
+            assert it.registry.peers() == ()
 
     run(work)
 
@@ -356,11 +356,11 @@ def test_those_who_left_are_remembered_in_bounds(tmp_path: Path) -> None:
         async with room(tmp_path) as it:
             for i in range(MAX_GONE + 5):
                 mine = Attached(it.socket, p.Hello(pid=1, name=f"n{i}"))
-                await soon(lambda: it.crew.peers())
+                await soon(lambda: it.registry.peers())
                 mine.socket.close()
-                await soon(lambda: not it.crew.peers())
-            assert it.crew.last_seen("n0") is None
-            assert it.crew.last_seen(f"n{MAX_GONE}") is not None
+                await soon(lambda: not it.registry.peers())
+            assert it.registry.last_seen("n0") is None
+            assert it.registry.last_seen(f"n{MAX_GONE}") is not None
 
     run(work)
 
@@ -369,9 +369,9 @@ def test_waiting_for_a_change_ends_with_the_change_or_in_time(tmp_path: Path) ->
     async def work() -> None:
         async with room(tmp_path) as it:
             it.welcome = WelcomeState()
-            await asyncio.wait_for(it.crew.changed(0.01), PATIENCE_SECONDS)
-            await asyncio.wait_for(it.crew.changed(-5), PATIENCE_SECONDS)
-            waiting = asyncio.ensure_future(it.crew.changed(60))
+            await asyncio.wait_for(it.registry.changed(0.01), PATIENCE_SECONDS)
+            await asyncio.wait_for(it.registry.changed(-5), PATIENCE_SECONDS)
+            waiting = asyncio.ensure_future(it.registry.changed(60))
             await asyncio.sleep(0)
             Attached(it.socket)
             await asyncio.wait_for(waiting, PATIENCE_SECONDS)

@@ -34,7 +34,7 @@ from modelward.worker.shared.progress import ProcessReading
 def test_all_workers_are_moved_the_canary_first_and_the_link_last(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=3, serve=V1) as it:
-            rollout = await it.conductor.run(it.rollout(V2), BAKED)
+            rollout = await it.executor.run(it.rollout(V2), BAKED)
             assert rollout.succeeded
             assert (rollout.state, rollout.outcome, rollout.blame) == ("done", "serving v2", False)
             assert it.serving() == {"w1": V2, "w2": V2, "w3": V2}
@@ -42,8 +42,8 @@ def test_all_workers_are_moved_the_canary_first_and_the_link_last(tmp_path: Path
             done = [step for step in steps(rollout) if step not in ("preparing", "baking")]
             assert done == ["prepare", "commit", "prepare", "prepare", "commit", "link", "done"]
             assert rollout.as_json()["workers"] == [{"name": f"w{i}", "state": "moved"} for i in (1, 2, 3)]
-            assert it.conductor.current is None
-            assert it.crew.moving_to is None
+            assert it.executor.current is None
+            assert it.registry.moving_to is None
 
     run(work)
 
@@ -52,7 +52,7 @@ def test_all_workers_are_moved_the_canary_first_and_the_link_last(tmp_path: Path
 def test_one_refusal_brings_all_back_and_the_version_is_to_blame(tmp_path: Path, who: str) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=3, serve=V1, scripts={who: {V2: "refuse"}}) as it:
-            rollout = await it.conductor.run(it.rollout(V2), QUICK)
+            rollout = await it.executor.run(it.rollout(V2), QUICK)
             assert not rollout.succeeded
             assert rollout.outcome == f"worker {who} refused it: bad graph; still serving v1"
             assert rollout.blame
@@ -90,7 +90,7 @@ def test_a_worker_that_goes_on_loading_may_take_longer_than_its_time(tmp_path: P
 def test_a_worker_that_does_not_come_along_in_time_ends_it(tmp_path: Path, how: str) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1, scripts={"w2": {V2: how}}) as it:
-            rollout = await it.conductor.run(it.rollout(V2), IMPATIENT)
+            rollout = await it.executor.run(it.rollout(V2), IMPATIENT)
             assert rollout.outcome.startswith("worker w2 ")
             assert rollout.outcome.endswith("; still serving v1")
             assert it.serving() == {"w1": V1, "w2": V1}
@@ -200,7 +200,7 @@ def test_a_newcomer_that_never_loads_the_old_version_is_given_the_new_one(tmp_pa
         async with room(tmp_path, wanted=2, serve=V1, scripts={"w3": {"*": "slow"}}) as it:
             os.kill(it.pid("w1"), signal.SIGKILL)
             await soon(lambda: "w3" in it.serving())
-            rollout = await it.conductor.run(it.rollout(V2), RolloutPolicy(1, 0.0, reload_timeout_seconds=0.7))
+            rollout = await it.executor.run(it.rollout(V2), RolloutPolicy(1, 0.0, reload_timeout_seconds=0.7))
             assert rollout.succeeded, rollout.outcome
             assert it.serving() == {"w2": V2, "w3": V2}
 
@@ -210,8 +210,8 @@ def test_a_newcomer_that_never_loads_the_old_version_is_given_the_new_one(tmp_pa
 def test_the_first_version_of_all_is_loaded_without_ceremony(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2) as it:
-            await soon(lambda: len(it.crew.peers()) == 2)
-            rollout = await it.conductor.run(it.rollout(V2, old=""), LONG)
+            await soon(lambda: len(it.registry.peers()) == 2)
+            rollout = await it.executor.run(it.rollout(V2, old=""), LONG)
             assert rollout.succeeded
             assert it.serving() == {"w1": V2, "w2": V2}
 
@@ -221,8 +221,8 @@ def test_the_first_version_of_all_is_loaded_without_ceremony(tmp_path: Path) -> 
 def test_a_first_version_that_is_refused_leaves_nothing_to_go_back_to(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=1, scripts={"": {V2: "refuse"}}) as it:
-            await soon(lambda: it.crew.peers())
-            rollout = await it.conductor.run(it.rollout(V2, old=""), LONG)
+            await soon(lambda: it.registry.peers())
+            rollout = await it.executor.run(it.rollout(V2, old=""), LONG)
             assert rollout.outcome == "worker w1 refused it: bad graph; nothing else is there to serve"
             assert it.serving() == {"w1": ""}
 
@@ -232,7 +232,7 @@ def test_a_first_version_that_is_refused_leaves_nothing_to_go_back_to(tmp_path: 
 def test_with_no_worker_at_all_it_gives_up_in_time_and_blames_nobody(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path) as it:
-            rollout = await it.conductor.run(it.rollout(V2, old=""), IMPATIENT)
+            rollout = await it.executor.run(it.rollout(V2, old=""), IMPATIENT)
             assert rollout.outcome.startswith("no worker came up in 0.5 s")
             assert not rollout.blame
 
@@ -273,8 +273,8 @@ def test_an_attached_worker_takes_part_like_any_other(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve=V1) as it:
             mine = asyncio.create_task(attached(it.socket))
-            await soon(lambda: len(it.crew.peers()) == 2)
-            rollout = await it.conductor.run(it.rollout(V2), QUICK)
+            await soon(lambda: len(it.registry.peers()) == 2)
+            rollout = await it.executor.run(it.rollout(V2), QUICK)
             assert rollout.succeeded, rollout.outcome
             assert it.serving() == {"w1": V2, "mine": V2}
             mine.cancel()
@@ -290,9 +290,9 @@ def test_an_attached_worker_that_lies_about_what_it_serves_is_cut_off_and_the_ro
                 liar.connect(str(it.socket))
                 liar.setblocking(False)
                 liar.send(p.encode(p.Hello(pid=1, name="a", serving=V1)))
-                await soon(lambda: len(it.crew.peers()) == 2)
+                await soon(lambda: len(it.registry.peers()) == 2)
                 going = under_way(it, it.rollout(V2), QUICK)
-                await soon(lambda: (it.crew.peer("a") or it.crew.peers()[0]).rollout == "r1")
+                await soon(lambda: (it.registry.peer("a") or it.registry.peers()[0]).rollout == "r1")
                 liar.send(p.encode(p.Serving("r1", "v7")))
                 assert (await going).succeeded
                 assert it.serving() == {"w1": V2}
@@ -317,8 +317,8 @@ def test_an_attached_worker_that_never_answers_is_left_out_and_the_version_not_b
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve=V1) as it:
             mine = asyncio.create_task(deaf(it.socket))
-            await soon(lambda: len(it.crew.peers()) == 2)
-            rollout = await it.conductor.run(it.rollout(V2), IMPATIENT)
+            await soon(lambda: len(it.registry.peers()) == 2)
+            rollout = await it.executor.run(it.rollout(V2), IMPATIENT)
             assert rollout.succeeded, rollout.outcome
             assert ("left out" in steps(rollout)) is bool(serving)
             assert it.serving()["w1"] == V2
@@ -331,7 +331,7 @@ def test_an_attached_worker_that_never_answers_is_left_out_and_the_version_not_b
 def test_the_steps_kept_are_bounded_and_told_as_they_happen(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve=V1) as it:
-            rollout = await it.conductor.run(it.rollout(V2), QUICK)
+            rollout = await it.executor.run(it.rollout(V2), QUICK)
             assert it.progress[-1] == "done"
             assert len(it.progress) == len(rollout.steps)
             shape = rollout.as_json()

@@ -43,7 +43,7 @@ STAGES = {
 }
 
 
-def crew(stages: str, *, age: float = 1.0) -> tuple[WorkerView, ...]:
+def registry(stages: str, *, age: float = 1.0) -> tuple[WorkerView, ...]:
     """Workers w1, w2 … from words such as "new old:empty prep@59": stage, nothing served, seconds in it."""
     found = []
     for i, word in enumerate(stages.split(), 1):
@@ -56,7 +56,7 @@ def crew(stages: str, *, age: float = 1.0) -> tuple[WorkerView, ...]:
 
 
 def view(stages: str, **more: object) -> RolloutView:
-    return RolloutView(crew(stages), now=NOW, started=NOW - 20, **more)  # type: ignore[arg-type]
+    return RolloutView(registry(stages), now=NOW, started=NOW - 20, **more)  # type: ignore[arg-type]
 
 
 def short(action: Action) -> str:
@@ -233,7 +233,7 @@ def test_a_death_while_serving_it_ends_it_at_any_time(stages: str, link_moved: b
     ],
 )
 def test_another_programs_worker_may_refuse_but_not_hold_up_the_others(stages: str, expected: str) -> None:
-    first, *others = crew(stages)
+    first, *others = registry(stages)
     workers = (replace(first, attached=True), *others)
     assert short(next_action(RolloutView(workers, now=NOW, started=NOW - 99), POLICY)) == expected
 
@@ -366,7 +366,7 @@ def test_asked_again_it_says_the_same() -> None:
 
 
 def test_what_counts_is_the_time_that_a_worker_used_up_not_the_time_that_passed() -> None:
-    (loading,) = crew("prep@300")
+    (loading,) = registry("prep@300")
     started = RolloutView((replace(loading, spent_seconds=20.0),), now=NOW, started=NOW - 300)
     assert short(next_action(started, POLICY)) == "wait 40: w1 is preparing"
     late = replace(started, workers=(replace(loading, spent_seconds=60.0),))

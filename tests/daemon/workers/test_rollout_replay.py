@@ -1,6 +1,6 @@
 """Rollouts carried out on simulated workers that refuse, hang, die, come late and come back.
 
-The simulation does what `conduct` does with each action and nothing else. After any k actions everything but what each
+The simulation does what the executor does with each action, nothing else. After any k actions everything but what each
 worker serves and the link is forgotten, and the end must be the same.
 """
 
@@ -202,7 +202,7 @@ class World:
         w.answers_at = None if swap is None else self.now + swap
 
     def roll_out(self) -> str:
-        """As `conduct.run`: forward, and back when that failed. What the workers serve in the end, or "crashed"."""
+        """As the executor: forward, and back when that failed. What the workers serve in the end, or "crashed"."""
         outcome = self.drive(NEW)
         if outcome == "failed":
             self.go_back()

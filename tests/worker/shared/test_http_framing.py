@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.fakes.desk import running_panel
+from tests.fakes.admin_interface import running_panel
 from tests.support import PATIENCE_SECONDS
 from tests.worker.http.serving import raw, serving, wav
 
@@ -167,4 +167,4 @@ def test_the_panel_reads_a_body_behind_an_upgrade_as_a_body() -> None:
     with running_panel() as panel:
         head = head % (panel.port, OFFER, len(inner)) + b"Expect: 100-continue\r\n\r\n"
         statuses, answer = _asked(panel.port, head, inner)
-        assert statuses == [b"404", b"200"] and panel.desk.wishes == [], answer
+        assert statuses == [b"404", b"200"] and panel.admin.requests == [], answer

@@ -1,4 +1,4 @@
-"""A desk with answers from a script, and the real panel over it on a real port."""
+"""An AdminInterface with scripted answers, and the real panel over it on a real port."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Json = dict[str, Any]
 
 
 class FakeDesk:
-    """Answers what stands in its attributes; `wishes` is what it was asked to do. A wish for "no-such" is refused."""
+    """Answers from its attributes; `requests` is what it was asked to do. A request for "no-such" is refused."""
 
     def __init__(self) -> None:
-        self.wishes: list[tuple[str, object]] = []
+        self.requests: list[tuple[str, object]] = []
         self.state: Json = {"live": "v1", "serving": "v1", "ready": True, "uptime_seconds": 12.5, "alerts": []}
         self.shown: Json = {"versions": []}
-        self.crew: Json = {"workers": []}
+        self.registry: Json = {"workers": []}
         self.alarms: Json = {"alerts": [], "channels": []}
         self.newest: Json = {}
         self.lines: list[Json] = []
@@ -54,7 +54,7 @@ class FakeDesk:
         return self.shown
 
     def workers(self) -> Json:
-        return self.crew
+        return self.registry
 
     def alerts(self) -> Json:
         return self.alarms
@@ -78,7 +78,7 @@ class FakeDesk:
         return bool(self.state["ready"])
 
     async def panel_link(self) -> Json:
-        raise Refused("cannot make a link: a desk from a script has no panel")
+        raise Refused("cannot make a link: an interface from a script has no panel")
 
     async def history(self, count: int, kind: str, before: int = 0) -> Json:
         self.asked_history += 1
@@ -97,15 +97,15 @@ class FakeDesk:
         return {"name": name, "path": f"/var/log/{name}", "lines": found, "truncated": self.log_truncated}
 
     async def sweep(self, dry_run: bool) -> Json:
-        self.wishes.append(("sweep", dry_run))
+        self.requests.append(("sweep", dry_run))
         return self.swept | {"dry_run": dry_run}
 
     async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
-        self.wishes.append(("rotate", (dry_run, force)))
+        self.requests.append(("rotate", (dry_run, force)))
         return self.rotated | {"dry_run": dry_run}
 
     def _wish(self, verb: str, about: object) -> Json:
-        self.wishes.append((verb, about))
+        self.requests.append((verb, about))
         if about == "no-such":
             raise Refused(f"cannot {verb} no-such: there is none")
         return {"success": True, "message": f"{verb} done"}
@@ -160,7 +160,7 @@ class Answer:
 class RunningPanel:
     """A panel that answers on `port` until its block ends."""
 
-    desk: FakeDesk
+    admin: FakeDesk
     hub: Hub
     server: PanelServer
     feed: Feed
@@ -201,26 +201,26 @@ class RunningPanel:
 
 @contextlib.contextmanager
 def running_panel(
-    desk: FakeDesk | None = None, operator: Callable[[int], bool] | None = None, **keys: str
+    admin: FakeDesk | None = None, operator: Callable[[int], bool] | None = None, **keys: str
 ) -> Iterator[RunningPanel]:
-    """The panel with these keys of [panel] over a fake desk, in a thread of its own.
+    """The panel with these keys of [panel] over a fake admin interface, in a thread of its own.
 
     `operator` says which users need no token where none is named; by default the one that runs the tests.
     """
     config = Panel(**{"listen": "127.0.0.1:0", **keys})
-    desk, hub = desk or FakeDesk(), Hub()
+    admin, hub = admin or FakeDesk(), Hub()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        feed = Feed(parts_of(desk, hub), look_seconds=0.1)
+        feed = Feed(parts_of(admin, hub), look_seconds=0.1)
         with tempfile.TemporaryDirectory() as state:
             server = PanelServer(
-                config, application(desk, hub), feed, SystemClock(),
+                config, application(admin, hub), feed, SystemClock(),
                 state_dir=Path(state), operator=operator or (lambda uid: uid == os.geteuid()),
             )  # fmt: skip
             _wait(loop, server.open())
-            yield RunningPanel(desk, hub, server, feed, loop)
+            yield RunningPanel(admin, hub, server, feed, loop)
     finally:
         hub.close()
         _wait(loop, server.close())

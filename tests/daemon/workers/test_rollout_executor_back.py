@@ -30,7 +30,7 @@ from modelward.daemon.workers.rollout_planner import RolloutPolicy
 def test_figures_worse_than_the_old_versions_bring_all_back(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1, scripts={"": {V2: "fails"}}) as it:
-            rollout = await it.conductor.run(it.rollout(V2), LONG)
+            rollout = await it.executor.run(it.rollout(V2), LONG)
             assert rollout.outcome.startswith("50 of 100 requests failed (50.0%), 0.0% on the old version")
             assert rollout.blame
             assert it.serving() == {"w1": V1, "w2": V1}
@@ -50,8 +50,8 @@ def test_called_off_it_goes_back_until_the_link_moved_and_is_nobodys_fault(
                 await canary(it)
             else:
                 await soon(lambda: it.links)
-            it.conductor.cancel("v3 is wanted now")
-            it.conductor.cancel("and v4 too")
+            it.executor.cancel("v3 is wanted now")
+            it.executor.cancel("and v4 too")
             rollout = await asyncio.wait_for(going, PATIENCE_SECONDS)
             assert not rollout.blame
             assert rollout.succeeded is not before_the_link
@@ -66,7 +66,7 @@ def test_called_off_it_goes_back_until_the_link_moved_and_is_nobodys_fault(
 def test_with_nothing_under_way_there_is_nothing_to_call_off(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path) as it:
-            it.conductor.cancel("never mind")
+            it.executor.cancel("never mind")
 
     run(work)
 
@@ -76,7 +76,7 @@ def test_who_does_not_go_back_is_replaced(tmp_path: Path) -> None:
         scripts: dict[str, dict[str, object]] = {"w1": {V1: "refuse"}, "w2": {V2: "refuse"}}
         async with room(tmp_path, wanted=2, serve="v0", scripts=scripts) as it:
             it.welcome = type(it.welcome)(V1, target(V1).artifact, 0.5)
-            rollout = await it.conductor.run(
+            rollout = await it.executor.run(
                 it.rollout(V2, old=V1), RolloutPolicy(1, 0.0, reload_timeout_seconds=PATIENCE_SECONDS)
             )
             assert not rollout.succeeded
@@ -100,7 +100,7 @@ def test_a_link_that_can_not_be_moved_brings_all_back_and_blames_nobody(tmp_path
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1) as it:
             it.before_link = refuse
-            rollout = await it.conductor.run(it.rollout(V2), QUICK)
+            rollout = await it.executor.run(it.rollout(V2), QUICK)
             assert rollout.outcome == "cannot move current: No space left on device; still serving v1"
             assert not rollout.blame
             assert not rollout.link_moved
@@ -145,7 +145,7 @@ def test_without_room_for_two_versions_it_is_refused_before_anything_is_given_up
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve=V1) as it:
             it.way = Way.REFUSE, "loading takes 900MiB, 100MiB are available"
-            rollout = await it.conductor.run(it.rollout(V2), QUICK)
+            rollout = await it.executor.run(it.rollout(V2), QUICK)
             assert rollout.outcome == (
                 "no room for two versions: loading takes 900MiB, 100MiB are available; still serving v1"
             )
@@ -169,7 +169,7 @@ def test_unloading_first_the_workers_take_turns_and_all_come_back_when_one_refus
             )
             fewest = 3
             while not going.done():
-                fewest = min(fewest, len(it.crew.serving()))
+                fewest = min(fewest, len(it.registry.serving()))
                 await asyncio.sleep(0.001)
             assert fewest == 2
             assert (await going).succeeded is not refused
@@ -183,7 +183,7 @@ def test_a_worker_astray_is_brought_in_line_also_where_there_is_no_room(tmp_path
     async def work() -> None:
         async with room(tmp_path, wanted=1, serve=V1) as it:
             it.way = Way.REFUSE, "tight"
-            rollout = await it.conductor.run(it.rollout(V2, old=""), QUICK)
+            rollout = await it.executor.run(it.rollout(V2, old=""), QUICK)
             assert rollout.succeeded, rollout.outcome
             assert it.serving() == {"w1": V2}
 

@@ -18,7 +18,7 @@ from modelward.daemon.models.activation_policy import (
     ActivationRequest,
     Named,
     Standing,
-    wish,
+    decide,
 )
 from modelward.daemon.models.decisions import (
     Acknowledge,
@@ -59,7 +59,7 @@ class World:
     def rest(self, policy: ActivationPolicy, steps: int = LIMIT) -> Decision | None:
         """Acts until nothing is to be done; None when it was interrupted after `steps`."""
         for _ in range(steps):
-            decision = wish(self.facts, policy)
+            decision = decide(self.facts, policy)
             self.seen_decisions.append(decision)
             before = self.facts
             self.act(decision)
@@ -221,8 +221,8 @@ def _rejected(world: World) -> bool:
 
 @given(worlds(), policies)
 def test_the_same_facts_give_the_same_answer_with_a_reason(world: World, policy: ActivationPolicy) -> None:
-    decision = wish(world.facts, policy)
-    assert wish(world.facts, policy) == decision
+    decision = decide(world.facts, policy)
+    assert decide(world.facts, policy) == decision
     assert decision.because
 
 

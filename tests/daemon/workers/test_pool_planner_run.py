@@ -30,7 +30,7 @@ simulated = settings(max_examples=40)
 
 @dataclass(frozen=True)
 class Fate:
-    """How a process behaves: dies or hangs while starting, falls silent, ignores the wish to drain."""
+    """How a process behaves: dies or hangs while starting, falls silent, ignores the request to drain."""
 
     ready_after: float | None = 1.0
     dies_after: float | None = None
@@ -73,7 +73,7 @@ class Shop:
     wanted: int
     fates: list[Fate]
     now: float = 0.0
-    crew: dict[str, Process] = field(default_factory=dict)
+    registry: dict[str, Process] = field(default_factory=dict)
     vacancies: tuple[Vacancy, ...] = ()
     number: int = 0
     most: int = 0
@@ -81,15 +81,15 @@ class Shop:
     def members(self) -> tuple[Member, ...]:
         return tuple(
             Member(c.name, c.phase, c.since, c.heard, c.outdated, c.doubted, c.killed_at is not None)
-            for c in self.crew.values()
+            for c in self.registry.values()
         )
 
     def tick(self) -> None:
         self.now += TICK_SECONDS
-        for process in list(self.crew.values()):
+        for process in list(self.registry.values()):
             self._live(process)
         self._step()
-        assert next_look(self.members(), self.vacancies, LIMITS) is None or self.crew or self.vacancies
+        assert next_look(self.members(), self.vacancies, LIMITS) is None or self.registry or self.vacancies
 
     def _live(self, c: Process) -> None:
         age, fate = self.now - c.born, c.fate
@@ -99,7 +99,7 @@ class Shop:
         if c.phase is Phase.RETIRING and fate.drains_in is not None and self.now >= c.since + fate.drains_in:
             gone = True
         if gone:
-            del self.crew[c.name]
+            del self.registry[c.name]
             if c.phase is not Phase.RETIRING:
                 failures = failures_after(c.failures, self.now - c.since if c.phase is Phase.READY else 0)
                 self.vacancies += (Vacancy(failures, self.now + delay_seconds(failures, 0.5)),)
@@ -117,12 +117,12 @@ class Shop:
                 case Start(vacancy, _):
                     self._start(vacancy)
                 case Retire(name):
-                    self._retire(self.crew[name])
+                    self._retire(self.registry[name])
                 case Doubt(name):
-                    self.crew[name].doubted = self.now
+                    self.registry[name].doubted = self.now
                 case Kill(name, because):
-                    self._kill(self.crew[name], because)
-        self.most = max(self.most, len(self.crew))
+                    self._kill(self.registry[name], because)
+        self.most = max(self.most, len(self.registry))
 
     def _start(self, vacancy: Vacancy | None) -> None:
         if vacancy is not None:
@@ -135,14 +135,14 @@ class Shop:
         fate = self.fates.pop(0) if self.fates else GOOD
         name = f"w{self.number}"
         failures = vacancy.failures if vacancy else 0
-        self.crew[name] = Process(name, fate, self.now, failures, since=self.now, heard=self.now)
-        assert sum(c.phase is Phase.STARTING for c in self.crew.values()) <= LIMITS.starting
+        self.registry[name] = Process(name, fate, self.now, failures, since=self.now, heard=self.now)
+        assert sum(c.phase is Phase.STARTING for c in self.registry.values()) <= LIMITS.starting
 
     def _retire(self, c: Process) -> None:
-        others = sum(o.ready for o in self.crew.values() if o is not c)
+        others = sum(o.ready for o in self.registry.values() if o is not c)
         assert others >= self.wanted or not c.ready and others, f"{c.name} leaves {others} of {self.wanted}"
-        assert c.outdated or len(self.crew) > self.wanted
-        assert all(o.phase is not Phase.RETIRING for o in self.crew.values()), "two leave at the same time"
+        assert c.outdated or len(self.registry) > self.wanted
+        assert all(o.phase is not Phase.RETIRING for o in self.registry.values()), "two leave at the same time"
         c.phase, c.since, c.doubted = Phase.RETIRING, self.now, None
 
     def _kill(self, c: Process, because: str) -> None:
@@ -165,8 +165,8 @@ class Shop:
 
     @property
     def at_ease(self) -> bool:
-        ready = [c for c in self.crew.values() if c.ready and not c.outdated]
-        return len(ready) == len(self.crew) == self.wanted and not self.vacancies
+        ready = [c for c in self.registry.values() if c.ready and not c.outdated]
+        return len(ready) == len(self.registry) == self.wanted and not self.vacancies
 
 
 @simulated
@@ -174,7 +174,7 @@ class Shop:
 def test_as_many_as_wanted_are_ready_in_the_end(wanted: int, fates: list[Fate]) -> None:
     shop = Shop(wanted, fates)
     shop.rest()
-    assert shop.at_ease, shop.crew
+    assert shop.at_ease, shop.registry
 
 
 @simulated
@@ -184,7 +184,7 @@ def test_a_changed_wish_is_fulfilled_too(before: int, after: int, fates: list[Fa
     shop.rest(ticks * TICK_SECONDS)
     shop.wanted = after
     shop.rest()
-    assert shop.at_ease, shop.crew
+    assert shop.at_ease, shop.registry
 
 
 @simulated
@@ -196,10 +196,10 @@ def test_replacing_everybody_never_leaves_fewer_ready_than_wanted(wanted: int, f
     patient = [Fate(f.ready_after, None if f.ready_after else f.dies_after, None, f.drains_in) for f in fates]
     shop.fates = patient
     for _ in range(times):
-        for process in shop.crew.values():
+        for process in shop.registry.values():
             process.outdated = "asked for"
         for _ in range(int(REST_SECONDS * 2 / TICK_SECONDS)):
             shop.tick()
-            assert sum(c.ready for c in shop.crew.values()) >= wanted
-    assert shop.at_ease, shop.crew
+            assert sum(c.ready for c in shop.registry.values()) >= wanted
+    assert shop.at_ease, shop.registry
     assert shop.most <= wanted + 2, "one successor and one that leaves"

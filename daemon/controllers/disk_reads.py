@@ -1,0 +1,76 @@
+"""Reads once a round, on a thread, what the daemon must know of its disk and its machine beside the model root.
+
+It decides nothing. Invariant: the event loop reads only `found` and `tokens`, which a whole look replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...worker.settings import Terms
+from ...worker.shared.worker_directories import identities, places_of
+from ..config.load import Config
+from ..models.watch import Watch
+from ..system.available_memory import capacity
+from ..system.capacity import Capacity
+from ..system.clock import Clock
+from ..workers import slot_files
+from ..workers.pool import WorkerPool
+from ..workers.replacement import Places
+from ..workers.settings_of_config import settings_of, shared_dir
+from ..workers.token_digests import TokenMarks, told_tokens
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the last look found: the machine, the workers' places, their files of slots."""
+
+    capacity: Capacity
+    places: Places
+    slots: tuple[int, ...] = ()
+    sockets_in_place: bool = True
+
+
+class DiskReads:
+    """`sockets_in_place` tells whether the files of the control sockets are there; `terms` what the workers run with.
+
+    `found` is what the last look found.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        terms: Callable[[], Terms],
+        *,
+        pool: WorkerPool,
+        watch: Watch,
+        sockets_in_place: Callable[[], bool],
+    ) -> None:
+        self._config, self._clock, self._terms = config, clock, terms
+        self._pool, self._watch, self._sockets_in_place = pool, watch, sockets_in_place
+        self._tokens = self._tokens_of_reload = TokenMarks()
+        self.found = Looked(Capacity(1), Places())
+
+    def look(self) -> str:
+        """On a thread: a new `found`. Returns what the watch on the model root has to report, "" for nothing."""
+        config = self._config()
+        places = Places(identities(places_of(settings_of("", config, self._terms(), -1))), self._clock.monotonic())
+        self.found = Looked(capacity(), places, slot_files.kept(shared_dir(config)), self._sockets_in_place())
+        self._tokens = told_tokens(config.workers.token_file)
+        self._pool.written_down()
+        return self._watch.check()
+
+    def in_place(self) -> bool:
+        """On any thread: whether sockets, workers' record and watch are as the last round left them."""
+        return self._sockets_in_place() and self._pool.written_down() and self._watch.alive()
+
+    def read_tokens_of(self, config: Config) -> None:
+        """On a thread: reads the token file of a configuration before that is in force."""
+        self._tokens_of_reload = told_tokens(config.workers.token_file)
+
+    def tokens(self) -> tuple[str, ...]:
+        """Digests of the tokens in the configured file, for workers that may not read it."""
+        path = self._config().workers.token_file
+        return self._tokens.of(path) or self._tokens_of_reload.of(path)
