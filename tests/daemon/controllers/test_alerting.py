@@ -447,7 +447,7 @@ def test_a_sweep_that_falls_short_and_a_full_class_are_alerts(world: World) -> N
 
 
 def test_jobs_that_stand_still_and_a_store_that_fills_are_alerts(world: World) -> None:
-    async def work(vigil: Vigil) -> None:
+    async def work(vigil: AlertManager) -> None:
         world.jobs = JobsSeen({"queued": 3, "done": 4600}, 1 << 30, still_seconds=901.0)
         await world.pass_time(vigil, 1)
         assert {a["message"] for a in vigil.active()} == {
