@@ -145,6 +145,11 @@ COVERED_BY: dict[str, str] = {
         "worker/validate/time_limit.py"
     ),
     "worker/validate/test_sha256sums.py": "worker/shared/checksums.py",
+    "system/test_jobs.py": (
+        "daemon/cli/transcribe_job.py daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/store_look.py"
+    ),
+    "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
+    "worker/jobs/test_store.py": "worker/shared/job_directory.py",
 }
 
 MODULES = {
