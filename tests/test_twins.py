@@ -41,7 +41,9 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/models/test_activation_policy.py": "daemon/models/decisions.py",
     "daemon/models/test_settle.py": "daemon/models/snapshot.py",
-    "daemon/models/test_validator_process.py": "daemon/models/publish_artifact.py worker/sandbox/child_output.py",
+    "daemon/models/test_validator_process.py": (
+        "worker/child_protocol.py daemon/models/publish_artifact.py worker/sandbox/child_output.py"
+    ),
     "daemon/panel/test_assets.py": "daemon/panel/server.py",
     "daemon/panel/test_http.py": (
         "daemon/api/events.py daemon/api/streams.py daemon/panel/live_feed.py daemon/panel/middleware.py "
@@ -70,7 +72,10 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/upkeep/disk/test_usage.py": "daemon/upkeep/open_files.py",
     "daemon/upkeep/logs/test_follow.py": "daemon/upkeep/logs/tail.py",
-    "daemon/upkeep/logs/test_rotator.py": "daemon/upkeep/logs/compress.py daemon/upkeep/logs/log_directory.py",
+    "daemon/upkeep/logs/test_rotator.py": (
+        "daemon/upkeep/logs/archives.py daemon/upkeep/logs/rotation_outcome.py daemon/upkeep/logs/compress.py "
+        "daemon/upkeep/logs/log_directory.py"
+    ),
     "daemon/upkeep/test_foreign_logs.py": "daemon/upkeep/fs_port.py",
     "daemon/upkeep/test_service.py": "daemon/upkeep/disk/precheck.py",
     "daemon/upkeep/test_shared_logs.py": "daemon/upkeep/from_config.py",
@@ -140,6 +145,11 @@ COVERED_BY: dict[str, str] = {
         "worker/validate/time_limit.py"
     ),
     "worker/validate/test_sha256sums.py": "worker/shared/checksums.py",
+    "system/test_jobs.py": (
+        "daemon/cli/transcribe_job.py daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/store_look.py"
+    ),
+    "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
+    "worker/jobs/test_store.py": "worker/shared/job_directory.py",
 }
 
 MODULES = {

@@ -1,19 +1,19 @@
 """The messages between daemon and workers: newline-delimited JSON, one object a message, at most 64 KiB.
 
-Both programs import it; what else of the worker's the daemon imports are words and formats (terms, release, exposition,
-logs, tokens). It decides what a legal message is and does no I/O. A message carries its kind in the key "type"; unknown
-keys are passed over, so that either side may learn new ones first.
+Both programs import it. It decides what a legal message is and does no I/O. A message carries its kind in the key
+"type"; unknown keys are ignored, so that either side may learn new ones first.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from .settings import Terms
 
 PROTOCOL: Final = 1
+T = TypeVar("T")
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 
 # JSON knows numbers without end: what is counted, added up and shown has to stay within what everybody can count.
@@ -178,7 +178,7 @@ class Stop(Message, frozen=True):
 
 FromDaemon = Welcome | Prepare | Commit | Abort | Settings | ReopenLogs | Drain | Stop
 
-# what the daemon hands to the processes it starts, and what a validator says
+# what a worker is started with
 
 
 SLOT_FILES: Final = ("slots", "decode", "long")
@@ -205,167 +205,13 @@ class WorkerSettings(Terms, frozen=True):
     run: str = ""
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """What a validator is asked to judge: one JSON object on its standard input.
-
-    `directory` was made for it and is empty: there an accepted version is left in the daemon's own form, for the daemon
-    to check and to rename into place. Nothing else of the cache is the validator's to change. `live_artifact` is what
-    the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the machine has less memory
-    now than the rules allow, so that running out of it proves nothing about the version. `min_free_bytes` or
-    `min_free_fraction` of the disk of `directory` is to stay free; the larger one counts. `passed_over` are links
-    directly in the version that somebody put there by mistake: no part of it.
-    """
-
-    path: str
-    version: str
-    kind: str = "sensevoice"
-    directory: str = ""
-    live_artifact: str = ""
-    memory_bytes: int = 0
-    memory_short: bool = False
-    timeout_seconds: float = 120.0
-    threads: int = 1
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    checksums: str = "if-present"
-    public_keys: tuple[str, ...] = ()
-    golden: str = ""
-    max_error_rate: float = 0.10
-    max_latency_ratio: float = 2.0
-    min_free_bytes: int = 0
-    min_free_fraction: float = 0.0
-    passed_over: tuple[str, ...] = ()
-
-
-class GateStarted(Message, frozen=True, tag="gate_started"):
-    """A gate begins: if nothing follows, this is the one that did not come back."""
-
-    gate: str
-
-
-class Copied(Message, frozen=True, tag="copied"):
-    """The version lies whole in the validator's directory, described as an artifact is, until its verdict: what is made
-    of it may be begun."""
-
-    digest: str
-    bytes: Count = 0
-
-
-class GateDone(Message, frozen=True, tag="gate_done"):
-    """A gate's answer. A warning passes and is shown."""
-
-    gate: str
-    passed: bool
-    seconds: Seconds
-    because: str = ""
-    warning: bool = False
-
-
-class Judged(Message, frozen=True):
-    """A validator's last line. `digest` is "" when it was not reached; an accepted version lies in its directory.
-
-    `changing` says that the version was modified while it was read: no verdict, look again later. `hindered`: the
-    machine, not the version, is in the way (no memory, no disk, stopped): no verdict, try again later.
-    `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading.
-    """
-
-    accepted: bool
-    because: str = ""
-    digest: str = ""
-    bytes: Count = 0
-    load_bytes: Count = 0
-    load_seconds: Seconds = 0.0
-    changing: bool = False
-    hindered: bool = False
-
-
-FromValidator = GateStarted | GateDone | Copied | Judged
-
-# what the daemon asks of a compiler, and what that answers
-
-STAGES: Final = ("mapped", "rewritten")
-"""The forms that a compiler makes of a version, the cheap one first."""
-
-
-class FormRequest(msgspec.Struct, frozen=True):
-    """What a compiler is asked to make: one JSON object on its standard input.
-
-    `artifact` is an accepted version's directory, `root` the directory in which forms lie, to be read. `directory` was
-    made for it and is empty: each form is left there, in a directory of its stage's name, for the daemon to check and
-    to rename into `root`. `stages` is what to make of STAGES, `level` what the rewritten form must share with the
-    original. `lone_threads` is with how many threads a run may be made that has the machine to itself (0: with no more
-    than any other). Zero limits mean none. `urgent`: a version waits for the form, so the processor is not left to
-    whatever else there is. `learned` are recipes of earlier compilations by their key (see FormLearned).
-    """
-
-    artifact: str
-    root: str
-    directory: str
-    level: str = "exact"
-    stages: tuple[str, ...] = STAGES
-    memory_bytes: int = 0
-    cpu_seconds: int = 0
-    threads: int = 1
-    lone_threads: int = 0
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    golden: str = ""
-    urgent: bool = False
-    learned: dict[str, dict[str, object]] = {}
-
-
-class FormStarted(Message, frozen=True, tag="form_started"):
-    """A stage begins."""
-
-    stage: str
-
-
-class FormProgress(Message, frozen=True, tag="form_progress"):
-    """A sign of progress inside a stage, for people."""
-
-    because: str = ""
-
-
-class FormMade(Message, frozen=True, tag="form_made"):
-    """A form lies whole in the directory of its stage, and is not touched any more.
-
-    `form` is mapped, exact or fast; `compiled` is for people: gain, steps.
-    """
-
-    stage: str
-    form: str
-    because: str = ""
-    compiled: dict[str, str | float | bool] = {}
-
-
-class FormRefused(Message, frozen=True, tag="form_refused"):
-    """There is no such form of this version. `again`: it may go better later; else it is so on this machine."""
-
-    stage: str
-    because: str
-    again: bool = False
-
-
-class FormLearned(Message, frozen=True, tag="form_learned"):
-    """What helps to compile the next version with the same graph on this machine; `key` says which those are."""
-
-    key: str
-    recipe: dict[str, object]
-
-
-class FormsDone(Message, frozen=True, tag="forms_done"):
-    """A compiler's last line: every stage was made or refused."""
-
-
-FromCompiler = FormStarted | FormProgress | FormMade | FormRefused | FormLearned | FormsDone
-
 _encoder = msgspec.json.Encoder()
-_from_validator: msgspec.json.Decoder[FromValidator] = msgspec.json.Decoder(FromValidator)
-_from_compiler: msgspec.json.Decoder[FromCompiler] = msgspec.json.Decoder(FromCompiler)
 _from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
 _from_daemon: msgspec.json.Decoder[FromDaemon] = msgspec.json.Decoder(FromDaemon)
 
 
 def encode(message: Message) -> bytes:
-    """One line, newline included. Raises Refused when it would be longer than MAX_MESSAGE_BYTES, or is no text."""
+    """One line, newline included. Raises BadMessage when it would be longer than MAX_MESSAGE_BYTES, or is no text."""
     try:
         line = _encoder.encode(message) + b"\n"
     except UnicodeEncodeError as e:
@@ -378,41 +224,23 @@ def encode(message: Message) -> bytes:
 
 
 def decode_from_worker(line: bytes) -> FromWorker:
-    """The message in one line. Raises Refused with the reason when it is none."""
-    try:
-        return _from_worker.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise BadMessage(f"cannot read a worker's message: {e}") from e
+    """The message in one line. Raises BadMessage with the reason when it is none."""
+    return decoded(_from_worker, line, "a worker")
 
 
 def decode_from_daemon(line: bytes) -> FromDaemon:
-    """The message in one line. Raises Refused with the reason when it is none."""
-    try:
-        return _from_daemon.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise BadMessage(f"cannot read the daemon's message: {e}") from e
+    """The message in one line. Raises BadMessage with the reason when it is none."""
+    return decoded(_from_daemon, line, "the daemon")
 
 
-def decode_from_validator(line: bytes) -> FromValidator:
-    """The message in one line of a validator's output. Raises Refused with the reason when it is none."""
-    try:
-        return _from_validator.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise BadMessage(f"cannot read a validator's message: {e}") from e
-
-
-def decode_from_compiler(line: bytes) -> FromCompiler:
-    """The message in one line of a compiler's output. Raises Refused with the reason when it is none."""
-    try:
-        return _from_compiler.decode(_bounded(line))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise BadMessage(f"cannot read a compiler's message: {e}") from e
-
-
-def _bounded(line: bytes) -> bytes:
+def decoded(decoder: msgspec.json.Decoder[T], line: bytes, sender: str) -> T:
+    """The message of `sender` in one line. Raises BadMessage with the reason when it is none."""
     if len(line) > MAX_MESSAGE_BYTES:
         raise BadMessage(f"cannot read a message: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
-    return line
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise BadMessage(f"cannot read {sender}'s message: {e}") from e
 
 
 class Lines:
@@ -422,7 +250,7 @@ class Lines:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines completed by `data`, newlines removed. Raises Refused when a line grows past the limit."""
+        """The lines completed by `data`, newlines removed. Raises BadMessage when a line grows past the limit."""
         self._held += data
         *lines, rest = bytes(self._held).split(b"\n")
         self._held = bytearray(rest)

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...worker.protocol import GateDone, GateStarted
+from ...worker.child_protocol import GateDone, GateStarted
 from ..config.load import Config, load_or_default
 from ..controllers.child_requests import candidate
 from ..errors import BadUsage, Refused

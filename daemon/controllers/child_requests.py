@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...worker.protocol import Candidate, FormRequest
+from ...worker.child_protocol import Candidate, FormRequest
 from ..config.load import Config
 from ..system.capacity import (
     Capacity,

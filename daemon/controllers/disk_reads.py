@@ -6,7 +6,8 @@ It decides nothing. Invariant: the event loop reads only `found` and `tokens`, w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ...worker.settings import Terms
 from ...worker.shared.worker_directories import identities, places_of
@@ -22,8 +23,7 @@ from ..workers.settings_of_config import settings_of, shared_dir
 from ..workers.token_digests import TokenMarks, told_tokens
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(Struct, frozen=True):
     """What the last look found: the machine, the workers' places, their files of slots."""
 
     capacity: Capacity

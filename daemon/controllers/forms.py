@@ -18,7 +18,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ...worker.protocol import FormRequest
+from ...worker.child_protocol import FormRequest
 from ..config.load import Config
 from ..models import form_files, form_plan
 from ..models import form_record as kept

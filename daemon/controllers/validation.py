@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from ...worker.protocol import Candidate, Copied, GateDone, GateStarted
+from ...worker.child_protocol import Candidate, Copied, GateDone, GateStarted
 from ...worker.shared.artifact import is_digest
 from ..config.load import Config
 from ..models import verdict as v

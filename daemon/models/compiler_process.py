@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Struct, field
 
-from ...worker import protocol
+from ...worker import child_protocol, protocol
 from ...worker.shared.artifact import BadArtifact
 from ...worker.shared.started import awaited
 from ..system.background import reader
@@ -79,7 +79,7 @@ class Compilation:
 
     def __init__(
         self,
-        request: protocol.FormRequest,
+        request: child_protocol.FormRequest,
         spawn: SpawnSignalled,
         argv: Sequence[str],
         *,
@@ -91,7 +91,7 @@ class Compilation:
         self.paused = self._aside = False
         self._killed = asyncio.Event()
         self._happened, self._publish = happened, publish
-        self._reported: asyncio.Queue[protocol.FormMade | None] = asyncio.Queue()  # one a stage, at most
+        self._reported: asyncio.Queue[child_protocol.FormMade | None] = asyncio.Queue()  # one a stage, at most
         given = msgspec.json.encode(request) + b"\n"
         self._child = spawn(argv, name=f"compiler of {version}", stdin=given, stdout="pipe")
         self._listening = reader(self._listen(), "the compiler")
@@ -188,7 +188,7 @@ class Compilation:
                 if total > MAX_OUTPUT_BYTES:
                     raise protocol.BadMessage(f"the compiler wrote more than {MAX_OUTPUT_BYTES} bytes")
                 for line in lines.feed(data):
-                    self._hear(protocol.decode_from_compiler(line))
+                    self._hear(child_protocol.decode_from_compiler(line))
             except protocol.BadMessage as e:
                 self.heard.wrong = f"the compiler cannot be understood: {e}"
                 self._kill()
@@ -198,32 +198,32 @@ class Compilation:
                 raise
             self._happened()
 
-    def _hear(self, message: protocol.FromCompiler) -> None:
+    def _hear(self, message: child_protocol.FromCompiler) -> None:
         heard = self.heard
         if heard.done:
             raise protocol.BadMessage("it went on after its last line")
         heard.lines += 1
         match message:
-            case protocol.FormStarted(stage):
+            case child_protocol.FormStarted(stage):
                 heard.stage, heard.progress = _asked(stage, self.request), ""
-            case protocol.FormProgress(because):
+            case child_protocol.FormProgress(because):
                 heard.progress = because[:MAX_WORDS]
-            case protocol.FormMade(stage):
+            case child_protocol.FormMade(stage):
                 if _asked(stage, self.request) in heard.reported:
                     raise protocol.BadMessage(f"it made the stage {stage} twice")
                 heard.reported.add(stage)
                 self._reported.put_nowait(message)
-            case protocol.FormRefused(stage, because, again):
+            case child_protocol.FormRefused(stage, because, again):
                 heard.refused[_asked(stage, self.request)] = (because[:MAX_WORDS], again)
-            case protocol.FormLearned(key, recipe):
+            case child_protocol.FormLearned(key, recipe):
                 if len(heard.learned) >= 2 or len(key) > 64 or len(msgspec.json.encode(recipe)) > MAX_RECIPE_BYTES:
                     raise protocol.BadMessage("it learned more than can be kept")
                 heard.learned[key] = recipe
-            case protocol.FormsDone():
+            case child_protocol.FormsDone():
                 heard.done = True
 
 
-def _asked(stage: str, request: protocol.FormRequest) -> str:
+def _asked(stage: str, request: child_protocol.FormRequest) -> str:
     if stage not in request.stages:
         raise protocol.BadMessage(f"nobody asked for the stage {stage[:40]!r}")
     return stage

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from ...worker.protocol import FormRequest
+from ...worker.child_protocol import FormRequest
 from ...worker.shared.artifact import (
     COMPILED,
     DESCRIPTION,

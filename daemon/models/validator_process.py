@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ...worker import protocol
+from ...worker import child_protocol, protocol
 from ...worker.shared import process_readings
 from ...worker.shared.artifact import BadArtifact
 from ...worker.shared.progress import (
@@ -57,8 +57,8 @@ KILL_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 1.0
 """How long its output is still read once it ended: something that it left behind may hold the pipe open."""
 
-Progress = Callable[[protocol.GateStarted | protocol.GateDone], None]
-Copied = Callable[[Path, protocol.Copied], None]
+Progress = Callable[[child_protocol.GateStarted | child_protocol.GateDone], None]
+Copied = Callable[[Path, child_protocol.Copied], None]
 
 
 class ValidatorChild(Protocol):
@@ -89,17 +89,17 @@ class _Heard(Struct):
     """What the child has said so far, and who is told of it at once."""
 
     progress: Progress
-    copied: Callable[[protocol.Copied], None]
+    copied: Callable[[child_protocol.Copied], None]
     gates: list[v.GateResult] = field(default_factory=list)
     open_gate: str = ""
     opened: float = 0.0
-    last: protocol.Judged | None = None
+    last: child_protocol.Judged | None = None
     wrong: str = ""
     hindered: str = ""
 
 
 async def validate(
-    candidate: protocol.Candidate,
+    candidate: child_protocol.Candidate,
     spawn: SpawnChild,
     *,
     root: Path,
@@ -137,7 +137,7 @@ async def validate(
         attempt += 1
 
 
-def _kept(answer: v.Answer, directory: Path, root: Path, candidate: protocol.Candidate) -> v.Answer:
+def _kept(answer: v.Answer, directory: Path, root: Path, candidate: child_protocol.Candidate) -> v.Answer:
     """The answer once an accepted version is in its place; none of it is held against the version."""
     if not isinstance(answer, v.Verdict) or not answer.accepted:
         return answer
@@ -151,7 +151,7 @@ def _kept(answer: v.Answer, directory: Path, root: Path, candidate: protocol.Can
 
 
 async def _judge_once(
-    candidate: protocol.Candidate,
+    candidate: child_protocol.Candidate,
     spawn: SpawnChild,
     argv: Sequence[str],
     clock: Clock,
@@ -192,7 +192,7 @@ async def _judge_once(
 async def _patient(
     child: ValidatorChild,
     waiting: asyncio.Task[int | None],
-    candidate: protocol.Candidate,
+    candidate: child_protocol.Candidate,
     stands: Callable[[float], None],
 ) -> LimitReached | None:
     """Waits for the child's end; the limit that it reached when it has to be ended instead."""
@@ -248,7 +248,7 @@ async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
             if total > MAX_OUTPUT_BYTES:
                 raise protocol.BadMessage(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
             for line in lines.feed(data):
-                _hear(protocol.decode_from_validator(line), heard, clock)
+                _hear(child_protocol.decode_from_validator(line), heard, clock)
         except protocol.BadMessage as e:
             heard.wrong = f"the validator cannot be understood: {e}"
             child.kill_group()
@@ -258,16 +258,16 @@ async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
             raise
 
 
-def _hear(message: protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
+def _hear(message: child_protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
     if heard.last is not None:
         raise protocol.BadMessage("it went on after its verdict")
-    if isinstance(message, protocol.Judged):
+    if isinstance(message, child_protocol.Judged):
         heard.last = message
         return
-    if isinstance(message, protocol.Copied):
+    if isinstance(message, child_protocol.Copied):
         heard.copied(message)
         return
-    if isinstance(message, protocol.GateStarted):
+    if isinstance(message, child_protocol.GateStarted):
         heard.open_gate, heard.opened = message.gate, clock.monotonic()
     else:
         if len(heard.gates) >= MAX_GATES:

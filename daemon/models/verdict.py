@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from ...worker import protocol
+from ...worker import child_protocol
 
 MAX_ATTEMPTS: Final = 2
 _SIGKILL: Final = 9
@@ -60,12 +60,12 @@ class NotJudged(Struct, frozen=True):
 Answer = Verdict | Changing | NotJudged
 
 
-def gate_from(message: protocol.GateDone) -> GateResult:
+def gate_from(message: child_protocol.GateDone) -> GateResult:
     """The gate that a validator reported."""
     return GateResult(message.gate, message.passed, message.seconds, message.because, message.warning)
 
 
-def judged(message: protocol.Judged, gates: Sequence[GateResult], judged_at: str) -> Answer:
+def judged(message: child_protocol.Judged, gates: Sequence[GateResult], judged_at: str) -> Answer:
     """The verdict in a validator's last line. Its word "accepted" doesn't outweigh a gate that failed."""
     if message.hindered:
         return NotJudged(message.because or "the validator could not go on")

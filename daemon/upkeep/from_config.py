@@ -15,8 +15,8 @@ from ..config.load import Config
 from ..config.schema import LogsExtra, LogsSection
 from ..units import DiskShare
 from .disk.quota import ClassRule, Margin
+from .logs.rotation_outcome import LogSet
 from .logs.rotation_policy import RotationPolicy
-from .logs.rotator import LogSet
 
 OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
 KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})

@@ -49,7 +49,8 @@ from .from_config import (
 from .fs_port import FileSystemPort
 from .logs.compress_thread import Packing
 from .logs.log_directory import live_names, look, open_log_directory
-from .logs.rotator import LogSet, Rotator
+from .logs.rotation_outcome import LogSet
+from .logs.rotator import Rotator
 from .logs.tail import Tail, tail
 from .open_files import deleted_but_open
 

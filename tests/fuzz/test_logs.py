@@ -25,6 +25,7 @@ from modelward.daemon.cli.render import clean
 from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs import collapse_marker
 from modelward.daemon.upkeep.logs.follow import Follower
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
 from modelward.daemon.upkeep.logs.rotation_policy import (
     RotationPolicy,
     next_stamp,
@@ -32,7 +33,7 @@ from modelward.daemon.upkeep.logs.rotation_policy import (
     stamp_micros,
     stamp_seconds,
 )
-from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 from modelward.daemon.upkeep.logs.tail import tail
 from modelward.worker.shared.logs import LINE_BYTES, line_of
 

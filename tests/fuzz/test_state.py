@@ -35,7 +35,8 @@ from modelward.daemon.state.store import CannotOpen, Sighting, Store
 from modelward.daemon.status import serving_state
 from modelward.daemon.upkeep.disk import sweeper_protocol
 from modelward.daemon.workers.pool import WorkerPool
-from modelward.worker.protocol import GateDone, WorkerSettings
+from modelward.worker.child_protocol import GateDone
+from modelward.worker.protocol import WorkerSettings
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """Where nothing waits for a disk."""

@@ -35,6 +35,7 @@ from modelward.daemon.workers.channel import WorkersSocket
 from modelward.daemon.workers.registry import WelcomeState, WorkerRegistry
 from modelward.worker import protocol as p
 from modelward.worker.attach import attach
+from modelward.worker.child_protocol import decode_from_validator
 from modelward.worker.daemon_link import DaemonLink
 from modelward.worker.inference.engine import Engine
 from modelward.worker.inference.loader import LoadedVersion
@@ -107,7 +108,7 @@ def _torn(made: tuple[list[bytes], list[int]]) -> list[bytes]:
 @example(b'{"type":"hello","pid":1,"name":"\\ud800"}')
 @example(b'{"type":"hello","pid":1,"x":' + deep(20_000) + b"}")
 def test_a_line_is_a_message_or_refused(line: bytes) -> None:
-    for decode in (p.decode_from_worker, p.decode_from_daemon, p.decode_from_validator):
+    for decode in (p.decode_from_worker, p.decode_from_daemon, decode_from_validator):
         try:
             message = decode(line)
         except p.BadMessage as e:

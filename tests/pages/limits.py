@@ -35,10 +35,10 @@ from modelward.daemon.units import show_duration, show_size
 from modelward.daemon.upkeep.disk import sweeper_process, walk
 from modelward.daemon.upkeep.logs import (
     archive_pieces,
+    archives,
     collapse,
     follow,
     log_directory,
-    rotator,
     tail,
 )
 from modelward.daemon.workers import backoff, channel, pool_planner
@@ -255,7 +255,7 @@ def _upkeep() -> Iterable[Row]:
     )
     yield (
         "free space below which the disk counts as full for logs",
-        _bytes(rotator.FULL_BYTES),
+        _bytes(archives.FULL_BYTES),
         "oldest archive dropped",
     )
     yield "rotations by hand of a file in one period", str(archive_pieces.MAX_PIECES), "the file is left as it is"

@@ -24,7 +24,8 @@ import gzip, json, os, subprocess, sys, threading
 from pathlib import Path
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.fs_port import FileSystemPort
-from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
+from modelward.daemon.upkeep.logs.rotator import Rotator
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.worker.shared.logs import LogFiles
 base = Path(sys.argv[1])
@@ -102,7 +103,8 @@ import os, subprocess, sys, threading
 from pathlib import Path
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.fs_port import FileSystemPort
-from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
+from modelward.daemon.upkeep.logs.rotator import Rotator
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
 from modelward.worker.shared.logs import LogFile
 base = Path(sys.argv[1]) / "logs"

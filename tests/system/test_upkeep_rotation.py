@@ -23,8 +23,9 @@ from tests.writers import (
 
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.fs_port import FileSystemPort
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet, RotationOutcome
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
-from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 
 pytestmark = pytest.mark.system
 

@@ -15,14 +15,7 @@ from typing import Final
 
 import msgspec
 
-from ..protocol import (
-    STAGES,
-    FormMade,
-    FormRefused,
-    FormRequest,
-    FormsDone,
-    FormStarted,
-)
+from ..child_protocol import STAGES, FormMade, FormRefused, FormRequest, FormsDone, FormStarted
 from ..sandbox.child_output import Say, speaker
 from ..sandbox.landlock import (
     READ,

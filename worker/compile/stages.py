@@ -15,15 +15,7 @@ import numpy.typing as npt
 import onnx
 from msgspec.structs import replace
 
-from ..protocol import (
-    FormLearned,
-    FormMade,
-    FormProgress,
-    FormRefused,
-    FormRequest,
-    FormStarted,
-    FromCompiler,
-)
+from ..child_protocol import FormLearned, FormMade, FormProgress, FormRefused, FormRequest, FormStarted, FromCompiler
 from ..resident_memory import trim
 from ..shared.artifact import COMPILED, Artifact, ArtifactFile
 from ..shared.machine_features import cpu_flags, form_key

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from ..protocol import GateDone
+from ..child_protocol import GateDone
 
 FORMAT: Final = 1
 DESCRIPTION: Final = "artifact.json"

@@ -16,12 +16,7 @@ from typing import Final
 
 import msgspec
 
-from ..protocol import (
-    Candidate,
-    GateDone,
-    GateStarted,
-    Judged,
-)
+from ..child_protocol import Candidate, GateDone, GateStarted, Judged
 from ..sandbox.child_output import speaker
 from ..sandbox.landlock import (
     READ,

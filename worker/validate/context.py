@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct, field
 
-from ..protocol import Candidate
+from ..child_protocol import Candidate
 from ..shared.artifact import ArtifactFile
 from .model_under_test import Subject
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
-from ..protocol import GateDone
+from ..child_protocol import GateDone
 from ..shared.artifact import (
     DESCRIPTION,
     Artifact,

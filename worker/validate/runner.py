@@ -11,13 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from .. import protocol
-from ..protocol import (
-    Copied,
-    GateDone,
-    GateStarted,
-    Judged,
-)
+from .. import child_protocol
+from ..child_protocol import Copied, GateDone, GateStarted, Judged
 from ..shared.quantities import count, size
 from .context import (
     Context,
@@ -40,7 +35,7 @@ from .measure import room_for
 from .model_under_test import OutOfMemory
 from .publish import complete, draft
 
-Say = Callable[[protocol.FromValidator], None]
+Say = Callable[[child_protocol.FromValidator], None]
 Gate = Callable[[Context], GateAnswer]
 
 GATES: Final[tuple[tuple[str, Gate], ...]] = (
@@ -55,7 +50,7 @@ GATES: Final[tuple[tuple[str, Gate], ...]] = (
 
 
 def judge(
-    candidate: protocol.Candidate,
+    candidate: child_protocol.Candidate,
     directory: Path,
     say: Say,
     before: tuple[GateDone, ...] = (),

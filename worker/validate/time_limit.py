@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from .. import protocol
-from ..protocol import GateDone, GateStarted, Judged
+from .. import child_protocol
+from ..child_protocol import GateDone, GateStarted, Judged
 from ..shared import process_readings
 from ..shared.progress import (
     Allowance,
@@ -24,7 +24,7 @@ from ..shared.progress import (
     over,
 )
 
-Say = Callable[[protocol.FromValidator], None]
+Say = Callable[[child_protocol.FromValidator], None]
 LOOKS: Final = 20
 """So many readings in the shortest time that is allowed without progress."""
 LONGEST_SECONDS: Final = 1.0
@@ -42,7 +42,7 @@ class Patience:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
-    def say(self, message: protocol.FromValidator) -> None:
+    def say(self, message: child_protocol.FromValidator) -> None:
         """One message, unless a verdict was given already."""
         with self._lock:
             if self._ended:

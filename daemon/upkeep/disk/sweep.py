@@ -24,31 +24,11 @@ from . import reasons, trash
 from .allowed_roots import open_root
 from .directory_visitor import Keep, UnitGatherer, remove_unit
 from .file_table import FileTable
-from .file_visitor import (
-    Cleaner,
-    Report,
-    VisitTally,
-    restore_times,
-)
+from .file_visitor import Cleaner, Report, VisitTally, restore_times
 from .outcome import ClassOutcome, DiskOutcome, SweepOutcome
-from .quota import (
-    Ages,
-    ClassRule,
-    DiskSpace,
-    Margin,
-    below_free,
-    blocked_by,
-    over_quota,
-    shortfall,
-    wanted,
-)
+from .quota import Ages, ClassRule, DiskSpace, Margin, below_free, blocked_by, over_quota, shortfall, wanted
 from .remover import Budget, Remover
-from .walk import (
-    TRASH,
-    Interrupted,
-    lock,
-    walk,
-)
+from .walk import TRASH, Interrupted, lock, walk
 
 MAX_ROUNDS = 8
 _HELD = -2

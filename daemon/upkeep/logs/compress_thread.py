@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...system.background import here
 from .. import syscalls
-from .rotator import RotationOutcome
+from .rotation_outcome import RotationOutcome
 
 
 class Packing:

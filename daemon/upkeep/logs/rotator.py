@@ -1,8 +1,8 @@
-"""Rotates log files: acts on what rotation.py decides, in the ways of CONTRACT (reopen, rename, collapse).
+"""Rotates log files: acts on what rotation_policy decides, by reopen, rename or collapse as the contract has it.
 
-Synchronous, for a thread of its own; holds no state but what is on disk. After a `reopen` the caller tells the writers
-and calls `compress` when all have answered. Nothing is closed, truncated or renamed before its successor is safe, and
-whatever fails leaves the writers writing to the file they have.
+Synchronous, for a thread of its own; it keeps no state but what is on disk. After a `reopen` the caller asks writers to
+reopen and calls `compress` when all have answered. Invariant: nothing is closed, truncated or renamed before its
+successor is safe; whatever fails leaves the writers writing to the file that they have.
 """
 
 from __future__ import annotations
@@ -13,95 +13,32 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ...errors import Refused
 from ...system.clock import Clock
-from ...units import shown
 from ..clock_guard import ClockJudgement
 from ..disk.walk import lock
 from ..fs_port import FileSystemPort
 from . import collapse as collapsing
 from . import compress as pack
-from .archive_pieces import MAX_PIECES, past_keep, pieces
-from .log_directory import (
-    Listing,
-    live_file,
-    live_names,
-    look,
-    open_log_directory,
-)
-from .rotation_policy import (
-    Archive,
-    Live,
-    RotationPolicy,
-    drops,
-    next_stamp,
-    oldest_to_spare,
-    parse_archive,
-    why_rotate,
-)
+from .archive_pieces import MAX_PIECES, pieces
+from .archives import Archives
+from .log_directory import Listing, live_file, live_names, look, open_log_directory
+from .rotation_outcome import LogSet, RotationOutcome, RotationStep, cannot
+from .rotation_policy import Live, RotationPolicy, next_stamp, parse_archive, why_rotate
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-FULL_BYTES = 256 * 1024  # below this much free space a disk counts as full for logs
 SETTLED_AT_START_BYTES = 1 << 30  # of a larger pair is found out when archives are compressed: nothing waits for that
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class LogSet(Struct, frozen=True):
-    """Files of one directory under one policy. `patterns` are names or globs of the last component."""
-
-    directory: str
-    patterns: tuple[str, ...]
-    policy: RotationPolicy
-    own: bool = False
-
-
-class RotationStep(Struct, frozen=True):
-    """One thing done (or that would be) or left; `action` is rotated, dropped, packed, cleaned or spared."""
-
-    action: str
-    path: str
-    because: str
-    archive: str = ""
-    bytes: int = 0
-
-
-class RotationOutcome(Struct):
-    """`tell_writers`: files of writers that reopen were renamed, so ask every writer, then call `compress`."""
-
-    steps: list[RotationStep] = field(default_factory=list)
-    tell_writers: bool = False
-    trouble: list[str] = field(default_factory=list)
-    dry_run: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """For the API and for history."""
-        return {
-            "dry_run": self.dry_run,
-            "steps": [
-                {
-                    "action": step.action,
-                    "path": shown(step.path),
-                    "because": shown(step.because),
-                    "archive": shown(step.archive),
-                    "bytes": step.bytes,
-                }
-                for step in self.steps
-            ],
-            "tell_writers": self.tell_writers,
-            "trouble": [shown(sentence) for sentence in self.trouble],
-        }
 
 
 class Rotator:
     """Does rotations with the given files and clock. `stop` ends long copies early."""
 
     def __init__(self, files: FileSystemPort, clock: Clock, stop: threading.Event) -> None:
-        self._files, self._clock, self._stop = files, clock, stop
+        self._files, self._clock, self._stop, self._archives = files, clock, stop, Archives(files)
 
     def tidy(self, sets: Sequence[LogSet]) -> RotationOutcome:
         """At start: removes half-written archives, finishes or undoes cut collapses, settles doubled archives."""
@@ -151,7 +88,7 @@ class Rotator:
                 continue
             with self._opened(log_set, outcome) as dir_fd:
                 if dir_fd is not None:
-                    plain = (a for a in self._mine(log_set, look(dir_fd, self._files)) if not a.packed)
+                    plain = (a for a in self._archives.mine(log_set, look(dir_fd, self._files)) if not a.packed)
                     jobs += [(not log_set.own, a.bytes, a.name, log_set) for a in plain]
         for _, _, name, log_set in sorted(jobs, key=lambda job: job[:3]):
             if self._stop.is_set():
@@ -171,7 +108,7 @@ class Rotator:
             yield None
             return
         except (Refused, OSError) as e:
-            outcome.trouble.append(str(e) if isinstance(e, Refused) else _cannot("rotate in", log_set.directory, e))
+            outcome.trouble.append(str(e) if isinstance(e, Refused) else cannot("rotate in", log_set.directory, e))
             yield None
             return
         try:
@@ -187,7 +124,7 @@ class Rotator:
         self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome, force: bool, only: str, now: float
     ) -> None:
         if not outcome.dry_run:
-            self._relieve(log_set, dir_fd, outcome)
+            self._archives.relieve(log_set, dir_fd, outcome)
         listing = look(dir_fd, self._files)
         live_bytes = 0
         for name in live_names(listing, log_set.patterns):
@@ -198,7 +135,7 @@ class Rotator:
                 outcome.trouble.append(str(e).replace(f"rotate {name}", f"rotate {path}", 1))
                 continue
             except OSError as e:
-                outcome.trouble.append(_cannot("look at", path, e))
+                outcome.trouble.append(cannot("look at", path, e))
                 continue
             live_bytes += live.bytes if live else 0
             if only and path != only:
@@ -212,7 +149,7 @@ class Rotator:
                 continue
             self._rotate_file(log_set, dir_fd, live, listing, because, outcome, now)
         if not only:
-            self._drop(log_set, dir_fd, live_bytes, outcome, now)
+            self._archives.drop(log_set, dir_fd, live_bytes, outcome, now)
 
     def _due(self, policy: RotationPolicy, live: Live, listing: Listing, force: bool, now: float) -> tuple[bool, str]:
         due, because = why_rotate(live, policy, now)
@@ -247,9 +184,9 @@ class Rotator:
                 outcome.steps.append(RotationStep("spared", path, str(e), bytes=live.bytes))
                 return
             except OSError as e:
-                if attempt == 1 and e.errno in _FULL and self._give_up_oldest(log_set, dir_fd, outcome):
+                if attempt == 1 and e.errno in _FULL and self._archives.give_up_oldest(log_set, dir_fd, outcome):
                     continue
-                outcome.trouble.append(_cannot("rotate", path, e) + "; writing goes on to the old file")
+                outcome.trouble.append(cannot("rotate", path, e) + "; writing goes on to the old file")
                 return
             outcome.steps.append(RotationStep("rotated", path, because, archive, moved))
             outcome.tell_writers |= log_set.policy.method == "reopen"
@@ -282,67 +219,6 @@ class Rotator:
         finally:
             self._files.close(fd)
 
-    def _mine(self, log_set: LogSet, listing: Listing) -> list[Archive]:
-        """The archives of a set's files, also of files that are gone by now."""
-        exact = {p for p in log_set.patterns if not any(c in p for c in "*?[")}
-        globs = [p for p in log_set.patterns if p not in exact]
-        archived = Listing(frozenset(a.live for a in listing.archives), (), (), ())
-        names = exact | set(live_names(archived, globs))
-        return [a for a in listing.archives if a.live in names]
-
-    def _drop(self, log_set: LogSet, dir_fd: int, live_bytes: int, outcome: RotationOutcome, now: float) -> None:
-        archives, policy = self._mine(log_set, look(dir_fd, self._files)), log_set.policy
-        surplus = self._surplus(dir_fd, archives, policy)
-        for drop in drops(archives, policy, now, live_bytes=live_bytes, surplus=surplus):
-            path = f"{log_set.directory}/{drop.name}"
-            if not outcome.dry_run:
-                try:
-                    self._files.unlink(drop.name, dir_fd=dir_fd)
-                except FileNotFoundError:
-                    continue
-                except OSError as e:
-                    outcome.trouble.append(_cannot("drop", path, e))
-                    continue
-            outcome.steps.append(RotationStep("dropped", path, drop.because, bytes=drop.bytes))
-
-    def _surplus(self, dir_fd: int, archives: Sequence[Archive], policy: RotationPolicy) -> frozenset[str]:
-        """The archives that go by number. How long each one's lines are is looked at only where there are too many."""
-        found: frozenset[str] = frozenset()
-        by_file: dict[str, list[Archive]] = {}
-        for archive in archives:
-            by_file.setdefault(archive.live, []).append(archive)
-        for mine in by_file.values():
-            if policy.keep and len(mine) > policy.keep:
-                lengths = {a.name: pack.length(dir_fd, a.name, self._files) for a in mine}
-                found |= past_keep(mine, policy, {name: n for name, n in lengths.items() if n is not None})
-        return found
-
-    def _give_up_oldest(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> bool:
-        oldest = oldest_to_spare(self._mine(log_set, look(dir_fd, self._files)))
-        if oldest is None:
-            return False
-        try:
-            self._files.unlink(oldest.name, dir_fd=dir_fd)
-        except OSError:
-            return False
-        path = f"{log_set.directory}/{oldest.name}"
-        outcome.steps.append(
-            RotationStep("dropped", path, "the disk is full: the oldest archive goes", bytes=oldest.bytes)
-        )
-        return True
-
-    def _relieve(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
-        """On a full disk gives up archives, the oldest first, so that lines can be written again."""
-        while self._full(dir_fd) and self._give_up_oldest(log_set, dir_fd, outcome):
-            continue
-
-    def _full(self, dir_fd: int) -> bool:
-        try:
-            v = self._files.statvfs(dir_fd)
-        except OSError:
-            return False
-        return v.f_bavail * v.f_frsize < FULL_BYTES or (v.f_files > 0 and v.f_favail == 0)
-
     def _compress_one(self, log_set: LogSet, dir_fd: int, name: str, outcome: RotationOutcome) -> None:
         for ending in pack.ENDINGS.values():
             try:
@@ -365,9 +241,9 @@ class Rotator:
             except FileNotFoundError:
                 return
             except OSError as e:
-                if attempt == 1 and e.errno in _FULL and self._give_up_oldest(log_set, dir_fd, outcome):
+                if attempt == 1 and e.errno in _FULL and self._archives.give_up_oldest(log_set, dir_fd, outcome):
                     continue
-                outcome.trouble.append(_cannot("compress", path, e) + "; it stays as it is")
+                outcome.trouble.append(cannot("compress", path, e) + "; it stays as it is")
             else:
                 outcome.steps.append(RotationStep("packed", path, f"{method}, every writer has left it", packed))
             return
@@ -387,8 +263,8 @@ class Rotator:
                     self._files.unlink(name, dir_fd=dir_fd)
                 outcome.steps.append(RotationStep("cleaned", path, because))
             except OSError as e:
-                outcome.trouble.append(_cannot("clean up", path, e))
-        for archive in self._mine(log_set, look(dir_fd, self._files)):
+                outcome.trouble.append(cannot("clean up", path, e))
+        for archive in self._archives.mine(log_set, look(dir_fd, self._files)):
             for ending in pack.ENDINGS.values():
                 if not archive.packed and archive.name + ending in listing.names:
                     self._settle(log_set, dir_fd, archive.name, archive.name + ending, outcome, SETTLED_AT_START_BYTES)
@@ -413,7 +289,7 @@ class Rotator:
             if isinstance(e, pack.NotCompressible) and most_bytes == pack.MAX_BYTES:
                 outcome.trouble.append(f"cannot settle {path} and {packed}: {e}; both were kept")
         except OSError as e:
-            outcome.trouble.append(_cannot("clean up", path, e))
+            outcome.trouble.append(cannot("clean up", path, e))
 
 
 def _lives(listing: Listing) -> frozenset[str]:
@@ -433,7 +309,3 @@ def _stamps(listing: Listing, live: str) -> list[str]:
         if parsed and parsed[0] == live:
             found.append(parsed[1])
     return found
-
-
-def _cannot(verb: str, path: str, error: OSError) -> str:
-    return f"cannot {verb} {path}: {error.strerror or error}"

@@ -22,8 +22,9 @@ from tests.writers import Writer, losses, read_all
 
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.upkeep.fs_port import FileSystemPort
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
-from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 
 WRITERS, EVERY_SECONDS = 4, 0.1
 SECONDS, QUICK_SECONDS, ROUNDS = 3.0, 1.0, 3

@@ -447,19 +447,19 @@ def test_a_sweep_that_falls_short_and_a_full_class_are_alerts(world: World) -> N
 
 
 def test_jobs_that_stand_still_and_a_store_that_fills_are_alerts(world: World) -> None:
-    async def work(vigil: AlertManager) -> None:
+    async def work(alert_manager: AlertManager) -> None:
         world.jobs = JobsSeen({"queued": 3, "done": 4600}, 1 << 30, still_seconds=901.0)
-        await world.pass_time(vigil, 1)
-        assert {a["message"] for a in vigil.active()} == {
+        await world.pass_time(alert_manager, 1)
+        assert {a["message"] for a in alert_manager.active()} == {
             "92 % of the room for transcription jobs is used, at most 90 %",
             "no transcription job made progress for 901 s, at most 900 s: 3 wait or run",
         }
-        text = vigil.metrics()
+        text = alert_manager.metrics()
         assert 'modelward_jobs{state="queued"} 3' in text and 'modelward_jobs{state="running"} 0' in text
         assert "modelward_jobs_bytes 1073741824" in text and "modelward_jobs_still_seconds 901" in text
         world.jobs = JobsSeen({"done": 3})
-        await world.pass_time(vigil, 1)
-        assert vigil.active() == []
+        await world.pass_time(alert_manager, 1)
+        assert alert_manager.active() == []
 
     run(world.during(work))
 

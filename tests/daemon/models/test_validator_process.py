@@ -23,14 +23,14 @@ from modelward.daemon.models.verdict import (
 )
 from modelward.daemon.system.clock import SystemClock
 from modelward.daemon.system.processes import spawn
-from modelward.worker import protocol
+from modelward.worker import child_protocol, protocol
 from modelward.worker.shared.artifact import ArtifactFile, digest_of, read_artifact
 
-STARTED = protocol.encode(protocol.GateStarted("load")).decode()
-DONE = protocol.encode(protocol.GateDone("load", True, 0.5)).decode()
+STARTED = protocol.encode(child_protocol.GateStarted("load")).decode()
+DONE = protocol.encode(child_protocol.GateDone("load", True, 0.5)).decode()
 MODEL = ArtifactFile(5, hashlib.sha256(b"model").hexdigest())
 DIGEST = digest_of({"model.onnx": MODEL})
-JUDGED = protocol.encode(protocol.Judged(True, digest=DIGEST)).decode()
+JUDGED = protocol.encode(child_protocol.Judged(True, digest=DIGEST)).decode()
 SAYS = f"""
 import json, sys, os, time, signal
 c = json.loads(sys.stdin.read())
@@ -56,7 +56,7 @@ def run(
     if root is None:
         with tempfile.TemporaryDirectory() as nowhere:
             return run(code, timeout=timeout, progress=progress, path=path, root=Path(nowhere))
-    candidate = protocol.Candidate(str(path), "v1", timeout_seconds=timeout)
+    candidate = child_protocol.Candidate(str(path), "v1", timeout_seconds=timeout)
     argv = [sys.executable, "-c", SAYS + code]
     return asyncio.run(validate(candidate, spawn, root=root, argv=argv, clock=SystemClock(), progress=progress))
 
@@ -79,7 +79,7 @@ def test_a_validator_that_accepts_is_believed_and_each_gate_is_told_as_it_comes(
     assert read_artifact(Path(verdict.artifact)).digest == DIGEST
     assert os.listdir(tmp_path) == [f"v1-{DIGEST[:16]}"]
     assert [g.gate for g in verdict.gates] == ["load"]
-    assert heard == [protocol.GateStarted("load"), protocol.GateDone("load", True, 0.5)]
+    assert heard == [child_protocol.GateStarted("load"), child_protocol.GateDone("load", True, 0.5)]
 
 
 def test_the_validator_is_told_what_to_judge() -> None:
@@ -88,8 +88,8 @@ def test_the_validator_is_told_what_to_judge() -> None:
 
 
 def test_a_rejection_keeps_the_validators_own_words() -> None:
-    failed = protocol.encode(protocol.GateDone("signature", False, 0.1, "no input speech")).decode()
-    judged = protocol.encode(protocol.Judged(False, "gate signature: no input speech")).decode()
+    failed = protocol.encode(child_protocol.GateDone("signature", False, 0.1, "no input speech")).decode()
+    judged = protocol.encode(child_protocol.Judged(False, "gate signature: no input speech")).decode()
     assert (
         rejected(f"say({STARTED!r}, {DONE!r}, {failed!r}, {judged!r}); sys.exit(1)")
         == "gate signature: no input speech"
@@ -97,7 +97,7 @@ def test_a_rejection_keeps_the_validators_own_words() -> None:
 
 
 def test_a_version_that_changed_under_the_validator_has_no_verdict() -> None:
-    judged = protocol.encode(protocol.Judged(False, changing=True)).decode()
+    judged = protocol.encode(child_protocol.Judged(False, changing=True)).decode()
     assert isinstance(run(f"say({judged!r})"), Changing)
 
 
@@ -114,7 +114,7 @@ def test_a_validator_that_is_killed_again_proves_nothing_about_the_version() -> 
 
 
 def test_a_validator_that_the_machine_hinders_proves_nothing_about_the_version() -> None:
-    judged = protocol.encode(protocol.Judged(False, "cannot copy it: no space", hindered=True)).decode()
+    judged = protocol.encode(child_protocol.Judged(False, "cannot copy it: no space", hindered=True)).decode()
     assert run(f"say({judged!r})") == NotJudged("cannot copy it: no space")
 
 
@@ -137,7 +137,7 @@ def test_a_validator_that_computes_without_end_is_ended_for_its_cpu_time() -> No
 
 def test_how_long_a_validator_stands_still_is_told_while_it_does(tmp_path: Path) -> None:
     told: list[float] = []
-    candidate = protocol.Candidate("/models/v1", "v1", timeout_seconds=0.2)
+    candidate = child_protocol.Candidate("/models/v1", "v1", timeout_seconds=0.2)
     argv = [sys.executable, "-c", SAYS + "time.sleep(600)"]
     asyncio.run(validate(candidate, spawn, root=tmp_path, argv=argv, clock=SystemClock(), stands=told.append))
     assert told[0] == 0
@@ -210,7 +210,7 @@ def test_words_without_a_newline_at_the_end_are_no_verdict() -> None:
 def test_a_validator_that_cannot_be_started_says_nothing_about_the_version(
     directory: str, because: str, tmp_path: Path
 ) -> None:
-    candidate = protocol.Candidate("/models/v1", "v1")
+    candidate = child_protocol.Candidate("/models/v1", "v1")
     (tmp_path / "file").touch()
 
     async def go() -> None:
@@ -271,7 +271,7 @@ def test_a_directory_in_the_place_of_an_accepted_version_that_is_none_is_moved_a
 
 def test_a_cancelled_validation_leaves_no_child(tmp_path: Path) -> None:
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    candidate = protocol.Candidate("/models/v1", "v1")
+    candidate = child_protocol.Candidate("/models/v1", "v1")
 
     async def go() -> None:
         argv = [sys.executable, "-c", SAYS + code]
@@ -292,7 +292,7 @@ def test_a_cancelled_validation_leaves_no_child(tmp_path: Path) -> None:
 
 
 def test_no_descriptor_is_left_after_many_validations(tmp_path: Path) -> None:
-    candidate = protocol.Candidate("/models/v1", "v1")
+    candidate = child_protocol.Candidate("/models/v1", "v1")
 
     async def many(times: int) -> int:
         for _ in range(times):

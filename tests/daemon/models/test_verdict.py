@@ -7,7 +7,7 @@ import json
 import pytest
 
 from modelward.daemon.models import verdict as v
-from modelward.worker import protocol
+from modelward.worker import child_protocol
 
 PASSED = v.GateResult("load", True, 0.51234)
 WARNED = v.GateResult("probe", True, 0.2, "the text is empty", warning=True)
@@ -15,7 +15,7 @@ FAILED = v.GateResult("signature", False, 0.1, "no input speech")
 
 
 def test_takes_over_what_the_validator_found() -> None:
-    message = protocol.Judged(True, "", "ab" * 32, 100, 200)
+    message = child_protocol.Judged(True, "", "ab" * 32, 100, 200)
     verdict = v.judged(message, [PASSED, WARNED], "2026-11-22T10:00:00.000Z")
     assert isinstance(verdict, v.Verdict)
     assert verdict.accepted
@@ -24,7 +24,7 @@ def test_takes_over_what_the_validator_found() -> None:
 
 
 def test_a_failed_gate_outweighs_the_word_accepted() -> None:
-    verdict = v.judged(protocol.Judged(True, "fine"), [PASSED, FAILED], "")
+    verdict = v.judged(child_protocol.Judged(True, "fine"), [PASSED, FAILED], "")
     assert isinstance(verdict, v.Verdict)
     assert not verdict.accepted
     assert verdict.artifact == ""
@@ -32,7 +32,7 @@ def test_a_failed_gate_outweighs_the_word_accepted() -> None:
 
 
 def test_a_version_that_changed_while_it_was_read_has_no_verdict() -> None:
-    assert isinstance(v.judged(protocol.Judged(False, changing=True), [], ""), v.Changing)
+    assert isinstance(v.judged(child_protocol.Judged(False, changing=True), [], ""), v.Changing)
 
 
 def test_the_api_shape_is_exactly_that_of_the_contract() -> None:

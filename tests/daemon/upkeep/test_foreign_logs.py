@@ -18,8 +18,9 @@ from modelward.daemon.errors import NotKnown, Refused
 from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs import collapse as collapsing
 from modelward.daemon.upkeep.logs.follow import Follower
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet, RotationOutcome
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
-from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 from modelward.daemon.upkeep.service import Upkeep
 
 NOBODY = 65534

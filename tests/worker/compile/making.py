@@ -14,14 +14,8 @@ import msgspec
 
 from modelward.daemon.models.child_directory import FOR_COMPILER, child_directory
 from modelward.daemon.models.publish_artifact import publish_form
-from modelward.worker import protocol
-from modelward.worker.protocol import (
-    FormLearned,
-    FormMade,
-    FormRefused,
-    FormRequest,
-    FormsDone,
-)
+from modelward.worker import child_protocol
+from modelward.worker.child_protocol import FormLearned, FormMade, FormRefused, FormRequest, FormsDone
 from modelward.worker.shared.artifact import read_artifact
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -83,7 +77,7 @@ def _kept(asked: FormRequest, done: subprocess.CompletedProcess[bytes]) -> Outco
     plain = read_artifact(Path(asked.artifact))
     outcome = Outcome(status=done.returncode, errors=done.stderr.decode(errors="replace"))
     for line in done.stdout.splitlines():
-        match message := protocol.decode_from_compiler(line):
+        match message := child_protocol.decode_from_compiler(line):
             case FormMade():
                 kept = publish_form(asked, plain.version, plain.digest, message.stage)
                 outcome.made[message.stage] = Made(**msgspec.structs.asdict(message), artifact=str(kept))

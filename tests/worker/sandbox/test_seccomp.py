@@ -142,7 +142,7 @@ def test_the_filter_is_short_and_every_number_is_used_once(machine: str) -> None
 
 SET_UID = """
 import os, sys
-from modelward.worker.protocol import Candidate
+from modelward.worker.child_protocol import Candidate
 from modelward.worker.validate import __main__ as child
 child._after_copy(Candidate(path="/", version="v1", kind="tensor"))
 for attempt in (

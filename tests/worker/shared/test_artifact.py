@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from modelward.worker.protocol import GateDone
+from modelward.worker.child_protocol import GateDone
 from modelward.worker.shared.artifact import (
     DESCRIPTION,
     Artifact,

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from modelward.worker.protocol import Candidate
+from modelward.worker.child_protocol import Candidate
 from modelward.worker.shared.artifact import ArtifactFile
 from modelward.worker.validate.context import Context
 

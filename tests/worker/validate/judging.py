@@ -15,13 +15,8 @@ import msgspec
 
 from modelward.daemon.models.child_directory import FOR_VALIDATOR, child_directory
 from modelward.daemon.models.publish_artifact import publish_version
-from modelward.worker import protocol
-from modelward.worker.protocol import (
-    Candidate,
-    GateDone,
-    GateStarted,
-    Judged,
-)
+from modelward.worker import child_protocol
+from modelward.worker.child_protocol import Candidate, GateDone, GateStarted, Judged
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 60
@@ -81,7 +76,7 @@ async def _judge(path: Path, artifacts: Path, more: dict[str, Any]) -> Outcome:
     async with child_directory(artifacts, FOR_VALIDATOR) as directory:
         asked = candidate(path, directory, **more)
         done = await asyncio.to_thread(run_child, msgspec.json.encode(asked))
-        messages = [protocol.decode_from_validator(line) for line in done.stdout.splitlines()]
+        messages = [child_protocol.decode_from_validator(line) for line in done.stdout.splitlines()]
         errors = done.stderr.decode(errors="replace")
         assert messages and isinstance(last := messages[-1], Judged), (messages, errors)
         kept = publish_version(directory, artifacts, asked.version, last.digest, asked.kind) if last.accepted else ""

@@ -15,7 +15,7 @@ from tests.worker.validate.judging import ROOT
 
 VALIDATOR = """
 from modelward.worker.shared.progress import Allowance
-from modelward.worker.protocol import Candidate
+from modelward.worker.child_protocol import Candidate
 from modelward.worker.validate import __main__ as child
 candidate = Candidate("/nonexistent", "v1", kind="tensor", directory=str(given), live_artifact=str(other))
 child._sandboxed(candidate, Allowance(60.0, 60.0))
@@ -24,7 +24,7 @@ own = given
 COMPILER = """
 from modelward.worker.shared.artifact import read_artifact
 from modelward.worker.compile import __main__ as child
-from modelward.worker.protocol import FormRequest
+from modelward.worker.child_protocol import FormRequest
 request = FormRequest(str(other), str(root), str(given), stages=("mapped",))
 directories = child._directories(request, read_artifact(other), lambda message: None)
 child._confined(request, directories)

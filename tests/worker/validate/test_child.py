@@ -29,7 +29,7 @@ from tests.worker.validate.judging import (
     run_child,
 )
 
-from modelward.worker.protocol import Judged, decode_from_validator
+from modelward.worker.child_protocol import Judged, decode_from_validator
 from modelward.worker.shared.artifact import DESCRIPTION, read_artifact
 
 pytestmark = pytest.mark.system

@@ -13,7 +13,7 @@ import pytest
 from tests.support import eventually, modules
 from tests.versions import broken_version
 
-from modelward.worker.protocol import Candidate
+from modelward.worker.child_protocol import Candidate
 
 PARENT = """
 import subprocess, sys

@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ...protocol import Candidate
+from ...child_protocol import Candidate
 from ...shared.artifact import Artifact, BadArtifact, read_artifact
 from ...shared.quantities import size
 from ..context import Context, GateAnswer

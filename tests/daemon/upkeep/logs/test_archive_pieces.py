@@ -15,8 +15,9 @@ from tests.daemon.upkeep.clocks import NOON, HandClock
 from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.archive_pieces import MAX_PIECES, past_keep
 from modelward.daemon.upkeep.logs.compress import length
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
 from modelward.daemon.upkeep.logs.rotation_policy import Archive, RotationPolicy, next_stamp
-from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 
 DAY = 86_400.0
 DAILY = RotationPolicy(every_seconds=DAY, max_size_bytes=1000, keep=3)

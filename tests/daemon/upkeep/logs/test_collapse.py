@@ -25,8 +25,9 @@ from modelward.daemon.upkeep.logs.collapse import (
     collapse,
     truncate_after_copy,
 )
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
-from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 
 NAME = "app.log"
 STAMPS = [f"20260102T0304{i:02d}.000000Z" for i in range(60)]

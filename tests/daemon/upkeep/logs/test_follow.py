@@ -13,8 +13,9 @@ from tests.support import eventually
 
 from modelward.daemon.upkeep.fs_port import FileSystemPort
 from modelward.daemon.upkeep.logs.follow import POLL_BYTES, Follower
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
-from modelward.daemon.upkeep.logs.rotator import LogSet, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 from modelward.daemon.upkeep.logs.tail import (
     ANSWER_BYTES,
     LINE_BYTES,

@@ -15,8 +15,9 @@ from tests.daemon.upkeep.clocks import HandClock
 from tests.faults import READING, Faults, dies_in_a_child
 
 from modelward.daemon.upkeep.fs_port import FileSystemPort
+from modelward.daemon.upkeep.logs.rotation_outcome import LogSet, RotationOutcome
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
-from modelward.daemon.upkeep.logs.rotator import LogSet, RotationOutcome, Rotator
+from modelward.daemon.upkeep.logs.rotator import Rotator
 
 STAMP = "20260102T120000.000000Z"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelward.worker.protocol import Candidate
+from modelward.worker.child_protocol import Candidate
 from modelward.worker.validate.context import Context, Hindered
 from modelward.worker.validate.gates import layout
 from modelward.worker.validate.gates.layout import OUR_NAMES, room_missing
