@@ -57,6 +57,7 @@ class StoreLook:
 
     def __init__(self, path: Path) -> None:
         self.directory = JobDirectory(str(path))
+        self._stripped: set[str] = set()  # ended jobs that hold nothing more than their result
         self._settled: dict[str, bool] = {}  # by id, of callbacks that are over: whether they were given up
 
     def look(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> StoreFound:
@@ -67,6 +68,7 @@ class StoreLook:
         removed = 0 if clock_trouble else self._remove(jobs, now, keep_seconds)
         directory.tidy()
         jobs = directory.look() if removed else jobs
+        self._strip({job.request.id for job in jobs if job.state in ENDED})
         counts = Counter({state: 0 for state in STATES})
         counts.update(job.state for job in jobs)
         due, waiting = self._callbacks([job for job in jobs if job.state in ENDED and job.request.callback], now)
@@ -90,6 +92,10 @@ class StoreLook:
                 self.directory.remove(job.request.id)
                 removed += 1
         return removed
+
+    def _strip(self, ended: set[str]) -> None:
+        self._stripped &= ended
+        self._stripped |= {job_id for job_id in ended - self._stripped if self.directory.strip(job_id)}
 
     def _marks(self, jobs: list[JobSeen]) -> list[tuple[str, int]]:
         found = []

@@ -65,6 +65,12 @@ def _whole_life(town: House) -> None:
     town.await_serving("dtmf-v1.0")
     assert _ask(town.port, "POST", "/api/predict", body=clip()) == 200
     assert _ask(town.port, "GET", "/metrics") == 200
+    assert _ask(town.port, "POST", "/v1/jobs", body=clip()) == 202
+    (job,) = eventually(lambda: [path for path in (town.root / "state" / "jobs").iterdir() if path.name[0] != "."])
+    assert _ask(town.port, "GET", f"/v1/jobs/{job.name}") == 200
+    eventually((job / "outcome.json").exists)
+    assert _ask(town.port, "GET", f"/v1/jobs/{job.name}/result") == 200
+    assert _ask(town.port, "DELETE", f"/v1/jobs/{job.name}") == 200
     for path in ("/", "/v1/status", "/v1/history", "/v1/versions", "/metrics"):
         assert _ask(panel, "GET", path) in (200, 404), path
     good_version(town.models, "dtmf-v1.1", words=True)  # judged, rolled out, swapped

@@ -188,7 +188,7 @@ class JobStore:
         try:
             directory = self.directory.of(job_id)
             if (directory / OUTCOME).exists():  # it ended meanwhile; what is left of the work goes
-                _strip(directory)
+                files.strip(directory)
                 os.close(lock)
                 return None
             done = read_pieces(directory / PIECES)
@@ -216,7 +216,7 @@ class JobStore:
         job.released = True
         try:
             if self.ended(job):
-                _strip(job.directory)
+                files.strip(job.directory)
             with suppress(FileNotFoundError):
                 os.unlink(job.directory / CLAIM)
         finally:
@@ -232,7 +232,7 @@ class JobStore:
             with suppress(OSError):
                 os.unlink(job.directory / ANSWER)
         with suppress(OSError):
-            _strip(job.directory)
+            files.strip(job.directory)
         job.released = True
         os.close(job.lock)
         return mine
@@ -258,7 +258,7 @@ class JobStore:
         lock = self.directory.lock(job_id)
         if lock is not None:  # no worker has it: nobody else will remove the recording
             try:
-                _strip(directory)
+                files.strip(directory)
             finally:
                 os.close(lock)
         return True
@@ -277,10 +277,3 @@ def _fill(coming: Path, data: bytes | bytearray, request: JobRequest, lock: int)
         record = record[os.write(lock, record) :]
     os.fsync(lock)
     files.sync(coming)
-
-
-def _strip(directory: Path) -> None:
-    """Removes from an ended job what only the work on it needed."""
-    for name in (AUDIO, PIECES, CLAIM):
-        with suppress(FileNotFoundError):
-            os.unlink(directory / name)

@@ -24,6 +24,7 @@ from .job_records import (
     CALLBACK,
     CLAIM,
     OUTCOME,
+    PIECES,
     QUEUED,
     REQUEST,
     RUNNING,
@@ -201,6 +202,20 @@ class JobDirectory:
             os.rename(self.of(job_id), going)
             remove_tree(going)
 
+    def strip(self, job_id: str) -> bool:
+        """Removes from an ended job what a worker left there that died before it could; False while one has it.
+
+        Raises OSError.
+        """
+        lock = self.lock(job_id)
+        if lock is None:
+            return False
+        try:
+            strip(self.of(job_id))
+        finally:
+            os.close(lock)
+        return True
+
     def tidy(self) -> int:
         """Removes what is half removed, and what a process left that died while it took in a job; how many of these.
 
@@ -318,6 +333,13 @@ def sync(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def strip(directory: Path) -> None:
+    """Removes from an ended job what only the work on it needed, the recording first. Raises OSError."""
+    for name in (AUDIO, PIECES, CLAIM):
+        with suppress(FileNotFoundError):
+            os.unlink(directory / name)
 
 
 def _size(directory: Path) -> int:

@@ -14,6 +14,7 @@ import pytest
 from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, modules
 
+from modelward.daemon.jobs.store_look import StoreLook
 from modelward.worker.jobs.store import ClaimedJob, JobStore, NotTaken, StoreLimits
 from modelward.worker.shared.job_directory import COMING, JobDirectory
 from modelward.worker.shared.job_records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobOutcome, JobRequest
@@ -238,6 +239,75 @@ def test_a_job_that_cannot_be_read_is_named_and_stops_no_other(tmp_path: Path) -
     directory = JobDirectory(str(tmp_path))
     assert [job.request.id for job in directory.look()] == [good.id]
     assert bad.id in directory.unreadable
+
+
+def test_a_crash_at_any_moment_of_the_end_leaves_the_answer_or_a_job_that_goes_on(tmp_path: Path) -> None:
+    ends = set()
+    for number in range(1, 100):
+        place = tmp_path / str(number)
+        place.mkdir()
+        job_id = accept(place).id
+
+        def work(place: Path = place, number: int = number) -> int:
+            store = JobStore(str(place), run="one")
+            at_call(number, lambda: os._exit(DIED))
+            store.end(claimed(store), JobOutcome(DONE, 8.0, answer_type="text/plain"), b"what was said")
+            return 0
+
+        died = in_a_child(work) == DIED
+        state = states(place)[job_id]
+        ends.add(state)
+        if state == DONE:
+            assert (place / job_id / "answer").read_bytes() == b"what was said"
+        else:
+            assert claimed(JobStore(str(place), run="two")).request.id == job_id
+            assert (place / job_id / "audio").read_bytes() == AUDIO
+        if not died:
+            assert ends == {QUEUED, DONE}
+            return
+    raise AssertionError("it never came through")
+
+
+def test_the_recording_goes_though_the_worker_died_when_it_had_ended_the_job(tmp_path: Path) -> None:
+    job_id = accept(tmp_path).id
+    (tmp_path / job_id / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
+    look = StoreLook(tmp_path)
+    lock = JobDirectory(str(tmp_path)).lock(job_id)
+    assert lock is not None
+    look.look(2.0, 60.0)
+    assert (tmp_path / job_id / "audio").exists(), "a worker still has it"
+    os.close(lock)
+    look.look(3.0, 60.0)
+    assert {path.name for path in (tmp_path / job_id).iterdir()} == {"job.json", "outcome.json"}
+    assert look.look(100.0, 60.0).removed == 1 and states(tmp_path) == {}
+
+
+def test_nothing_is_removed_while_the_clock_is_not_believed(tmp_path: Path) -> None:
+    job_id = accept(tmp_path).id
+    (tmp_path / job_id / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
+    look = StoreLook(tmp_path)
+    assert look.look(1e9, 60.0, clock_trouble="it is ahead").removed == 0
+    assert look.look(1e9, 60.0).removed == 1
+
+
+def test_a_crash_at_any_moment_of_a_cancel_leaves_it_cancelled_or_as_it_was(tmp_path: Path) -> None:
+    for number in range(1, 100):
+        place = tmp_path / str(number)
+        place.mkdir()
+        job_id = accept(place).id
+
+        def work(place: Path = place, number: int = number, job_id: str = job_id) -> int:
+            store = JobStore(str(place))
+            at_call(number, lambda: os._exit(DIED))
+            store.cancel(job_id, 7.0)
+            return 0
+
+        died = in_a_child(work) == DIED
+        state = states(place)[job_id]
+        assert state == CANCELLED or died and state == QUEUED
+        if not died:
+            return
+    raise AssertionError("it never came through")
 
 
 def test_what_is_being_taken_in_is_not_tidied_away(tmp_path: Path) -> None:
