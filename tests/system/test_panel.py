@@ -43,8 +43,7 @@ class Panel:
         good_version(self.house.models, "dtmf-v1.0")
 
     def start(self) -> Panel:
-        self.house.start()
-        self.house.await_serving("dtmf-v1.0")
+        self.house.start("dtmf-v1.0")
         return self
 
     def get(self, path: str) -> tuple[int, bytes]:

@@ -50,8 +50,7 @@ def test_swap_after_swap_under_four_clients_fails_no_request_and_mixes_no_answer
 def test_the_newest_version_wins_whatever_the_one_before_it_is_at(build: Build) -> None:
     house = build(rollout={"bake": 1.5, "max_latency_ratio": 100})
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
+    house.start("dtmf-v1.0")
     before = mark(house)
     with house.load(clients=2) as load:
         good_version(house.models, "dtmf-v1.1", words=True)
@@ -77,7 +76,6 @@ def test_a_daemon_that_was_started_at_a_low_priority_swaps_too(build: Build) -> 
     house = build()
     house.prefix = ("nice", "-n", "10")
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
+    house.start("dtmf-v1.0")
     good_version(house.root / "aside", "dtmf-v1.1", words=True).rename(house.models / "dtmf-v1.1")
     house.await_serving("dtmf-v1.1")
