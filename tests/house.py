@@ -114,8 +114,8 @@ class House:
 
     # the daemon
 
-    def start(self, *, wait: bool = True) -> House:
-        """Starts the daemon; with `wait` returns when its API answers."""
+    def start(self, version: str = "", *, wait: bool = True) -> House:
+        """Starts the daemon; with `wait` returns when its API answers, with a version when all workers do with it."""
         with open(self.root / "daemon.out", "ab") as out:
             self.process = subprocess.Popen(
                 [*self.prefix, self.python or sys.executable, "-m", *self.module, self.config],
@@ -126,6 +126,8 @@ class House:
             )
         if wait:
             eventually(self.answers)
+        if version:
+            self.await_serving(version)
         return self
 
     def answers(self) -> bool:

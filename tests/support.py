@@ -7,12 +7,14 @@ slow or busy machine stays far below it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
@@ -45,6 +47,19 @@ async def soon(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
         await asyncio.sleep(0.005)
+
+
+@contextlib.contextmanager
+def ended_after(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
+    """The process for as long as the block runs: it is dead afterwards, also when the block fails.
+
+    Popen's own `with` waits for it without a limit, and a failed test never came to what ends it.
+    """
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def modules(*first: str | Path) -> str:

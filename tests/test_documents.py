@@ -44,8 +44,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.skip("its blocks are those of README.md, which another test makes sure of")
     made = World.build(tmp_path_factory.mktemp("world"))
     try:
-        made.start()
-        made.await_serving(VERSION)
+        made.start(VERSION)
         yield request.param, made
     finally:
         made.close()
@@ -76,8 +75,7 @@ def test_the_programs_of_the_protocol_page_are_reloaded(tmp_path: Path) -> None:
     programs = [block.text for block in blocks("docs/worker-protocol.md") if block.language == "python"]
     assert len(programs) == 2
     try:
-        house.start()
-        house.await_serving(VERSION)
+        house.start(VERSION)
         done = subprocess.run(
             ["python3", "-c", programs[0]],
             env=house.environment,

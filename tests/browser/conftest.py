@@ -1,7 +1,7 @@
 """A real browser for tests of pages: Debian's Chromium, driven by its own driver; skipped where there is none.
 
-`browser(lang=…, dark=…, size=…)` opens one; each test ends by failing on what the console called severe. What a test
-expects there it takes away first with `Page.expect_console`.
+`browser(lang=…, dark=…, size=…, microphone=…)` opens a page in the one that all tests of a run share; each test ends by
+failing on what the console called severe. What a test expects there it takes away first with `Page.expect_console`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.support import PATIENCE_SECONDS, eventually
+from tests.versions import clips
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.chrome.service import Service  # noqa: E402 - only where selenium is
@@ -111,21 +112,27 @@ class Page:
         return [text for text in entries if not any(word in text for word in self._expected)]
 
 
-def _start(lang: str, more: tuple[str, ...]) -> Any:
+def _start() -> Any:
+    """A microphone is there: it hears this clip, from its beginning, each time that somebody listens."""
+    heard = clips()["5551234"]
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-        f"--lang={lang}", *more,
+        "--lang=en", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={heard}%noloop",
     ):  # fmt: skip
         options.add_argument(argument)
-    options.add_experimental_option("prefs", {"intl.accept_languages": lang})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(DRIVER))
 
 
-def _dress(driver: Any, dark: bool, size: tuple[int, int]) -> None:
-    """Gives the window its colours and its size."""
+def _dress(driver: Any, lang: str, dark: bool, size: tuple[int, int], microphone: bool) -> None:
+    """Gives the window its language, its colours and its size, and what it answers when a page wants to listen."""
+    agent = {"userAgent": driver.execute_script("return navigator.userAgent"), "acceptLanguage": lang}
+    driver.execute_cdp_cmd("Emulation.setUserAgentOverride", agent)
+    driver.execute_cdp_cmd("Emulation.setLocaleOverride", {"locale": lang})
+    answer = {"permission": {"name": "microphone"}, "setting": "granted" if microphone else "denied"}
+    driver.execute_cdp_cmd("Browser.setPermission", answer)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
@@ -133,35 +140,30 @@ def _dress(driver: Any, dark: bool, size: tuple[int, int]) -> None:
 
 
 @pytest.fixture(scope="package")
-def drivers() -> Iterator[dict[tuple[Any, ...], Any]]:
-    """The browsers of this run, one for each way to start one: starting takes longer than most tests.
-
-    They end with the last of these tests: one at rest still costs processor time.
-    """
-    running: dict[tuple[Any, ...], Any] = {}
-    yield running
-    for driver in running.values():
-        driver.quit()
+def driver() -> Iterator[Any]:
+    """The one browser of this run: starting one takes longer than most tests."""
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
+    running = _start()
+    try:
+        yield running
+    finally:
+        running.quit()
 
 
 @pytest.fixture
-def browser(drivers: dict[tuple[Any, ...], Any]) -> Iterator[Open]:
-    """Gives a clean window: browser(lang="en", dark=False, size=(1280, 900), arguments=()).
+def browser(driver: Any) -> Iterator[Open]:
+    """Gives a clean window: browser(lang="en", dark=False, size=(1280, 900), microphone=True).
 
     Ask for it after whatever serves the page, so that the page is left before its server ends.
     """
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
     pages: list[Page] = []
 
     def opened(
-        lang: str = "en", dark: bool = False, size: tuple[int, int] = (1280, 900), arguments: tuple[str, ...] = ()
+        lang: str = "en", dark: bool = False, size: tuple[int, int] = (1280, 900), microphone: bool = True
     ) -> Page:
-        way = (lang, arguments)
-        if way not in drivers:
-            drivers[way] = _start(*way)
-        _dress(drivers[way], dark, size)
-        pages.append(Page(drivers[way]))
+        _dress(driver, lang, dark, size, microphone)
+        pages.append(Page(driver))
         return pages[-1]
 
     yield opened

@@ -172,10 +172,8 @@ def test_tags_stand_as_signs_where_funasr_puts_them(browser: Open, running: Work
 
 
 @pytest.mark.parametrize("wav", [False, True], ids=["opus", "wav"])
-def test_the_microphone_is_heard(browser: Open, running: Worker, sounds: Path, wav: bool) -> None:
-    fake = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
-    page = browser(arguments=(*fake, f"--use-file-for-fake-audio-capture={sounds / DIGITS}.wav%noloop"))
-    page.go(running.url + ("/?wav" if wav else "/"))
+def test_the_microphone_is_heard(browser: Open, running: Worker, wav: bool) -> None:
+    page = browser().go(running.url + ("/?wav" if wav else "/"))
     page.click("Record")
     eventually(lambda: page.text("#clock") == "0:03")
     page.click("Stop and transcribe")
@@ -185,7 +183,7 @@ def test_the_microphone_is_heard(browser: Open, running: Worker, sounds: Path, w
 
 
 def test_a_recording_can_be_thrown_away(browser: Open, running: Worker) -> None:
-    page = browser(arguments=("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")).go(running.url)
+    page = browser().go(running.url)
     page.click("Record")
     page.click("Discard")
     page.one("#record").send_keys(Keys.ENTER)
@@ -194,7 +192,7 @@ def test_a_recording_can_be_thrown_away(browser: Open, running: Worker) -> None:
 
 
 def test_a_microphone_that_is_refused_is_explained(browser: Open, running: Worker) -> None:
-    page = browser(arguments=("--deny-permission-prompts",)).go(running.url)
+    page = browser(microphone=False).go(running.url)
     page.click("Record")
     assert page.reads("#intake-problem", "microphone")
 

@@ -68,36 +68,35 @@ def test_shows_why_a_version_is_where_it_is(panel: RunningPanel, browser: Open) 
     page.reads("#versions .detail:not([hidden])", "golden")
 
 
-@pytest.mark.parametrize(
-    ("within", "label", "sure", "wish"),
-    [
-        ("#versions", "Activate sensevoice-v1.1", "Activate", ("activate", "sensevoice-v1.1")),
-        ("#versions", "Validate sensevoice-v1.1", "Validate", ("validate", "sensevoice-v1.1")),
-        ("#versions", "Judge again: sensevoice-v1.2", "Judge again", ("validate", "sensevoice-v1.2")),
-        ("#versions", "Hold sensevoice-v1.1", "Hold", ("hold", "sensevoice-v1.1")),
-        ("#versions", "Release sensevoice-v0.9", "Release", ("release", "sensevoice-v0.9")),
-        ("#versions", "Roll back", "Roll back", ("rollback", "")),
-        ("#service", "Restart w1", "Restart", ("restart", "w1")),
-        ("#service", "Restart workers", "Restart workers", ("restart", "")),
-        ("#service", "Reload configuration", "Reload configuration", ("reload", "")),
-        ("#service", "Look again", "Look again", ("rescan", "")),
-        ("#alerts", "Test alerts", "Send", ("test alerts", "")),
-    ],
+BUTTONS = (
+    ("#versions", "Activate sensevoice-v1.1", "Activate", ("activate", "sensevoice-v1.1")),
+    ("#versions", "Validate sensevoice-v1.1", "Validate", ("validate", "sensevoice-v1.1")),
+    ("#versions", "Judge again: sensevoice-v1.2", "Judge again", ("validate", "sensevoice-v1.2")),
+    ("#versions", "Hold sensevoice-v1.1", "Hold", ("hold", "sensevoice-v1.1")),
+    ("#versions", "Release sensevoice-v0.9", "Release", ("release", "sensevoice-v0.9")),
+    ("#versions", "Roll back", "Roll back", ("rollback", "")),
+    ("#service", "Restart w1", "Restart", ("restart", "w1")),
+    ("#service", "Restart workers", "Restart workers", ("restart", "")),
+    ("#service", "Reload configuration", "Reload configuration", ("reload", "")),
+    ("#service", "Look again", "Look again", ("rescan", "")),
+    ("#alerts", "Test alerts", "Send", ("test alerts", "")),
 )  # fmt: skip
-def test_each_button_asks_then_does_then_says_how_it_ended(
-    panel: RunningPanel, browser: Open, within: str, label: str, sure: str, wish: tuple[str, str]
-) -> None:
+"""Where each one is, what it is called, which button agrees, and what is asked of the daemon then."""
+
+
+def test_each_button_asks_then_does_then_says_how_it_ended(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel)
-    page.click(label, within)
-    page.click("Cancel", "dialog")
-    eventually(lambda: not page.all("dialog"))
-    assert panel.admin.requests == []
-    page.click(label, within)
-    page.click(sure, "dialog")
-    page.reads(".notices", f"{wish[0]} done")
-    assert panel.admin.requests == [wish]
-    page.click("Put this away", ".notices")
-    eventually(lambda: not page.text(".notices"))
+    for number, (within, label, sure, asked) in enumerate(BUTTONS):
+        page.click(label, within)
+        page.click("Cancel", "dialog")
+        eventually(lambda: not page.all("dialog"))
+        assert len(panel.admin.requests) == number, label
+        page.click(label, within)
+        page.click(sure, "dialog")
+        page.reads(".notices", f"{asked[0]} done")
+        assert panel.admin.requests[number:] == [asked], label
+        page.click("Put this away", ".notices")
+        eventually(lambda: not page.text(".notices"))
 
 
 def test_a_refusal_is_shown_in_the_daemons_words(panel: RunningPanel, browser: Open) -> None:

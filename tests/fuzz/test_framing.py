@@ -231,7 +231,7 @@ def _upgraded(body: bytes, *more: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", [_service, _panel])
-@fuzzed(1250)
+@fuzzed(500)
 @given(connections(), CUTS)
 @example(_upgraded(SMUGGLED), [0.9])
 @example(_upgraded(SMUGGLED) * 3, None)

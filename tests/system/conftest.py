@@ -42,6 +42,4 @@ def house(build: Build) -> House:
     """A house whose two workers serve dtmf-v1.0."""
     house = build()
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
-    return house
+    return house.start("dtmf-v1.0")

@@ -47,10 +47,9 @@ def test_a_rejected_version_reaches_a_webhook_a_robot_and_a_mailbox(build: Build
             f"smtp://127.0.0.1:{post.port}/ops@example.org",
             "http://127.0.0.1:9/T0kenGHI",
         ]
-        house = build(alerts={"to": to}, monitor={"interval": 1})
+        house = build(workers={"count": 1}, alerts={"to": to}, monitor={"interval": 1})
         good_version(house.models, "dtmf-v1.0")
-        house.start()
-        house.await_serving("dtmf-v1.0")
+        house.start("dtmf-v1.0")
         broken_version(house.models, "nan_weights", "dtmf-v1.1")
         eventually(lambda: alerts(house).get("version_rejected") == "firing")
         eventually(lambda: hook.posts and len(robot.posts) >= 2 and post.mails)
@@ -73,15 +72,14 @@ def test_a_rejected_version_reaches_a_webhook_a_robot_and_a_mailbox(build: Build
 
 
 def test_a_start_with_nothing_wrong_alarms_nobody(build: Build) -> None:
-    house = build(monitor={"interval": 1})
+    house = build(workers={"count": 1}, monitor={"interval": 1})
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
+    house.start("dtmf-v1.0")
     assert not [entry for entry in house.history("alert-firing") if "watch" in str(entry)]
 
 
 def test_a_refused_configuration_is_an_alert_until_it_is_put_right(build: Build) -> None:
-    house = build()
+    house = build(workers={"count": 1})
     house.start()
     good = house.config.read_text(encoding="utf-8")
     house.config.write_text(good + "\n[monitor]\nxyzzy = 1\n", encoding="utf-8")
@@ -96,7 +94,7 @@ def test_a_refused_configuration_is_an_alert_until_it_is_put_right(build: Build)
 
 def test_a_daemon_that_comes_back_knows_what_fired_and_what_it_told(build: Build) -> None:
     with fake_receiver() as hook:
-        house = build(alerts={"to": [f"http://127.0.0.1:{hook.port}/x"]})
+        house = build(workers={"count": 1}, alerts={"to": [f"http://127.0.0.1:{hook.port}/x"]})
         house.start()
         # Other alerts may come as well: the machine may be busy. Nothing is served: fifteen seconds, ten for others.
         told = lambda: [post for post in hook.posts if "workers answer requests" in post.json["message"]]  # noqa: E731
@@ -114,7 +112,8 @@ def test_a_daemon_that_comes_back_knows_what_fired_and_what_it_told(build: Build
 
 def test_alerts_test_asks_every_receiver_now(build: Build) -> None:
     with fake_receiver() as hook:
-        house = build(alerts={"to": [f"http://127.0.0.1:{hook.port}/x", "http://127.0.0.1:9/y"]})
+        to = [f"http://127.0.0.1:{hook.port}/x", "http://127.0.0.1:9/y"]
+        house = build(workers={"count": 1}, alerts={"to": to})
         house.start()
         answer = house.command("alerts/test")
         assert answer["message"] == "cannot reach 1 of 2 channels"
@@ -123,7 +122,7 @@ def test_alerts_test_asks_every_receiver_now(build: Build) -> None:
 
 
 def test_the_last_hour_is_there_for_the_panel(build: Build, tmp_path: Path) -> None:
-    house = build(monitor={"interval": 1})
+    house = build(workers={"count": 1}, monitor={"interval": 1})
     house.start()
     shown = eventually(lambda: s if len((s := house.api.get("/v1/series").data)["times"]) > 2 else None)
     assert shown is not None

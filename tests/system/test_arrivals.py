@@ -39,9 +39,7 @@ ELSEWHERE = "somewhere-else"
 def shared(build_shared: Build) -> House:
     house = build_shared(models={"settle": SETTLE_SECONDS, "rescan": 0.4})
     good_version(house.models, FIRST)
-    house.start()
-    house.await_serving(FIRST)
-    return house
+    return house.start(FIRST)
 
 
 @pytest.fixture
@@ -432,8 +430,7 @@ def test_a_root_that_is_mounted_over_unloads_nothing_and_is_followed_again_after
     house = build()
     house.prefix = ("unshare", "--mount")
     good_version(house.models, FIRST)
-    house.start()
-    house.await_serving(FIRST)
+    house.start(FIRST)
     assert house.process is not None
 
     def in_its_place(*command: str) -> None:
@@ -473,8 +470,7 @@ def test_without_a_watch_to_be_had_it_looks_by_the_timer_and_says_so(build: Buil
     house = build()
     house.prefix = confine
     good_version(house.models, FIRST)
-    house.start()
-    house.await_serving(FIRST)
+    house.start(FIRST)
     assert house.status()["watch"]["state"] == "polling"
     assert "looking by the timer alone" in str(house.alerts())
     good_version(house.models, "dtmf-v1.1", words=True)

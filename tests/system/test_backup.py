@@ -15,8 +15,7 @@ def test_a_copy_made_while_everything_runs_is_the_same_service_elsewhere(tmp_pat
     here, there = World.build(tmp_path / "here"), World.build(tmp_path / "there")
     back_up = next(block for block in blocks("docs/operating.md") if "mkdir backup" in block.text)
     try:
-        here.start()
-        here.await_serving(VERSION)
+        here.start(VERSION)
         assert here.cli("hold", VERSION).returncode == 0
         here.follow(back_up)
         judged = here.history("accepted")
@@ -25,8 +24,7 @@ def test_a_copy_made_while_everything_runs_is_the_same_service_elsewhere(tmp_pat
         shutil.copytree(here.root / "backup" / "models", there.models, symlinks=True)
         (there.root / "state").mkdir()
         shutil.copy(here.root / "backup" / "state.db", there.root / "state" / "state.db")
-        there.start()
-        there.await_serving(VERSION)
+        there.start(VERSION)
         assert there.link.readlink() == here.link.readlink()
         assert there.version(VERSION)["held"]
         assert judged[0] in there.history("accepted")

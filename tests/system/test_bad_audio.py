@@ -36,9 +36,7 @@ def town(build_shared: Build) -> House:
     """One worker, so that it is always the same one who answers."""
     house = build_shared(workers={"count": 1, "max_upload": MAX_UPLOAD_BYTES, "max_audio": "1h"})
     good_version(house.models, FIRST)
-    house.start()
-    house.await_serving(FIRST)
-    return house
+    return house.start(FIRST)
 
 
 def _samples() -> tuple[np.ndarray[Any, Any], int]:
@@ -166,8 +164,7 @@ def test_bodies_that_lie_about_their_length_or_stop_halfway_stop_nothing(town: H
 def test_no_request_waits_for_a_version_that_is_being_loaded(build: Build) -> None:
     house = build(workers={"count": 1})
     good_version(house.models, FIRST, golden=False)
-    house.start()
-    house.await_serving(FIRST)
+    house.start(FIRST)
     slow = good_version(house.root / "slow", "dtmf-v1.1", golden=False)
     load_slowly(slow, megabytes=60)  # some hundred times as long as a request
     before = mark(house)
@@ -206,8 +203,7 @@ def test_no_request_waits_for_a_version_that_is_being_loaded(build: Build) -> No
 def test_health_and_readiness_stay_what_they_are_while_candidates_fail(build: Build) -> None:
     house = build()
     good_version(house.models, FIRST)
-    house.start()
-    house.await_serving(FIRST)
+    house.start(FIRST)
     house.configure(validation={"timeout": 3, "golden": ""})
     assert house.command("reload")["success"]
     for i, fault in enumerate(("endless_loop", "garbage", "nan_weights")):

@@ -36,9 +36,7 @@ WORKERS = 2
 def shared(build_shared: Build) -> House:
     house = build_shared(workers={"count": WORKERS}, logs={"level": "debug"})
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
-    return house
+    return house.start("dtmf-v1.0")
 
 
 @pytest.fixture
@@ -185,5 +183,4 @@ def test_the_workers_go_on_sharing_when_the_daemon_is_dead(town: House) -> None:
         assert load.failures == []
         check([run for run in trace(town, since, 20) if run.ended < until])
     finally:
-        town.start()
-        town.await_serving("dtmf-v1.0")
+        town.start("dtmf-v1.0")

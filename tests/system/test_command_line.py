@@ -24,8 +24,7 @@ OLD, NEW, BAD = "dtmf-v1.0", "dtmf-v1.1", "dtmf-v1.2"
 def shared(build_shared: Build) -> House:
     house = build_shared()
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     good_version(house.models, NEW, words=True)
     house.await_serving(NEW)
     broken_version(house.models, "nan_weights", BAD)
@@ -219,10 +218,9 @@ def test_check_config_says_every_mistake_at_once(town: House) -> None:
 
 
 def test_a_rollback_with_nothing_to_go_back_to_is_refused_at_once_whoever_waits(build: Build) -> None:
-    house = build()
+    house = build(workers={"count": 1})
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     sentence = f"cannot roll back: no version served before; still serving {OLD}"
     with pytest.raises(Refused, match=sentence):
         house.api.post("/v1/rollback")

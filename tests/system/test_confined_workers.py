@@ -20,9 +20,7 @@ VERSION = "dtmf-v1.0"
 def town(build: Build) -> House:
     house = build()
     good_version(house.models, VERSION)
-    house.start()
-    house.await_serving(VERSION)
-    return house
+    return house.start(VERSION)
 
 
 def _fact(pid: int, name: str) -> str:

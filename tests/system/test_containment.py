@@ -79,8 +79,7 @@ def test_each_part_fails_once_and_no_request_does(build: Build, tmp_path: Path, 
         disk={"check": 1},
         monitor={"interval": 1},
     )
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     with house.load(2) as load:
         live_through_much(house, port)
     assert load.failures == []
@@ -100,7 +99,7 @@ def test_each_part_fails_once_and_no_request_does(build: Build, tmp_path: Path, 
         return not missing
 
     with contextlib.suppress(AssertionError):
-        eventually(all_reported, 60.0)
+        eventually(all_reported)
     assert not missing, (notes / "raised").read_text()
     eventually(lambda: house.serves(NEW) and not failed(house, "firing", "pending"))
     assert len(raised()) > len(wanted) + 12, "tasks, callbacks and readers beside the controllers"
@@ -111,8 +110,7 @@ def test_each_part_fails_once_and_no_request_does(build: Build, tmp_path: Path, 
 
 def test_an_error_that_escapes_the_loop_leaves_the_workers_serving(build: Build, tmp_path: Path) -> None:
     house = faulty(build, tmp_path / "notes")
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     workers = sorted(house.worker_pids())
     with house.load(2) as load:
         (tmp_path / "notes" / "escape").touch()
@@ -122,8 +120,7 @@ def test_an_error_that_escapes_the_loop_leaves_the_workers_serving(build: Build,
         assert house.transcribe()[0] == 200
         (tmp_path / "notes" / "escape").unlink()
         os.rename(house.models / "dtmf-v0.9", house.models / OLD)
-        house.start()
-        house.await_serving(OLD)
+        house.start(OLD)
     assert load.failures == []
     assert sorted(house.worker_pids()) == workers
     assert any("the daemon ends by an error" in str(event) for event in house.events())

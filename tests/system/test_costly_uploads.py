@@ -30,9 +30,7 @@ FIRST = "dtmf-v1.0"
 def town(build_shared: Build) -> House:
     house = build_shared(workers={"count": 2})
     good_version(house.models, FIRST)
-    house.start()
-    house.await_serving(FIRST)
-    return house
+    return house.start(FIRST)
 
 
 def _post(town: House, body: bytes) -> int:
@@ -109,8 +107,7 @@ def test_good_clips_are_answered_while_costly_ones_are_read(
 def test_decoders_end_with_their_worker_and_outlive_the_daemon(build: Build) -> None:
     house = build(workers={"count": 2})
     good_version(house.models, FIRST)
-    house.start()
-    house.await_serving(FIRST)
+    house.start(FIRST)
 
     def decode() -> list[psutil.Process]:
         assert _post(house, spoken(3)) == 200
@@ -124,7 +121,7 @@ def test_decoders_end_with_their_worker_and_outlive_the_daemon(build: Build) -> 
     for worker in house.worker_pids():
         if worker != house.process.pid:  # type: ignore[union-attr]
             psutil.Process(worker).kill()
-    _, alive = psutil.wait_procs(decoders, 20)
+    _, alive = psutil.wait_procs(decoders, PATIENCE_SECONDS)
     assert not alive
     house.await_serving(FIRST)
     assert _post(house, spoken(3)) == 200

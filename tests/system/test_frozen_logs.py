@@ -21,8 +21,7 @@ def test_versions_are_judged_and_served_and_workers_started_while_the_log_disk_d
         logs = disk.place / "logs"
         house = build(logs={"dir": str(logs)})
         good_version(house.models, "dtmf-v1.0")
-        house.start()
-        house.await_serving("dtmf-v1.0")
+        house.start("dtmf-v1.0")
         with disk.frozen(), house.load(clients=2) as load:
             good_version(house.models, "dtmf-v1.1", words=True)
             house.await_serving("dtmf-v1.1")
@@ -42,8 +41,7 @@ def test_a_daemon_starts_and_ends_while_the_log_disk_does_not_answer(build: Buil
         house = build(logs={"dir": str(disk.place / "logs")})
         good_version(house.models, "dtmf-v1.0")
         with disk.frozen():
-            house.start()
-            house.await_serving("dtmf-v1.0")
+            house.start("dtmf-v1.0")
             process = house.process
             assert process is not None
             process.terminate()

@@ -34,8 +34,7 @@ def waits_for_the_disk(pid: int) -> bool:
 def test_with_hung_disks_it_answers_and_is_gone_in_time(build: Build, number: signal.Signals) -> None:
     house = build(workers={"count": 1, "drain": DRAIN_SECONDS}, disk={"check": 1})
     good_version(house.models, VERSION)
-    house.start()
-    house.await_serving(VERSION)
+    house.start(VERSION)
     assert house.process is not None
     with hung(house.models, house.root / "state", house.log_dir):
         eventually(lambda: waits_for_the_disk(house.process.pid if house.process else 0))

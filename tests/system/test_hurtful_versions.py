@@ -46,9 +46,7 @@ def town(build_shared: Build) -> House:
         rollout={"bake": BAKE_SECONDS, "max_latency_ratio": 1000.0},  # errors decide
     )
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
-    return house
+    return house.start(OLD)
 
 
 @dataclass(frozen=True)

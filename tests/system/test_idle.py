@@ -27,8 +27,7 @@ def test_a_daemon_at_rest_hardly_wakes_starts_nothing_and_misses_nothing(build: 
         models={"rescan": 5, "settle": 1}, rollout={"bake": 10}, disk={"check": 10}, panel={"listen": "127.0.0.1:0"}
     )
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
+    house.start("dtmf-v1.0")
     assert house.process is not None
     pid = house.process.pid
     seen: list[tuple[float, float, float]] = []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+import shutil
 
 import pytest
 from tests.house import House
+from tests.house import clip as audio
 from tests.support import eventually
 from tests.system.conftest import Build
 from tests.system.test_unreadable_versions import reload_model
@@ -19,29 +20,37 @@ pytestmark = pytest.mark.system
 OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 
 
-@pytest.fixture
-def town(build: Build) -> House:
-    """dtmf-v1.0 is live; dtmf-v1.1 is good, but was rejected when the operator's clip asked for another text.
-
-    The clip's text is no part of a version and no part of what a verdict is kept under: only judging again shows it.
-    """
-    house = build()
+@pytest.fixture(scope="module")
+def shared(build_shared: Build) -> House:
+    house = build_shared(workers={"count": 1})
     golden = house.root / "golden"
     golden.mkdir()
     house.settings["validation"] = {"golden": str(golden)}
     house.configure()
     good_version(house.models, OLD, golden=False)
-    house.start()
-    house.await_serving(OLD)
-    clip(house, "nothing of the kind")
-    good_version(house.models, f".{NEW}", words=True, golden=False).rename(house.models / NEW)
-    assert "golden" in house.await_state(NEW, "rejected")["verdict"]["because"]
-    return house
+    return house.start(OLD)
+
+
+@pytest.fixture
+def town(shared: House) -> House:
+    """dtmf-v1.0 is live; dtmf-v1.1 is good, but was rejected when the operator's clip asked for another text.
+
+    The clip's text is no part of a version and no part of what a verdict is kept under: only judging again shows it.
+    """
+    shared.configure()
+    assert shared.command("reload")["success"]
+    if shared.status()["live"] != OLD:
+        shared.command("activate", version=OLD)
+        shared.command("release", version=NEW)
+    shutil.rmtree(shared.models / NEW, ignore_errors=True)
+    eventually(lambda: list(shared.versions()) == [OLD] and os.readlink(shared.link) == OLD and shared.serves(OLD))
+    clip(shared, "nothing of the kind")
+    good_version(shared.models, f".{NEW}", words=True, golden=False).rename(shared.models / NEW)
+    assert "golden" in shared.await_state(NEW, "rejected")["verdict"]["because"]
+    return shared
 
 
 def clip(house: House, text: str) -> None:
-    from tests.house import clip as audio
-
     (house.root / "golden" / "digits.wav").write_bytes(audio())
     (house.root / "golden" / "digits.txt").write_text(text)
 
@@ -61,10 +70,11 @@ def move(house: House, version: str) -> None:
 
 
 def test_validate_again_judges_a_rejected_version_of_the_running_daemon(town: House) -> None:
+    before = judgements(town)
     done = town.cli("validate", NEW, "--again")
     assert (done.returncode, done.stdout) == (1, ""), done
     assert done.stderr.splitlines()[-1].startswith(f"cannot accept {NEW}: ") and "golden" in done.stderr
-    assert judgements(town) == 2
+    assert judgements(town) == before + 1
     told = town.cli("validate", NEW, "--again", "--json")
     assert told.returncode == 1
     data = json.loads(told.stdout)
@@ -90,51 +100,46 @@ def test_a_rejection_that_was_forgotten_stays_forgotten_when_the_daemon_dies_bef
     mended(town)
     town.api.post("/v1/validate", {"version": NEW, "again": True})
     town.kill()
-    town.start()
-    town.await_serving(NEW)
+    town.start(NEW)
 
 
 def test_activate_judges_a_rejected_version_again(town: House) -> None:
+    before = judgements(town)
     with pytest.raises(Refused, match=f"cannot activate {NEW}: it is rejected: .*golden.*still serving {OLD}"):
         town.command("activate", version=NEW)
-    assert judgements(town) == 2
+    assert judgements(town) == before + 1
     mended(town)
     assert town.command("activate", version=NEW)["success"] is True
-    assert judgements(town) == 3
+    assert judgements(town) == before + 2
     assert town.serves(NEW)
 
 
 def test_a_link_moved_to_a_rejected_version_has_it_judged_again_once_a_move(town: House) -> None:
+    before = judgements(town)
     move(town, NEW)
     answer = reload_model(town)
     assert answer["success"] is False and "golden" in str(answer["message"])
     eventually(lambda: os.readlink(town.link) == OLD)
-    assert judgements(town) == 2
+    assert judgements(town) == before + 1
     mended(town)
     move(town, NEW)
     town.await_serving(NEW)
-    assert judgements(town) == 3
+    assert judgements(town) == before + 2
 
 
-def test_a_link_that_is_left_on_a_rejected_version_is_judged_again_once(build: Build, tmp_path: Path) -> None:
-    house = build(models={"rejected_link": "keep"})
-    good_version(house.models, OLD)
-    good_version(house.models, f".{NEW}").rename(house.models / NEW)
-    house.start()
-    house.await_serving(NEW)
-    (house.models / "dtmf-v0.9").mkdir()
-    (house.models / "dtmf-v0.9" / "model.onnx").touch()
-    house.await_state("dtmf-v0.9", "rejected")
-    move(house, "dtmf-v0.9")
-    assert reload_model(house)["success"] is False
-    assert reload_model(house)["success"] is False
-    begun = [e for e in house.events() if e.get("event") == "validating" and e.get("version") == "dtmf-v0.9"]
-    assert len(begun) == 2 and os.readlink(house.link) == "dtmf-v0.9"
+def test_a_link_that_is_left_on_a_rejected_version_is_judged_again_once(town: House) -> None:
+    town.configure(models={"rejected_link": "keep"})
+    assert town.command("reload")["success"]
+    before = judgements(town)
+    move(town, NEW)
+    assert reload_model(town)["success"] is False
+    assert reload_model(town)["success"] is False
+    assert judgements(town) == before + 1
+    assert os.readlink(town.link) == NEW
 
 
 def test_a_link_moved_while_there_is_no_daemon_is_followed_like_any_other(town: House) -> None:
     mended(town)
     town.kill()
     move(town, NEW)
-    town.start()
-    town.await_serving(NEW)
+    town.start(NEW)

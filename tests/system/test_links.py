@@ -30,9 +30,7 @@ def shared(build_shared: Build) -> House:
     house = build_shared(models={"rescan": RARELY_SECONDS})
     good_version(house.models, OLD)
     good_version(house.models, NEW, words=True)
-    house.start()
-    house.await_serving(NEW)
-    return house
+    return house.start(NEW)
 
 
 @pytest.fixture
@@ -84,7 +82,6 @@ MOVES: dict[str, Move] = {
     "ln -sfn": _shell('ln -sfn "$V" current'),
     "ln and mv -T": _shell('ln -s "$V" .next && mv -T .next current'),
     "os.replace": _replace,
-    "made elsewhere": _shell('ln -s "$V" "$ELSEWHERE/current" && mv -T "$ELSEWHERE/current" current'),
     "another file system": _from_another_file_system,
     "rm and ln": _shell('rm current; ln -s "$V" current'),
     "absolute": lambda house, version: _replace(house, str(house.models / version)),
@@ -128,11 +125,6 @@ def test_an_older_version_set_by_hand_stays_until_one_arrives_later(town: House)
 WRONG: dict[str, tuple[str, str]] = {
     "dangling": ("dtmf-v9.9", "nothing is there"),
     "to a file": ("notes.txt", "a file, not a directory"),
-    "to a relative place outside": ("../../etc", "nothing is there"),
-    "to the parent": ("..", "not directly in the model root"),
-    "to an absolute place outside": ("/etc", "not directly in the model root"),
-    "below a version": (f"{OLD}/golden", "not directly in the model root"),
-    "to itself": ("current", "a loop"),
     "a loop of two": ("there", "a loop"),
     "a chain that ends outside": ("far", "not directly in the model root"),
     "to a name that is no version": (".hidden", "not the name of a version"),
@@ -267,8 +259,7 @@ def test_a_hundred_moves_in_a_second_end_at_the_last_one_without_a_queue_of_load
 def test_a_link_moved_back_while_its_rollout_is_under_way_is_the_last_word_and_costs_no_delay(build: Build) -> None:
     house = build(rollout={"bake": RARELY_SECONDS, "max_latency_ratio": 1000.0}, models={"rescan": RARELY_SECONDS})
     good_version(house.models, NEW, words=True)
-    house.start()
-    house.await_serving(NEW)
+    house.start(NEW)
     good_version(house.models, OLD)
     house.await_state(OLD, "accepted")
     canary_moved = lambda: any(w["serving"] == OLD for w in house.workers())  # noqa: E731
@@ -315,7 +306,7 @@ def test_a_link_to_a_version_not_judged_yet_is_followed_once_it_is_accepted(town
 
 
 def test_under_manual_only_the_operator_moves_the_link(build: Build) -> None:
-    house = build(models={"activation": "manual"})
+    house = build(workers={"count": 1}, models={"activation": "manual"})
     good_version(house.models, OLD)
     house.start()
     house.await_state(OLD, "accepted")
@@ -338,11 +329,10 @@ def test_under_manual_only_the_operator_moves_the_link(build: Build) -> None:
 
 
 def test_a_link_to_a_rejected_version_is_left_with_an_alert_when_so_configured(build: Build) -> None:
-    house = build(models={"rejected_link": "keep"})
+    house = build(workers={"count": 1}, models={"rejected_link": "keep"})
     good_version(house.models, OLD)
     broken_version(house.models, "nan_weights", "dtmf-v0.9")
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     house.await_state("dtmf-v0.9", "rejected")
     with house.load(clients=1) as load:
         MOVES["ln -sfn"](house, "dtmf-v0.9")

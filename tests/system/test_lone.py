@@ -114,8 +114,7 @@ def test_a_form_that_was_not_proved_so_runs_with_one_thread(town: House) -> None
     town.stop()
     description.write_text(json.dumps({**json.loads(was), "lone_threads": 0}))
     try:
-        town.start()
-        town.await_serving(OLD)
+        town.start(OLD)
         since = time.monotonic()
         for _ in range(20):
             assert town.transcribe()[1]["result"] == DIGITS[OLD]
@@ -123,5 +122,4 @@ def test_a_form_that_was_not_proved_so_runs_with_one_thread(town: House) -> None
     finally:
         town.stop()
         description.write_bytes(was)
-        town.start()
-        town.await_serving(OLD)
+        town.start(OLD)

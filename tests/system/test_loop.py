@@ -61,8 +61,7 @@ def _whole_life(town: House) -> None:
     panel = int(str(town.settings["panel"]["listen"]).rpartition(":")[2])
     tokens = Path(str(town.settings["workers"]["token_file"]))
     good_version(town.models, "dtmf-v1.0")
-    town.start()
-    town.await_serving("dtmf-v1.0")
+    town.start("dtmf-v1.0")
     assert _ask(town.port, "POST", "/api/predict", body=clip()) == 200
     assert _ask(town.port, "GET", "/metrics") == 200
     assert _ask(town.port, "POST", "/v1/jobs", body=clip()) == 202

@@ -30,9 +30,7 @@ def shared(build_shared: Build) -> House:
     house = build_shared()
     good_version(house.models, OTHER)
     good_version(house.models, LIVE, words=True)
-    house.start()
-    house.await_serving(LIVE)
-    return house
+    return house.start(LIVE)
 
 
 @pytest.fixture
@@ -110,8 +108,7 @@ def test_it_is_no_part_of_the_version_when_that_is_judged_again_or_the_daemon_st
     assert layout["passed"] and OTHER in layout["because"]
     judged = _judgements(town, LIVE)
     town.kill()
-    town.start()
-    town.await_serving(LIVE)
+    town.start(LIVE)
     eventually(lambda: _alerts(town))
     assert (town.version(LIVE)["state"], town.version(LIVE)["digest"]) == ("accepted", digest)
     assert _judgements(town, LIVE) == judged

@@ -13,17 +13,15 @@ from tests.versions import good_version
 
 from modelward.daemon.errors import Refused
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.system
 OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 
 
 @pytest.fixture
 def town(build: Build) -> House:
-    house = build(disk={"min_free": "100%", "target_free": "100%"})
+    house = build(workers={"count": 1}, disk={"min_free": "100%", "target_free": "100%"})
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
-    return house
+    return house.start(OLD)
 
 
 def staged(house: House) -> Path:

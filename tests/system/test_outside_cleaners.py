@@ -27,9 +27,7 @@ OURS = ("modelward.log", "access.log", "error.log")
 def town(build: Build) -> House:
     house = build(workers={"count": 1})
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
-    return house
+    return house.start("dtmf-v1.0")
 
 
 def up(house: House) -> bool:

@@ -22,8 +22,7 @@ def test_a_token_file_that_cannot_be_used_is_an_alert_though_nobody_asks_for_any
     tokens.write_text("good\n")
     house = build(workers={"token_file": str(tokens)})
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
+    house.start("dtmf-v1.0")
     url = f"http://127.0.0.1:{house.port}"
 
     def refusing() -> list[dict[str, Any]]:

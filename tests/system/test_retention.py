@@ -23,8 +23,7 @@ def town(build: Build) -> House:
     )
     for name in NAMES:
         (good_version(house.models, name) / "NOTES").write_text(name)  # the same bytes would be the same version
-    house.start()
-    house.await_serving("dtmf-v1.3")
+    house.start("dtmf-v1.3")
     for name in NAMES:
         house.await_state(name, "accepted")
     house.command("activate", version="dtmf-v1.2")

@@ -23,8 +23,7 @@ WORKERS = 2
 def town(build_shared: Build) -> House:
     house = build_shared(workers={"count": WORKERS})
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     eventually(lambda: len(_pids(house)) == WORKERS)
     return house
 
@@ -115,8 +114,7 @@ def test_workers_started_after_an_upgrade_stay_though_the_daemon_was_not_restart
     house = build(workers={"count": 1})
     house.import_from = (tmp_path / "site",)
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     record.write_text("Name: modelward\nVersion: 1.1\n\n")
     before = mark(house)
     for _ in range(3):

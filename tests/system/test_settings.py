@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,18 +25,34 @@ VERSION = "dtmf-v1.0"
 SAMPLES = 12  # requests, so that each of the workers answers some
 
 
-@pytest.fixture
-def town(build: Build) -> House:
-    """Two workers serve without asking for a token."""
-    house = build()
+def _serving(house: House) -> House:
     good_version(house.models, VERSION)
-    house.start()
-    house.await_serving(VERSION)
-    return house
+    return house.start(VERSION)
+
+
+@pytest.fixture(scope="module")
+def shared(build_shared: Build) -> House:
+    return _serving(build_shared())
+
+
+@pytest.fixture
+def town(shared: House) -> House:
+    """Two workers serve without asking for a token, and all run with the configuration that is in the file."""
+    if not shared.answers():
+        shared.close()
+        shared.start()
+    shared.configure()
+    shared.cli("reload")  # its answer is about what the last test left
+    if any(entry["waits_for"] != "workers" for entry in shared.status()["pending"]):
+        shared.kill()
+        shared.start()
+    eventually(lambda: shared.status()["pending"] == [] and len(shared.workers()) == 2 and shared.serves(VERSION))
+    return shared
 
 
 def _tokens(town: House) -> Path:
-    path = town.root / "tokens"
+    """In a directory that no worker was ever confined to."""
+    path = Path(tempfile.mkdtemp(dir=town.root)) / "tokens"
     path.write_text("secret\n")
     return path
 
@@ -88,7 +105,8 @@ def _replaced(town: House, before: set[int]) -> None:
 def test_a_token_file_is_enforced_from_the_moment_that_reload_returns_on_open_connections_too(town: House) -> None:
     pids = set(town.worker_pids())
     with _kept_alive(town) as ask:
-        town.configure(workers={"token_file": str(_tokens(town))})
+        tokens = _tokens(town)
+        town.configure(workers={"token_file": str(tokens)})
         asked = town.cli("reload")
         assert asked.returncode == 0, asked.stderr
         assert ask() == {401}
@@ -99,7 +117,7 @@ def test_a_token_file_is_enforced_from_the_moment_that_reload_returns_on_open_co
     assert (_statuses(town), _statuses(town, "secret")) == ({401}, {200})
     pids = set(town.worker_pids())
 
-    other = town.root / "others"
+    other = tokens.with_name("others")
     other.write_text("another\n")
     town.configure(workers={"token_file": str(other)})
     assert town.cli("reload").returncode == 0
@@ -235,7 +253,8 @@ def test_an_address_that_cannot_be_had_refuses_the_whole_change(town: House) -> 
     assert _statuses(town) == {200}
 
 
-def test_what_only_a_new_daemon_takes_up_is_said_until_there_is_one(town: House) -> None:
+def test_what_only_a_new_daemon_takes_up_is_said_until_there_is_one(build: Build) -> None:
+    town = _serving(build(workers={"count": 1}))
     other = str(town.root / "other-cache")
     town.configure(control={**_control(town), "cache_dir": other})
     for _ in range(2):  # a second reload does not make it forget
@@ -264,7 +283,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def test_the_service_manager_is_told_ready_when_tokens_are_asked_for(town: House) -> None:
+def test_the_service_manager_is_told_ready_when_tokens_are_asked_for(build: Build) -> None:
+    town = _serving(build(workers={"count": 1}))
     town.configure(workers={"token_file": str(_tokens(town))})
     town.kill()
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
@@ -278,12 +298,11 @@ def test_the_service_manager_is_told_ready_when_tokens_are_asked_for(town: House
 
 
 def test_under_socket_activation_the_address_is_ignored_and_that_is_said(build: Build) -> None:
-    town = build()
+    town = build(workers={"count": 1})
     good_version(town.models, VERSION)
     town.prefix = (sys.executable, "-c", ACTIVATED, str(town.port))
     town.configure(workers={"listen": f"127.0.0.1:{free_port()}"})
-    town.start()
-    town.await_serving(VERSION)
+    town.start(VERSION)
     pids = set(town.worker_pids())
     town.configure(workers={"listen": f"127.0.0.1:{free_port()}"})
     asked = town.cli("reload")

@@ -20,7 +20,7 @@ LATER = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 @pytest.fixture
 def town(build: Build) -> House:
     """Not started yet."""
-    house = build()
+    house = build(workers={"count": 1})
     good_version(house.models, VERSION)
     return house
 
@@ -53,8 +53,7 @@ def test_a_signal_that_comes_while_it_starts_is_heard_later_and_ends_nobody(town
 
 
 def test_a_start_with_a_version_to_serve_raises_no_alert_about_the_daemon(town: House) -> None:
-    town.start()
-    town.await_serving(VERSION)
+    town.start(VERSION)
     ours = [e for e in town.history("alert-firing") if "percent" not in e["because"]]
     assert [e for e in ours if "not watched" in e["because"]] == []
     watched = [e for e in town.events() if e["event"].startswith("watching ")]

@@ -30,7 +30,7 @@ def validators(house: House) -> list[int]:
 
 
 def test_a_validator_that_is_stopped_for_longer_than_its_time_is_no_rejection(build: Build) -> None:
-    house = build(validation={"timeout": 2, "golden": "", "compile": "off"})
+    house = build(workers={"count": 1}, validation={"timeout": 2, "golden": "", "compile": "off"})
     house.start()
     good_version(house.models, "dtmf-v1.0")
     (pid,) = eventually(lambda: validators(house))

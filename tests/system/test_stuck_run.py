@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.system.conftest import Build
 from tests.worker.tensor_models import save
 
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.system
 TRIGGER = 7.0
 BOXES = 3_000_000.0
 """None of them overlaps another, so each is compared with all before it: for hours."""
-ALERT_SECONDS = 30.0
 
 
 def _version(directory: Path) -> Path:
@@ -61,7 +60,7 @@ def _version(directory: Path) -> Path:
     return save(directory, nodes, [scalar("x", TensorProto.FLOAT, ["n"])], [scalar("y", TensorProto.FLOAT, [])])
 
 
-def _asked(port: int, value: float, timeout: float = 200.0) -> int:
+def _asked(port: int, value: float, timeout: float = PATIENCE_SECONDS) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [value]}]}
     try:
@@ -76,8 +75,7 @@ def test_a_run_that_nothing_ends_is_an_alert_and_its_slot_is_free_again_while_ot
 ) -> None:
     house = build(models={"kind": "tensor"}, workers={"count": 2, "request_timeout": 1})
     _version(house.models / "endless-v1.0")
-    house.start()
-    house.await_serving("endless-v1.0")
+    house.start("endless-v1.0")
     before = {worker["name"]: worker["pid"] for worker in house.workers()}
     slots = Board(str(next((house.root / "run").glob("**/slots"))))
     try:
@@ -94,7 +92,7 @@ def test_a_run_that_nothing_ends_is_an_alert_and_its_slot_is_free_again_while_ot
             found = house.api.get("/v1/alerts").data["alerts"]
             return [alert for alert in found if alert["name"] == "worker_stuck" and alert["state"] == "firing"]
 
-        [alert] = eventually(firing, ALERT_SECONDS)
+        [alert] = eventually(firing)
         [name] = [name for name in before if f"{name}," in alert["message"]]
         while before[name] in house.worker_pids():
             assert _asked(house.port, 1.0) == 200
@@ -110,8 +108,7 @@ def test_a_run_that_nothing_ends_is_an_alert_and_its_slot_is_free_again_while_ot
 def test_while_runs_that_go_on_and_on_hold_every_slot_nobody_is_ready_and_an_alert_says_so(build: Build) -> None:
     house = build(models={"kind": "tensor"}, workers={"count": 2, "request_timeout": 600})
     _version(house.models / "endless-v1.0")
-    house.start()
-    house.await_serving("endless-v1.0")
+    house.start("endless-v1.0")
     # One worker may take several, and the other answers then without a slot: more than there are of both.
     for _ in range(4):
         threading.Thread(target=_given_up, args=(house.port, TRIGGER), daemon=True).start()
@@ -125,7 +122,7 @@ def test_while_runs_that_go_on_and_on_hold_every_slot_nobody_is_ready_and_an_ale
             found = [a for a in house.api.get("/v1/alerts").data["alerts"] if a["name"] == "worker_refusing"]
             return sum("goes on" in alert["message"] for alert in found if alert["state"] == "firing") == 2
 
-        eventually(firing, ALERT_SECONDS)
+        eventually(firing)
         status, body = _ready(house.port)
         assert status == 503
         assert "goes on" in body["because"]
@@ -148,7 +145,7 @@ def _asking(port: int, ending: threading.Event) -> None:
 
 
 def _ready(port: int) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", "/ready")
         answer = connection.getresponse()

@@ -15,6 +15,9 @@ from tests.versions import good_version
 
 pytestmark = pytest.mark.system
 
+SWAPS = 40
+"""A session that is not let go of takes several times what the workers may grow by."""
+
 
 def _resident_bytes(house: House) -> int:
     total = 0
@@ -24,12 +27,12 @@ def _resident_bytes(house: House) -> int:
     return total
 
 
-def test_two_hundred_swaps_under_four_clients_fail_no_request_and_mix_no_answer(house: House) -> None:
+def test_swap_after_swap_under_four_clients_fails_no_request_and_mixes_no_answer(house: House) -> None:
     good_version(house.models, "dtmf-v1.1", words=True)
     house.await_serving("dtmf-v1.1")
     at_first = 0
     with house.load(clients=4, pause_seconds=0.03) as load:
-        for swap in range(200):
+        for swap in range(SWAPS):
             target = ("dtmf-v1.0", "dtmf-v1.1")[swap % 2]
             assert house.command("activate", version=target)["success"]
             if swap == 5:
@@ -38,7 +41,7 @@ def test_two_hundred_swaps_under_four_clients_fail_no_request_and_mix_no_answer(
     assert load.failures == []
     assert load.mixed == []
     assert {version for version, _ in load.answers} == {"dtmf-v1.0", "dtmf-v1.1"}
-    assert len(load.seconds) > 200  # one a swap
+    assert len(load.seconds) > SWAPS
     assert at_last < at_first * 1.15
     eventually(lambda: house.status()["rollout"] is None)
     assert house.serves("dtmf-v1.1")
@@ -47,8 +50,7 @@ def test_two_hundred_swaps_under_four_clients_fail_no_request_and_mix_no_answer(
 def test_the_newest_version_wins_whatever_the_one_before_it_is_at(build: Build) -> None:
     house = build(rollout={"bake": 1.5, "max_latency_ratio": 100})
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
+    house.start("dtmf-v1.0")
     before = mark(house)
     with house.load(clients=2) as load:
         good_version(house.models, "dtmf-v1.1", words=True)
@@ -74,7 +76,6 @@ def test_a_daemon_that_was_started_at_a_low_priority_swaps_too(build: Build) -> 
     house = build()
     house.prefix = ("nice", "-n", "10")
     good_version(house.models, "dtmf-v1.0")
-    house.start()
-    house.await_serving("dtmf-v1.0")
+    house.start("dtmf-v1.0")
     good_version(house.root / "aside", "dtmf-v1.1", words=True).rename(house.models / "dtmf-v1.1")
     house.await_serving("dtmf-v1.1")

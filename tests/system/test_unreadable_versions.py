@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.system.conftest import Build
 from tests.versions import good_version
 
 from modelward.daemon.errors import Refused
-from modelward.daemon.models.scan import MAX_DEPTH, MAX_ENTRIES
+from modelward.daemon.models.scan import MAX_DEPTH
 
 pytestmark = pytest.mark.system
 OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
@@ -38,9 +37,7 @@ def shared(build_shared: Build) -> House:
     house = build_shared()
     as_other_users(house)
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
-    return house
+    return house.start(OLD)
 
 
 @pytest.fixture
@@ -63,10 +60,6 @@ def _no_directory(version: Path) -> None:
     version.chmod(0)
 
 
-def _no_inner_directory(version: Path) -> None:
-    (version / "golden").chmod(0)
-
-
 def _no_file(version: Path) -> None:
     (version / "am.mvn").chmod(0)
 
@@ -75,38 +68,16 @@ def _deep(version: Path) -> None:
     version.joinpath(*["d"] * (MAX_DEPTH + 1)).mkdir(parents=True)
 
 
-def _many(version: Path) -> None:
-    (version / "many").mkdir()
-    for number in range(MAX_ENTRIES):
-        (version / "many" / str(number)).touch()
-
-
 def _fifo(version: Path) -> None:
     os.mkfifo(version / "notes")
 
 
-def _socket(version: Path) -> None:
-    here = os.open(version, os.O_PATH)  # the path of a socket may have 107 bytes, a temporary directory's has more
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(f"/proc/self/fd/{here}/notes")
-    finally:
-        os.close(here)
-
-
-def _dangling(version: Path) -> None:
-    (version / "notes").symlink_to("nowhere")
-
-
+# tests/worker/validate/test_safe_walk.py and tests/daemon/models/test_scan.py have every way there is.
 WAYS: dict[str, tuple[Spoil, str]] = {
     "a directory without permission": (_no_directory, "Permission denied"),
-    "a directory in it without permission": (_no_inner_directory, "golden: Permission denied"),
     "a file without permission": (_no_file, "am.mvn can't be read: Permission denied"),
     "too deep": (_deep, f"deeper than {MAX_DEPTH} directories"),
-    "too many files": (_many, f"more than {MAX_ENTRIES} entries"),
     "a FIFO": (_fifo, "notes is a FIFO"),
-    "a socket": (_socket, "notes is a socket"),
-    "a link to nothing": (_dangling, "notes is a link to nothing"),
 }
 MENDED_BY_RIGHTS = [way for way in WAYS if "permission" in way]
 
@@ -184,11 +155,10 @@ def test_what_is_served_stays_live_while_it_cannot_be_read_any_more(town: House)
 
 
 def test_live_is_what_the_workers_serve_also_while_the_link_names_something_else(build: Build) -> None:
-    house = build(models={"rejected_link": "keep"})
+    house = build(workers={"count": 1}, models={"rejected_link": "keep"})
     as_other_users(house)
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     arrives(house, _no_directory)
     house.link.unlink()
     house.link.symlink_to(NEW)

@@ -28,7 +28,7 @@ from modelward.daemon.upkeep.fs_port import FileSystemPort
 
 pytestmark = pytest.mark.system
 
-ROUNDS = 200
+ROUNDS = 60
 DIRECTORIES, FILES = 8, 12
 
 
@@ -242,7 +242,7 @@ def attack():
         libc.mount(bytes(victim), bytes(tree / "d"), None, 4096, None)
         libc.umount2(bytes(tree / "d"), 2)
 thread = threading.Thread(target=attack); thread.start()
-for _ in range(300):
+for _ in range(80):
     run(orders(tree))
     for i in range(20):
         make(base / "refill" / f"f{i}")

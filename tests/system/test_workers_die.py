@@ -28,8 +28,7 @@ def shared(build_shared: Build) -> House:
     house = build_shared()
     good_version(house.models, OLD)
     good_version(house.models, NEW, words=True)
-    house.start()
-    house.await_serving(NEW)
+    house.start(NEW)
     house.command("hold", version=NEW)
     return house
 
@@ -213,8 +212,7 @@ def test_workers_serve_on_without_the_daemon_and_are_taken_back_without_a_reload
         town.kill()
         alone = len(load.seconds)
         eventually(lambda: len(load.seconds) > alone + 20)
-        town.start()
-        town.await_serving(OLD)
+        town.start(OLD)
         eventually(lambda: _pids(town) == pids)
         seen = len(load.seconds)
         eventually(lambda: len(load.seconds) > seen + 20)
@@ -260,8 +258,7 @@ def test_a_daemon_killed_at_any_moment_of_a_rollout_comes_back_to_one_version_th
             eventually(lambda due=moment: time.monotonic() >= due)
             town.kill()
             linked = os.readlink(town.link)
-            town.start()
-            town.await_serving(linked)
+            town.start(linked)
             assert os.readlink(town.link) == linked
             assert town.status()["live"] == linked
             moved = any(e["version"] == target for e in before.events("serving"))
@@ -278,8 +275,7 @@ def test_what_was_reported_as_done_outlives_the_daemons_death(town: House) -> No
         town.kill()
         assert os.readlink(town.link) == target
         before = mark_of_log(town)
-        town.start()
-        town.await_serving(target)
+        town.start(target)
         assert [e for e in town.events()[before:] if e["event"] == "preparing"] == []
 
 
@@ -291,8 +287,7 @@ def mark_of_log(house: House) -> int:
 def test_a_worker_that_does_not_hear_the_end_is_killed_when_its_time_is_over(build: Build) -> None:
     house = build(workers={"drain": 1})
     good_version(house.models, OLD)
-    house.start()
-    house.await_serving(OLD)
+    house.start(OLD)
     deaf, _ = sorted(_pids(house))
     os.kill(deaf, signal.SIGSTOP)
     assert house.stop() == 0
@@ -346,8 +341,7 @@ def test_what_a_dead_daemon_left_in_the_runtime_directory_stops_no_start(town: H
     (run / "api.sock").write_text("not a socket")
     (run / ".workers.json.tmp").write_text('{"torn')
     (town.models / ".current.0123abcd").symlink_to(NEW)
-    town.start()
-    town.await_serving(OLD)
+    town.start(OLD)
     eventually(lambda: _pids(town) == pids)
     assert town.command("activate", version=NEW)["success"]
     assert not (town.models / ".current.0123abcd").is_symlink()

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from tests.daemon.cli.conftest import Call
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, ended_after, eventually
 
 from modelward.daemon.cli.client import Client
 
@@ -31,17 +31,20 @@ def short_path() -> Iterator[Path]:
 
 @contextmanager
 def demo(*argv: str, tmp: Path) -> Iterator[subprocess.Popen[str]]:
-    """A demo in a process of its own, interrupted at the end if it still runs."""
+    """A demo in a process of its own, interrupted at the end if it still runs; if that does not help, killed."""
     tmp.mkdir(exist_ok=True)
     code = "import sys; from modelward.daemon.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "demo", *argv]
     environ = {**os.environ, "TMPDIR": str(tmp)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with ended_after(subprocess.Popen(command, **pipes, text=True, env=environ)) as process:
         try:
             yield process
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def processes_that_name(text: str) -> list[str]:
@@ -66,7 +69,22 @@ def test_answers_once_and_cleans_up_when_it_is_only_checked(short_path: Path) ->
     assert processes_that_name(str(short_path)) == []
 
 
-def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(short_path: Path, call: Call) -> None:
+def _dies_and_is_back(process: subprocess.Popen[str], client: Client) -> None:
+    """Kills the demo's daemon: the demo reports it, and a new daemon has the workers that served on."""
+    before = client.get("/v1/status").data["pid"]
+    workers = {w["pid"] for w in client.get("/v1/workers").data["workers"]}
+    os.kill(before, signal.SIGKILL)
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    assert "the daemon ended with status -9" in said and "its workers serve on; starting it again" in said
+    assert process.stdout.readline().startswith("the daemon is back, with the workers that serve on")
+    assert client.get("/v1/status").data["pid"] != before
+    assert {w["pid"] for w in client.get("/v1/workers").data["workers"]} == workers
+
+
+def test_what_it_says_to_paste_works_a_killed_daemon_is_started_again_and_an_interrupt_ends_everything(
+    short_path: Path, call: Call
+) -> None:
     root = short_path / "d"
     with demo("--dir", str(root), tmp=short_path / "t") as process:
         assert process.stdout is not None
@@ -92,39 +110,13 @@ def test_what_it_says_to_paste_works_and_an_interrupt_ends_everything(short_path
         assert call("transcribe", "--url", url, clip).out == "5551234\n"
         assert "rolled back from dtmf-v1.1" in call("history", "--socket", socket_path).out
 
-        process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, err) == (0, "")
-    assert root.is_dir()
-    assert processes_that_name(str(short_path)) == []
-
-
-def test_a_daemon_that_is_killed_is_started_again_and_takes_its_workers_back(short_path: Path, call: Call) -> None:
-    with demo(tmp=short_path / "t") as process:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("Ctrl-C"):
-                break
-        (root,) = (short_path / "t").iterdir()
-        client, clip = Client(str(root / "run" / "api.sock")), str(root / "clips" / "5551234.wav")
-        url = re.findall(r"http://127\.0\.0\.1:\d+", "".join(lines))[0]
-        before = client.get("/v1/status").data["pid"]
-        workers = {w["pid"] for w in client.get("/v1/workers").data["workers"]}
-
-        os.kill(before, signal.SIGKILL)
+        _dies_and_is_back(process, Client(socket_path))
         assert call("transcribe", "--url", url, clip).out == "5551234\n"
-        said = process.stdout.readline()
-        assert "the daemon ended with status -9" in said and "its workers serve on; starting it again" in said
-        assert process.stdout.readline().startswith("the daemon is back, with the workers that serve on")
-        assert client.get("/v1/status").data["pid"] != before
-        assert {w["pid"] for w in client.get("/v1/workers").data["workers"]} == workers
-        assert (root / "logs" / "modelward.log").stat().st_size > 0
 
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0 and "Traceback" not in err, err
+    assert (root / "logs" / "modelward.log").stat().st_size > 0
     assert processes_that_name(str(short_path)) == []
 
 

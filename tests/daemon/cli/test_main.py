@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from tests.daemon.cli.conftest import Call
 from tests.fakes.admin_interface import FakeAdmin
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, ended_after, eventually
 
 from modelward.daemon.cli import VERBS
 
@@ -111,10 +112,9 @@ def test_a_client_command_imports_nothing_heavy(tmp_path: Path, verb: str) -> No
     assert done.stdout.strip() == "[]"
 
 
-def start(*argv: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "modelward.daemon.cli", *argv]
+def start(*argv: str, stdout: int = subprocess.PIPE) -> AbstractContextManager[subprocess.Popen[bytes]]:
     code = f"import sys; from modelward.daemon.cli import main; sys.exit(main({list(argv)!r}))"
-    return subprocess.Popen([*command[:1], "-c", code], stdout=stdout, stderr=subprocess.PIPE)
+    return ended_after(subprocess.Popen([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE))
 
 
 @pytest.mark.system

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.cli.conftest import Call
-from tests.support import PATIENCE_SECONDS, eventually
+from tests.support import PATIENCE_SECONDS, ended_after, eventually
 from tests.versions import broken_version, demo, good_version
 
 pytestmark = pytest.mark.system
@@ -79,7 +79,7 @@ def test_an_interrupted_judgement_leaves_nothing(tmp_path: Path, scratch: Path, 
     version = broken_version(tmp_path, "endless_loop")
     code = "import sys; from modelward.daemon.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "validate", str(version)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with ended_after(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)) as process:
         assert process.stdout is not None
         eventually(lambda: any(scratch.iterdir()))
         process.stdout.readline()

@@ -109,10 +109,11 @@ def test_what_follows_an_upgrade_on_a_connection_is_not_taken_up(panel: RunningP
         b"POST /login HTTP/1.1\r\nHost: localhost\r\nX-Modelward: 1\r\nConnection: Upgrade\r\nUpgrade: any\r\n"
         b"Content-Length: %d\r\n\r\n" % len(hidden)
     )
+    last = b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"  # nobody waits for its end
     with socket.create_connection(("127.0.0.1", panel.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(outer)
         with contextlib.suppress(OSError):
-            client.sendall(hidden)
+            client.sendall(hidden + last)
             while client.recv(65_536):
                 continue
     assert panel.admin.requests == []

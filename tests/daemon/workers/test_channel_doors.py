@@ -22,7 +22,7 @@ from tests.daemon.workers.peers import (
     peers_leave,
     run,
 )
-from tests.support import PATIENCE_SECONDS, soon
+from tests.support import PATIENCE_SECONDS, ended_after, soon
 
 from modelward.daemon.system.unix_socket import Credentials, bind, credentials
 from modelward.daemon.workers import channel as module
@@ -133,7 +133,7 @@ def test_groups_that_the_kernel_does_not_name_are_unknown_and_not_none(tmp_path:
     with bind(path) as door:
         joins = f"import os, socket; os.setgroups(range(5000, {5000 + count})); s = socket.socket(socket.AF_UNIX)"
         code = f"{joins}; s.connect({str(path)!r}); s.recv(1)"
-        with subprocess.Popen([sys.executable, "-c", code]) as child:
+        with ended_after(subprocess.Popen([sys.executable, "-c", code])) as child:
             door.settimeout(PATIENCE_SECONDS)
             with door.accept()[0] as peer:
                 who = credentials(peer)

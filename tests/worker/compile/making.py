@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.models.child_directory import FOR_COMPILER, child_directory
 from modelward.daemon.models.publish_artifact import publish_form
@@ -19,7 +20,6 @@ from modelward.worker.child_protocol import FormLearned, FormMade, FormRefused, 
 from modelward.worker.shared.artifact import read_artifact
 
 ROOT = Path(__file__).resolve().parents[3]
-SECONDS = 100
 
 
 class Made(FormMade, frozen=True, tag="form_made"):
@@ -55,7 +55,7 @@ def run_compiler(stdin: bytes) -> subprocess.CompletedProcess[bytes]:
         [sys.executable, "-m", "modelward.worker.compile"],
         input=stdin,
         capture_output=True,
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports")},
         cwd="/",
         start_new_session=True,

@@ -39,6 +39,7 @@ from modelward.worker.http.upload_limits import (
 )
 from modelward.worker.scheduling.refusal import LASTING_SECONDS, OLD_SECONDS, Refusing
 
+CONNECTIONS = 40
 BEGUN = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: audio/wav\r\nContent-Length: %d\r\n\r\nRIFF"
 
 
@@ -266,16 +267,17 @@ def test_clips_and_probes_are_answered_while_more_uploads_drip_than_there_are_co
 ) -> None:
     head = (BEGUN % 100_000).replace(b"/api/predict", path.encode())
     with (
-        serving(tmp_path, limits=ConnectionLimits(connections=100), queue=4) as served,
-        dripping(served.port, 250, head),
+        serving(tmp_path, limits=ConnectionLimits(connections=CONNECTIONS), queue=4) as served,
+        dripping(served.port, 5 * CONNECTIONS // 2, head),
     ):
-        for _ in range(20):
+        for _ in range(8):
             assert _status(served.port, "POST", "/api/predict", wav(1)) == 200
             assert _status(served.port, "GET", "/health") == 200
             assert _status(served.port, "GET", "/ready") == 200
             open_ones = served.call(lambda: [c for c in served.front.connections if not c.transport.is_closing()])
-            assert len(open_ones) <= 100  # without a limit there would be 250
-        eventually(lambda: len(served.front.connections) <= 100 + 100 // LINGERING_PART)  # some only hear of their end
+            assert len(open_ones) <= CONNECTIONS  # of more than twice as many
+        lingering = CONNECTIONS // LINGERING_PART  # these only hear of their end
+        eventually(lambda: len(served.front.connections) <= CONNECTIONS + lingering)
 
 
 @pytest.mark.system

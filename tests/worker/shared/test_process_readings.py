@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.children import HANG, program
-from tests.support import eventually
+from tests.support import ended_after, eventually
 
 from modelward.worker.shared.process_readings import read, size_of
 from modelward.worker.shared.progress import moved
@@ -21,9 +21,8 @@ LOOP = "while True: pass"
 
 @pytest.fixture
 def child(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(program(request.param)) as process:
+    with ended_after(subprocess.Popen(program(request.param))) as process:
         yield process
-        process.kill()
 
 
 @pytest.mark.parametrize("child", [LOOP], indirect=True)

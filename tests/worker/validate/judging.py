@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.models.child_directory import FOR_VALIDATOR, child_directory
 from modelward.daemon.models.publish_artifact import publish_version
@@ -19,7 +20,6 @@ from modelward.worker import child_protocol
 from modelward.worker.child_protocol import Candidate, GateDone, GateStarted, Judged
 
 ROOT = Path(__file__).resolve().parents[3]
-SECONDS = 60
 
 
 class Verdict(Judged, frozen=True, tag="judged"):
@@ -58,7 +58,7 @@ def run_child(stdin: bytes, **environment: str) -> subprocess.CompletedProcess[b
         [sys.executable, "-m", "modelward.worker.validate"],
         input=stdin,
         capture_output=True,
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports"), **environment},
         start_new_session=True,
     )

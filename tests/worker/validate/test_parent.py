@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support import eventually, modules
+from tests.support import ended_after, eventually, modules
 from tests.versions import broken_version
 
 from modelward.worker.child_protocol import Candidate
@@ -31,13 +31,9 @@ def test_ends_when_the_daemon_is_killed(tmp_path: Path) -> None:
     endless = broken_version(tmp_path / "models", "endless_loop")
     (tmp_path / "given").mkdir()
     candidate = Candidate(str(endless), endless.name, directory=str(tmp_path / "given"), timeout_seconds=100)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT],
-        env={**os.environ, "PYTHONPATH": modules(), "TMPDIR": str(tmp_path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with parent:
+    environment = {**os.environ, "PYTHONPATH": modules(), "TMPDIR": str(tmp_path)}
+    command, pipe = [sys.executable, "-c", PARENT], subprocess.PIPE
+    with ended_after(subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe)) as parent:
         assert parent.stdin is not None and parent.stdout is not None
         parent.stdin.write(msgspec.json.encode(candidate))
         parent.stdin.close()
