@@ -81,7 +81,8 @@ def _requests() -> Iterable[Row]:
     w, door = Config().workers, connection.ConnectionLimits()
     yield "body of a request", f"{_bytes(w.max_upload)} (`workers.max_upload`)", "413"
     yield "a form around the clip", f"{_bytes(upload.OVERHEAD_BYTES)} more, {upload.PARTS} parts", "413, 400"
-    yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
+    yield "a field of the form that is read", _bytes(upload.FIELD_BYTES), "400; others are passed over"
+    yield "what stands before a form's first boundary", _bytes(upload.PREAMBLE_BYTES), "400"
     yield "Content-Type, and Content-Disposition of a part", _bytes(upload.TYPE_CHARS), "415, 400"
     yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
     long = f"{process.CLIPS_AT_ONCE} times `workers.max_audio`, half of it of one client"
