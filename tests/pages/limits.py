@@ -50,7 +50,7 @@ from modelward.worker.decoders import (
     launch,
     pool,
 )
-from modelward.worker.http import compressed, connection, tensors, upload, upload_limits
+from modelward.worker.http import compressed, connection, speech_sessions, speech_socket, tensors, upload, upload_limits
 from modelward.worker.http import jobs as job_routes
 from modelward.worker.inference import admission
 from modelward.worker.jobs import access, deaths, runner
@@ -96,6 +96,11 @@ def _requests() -> Iterable[Row]:
         f"{_bytes(upload_limits.SLOW_RATE)}/s, or half of all for a client",
         "408",
     )
+    yield "WebSockets of a worker", str(speech_sessions.SESSIONS), "503"
+    pieces = f"{_bytes(speech_socket.MESSAGE_BYTES)}, {speech_socket.MESSAGE_PIECES} pieces"
+    yield "a message of a WebSocket", pieces, "closed with 1009"
+    yield "silence of a WebSocket between two clips", _time(speech_sessions.IDLE_SECONDS), "closed with 1001"
+    yield "answers that a WebSocket's client does not read", _time(speech_sessions.UNREAD_SECONDS), "cut off"
     yield "an upload", f"{_bytes(w.min_upload_rate)}/s (`workers.min_upload_rate`)", "408"
     yield "silence of a client while it uploads", _time(upload.SILENT_SECONDS), "408"
     yield "requests that wait for a model that is on its way", str(admission.EXPECTING), "503 with Retry-After"

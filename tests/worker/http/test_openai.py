@@ -133,7 +133,6 @@ def status_of(client: openai.OpenAI, path: str) -> int:
     [
         ({"response_format": "diarized_json"}, "response_format"),
         ({"response_format": "srt", "stream": True}, "response_format"),
-        ({"timestamp_granularities": ["word"]}, "response_format"),
         ({"response_format": "verbose_json", "timestamp_granularities": ["letter"]}, "timestamp_granularities"),
         ({"language": "klingon"}, "language"),
         ({"extra_body": {"temperature": "hot"}}, "temperature"),
