@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
+import time
 from collections import deque
 from collections.abc import Collection
 from typing import Any, Final
@@ -25,7 +27,7 @@ from .auth import from_own_page
 from .context import Service
 from .errors import ApiError, error_response
 from .funasr_talk import FunasrTalk
-from .middleware import CLIENT_GONE, Gone, ServiceMiddleware
+from .middleware import AGENT_CHARS, CLIENT_GONE, PATH_CHARS, Gone, ServiceMiddleware
 from .paths import meant_path
 from .sherpa_talk import SherpaTalk
 from .speech_socket import SOCKET, SpeechSocket
@@ -59,21 +61,27 @@ class SpeechSessions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection, from its handshake on."""
+        began = time.perf_counter()
+        socket: SpeechSocket = scope[SOCKET]
         await receive()  # the handshake, which is whole
         try:
             await self._admit(scope)
         except ApiError as e:
-            await self._refuse(scope, send, e)
+            self._log(scope, e.status, began)
+            await _refuse(scope, send, e)
+            socket.is_refused()
             return
         self._open += 1
         try:
             offered = scope["subprotocols"]
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None})
-            await self._clips(scope, _Messages(receive), send)
+            await self._clips(scope, socket, _Messages(receive), send)
         except ClientDisconnected:
-            return  # nobody is there to answer
+            socket.cut()  # it is gone, or does not read
         finally:
             self._open -= 1
+            socket.rests()
+            self._log(scope, 101, began)
 
     async def _admit(self, scope: Scope) -> None:
         """Raises ApiError when this client may not talk here."""
@@ -89,18 +97,21 @@ class SpeechSessions:
         if self._open >= SESSIONS:
             raise ApiError(503, f"cannot talk: {SESSIONS} WebSockets are open already", "busy")
 
-    async def _refuse(self, scope: Scope, send: Send, error: ApiError) -> None:
+    def _log(self, scope: Scope, status: int, began: float) -> None:
+        """One line for the handshake, at the end of what it led to; each clip has its own."""
         self._service.logs.access(
-            method="GET", path=scope["path"][:512], status=error.status, seconds=0.0, bytes=0, version="", request="",
-            client=scope["client"][0] if scope.get("client") else "", agent="",
-        )  # fmt: skip
-        answer = error_response(error, scope["path"])
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        await send({"type": "websocket.http.response.start", "status": answer.status_code, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": bytes(answer.body)})
+            method="GET",
+            path=scope["path"][:PATH_CHARS],
+            status=status,
+            seconds=round(time.perf_counter() - began, 6),
+            bytes=0,
+            version="",
+            request=secrets.token_hex(8),
+            client=scope["client"][0] if scope.get("client") else "",
+            agent=Headers(scope=scope).get("user-agent", "")[:AGENT_CHARS],
+        )
 
-    async def _clips(self, scope: Scope, messages: _Messages, send: Send) -> None:
-        socket: SpeechSocket = scope[SOCKET]
+    async def _clips(self, scope: Scope, socket: SpeechSocket, messages: _Messages, send: Send) -> None:
         talk: Talk | None = None
         while True:
             socket.rests()
@@ -255,6 +266,13 @@ async def _transcribed(scope: Scope, receive: Receive, send: Send) -> None:
         await Response(status_code=CLIENT_GONE)(scope, receive, send)
         return
     await Response(status_code=200)(scope, receive, send)
+
+
+async def _refuse(scope: Scope, send: Send, error: ApiError) -> None:
+    answer = error_response(error, scope["path"])
+    headers = [*answer.raw_headers, (b"connection", b"close")]
+    await send({"type": "websocket.http.response.start", "status": answer.status_code, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": bytes(answer.body)})
 
 
 async def _said(send: Send, text: str) -> None:

@@ -121,6 +121,10 @@ class SpeechSocket(WebSocketsSansIOProtocol):
             self.shutdown()
         return True
 
+    def is_refused(self) -> None:
+        """Its handshake was answered with an error, and nothing more will be."""
+        self.handshake_complete = True
+
     def rests(self) -> None:
         """Nothing is under way from now on."""
         self.busy, self.quiet_since = False, self.loop.time()

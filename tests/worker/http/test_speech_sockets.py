@@ -145,6 +145,7 @@ def test_each_clip_is_a_request_in_log_and_figures(running: Worker) -> None:
     lines = [line for line in running.lines("access.log") if line["path"] == "/sherpa-onnx"][before:]
     assert [(line["status"], line["version"]) for line in lines] == [(200, "dtmf-v1.0")]
     assert answer["version"] == "dtmf-v1.0"
+    eventually(lambda: [line for line in running.lines("access.log") if (line["path"], line["status"]) == ("/", 101)])
 
 
 # settings, with a model that tells what it was given
