@@ -25,7 +25,7 @@ KEYWORDS: Final = frozenset(
 BROWSER: Final = frozenset(
     """AbortController ArrayBuffer AudioContext AudioWorkletNode AudioWorkletProcessor Blob Boolean CSS DataView Date
     Error EventSource Float32Array FormData IntersectionObserver Intl JSON Map Math MediaRecorder Number Object Promise
-    ResizeObserver Set String URL URLSearchParams XMLHttpRequest addEventListener cancelAnimationFrame clearInterval
+    ResizeObserver Set String URL URLSearchParams XMLHttpRequest addEventListener cancelAnimationFrame clearInterval decodeURIComponent
     clearTimeout document encodeURIComponent fetch getComputedStyle globalThis history localStorage location matchMedia
     navigator performance registerProcessor requestAnimationFrame setInterval setTimeout uPlot window""".split()  # noqa: SIM905
 )

@@ -31,6 +31,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_seconds: Seconds = 300.0
     drain_seconds: Seconds = 30.0
     token_file: str = ""
+    model_aliases: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     log_dir: str = ""
     log_level: str = "info"
     confine: bool = True

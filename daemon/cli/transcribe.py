@@ -1,22 +1,19 @@
-"""`modelward transcribe FILE...`: sends audio to the service and prints the text of each file.
+"""`modelward transcribe FILE...`: sends audio to the service and prints the text of each file, or writes it to files.
 
-A file is streamed, never held whole. An answer that comes before the upload is done (too big, not allowed) is read all
-the same.
+A name may be a file, a directory of audio, or `-` for standard input. A file that is refused is reported and does not
+keep the others. Must not hold a file. Invariant: what goes to standard output is texts alone, progress and reasons go
+to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
-import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
-from urllib.parse import quote, urlsplit
 
 from ..errors import (
     BadUsage,
@@ -25,34 +22,52 @@ from ..errors import (
     Unreachable,
 )
 from ..system.safe_read import open_regular
-from ..units import size
+from .audio_files import (
+    STDIN,
+    AudioFile,
+    find_files,
+    output_paths,
+)
 from .render import clean
 from .transcribe_job import outcome_of, parsed
+from .transcription_request import (
+    SpeechService,
+    exchange,
+    length_of,
+    post_file,
+    service_at,
+)
+from .upload_progress import UploadProgress
 
 DEFAULT_URL: Final = "http://127.0.0.1:7860"
-MAX_ANSWER_BYTES: Final = 64 << 20
-_CONNECT_SECONDS: Final = 10.0
-_CHUNK: Final = 256 << 10
+FORMATS: Final = ("txt", "srt", "vtt", "json")
+SUBTITLES: Final = frozenset({"srt", "vtt"})
 _MAX_TOKEN_BYTES: Final = 4096
 
 
-class _Service(NamedTuple):
-    tls: bool
-    host: str
-    port: int
-    base: str
-    token: str
-    seconds: float
+class Wanted(NamedTuple):
+    """How files are to be transcribed, and what is made of the answers."""
+
+    fields: Mapping[str, str]
+    form: str = "txt"
+    job: bool = False
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE..., --url, --language, --itn, --json, --job, --token-file, --timeout."""
-    parser.add_argument("files", metavar="FILE", nargs="+", help="audio: WAV, FLAC, OGG or MP3")
+    """FILE..., --url, --language, --itn, --format, --json, --job, --output, --token-file, --timeout."""
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="audio in any format that the service reads, a directory of it, or - for standard input",
+    )
     parser.add_argument("--url", default="", help=f"the service (default $MODELWARD_URL or {DEFAULT_URL})")
     parser.add_argument("--language", default="", help="zh, en, yue, ja, ko or auto")
     parser.add_argument("--itn", action="store_true", help="with punctuation, numbers as digits")
-    parser.add_argument("--json", action="store_true", help="print the service's answers as JSON, one a line")
+    parser.add_argument("--format", choices=FORMATS, default="", help="text, subtitles, or the service's JSON answer")
+    parser.add_argument("--json", action="store_true", help="the same as --format json, one answer a line")
     parser.add_argument("--job", action="store_true", help="as a job: for long recordings, through proxies too")
+    parser.add_argument("--output", metavar="DIR", default="", help="write each text to a file below this directory")
     parser.add_argument("--token-file", metavar="FILE", default="", help="file whose first line is the bearer token")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=600.0, help="for each file (default 600)")
 
@@ -64,53 +79,107 @@ def run(args: argparse.Namespace) -> int:
         fields["itn"] = "true"
     url = args.url or os.environ.get("MODELWARD_URL", "") or DEFAULT_URL
     token = _token(args.token_file) if args.token_file else ""
-    return send(url, args.files, fields, token=token, seconds=args.timeout, as_json=args.json, job=args.job)
+    if args.json and args.format not in ("", "json"):
+        raise BadUsage(f"cannot print --json and --format {args.format} at once")
+    form = "json" if args.json else args.format or "txt"
+    if args.job and form in SUBTITLES:
+        raise BadUsage(f"cannot write {form} of a job: without --job, or fetch /v1/jobs/ID/result")
+    service = service_at(url, token, args.timeout)
+    return _send_all(service, args.files, Wanted(fields, form, args.job), output=args.output)
 
 
 def send(
     url: str,
-    files: Sequence[str],
+    names: Sequence[str],
     fields: Mapping[str, str] | None = None,
     *,
     token: str = "",
     seconds: float = 600.0,
-    as_json: bool = False,
-    job: bool = False,
 ) -> int:
-    """Sends files one after another and prints what each says; the exit status. Raises Unreachable, BadUsage."""
-    service = _service(url, token, seconds)
+    """Sends files one after another, prints what each says; the exit status. Raises ModelwardError for what ends it."""
+    return _send_all(service_at(url, token, seconds), names, Wanted(fields or {}))
+
+
+def _send_all(service: SpeechService, names: Sequence[str], wanted: Wanted, *, output: str = "") -> int:
+    files, form = find_files(names), wanted.form
+    if len(files) > 1 and form in SUBTITLES and not output:
+        raise BadUsage(f"cannot print the {form} of {len(files)} files one after another: --output DIR writes them")
+    places = output_paths(output, files, f".{form}") if output else [None] * len(files)
     status = 0
-    for name in files:
+    for file, place in zip(files, places, strict=True):
         try:
-            text, data = _as_job(service, name, fields or {}) if job else _predict(service, name, fields or {})
+            text = _answer(service, file, wanted)
+            if place is not None:
+                _write(place, text)
         except Unreachable:
             raise
         except ModelwardError as e:
             print(e, file=sys.stderr)
             status = e.exit_status
             continue
-        if as_json:
-            print(text.strip())
+        if place is not None:
+            print(clean(place))
+        elif form == "txt" and len(files) > 1:
+            print(f"{clean(file.path)}: {text}", end="")
         else:
-            result = clean(data.get("result"))
-            print(f"{clean(name)}: {result}" if len(files) > 1 else result)
+            print(text, end="")
         sys.stdout.flush()
     return status
 
 
-def _service(url: str, token: str, seconds: float) -> _Service:
-    wrong = BadUsage(f"cannot use the address {url!r}: http://HOST:PORT or https://HOST:PORT")
+def _answer(service: SpeechService, file: AudioFile, wanted: Wanted) -> str:
+    """What is printed for one file, with its line break. Raises Refused with the reason, or Unreachable."""
+    # The defaults for figures are those of /api/predict, wherever it is sent.
+    if wanted.form in SUBTITLES:
+        fields = {"itn": "false", **wanted.fields, "response_format": wanted.form}
+        status, raw = _sent(service, file, "/v1/audio/transcriptions", "file", fields)
+        if status < 400:
+            return raw.decode(errors="replace")
+        _read(file, status, raw)
+    if wanted.job:
+        fields = {"itn": "false", **wanted.fields, "response_format": "predict"}
+        status, raw = _sent(service, file, "/v1/jobs", "file", fields)
+        data = _outcome(service, file, _read(file, status, raw))
+        text = json.dumps(data, ensure_ascii=False)
+    else:
+        status, raw = _sent(service, file, "/api/predict", "audio", wanted.fields)
+        data, text = _read(file, status, raw), raw.decode(errors="replace")
+    return text.strip() + "\n" if wanted.form == "json" else f"{clean(data.get('result'))}\n"
+
+
+def _outcome(service: SpeechService, file: AudioFile, job: dict[str, Any]) -> dict[str, Any]:
+    def ask(method: str, path: str) -> tuple[int, dict[str, Any]]:
+        status, raw = exchange(service, method, path)
+        return status, parsed(raw)
+
+    return outcome_of(job, file.path, ask, patience_seconds=service.seconds)
+
+
+def _sent(
+    service: SpeechService, file: AudioFile, path: str, part: str, fields: Mapping[str, str]
+) -> tuple[int, bytes]:
+    with _open(file.path) as opened:
+        progress = UploadProgress(sys.stderr, file.place.name, length_of(opened))
+        return post_file(service, path, part, file.place.name, opened, fields, progress)
+
+
+def _read(file: AudioFile, status: int, raw: bytes) -> dict[str, Any]:
+    """The JSON of an answer. Raises Refused with the reason."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as e:
-        raise wrong from e
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or not parts.path.isascii():
-        raise wrong
-    if not 0 < seconds < 1e6:
-        raise BadUsage(f"cannot wait {seconds:g} s: --timeout takes more than 0")
-    tls = parts.scheme == "https"
-    return _Service(tls, parts.hostname, port or (443 if tls else 80), parts.path.rstrip("/"), token, seconds)
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise Refused(f"cannot transcribe {clean(file.path)}: the service answered {status} and no JSON")
+    if status >= 400:
+        raise Refused(f"cannot transcribe {clean(file.path)}: {_reason(data, status)}")
+    return data
+
+
+def _reason(data: Mapping[str, Any], status: int) -> str:
+    error = data.get("error")
+    message = clean(error.get("message")) if isinstance(error, dict) else f"the service answered {status}"
+    return message.removeprefix("cannot transcribe: ")
 
 
 def _token(path: str) -> str:
@@ -125,128 +194,20 @@ def _token(path: str) -> str:
     return token
 
 
-def _predict(service: _Service, name: str, fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """The answer for one file, as text and as data. Raises Refused with the reason, or Unreachable."""
-    with _open(name) as file:
-        status, raw = _post(service, file, Path(name).name, fields)
-    data = _read(name, status, raw)
-    return raw.decode(errors="replace"), data
-
-
-def _as_job(service: _Service, name: str, fields: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """The same by way of a job."""
-
-    def ask(method: str, path: str) -> tuple[int, dict[str, Any]]:
-        status, raw = _exchange(
-            service, lambda connection: connection.request(method, f"{service.base}{path}", headers=_headers(service))
-        )
-        return status, parsed(raw)
-
-    # The answer's shape is that of /api/predict, and so is the default for figures.
-    form = {"itn": "false", **fields, "response_format": "predict"}
-    with _open(name) as file:
-        status, raw = _post(service, file, Path(name).name, form, route="/v1/jobs", part="file")
-    result = outcome_of(_read(name, status, raw), name, ask, patience_seconds=service.seconds)
-    return json.dumps(result, ensure_ascii=False), result
-
-
-def _read(name: str, status: int, raw: bytes) -> dict[str, Any]:
-    """The JSON of an answer. Raises Refused with the reason."""
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise Refused(f"cannot transcribe {clean(name)}: the service answered {status} and no JSON")
-    if status >= 400:
-        error = data.get("error")
-        message = clean(error.get("message")) if isinstance(error, dict) else f"the service answered {status}"
-        raise Refused(f"cannot transcribe {clean(name)}: {message.removeprefix('cannot transcribe: ')}")
-    return data
-
-
 def _open(name: str) -> IO[bytes]:
     try:
+        if name == STDIN:
+            return open(sys.stdin.fileno(), "rb", closefd=False)
         return open_regular(name)
-    except OSError as e:
-        raise Refused(f"cannot read {clean(name)}: {e.strerror}") from e
+    except (OSError, ValueError) as e:
+        raise Refused(f"cannot read {clean(name)}: {getattr(e, 'strerror', None) or e}") from e
 
 
-def _post(
-    service: _Service,
-    file: IO[bytes],
-    name: str,
-    fields: Mapping[str, str],
-    *,
-    route: str = "/api/predict",
-    part: str = "audio",
-) -> tuple[int, bytes]:
-    return _exchange(service, lambda connection: _send(connection, service, file, name, fields, route, part))
-
-
-def _exchange(service: _Service, send: Callable[[http.client.HTTPConnection], None]) -> tuple[int, bytes]:
-    """Status and body of the answer to what `send` sends. Raises Unreachable, Refused."""
-    kind = http.client.HTTPSConnection if service.tls else http.client.HTTPConnection
-    connection = kind(service.host, service.port, timeout=_CONNECT_SECONDS)
-    where = f"{service.host}:{service.port}"
+def _write(path: Path, text: str) -> None:
     try:
-        connection.connect()
-        connection.sock.settimeout(service.seconds)
-        with suppress(BrokenPipeError, ConnectionResetError):  # the answer came early: read it
-            send(connection)
-        response = connection.getresponse()
-        raw = response.read(MAX_ANSWER_BYTES + 1)
-    except TimeoutError as e:
-        raise Unreachable(f"cannot reach the service at {where}: no answer in time") from e
-    except (OSError, http.client.HTTPException) as e:
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e) or type(e).__name__
-        raise Unreachable(f"cannot reach the service at {where}: {reason}") from e
-    finally:
-        connection.close()
-    if len(raw) > MAX_ANSWER_BYTES:
-        raise Refused(f"cannot use the service's answer: longer than {size(MAX_ANSWER_BYTES)}")
-    return response.status, raw
-
-
-def _send(
-    connection: http.client.HTTPConnection,
-    service: _Service,
-    file: IO[bytes],
-    name: str,
-    fields: Mapping[str, str],
-    route: str,
-    part: str,
-) -> None:
-    boundary = secrets.token_hex(16)
-    head = b"".join(_field(boundary, key, value) for key, value in fields.items()) + (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{part}"; filename="{quote(name)}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    ).encode("ascii")
-    tail = f"\r\n--{boundary}--\r\n".encode()
-    length = os.fstat(file.fileno()).st_size
-    headers = {
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-        "Content-Length": str(len(head) + length + len(tail)),
-        **_headers(service),
-    }
-    connection.request("POST", f"{service.base}{route}", _body(head, file, length, tail), headers)
-
-
-def _headers(service: _Service) -> dict[str, str]:
-    return {"Accept": "application/json"} | ({"Authorization": f"Bearer {service.token}"} if service.token else {})
-
-
-def _field(boundary: str, key: str, value: str) -> bytes:
-    return f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
-
-
-def _body(head: bytes, file: IO[bytes], length: int, tail: bytes) -> Iterator[bytes]:
-    """As many bytes as were announced: a file that grows meanwhile is cut, one that shrinks ends the connection."""
-    yield head
-    while length > 0:
-        chunk = file.read(min(_CHUNK, length))
-        if not chunk:
-            raise Refused("cannot send the file: it became shorter meanwhile")
-        length -= len(chunk)
-        yield chunk
-    yield tail
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as e:
+        raise Refused(f"cannot write {clean(path)}: {e.strerror}") from e

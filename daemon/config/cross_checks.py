@@ -15,7 +15,7 @@ from .validators import is_loopback, split_address
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
 _MAX_SOCKET_PATH: Final = 107
-_MAX_CALLBACKS: Final = 32  # they go to each worker in one message
+_MAX_NAMES: Final = 32  # they go to each worker in one message
 _LONGEST_NAME: Final = "s/decode.1023"  # by which workers wake each other
 
 
@@ -33,13 +33,18 @@ def findings(config: Config) -> list[Finding]:
 
 def warnings(config: Config) -> list[str]:
     """What is no mistake and is still to be reported: sentences, each with its key."""
-    workers = config.workers
-    if workers.token_file or is_loopback(workers.listen):
-        return []
-    return [
-        f"workers.listen is {workers.listen}, which other machines reach, and workers.token_file is empty: "
-        "everybody there may use the service"
-    ]
+    workers, found = config.workers, []
+    if not workers.token_file and not is_loopback(workers.listen):
+        found.append(
+            f"workers.listen is {workers.listen}, which other machines reach, and workers.token_file is empty: "
+            "everybody there may use the service"
+        )
+    if not workers.token_file and "*" in workers.cors_origins:
+        found.append(
+            'workers.cors_origins is "*" and workers.token_file is empty: every page that is open in a browser which '
+            "reaches the service may use it"
+        )
+    return found
 
 
 def _addresses(config: Config) -> Iterator[Finding]:
@@ -123,6 +128,8 @@ def _lists(config: Config) -> Iterator[Finding]:
         ("disk.class", "name"): [entry.name for entry in config.disk.class_],
         ("logs.extra", "path"): [entry.path for entry in config.logs.extra],
         ("workers.providers", ""): list(config.workers.providers),
+        ("workers.model_aliases", ""): list(config.workers.model_aliases),
+        ("workers.cors_origins", ""): list(config.workers.cors_origins),
         ("jobs.callbacks", ""): list(config.jobs.callbacks),
     }
     for (key, field), values in lists.items():
@@ -130,8 +137,13 @@ def _lists(config: Config) -> Iterator[Finding]:
             if value in values[:index]:
                 place = f"[{index}].{field}" if field else f"[{index}]"
                 yield Finding((key,), f'{place}: "{value}" is there already as number {values.index(value)}; once')
-    if len(config.jobs.callbacks) > _MAX_CALLBACKS:
-        yield Finding(("jobs.callbacks",), f"has {len(config.jobs.callbacks)} entries; at most {_MAX_CALLBACKS}")
+    for key, names in {
+        "workers.model_aliases": config.workers.model_aliases,
+        "workers.cors_origins": config.workers.cors_origins,
+        "jobs.callbacks": config.jobs.callbacks,
+    }.items():
+        if len(names) > _MAX_NAMES:
+            yield Finding((key,), f"has {len(names)} entries; at most {_MAX_NAMES}")
     if not config.workers.providers:
         yield Finding(("workers.providers",), 'is empty; at least "CPUExecutionProvider"')
     for index, rule in enumerate(config.monitor.alert):

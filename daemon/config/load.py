@@ -156,6 +156,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
         "count": "live", "memory": "live", "listen": "workers replaced", "threads": "workers replaced",
         "providers": "workers replaced", "token_file": "live", "drain": "live", "queue": "live", "max_upload": "live",
         "min_upload_rate": "live", "max_audio": "live", "request_timeout": "live",
+        "model_aliases": "live", "cors_origins": "live",
         "confine": "workers replaced",
     },
     "jobs": dict.fromkeys(JobsSection.model_fields, "live"),

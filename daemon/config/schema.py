@@ -173,6 +173,16 @@ class WorkersSection(Section):
         default=300.0,
         description="One request, waiting included.",
     )
+    model_aliases: tuple[Annotated[str, validators.model_alias], ...] = Field(
+        default=(),
+        description="Further names that clients may give for the model on OpenAI's routes, at most 32; its own, "
+        "those of SenseVoice and `whisper-1` and its like are always taken.",
+    )
+    cors_origins: tuple[Annotated[str, validators.web_origin], ...] = Field(
+        default=(),
+        description="Origins of web pages that may call the service from a browser, like `https://app.example.org`, at "
+        'most 32; `"*"`: any page. A token is sent in the header `Authorization`, never in a cookie.',
+    )
     memory: Annotated[int, size(64 * _MIB, zero=True)] = Field(
         default=0, description="Of each worker; above it the worker is replaced, drained first; 0: no limit."
     )

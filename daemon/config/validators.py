@@ -34,6 +34,10 @@ from .schema_base import Check
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _CLASS_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _PROVIDER: Final = re.compile(r"[A-Za-z0-9]{1,64}ExecutionProvider", re.ASCII)
+_MODEL_ALIAS: Final = re.compile(r"[^\s/]\S{0,127}")
+_WEB_ORIGIN: Final = re.compile(
+    r"\*|[a-z][a-z0-9+.-]{0,31}://(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:\d{1,5})?", re.ASCII
+)
 _ALERT_URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://\S{1,4096}", re.ASCII | re.IGNORECASE)
 
 
@@ -215,6 +219,15 @@ def _figure(text: str) -> str:
     return text
 
 
+def _web_origin(text: str) -> str:
+    """As browsers send it: scheme, host and port in lower case, no path, and not the port that the scheme implies."""
+    origin = text.lower().removesuffix("/")
+    if not _WEB_ORIGIN.fullmatch(origin):
+        raise ValueError(f'{describe(text)} is no origin; scheme, host and port, like "https://app.example.org"')
+    scheme, _, place = origin.partition("://")
+    return origin.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "\n")) if place else origin
+
+
 def _alert_url(text: str) -> str:
     if not _ALERT_URL.fullmatch(text):
         # Such an address often holds a password: it is not repeated.
@@ -239,6 +252,8 @@ minisign_key = text_check(_minisign_key)
 metric_name = text_check(_figure)
 class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, like "uploads"'))
 provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
+model_alias = text_check(_matching(_MODEL_ALIAS, 'up to 128 characters without spaces, like "gpt-4o-transcribe"'))
+web_origin = text_check(_web_origin)
 alert_url = text_check(_alert_url)
 callback = text_check(_callback)
 share = Check(lambda value: value if isinstance(value, DiskShare) else parse_share(value))

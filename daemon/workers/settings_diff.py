@@ -31,6 +31,8 @@ KEYS: Final = {
     "request_timeout_seconds": "workers.request_timeout",
     "drain_seconds": "workers.drain",
     "token_file": "workers.token_file",
+    "model_aliases": "workers.model_aliases",
+    "cors_origins": "workers.cors_origins",
     "log_dir": "logs.dir",
     "log_level": "logs.level",
     "confine": "workers.confine",

@@ -24,6 +24,8 @@ def terms_of(config: Config, listen: str) -> Terms:
         request_timeout_seconds=workers.request_timeout,
         drain_seconds=workers.drain,
         token_file=workers.token_file,
+        model_aliases=workers.model_aliases,
+        cors_origins=workers.cors_origins,
         log_dir=str(config.logs.dir),
         log_level=config.logs.level,
         confine=workers.confine,

@@ -41,6 +41,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "uvicorn": ("tests/worker/http/test_routes.py", _SWAP),
     "httptools": ("tests/worker/shared/test_http_framing.py",),
     "python-multipart": ("tests/worker/http/test_predict.py",),
+    "websockets": ("tests/worker/http/test_speech_sockets.py",),
     "soundfile": ("tests/worker/audio/test_decode.py",),
     "soxr": ("tests/worker/audio/test_decode.py",),
     "zstandard": ("tests/daemon/upkeep/logs/test_archive_pieces.py",),
@@ -58,6 +59,7 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "tritonclient": ("tests/worker/http/test_inference_protocol.py",),
     "selenium": ("tests/browser/test_panel.py::test_shows_everything_at_a_glance",),
     "schemathesis": (_ADMIN_API,),
+    "funasr-client": ("tests/worker/http/test_speech_sockets.py",),
     "h11": (_H11,),
 }
 CHECKERS: Final = frozenset({"mypy", "ruff", "import-linter", "types-psutil"})

@@ -41,6 +41,8 @@ _BY_NAME = {
     id(validators.metric_name): "name of a figure",
     id(validators.class_name): "name: a-z 0-9 _ -, at most 32",
     id(validators.provider_name): "name of an execution provider",
+    id(validators.model_alias): "name without spaces",
+    id(validators.web_origin): "origin: scheme://host:port",
     id(validators.callback): "beginning of a URL, or network",
     id(validators.alert_url): "Apprise address",
     id(validators.share): "share of the disk (10%) or size",

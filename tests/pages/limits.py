@@ -50,7 +50,7 @@ from modelward.worker.decoders import (
     launch,
     pool,
 )
-from modelward.worker.http import compressed, connection, tensors, upload, upload_limits
+from modelward.worker.http import compressed, connection, speech_sessions, speech_socket, tensors, upload, upload_limits
 from modelward.worker.http import jobs as job_routes
 from modelward.worker.inference import admission
 from modelward.worker.jobs import access, deaths, runner
@@ -81,7 +81,8 @@ def _requests() -> Iterable[Row]:
     w, door = Config().workers, connection.ConnectionLimits()
     yield "body of a request", f"{_bytes(w.max_upload)} (`workers.max_upload`)", "413"
     yield "a form around the clip", f"{_bytes(upload.OVERHEAD_BYTES)} more, {upload.PARTS} parts", "413, 400"
-    yield "a field of the form", _bytes(upload.FIELD_BYTES), "400"
+    yield "a field of the form that is read", _bytes(upload.FIELD_BYTES), "400; others are passed over"
+    yield "what stands before a form's first boundary", _bytes(upload.PREAMBLE_BYTES), "400"
     yield "Content-Type, and Content-Disposition of a part", _bytes(upload.TYPE_CHARS), "415, 400"
     yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
     long = f"{process.CLIPS_AT_ONCE} times `workers.max_audio`, half of it of one client"
@@ -95,6 +96,11 @@ def _requests() -> Iterable[Row]:
         f"{_bytes(upload_limits.SLOW_RATE)}/s, or half of all for a client",
         "408",
     )
+    yield "WebSockets of a worker", str(speech_sessions.SESSIONS), "503"
+    pieces = f"{_bytes(speech_socket.MESSAGE_BYTES)}, {speech_socket.MESSAGE_PIECES} pieces"
+    yield "a message of a WebSocket", pieces, "closed with 1009"
+    yield "silence of a WebSocket between two clips", _time(speech_sessions.IDLE_SECONDS), "closed with 1001"
+    yield "answers that a WebSocket's client does not read", _time(speech_sessions.UNREAD_SECONDS), "cut off"
     yield "an upload", f"{_bytes(w.min_upload_rate)}/s (`workers.min_upload_rate`)", "408"
     yield "silence of a client while it uploads", _time(upload.SILENT_SECONDS), "408"
     yield "requests that wait for a model that is on its way", str(admission.EXPECTING), "503 with Retry-After"

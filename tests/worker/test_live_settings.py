@@ -105,6 +105,26 @@ def _log_level(running: Worker) -> None:
     assert (debug.stat().st_size, (running.logs / "modelward.log").stat().st_size) == before
 
 
+def _model_aliases(running: Worker) -> None:
+    assert _model_status(running, "our-asr") == 404
+    _apply(running, model_aliases=("our-asr",))
+    assert _model_status(running, "our-asr") == 200
+
+
+def _model_status(running: Worker, name: str) -> int:
+    return asking.get(f"{running.url}/v1/models/{name}").status_code
+
+
+def _cors_origins(running: Worker) -> None:
+    def allowed() -> str:
+        answer = asking.get(running.url + "/health", headers={"origin": "https://app.example.org"})
+        return answer.headers.get("access-control-allow-origin", "")
+
+    assert allowed() == ""
+    _apply(running, cors_origins=("https://app.example.org",))
+    assert allowed() == "https://app.example.org"
+
+
 def _job(running: Worker, **fields: str) -> int:
     form = {"files": {"file": ("c.wav", clip(CLIP))}, "data": fields}
     return asking.post(running.url + "/v1/jobs", **form).status_code
@@ -147,6 +167,8 @@ CHECKS: dict[str, Callable[[Worker], None]] = {
     "max_audio_seconds": _max_audio,
     "request_timeout_seconds": _request_timeout,
     "min_upload_rate": _min_upload_rate,
+    "model_aliases": _model_aliases,
+    "cors_origins": _cors_origins,
     "log_level": _log_level,
     "jobs_keep_seconds": _jobs_keep,
     "jobs_max_jobs": _jobs_max,

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..inference.engine import NoModel
 from . import inference_protocol as v2
@@ -24,8 +24,10 @@ from .errors import ApiError, error_response
 from .health import health, ready
 from .metrics import metrics
 from .middleware import CLIENT_GONE, Gone, ServiceMiddleware
+from .openapi import openapi
 from .predict import predict
 from .reload import reload_model
+from .speech_sessions import SpeechSessions
 
 _MODEL: Final = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 ROUTES: Final = (
@@ -33,15 +35,17 @@ ROUTES: Final = (
     Route("/health", health, methods=["GET"]),
     Route("/ready", ready, methods=["GET"]),
     Route("/metrics", metrics, methods=["GET"]),
+    Route("/openapi.json", openapi, methods=["GET"]),
     Route("/api/predict", predict, methods=["POST"]),
     Route("/api/reload-model", reload_model, methods=["POST"]),
     Route("/v1/audio/transcriptions", openai.Transcriptions(), methods=["POST"]),
+    Route("/v1/audio/translations", openai.translations, methods=["POST"]),
     Route("/v1/jobs", jobs.create, methods=["POST"]),
     Route("/v1/jobs/{job}", jobs.show, methods=["GET"]),
     Route("/v1/jobs/{job}", jobs.cancel, methods=["DELETE"]),
     Route("/v1/jobs/{job}/result", jobs.result, methods=["GET"]),
     Route("/v1/models", openai.models, methods=["GET"]),
-    Route("/v1/models/{model}", openai.model, methods=["GET"]),
+    Route("/v1/models/{model:path}", openai.model, methods=["GET"]),
     Route("/v2", v2.server, methods=["GET"]),
     Route("/v2/health/live", v2.live, methods=["GET"]),
     Route("/v2/health/ready", v2.ready, methods=["GET"]),
@@ -66,7 +70,12 @@ def build_app(service: Service) -> ASGIApp:
     app.router.redirect_slashes = False
     app.state.service = service
     app.state.daemon = DaemonApi(service.settings.api_socket, service.work.running)
-    return ServiceMiddleware(app, service)
+    requests, sessions = ServiceMiddleware(app, service), SpeechSessions(service, app)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await (sessions if scope["type"] == "websocket" else requests)(scope, receive, send)
+
+    return serve
 
 
 async def _api_error(request: Request, error: Exception) -> Response:

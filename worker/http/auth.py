@@ -102,7 +102,12 @@ class TokenCheck:
         """
         if self._path:
             return
-        if proxied(headers) or http_version == "1.0" or (client and not is_loopback(client)) or not _own_page(headers):
+        if (
+            proxied(headers)
+            or http_version == "1.0"
+            or (client and not is_loopback(client))
+            or not from_own_page(headers)
+        ):
             raise ApiError(403, "cannot change anything for a client elsewhere: no token file is set", "loopback_only")
 
     def cookie_for(self, token: str) -> str:
@@ -119,6 +124,15 @@ def proxied(headers: Mapping[str, str]) -> bool:
     return any(name in PROXIED or name.startswith("x-forwarded-") for name in headers)
 
 
+def from_own_page(headers: Mapping[str, str]) -> bool:
+    """False for what a browser sends on behalf of another site, DNS names bound to this machine included."""
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    host = _host_of(headers.get("host", "localhost"))
+    return _place(origin) == headers.get("host") and (host == "localhost" or _is_address(host))
+
+
 def _cookie(header: str) -> str:
     """The token in a Cookie header; "" when there is none."""
     for pair in header.split(";"):
@@ -132,15 +146,6 @@ def _same_origin(headers: Mapping[str, str]) -> bool:
     """Whether a browser says that the page which sends this came from here; other clients send no Origin."""
     origin = headers.get("origin")
     return origin is None or _place(origin) == headers.get("host")
-
-
-def _own_page(headers: Mapping[str, str]) -> bool:
-    """False for what a browser sends on behalf of another site, DNS names bound to this machine included."""
-    origin = headers.get("origin")
-    if origin is None:
-        return True
-    host = _host_of(headers.get("host", "localhost"))
-    return _place(origin) == headers.get("host") and (host == "localhost" or _is_address(host))
 
 
 def _place(origin: str) -> str | None:

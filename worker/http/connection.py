@@ -19,6 +19,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from ..shared.http_framing import Framed
+from .half_closed import HalfClosed
+from .speech_socket import MESSAGE_BYTES, SpeechSocket, is_handshake
 
 READ_BYTES: Final = 48 * 1024
 """Taken from the kernel at once. Blocks of 128 KiB and more are mapped anew for each read, and two reads make one piece
@@ -67,6 +69,7 @@ class Connection(Framed):
         self.quiet_since = loop.time()
         self._unread_timer: asyncio.TimerHandle | None = None
         self._unread = (0.0, 0)  # since when, and how much it was then
+        self._half_closed: HalfClosed | None = None
 
     # transport
 
@@ -78,9 +81,26 @@ class Connection(Framed):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         self._all_read()
+        self._no_half_closed()
         self._lingering.pop(self, None)
         super().connection_lost(exc)
         self._lost()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more. True where it is owed an answer, for which the connection stays."""
+        if self.idle or self._in_body or self.transport.is_closing() or self.scope["http_version"] != "1.1":
+            return False
+        self.cycle.keep_alive = False  # it is the last one
+        self._half_closed = HalfClosed(self.transport, self._answer_has_not_begun, self.transport.abort)
+        return True
+
+    def _answer_has_not_begun(self) -> bool:
+        return not self.pipeline and not self.cycle.response_started
+
+    def _no_half_closed(self) -> None:
+        if self._half_closed is not None:
+            self._half_closed.end()
+            self._half_closed = None
 
     def lingering_began(self) -> None:
         self._lingering[self] = None
@@ -128,6 +148,23 @@ class Connection(Framed):
         self._head_bytes += amount
         if self._head_bytes > self._limits.head_bytes:
             raise TooLarge
+
+    # WebSockets
+
+    def takes_upgrade(self) -> bool:
+        """A WebSocket, when everything before it on this connection was answered."""
+        method = self.parser.get_method()
+        return self.idle and is_handshake(self.parser.get_http_version(), method, self.headers)
+
+    def upgrade(self, more_bytes: int) -> None:
+        """As `Framed`: the connection goes on as another protocol, in whose place it is counted from now on."""
+        self._head_came()
+        if more_bytes:  # a client waits for the answer to its handshake
+            self.refuse(400)
+            return
+        self.connections.discard(self)
+        head = [b"GET ", self.url, b" HTTP/1.1\r\n", *(b"%s: %s\r\n" % field for field in self.headers), b"\r\n"]
+        SpeechSocket(self.config, self.server_state, self._lost).begin(self.transport, b"".join(head))
 
     # what the client does not read
 
@@ -229,7 +266,10 @@ def server_config(app: Any, limits: ConnectionLimits) -> Config:
         app,
         loop="asyncio",
         http=Connection,
-        ws="none",
+        ws="none",  # uvicorn takes none by itself
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # what is unpacked cannot be bounded beforehand
+        ws_ping_timeout=None,  # pings keep proxies from giving up; TCP finds who is gone
         lifespan="off",
         log_config=None,
         access_log=False,

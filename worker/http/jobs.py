@@ -25,10 +25,12 @@ from ..shared.callback_rules import BadCallback, check_url
 from ..shared.job_directory import UnreadableJob
 from ..shared.job_records import DONE, ENDED, JobRequest, is_id, job_as_json
 from . import openai
+from .accepted_models import is_accepted
 from .client import client_of
 from .context import Service
 from .errors import ApiError, too_slow
 from .json import as_json
+from .openai_fields import asked_for
 from .transcription import AUDIO_STATUS
 from .upload import UploadedClip, read_clip
 from .upload_limits import Full, TooSlow
@@ -165,6 +167,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
         raise ApiError(400, "cannot transcribe: the form has no part 'file'", "missing_audio", param="file")
     if not clip.data:
         raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param="file")
+    _check_model(clip, loaded, settings)
     fields, *_ = openai.read_fields(_plain(clip), loaded)
     if fields.stream:
         raise ApiError(
@@ -180,6 +183,14 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
     except BadAudio as e:
         raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param="file") from e
     return clip.data
+
+
+def _check_model(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> None:
+    """Raises ApiError 404. A name that is the operator's alone is not kept: it may be no name any more by then."""
+    name = clip.fields.get("model", "")
+    openai.check_model(name, loaded.version, settings)
+    if not is_accepted(name, loaded.version, ()):
+        clip.repeated.pop("model", None)
 
 
 def _plain(clip: UploadedClip) -> UploadedClip:
@@ -207,7 +218,9 @@ def _form(request: JobRequest) -> UploadedClip:
 
 def _read(request: JobRequest, loaded: LoadedVersion) -> tuple[str, bool]:
     try:
-        _, language, itn = openai.read_fields(_plain(_form(request)), loaded)
+        form = _form(request)
+        openai.check_model(form.fields.get("model", ""), loaded.version)
+        _, language, itn = openai.read_fields(_plain(form), loaded)
     except ApiError as e:
         raise CannotGoOn(e.code, e.message) from e
     return language, itn
@@ -218,7 +231,7 @@ def _shape(request: JobRequest, answer: dict[str, Any]) -> tuple[bytes, str]:
     if _plain(form) is not form:
         body = {"result": answer["text"], **{name: value for name, value in answer.items() if name != "text"}}
         return msgspec.json.encode(body), "application/json"
-    shaped = openai.shaped(answer, openai.asked_for(form))
+    shaped = openai.shaped(answer, asked_for(form.fields, form.repeated))
     return bytes(shaped.body), shaped.headers["content-type"]
 
 

@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from typing import Final
+from urllib.parse import quote
 
 from msgspec import Struct, field
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,7 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..inference.loader import LoadedVersion
 from .context import Service
+from .cross_origin import CrossOrigin
 from .errors import ApiError, error_response
+from .paths import meant_path
 from .sign_in import asks_for_token, wants_form
 
 TRACE: Final = "modelward.trace"
@@ -28,6 +31,7 @@ CLIENT_GONE: Final = 499  # as nginx writes it: nobody was there to answer
 PATH_CHARS: Final = 512
 AGENT_CHARS: Final = 200
 PASSED_OVER_BYTES: Final = 1 << 20
+_PLAIN: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -78,23 +82,20 @@ class ServiceMiddleware:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
+        self._shared = CrossOrigin(self._guarded, service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; raises nothing."""
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
+        scope["path"] = meant_path(scope["path"])
         trace = scope[TRACE] = Trace(_request_id(headers), client=scope["client"][0] if scope.get("client") else "")
         self._service.answers.open.add(trace)
         trace.received = not ("content-length" in headers or "transfer-encoding" in headers)
         inward, outward = self._receiving(trace, receive), self._sending(trace, send)
         try:
-            try:
-                await self._service.gate.fresh()
-                self._service.gate.check(scope["method"], scope["path"], headers)
-                await self._app(scope, inward, outward)
-            except ApiError as e:
-                await _refusal(e, scope, headers)(scope, inward, outward)
+            await self._shared(scope, inward, outward)
         except Exception:  # noqa: BLE001 - one request's fault must not end the worker; it is logged with its trace
             self._service.logs.events.exception("a request failed", request=trace.request_id, path=scope["path"])
             if trace.started:
@@ -105,6 +106,15 @@ class ServiceMiddleware:
         finally:
             self._service.answers.open.discard(trace)
             self._finish(scope, headers, trace)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        try:
+            await self._service.gate.fresh()
+            self._service.gate.check(scope["method"], scope["path"], headers)
+            await self._app(scope, receive, send)
+        except ApiError as e:
+            await _refusal(e, scope, headers)(scope, receive, send)
 
     def _receiving(self, trace: Trace, receive: Receive) -> Receive:
         async def inward() -> Message:
@@ -140,7 +150,7 @@ class ServiceMiddleware:
         if not trace.version and current is not None:
             trace.took(current)
         if trace.version:
-            headers["x-model-version"] = _latin(trace.version)
+            headers["x-model-version"] = version_header(trace.version)
             headers["x-model-digest"] = trace.digest
 
     def _finish(self, scope: Scope, headers: Headers, trace: Trace) -> None:
@@ -174,5 +184,6 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _latin(text: str) -> str:
-    return text.encode("latin-1", "replace").decode("latin-1")
+def version_header(version: str) -> str:
+    """A version's name as X-Model-Version: percent-encoded UTF-8 where a header cannot carry it, and "%" itself."""
+    return quote(version, safe=_PLAIN)

@@ -1,16 +1,15 @@
 """OpenAI's surface: `POST /v1/audio/transcriptions` and `GET /v1/models`, as its clients expect them.
 
-Shapes and words only: what is recognised is everybody's. Must accept what such clients send without being asked (a
-prompt, a temperature) and refuse what would silently give something else than was asked for.
+Shapes and words only: what is recognised is everybody's, and what the form asks for is read by `openai_fields`. Must
+not begin an answer before its status is known. Invariant: errors look as OpenAI's do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -23,11 +22,14 @@ from ..sensevoice.subtitles import (
     words_of,
 )
 from ..sensevoice.transcript import NO_SPEECH, Segment
+from ..settings import Terms
+from .accepted_models import STAND_IN, is_accepted
 from .context import Service
 from .errors import ApiError, error_of
 from .json import as_json
+from .languages import ENGLISH_NAMES
 from .middleware import trace_of
-from .model_names import answers_to
+from .openai_fields import TranscriptionFields, asked_for
 from .transcription import (
     Wish,
     language_of,
@@ -36,29 +38,6 @@ from .transcription import (
 )
 from .upload import UploadedClip
 
-FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt")
-GRANULARITIES: Final = ("segment", "word")
-NAMES: Final = {"zh": "chinese", "en": "english", "yue": "cantonese", "ja": "japanese", "ko": "korean"}
-ALIASES: Final = {
-    **{name: code for code, name in NAMES.items()},
-    **{name: "zh" for name in ("mandarin", "cmn", "zho", "chi", "zh-cn", "zh-tw", "zh-sg", "zh-hans", "zh-hant")},
-    **{name: "yue" for name in ("zh-hk", "zh-yue", "yue-hk")},
-    **{name: "en" for name in ("eng", "en-us", "en-gb", "en-au", "en-ca", "en-in")},
-    **{name: "ja" for name in ("jpn", "ja-jp")},
-    **{name: "ko" for name in ("kor", "ko-kr")},
-}
-STAND_INS: Final = ("whisper-1",)
-FAMILY: Final = "sensevoice"
-
-
-class TranscriptionFields(Struct, frozen=True):
-    """What the form says besides the clip."""
-
-    format: str
-    words: bool
-    segments: bool
-    stream: bool
-
 
 class Transcriptions:
     """The route; an ASGI application, because a streamed answer begins before the clip is through."""
@@ -66,11 +45,13 @@ class Transcriptions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers in one of FORMATS, or with one event for each piece. Raises ApiError before the answer has begun."""
         request = Request(scope, receive)
-        asked = TranscriptionFields("json", False, False, False)
+        service: Service = request.app.state.service
+        asked = TranscriptionFields()
         stream = _Stream(scope, send)
 
         def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
             nonlocal asked
+            check_model(clip.fields.get("model", ""), loaded.version, service.settings)
             asked, language, itn = read_fields(clip, loaded)
             return Wish(language, itn, stream.delta if asked.stream else None)
 
@@ -88,10 +69,9 @@ class Transcriptions:
 
 
 def read_fields(clip: UploadedClip, loaded: LoadedVersion) -> tuple[TranscriptionFields, str, bool]:
-    """What a form asks for: the answer, the language, and whether numbers are digits. Raises ApiError 400, 404."""
-    _check_model(clip.fields.get("model", ""), loaded.version)
-    asked = asked_for(clip)
-    language = language_of(clip.fields.get("language", ""), loaded.model, ALIASES)
+    """What a form asks for: the answer, the language, and whether numbers are digits. Raises ApiError 400."""
+    asked = asked_for(clip.fields, clip.repeated)
+    language = language_of(clip.fields.get("language", ""), loaded.model)
     # Whisper writes marks and figures unasked, so its clients expect them.
     return asked, language, truth(clip.fields.get("itn", "true"))
 
@@ -139,7 +119,7 @@ async def model(request: Request) -> Response:
     service: Service = request.app.state.service
     current = service.engine.take()
     trace_of(request.scope).took(current)
-    _check_model(request.path_params["model"], current.version)
+    check_model(request.path_params["model"], current.version, service.settings)
     return as_json(_model(current))
 
 
@@ -147,64 +127,29 @@ def _model(loaded: LoadedVersion) -> dict[str, Any]:
     return {"id": loaded.version, "object": "model", "created": loaded.created, "owned_by": "modelward"}
 
 
-def _check_model(asked: str, version: str) -> None:
+async def translations(request: Request) -> Response:
+    """Raises ApiError 404: a model that writes what was said has no other language to write it in."""
+    text = "cannot translate: SenseVoice writes what was said, in its own language; ask /v1/audio/transcriptions"
+    raise ApiError(404, text, "no_translation")
+
+
+def check_model(asked: str, version: str, settings: Terms = Terms()) -> None:  # noqa: B008 - frozen
     """Raises ApiError 404, as OpenAI does, for a model that is not the one served."""
-    name = asked.strip()
-    if not name or name in STAND_INS or answers_to(name, version) or name.lower().startswith(FAMILY):
+    if is_accepted(asked, version, settings.model_aliases):
         return
     raise ApiError(
         404,
-        f"cannot use the model {name[:100]!r}: {version} is served here; ask for that, or for {STAND_INS[0]}",
+        f"cannot use the model {asked.strip()[:100]!r}: {version} is served here; ask for that, or for {STAND_IN}",
         "model_not_found",
         param="model",
     )
-
-
-def asked_for(clip: UploadedClip) -> TranscriptionFields:
-    """Raises ApiError 400 for what can't be had."""
-    fields = clip.fields
-    form = fields.get("response_format", "").strip() or "json"
-    if form not in FORMATS:
-        raise _wrong("response_format", form, FORMATS)
-    stream = _truth("stream", fields)
-    if stream and form not in ("json", "text"):
-        raise _wrong("response_format of a stream", form, ("json", "text"), "response_format")
-    try:
-        float(fields.get("temperature", "") or 0)
-    except ValueError:
-        raise ApiError(
-            400,
-            f"cannot use the temperature {fields['temperature'][:40]!r}: no number",
-            "bad_value",
-            param="temperature",
-        ) from None
-    wanted = [*clip.repeated.get("timestamp_granularities[]", ()), *clip.repeated.get("timestamp_granularities", ())]
-    for granularity in wanted:
-        if granularity not in GRANULARITIES:
-            raise _wrong("timestamp_granularities", granularity, GRANULARITIES)
-    if wanted and form != "verbose_json":
-        raise _wrong("response_format with timestamp_granularities", form, ("verbose_json",), "response_format")
-    return TranscriptionFields(form, "word" in wanted, "segment" in wanted or not wanted, stream)
-
-
-def _truth(name: str, fields: dict[str, str]) -> bool:
-    try:
-        return truth(fields.get(name, ""))
-    except ApiError as e:
-        e.param = name
-        raise
-
-
-def _wrong(what: str, value: str, known: tuple[str, ...], param: str = "") -> ApiError:
-    text = f"cannot answer with the {what} {value[:40]!r}; known: {', '.join(known)}"
-    return ApiError(400, text, "bad_value", param=param or what)
 
 
 def shaped(answer: dict[str, Any], asked: TranscriptionFields) -> Response:
     """The answer in the format that was asked for."""
     segments: tuple[Segment, ...] = tuple(answer["segments"])
     shapes: dict[str, Callable[[], Response]] = {
-        "json": lambda: as_json({"text": answer["text"], "usage": _usage(answer)}),
+        "json": lambda: as_json({"text": answer["text"], "usage": _usage(answer), **_times(segments, asked)}),
         "text": lambda: PlainTextResponse(answer["text"] + "\n"),
         "srt": lambda: PlainTextResponse(srt(captions_of(segments))),
         "vtt": lambda: PlainTextResponse(vtt(captions_of(segments))),
@@ -219,13 +164,19 @@ def _usage(answer: dict[str, Any]) -> dict[str, Any]:
 
 def _verbose(answer: dict[str, Any], segments: tuple[Segment, ...], asked: TranscriptionFields) -> dict[str, Any]:
     language = answer.get("language", NO_SPEECH)
-    body: dict[str, Any] = {
+    return {
         "task": "transcribe",
-        "language": NAMES.get(language, language),
+        "language": ENGLISH_NAMES.get(language, language),
         "duration": answer["duration"],
         "text": answer["text"],
         "usage": _usage(answer),
+        **_times(segments, asked),
     }
+
+
+def _times(segments: tuple[Segment, ...], asked: TranscriptionFields) -> dict[str, Any]:
+    """The lists of segments and words, of what was asked for; OpenAI has them in verbose_json alone."""
+    body: dict[str, Any] = {}
     if asked.segments:
         body["segments"] = [_segment(number, segment) for number, segment in enumerate(segments)]
     if asked.words:

@@ -5,7 +5,7 @@ Must not shape the result: that is each route's own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from .client import client_of
 from .context import Service
 from .errors import ApiError
 from .inference import Count, run_model
+from .languages import language_code
 from .upload import UploadedClip, read_clip
 
 AUDIO_STATUS: Final = {"audio_too_long": 413, "unsupported_audio": 415}
@@ -54,7 +55,9 @@ async def transcribe_upload(
             seconds=service.settings.request_timeout_seconds,
         )
         if clip.data is None:
-            raise ApiError(400, f"cannot transcribe: the form has no part {part!r}", "missing_audio", param=part)
+            instead = f", its files are named {', '.join(map(repr, clip.others[:3]))}" if clip.others else ""
+            text = f"cannot transcribe: the form has no part {part!r}{instead}"
+            raise ApiError(400, text, "missing_audio", param=part)
         if not clip.data:
             raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param=part)
         return clip
@@ -88,18 +91,17 @@ async def transcribe_upload(
     return {**answer, "version": loaded.version}
 
 
-def language_of(text: str, model: Any, names: Mapping[str, str] | None = None) -> str:
-    """The language asked for; "auto" when none. `names` gives other words for languages.
+def language_of(text: str, model: Any) -> str:
+    """The language asked for, in any of the words for it; "auto" when none.
 
     Raises ApiError 400 for one the model does not know.
     """
-    asked = text.strip().lower() or "auto"
-    language = (names or {}).get(asked, asked)
-    if language not in cast(SpeechModel, model).languages:
-        known = ", ".join(sorted(cast(SpeechModel, model).languages))
+    known, asked = cast(SpeechModel, model).languages, text.strip().lower()
+    language = asked if asked in known else language_code(text)
+    if language not in known:
         raise ApiError(
             400,
-            f"cannot transcribe language {asked[:40]!r}; known: {known}",
+            f"cannot transcribe language {text.strip()[:40]!r}; known: {', '.join(sorted(known))}",
             "unknown_language",
             param="language",
         )

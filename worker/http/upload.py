@@ -24,6 +24,23 @@ from .upload_limits import Full, TooSlow
 
 PARTS: Final = 32
 FIELD_BYTES: Final = 4096
+READ_FIELDS: Final = frozenset(
+    {
+        "model",
+        "language",
+        "response_format",
+        "temperature",
+        "stream",
+        "include",
+        "itn",
+        "use_itn",
+        "channels",
+        "callback",
+    }
+    | {"timestamp_granularities"}
+)
+"""A field of these that is too long is refused; any other is passed over, as a long prompt is that nobody reads."""
+PREAMBLE_BYTES: Final = 4096
 NAME_BYTES: Final = 100
 TYPE_CHARS: Final = 2048
 """Of a Content-Type or Content-Disposition: reading its parameters takes the square of its length."""
@@ -34,12 +51,14 @@ SILENT_SECONDS: Final = 30.0
 class UploadedClip(Struct, eq=False):
     """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all.
 
-    `fields` keeps the last of those with the same name, `repeated` all of them in order.
+    `fields` keeps the last of those with the same name, `repeated` all of them in order. `others` are the names of
+    files that nobody asked for.
     """
 
     data: bytearray | None = None
     fields: dict[str, str] = field(default_factory=dict)
     repeated: dict[str, list[str]] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
 
 async def read_clip(
@@ -152,7 +171,7 @@ async def _read_form(
     form = _FormParts(part, max_bytes, count)
     try:
         parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
-        async for chunk in chunks:
+        async for chunk in _without_preamble(chunks, b"--" + boundary):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as e:
@@ -160,6 +179,22 @@ async def _read_form(
     if not form.ended:
         raise ApiError(400, "cannot read the form: it ends before its last boundary", "bad_form")
     return form.clip
+
+
+async def _without_preamble(chunks: AsyncIterator[bytes], first: bytes) -> AsyncIterator[bytes]:
+    """The form from its first boundary on: what stands before it is for readers that know no forms (RFC 2046 5.1.1)."""
+    begun, held = False, b""
+    async for chunk in chunks:
+        if begun:
+            yield chunk
+            continue
+        held += chunk
+        start = held.find(b"\r\n" + first + b"\r\n", 0, PREAMBLE_BYTES + len(first) + 4)
+        begun = held.startswith(first + b"\r\n") or start >= 0 or len(held) > PREAMBLE_BYTES + len(first) + 4
+        if begun:
+            yield held if held.startswith(first) or start < 0 else held[start:]
+    if not begun:
+        yield held
 
 
 class _FormParts:
@@ -175,6 +210,7 @@ class _FormParts:
         self._name = ""
         self._is_file = False
         self._text = bytearray()
+        self._too_long = False
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
         return {
@@ -192,7 +228,7 @@ class _FormParts:
         self._parts += 1
         if self._parts > PARTS:
             raise ApiError(400, f"cannot read the form: more than {PARTS} parts", "bad_form")
-        self._name, self._is_file = "", False
+        self._name, self._is_file, self._too_long = "", False, False
         self._text.clear()
         self._header.clear()
         self._value.clear()
@@ -214,6 +250,11 @@ class _FormParts:
                 raise ApiError(400, f"cannot read the form: a name is longer than {NAME_BYTES} bytes", "bad_form")
             self._name = name.decode("utf-8", "replace")
             self._is_file = b"filename" in options
+        elif bytes(self._header).lower() == b"content-transfer-encoding":
+            encoding = bytes(self._value[:40]).strip().lower()
+            if encoding not in (b"", b"binary", b"8bit", b"7bit"):
+                text = f"cannot read the form: the transfer encoding {encoding.decode('latin-1')!r} is not taken"
+                raise ApiError(415, text, "unsupported_encoding")
         self._header.clear()
         self._value.clear()
 
@@ -222,6 +263,8 @@ class _FormParts:
             if self.clip.data is not None:
                 raise ApiError(400, f"cannot read the form: {self._part!r} comes twice", "bad_form")
             self.clip.data = bytearray()
+        elif self._is_file:
+            self.clip.others.append(self._name)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._name == self._part and self.clip.data is not None:
@@ -230,14 +273,18 @@ class _FormParts:
                 raise _too_large(self._max_bytes)
             self.clip.data += memoryview(data)[start:end]
             return
-        if self._is_file:
-            return  # a file nobody asked for
+        if self._is_file or self._too_long:
+            return
         if len(self._text) + end - start > FIELD_BYTES:
-            raise ApiError(400, f"cannot read the form: a field is longer than {FIELD_BYTES} bytes", "bad_form")
+            if self._name.partition("[")[0] in READ_FIELDS:
+                text = f"cannot read the form: the field {self._name!r} is longer than {FIELD_BYTES} bytes"
+                raise ApiError(400, text, "bad_form", param=self._name)
+            self._too_long = True
+            return
         self._text += data[start:end]
 
     def _part_end(self) -> None:
-        if self._name and self._name != self._part and not self._is_file:
+        if self._name and self._name != self._part and not self._is_file and not self._too_long:
             text = self._text.decode("utf-8", "replace")
             self.clip.fields[self._name] = text
             self.clip.repeated.setdefault(self._name, []).append(text)

@@ -1,6 +1,7 @@
 """Where one HTTP/1.1 request ends and the next begins, for every port of ours: uvicorn's protocol, made strict.
 
-An upgrade is never taken, so it is ignored and its body belongs to its request (RFC 9110 7.8). What two readers could
+An upgrade that is not taken is ignored, and its body belongs to its request (RFC 9110 7.8); one that is taken ends HTTP
+on its connection. What two readers could
 read in two ways is refused and the connection ends: both kinds of length, several lengths or hosts, other codings than
 chunked. Trailers are dropped. Must not look at what a request asks for. Invariant: no byte of a body is ever read as a
 request. Built against uvicorn 0.54 and httptools 0.9: the methods overridden are the parser's callbacks.
@@ -76,6 +77,7 @@ class Framed(HttpToolsProtocol):
         self._progress = False
         self._endless_bytes = 0
         self._fault = ""
+        self._upgrading = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -104,6 +106,10 @@ class Framed(HttpToolsProtocol):
                     break
                 except httptools.HttpParserUpgrade as upgrade:
                     rest = rest[upgrade.args[0] :]
+                    if self._upgrading:
+                        self._over = True
+                        self.upgrade(len(rest))
+                        return
                     self._ignore_upgrade()
         except httptools.HttpParserError as e:
             if not isinstance(e.__context__, AfterLastRequest):
@@ -125,7 +131,7 @@ class Framed(HttpToolsProtocol):
         self._over = self._no_request = True
         reason = f"cannot read the request: {self._fault or REASONS[status]}"
         body = json.dumps(
-            {"error": {"message": reason, "type": "invalid_request_error", "code": "bad_request"}}
+            {"error": {"message": reason, "type": "invalid_request_error", "code": "bad_request", "param": None}}
         ).encode()
         waits = bool(self.pipeline) and self.pipeline[0][0] is self.cycle
         if self.cycle is None or self.cycle.response_complete:
@@ -168,6 +174,17 @@ class Framed(HttpToolsProtocol):
 
     # upgrades
 
+    def takes_upgrade(self) -> bool:
+        """Whether the upgrade that this head asks for is taken; it has no body then."""
+        return False
+
+    def upgrade(self, more_bytes: int) -> None:
+        """HTTP is over on this connection; so many bytes came after the head already, and are dropped."""
+        raise NotImplementedError
+
+    def _should_upgrade(self) -> bool:
+        return self._upgrading
+
     def _ignore_upgrade(self) -> None:
         """The parser takes what follows for another protocol: a new one reads on, told how long the body is."""
         self.parser = httptools.HttpRequestParser(self)
@@ -203,7 +220,10 @@ class Framed(HttpToolsProtocol):
         self._progress = True
         if fault := fault_in(self.parser.get_http_version(), self.parser.get_method(), self.headers):
             raise Faulty(fault)
+        self._upgrading = self.parser.should_upgrade() and self.takes_upgrade()
         super().on_headers_complete()
+        if self._upgrading:
+            return
         self._in_body, self._last = True, not self.cycle.keep_alive
 
     def on_body(self, body: bytes) -> None:

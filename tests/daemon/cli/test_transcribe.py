@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.daemon.cli.conftest import Call
+from tests.support import PATIENCE_SECONDS, modules
 
 Answer = Callable[[str, dict[str, str], bytes], tuple[int, object]]
 
@@ -34,7 +39,7 @@ def service() -> Iterator[Service]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])) if service.read_body else b""
+            body = self._body() if service.read_body else b""
             seen = (self.path, dict(self.headers), body)
             service.seen.append(seen)
             self.send(*service.answer(*seen))
@@ -53,6 +58,16 @@ def service() -> Iterator[Service]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers["Content-Length"]))
+            found = b""
+            while length := int(self.rfile.readline(), 16):
+                found += self.rfile.read(length)
+                self.rfile.readline()
+            self.rfile.readline()
+            return found
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -163,11 +178,113 @@ def test_an_answer_without_json_is_a_failure(call: Call, service: Service, clip:
 
 def test_refuses_what_is_no_file_without_waiting(call: Call, service: Service, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    outcome = call("transcribe", str(tmp_path / "fifo"), str(tmp_path), "--url", service.url)
+    outcome = call("transcribe", str(tmp_path / "fifo"), "--url", service.url)
     assert outcome.status == 1
     assert [line.rpartition(": ")[2] for line in outcome.err.splitlines()] == [
-        "a FIFO, not a regular file", "a directory, not a regular file",
-    ]  # fmt: skip
+        "a FIFO, not a regular file",
+    ]
+
+
+def test_a_directory_without_audio_is_refused(call: Call, service: Service, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    outcome = call("transcribe", str(tmp_path), "--url", service.url)
+    assert (outcome.status, outcome.err) == (1, f"cannot transcribe {tmp_path}: there is no audio in it\n")
+
+
+def audio(tmp_path: Path, *names: str) -> Path:
+    root = tmp_path / "clips"
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def test_a_directory_is_walked_through_in_the_order_of_names(call: Call, service: Service, tmp_path: Path) -> None:
+    root = audio(tmp_path, "b.wav", "a.MP3", "notes.txt", "sub/c.flac", "录音.m4a")
+    (root / "loop").symlink_to(root)
+    outcome = call("transcribe", str(root), "--url", service.url)
+    lines = [f"{root / name}: text {n}" for n, name in enumerate(("a.MP3", "b.wav", "录音.m4a", "sub/c.flac"), 1)]
+    assert (outcome.status, outcome.out.splitlines()) == (0, lines)
+
+
+def test_subtitles_are_asked_for_and_printed_as_they_are(call: Call, service: Service, clip: Path) -> None:
+    srt = "1\n00:00:00,000 --> 00:00:01,000\none\n\n"
+    service.answer = lambda *seen: (200, srt.encode())
+    outcome = call("transcribe", str(clip), "--url", service.url, "--format", "srt")
+    path, _, body = service.seen[0]
+    assert (outcome.status, outcome.out, path) == (0, srt, "/v1/audio/transcriptions")
+    assert b'name="response_format"\r\n\r\nsrt\r\n' in body and b'name="itn"\r\n\r\nfalse\r\n' in body
+    assert b'name="file"; filename="clip%20one.wav"' in body
+
+
+def test_the_texts_of_several_files_go_to_files(call: Call, service: Service, tmp_path: Path) -> None:
+    root = audio(tmp_path, "a.wav", "sub/a.wav", "bad.wav")
+    out = tmp_path / "out"
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, object]:
+        return (415, {"error": {"message": "no sound"}}) if b"bad.wav" in body else (200, b"WEBVTT\n")
+
+    service.answer = answer
+    outcome = call("transcribe", str(root), "--url", service.url, "--format", "vtt", "--output", str(out))
+    assert (outcome.status, outcome.out.splitlines()) == (1, [str(out / "a.vtt"), str(out / "sub" / "a.vtt")])
+    assert outcome.err == f"cannot transcribe {root / 'bad.wav'}: no sound\n"
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*")) == ["a.vtt", "sub/a.vtt"]
+    assert (out / "a.vtt").read_text() == "WEBVTT\n"
+
+
+def test_what_would_be_mixed_up_is_refused_before_anything_is_sent(
+    call: Call, service: Service, tmp_path: Path
+) -> None:
+    root = audio(tmp_path, "a.wav", "a.mp3")
+    for options, why in (
+        (("--format", "srt"), "--output DIR"),
+        (("--output", str(tmp_path / "out")), "to one file"),
+        (("--json", "--format", "srt"), "at once"),
+    ):
+        outcome = call("transcribe", str(root), "--url", service.url, *options)
+        assert outcome.status == 2 and why in outcome.err, outcome.err
+    assert call("transcribe", "-", "-", "--url", service.url).status == 2
+    assert service.seen == []
+
+
+@pytest.mark.parametrize("regular", [True, False])
+def test_standard_input_is_sent_as_it_comes(service: Service, clip: Path, regular: bool) -> None:
+    command = [sys.executable, "-m", "modelward.daemon", "transcribe", "-", "--url", service.url]
+    environ = {**os.environ, "PYTHONPATH": modules()}
+    with clip.open("rb") as file:
+        given = {"stdin": file} if regular else {"input": clip.read_bytes()}
+        done = subprocess.run(command, env=environ, capture_output=True, timeout=PATIENCE_SECONDS, **given)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"text 1\n", b"")
+    _, headers, body = service.seen[0]
+    assert clip.read_bytes() in body and ("Content-Length" in headers) is regular
+
+
+def test_progress_is_shown_on_a_terminal_alone_and_leaves_nothing(service: Service, tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, object]:
+        go.wait(PATIENCE_SECONDS)
+        return 200, {"result": "text"}
+
+    service.answer = answer
+    clip = audio(tmp_path, "long.wav") / "long.wav"
+    command = [sys.executable, "-m", "modelward.daemon", "transcribe", str(clip), "--url", service.url]
+    environ = {**os.environ, "PYTHONPATH": modules(), "COLUMNS": "60"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while b"recognising" not in shown:
+            shown += os.read(ours, 4096)
+        go.set()
+        assert process.stdout is not None and process.stdout.read() == b"text\n"
+        with suppress(OSError):  # the other side is closed
+            while more := os.read(ours, 4096):
+                shown += more
+        assert process.wait(PATIENCE_SECONDS) == 0
+    os.close(ours)
+    assert shown.endswith(b"\r\x1b[K") and b"long.wav" in shown
+    assert max(len(line) for line in shown.replace(b"\x1b[K", b"").split(b"\r")) < 60
 
 
 def test_sends_the_token_of_a_file(call: Call, service: Service, clip: Path, tmp_path: Path) -> None:

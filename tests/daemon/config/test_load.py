@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.daemon.config import load as config
+from modelward.daemon.config.cross_checks import warnings
 from modelward.daemon.config.load import (
     APPLIES,
     Config,
@@ -113,6 +114,8 @@ WRONG = {
         '""', '"7860"', '":7860"', '"localhost"', '"localhost:99999"', '"localhost:x"', '"[::1:7860"', '"::1:7860"',
         '"[nope]:1"', '"300.0.0.1:80"', '"a b:80"', '"unix:/run/x"', '"host:٣"',
     ],
+    "workers.cors_origins": ['"*"', '["example.org"]', '["null"]', '["https://a/b"]', '["https://*.a"]'],
+    "workers.model_aliases": ['"asr"', '[""]', '["a b"]', '["/x"]'],
     "workers.providers": ["[]", '["cpu"]', '"CPUExecutionProvider"'],
     "workers.token_file": ['"tokens"'],
     "workers.queue": ["0"],
@@ -145,6 +148,28 @@ def test_takes_addresses_of_every_form(address: str) -> None:
     assert parse(f'[workers]\nlisten = "{address}"', "test").workers.listen == address
 
 
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("https://App.Example.org/", "https://app.example.org"),
+        ("https://app.example.org:443", "https://app.example.org"),
+        ("http://app.example.org:8080", "http://app.example.org:8080"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
+        ("app://obsidian.md", "app://obsidian.md"),
+        ("*", "*"),
+    ],
+)
+def test_an_origin_is_taken_as_browsers_send_it(written: str, sent: str) -> None:
+    assert parse(f'[workers]\ncors_origins = ["{written}"]', "test").workers.cors_origins == (sent,)
+
+
+def test_any_page_and_no_token_is_a_warning() -> None:
+    text = '[workers]\ncors_origins = ["*"]\n'
+    assert [w for w in warnings(parse(text, "test")) if "cors_origins" in w]
+    assert not warnings(parse(text + 'token_file = "/etc/modelward/tokens"', "test"))
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:1", "127.8.8.8:1"])
 def test_a_panel_on_loopback_needs_no_token(address: str) -> None:
     assert parse(f'[panel]\nlisten = "{address}"', "test").panel.token_file == ""
@@ -165,6 +190,8 @@ RELATIONS = {
     'disk.class = [{name = "a", path = "/"}]': "disk.class[0].path",
     'disk.class = [{name = "a", path = "/home"}]': "disk.class[0].path",
     'logs.extra = [{path = "/b/*.log"}, {path = "/b/*.log"}]': "logs.extra[1].path",
+    'workers.model_aliases = ["a", "a"]': "workers.model_aliases[1]",
+    f"workers.model_aliases = {[f'a{n}' for n in range(33)]}": "workers.model_aliases",
     'jobs.callbacks = ["https://a.example/", "https://a.example/"]': "jobs.callbacks[1]",
     f"jobs.callbacks = {[f'https://a.example/{n}' for n in range(33)]}": "jobs.callbacks",
     'workers.providers = ["CPUExecutionProvider", "CPUExecutionProvider"]': "workers.providers[1]",

@@ -49,6 +49,8 @@ ANOTHER: dict[str, Any] = {
     "min_upload_rate": 0,
     "max_audio": 77.0,
     "request_timeout": 33.0,
+    "model_aliases": ("asr",),
+    "cors_origins": ("https://app.example.org",),
     "memory": 1 << 30,
     "confine": False,
 }

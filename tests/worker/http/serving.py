@@ -129,7 +129,7 @@ class Served:
 
     def _load(self, version: str, artifact: str) -> LoadedVersion:
         self.models[version] = SlowModel(version)
-        return LoadedVersion(version, version * 8, artifact, self.models[version])  # type: ignore[arg-type]
+        return LoadedVersion(version, ascii(version)[1:-1] * 8, artifact, self.models[version])  # type: ignore[arg-type]
 
     def swap(self, version: str) -> SlowModel:
         """Serves `version` from now on."""

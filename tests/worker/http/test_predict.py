@@ -80,7 +80,7 @@ def test_bad_audio_is_the_clients_mistake_and_stops_nothing(
         ({"files": [("audio", wav(1)), ("audio", wav(1))]}, 400, "bad_form"),
         ({"files": {"audio": wav(1)}, "data": {"language": "klingon"}}, 400, "unknown_language"),
         ({"files": {"audio": wav(1)}, "data": {"itn": "perhaps"}}, 400, "bad_boolean"),
-        ({"files": {"audio": wav(1)}, "data": {"x": "y" * 5000}}, 400, "bad_form"),
+        ({"files": {"audio": wav(1)}, "data": {"language": "y" * 5000}}, 400, "bad_form"),
         ({"files": {"audio": wav(1)}, "data": {"x" * 200: "y"}}, 400, "bad_form"),
         ({"files": {"audio": wav(1)}, "data": {f"f{i}": "y" for i in range(40)}}, 400, "bad_form"),
         ({"data": {"audio": "x"}}, 415, "unsupported_type"),

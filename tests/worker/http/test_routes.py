@@ -49,7 +49,7 @@ def test_while_draining_it_is_healthy_and_not_ready_and_asks_clients_to_go(tmp_p
 
 def test_unknown_routes_and_methods_have_the_same_error_shape(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
-        for method, path, status in (("GET", "/nope", 404), ("GET", "/health/", 404), ("GET", "/api/predict", 405)):
+        for method, path, status in (("GET", "/nope", 404), ("GET", "/health/x", 404), ("GET", "/api/predict", 405)):
             answer = asking.request(method, served.url + path)
             assert answer.status_code == status
             assert set(answer.json()["error"]) == {"message", "type", "code"}

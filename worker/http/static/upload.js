@@ -61,7 +61,7 @@ function send(job, path = "/api/predict", part = "audio", more = {}) {
     request.onerror = () => reject(new Failure("network"));
     request.onabort = () => reject(new Failure("network"));
     request.onload = () => resolve({
-      status: request.status, body: request.response, version: request.getResponseHeader("X-Model-Version") ?? "",
+      status: request.status, body: request.response, version: decodeURIComponent(request.getResponseHeader("X-Model-Version") ?? ""),
       after: Number(request.getResponseHeader("Retry-After")) || 1,
     });
     request.send(form);

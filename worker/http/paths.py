@@ -1,0 +1,21 @@
+"""Which path a request means: some clients end it with a slash, or join a base address and a path with two.
+
+Pure. Must not touch the paths that change something: what a proxy in front refuses by its exact path has one spelling
+alone. Invariant: a path that is in the table of routes means itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_CHANGING: Final = ("/api/reload-model", "/v2/repository/")
+_SLASHES: Final = re.compile("/{2,}")
+
+
+def meant_path(path: str) -> str:
+    """The path without doubled slashes and without one at its end."""
+    if "//" not in path and not (path.endswith("/") and len(path) > 1):
+        return path
+    meant = _SLASHES.sub("/", path).rstrip("/") or "/"
+    return path if (meant + "/").startswith(_CHANGING) else meant

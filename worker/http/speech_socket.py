@@ -1,0 +1,130 @@
+"""A connection that became a WebSocket: uvicorn's protocol over the library `websockets`, within the service's limits.
+
+Taken are whole handshakes alone, and only when nothing of HTTP is under way; then no byte is read as HTTP again. A
+handshake that is refused ends the connection. Must not know what is said. Invariants: a message, its pieces and what
+is written and not read are bounded; a client that does not wait for the handshake's answer is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import Frame
+from websockets.http11 import Request
+
+SOCKET: Final = "modelward.socket"
+MESSAGE_BYTES: Final = 1 << 20
+MESSAGE_PIECES: Final = 1024
+UNREAD_BYTES: Final = 256 << 10
+_REFUSED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+def is_handshake(version: str, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a head asks for a WebSocket and for nothing else. Pure; names are in lower case."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value.strip().lower())
+    options = [option.strip() for value in found.get(b"connection", ()) for option in value.split(b",")]
+    return (
+        (version, method) == ("1.1", b"GET")
+        and found.get(b"upgrade") == [b"websocket"]
+        and b"upgrade" in options
+        and len(found.get(b"sec-websocket-key", ())) == 1
+        and b"transfer-encoding" not in found
+        and found.get(b"content-length", [b"0"]) == [b"0"]
+    )
+
+
+class SpeechSocket(WebSocketsSansIOProtocol):
+    """One connection. `busy` while a clip is taken or answered; `lost` is called at the end."""
+
+    def __init__(self, config: Config, state: ServerState, lost: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(config, state, {}, loop)
+        self._lost = lost
+        self.busy = False
+        self.quiet_since = loop.time()
+
+    def begin(self, transport: asyncio.Transport, head: bytes) -> None:
+        """Takes over a connection whose handshake came whole; nothing came after it."""
+        self.connection_made(transport)
+        transport.set_protocol(self)
+        self.data_received(head)
+        if not self.handshake_initiated:  # the library reads a head more strictly than HTTP's parser does
+            transport.write(_REFUSED)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.transport.ended()  # type: ignore[attr-defined]
+        self._lost()
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            self.transport.abort()
+            return
+        super().data_received(data)
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.handshake_complete:
+            self.scope[SOCKET] = self  # type: ignore[typeddict-unknown-key]
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= MESSAGE_PIECES:
+            self.conn.fail(1009, f"a message in more than {MESSAGE_PIECES} pieces")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        if self.unread_bytes > UNREAD_BYTES:
+            self.transport.abort()
+            return
+        super().handle_ping()
+
+    # what `Front` asks of each connection
+
+    @property
+    def idle(self) -> bool:
+        return not self.busy and (self.handshake_complete or not self.handshake_initiated)
+
+    @property
+    def peer(self) -> str:
+        return self.client[0] if self.client else ""
+
+    @property
+    def unread_bytes(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    @property
+    def unread_seconds(self) -> float:
+        return 0.0  # answers are small, and the session waits for each to be read
+
+    @property
+    def read_rate(self) -> float:
+        return 0.0
+
+    def cut(self) -> None:
+        self.transport.abort()
+
+    def close_if_idle(self) -> bool:
+        """Ends it with the word that the service starts anew, when nothing is under way. True when it did."""
+        if not self.transport.is_closing():
+            if not self.idle:
+                return False
+            self.shutdown()
+        return True
+
+    def is_refused(self) -> None:
+        """Its handshake was answered with an error, and nothing more will be."""
+        self.handshake_complete = True
+
+    def rests(self) -> None:
+        """Nothing is under way from now on."""
+        self.busy, self.quiet_since = False, self.loop.time()
