@@ -15,6 +15,9 @@ COVERED_BY: dict[str, str] = {
     "daemon/api/test_openapi.py": "daemon/api/app.py daemon/api/interface.py",
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
+    "daemon/cli/test_transcribe.py": (
+        "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
+    ),
     "daemon/cli/test_validate.py": "daemon/controllers/child_requests.py",
     "daemon/cli/test_verbs.py": (
         "daemon/cli/activate.py daemon/cli/check_config.py daemon/cli/disk.py daemon/cli/history.py "
@@ -125,6 +128,11 @@ COVERED_BY: dict[str, str] = {
         "worker/http/context.py worker/http/daemon_api.py worker/http/health.py worker/http/inference.py "
         "worker/http/json.py worker/http/middleware.py worker/http/pieces.py worker/http/reload.py "
         "worker/http/repository.py worker/http/transcription.py worker/http/upload.py"
+    ),
+    "worker/http/test_client_habits.py": "worker/http/openapi.py worker/http/paths.py",
+    "worker/http/test_speech_sockets.py": (
+        "worker/http/funasr_talk.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
+        "worker/http/speech_socket.py worker/http/talks.py"
     ),
     "worker/http/test_tensors.py": "worker/http/errors.py",
     "worker/http/test_upload_limits.py": "worker/http/client.py worker/scheduling/refusal.py",
