@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ...worker.shared.job_records import QUEUED, RUNNING
 
 
-@dataclass(frozen=True)
-class JobsSeen:
+class JobsSeen(Struct, frozen=True):
     """`counts` of jobs by state, `bytes` of all together, `still_seconds` since one of them made progress (0: none
     waits). `trouble` is why they could not be looked at, or which could not be read; "" for nothing."""
 

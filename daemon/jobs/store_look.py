@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from ...worker.shared import job_directory as files
 from ...worker.shared.job_directory import JobDirectory, UnreadableJob
@@ -38,8 +38,7 @@ MAX_BODY_BYTES: Final = 1 << 20
 """A callback with a longer result is sent without it; its receiver fetches that."""
 
 
-@dataclass(frozen=True)
-class StoreFound:
+class StoreFound(Struct, frozen=True):
     """What one look found. `due` are jobs whose end is to be reported now."""
 
     counts: dict[str, int]

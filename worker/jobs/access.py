@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from ..shared.job_directory import read_bytes, read_record
 from ..shared.job_records import (
@@ -43,8 +44,7 @@ class DiskBusy(Exception):
     """The disk does not answer in time, or too many wait for it."""
 
 
-@dataclass(frozen=True)
-class JobView:
+class JobView(Struct, frozen=True):
     """A job as it is now. `place` is its position among those that wait; `answer` are its result's bytes."""
 
     seen: JobSeen

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import structlog
+from msgspec import Struct
 
 from ..audio.decode import BadAudio, Floats
 from ..decoders.pool import CannotDecode
@@ -61,8 +61,7 @@ class CancelledByClient(Exception):
     """Somebody ended the job meanwhile."""
 
 
-@dataclass(frozen=True)
-class JobWords:
+class JobWords(Struct, frozen=True):
     """What the routes know of a request: the language and whether to write numbers as digits, and the answer's shape.
 
     `read` raises CannotGoOn for what the loaded version cannot do; `shape` gives the body and its media type.

@@ -12,12 +12,12 @@ import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Final
 
 import msgspec
+from msgspec import Struct, field
 
 from ..shared import job_directory as files
 from ..shared.job_directory import COMING, JobDirectory
@@ -58,8 +58,7 @@ class NotTaken(Exception):
         self.full = full
 
 
-@dataclass(frozen=True)
-class StoreLimits:
+class StoreLimits(Struct, frozen=True):
     """`most_jobs` and `most_bytes` of all together; so much of the disk is to stay free, the larger one counts."""
 
     most_jobs: int
@@ -68,8 +67,7 @@ class StoreLimits:
     min_free_fraction: float = 0.0
 
 
-@dataclass(eq=False)
-class ClaimedJob:
+class ClaimedJob(Struct, eq=False):
     """A job that this worker works on. `lock` is the descriptor that holds its lock."""
 
     request: JobRequest

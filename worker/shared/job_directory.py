@@ -13,11 +13,11 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from .job_records import (
     AUDIO,
@@ -52,8 +52,7 @@ class UnreadableJob(Exception):
     """A record that is none, or that cannot be read; the text says which and why."""
 
 
-@dataclass(frozen=True)
-class StoreUsage:
+class StoreUsage(Struct, frozen=True):
     """What jobs take: of all of them, and of one client's. Directories that are on their way count as jobs."""
 
     jobs: int = 0
