@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.fakes.admin_interface import FakeAdmin, fake_admin
+from tests.fakes.admin import FakeAdmin, fake_admin
 
 from modelward.daemon.cli import main
 

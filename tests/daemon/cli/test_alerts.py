@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.daemon.cli.conftest import Call
-from tests.fakes.admin_interface import FakeAdmin
+from tests.fakes.admin import FakeAdmin
 
 ALERT: dict[str, Any] = {
     "name": "disk_used_percent",

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon.cli.conftest import Call
-from tests.fakes.admin_interface import FakeAdmin
+from tests.fakes.admin import FakeAdmin
 from tests.support import PATIENCE_SECONDS
 
 from modelward.daemon.cli import client as client_module

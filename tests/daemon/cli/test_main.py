@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.cli.conftest import Call
-from tests.fakes.admin_interface import FakeAdmin
+from tests.fakes.admin import FakeAdmin
 from tests.support import PATIENCE_SECONDS, ended_after, eventually
 
 from modelward.daemon.cli import VERBS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon.cli.conftest import Call
-from tests.fakes.admin_interface import FakeAdmin
+from tests.fakes.admin import FakeAdmin
 
 from modelward.daemon.config.load import Config
 from modelward.daemon.upkeep.from_config import OWN_LOGS
