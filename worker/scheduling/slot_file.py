@@ -1,9 +1,9 @@
-"""The file through which workers share slots: nothing but locks on its bytes, and a socket each to be woken by.
+"""The file through which workers share slots: locks on its bytes, and a socket for each worker to be woken by.
 
-Decides nothing (see `turn`). Locks of open file descriptions (fcntl(2), F_OFD_SETLK) end with the process however it
-ends, need no daemon, and never block here. The file's size is the number of slots; the daemon sets it. Byte n locked:
+It decides nothing (see `fairness`). Locks of open file descriptions (fcntl(2), F_OFD_SETLK) end with the process in any
+case, need no daemon, and never block here. The file's size is the number of slots; the daemon sets it. Byte n locked:
 slot n is in use. Byte NUMBERS + n: worker number n lives. Byte ALONE + n: it runs something without a slot. Byte
-LINE + mark: a worker stands in the line there.
+LINE + mark: a worker waits in the queue there.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ class Board:
         )
 
     def go_alone(self) -> None:
-        """Says that something runs without a slot."""
+        """Marks that this worker runs something without a slot."""
         self._lock(ALONE + self.number)
 
     def back(self) -> None:
-        """Says that it ended."""
+        """Removes that mark."""
         self._unlock(ALONE + self.number)
 
     def someone_alone(self) -> bool:
@@ -107,11 +107,11 @@ class Board:
     # the line
 
     def stand(self, mark: int) -> None:
-        """Stands in the line at `mark`, for all to see."""
+        """Joins the queue at `mark`; every worker sees it."""
         self._lock(LINE + mark)
 
     def step_out(self, mark: int) -> None:
-        """Stands there no more."""
+        """Leaves the queue at `mark`."""
         self._unlock(LINE + mark)
 
     def line(self) -> list[int]:
@@ -132,7 +132,7 @@ class Board:
             self.bell.sendto(b".", self._bell_path(number_of(mark)))
 
     def heard(self) -> None:
-        """Takes away what woke us."""
+        """Empties the socket that wakes this worker."""
         with suppress(OSError):
             for _ in range(DATAGRAMS):
                 self.bell.recv(1)
