@@ -1,0 +1,83 @@
+"""Small files as phones, browsers, cameras and messengers write them, made by FFmpeg's own encoders."""
+
+from __future__ import annotations
+
+import functools
+import io
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import numpy as np
+
+# name: container, codec, sample rate, options of the container
+FILES: Final[dict[str, tuple[str, str, int, dict[str, str]]]] = {
+    "voice memo": ("ipod", "aac", 44_100, {}),
+    "safari": ("mp4", "aac", 48_000, {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+    "chromium": ("mp4", "libopus", 48_000, {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+    "opus in mp4": ("mp4", "libopus", 48_000, {}),
+    "adts": ("adts", "aac", 16_000, {}),
+    "amr": ("amr", "libopencore_amrnb", 8_000, {}),
+    "3gp": ("3gp", "libopencore_amrnb", 8_000, {}),
+    "wma": ("asf", "wmav2", 44_100, {}),
+    "flac in ogg": ("ogg", "flac", 16_000, {}),
+    "alac": ("ipod", "alac", 44_100, {}),
+    "alac in caf": ("caf", "alac", 44_100, {}),
+    "pcm in matroska": ("matroska", "pcm_s16le", 16_000, {}),
+    "mp3 in mp4": ("mp4", "libmp3lame", 44_100, {}),
+    "mp3 in wav": ("wav", "libmp3lame", 16_000, {}),
+    "transport stream": ("mpegts", "aac", 48_000, {}),
+    "flash": ("flv", "aac", 44_100, {}),
+    "wavpack": ("wv", "wavpack", 16_000, {}),
+    "true audio": ("tta", "tta", 16_000, {}),
+    "ac3": ("ac3", "ac3", 48_000, {}),
+}
+
+
+@functools.cache
+def media_file(name: str, seconds: float = 2.0, *, video: bool = False) -> bytes:
+    """A tone of 440 Hz, one channel, in that kind of file; beside a picture that moves where that is asked."""
+    container, codec, rate, options = FILES[name]
+    made = io.BytesIO()
+    with av.open(made, "w", format=container, options=options) as file:
+        picture = file.add_stream("mpeg4", rate=10) if video else None
+        if picture is not None:
+            picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        stream: Any = file.add_stream(codec, rate=rate, layout="mono")
+        if codec == "wmav2":
+            stream.bit_rate = 64_000  # it has no rate of its own
+        if picture is not None:
+            _draw(file, picture, int(seconds * 10))
+        _sound(file, stream, rate, seconds)
+    return made.getvalue()
+
+
+def silent_video() -> bytes:
+    """A second of pictures alone."""
+    made = io.BytesIO()
+    with av.open(made, "w", format="mp4") as file:
+        picture = file.add_stream("mpeg4", rate=10)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        _draw(file, picture, 10)
+    return made.getvalue()
+
+
+def _draw(file: Any, stream: Any, pictures: int) -> None:
+    for number in range(pictures):
+        drawn = np.full((48, 64, 3), number * 7 % 256, np.uint8)
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
+    file.mux(stream.encode(None))
+
+
+def _sound(file: Any, stream: Any, rate: int, seconds: float) -> None:
+    tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)).astype(np.float32)
+    to_codec = av.AudioResampler(stream.codec_context.format.name, "mono", rate)
+    frame_size = stream.codec_context.frame_size or 1024
+    fifo = av.AudioFifo()
+    frame = av.AudioFrame.from_ndarray(tone[None, :], format="fltp", layout="mono")
+    frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+    for part in [*to_codec.resample(frame), *to_codec.resample(None)]:
+        fifo.write(part)
+    while (piece := fifo.read(frame_size)) is not None or (piece := fifo.read(frame_size, partial=True)) is not None:
+        file.mux(stream.encode(piece))
+    file.mux(stream.encode(None))
