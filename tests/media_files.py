@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import av
 import numpy as np
+import pysilk
 
 # name: container, codec, sample rate, options of the container
 FILES: Final[dict[str, tuple[str, str, int, dict[str, str]]]] = {
@@ -49,6 +50,14 @@ def media_file(name: str, seconds: float = 2.0, *, video: bool = False) -> bytes
         if picture is not None:
             _draw(file, picture, int(seconds * 10))
         _sound(file, stream, rate, seconds)
+    return made.getvalue()
+
+
+def silk_file(seconds: float, *, tencent: bool = True) -> bytes:
+    """The same tone as a voice message of WeChat, or as SILK's own tools write it."""
+    tone = (0.3 * 32767 * np.sin(2 * np.pi * 440 * np.arange(int(16_000 * seconds)) / 16_000)).astype("<i2")
+    made = io.BytesIO()
+    pysilk.encode(io.BytesIO(tone.tobytes()), made, 16_000, 24_000, tencent=tencent)
     return made.getvalue()
 
 

@@ -57,10 +57,18 @@ def blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Bl
     if av is None:
         raise missing(kind.name)
     try:
-        with av.open(io.BytesIO(data), mode="r", format=kind.demuxer, options=_options()) as container:
+        with av.open(
+            io.BytesIO(data),
+            mode="r",
+            format=kind.demuxer,
+            options=_options(),
+            metadata_errors="replace",  # titles are in any encoding
+        ) as container:
             reading = _Reading(_stream_of(container, kind), limits, split)
             yield from reading.of(container)
-    except (av.error.FFmpegError, MemoryError) as e:
+    except BadAudio:
+        raise
+    except (av.error.FFmpegError, MemoryError, ValueError, ArithmeticError) as e:
         raise _cannot_read(e, kind) from e
 
 
@@ -78,7 +86,8 @@ def _stream_of(container: Any, kind: AudioKind) -> Any:
     names = []
     for stream in container.streams.audio:
         codec = stream.codec_context
-        if codec is not None and codec.codec.name in CODECS:
+        # AAC in WAV is one stream of frames without a mark, which nothing takes apart
+        if codec is not None and codec.codec.name in CODECS and (kind.demuxer, codec.name) != ("wav", "aac"):
             codec.thread_count = 1
             codec.thread_type = "NONE"
             return stream

@@ -21,7 +21,7 @@ from .limits import NOTHING, AudioLimits, BadAudio, Floats
 
 Blocks = Iterator[Floats]
 
-_STEP_FRAMES: Final = 4096  # what is read at once: so much is lost where a file breaks off
+_STEP_FRAMES: Final = 1024  # what is read at once: so much is lost where a file breaks off
 _MAX_COUNT: Final = 1 << 40  # frame counts above are a library's way to say unknown
 _EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64"})
 _MISSED_SECONDS: Final = 0.1  # less than that is a header that counts something else too

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -10,10 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pysilk
 import pytest
 from tests.costly_audio import encoded_tone, spoken, vorbis_webm
-from tests.media_files import FILES, media_file, silent_video
+from tests.media_files import FILES, media_file, silent_video, silk_file
 from tests.support import PATIENCE_SECONDS
 from tests.worker.running import ROOT
 
@@ -104,18 +102,11 @@ def test_channels_of_a_recording_can_be_split() -> None:
 
 @pytest.mark.parametrize("tencent", [True, False])
 def test_a_voice_message_of_wechat_is_read(tencent: bool) -> None:
-    data = silk(75.0, tencent)
+    data = silk_file(75.0, tencent=tencent)
     samples = decode(data, max_seconds=100)
     assert len(samples) == 75 * RATE and abs(spectrum_peak_hz(samples) - 440) < 1
     notes = ClipNotes()
     assert 70 * RATE < len(decode(data[:-3], max_seconds=100, notes=notes)) < 75 * RATE and notes.truncated
-
-
-def silk(seconds: float, tencent: bool = True) -> bytes:
-    tone = (0.3 * 32767 * np.sin(2 * np.pi * 440 * np.arange(int(RATE * seconds)) / RATE)).astype("<i2")
-    made = io.BytesIO()
-    pysilk.encode(io.BytesIO(tone.tobytes()), made, RATE, 24_000, tencent=tencent)
-    return made.getvalue()
 
 
 def test_without_the_extras_what_needs_them_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -137,7 +128,7 @@ def test_without_the_extras_what_needs_them_is_named_and_the_rest_is_read(tmp_pa
         "alac.caf": media_file("alac in caf"),
         "flac.ogg": media_file("flac in ogg"),
         "pcm.mkv": media_file("pcm in matroska"),
-        "voice.silk": silk(1.0),
+        "voice.silk": silk_file(1.0),
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
