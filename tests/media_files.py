@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
 import av
@@ -58,6 +59,41 @@ def silk_file(seconds: float, *, tencent: bool = True) -> bytes:
     tone = (0.3 * 32767 * np.sin(2 * np.pi * 440 * np.arange(int(16_000 * seconds)) / 16_000)).astype("<i2")
     made = io.BytesIO()
     pysilk.encode(io.BytesIO(tone.tobytes()), made, 16_000, 24_000, tencent=tencent)
+    return made.getvalue()
+
+
+def flac_in_mp4(samples: Any, rate: int) -> bytes:
+    """Sound [frames, channels] as it was, in MP4."""
+    made = io.BytesIO()
+    with av.open(made, "w", format="mp4", options={"strict": "experimental"}) as file:
+        stream: Any = file.add_stream("flac", rate=rate, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+        fifo = av.AudioFifo()
+        for part in av.AudioResampler("s16", "stereo", rate).resample(frame):
+            fifo.write(part)
+        while (piece := fifo.read(4608)) is not None or (piece := fifo.read(4608, partial=True)) is not None:
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    return made.getvalue()
+
+
+def without_extras(directory: Path) -> Path:
+    """A directory in which Python finds the extras first, and cannot import them."""
+    for name in ("av", "pysilk"):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "__init__.py").write_text("raise ImportError('it is not installed')\n")
+    return directory
+
+
+def subtitled() -> bytes:
+    """Two seconds in Matroska with a track of subtitles beside."""
+    made = io.BytesIO()
+    with av.open(made, "w", format="matroska") as file:
+        stream: Any = file.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        titles: Any = file.add_stream("subrip")
+        titles.codec_context.subtitle_header = b"[Script Info]\n[V4+ Styles]\n[Events]\n"
+        _sound(file, stream, 16_000, 2.0)
     return made.getvalue()
 
 

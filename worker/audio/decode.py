@@ -83,12 +83,18 @@ def plain(data: bytes | bytearray, declared: str = "") -> wave_file.Wav | None:
         return None
 
 
-def known_kind(data: bytes) -> AudioKind:
+def known_kind(data: bytes | bytearray) -> AudioKind:
     """Raises BadAudio for what is none of those read."""
     kind = kind_after_search(data)
     if kind is None:
         raise BadAudio("unsupported_audio", f"cannot read the audio: it is not {READ}")
     return kind
+
+
+def check_kind(data: bytes | bytearray, declared: str = "") -> None:
+    """Raises BadAudio for bytes that can be no audio, before anything is done for them."""
+    if not raw.is_raw(declared):
+        known_kind(data)
 
 
 def decode_wav(

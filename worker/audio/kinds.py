@@ -50,7 +50,7 @@ def kind_of(data: bytes | bytearray) -> AudioKind | None:
     return _by_mark(head) or (_adts(data) if _is_adts(head) else None)
 
 
-def kind_after_search(data: bytes) -> AudioKind | None:
+def kind_after_search(data: bytes | bytearray) -> AudioKind | None:
     """The same of what has to be searched for: MP3 that begins in a frame or after zeros, and streams of packets."""
     if (kind := kind_of(data)) is not None:
         return kind

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import pkgutil
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -20,9 +21,22 @@ from .converter import Converter
 from .kinds import AudioKind
 from .limits import NOTHING, AudioLimits, BadAudio, Floats
 
-av: Any = None
-with suppress(ImportError):
-    av = importlib.import_module("av")
+_NOT_NEEDED: Final = ("av.__main__", "av.datasets")
+
+
+def _imported() -> Any:
+    """The whole package: it imports parts of itself when a file has subtitles, and a decoder can open nothing then."""
+    try:
+        package = importlib.import_module("av")
+        for module in pkgutil.walk_packages(package.__path__, "av."):
+            if module.name not in _NOT_NEEDED:
+                importlib.import_module(module.name)
+    except ImportError:
+        return None
+    return package
+
+
+av: Any = _imported()
 
 Blocks = Iterator[Floats]
 

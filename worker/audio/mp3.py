@@ -27,7 +27,7 @@ _LEAST_BYTES: Final = 24  # of a frame
 _HZ: Final = (44_100, 48_000, 32_000)
 
 
-def first_frame(data: bytes) -> int | None:
+def first_frame(data: bytes | bytearray) -> int | None:
     """Where the first frame begins; None when there is none near the beginning."""
     position = data.find(b"\xff", 0, SEARCHED_BYTES)
     while position >= 0:
@@ -37,11 +37,11 @@ def first_frame(data: bytes) -> int | None:
     return None
 
 
-def _frames_follow(data: bytes, position: int) -> bool:
+def _frames_follow(data: bytes | bytearray, position: int) -> bool:
     for count in range(_FRAMES):
         if position >= len(data):
             return count > 1
-        length = frame_bytes(data[position : position + 4])
+        length = frame_bytes(bytes(data[position : position + 4]))
         if length == 0:
             return False
         position += length

@@ -15,10 +15,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..audio.decode import BadAudio, kind_of
+from ..audio.decode import check_kind
+from ..audio.limits import BadAudio
 from ..inference.loader import SPEECH_KINDS, LoadedVersion
 from ..jobs.access import DiskBusy, JobAccess, JobView
-from ..jobs.runner import CannotGoOn, JobWords
+from ..jobs.runner import DECLARED, CannotGoOn, JobWords
 from ..jobs.store import NotTaken, StoreLimits
 from ..settings import Terms
 from ..shared.callback_rules import BadCallback, check_url
@@ -29,7 +30,7 @@ from .client import client_of
 from .context import Service
 from .errors import ApiError, too_slow
 from .json import as_json
-from .transcription import AUDIO_STATUS
+from .transcription import AUDIO_STATUS, split_of
 from .upload import UploadedClip, read_clip
 from .upload_limits import Full, TooSlow
 
@@ -57,7 +58,7 @@ async def create(request: Request) -> Response:
             data = _checked(clip, loaded, service.settings)
             job = await jobs.accept(
                 data,
-                {name: values for name, values in clip.repeated.items() if name != "callback"},
+                _kept(clip),
                 limits_of(service.settings),
                 client=client_of(request),
                 owner=service.gate.owner(request.headers),
@@ -166,6 +167,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
     if not clip.data:
         raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param="file")
     fields, *_ = openai.read_fields(_plain(clip), loaded)
+    split_of(clip.fields)
     if fields.stream:
         raise ApiError(
             400, "cannot stream a job: ask for it again, it shows its text so far", "bad_value", param="stream"
@@ -176,17 +178,23 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
         except BadCallback as e:
             raise ApiError(400, f"cannot report to this callback: {e}", "callback_refused", param="callback") from e
     try:
-        kind_of(clip.data)
+        check_kind(clip.data, clip.declared)
     except BadAudio as e:
         raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param="file") from e
     return clip.data
+
+
+def _kept(clip: UploadedClip) -> dict[str, list[str]]:
+    """The fields that the job is done by, with what its recording is declared to be."""
+    kept = {name: values for name, values in clip.repeated.items() if name not in ("callback", DECLARED)}
+    return {**kept, DECLARED: [clip.declared]} if clip.declared else kept
 
 
 def _plain(clip: UploadedClip) -> UploadedClip:
     """The form with a response_format that the other route knows too."""
     if clip.fields.get("response_format", "").strip() != PREDICT:
         return clip
-    return UploadedClip(None, {**clip.fields, "response_format": "json"}, clip.repeated)
+    return UploadedClip(fields={**clip.fields, "response_format": "json"}, repeated=clip.repeated)
 
 
 def limits_of(settings: Terms) -> StoreLimits:
@@ -202,7 +210,8 @@ def limits_of(settings: Terms) -> StoreLimits:
 
 
 def _form(request: JobRequest) -> UploadedClip:
-    return UploadedClip(None, {name: values[-1] for name, values in request.fields.items() if values}, request.fields)
+    fields = {name: values[-1] for name, values in request.fields.items() if values}
+    return UploadedClip(fields=fields, repeated=request.fields)
 
 
 def _read(request: JobRequest, loaded: LoadedVersion) -> tuple[str, bool]:

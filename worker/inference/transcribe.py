@@ -59,8 +59,8 @@ async def transcribe(
             data, max_seconds=max_audio_seconds, client=client, declared=hearing.declared, split=hearing.split
         ) as sound:
             long = sound.samples.size > LONG_SAMPLES
-            for place in await work.beside(lambda: _cut(model, sound, hearing), long=long):
-                piece = _piece(sound, place)
+            for place in await work.beside(lambda: places_of(model, sound, trim=hearing.trim), long=long):
+                piece = piece_at(sound, place)
                 recognize = partial(model.recognize, piece, language=hearing.language, itn=hearing.itn, options=options)
                 heard = await work.infer(recognize, model.lone_threads, long=long)
                 pieces.append((place, heard))
@@ -73,11 +73,11 @@ async def transcribe(
         options.terminate = True
 
 
-def _cut(model: SpeechModel, sound: Sound, hearing: Hearing) -> list[Place]:
+def places_of(model: SpeechModel, sound: Sound, *, trim: bool = False) -> list[Place]:
     """The places of all pieces in the order of their beginnings. Of channels that were split, each is silent while
     others speak: there silence is always left out, so that turns become segments."""
     if sound.samples.ndim == 1:
-        return list(model.cut(sound.samples, trim=hearing.trim))
+        return list(model.cut(sound.samples, trim=trim))
     places = [
         (start, end, channel)
         for channel in range(sound.samples.shape[1])
@@ -86,7 +86,8 @@ def _cut(model: SpeechModel, sound: Sound, hearing: Hearing) -> list[Place]:
     return sorted(places, key=lambda place: (place[0], place[2]))
 
 
-def _piece(sound: Sound, place: Place) -> Samples:
+def piece_at(sound: Sound, place: Place) -> Samples:
+    """The samples of one piece."""
     if len(place) == 2:
         return sound.samples[place[0] : place[1]]
     return np.ascontiguousarray(sound.samples[place[0] : place[1], place[2]])

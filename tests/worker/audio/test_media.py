@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.costly_audio import encoded_tone, spoken, vorbis_webm
-from tests.media_files import FILES, media_file, silent_video, silk_file
+from tests.media_files import FILES, media_file, silent_video, silk_file, without_extras
 from tests.support import PATIENCE_SECONDS
 from tests.worker.running import ROOT
 
@@ -111,9 +111,7 @@ def test_a_voice_message_of_wechat_is_read(tencent: bool) -> None:
 
 def test_without_the_extras_what_needs_them_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     """The libraries cannot be imported in a process whose path begins with others of their names."""
-    for name in ("av", "pysilk"):
-        (tmp_path / "none" / name).mkdir(parents=True)
-        (tmp_path / "none" / name / "__init__.py").write_text("raise ImportError('it is not installed')\n")
+    hidden = without_extras(tmp_path / "none")
     files = {
         "opus.mp4": media_file("opus in mp4"),
         "chromium.mp4": media_file("chromium"),
@@ -134,7 +132,7 @@ def test_without_the_extras_what_needs_them_is_named_and_the_rest_is_read(tmp_pa
         (tmp_path / name).write_bytes(data)
     done = subprocess.run(
         [sys.executable, "-c", READS, *files],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'none'}{os.pathsep}{ROOT / '.imports'}"},
+        env={**os.environ, "PYTHONPATH": f"{hidden}{os.pathsep}{ROOT / '.imports'}"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
