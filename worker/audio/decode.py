@@ -17,7 +17,7 @@ from msgspec import Struct
 from . import raw
 from . import wav as wave_file
 from .converter import SAMPLE_RATE, Converter, block_frames
-from .kinds import READ, AudioKind, kind_after_search, kind_of
+from .kinds import READ, AudioKind, kind_after_search, kind_of, unread_name
 from .limits import AudioLimits, BadAudio, ClipNotes, Floats
 
 Blocks = Iterator[Floats]
@@ -87,7 +87,9 @@ def known_kind(data: bytes | bytearray) -> AudioKind:
     """Raises BadAudio for what is none of those read."""
     kind = kind_after_search(data)
     if kind is None:
-        raise BadAudio("unsupported_audio", f"cannot read the audio: it is not {READ}")
+        name = unread_name(data)
+        what = f"it is {name}; send {READ}" if name else f"it is not {READ}"
+        raise BadAudio("unsupported_audio", f"cannot read the audio: {what}")
     return kind
 
 

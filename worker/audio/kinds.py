@@ -63,6 +63,12 @@ def kind_after_search(data: bytes | bytearray) -> AudioKind | None:
     return None
 
 
+def unread_name(data: bytes | bytearray) -> str:
+    """What a sound file is called that nothing here reads; "" for what is not known as one."""
+    head = bytes(data[:16])
+    return next((name for mark, name in _UNREAD if head.startswith(mark)), "")
+
+
 def _by_mark(head: bytes) -> AudioKind | None:
     for mark, kind in _MARKS:
         if head.startswith(mark):
@@ -83,6 +89,15 @@ _MARKS: Final = (
     (b"wvpk", AudioKind("media", "WavPack", "wv")),
     (b"TTA1", AudioKind("media", "TTA", "tta")),
     (b"\x0b\x77", AudioKind("media", "AC-3", "ac3")),
+)
+
+
+_UNREAD: Final = (
+    (b"NIST_1A", "NIST SPHERE"),
+    (b"MAC ", "Monkey's Audio"),
+    (b".RMF", "RealMedia"),
+    (b"DSD ", "DSF"),
+    (b"MThd", "MIDI, which holds notes and no sound"),
 )
 
 

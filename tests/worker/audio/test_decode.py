@@ -351,6 +351,12 @@ def test_an_mp3_cut_off_is_read_as_far_as_it_goes() -> None:
     assert RATE < len(got) < 9 * RATE
 
 
+@pytest.mark.parametrize(("mark", "name"), [(b"NIST_1A\n   1024\n", "NIST SPHERE"), (b".RMF\0\0\0\x12", "RealMedia")])
+def test_a_known_format_that_is_not_read_is_named(mark: bytes, name: str) -> None:
+    error = refusal(mark + bytes(2000))
+    assert error.code == "unsupported_audio" and name in str(error)
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
