@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench soak arm floors fuzz docs clean
+.PHONY: demo test check bench soak arm floors fuzz fuzz-audio fuzz-media docs clean
 
 .venv/stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -69,6 +69,9 @@ FILES ?= 1000000
 
 fuzz-audio: .venv/stamp  ## FILES=1000000 mutated audio files through the decoders; SEED=7 for the same again
 	PYTHONPATH=.imports:. $(BIN)/python -m tests.fuzz.decoders $(FILES) $(SEED)
+
+fuzz-media: .venv/stamp  ## the same with what phones, cameras, browsers and messengers record
+	PYTHONPATH=.imports:. $(BIN)/python -m tests.fuzz.decoders $(FILES) $(SEED) media
 
 clean:
 	rm -rf .venv .venv-floors build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -86,6 +86,15 @@ def spoken_webm(seconds: int) -> bytes:
     return EBML + _element(b"\x16\x54\xae\x6b", _element(b"\xae", track)) + blocks * (seconds // 10)
 
 
+def vorbis_webm(ogg: bytes) -> bytes:
+    """An OGG Vorbis file's packets in WebM."""
+    one, two, three, *packets = _packets(ogg)
+    laced = b"\2" + b"".join(b"\xff" * (len(head) // 255) + bytes([len(head) % 255]) for head in (one, two))
+    track = _element(b"\xd7", b"\1") + _element(b"\x86", b"A_VORBIS") + _element(b"\x63\xa2", laced + one + two + three)
+    blocks = b"".join(_element(b"\xa3", b"\x81\0\0\x80" + packet) for packet in packets)
+    return EBML + _element(b"\x16\x54\xae\x6b", _element(b"\xae", track)) + blocks
+
+
 def _element(identity: bytes, body: bytes) -> bytes:
     return identity + (len(body) | 1 << 28).to_bytes(4, "big") + body
 

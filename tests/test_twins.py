@@ -21,10 +21,10 @@ COVERED_BY: dict[str, str] = {
     "daemon/cli/test_validate.py": "daemon/controllers/child_requests.py",
     "daemon/cli/test_verbs.py": (
         "daemon/cli/activate.py daemon/cli/check_config.py daemon/cli/disk.py daemon/cli/history.py "
-        "daemon/cli/hold.py daemon/cli/logs.py daemon/cli/options.py daemon/cli/panel.py daemon/cli/program.py "
-        "daemon/cli/release.py daemon/cli/reload.py daemon/cli/request_and_wait.py daemon/cli/restart.py "
-        "daemon/cli/rollback.py daemon/cli/rotate.py daemon/cli/run.py daemon/cli/sweep.py "
-        "daemon/cli/uninstall.py daemon/cli/workers.py"
+        "daemon/cli/hold.py daemon/cli/logs.py daemon/cli/options.py daemon/cli/panel.py "
+        "daemon/cli/program.py daemon/cli/release.py daemon/cli/reload.py daemon/cli/request_and_wait.py "
+        "daemon/cli/restart.py daemon/cli/rollback.py daemon/cli/rotate.py daemon/cli/run.py "
+        "daemon/cli/sweep.py daemon/cli/uninstall.py daemon/cli/workers.py"
     ),
     "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/status.py daemon/cli/versions.py",
     "daemon/config/test_load.py": "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py",
@@ -95,6 +95,9 @@ COVERED_BY: dict[str, str] = {
     "system/test_daemon_dies.py": "daemon/supervisor.py",
     "system/test_frozen_logs.py": "daemon/system/logs.py",
     "system/test_hung_disks.py": "daemon/system/safe_read.py",
+    "system/test_jobs.py": (
+        "daemon/cli/transcribe_job.py daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/store_look.py"
+    ),
     "system/test_links.py": "daemon/controllers/link_moves.py",
     "system/test_outside_cleaners.py": "daemon/controllers/disk_reads.py",
     "system/test_settings.py": (
@@ -105,11 +108,17 @@ COVERED_BY: dict[str, str] = {
     "system/test_workers_die.py": "daemon/controllers/worker_events.py",
     "test_metrics_page.py": "daemon/status/metrics_export.py",
     "test_package.py": "daemon/__main__.py worker/shared/installed_release.py",
-    "worker/audio/test_decode.py": "worker/audio/sound_files.py worker/audio/wav.py",
+    "worker/audio/test_decode.py": (
+        "worker/audio/kinds.py worker/audio/limits.py worker/audio/mp3.py worker/audio/sound_files.py "
+        "worker/audio/wav.py"
+    ),
+    "worker/audio/test_media.py": (
+        "worker/audio/converter.py worker/audio/mp4.py worker/audio/ogg.py worker/audio/silk.py"
+    ),
     "worker/compile/test_child.py": (
         "daemon/models/form_files.py worker/compile/__main__.py worker/compile/directory.py "
-        "worker/compile/finish.py worker/compile/priority.py worker/compile/probes.py worker/compile/stages.py "
-        "worker/compile/trial.py"
+        "worker/compile/finish.py worker/compile/priority.py worker/compile/probes.py "
+        "worker/compile/stages.py worker/compile/trial.py"
     ),
     "worker/compile/test_compiler.py": "worker/compile/compiled.py worker/compile/graph.py",
     "worker/compile/test_mapped.py": "worker/compile/optimise.py",
@@ -121,6 +130,7 @@ COVERED_BY: dict[str, str] = {
     "worker/demo/test_files.py": "worker/demo/fit.py worker/demo/network.py",
     "worker/demo/test_recognition.py": "worker/demo/clips.py worker/demo/lessons.py worker/demo/vocabulary.py",
     "worker/demo/test_through_the_pipeline.py": "worker/demo/__main__.py worker/demo/graph.py",
+    "worker/http/test_client_habits.py": "worker/http/openapi.py worker/http/paths.py",
     "worker/http/test_inference_protocol.py": "worker/inference/tensor_model.py",
     "worker/http/test_page.py": "worker/http/sign_in.py worker/shared/static_files.py",
     "worker/http/test_routes.py": (
@@ -129,7 +139,6 @@ COVERED_BY: dict[str, str] = {
         "worker/http/json.py worker/http/middleware.py worker/http/pieces.py worker/http/reload.py "
         "worker/http/repository.py worker/http/transcription.py worker/http/upload.py"
     ),
-    "worker/http/test_client_habits.py": "worker/http/openapi.py worker/http/paths.py",
     "worker/http/test_speech_sockets.py": (
         "worker/http/funasr_talk.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
         "worker/http/speech_socket.py worker/http/talks.py"
@@ -138,6 +147,8 @@ COVERED_BY: dict[str, str] = {
     "worker/http/test_upload_limits.py": "worker/http/client.py worker/scheduling/refusal.py",
     "worker/inference/test_admission.py": "worker/scheduling/model_runs.py",
     "worker/inference/test_loader.py": "worker/inference/sensevoice_model.py",
+    "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
+    "worker/jobs/test_store.py": "worker/shared/job_directory.py",
     "worker/sandbox/test_worker_sandbox.py": "worker/shared/worker_directories.py",
     "worker/sensevoice/test_model.py": "worker/sensevoice/files.py",
     "worker/shared/test_process_readings.py": "worker/validate/machine_speed.py",
@@ -153,19 +164,6 @@ COVERED_BY: dict[str, str] = {
         "worker/validate/time_limit.py"
     ),
     "worker/validate/test_sha256sums.py": "worker/shared/checksums.py",
-    "system/test_jobs.py": (
-        "daemon/cli/transcribe_job.py daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/store_look.py"
-    ),
-    "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
-    "worker/jobs/test_store.py": "worker/shared/job_directory.py",
-    "daemon/cli/test_transcribe.py": (
-        "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
-    ),
-    "worker/http/test_client_habits.py": "worker/http/openapi.py worker/http/paths.py",
-    "worker/http/test_speech_sockets.py": (
-        "worker/http/funasr_talk.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
-        "worker/http/speech_socket.py worker/http/talks.py"
-    ),
 }
 
 MODULES = {

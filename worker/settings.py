@@ -25,9 +25,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     threads: Whole = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     queue: Whole = 64
-    max_upload_bytes: Whole = 64 << 20
+    max_upload_bytes: Whole = 128 << 20
     min_upload_rate: Whole = 10 << 10
     max_audio_seconds: Seconds = 3600.0
+    speech_trim: str = "off"
     request_timeout_seconds: Seconds = 300.0
     drain_seconds: Seconds = 30.0
     token_file: str = ""

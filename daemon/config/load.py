@@ -31,6 +31,7 @@ from .schema import (
     Panel,
     RolloutSection,
     Section,
+    SpeechSection,
     ValidationSection,
     WorkersSection,
 )
@@ -39,7 +40,8 @@ from .schema_base import Location, Mistaken
 __all__ = [
     "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "ControlSection",
     "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection", "Models", "MonitorSection", "Panel",
-    "RolloutSection", "Section", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default",
+    "RolloutSection", "Section", "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load",
+    "load_or_default",
     "parse",
 ]  # fmt: skip
 
@@ -160,6 +162,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
         "confine": "workers replaced",
     },
     "jobs": dict.fromkeys(JobsSection.model_fields, "live"),
+    "speech": dict.fromkeys(SpeechSection.model_fields, "live"),
     "control": dict.fromkeys(ControlSection.model_fields, "daemon restart"),
     "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),
     "logs": {

@@ -163,7 +163,9 @@ class WorkersSection(Section):
     queue: Annotated[int, whole(1, 100_000)] = Field(
         default=64, description="Waiting requests in a worker; beyond: 503 with Retry-After."
     )
-    max_upload: Annotated[int, size(_KIB)] = Field(default=64 * _MIB, description="One request's body.")
+    max_upload: Annotated[int, size(_KIB)] = Field(
+        default=128 * _MIB, description="One request's body; an hour of WAV at 16 kHz is 110MiB."
+    )
     min_upload_rate: Annotated[int, size(1, zero=True)] = Field(
         default=10 * _KIB,
         description="Bytes a second, over ten seconds; an upload that is slower is ended with 408; 0: no limit.",
@@ -212,6 +214,16 @@ class JobsSection(Section):
         default=(),
         description="What a job may report its end to, at most 32: beginnings of URLs, and networks that are not "
         "public, to which the hosts may lead, like `10.1.0.0/16`. All else is refused; no redirect is followed.",
+    )
+
+
+class SpeechSection(Section):
+    """How clips are heard (kind sensevoice)."""
+
+    trim: Literal["off", "silence"] = Field(
+        default="off",
+        description="`silence`: silences of two seconds and more are left out of clips of up to 30 s too, as of longer "
+        "ones always; `off`: such a clip is heard as it is, unless it holds no voice at all.",
     )
 
 
@@ -377,6 +389,7 @@ class Config(Section):
     rollout: RolloutSection = RolloutSection()
     workers: WorkersSection = WorkersSection()
     jobs: JobsSection = JobsSection()
+    speech: SpeechSection = SpeechSection()
     control: ControlSection = ControlSection()
     panel: Panel = Panel()
     logs: LogsSection = LogsSection()

@@ -28,6 +28,7 @@ KEYS: Final = {
     "max_upload_bytes": "workers.max_upload",
     "min_upload_rate": "workers.min_upload_rate",
     "max_audio_seconds": "workers.max_audio",
+    "speech_trim": "speech.trim",
     "request_timeout_seconds": "workers.request_timeout",
     "drain_seconds": "workers.drain",
     "token_file": "workers.token_file",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from selenium.webdriver.common.keys import Keys
 from tests import asking
 from tests.browser.conftest import Open, Page
+from tests.media_files import flac_in_mp4, without_extras
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import serving
 from tests.worker.running import (
@@ -75,7 +79,7 @@ def test_a_file_that_is_no_audio_says_so_and_can_be_tried_again(browser: Open, r
     page = browser().go(running.url)
     page.expect_console("415")
     choose(page, sounds / "notes.wav")
-    assert "it is not WAV, FLAC, OGG, MP3 or WebM" in page.reads(".card .problem", "cannot")
+    assert "it is not WAV, FLAC, OGG, MP3, WebM or MP4" in page.reads(".card .problem", "cannot")
     page.click("Try again")
     assert page.reads(".card .problem", "cannot")
 
@@ -169,6 +173,28 @@ def test_tags_stand_as_signs_where_funasr_puts_them(browser: Open, running: Work
     )
     assert told == "🎼一二😊三four😀five"
     page.run("document.getElementById('signs').click()")
+
+
+def test_what_the_service_does_not_read_the_browser_converts(browser: Open, tmp_path: Path) -> None:
+    """In both languages: a service without the extra, and a recording in AAC's place that this browser reads."""
+    sound, rate = soundfile.read(io.BytesIO(clip(DIGITS)))
+    both = np.stack([sound, -sound], axis=1)  # two channels that would cancel
+    (tmp_path / "call.m4a").write_bytes(flac_in_mp4(both.astype(np.float32), rate))
+    with worker(tmp_path / "plain", words(), first_path=without_extras(tmp_path / "none")) as plain:
+        page = browser().go(plain.url)
+        page.expect_console("415", "400")
+        choose(page, tmp_path / "call.m4a")
+        assert page.reads(".card .text", "five") == SAID
+        (tmp_path / "bad.m4a").write_bytes((tmp_path / "call.m4a").read_bytes()[:600])
+        choose(page, tmp_path / "bad.m4a")
+        assert page.reads(".card .problem", "cannot read")
+
+
+def test_a_recording_that_lost_its_end_is_marked(browser: Open, running: Worker, tmp_path: Path) -> None:
+    (tmp_path / "short.wav").write_bytes(clip(PAUSES)[: len(clip(PAUSES)) // 2])
+    page = browser().go(running.url)
+    choose(page, tmp_path / "short.wav")
+    assert page.reads(".card .by", "a part of the recording is missing")
 
 
 @pytest.mark.parametrize("wav", [False, True], ids=["opus", "wav"])

@@ -1,4 +1,6 @@
-"""`python -m tests.fuzz.decoders COUNT [SEED]`: mutated audio through a real pool of decoders, several at a time.
+"""`python -m tests.fuzz.decoders COUNT [SEED] [media]`: mutated audio through a real pool of decoders, several at once.
+
+With `media` files of phones, cameras, browsers and messengers alone, else those of libsndfile.
 
 Ends with 1 when anything but samples or a refusal came of one, when one took a decoder with it, or when a slot was
 lost. What ended a decoder is kept in a file. Prints the rate.
@@ -17,9 +19,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from tests.costly_audio import encoded_tone, spoken_webm
+from tests.costly_audio import encoded_tone, spoken, spoken_webm, vorbis_webm
+from tests.media_files import FILES, media_file, silent_video, silk_file
 
-from modelward.worker.audio.decode import BadAudio
+from modelward.worker.audio.limits import BadAudio
 from modelward.worker.decoders.pool import CannotDecode, DecoderPool
 from modelward.worker.scheduling.slots import Slots
 from modelward.worker.scheduling.threads import Lanes
@@ -37,6 +40,13 @@ _SPECIAL: Final = (0, 1, 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF0, 65535)
 def seeds() -> list[bytes]:
     """A short file of each kind that decoders read."""
     return [*(encoded_tone(0.3, *kind) for kind in KINDS), spoken_webm(10)[:4000]]
+
+
+def media_seeds() -> list[bytes]:
+    """A short file of each kind that is rewrapped, or read by the extras."""
+    videos = [media_file(name, 0.3, video=True) for name in ("voice memo", "safari", "pcm in matroska", "3gp")]
+    others = [vorbis_webm(spoken(10, "OGG", "VORBIS"))[:6000], spoken_webm(10)[:4000], silent_video(), silk_file(0.5)]
+    return [*(media_file(name, 0.3) for name in FILES), *videos, *others]
 
 
 def mutated(choose: random.Random, seed: bytes, others: list[bytes]) -> bytes:
@@ -67,9 +77,9 @@ def mutated(choose: random.Random, seed: bytes, others: list[bytes]) -> bytes:
     return bytes(data)
 
 
-async def fuzz(count: int, seed: int) -> int:
+async def fuzz(count: int, seed: int, files: list[bytes]) -> int:
     """0 when nothing was found."""
-    choose, files, found, said = random.Random(seed), seeds(), Counter[str](), list[str]()
+    choose, found, said = random.Random(seed), Counter[str](), list[str]()
     kept = Path(tempfile.mkdtemp(prefix="modelward-fuzz-"))
     slots = Slots()
     with tempfile.TemporaryDirectory() as directory:
@@ -116,4 +126,6 @@ async def fuzz(count: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(fuzz(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 32))))
+    numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
+    start = numbers[1] if len(numbers) > 1 else random.randrange(1 << 32)
+    sys.exit(asyncio.run(fuzz(numbers[0], start, media_seeds() if "media" in sys.argv else seeds())))

@@ -43,7 +43,7 @@ from modelward.daemon.upkeep.logs import (
 )
 from modelward.daemon.workers import backoff, channel, pool_planner
 from modelward.worker import process, protocol
-from modelward.worker.audio import decode, webm
+from modelward.worker.audio import converter, limits, mp4, webm
 from modelward.worker.decoders import (
     child,
     confinement,
@@ -110,11 +110,13 @@ def _requests() -> Iterable[Row]:
         "503; a connection that hardly reads is cut off",
     )
     yield "length of a clip", f"{_time(w.max_audio)} (`workers.max_audio`)", "413"
-    yield "sample rate", f"{decode.MIN_RATE} to {decode.MAX_RATE} Hz", "400"
-    yield "channels", str(decode.MAX_CHANNELS), "415"
-    sound = f"{_time(decode.FREE_SECONDS)}, and 1s for each {decode.LEAST_BYTES_PER_SECOND} bytes"
+    yield "sample rate", f"{converter.MIN_RATE} to {converter.MAX_RATE} Hz", "400"
+    channels = f"{converter.MAX_CHANNELS}, {converter.MAX_SPLIT_CHANNELS} with `channels=split`"
+    yield "channels", channels, "415"
+    sound = f"{_time(limits.FREE_SECONDS)}, and 1s for each {limits.LEAST_BYTES_PER_SECOND} bytes"
     yield "sound that an upload may hold", sound, "400"
     yield "WebM", f"{webm.MAX_TRACKS} tracks, {webm.MAX_ELEMENTS:,} elements", "400"
+    yield "MP4 without the extra `media`", f"{mp4.MAX_TRACKS} tracks, {mp4.MAX_BOXES:,} boxes", "400"
     yield (
         "members of a compressed tensor request",
         f"{compressed.MEMBERS:,}, {compressed.LEAST_BYTES} bytes each after {compressed.FREE_MEMBERS}",

@@ -77,16 +77,12 @@ BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "text": (lambda: b"this is no audio at all\n" * 50, 4, "not WAV, FLAC, OGG, MP3"),
     "zeros": (lambda: bytes(10_000), 4, "not WAV"),
     "JSON": (lambda: json.dumps({"audio": "5551234"}).encode(), 4, "not WAV"),
-    "a header alone": (lambda: clip()[:44], 4, "promises"),
+    "a header alone": (lambda: clip()[:44], 4, "no samples"),
     "half a header": (lambda: clip()[:30], 4, "cannot read"),
-    "truncated": (lambda: clip()[: len(clip()) // 2], 4, "header promises 2.48 s, only"),
-    "truncated FLAC": (lambda: _file(*_samples(), "FLAC", "PCM_16")[:-4000], 4, "damaged"),
     "0 Hz": (lambda: _header(rate=0), 4, "cannot read"),
     "4 GHz": (lambda: _header(rate=0xFFFFFFFF), 4, "cannot read"),
     "no channels": (lambda: _header(channels=0), 4, "cannot read"),
     "65535 channels": (lambda: _header(channels=65535), 4, "cannot read"),
-    "0 bits": (lambda: _header(bits=0), 4, "cannot read"),
-    "more promised than sent": (lambda: _header(data=10_000_000), 4, "promises"),
     "not a number": (lambda: _file(np.full(16000, np.nan, np.float32), 16000, "WAV", "FLOAT"), 4, "not finite"),
     "two hours": (_two_hours, 4, "at most"),
     "huge": (lambda: clip()[:44] + bytes(MAX_UPLOAD_BYTES), 413, "larger than"),
@@ -121,6 +117,12 @@ ODD: dict[str, Callable[[np.ndarray[Any, Any], int], bytes]] = {
     "OGG Opus": lambda samples, rate: _file(samples, rate, "OGG", "OPUS"),
     "MP3": lambda samples, rate: _file(samples, rate, "MP3", "MPEG_LAYER_III"),
     "a WAV written to a pipe": lambda samples, rate: _header(riff=0xFFFFFFFF, data=0xFFFFFFFF),
+    "0 bits": lambda samples, rate: _header(bits=0),
+    "more promised than sent": lambda samples, rate: _header(data=10_000_000),
+}
+CUT: dict[str, Callable[[], bytes]] = {
+    "WAV": lambda: clip()[: len(clip()) // 2],
+    "FLAC": lambda: _file(*_samples(), "FLAC", "PCM_16")[:-8000],
 }
 
 
@@ -130,6 +132,13 @@ def test_odd_but_sound_audio_is_read_to_the_right_digits(town: House, case: str)
     for status, answer in (_as_body(town, data), _as_form(town, data)):
         assert (status, answer.get("result")) == (200, "5551234"), answer
         assert answer["duration"] == pytest.approx(2.48, abs=0.1)
+
+
+@pytest.mark.parametrize("case", CUT)
+def test_audio_that_lost_its_end_is_read_as_far_as_it_goes_and_the_answer_says_so(town: House, case: str) -> None:
+    for status, answer in (_as_body(town, CUT[case]()), _as_form(town, CUT[case]())):
+        assert status == 200 and answer["truncated"] is True, answer
+        assert answer["result"] and "5551234".startswith(answer["result"]) and answer["duration"] < 2.48
 
 
 def test_bodies_that_lie_about_their_length_or_stop_halfway_stop_nothing(town: House) -> None:

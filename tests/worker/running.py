@@ -135,9 +135,13 @@ def worker(
     listener: socket.socket | None = None,
     daemon: FakeDaemon | None = None,
     wait: bool = True,
+    first_path: Path | None = None,
     **settings: Any,
 ) -> Iterator[Worker]:
-    """A worker that serves `artifact` (nothing when None), ended and collected at the end."""
+    """A worker that serves `artifact` (nothing when None), ended and collected at the end.
+
+    `first_path` is where it and its children look for modules first.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     logs = directory / "logs"
     logs.mkdir(exist_ok=True)
@@ -164,7 +168,7 @@ def worker(
     )
     errors = directory / "stderr"
     with errors.open("ab") as stderr:
-        process = start(told, listener, stderr=stderr)
+        process = start(told, listener, first_path=first_path, stderr=stderr)
     port = listener.getsockname()[1]
     running = Worker(process, f"http://127.0.0.1:{port}", logs, errors, daemon, runtime, listener, told)
     try:
@@ -184,13 +188,15 @@ def worker(
             listener.close()
 
 
-def start(settings: p.WorkerSettings, listener: socket.socket | None, **options: Any) -> subprocess.Popen[bytes]:
+def start(
+    settings: p.WorkerSettings, listener: socket.socket | None, *, first_path: Path | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
     """The bare process."""
     return subprocess.Popen(
         [sys.executable, "-m", "modelward.worker", "--settings", msgspec.json.encode(settings).decode()],
         env={
             **os.environ,
-            "PYTHONPATH": str(ROOT / ".imports"),
+            "PYTHONPATH": os.pathsep.join(str(path) for path in (first_path, ROOT / ".imports") if path is not None),
             "MALLOC_MMAP_THRESHOLD_": "131072",
             "ORT_DISABLE_TELEMETRY": "1",
         },

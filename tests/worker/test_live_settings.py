@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+import soundfile
 from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.running import (
@@ -77,6 +80,22 @@ def _max_upload(running: Worker) -> None:
 def _max_audio(running: Worker) -> None:
     _apply(running, max_audio_seconds=1.0)
     assert 400 <= _status(running) < 500
+
+
+def _speech_trim(running: Worker) -> None:
+    """A clip with a silence in its middle is one segment, or two."""
+    sound = np.frombuffer(clip("5551234")[44:], "<i2")
+    halves = np.concatenate([sound, np.zeros(16_000 * 4, np.int16), sound])
+    made = io.BytesIO()
+    soundfile.write(made, halves, 16_000, format="WAV")
+
+    def segments() -> list[str]:
+        with running.client() as client:
+            return [segment["text"] for segment in running.predict(client, made.getvalue()).json()["segments"]]
+
+    assert segments() == ["55512345551234"]
+    _apply(running, speech_trim="silence")
+    assert segments() == ["5551234", "5551234"]
 
 
 def _request_timeout(running: Worker) -> None:
@@ -165,6 +184,7 @@ CHECKS: dict[str, Callable[[Worker], None]] = {
     "queue": _queue,
     "max_upload_bytes": _max_upload,
     "max_audio_seconds": _max_audio,
+    "speech_trim": _speech_trim,
     "request_timeout_seconds": _request_timeout,
     "min_upload_rate": _min_upload_rate,
     "model_aliases": _model_aliases,

@@ -1,7 +1,8 @@
-"""Reads compressed audio with libsndfile, block by block, and browser recordings after rewrapping them.
+"""Reads compressed audio with libsndfile, block by block: files as they are, and recordings after rewrapping them.
 
-Only what `audio.kind_of` let through comes here. Believes no length that a header gives, and leaves the turn to the
-caller after each little piece of work. Invariant: whatever is wrong with the bytes is a BadAudio.
+What libsndfile cannot read goes to FFmpeg's libraries where they are installed (`media`), else it is refused with the
+name of what it is. Believes no length that a header gives, and leaves the turn to the caller after each little piece of
+work. Invariant: whatever is wrong with the bytes is a BadAudio; what can be read before an end that is missing, is.
 """
 
 from __future__ import annotations
@@ -10,43 +11,90 @@ import io
 from collections.abc import Generator, Iterator
 from typing import Final
 
+import numpy as np
 import soundfile
 
-from . import webm
-from .decode import (
-    NOTHING,
-    READ,
-    AudioLimits,
-    BadAudio,
-    Blocks,
-    Converter,
-    Floats,
-    block_frames,
-)
+from . import media, mp3, mp4, ogg, silk, wav, webm
+from .converter import Converter, block_frames
+from .kinds import READ, AudioKind
+from .limits import NOTHING, AudioLimits, BadAudio, Floats
 
-_PAGES_AT_ONCE: Final = 4096
+Blocks = Iterator[Floats]
+
+_STEP_FRAMES: Final = 1024  # what is read at once: so much is lost where a file breaks off
 _MAX_COUNT: Final = 1 << 40  # frame counts above are a library's way to say unknown
-_EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64", "RF64", "WAV", "WAVEX"})
+_EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64"})
+_MISSED_SECONDS: Final = 0.1  # less than that is a header that counts something else too
+_ERRORS: Final = (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError)
 
 
-def decoded_blocks(data: bytes, kind: str, limits: AudioLimits) -> Blocks:
-    """What `audio.blocks` gives, for everything but plain WAV. Raises BadAudio, at any part."""
-    if kind == "webm":
-        try:
-            data = yield from _rewrapped(data)
-        except webm.BadWebm as e:
-            raise BadAudio(e.code, f"cannot read the WebM file: {e}") from e
-    if data[:4] == b"OggS":
-        yield from _whole_ogg(data)
-    yield from _library_blocks(data, limits)
+def decoded_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Blocks:
+    """What `decode.blocks` gives, for everything but plain WAV. Raises BadAudio, at any part."""
+    match kind.reader:
+        case "webm":
+            return _webm_blocks(data, kind, limits, split)
+        case "mp4":
+            return _mp4_blocks(data, kind, limits, split)
+        case "media":
+            return media.blocks(data, kind, limits, split)
+        case "silk":
+            return silk.blocks(data[kind.start :], limits, split)
+        case _:
+            return _file_blocks(data, kind, limits, split)
 
 
-def _rewrapped(data: bytes) -> Generator[Floats, None, bytes]:
-    parts: list[bytes] = []
-    for part in webm.ogg_parts(data):
-        parts.append(part)
+def _webm_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Blocks:
+    try:
+        rewrapped = yield from _joined(webm.ogg_parts(data, limits.notes))
+    except webm.BadWebm as e:
+        if e.code != "unsupported_audio" or not media.available():
+            advice = f"; {media.ADVICE}" if e.code == "unsupported_audio" else ""
+            raise BadAudio(e.code, f"cannot read the WebM file: {e}{advice}") from e
+        yield from media.blocks(data, kind, limits, split)
+        return
+    yield from _library_blocks(rewrapped, limits, split, counted=not rewrapped.startswith(b"\x01vorbis", 28))
+
+
+def _mp4_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Blocks:
+    if media.available():
+        yield from media.blocks(data, kind, limits, split)
+        return
+    try:
+        rewrapped = yield from _joined(mp4.ogg_parts(data, limits.notes))
+    except BadAudio as e:
+        if e.code != "unsupported_audio":
+            raise
+        codecs = mp4.codec_names(data)
+        raise media.missing(f"{kind.name} with {codecs}" if codecs else kind.name) from e
+    yield from _library_blocks(rewrapped, limits, split)
+
+
+def _file_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Blocks:
+    if kind.name == "OGG":
+        for whole in ogg.pages_are_whole(data):
+            limits.notes.truncated = not whole
+            yield NOTHING
+    file, counted = data[kind.start :] if kind.start else data, True
+    if kind.name == "MP3" and (streamed := mp3.headed(file, mp3.after_tag(file))):
+        limits.notes.expected_seconds = mp3.seconds_by_first_frame(file, mp3.after_tag(file))
+        file, counted = streamed, False
+    begun = False
+    try:
+        for block in _library_blocks(file, limits, split, counted=counted):
+            begun = begun or len(block) > 0
+            yield block
+    except _CannotRead as e:
+        if begun or not media.available():
+            raise _named(e, data, kind) from e
+        yield from media.blocks(data, kind, limits, split)
+
+
+def _joined(parts: Iterator[bytes]) -> Generator[Floats, None, bytes]:
+    kept: list[bytes] = []
+    for part in parts:
+        kept.append(part)
         yield NOTHING
-    return b"".join(parts)
+    return b"".join(kept)
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # the package ships no types
@@ -68,62 +116,69 @@ class _BytesFile(io.BytesIO):
             return self.tell()
 
 
-def _whole_ogg(data: bytes) -> Blocks:
-    """Raises BadAudio when the file ends inside a page (RFC 3533). The library would read on silently to the page
-    before.
-
-    A last page without its end mark is no fault: browsers record like that.
-    """
-    position = pages = 0
-    while position < len(data):
-        if data[position : position + 4] != b"OggS":
-            return  # something after the stream, or damage: the library's to say
-        table = data[position + 27 : position + 27 + data[position + 26]] if position + 26 < len(data) else b""
-        position += 27 + len(table) + sum(table)
-        pages += 1
-        if pages % _PAGES_AT_ONCE == 0:
-            yield NOTHING
-    if position > len(data):
-        raise BadAudio("truncated_audio", "cannot read the OGG file: its last page is not complete")
+class _CannotRead(BadAudio):
+    """The library says no before the first sample."""
 
 
-def _library_blocks(data: bytes, limits: AudioLimits) -> Blocks:
+def _library_blocks(data: bytes, limits: AudioLimits, split: bool, *, counted: bool = True) -> Blocks:
+    """`counted`: the file may know how many frames it has."""
     frames = 0
     try:
         with _Forward(_BytesFile(data)) as source:
-            known = source.frames if 0 <= source.frames < _MAX_COUNT else None
-            converter = Converter(source.samplerate, source.channels, limits)
-            limits.promised(known or 0, source.samplerate)
+            known = source.frames if counted and 0 <= source.frames < _MAX_COUNT else None
+            converter = Converter(source.samplerate, source.channels, limits, split=split)
+            if known:
+                limits.promised(known, source.samplerate)
             for block in _frames(source):
                 frames += len(block)
                 yield converter.add(block)
-            exact = source.format in _EXACT and known is not None
+            lossless = source.format == "FLAC"
+            exact = known is not None and source.format in _EXACT
     except BadAudio:
         raise
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError) as e:
-        raise _cannot_read(e, frames > 0) from e
-    if exact and known is not None and frames < known:
-        raise BadAudio(
-            "truncated_audio",
-            f"cannot read the audio: {known} samples are promised, only {frames} arrived",
-        )
+    except _ERRORS as e:
+        if frames == 0:
+            raise _cannot_read(e) from e
+        limits.notes.truncated = True
+    else:
+        missed = (known or 0) - frames
+        if exact and missed > (0 if lossless else _MISSED_SECONDS * converter.rate):
+            limits.notes.truncated = True
     yield converter.finish()
 
 
 def _frames(source: _Forward) -> Iterator[Floats]:
-    step = block_frames(source.samplerate, source.channels)
+    """Blocks, each read in small steps: where the library stops at damage, only the step in hand is lost."""
+    rows = block_frames(source.samplerate, source.channels)
+    step = max(1, min(_STEP_FRAMES, rows))
     while True:
-        block: Floats = source.read(step, dtype="float32", always_2d=True)
-        if len(block) == 0:
+        block = np.empty((rows, source.channels), np.float32)
+        filled = 0
+        try:
+            while filled < rows:
+                read = source.read(out=block[filled : min(filled + step, rows)])
+                if len(read) == 0:
+                    break
+                filled += len(read)
+        except _ERRORS:
+            if filled:
+                yield block[:filled]
+            raise
+        if filled == 0:
             return
-        yield block
+        yield block[:filled]
 
 
-def _cannot_read(error: Exception, begun: bool) -> BadAudio:
+def _cannot_read(error: Exception) -> _CannotRead:
     # the library's text begins with the name of its file object, which tells a client nothing
     cause = str(error).rsplit("Error : ", 1)[-1].rsplit(">: ", 1)[-1].strip().rstrip(".")
-    if begun:
-        return BadAudio("truncated_audio", f"cannot read the audio: it ends early or is damaged ({cause})")
     if "not recognised" in cause or "unknown format" in cause.lower():
-        return BadAudio("unsupported_audio", f"cannot read the audio: it is not {READ}")
-    return BadAudio("damaged_audio", f"cannot read the audio: it is damaged or cut off ({cause})")
+        return _CannotRead("unsupported_audio", f"cannot read the audio: it is not {READ}")
+    return _CannotRead("damaged_audio", f"cannot read the audio: it is damaged or cut off ({cause})")
+
+
+def _named(error: _CannotRead, data: bytes, kind: AudioKind) -> BadAudio:
+    """For a whole file of a codec that is not read, its name; else what the library said."""
+    if kind.reader == "wav" and (name := wav.encoding_name(data)) and not media.available():
+        return media.missing(f"WAV with {name}")
+    return BadAudio(error.code, str(error))

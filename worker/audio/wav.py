@@ -1,14 +1,16 @@
-"""Reads WAV headers and samples without trusting either: what is claimed is compared with what is there.
+"""Reads WAV headers and samples by what is there: no length that a header claims keeps sound from being read.
 
-Pure functions on bytes. Accepts PCM of 8 to 32 bits, floats of 32 and 64, A-law and µ-law, plain or extensible. A
-length of 0 or of nearly 2 or 4 GiB is what programs write that could not know it (a pipe): then the file's own counts.
+Pure functions on bytes. Accepts PCM of 8 to 32 bits, floats of 32 and 64, A-law and µ-law, plain or extensible, in
+RIFF, RIFX (big-endian), RF64 and BW64. Lengths are wrong in many files: a writer to a pipe could not know it, others
+count their header, or never came back to fill it in. So the bytes count, and the claim only tells whether an end is
+missing.
 """
 
 from __future__ import annotations
 
 import functools
 import struct
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +22,19 @@ PCM: Final = 1
 FLOAT: Final = 3
 A_LAW: Final = 6
 MU_LAW: Final = 7
+FORMS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _EXTENSIBLE: Final = 0xFFFE
-_UNKNOWN_LENGTH: Final = 0x7FFFF000  # and above: 2 GiB or 4 GiB less a header, as writers to pipes put it
+_NOT_BELIEVED: Final = 1 << 30  # and above: 1 GiB, 2000000000, 2 GiB, 4 GiB less a header: it could not be known
+_HEADER_BYTES: Final = 64  # a claim too large by no more than this, or by the header, counts more than the samples
 _MAX_CHUNKS: Final = 1000
 # sample widths in bytes that each encoding may have
 _WIDTHS: Final = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), A_LAW: (1,), MU_LAW: (1,)}
+_NAMES: Final = {
+    0x02: "MS ADPCM", 0x11: "IMA ADPCM", 0x16: "G.723", 0x22: "TrueSpeech", 0x31: "GSM 6.10", 0x40: "G.721",
+    0x45: "G.726", 0x50: "MPEG audio", 0x55: "MP3", 0x64: "G.726", 0x65: "G.722", 0x83: "G.729", 0xFF: "AAC",
+    0x160: "WMA", 0x161: "WMA", 0x162: "WMA", 0x163: "WMA", 0x1600: "AAC", 0x1610: "AAC", 0x2000: "AC-3",
+    0x674F: "Vorbis", 0xA109: "Speex", 0xF1AC: "FLAC",
+}  # fmt: skip
 
 
 class BadWav(ValueError):
@@ -36,7 +46,7 @@ class BadWav(ValueError):
 
 
 class Wav(Struct, frozen=True):
-    """Where the samples are and how they are written. `claimed_frames` is None when the header leaves it open."""
+    """Where the samples are and how they are written; `truncated` when more was written than is there."""
 
     encoding: int
     channels: int
@@ -44,61 +54,112 @@ class Wav(Struct, frozen=True):
     width: int
     offset: int
     frames: int
-    claimed_frames: int | None
+    truncated: bool = False
+    big: bool = False
 
-    @property
-    def truncated(self) -> bool:
-        """Whether the header promises more than is there."""
-        return self.claimed_frames is not None and self.claimed_frames > self.frames
+
+class _SampleForm(Struct, frozen=True):
+    encoding: int
+    channels: int
+    rate: int
+    width: int
 
 
 def parse(data: bytes | bytearray) -> Wav:
-    """The header of a RIFF/WAVE file. Raises BadWav when there is no sound format or no data in it."""
+    """The header of a WAV file. Raises BadWav when there is no sound format or no data in it."""
     if len(data) < 12:
         raise BadWav("the header is cut off")
-    riff_bytes = int.from_bytes(data[4:8], "little")
-    form: tuple[int, int, int, int] | None = None
+    big = data[:4] == b"RIFX"
+    order: Literal["big", "little"] = "big" if big else "little"
+    form: _SampleForm | None = None
+    found: tuple[int, int] | None = None
+    long_size = 0
     position = 12
     for _ in range(_MAX_CHUNKS):
-        if position + 8 > len(data):
+        if position + 8 > len(data) or (form is not None and found is not None):
             break
-        name, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        name, size = bytes(data[position : position + 4]), int.from_bytes(data[position + 4 : position + 8], order)
         body = position + 8
         if name == b"fmt ":
-            form = _format(data[body : body + min(size, 64)])
-        elif name == b"data":
-            if form is None:
-                raise BadWav("the data comes before the format")
-            return _data(form, body, size, len(data), riff_bytes)
-        position = body + size + (size & 1)
-    raise BadWav("it has no format" if form is None else "it has no data")
+            form = _format(data[body : body + min(size, 64)], big)
+        elif name == b"ds64" and size >= 16:
+            long_size = int.from_bytes(data[body + 8 : body + 16], order)
+        elif name == b"data" and found is None:
+            found = body, long_size if long_size and size == 0xFFFFFFFF else size
+        position = _next_chunk(data, body + size, size)
+    if form is None:
+        raise BadWav("it has no format")
+    if found is None:
+        raise BadWav("it has no data")
+    return _data(form, *found, data, big)
 
 
-def _format(body: bytes | bytearray) -> tuple[int, int, int, int]:
-    """(encoding, channels, rate, sample width in bytes)."""
+def encoding_name(data: bytes | bytearray) -> str:
+    """What the codec in a WAV file is called; its number when that is all that is known, "" for no format at all."""
+    place = data.find(b"fmt ", 12, 1 << 16)
+    if place < 0 or place + 10 > len(data):
+        return ""
+    number = int.from_bytes(data[place + 8 : place + 10], "little")
+    return _NAMES.get(number, f"the encoding {number:#06x}")
+
+
+def _next_chunk(data: bytes | bytearray, end: int, size: int) -> int:
+    """Where the next chunk begins. Some writers leave out the byte that fills up an odd one."""
+    if size & 1 and bytes(data[end : end + 4]) in (b"fmt ", b"data"):
+        return end
+    return end + (size & 1)
+
+
+def _format(body: bytes | bytearray, big: bool) -> _SampleForm:
     if len(body) < 16:
         raise BadWav("the format is cut off")
-    encoding, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
+    encoding, channels, rate, _, block, bits = struct.unpack_from(">HHIIHH" if big else "<HHIIHH", body)
     if encoding == _EXTENSIBLE and len(body) >= 26:
-        encoding = int.from_bytes(body[24:26], "little")
+        encoding = int.from_bytes(body[24:26], "big" if big else "little")
     if encoding not in _WIDTHS:
         raise BadWav(f"encoding {encoding:#06x} is not read here", damaged=False)
-    if channels == 0 or rate == 0 or block == 0:
-        raise BadWav(f"the header says {channels} channels, {rate} Hz and {block} bytes a frame")
-    width, rest = divmod(block, channels)
-    if rest or width not in _WIDTHS[encoding] or not 0 < bits <= 8 * width:
-        raise BadWav(f"the header says {bits} bits, but {block} bytes for {channels} channels")
-    return encoding, channels, rate, width
+    if channels == 0 or rate == 0:
+        raise BadWav(f"the header says {channels} channels and {rate} Hz")
+    return _SampleForm(encoding, channels, rate, _width(encoding, channels, block, bits))
 
 
-def _data(form: tuple[int, int, int, int], offset: int, size: int, total: int, riff_bytes: int) -> Wav:
-    encoding, channels, rate, width = form
-    block = channels * width
-    there = total - offset
-    open_ended = size >= _UNKNOWN_LENGTH or (size == 0 and (riff_bytes <= offset or riff_bytes >= _UNKNOWN_LENGTH))
-    frames = (there if open_ended else min(size, there)) // block
-    claimed = None if open_ended else size // block
-    return Wav(encoding, channels, rate, width, offset, frames, claimed)
+def _width(encoding: int, channels: int, block: int, bits: int) -> int:
+    """Bytes of a sample. Bits that are whole bytes are believed more than the size of a block, which others ignore."""
+    by_block, rest = divmod(block, channels)
+    usual = -(-bits // 8)
+    if bits % 8 or rest or bits == 24:  # 20 bits in 3 bytes, 24 in 4
+        order = (by_block if not rest and bits <= 8 * by_block else 0, usual)
+    else:
+        order = (usual, by_block)
+    for width in order:
+        if width in _WIDTHS[encoding]:
+            return width
+    raise BadWav(f"the header says {bits} bits, but {block} bytes for {channels} channels")
+
+
+def _data(form: _SampleForm, offset: int, size: int, data: bytes | bytearray, big: bool) -> Wav:
+    block = form.channels * form.width
+    there = len(data) - offset
+    if size == 0 and not _chunks_to_the_end(data, offset, big):
+        size = _NOT_BELIEVED  # never filled in
+    missing = size - there
+    truncated = size < _NOT_BELIEVED and missing > max(offset, _HEADER_BYTES)
+    return Wav(form.encoding, form.channels, form.rate, form.width, offset, min(size, there) // block, truncated, big)
+
+
+def _chunks_to_the_end(data: bytes | bytearray, position: int, big: bool) -> bool:
+    """Whether what follows is other chunks, or nothing: then there really is no sound."""
+    for _ in range(_MAX_CHUNKS):
+        if position >= len(data):
+            return True
+        name = bytes(data[position : position + 4])
+        if len(name) < 4 or not (name.isascii() and name.decode().isprintable()):
+            return False
+        size = int.from_bytes(data[position + 4 : position + 8], "big" if big else "little")
+        position += 8 + size + (size & 1)
+        if position > len(data) + 1:
+            return False
+    return False
 
 
 def read(data: bytes | bytearray, wav: Wav, start: int, stop: int) -> Floats:
@@ -110,8 +171,9 @@ def read(data: bytes | bytearray, wav: Wav, start: int, stop: int) -> Floats:
 
 
 def _samples(data: bytes | bytearray, wav: Wav, offset: int, count: int) -> Floats:
+    order = ">" if wav.big else "<"
     if wav.encoding == FLOAT:
-        values = np.frombuffer(data, f"<f{wav.width}", count, offset)
+        values = np.frombuffer(data, f"{order}f{wav.width}", count, offset)
         # infinities survive the clipping as NaN, so that the caller finds them
         clipped: Floats = np.where(np.isinf(values), np.nan, np.clip(values, -1.0, 1.0)).astype(np.float32)
         return clipped
@@ -123,9 +185,10 @@ def _samples(data: bytes | bytearray, wav: Wav, offset: int, count: int) -> Floa
         return (np.frombuffer(data, np.uint8, count, offset).astype(np.float32) - np.float32(128)) / np.float32(128)
     if wav.width == 3:
         wide = np.zeros((count, 4), dtype=np.uint8)
-        wide[:, 1:] = np.frombuffer(data, np.uint8, 3 * count, offset).reshape(-1, 3)
-        return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
-    values = np.frombuffer(data, f"<i{wav.width}", count, offset)
+        filled = wide[:, :3] if wav.big else wide[:, 1:]
+        filled[:] = np.frombuffer(data, np.uint8, 3 * count, offset).reshape(-1, 3)
+        return wide.view(f"{order}i4")[:, 0].astype(np.float32) / np.float32(2**31)
+    values = np.frombuffer(data, f"{order}i{wav.width}", count, offset)
     return values.astype(np.float32) / np.float32(2 ** (8 * wav.width - 1))
 
 

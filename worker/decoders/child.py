@@ -12,11 +12,15 @@ import os
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from ..audio import decode
+from ..audio import decode, media
+from ..audio.converter import SAMPLE_RATE
+from ..audio.kinds import AudioKind
+from ..audio.limits import AudioLimits, BadAudio, ClipNotes, Floats
 from ..scheduling.pauses import pause_seconds
 from .confinement import LIFE_CPU_SECONDS, limit_step
 from .messages import (
@@ -51,21 +55,19 @@ class DecodingClip:
     def __init__(self, job: DecodeJob, source: int, target: int, answers: socket.socket) -> None:
         self.job, self.source, self.target, self.answers = job, source, target, answers
         self.granted = max(job.granted, float(SHORT_SECONDS))
-        self.expected = 0.0
+        self.notes = ClipNotes()
+        self.channels = 1
         self.long = job.granted > 0
         self.short_seconds = SHORT_CPU_SECONDS if job.bytes <= SMALL_BYTES else SHORT_CPU_SECONDS_OF_LARGE
         self.cpu_seconds = 0.0
         self.samples = 0
         self.told = time.monotonic()
-        self.blocks: Iterator[decode.Floats] | None = None
+        self.blocks: Iterator[Floats] | None = None
 
     def begin(self) -> None:
         """Takes the bytes into memory of this process."""
         data = os.pread(self.source, self.job.bytes, 0)
-        self.blocks = decode.blocks(data, max_seconds=self.job.max_seconds, expects=self._expects)
-
-    def _expects(self, seconds: float) -> None:
-        self.expected = seconds
+        self.blocks = decode.blocks(data, max_seconds=self.job.max_seconds, notes=self.notes, split=self.job.split)
 
     def tell(self, message: FromDecoder, *descriptors: int) -> None:
         """Raises OSError when nobody listens."""
@@ -168,7 +170,7 @@ class DecoderLoop:
                 clip.begin()
                 assert clip.blocks is not None
             block = next(clip.blocks, None)
-        except decode.BadAudio as e:
+        except BadAudio as e:
             self._end(clip, Bad(e.code, str(e)[:TEXT_CHARS]))
         except MemoryError:
             self._end(clip, DecoderFailed("it needs more memory than a decoder may use"))
@@ -179,11 +181,11 @@ class DecoderLoop:
             clip.cpu_seconds += taken
             self._pause = pause_seconds(time.monotonic() - began_at, taken)
             if block is None:
-                self._end(clip, AllDecoded(clip.samples))
+                self._end(clip, AllDecoded(clip.samples, clip.channels, clip.notes.truncated))
             else:
                 self._keep(clip, block)
 
-    def _keep(self, clip: DecodingClip, block: decode.Floats) -> None:
+    def _keep(self, clip: DecodingClip, block: Floats) -> None:
         try:
             left = memoryview(block.tobytes())
             while left:
@@ -191,17 +193,16 @@ class DecoderLoop:
         except OSError as e:
             self._end(clip, DecoderFailed(f"no memory for its samples ({e.strerror})"))
             return
-        clip.samples += len(block)
-        seconds = clip.samples / decode.SAMPLE_RATE
+        clip.samples += block.size
+        clip.channels = block.shape[1] if block.ndim == 2 else clip.channels
+        seconds = clip.samples / SAMPLE_RATE  # of all channels one after the other
         if clip.cpu_seconds > BASE_CPU_SECONDS + CPU_SECONDS_PER_SECOND * seconds:
             text = f"cannot read the audio: {seconds:.0f} s of it took {clip.cpu_seconds:.0f} s of processor time"
             self._end(clip, Bad("damaged_audio", text))
-        elif (
-            clip.samples > clip.granted * decode.SAMPLE_RATE or not clip.long and clip.cpu_seconds > clip.short_seconds
-        ):
+        elif clip.samples > clip.granted * SAMPLE_RATE or not clip.long and clip.cpu_seconds > clip.short_seconds:
             # What turns out longer than it promised may become anything.
-            believed = clip.expected + 1.0 if clip.expected > seconds else clip.job.max_seconds
-            self._end(clip, Long(min(believed, clip.job.max_seconds)))
+            expected, most = clip.notes.expected_seconds * clip.channels, clip.job.max_seconds * clip.channels
+            self._end(clip, Long(min(expected + 1.0, most) if expected > seconds else most))
         elif time.monotonic() - clip.told > ALIVE_SECONDS:
             self._tell(clip, Alive())
 
@@ -225,5 +226,9 @@ class DecoderLoop:
 def warm() -> None:
     """Decodes a little of what needs no file, so that nothing has to be loaded later."""
     head = b".snd" + b"".join(n.to_bytes(4, "big") for n in (24, 1600, 3, 8000, 1))
-    with suppress(decode.BadAudio):
+    with suppress(BadAudio):
         decode.decode(head + bytes(1600), max_seconds=60)
+    if media.available():
+        limits = AudioLimits(len(head), 60, ClipNotes())
+        with suppress(BadAudio):
+            deque(media.blocks(head + bytes(1600), AudioKind("media", "AU", "au"), limits, False), maxlen=0)

@@ -10,24 +10,29 @@ from typing import Annotated, Final
 
 import msgspec
 
-PROTOCOL: Final = 1
+from ..audio.converter import MAX_SPLIT_CHANNELS
+
+PROTOCOL: Final = 2
 MOST_BYTES: Final = 4096
 TEXT_CHARS: Final = 400
 
 Amount = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Channels = Annotated[int, msgspec.Meta(ge=1, le=MAX_SPLIT_CHANNELS)]
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS)]
 
 
 class DecodeJob(msgspec.Struct, frozen=True):
     """A clip to decode. With it come three descriptors: its bytes, where the samples go, and where answers go.
 
-    `granted`: for so many seconds of samples there is room; 0 for a clip that is not known to be a long one.
+    `granted`: for so many seconds of samples there is room; 0 for a clip that is not known to be a long one. `split`:
+    all channels are wanted, each of which counts as samples.
     """
 
     bytes: Amount
     max_seconds: Seconds
     granted: Seconds = 0.0
+    split: bool = False
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
@@ -48,9 +53,12 @@ class Alive(msgspec.Struct, frozen=True, tag="alive"):
 
 
 class AllDecoded(msgspec.Struct, frozen=True, tag="done"):
-    """All samples are there: so many float32."""
+    """All samples are there: so many float32, of `channels` one beside the other. `truncated`: not all that the file
+    promises."""
 
     samples: Amount
+    channels: Channels = 1
+    truncated: bool = False
 
 
 class Bad(msgspec.Struct, frozen=True, tag="bad"):

@@ -20,12 +20,9 @@ from typing import Final
 
 import numpy as np
 
-from ..audio.decode import (
-    CODES,
-    SAMPLE_RATE,
-    BadAudio,
-    Floats,
-)
+from ..audio.converter import SAMPLE_RATE
+from ..audio.decode import Sound
+from ..audio.limits import CODES, BadAudio
 from ..scheduling.slots import NO_SLOT, Slots
 from ..scheduling.threads import Lanes
 from .launch import Inbox, Launcher
@@ -103,12 +100,13 @@ class DecoderPool:
         self._again, self._long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
         self._said = ""
 
-    async def decode(self, data: bytearray, *, max_seconds: float, claim: Claim) -> Floats:
-        """The samples of the file in `data`, which is emptied: as `audio.decode`, but read-only.
+    async def decode(self, data: bytearray, *, max_seconds: float, claim: Claim, split: bool = False) -> Sound:
+        """The sound of the file in `data`, which is emptied: as `audio.decode`, but read-only; all channels of it with
+        `split`.
 
         `claim` is awaited before a clip becomes longer than a short one. Raises BadAudio, CannotDecode.
         """
-        job = DecodeJob(len(data), max_seconds)
+        job = DecodeJob(len(data), max_seconds, split=split)
         source = await self._done(self._beside.start(lambda: _in_memory(data), _nothing))
         try:
             try:
@@ -119,7 +117,7 @@ class DecoderPool:
                 await claim(seconds)
                 async with self._long:
                     try:
-                        return await self._once(DecodeJob(job.bytes, max_seconds, seconds), source)
+                        return await self._once(DecodeJob(job.bytes, max_seconds, seconds, split), source)
                     except _Longer as e:
                         if e.seconds <= seconds:
                             raise BadAudio("damaged_audio", "cannot read the audio: it has no end") from e
@@ -138,7 +136,7 @@ class DecoderPool:
         """Clips of another size from now on; decoders that were started for other sizes end when they have no work."""
         self._most_bytes = most_bytes
 
-    async def _once(self, job: DecodeJob, source: int) -> Floats:
+    async def _once(self, job: DecodeJob, source: int) -> Sound:
         """By a shared decoder, or by one of its own when that is lost. Raises _Longer."""
         for _ in range(STARTS):
             try:
@@ -148,7 +146,7 @@ class DecoderPool:
                     return await self._by_itself(job, source)
         raise CannotDecode("cannot decode the audio: no decoder starts")
 
-    async def _shared(self, job: DecodeJob, source: int) -> Floats:
+    async def _shared(self, job: DecodeJob, source: int) -> Sound:
         # Large uploads give way to small ones that come soon after: each takes a slot for a while, whatever it is.
         # One that is known to be long frees it at once.
         later = 0.0 if job.granted else min(LATER_SECONDS, job.bytes / LATER_BYTES)
@@ -159,7 +157,7 @@ class DecoderPool:
         finally:
             held.free()
 
-    async def _by_itself(self, job: DecodeJob, source: int) -> Floats:
+    async def _by_itself(self, job: DecodeJob, source: int) -> Sound:
         """With a decoder that has nothing else, which tells whose fault it was. One at a time."""
         async with self._again:
             inbox = Inbox(self._starts())
@@ -186,7 +184,7 @@ class DecoderPool:
             self._inboxes[key] = Inbox(self._starts(), path)
         return self._inboxes[key]
 
-    async def _talk(self, inbox: Inbox, job: DecodeJob, source: int, no_longer_new: Callable[[], None]) -> Floats:
+    async def _talk(self, inbox: Inbox, job: DecodeJob, source: int, no_longer_new: Callable[[], None]) -> Sound:
         """Sends the job and hears of it to its end. `no_longer_new` is called when the decoder takes others again."""
         target = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -209,7 +207,7 @@ class DecoderPool:
                     case Long():
                         raise _Longer(answer.seconds)
                     case AllDecoded():
-                        return _samples(target, answer.samples, job.max_seconds)
+                        return _sound(target, answer, job)
                     case Bad():
                         raise _bad(answer)
                     case DecoderFailed():
@@ -336,15 +334,19 @@ def _in_memory(data: bytearray) -> int:
     return fd
 
 
-def _samples(target: int, count: int, max_seconds: float) -> Floats:
+def _sound(target: int, answer: AllDecoded, job: DecodeJob) -> Sound:
     """What the decoder wrote, which nobody can change from now on. Raises _Broken when that is not what it said."""
-    if not 0 < count <= (max_seconds + 1) * SAMPLE_RATE or os.fstat(target).st_size != count * _SAMPLE_BYTES:
+    count, channels = answer.samples, answer.channels
+    most = (job.max_seconds + 1) * SAMPLE_RATE * channels
+    fits = 0 < count <= most and count % channels == 0 and (job.split or channels == 1)
+    if not fits or os.fstat(target).st_size != count * _SAMPLE_BYTES:
         raise _Broken(f"it said {count} samples and wrote {os.fstat(target).st_size} bytes")
     try:
         fcntl.fcntl(target, fcntl.F_ADD_SEALS, _SEALS)
     except OSError as e:
         raise _Broken("it keeps the samples") from e
-    return np.frombuffer(mmap.mmap(target, count * _SAMPLE_BYTES, prot=mmap.PROT_READ), dtype=np.float32)
+    samples = np.frombuffer(mmap.mmap(target, count * _SAMPLE_BYTES, prot=mmap.PROT_READ), dtype=np.float32)
+    return Sound(samples.reshape(-1, channels) if job.split else samples, answer.truncated)
 
 
 def _bad(answer: Bad) -> BadAudio:

@@ -15,10 +15,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..audio.decode import BadAudio, kind_of
+from ..audio.decode import check_kind
+from ..audio.limits import BadAudio
 from ..inference.loader import SPEECH_KINDS, LoadedVersion
 from ..jobs.access import DiskBusy, JobAccess, JobView
-from ..jobs.runner import CannotGoOn, JobWords
+from ..jobs.runner import DECLARED, CannotGoOn, JobWords
 from ..jobs.store import NotTaken, StoreLimits
 from ..settings import Terms
 from ..shared.callback_rules import BadCallback, check_url
@@ -31,7 +32,7 @@ from .context import Service
 from .errors import ApiError, too_slow
 from .json import as_json
 from .openai_fields import asked_for
-from .transcription import AUDIO_STATUS
+from .transcription import AUDIO_STATUS, split_of
 from .upload import UploadedClip, read_clip
 from .upload_limits import Full, TooSlow
 
@@ -59,7 +60,7 @@ async def create(request: Request) -> Response:
             data = _checked(clip, loaded, service.settings)
             job = await jobs.accept(
                 data,
-                {name: values for name, values in clip.repeated.items() if name != "callback"},
+                _kept(clip),
                 limits_of(service.settings),
                 client=client_of(request),
                 owner=service.gate.owner(request.headers),
@@ -169,6 +170,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
         raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param="file")
     _check_model(clip, loaded, settings)
     fields, *_ = openai.read_fields(_plain(clip), loaded)
+    split_of(clip.fields)
     if fields.stream:
         raise ApiError(
             400, "cannot stream a job: ask for it again, it shows its text so far", "bad_value", param="stream"
@@ -179,7 +181,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
         except BadCallback as e:
             raise ApiError(400, f"cannot report to this callback: {e}", "callback_refused", param="callback") from e
     try:
-        kind_of(clip.data)
+        check_kind(clip.data, clip.declared)
     except BadAudio as e:
         raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param="file") from e
     return clip.data
@@ -193,11 +195,17 @@ def _check_model(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> 
         clip.repeated.pop("model", None)
 
 
+def _kept(clip: UploadedClip) -> dict[str, list[str]]:
+    """The fields that the job is done by, with what its recording is declared to be."""
+    kept = {name: values for name, values in clip.repeated.items() if name not in ("callback", DECLARED)}
+    return {**kept, DECLARED: [clip.declared]} if clip.declared else kept
+
+
 def _plain(clip: UploadedClip) -> UploadedClip:
     """The form with a response_format that the other route knows too."""
     if clip.fields.get("response_format", "").strip() != PREDICT:
         return clip
-    return UploadedClip(None, {**clip.fields, "response_format": "json"}, clip.repeated)
+    return UploadedClip(fields={**clip.fields, "response_format": "json"}, repeated=clip.repeated)
 
 
 def limits_of(settings: Terms) -> StoreLimits:
@@ -215,7 +223,7 @@ def limits_of(settings: Terms) -> StoreLimits:
 def _form(request: JobRequest) -> UploadedClip:
     """Without the model's name, which was checked when the job came: the version may have another one by now."""
     fields = {name: values[-1] for name, values in request.fields.items() if values and name != "model"}
-    return UploadedClip(None, fields, request.fields)
+    return UploadedClip(fields=fields, repeated=request.fields)
 
 
 def _read(request: JobRequest, loaded: LoadedVersion) -> tuple[str, bool]:

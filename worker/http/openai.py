@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -33,6 +34,7 @@ from .openai_fields import TranscriptionFields, asked_for
 from .transcription import (
     Wish,
     language_of,
+    split_of,
     transcribe_upload,
     truth,
 )
@@ -53,7 +55,7 @@ class Transcriptions:
             nonlocal asked
             check_model(clip.fields.get("model", ""), loaded.version, service.settings)
             asked, language, itn = read_fields(clip, loaded)
-            return Wish(language, itn, stream.delta if asked.stream else None)
+            return Wish(language, itn, split_of(clip.fields), stream.delta if asked.stream else None)
 
         try:
             answer = await transcribe_upload(request, part="file", wish=wish)
@@ -87,7 +89,8 @@ class _Stream:
         await self._event({"type": "transcript.text.delta", "delta": text})
 
     async def done(self, answer: dict[str, Any]) -> None:
-        await self._event({"type": "transcript.text.done", "text": answer["text"], "usage": _usage(answer)})
+        done = {"type": "transcript.text.done", "text": answer["text"], "usage": _usage(answer), **_truncated(answer)}
+        await self._event(done)
         await self._write(b"data: [DONE]\n\n", last=True)
 
     async def failed(self, error: ApiError) -> None:
@@ -148,14 +151,22 @@ def check_model(asked: str, version: str, settings: Terms = Terms()) -> None:  #
 def shaped(answer: dict[str, Any], asked: TranscriptionFields) -> Response:
     """The answer in the format that was asked for."""
     segments: tuple[Segment, ...] = tuple(answer["segments"])
+    headers = {"x-audio-truncated": "true"} if answer.get("truncated") else {}
     shapes: dict[str, Callable[[], Response]] = {
-        "json": lambda: as_json({"text": answer["text"], "usage": _usage(answer), **_times(segments, asked)}),
-        "text": lambda: PlainTextResponse(answer["text"] + "\n"),
-        "srt": lambda: PlainTextResponse(srt(captions_of(segments))),
-        "vtt": lambda: PlainTextResponse(vtt(captions_of(segments))),
+        "json": lambda: as_json(
+            {"text": answer["text"], "usage": _usage(answer), **_times(segments, asked), **_truncated(answer)}
+        ),
+        "text": lambda: PlainTextResponse(answer["text"] + "\n", headers=headers),
+        "srt": lambda: PlainTextResponse(srt(captions_of(segments)), headers=headers),
+        "vtt": lambda: PlainTextResponse(vtt(captions_of(segments)), headers=headers),
         "verbose_json": lambda: as_json(_verbose(answer, segments, asked)),
     }
     return shapes[asked.format]()
+
+
+def _truncated(answer: dict[str, Any]) -> dict[str, bool]:
+    """Said only where it is so: a part of the clip is missing."""
+    return {"truncated": True} if answer.get("truncated") else {}
 
 
 def _usage(answer: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +182,7 @@ def _verbose(answer: dict[str, Any], segments: tuple[Segment, ...], asked: Trans
         "text": answer["text"],
         "usage": _usage(answer),
         **_times(segments, asked),
+        **_truncated(answer),
     }
 
 
@@ -187,6 +199,7 @@ def _times(segments: tuple[Segment, ...], asked: TranscriptionFields) -> dict[st
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
     """OpenAI's fields; those that only Whisper has figures for carry values that pass its clients' filters."""
+    channel = {} if segment.channel is UNSET else {"channel": segment.channel}
     return {
         "id": number,
         "seek": int(segment.start * 100),
@@ -198,4 +211,5 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "avg_logprob": 0.0,
         "compression_ratio": 1.0,
         "no_speech_prob": 0.0,
+        **channel,
     }

@@ -10,6 +10,7 @@ from .json import as_json
 from .transcription import (
     Wish,
     language_of,
+    split_of,
     transcribe_upload,
     truth,
 )
@@ -22,7 +23,7 @@ async def predict(request: Request) -> Response:
     def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
         fields = {**request.query_params, **clip.fields}
         itn = truth(fields.get("itn", fields.get("use_itn", "")))
-        return Wish(language_of(fields.get("language", ""), loaded.model), itn)
+        return Wish(language_of(fields.get("language", ""), loaded.model), itn, split_of(fields))
 
     answer = await transcribe_upload(request, part="audio", wish=wish)
     return as_json({"result": answer.pop("text", ""), **answer})

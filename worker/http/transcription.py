@@ -5,17 +5,17 @@ Must not shape the result: that is each route's own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from msgspec import Struct
 from starlette.requests import Request
 
-from ..audio.decode import BadAudio
+from ..audio.limits import BadAudio
 from ..decoders.pool import CannotDecode
 from ..inference.admission import Busy
 from ..inference.loader import SPEECH_KINDS, LoadedVersion, SpeechModel
-from ..inference.transcribe import transcribe
+from ..inference.transcribe import Hearing, transcribe
 from .client import client_of
 from .context import Service
 from .errors import ApiError
@@ -34,6 +34,7 @@ class Wish(Struct, frozen=True):
 
     language: str = "auto"
     itn: bool = False
+    split: bool = False
     said: Callable[[str], Awaitable[None]] | None = None
 
 
@@ -69,8 +70,9 @@ async def transcribe_upload(
             return await transcribe(
                 loaded,
                 clip.data,
-                language=asked.language,
-                itn=asked.itn,
+                hearing=Hearing(
+                    asked.language, asked.itn, clip.declared, asked.split, service.settings.speech_trim == "silence"
+                ),
                 work=service.work,
                 max_audio_seconds=service.settings.max_audio_seconds,
                 client=client_of(request),
@@ -106,6 +108,15 @@ def language_of(text: str, model: Any) -> str:
             param="language",
         )
     return language
+
+
+def split_of(fields: Mapping[str, str]) -> bool:
+    """Whether `channels` asks for each channel by itself. Raises ApiError 400 for another word."""
+    word = fields.get("channels", "").strip().lower()
+    if word in ("", "mix", "split"):
+        return word == "split"
+    text = f"cannot take the channels {word[:40]!r}; known: mix, split"
+    raise ApiError(400, text, "bad_value", param="channels")
 
 
 def truth(text: str) -> bool:

@@ -16,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from ..audio.raw import is_raw, type_of_name
 from .client import client_of
 from .context import Service
 from .errors import ApiError, too_slow
@@ -50,12 +51,14 @@ SILENT_SECONDS: Final = 30.0
 
 class UploadedClip(Struct, eq=False):
     """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all.
+    `declared` is what the clip is said to be: the Content-Type, or what its name tells where that says nothing.
 
     `fields` keeps the last of those with the same name, `repeated` all of them in order. `others` are the names of
     files that nobody asked for.
     """
 
     data: bytearray | None = None
+    declared: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     repeated: dict[str, list[str]] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
@@ -88,7 +91,7 @@ async def read_clip(
     async with _in_time(seconds):
         if is_form:
             return await _read_form(chunks, options.get(b"boundary", b""), part, max_bytes, count)
-        return UploadedClip(await _read_raw(chunks, count))
+        return UploadedClip(await _read_raw(chunks, count), given)
 
 
 async def read_body(
@@ -129,7 +132,7 @@ def _announced(request: Request, max_bytes: int, overhead_bytes: int) -> AsyncIt
 
 
 def _is_audio(kind: bytes) -> bool:
-    return kind.startswith(b"audio/") or kind in (b"application/octet-stream", b"application/ogg")
+    return kind.startswith((b"audio/", b"video/")) or kind in (b"application/octet-stream", b"application/ogg")
 
 
 def _too_large(max_bytes: int) -> ApiError:
@@ -209,6 +212,7 @@ class _FormParts:
         self._value = bytearray()
         self._name = ""
         self._is_file = False
+        self._declared = self._suffix_type = ""
         self._text = bytearray()
         self._too_long = False
 
@@ -229,6 +233,7 @@ class _FormParts:
         if self._parts > PARTS:
             raise ApiError(400, f"cannot read the form: more than {PARTS} parts", "bad_form")
         self._name, self._is_file, self._too_long = "", False, False
+        self._declared = self._suffix_type = ""
         self._text.clear()
         self._header.clear()
         self._value.clear()
@@ -250,11 +255,14 @@ class _FormParts:
                 raise ApiError(400, f"cannot read the form: a name is longer than {NAME_BYTES} bytes", "bad_form")
             self._name = name.decode("utf-8", "replace")
             self._is_file = b"filename" in options
+            self._suffix_type = type_of_name(options.get(b"filename", b"").decode("utf-8", "replace"))
         elif bytes(self._header).lower() == b"content-transfer-encoding":
             encoding = bytes(self._value[:40]).strip().lower()
             if encoding not in (b"", b"binary", b"8bit", b"7bit"):
                 text = f"cannot read the form: the transfer encoding {encoding.decode('latin-1')!r} is not taken"
                 raise ApiError(415, text, "unsupported_encoding")
+        elif bytes(self._header).lower() == b"content-type":
+            self._declared = bytes(self._value[:TYPE_CHARS]).decode("latin-1")
         self._header.clear()
         self._value.clear()
 
@@ -263,6 +271,7 @@ class _FormParts:
             if self.clip.data is not None:
                 raise ApiError(400, f"cannot read the form: {self._part!r} comes twice", "bad_form")
             self.clip.data = bytearray()
+            self.clip.declared = self._declared if is_raw(self._declared) else self._suffix_type
         elif self._is_file:
             self.clip.others.append(self._name)
 

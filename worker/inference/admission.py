@@ -13,12 +13,8 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
-from ..audio.decode import (
-    SAMPLE_RATE,
-    Floats,
-    decode_wav,
-    plain,
-)
+from ..audio.converter import SAMPLE_RATE
+from ..audio.decode import Sound, decode_wav, plain
 from ..audio.wav import Wav
 from ..decoders.pool import DecoderPool
 from ..scheduling.audio_budget import Crowded, Hold
@@ -181,10 +177,19 @@ class Work:
 
     @asynccontextmanager
     async def decoded(
-        self, data: bytearray, *, max_seconds: float, client: str = "", counted: bool = True
-    ) -> AsyncIterator[Floats]:
-        """The samples of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode,
+        self,
+        data: bytearray,
+        *,
+        max_seconds: float,
+        client: str = "",
+        counted: bool = True,
+        declared: str = "",
+        split: bool = False,
+    ) -> AsyncIterator[Sound]:
+        """The sound of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode,
         Busy. Without `counted` it takes no room from requests: there is one such clip at a time.
+
+        `declared` is its Content-Type, for sound without a header; with `split` all channels are kept.
 
         Cancelled, nothing more than the step in hand is done to it.
         """
@@ -197,17 +202,17 @@ class Work:
                     except Crowded as e:
                         raise Busy(f"cannot take the clip: {e}") from e
 
-            header = plain(data)
+            header = plain(data, declared)
             if header is None:
-                samples = await self._pool.decode(data, max_seconds=max_seconds, claim=claim)
+                sound = await self._pool.decode(data, max_seconds=max_seconds, claim=claim, split=split)
             else:
-                seconds = min(header.frames / header.rate, max_seconds)
+                seconds = min(header.frames / header.rate, max_seconds) * (header.channels if split else 1)
                 await claim(seconds)
-                read = partial(_read_wav, data, header, max_seconds)
-                samples = await self.stoppable(read, long=seconds > SHORT_SECONDS)
+                read = partial(_read_wav, data, header, max_seconds, split)
+                sound = await self.stoppable(read, long=seconds > SHORT_SECONDS)
             if share.held:
-                self._hold.settle(share, samples.nbytes)
-            yield samples
+                self._hold.settle(share, sound.samples.nbytes)
+            yield sound
 
     async def stoppable(self, job: Callable[[Callable[[], None]], T], *, long: bool = False) -> T:
         """Runs `job` like `decode`, a `long` one `beside`; what it is given raises Stopped when nobody waits for the
@@ -255,5 +260,5 @@ class Work:
             slots.close()
 
 
-def _read_wav(data: bytearray, header: Wav, max_seconds: float, go_on: Callable[[], None]) -> Floats:
-    return decode_wav(data, header, max_seconds=max_seconds, go_on=go_on)
+def _read_wav(data: bytearray, header: Wav, max_seconds: float, split: bool, go_on: Callable[[], None]) -> Sound:
+    return decode_wav(data, header, max_seconds=max_seconds, go_on=go_on, split=split)

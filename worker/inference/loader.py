@@ -20,6 +20,8 @@ from ..shared.artifact import DESCRIPTION, Artifact, read_artifact
 from ..shared.machine_features import form_key
 
 Samples = npt.NDArray[np.float32]
+Place = tuple[int, ...]
+"""First sample, sample after the last, and the channel where channels were split."""
 
 
 class Model(Protocol):
@@ -38,8 +40,9 @@ class SpeechModel(Model, Protocol):
 
     languages: frozenset[str]
 
-    def cut(self, samples: Samples) -> Sequence[tuple[int, int]]:
-        """Pieces of at most 30 s as (first sample, sample after the last)."""
+    def cut(self, samples: Samples, *, trim: bool = False) -> Sequence[tuple[int, int]]:
+        """Pieces of at most 30 s as (first sample, sample after the last); none without voice. With `trim` without
+        longer silences."""
 
     def lone_threads(self) -> int:
         """With how many threads a run that has the machine to itself can be made now; 1 for no more than any other."""
@@ -50,7 +53,7 @@ class SpeechModel(Model, Protocol):
         `threads` above 1 is what `lone_threads` answered.
         """
 
-    def join(self, pieces: Sequence[tuple[tuple[int, int], Any]], samples: int) -> dict[str, Any]:
+    def join(self, pieces: Sequence[tuple[Place, Any]], samples: int) -> dict[str, Any]:
         """The answer for the whole clip from its pieces and their places."""
 
     def options(self) -> Any:

@@ -21,7 +21,7 @@ from ..sensevoice.pipeline import (
     join,
 )
 from .exclusive_session import Lone
-from .loader import Samples
+from .loader import Place, Samples
 
 
 class SenseVoice:
@@ -58,16 +58,16 @@ class SenseVoice:
         """One run on a built-in clip."""
         self._recognizer.warm()
 
-    def cut(self, samples: Samples) -> list[tuple[int, int]]:
+    def cut(self, samples: Samples, *, trim: bool = False) -> list[tuple[int, int]]:
         """Pieces of at most 30 s, cut at pauses, as (first sample, sample after the last)."""
-        return [(span.start, span.end) for span in self._recognizer.cut(samples)]
+        return [(span.start, span.end) for span in self._recognizer.cut(samples, trim=trim)]
 
     def recognize(self, samples: Samples, threads: int = 1, *, language: str, itn: bool, options: Any) -> Piece:
         """What is said in one piece, the same with one thread or more. Raises what the recogniser raises."""
         lone = self._lone.model if self._lone is not None and threads > 1 else None
         return (lone or self._recognizer).recognize(samples, language=language, itn=itn, run_options=options)
 
-    def join(self, pieces: Sequence[tuple[tuple[int, int], Any]], samples: int) -> dict[str, Any]:
+    def join(self, pieces: Sequence[tuple[Place, Any]], samples: int) -> dict[str, Any]:
         """The clip's text with its segments in their places."""
         joined = join([(Span(*place), piece) for place, piece in pieces], samples / SAMPLE_RATE)
         return {

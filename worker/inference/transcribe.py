@@ -11,20 +11,34 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
 
-from ..audio.decode import SAMPLE_RATE
+import numpy as np
+from msgspec import Struct
+
+from ..audio.converter import SAMPLE_RATE
+from ..audio.decode import Sound
 from ..sensevoice.transcript import join_texts
 from .admission import SHORT_SECONDS, Work
-from .loader import LoadedVersion, SpeechModel
+from .loader import LoadedVersion, Place, Samples, SpeechModel
 
 LONG_SAMPLES: Final = int(SHORT_SECONDS * SAMPLE_RATE)
+
+
+class Hearing(Struct, frozen=True):
+    """How a clip is to be heard. `declared` is its Content-Type, for sound without a header; `split`: each channel by
+    itself; `trim`: without silences in short clips too."""
+
+    language: str = "auto"
+    itn: bool = False
+    declared: str = ""
+    split: bool = False
+    trim: bool = False
 
 
 async def transcribe(
     loaded: LoadedVersion,
     data: bytearray,
     *,
-    language: str,
-    itn: bool,
+    hearing: Hearing,
     work: Work,
     max_audio_seconds: float,
     client: str = "",
@@ -33,28 +47,50 @@ async def transcribe(
     """The answer for the clip in `data` (an audio file's bytes, emptied once decoded), without `version`.
 
     `client` is who sent it, for its share of what may be held. `said` is awaited with the text that each piece adds,
-    when it adds any.
+    when it adds any. A clip whose end is missing has `truncated` in its answer; one without voice is not run.
     Raises BadAudio for what is no usable audio, CannotDecode, Busy, and whatever the model raises.
     """
     model = cast(SpeechModel, loaded.model)
     options = model.options()
-    pieces: list[tuple[tuple[int, int], Any]] = []
+    pieces: list[tuple[Place, Any]] = []
     text = ""
     try:
-        async with work.decoded(data, max_seconds=max_audio_seconds, client=client) as samples:
-            long = len(samples) > LONG_SAMPLES
-            spans = await work.beside(lambda: model.cut(samples), long=long)
-            for span in spans:
-                piece = samples[span[0] : span[1]]
-                recognize = partial(model.recognize, piece, language=language, itn=itn, options=options)
+        async with work.decoded(
+            data, max_seconds=max_audio_seconds, client=client, declared=hearing.declared, split=hearing.split
+        ) as sound:
+            long = sound.samples.size > LONG_SAMPLES
+            for place in await work.beside(lambda: places_of(model, sound, trim=hearing.trim), long=long):
+                piece = piece_at(sound, place)
+                recognize = partial(model.recognize, piece, language=hearing.language, itn=hearing.itn, options=options)
                 heard = await work.infer(recognize, model.lone_threads, long=long)
-                pieces.append((span, heard))
+                pieces.append((place, heard))
                 if said is not None:
-                    text = await _say(said, text, model.join(pieces[-1:], len(samples))["text"])
-            return await work.decode(model.join, pieces, len(samples))
+                    text = await _say(said, text, model.join(pieces[-1:], len(sound.samples))["text"])
+            answer = await work.decode(model.join, pieces, len(sound.samples))
+            return {**answer, "truncated": True} if sound.truncated else answer
     finally:
         # Only matters when a piece is still being run: nobody waits for it any more.
         options.terminate = True
+
+
+def places_of(model: SpeechModel, sound: Sound, *, trim: bool = False) -> list[Place]:
+    """The places of all pieces in the order of their beginnings. Of channels that were split, each is silent while
+    others speak: there silence is always left out, so that turns become segments."""
+    if sound.samples.ndim == 1:
+        return list(model.cut(sound.samples, trim=trim))
+    places = [
+        (start, end, channel)
+        for channel in range(sound.samples.shape[1])
+        for start, end in model.cut(sound.samples[:, channel], trim=True)
+    ]
+    return sorted(places, key=lambda place: (place[0], place[2]))
+
+
+def piece_at(sound: Sound, place: Place) -> Samples:
+    """The samples of one piece."""
+    if len(place) == 2:
+        return sound.samples[place[0] : place[1]]
+    return np.ascontiguousarray(sound.samples[place[0] : place[1], place[2]])
 
 
 async def _say(said: Callable[[str], Awaitable[None]], before: str, more: str) -> str:

@@ -19,11 +19,12 @@ from ..shared.job_records import JobProgress, JobVersion, merged
 
 MAX_BYTES: Final = 256 << 20
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-Span = tuple[int, int]
+Span = tuple[int, ...]
 
 
 class Plan(msgspec.Struct, frozen=True, tag=True):
-    """How many samples the recording has, and its pieces as (first sample, sample after the last)."""
+    """How many samples the recording has, and its pieces as (first sample, sample after the last), with the channel
+    where channels are split."""
 
     samples: int
     spans: tuple[Span, ...]
@@ -55,8 +56,8 @@ class PiecesDone(msgspec.Struct, frozen=True):
         spans = self.plan.spans if self.plan is not None else ()
         return merged(
             [
-                JobVersion(done.version, done.digest, _seconds(start), _seconds(end))
-                for (start, end), done in zip(spans, self.pieces, strict=False)
+                JobVersion(done.version, done.digest, _seconds(span[0]), _seconds(span[1]))
+                for span, done in zip(spans, self.pieces, strict=False)
             ]
         )
 

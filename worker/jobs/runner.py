@@ -22,11 +22,13 @@ from typing import Any, Final, TypeVar, cast
 import structlog
 from msgspec import Struct
 
-from ..audio.decode import BadAudio, Floats
+from ..audio.decode import Sound
+from ..audio.limits import BadAudio, Floats
 from ..decoders.pool import CannotDecode
 from ..inference.admission import Busy, Work
 from ..inference.engine import Engine, NoModel
 from ..inference.loader import LoadedVersion, SpeechModel
+from ..inference.transcribe import piece_at, places_of
 from ..sensevoice.transcript import Piece
 from ..shared.job_directory import UnreadableJob
 from ..shared.job_records import AUDIO, DONE, FAILED, PIECES, JobOutcome, JobRequest
@@ -42,6 +44,8 @@ RETRY_SECONDS: Final = 5.0
 WAIT_SECONDS: Final = 30.0
 """A job that could not go on here is left to other workers for so long, so that other jobs have their turn."""
 PIECE_TRIES: Final = 3
+DECLARED: Final = "declared"
+"""The field that keeps what the recording was declared to be."""
 LATER_SECONDS: Final = 30.0
 """A piece of a job gives way to every piece of a request that asks up to so long after it."""
 RELEASE_SECONDS: Final = 2.0
@@ -187,24 +191,30 @@ class JobRunner:
     async def _transcribed(self, job: ClaimedJob) -> tuple[JobOutcome, bytes | None]:
         audio = await self._aside(partial(_read_audio, job.directory / AUDIO))
         try:
-            async with self._work.decoded(audio, max_seconds=self._max_audio_seconds(), counted=False) as samples:
-                done = await self._planned(job, samples)
+            async with self._work.decoded(
+                audio,
+                max_seconds=self._max_audio_seconds(),
+                counted=False,
+                declared=_last(job.request, DECLARED),
+                split=_last(job.request, "channels").strip().lower() == "split",
+            ) as sound:
+                done, truncated = await self._planned(job, sound), sound.truncated
                 assert done.plan is not None
                 while len(done.pieces) < len(done.plan.spans):
-                    start, end = done.plan.spans[len(done.pieces)]
-                    done = await self._record(job, done, await self._heard(job, samples[start:end]))
+                    piece = piece_at(sound, done.plan.spans[len(done.pieces)])
+                    done = await self._record(job, done, await self._heard(job, piece))
         except BadAudio as e:
             raise CannotGoOn(e.code, str(e)) from e
-        return await self._joined(job.request, done)
+        return await self._joined(job.request, done, truncated)
 
-    async def _planned(self, job: ClaimedJob, samples: Floats) -> PiecesDone:
+    async def _planned(self, job: ClaimedJob, sound: Sound) -> PiecesDone:
         """What is done, with the plan; begun anew where the plan is of other samples than a decoder gives now."""
         plan = job.done.plan
-        if plan is not None and plan.samples == len(samples):
+        if plan is not None and plan.samples == len(sound.samples):
             return job.done
         model = cast(SpeechModel, self._engine.take().model)
-        spans = await self._work.beside(lambda: model.cut(samples), long=True)
-        made = Plan(len(samples), tuple((int(start), int(end)) for start, end in spans))
+        places = await self._work.beside(lambda: places_of(model, sound), long=True)
+        made = Plan(len(sound.samples), tuple(tuple(int(number) for number in place) for place in places))
         size = await self._on_disk(partial(append_line, job.directory / PIECES, made, 0))
         return PiecesDone(made, (), size)
 
@@ -245,11 +255,13 @@ class JobRunner:
             raise CancelledByClient
         return PiecesDone(done.plan, (*done.pieces, piece), size)
 
-    async def _joined(self, request: JobRequest, done: PiecesDone) -> tuple[JobOutcome, bytes]:
+    async def _joined(self, request: JobRequest, done: PiecesDone, truncated: bool) -> tuple[JobOutcome, bytes]:
         loaded, versions = self._engine.take(), done.versions()
         assert done.plan is not None
         model = cast(SpeechModel, loaded.model)
         answer = await self._work.decode(model.join, done.placed, done.plan.samples)
+        if truncated:
+            answer["truncated"] = True
         answer["version"] = versions[-1].version if versions else loaded.version
         shape = partial(self._words.shape, request, {**answer, "versions": versions})
         body, kind = await self._work.beside(shape, long=True)
@@ -273,6 +285,11 @@ class JobRunner:
         if sentence != self._said:
             self._log.error(sentence)
         self._said = sentence
+
+
+def _last(request: JobRequest, name: str) -> str:
+    """The last of a form's fields with this name, "" where there is none."""
+    return (request.fields.get(name) or [""])[-1]
 
 
 def _read_audio(path: Path) -> bytearray:

@@ -124,9 +124,9 @@ class Recognizer:
         except (ort_session.RunFailed, BadOutput) as e:
             raise BadSenseVoiceFiles(f"cannot use {self.description.files.model.name}: {e}") from e
 
-    def cut(self, samples: Floats) -> list[Span]:
-        """The pieces of a clip, each at most 30 s, for `recognize`."""
-        return segments.cut(samples)
+    def cut(self, samples: Floats, *, trim: bool = False) -> list[Span]:
+        """The pieces of a clip, each at most 30 s, for `recognize`; with `trim` without silences of two seconds."""
+        return segments.cut(samples, trim=trim)
 
     def recognize(
         self, samples: Floats, *, language: str = "auto", itn: bool = False, run_options: ort.RunOptions | None = None

@@ -1,8 +1,9 @@
 """Cuts a long clip at its pauses into pieces a model can take.
 
-Pure arithmetic on what `activity` finds in the samples. A clip of up to 30 s is one piece, untouched. In a longer one
-every voiced frame lies in exactly one piece, pieces are in order, do not overlap and are at most 30 s; only stretches
-without voice are left out. A cut falls into a pause wherever one can be reached, else on the quietest moment.
+Pure arithmetic on what `activity` finds in the samples. A clip of up to 30 s is one piece, untouched, or none when
+nothing in it is voiced. In a longer one, and in any when silence is to be left out, every voiced frame lies in exactly
+one piece, pieces are in order, do not overlap and are at most 30 s; only stretches without voice are left out. A cut
+falls into a pause wherever one can be reached, else on the quietest moment.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ _QUIET_SMOOTHING: Final = 5  # frames averaged to find the quietest moment
 
 
 class Span(Struct, frozen=True):
-    """Samples start … end (excluded) of a clip."""
+    """Samples start … end (excluded) of a clip, or of one of its channels where these were split."""
 
     start: int
     end: int
+    channel: int | None = None
 
     @property
     def start_seconds(self) -> float:
@@ -50,15 +52,17 @@ class Span(Struct, frozen=True):
         return self.end / SAMPLE_RATE
 
 
-def cut(samples: Floats) -> list[Span]:
-    """The pieces of a mono 16 kHz clip; none for an empty clip or a long one without voice."""
+def cut(samples: Floats, *, trim: bool = False) -> list[Span]:
+    """The pieces of a mono 16 kHz clip; none where there is no voice. With `trim` silence is left out of short clips
+    as well."""
     total = len(samples)
     if total == 0:
         return []
-    if total <= _MAX_FRAMES * FRAME:
-        return [Span(0, total)]
     energy = energies(samples)
-    frames = plan(voiced(energy), prominent(energy), energy)
+    voice = voiced(energy)
+    if total <= _MAX_FRAMES * FRAME and not trim:
+        return [Span(0, total)] if voice.any() else []
+    frames = plan(voice, prominent(energy), energy)
     return [Span(start * FRAME, min(end * FRAME, total)) for start, end in frames]
 
 

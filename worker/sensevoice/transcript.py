@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from .segments import Span
 
@@ -42,7 +42,8 @@ class Piece(Struct, frozen=True):
 
 
 class Segment(Struct, frozen=True):
-    """A piece in its place: start and end, and the token times, in seconds from the beginning of the clip."""
+    """A piece in its place: start and end, and the token times, in seconds from the beginning of the clip. `channel` is
+    there where channels were split, the first is 0."""
 
     start: float
     end: float
@@ -52,6 +53,7 @@ class Segment(Struct, frozen=True):
     event: str
     tokens: tuple[str, ...] = ()
     times: tuple[float, ...] = ()
+    channel: int | UnsetType = UNSET
 
 
 class Transcript(Struct, frozen=True):
@@ -105,6 +107,7 @@ def _place(span: Span, piece: Piece) -> Segment:
         event=piece.event,
         tokens=piece.tokens,
         times=tuple(round(start + time, 3) for time in piece.times),
+        channel=UNSET if span.channel is None else span.channel,
     )
 
 

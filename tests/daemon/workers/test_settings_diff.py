@@ -60,6 +60,7 @@ ELSEWHERE: dict[str, Any] = {
     "kind": "tensor",
     "dir": "/srv/log",
     "level": "debug",
+    "trim": "silence",
     "keep": 77.0,
     "max_jobs": 3,
     "max_bytes": 1 << 30,

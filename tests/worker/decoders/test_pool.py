@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from tests.costly_audio import quiet_flac, spoken, tracks_webm
+from tests.media_files import FILES, media_file, silk_file, subtitled
 from tests.support import soon
 
 from modelward.worker.audio import decode as audio
-from modelward.worker.audio.decode import BadAudio
+from modelward.worker.audio.limits import BadAudio, Floats
 from modelward.worker.decoders.pool import DecoderPool
 from modelward.worker.scheduling.pauses import MOST_PAUSE_SECONDS, pause_seconds
 from modelward.worker.scheduling.slots import Slots
@@ -42,8 +45,8 @@ async def free(seconds: float) -> None:
     """There is room for everything."""
 
 
-async def decode(pool: DecoderPool, data: bytes, max_seconds: float = 3600) -> audio.Floats:
-    return await pool.decode(bytearray(data), max_seconds=max_seconds, claim=free)
+async def decode(pool: DecoderPool, data: bytes, max_seconds: float = 3600) -> Floats:
+    return (await pool.decode(bytearray(data), max_seconds=max_seconds, claim=free)).samples
 
 
 @pytest.mark.parametrize(
@@ -59,10 +62,50 @@ def test_a_clip_becomes_the_same_samples_as_in_this_process(format: str, subtype
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_recordings_of_phones_and_messengers_become_the_same_samples_as_in_this_process(name: str) -> None:
+    async def play() -> None:
+        async with pool() as decoders:
+            data = media_file(name)
+            assert np.array_equal(await decode(decoders, data), audio.decode(data, max_seconds=60))
+
+    asyncio.run(play())
+
+
+def test_a_voice_message_a_video_and_one_with_subtitles_are_read_in_a_decoder() -> None:
+    async def play() -> None:
+        async with pool() as decoders:
+            for data in (silk_file(2.0), media_file("voice memo", video=True), subtitled()):
+                assert abs(len(await decode(decoders, data)) / 16_000 - 2.0) < 0.15
+
+    asyncio.run(play())
+
+
+def test_channels_are_split_in_a_decoder_and_a_lost_end_is_noted() -> None:
+    async def play() -> None:
+        both = np.stack([np.full(16_000, 0.25), np.full(16_000, -0.5)], axis=1)
+        made = io.BytesIO()
+        soundfile.write(made, both, 16_000, format="FLAC", subtype="PCM_16")
+        async with pool() as decoders:
+            split = await decoders.decode(bytearray(made.getvalue()), max_seconds=60, claim=free, split=True)
+            assert split.samples.shape == (16_000, 2) and not split.truncated
+            assert np.abs(split.samples - both).max() < 1e-4
+            long = spoken(130, "FLAC", "PCM_16")
+            claimed: list[float] = []
+
+            async def claim(seconds: float) -> None:
+                claimed.append(seconds)
+
+            cut = await decoders.decode(bytearray(long[: len(long) // 2]), max_seconds=3600, claim=claim)
+            assert cut.truncated and 50 < len(cut.samples) / 16_000 < 80 and claimed
+
+    asyncio.run(play())
+
+
 def test_what_is_no_audio_is_refused_as_in_this_process() -> None:
     async def play() -> None:
         async with pool() as decoders:
-            for data in (tracks_webm(240_000), quiet_flac(36_000), spoken(3)[:-1], b"fLaC" + bytes(100)):
+            for data in (tracks_webm(240_000), quiet_flac(36_000), b"OggS" + bytes(100), b"fLaC" + bytes(100)):
                 with pytest.raises(BadAudio) as here:
                     audio.decode(data, max_seconds=3600)
                 with pytest.raises(BadAudio) as there:
@@ -135,7 +178,7 @@ def test_workers_share_decoders_and_a_killed_one_costs_no_clip(started: Started,
             await reached.wait()
             for pid in decoders:
                 os.kill(pid, signal.SIGKILL)
-            assert [len(samples) for samples in await asyncio.gather(*both)] == [120 * 16_000] * 2
+            assert [len(sound.samples) for sound in await asyncio.gather(*both)] == [120 * 16_000] * 2
 
     asyncio.run(play())
     assert not started()

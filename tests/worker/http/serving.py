@@ -46,7 +46,7 @@ class SlowModel:
 
     def warm(self) -> None: ...
 
-    def cut(self, samples: Any) -> list[tuple[int, int]]:
+    def cut(self, samples: Any, *, trim: bool = False) -> list[tuple[int, int]]:
         return [(i, min(i + 16000, len(samples))) for i in range(0, len(samples), 16000)]
 
     def options(self) -> Any:

@@ -161,7 +161,7 @@ def test_while_slow_runs_hold_every_slot_and_others_ask_nothing_can_be_answered_
 def test_a_short_wav_waits_for_no_long_one() -> None:
     async def read(work: Work, seconds: float) -> int:
         async with work.decoded(bytearray(wav(seconds)), max_seconds=3600) as samples:
-            return len(samples)
+            return len(samples.samples)
 
     async def play() -> None:
         release = threading.Event()

@@ -12,7 +12,7 @@ from tests.support import PATIENCE_SECONDS
 
 from modelward.worker.inference.admission import Work
 from modelward.worker.inference.loader import LoadedVersion, Model
-from modelward.worker.inference.transcribe import transcribe
+from modelward.worker.inference.transcribe import Hearing, transcribe
 
 CLIPS = 6
 LOOK_SECONDS = 0.1
@@ -29,7 +29,7 @@ class Counting:
     def options(self) -> Any:
         return type("Options", (), {"terminate": False})()
 
-    def cut(self, samples: Any) -> list[tuple[int, int]]:
+    def cut(self, samples: Any, *, trim: bool = False) -> list[tuple[int, int]]:
         self.decoded += 1
         self.most = max(self.most, self.decoded - self.answered)
         if self.decoded == CLIPS:
@@ -65,10 +65,7 @@ def test_clips_that_came_together_are_not_all_decoded_before_the_first_is_answer
         work = Work(queue=CLIPS, audio_bytes=SECONDS * 16_000 * 4)  # one clip
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(
-                *(
-                    transcribe(loaded, clip(), language="auto", itn=False, work=work, max_audio_seconds=100)
-                    for _ in range(CLIPS)
-                )
+                *(transcribe(loaded, clip(), hearing=Hearing(), work=work, max_audio_seconds=100) for _ in range(CLIPS))
             )
         return model
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from tests.support import eventually
 from tests.worker.jobs.recordings import accepted, at_end, heard, recording, said, seen, send
-from tests.worker.running import Worker, digits, worker
+from tests.worker.running import Worker, clip, digits, worker
 
 pytestmark = pytest.mark.system
 
@@ -64,6 +65,23 @@ def test_the_format_predict_gives_the_answer_of_that_route(client: httpx.Client)
     assert {name: result[name] for name in direct} == direct
 
 
+def test_a_job_takes_channels_apart_reads_sound_by_its_type_and_says_what_is_missing(client: httpx.Client) -> None:
+    sound = np.frombuffer(clip("5551234")[44:], "<i2")
+    call = np.stack(
+        [np.append(sound, np.zeros(80_000, np.int16)), np.append(np.zeros(80_000, np.int16), sound)], axis=1
+    )
+    files = {"file": ("call", call.tobytes(), "audio/pcm;rate=16000;channels=2")}
+    form = {"channels": "split", "response_format": "predict"}
+    taken = client.post("/v1/jobs", files=files, data=form)
+    assert taken.status_code == 202, taken.text
+    result = at_end(client, taken.json()["id"])["result"]
+    assert [(s["channel"], heard(s["text"])) for s in result["segments"]] == [(0, "5551234"), (1, "5551234")]
+    assert "truncated" not in result
+    half = recording(1)[: len(recording(1)) // 2]
+    cut = at_end(client, accepted(client, half))["result"]
+    assert cut["truncated"] is True and said(1).startswith(heard(cut["text"])[:20])
+
+
 def test_what_could_never_be_done_is_refused_and_nothing_is_kept(running: Worker, client: httpx.Client) -> None:
     kept = sorted((running.logs.parent / "jobs").iterdir())
     for fields, code in (
@@ -71,6 +89,7 @@ def test_what_could_never_be_done_is_refused_and_nothing_is_kept(running: Worker
         ({"language": "xx"}, "unknown_language"),
         ({"model": "gpt-9"}, "model_not_found"),
         ({"stream": "true"}, "bad_value"),
+        ({"channels": "both"}, "bad_value"),
         ({"callback": "https://example.com/"}, "callback_refused"),
     ):
         answer = send(client, recording(1), **fields)

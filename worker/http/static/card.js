@@ -90,7 +90,8 @@ export class Card {
     for (const form of ["txt", "srt", "vtt"]) this.find(`.${form}`).setAttribute("aria-label", t("save", { name: this.clip.name, form: form.toUpperCase() }));
     this.find(".actions").hidden = !shown;
     this.find("audio").setAttribute("aria-label", this.clip.name);
-    this.find(".by").textContent = t("by", { version: version || answer.version, seconds: answer.duration.toFixed(1), took: took.toFixed(2) });
+    const by = t("by", { version: version || answer.version, seconds: answer.duration.toFixed(1), took: took.toFixed(2) });
+    this.find(".by").textContent = answer.truncated ? `${by} · ${t("cut_off")}` : by;
   }
 
   showTimes(segments) {

@@ -1,5 +1,5 @@
-// Records the microphone: Opus in WebM or OGG where the browser can, else WAV collected sample by sample, because the
-// service does not read MP4. Shows the level on a canvas. The microphone is let go as soon as it is not needed.
+// Records the microphone: Opus in WebM or OGG where the browser can, else WAV collected sample by sample, because
+// not every service reads the MP4 of the others. Shows the level on a canvas. The microphone is let go as soon as it is not needed.
 
 const TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/webm", "audio/ogg"];
 const SLICE_MS = 1000;

@@ -1,6 +1,7 @@
 // Sends clips to /api/predict, two at a time, and says how far each is. Asks again when the service says it is busy.
-// A long recording goes to /v1/jobs, where the service takes jobs.
+// A long recording goes to /v1/jobs, where the service takes jobs. What the service does not read, the browser converts.
 
+import { converted } from "./convert.js";
 import { asJob, forget, isLong } from "./job.js";
 
 const AT_ONCE = 2, TRIES = 6, MAX_WAIT_SECONDS = 20;
@@ -33,6 +34,17 @@ async function next() {
 }
 
 async function heard(job, leave) {
+  try { return await asked(job, leave); } catch (failure) {
+    if (failure.code !== "unsupported_audio" || job.cancelled) throw failure;
+    job.told({ stage: "converting" });
+    const clip = await converted(job.clip);
+    if (!clip || job.cancelled) throw failure;
+    job.clip = clip;
+    return await asked(job, leave);
+  }
+}
+
+async function asked(job, leave) {
   const long = isLong(job.clip.blob);
   return (long && await asJob(job, send, leave, (error, status) => new Failure(error?.code ?? "wrong", error?.message, status))) || patiently(job);
 }

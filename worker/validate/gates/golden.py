@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from ...audio.decode import SAMPLE_RATE, BadAudio, decode
+from ...audio.converter import SAMPLE_RATE
+from ...audio.decode import decode
+from ...audio.limits import BadAudio
 from ...shared.quantities import count
 from ..context import Context, GateAnswer
 from ..error_rate import Errors, compare, total
