@@ -73,7 +73,7 @@ def plain(data: bytes | bytearray, declared: str = "") -> wave_file.Wav | None:
     kind = kind_of(data)
     if kind is None and raw.is_raw(declared):
         return raw.parse(data, declared)
-    if kind is None or kind.reader != "wav":
+    if (kind or known_kind(data)).reader != "wav":
         return None
     try:
         return wave_file.parse(data)
@@ -91,12 +91,6 @@ def known_kind(data: bytes | bytearray) -> AudioKind:
         what = f"it is {name}; send {READ}" if name else f"it is not {READ}"
         raise BadAudio("unsupported_audio", f"cannot read the audio: {what}")
     return kind
-
-
-def check_kind(data: bytes | bytearray, declared: str = "") -> None:
-    """Raises BadAudio for bytes that can be no audio, before anything is done for them."""
-    if not raw.is_raw(declared):
-        known_kind(data)
 
 
 def decode_wav(

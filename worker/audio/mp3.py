@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 SEARCHED_BYTES: Final = 64 << 10  # a frame is at most 2,881 bytes
+_CANDIDATES: Final = 2000  # bytes that might begin a frame: two milliseconds of looking
 _FRAMES: Final = 3  # in a row, or to the end of the bytes
 
 # kbit/s by (version 1?, layer), sample rates of version 1
@@ -29,11 +30,13 @@ _HZ: Final = (44_100, 48_000, 32_000)
 
 def first_frame(data: bytes | bytearray) -> int | None:
     """Where the first frame begins; None when there is none near the beginning."""
-    position = data.find(b"\xff", 0, SEARCHED_BYTES)
-    while position >= 0:
+    position = -1
+    for _ in range(_CANDIDATES):
+        position = data.find(b"\xff", position + 1, SEARCHED_BYTES)
+        if position < 0:
+            return None
         if _frames_follow(data, position):
             return position
-        position = data.find(b"\xff", position + 1, SEARCHED_BYTES)
     return None
 
 

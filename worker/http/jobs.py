@@ -15,7 +15,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..audio.decode import check_kind
+from ..audio.decode import plain
 from ..audio.limits import BadAudio
 from ..inference.loader import SPEECH_KINDS, LoadedVersion
 from ..jobs.access import DiskBusy, JobAccess, JobView
@@ -181,7 +181,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
         except BadCallback as e:
             raise ApiError(400, f"cannot report to this callback: {e}", "callback_refused", param="callback") from e
     try:
-        check_kind(clip.data, clip.declared)
+        plain(clip.data, clip.declared)
     except BadAudio as e:
         raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param="file") from e
     return clip.data
