@@ -198,6 +198,7 @@ def _jobs() -> Iterable[Row]:
     yield "one recording", "`workers.max_upload`, `workers.max_audio`", "413; the job fails"
     yield "fields of a job together", _bytes(job_store.FIELDS_BYTES), "503"
     yield "jobs in work", "one for each worker", "further ones wait, clients take turns"
+    yield "decoded audio of jobs in a worker", "one recording, besides that of requests", "further ones wait"
     yield "what a killed worker or machine costs a job", "the piece in hand, and decoding anew", "it goes on"
     yield (
         "workers that die over the same piece",

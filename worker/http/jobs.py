@@ -213,7 +213,9 @@ def limits_of(settings: Terms) -> StoreLimits:
 
 
 def _form(request: JobRequest) -> UploadedClip:
-    return UploadedClip(None, {name: values[-1] for name, values in request.fields.items() if values}, request.fields)
+    """Without the model's name, which was checked when the job came: the version may have another one by now."""
+    fields = {name: values[-1] for name, values in request.fields.items() if values and name != "model"}
+    return UploadedClip(None, fields, request.fields)
 
 
 def _read(request: JobRequest, loaded: LoadedVersion) -> tuple[str, bool]:
