@@ -26,7 +26,6 @@ from ..shared.callback_rules import BadCallback, check_url
 from ..shared.job_directory import UnreadableJob
 from ..shared.job_records import DONE, ENDED, JobRequest, is_id, job_as_json
 from . import openai
-from .accepted_models import is_accepted
 from .client import client_of
 from .context import Service
 from .errors import ApiError, too_slow
@@ -168,7 +167,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
         raise ApiError(400, "cannot transcribe: the form has no part 'file'", "missing_audio", param="file")
     if not clip.data:
         raise ApiError(400, "cannot transcribe: the upload is empty", "empty_audio", param="file")
-    _check_model(clip, loaded, settings)
+    openai.check_model(clip.fields.get("model", ""), loaded.version, settings)
     fields, *_ = openai.read_fields(_plain(clip), loaded)
     split_of(clip.fields)
     if fields.stream:
@@ -185,14 +184,6 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
     except BadAudio as e:
         raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param="file") from e
     return clip.data
-
-
-def _check_model(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> None:
-    """Raises ApiError 404. A name that is the operator's alone is not kept: it may be no name any more by then."""
-    name = clip.fields.get("model", "")
-    openai.check_model(name, loaded.version, settings)
-    if not is_accepted(name, loaded.version, ()):
-        clip.repeated.pop("model", None)
 
 
 def _kept(clip: UploadedClip) -> dict[str, list[str]]:
@@ -228,9 +219,7 @@ def _form(request: JobRequest) -> UploadedClip:
 
 def _read(request: JobRequest, loaded: LoadedVersion) -> tuple[str, bool]:
     try:
-        form = _form(request)
-        openai.check_model(form.fields.get("model", ""), loaded.version)
-        _, language, itn = openai.read_fields(_plain(form), loaded)
+        _, language, itn = openai.read_fields(_plain(_form(request)), loaded)
     except ApiError as e:
         raise CannotGoOn(e.code, e.message) from e
     return language, itn
