@@ -34,7 +34,7 @@ from .schema_base import Check
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _CLASS_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _PROVIDER: Final = re.compile(r"[A-Za-z0-9]{1,64}ExecutionProvider", re.ASCII)
-_MODEL_ALIAS: Final = re.compile(r"[^\s/]\S{0,127}")
+_MODEL_ALIAS: Final = re.compile(r"[^\s/]\S{0,63}")
 _WEB_ORIGIN: Final = re.compile(
     r"\*|[a-z][a-z0-9+.-]{0,31}://(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:\d{1,5})?", re.ASCII
 )
@@ -252,7 +252,7 @@ minisign_key = text_check(_minisign_key)
 metric_name = text_check(_figure)
 class_name = text_check(_matching(_CLASS_NAME, 'small letters, digits, - and _, like "uploads"'))
 provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvider"'))
-model_alias = text_check(_matching(_MODEL_ALIAS, 'up to 128 characters without spaces, like "gpt-4o-transcribe"'))
+model_alias = text_check(_matching(_MODEL_ALIAS, 'up to 64 characters without spaces, like "gpt-4o-transcribe"'))
 web_origin = text_check(_web_origin)
 alert_url = text_check(_alert_url)
 callback = text_check(_callback)

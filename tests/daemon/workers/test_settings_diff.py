@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from modelward.daemon.config.load import APPLIES, Config, WorkersSection
+from modelward.daemon.config.load import APPLIES, Config, WorkersSection, parse
 from modelward.daemon.units import DiskShare
 from modelward.daemon.workers.peer import WorkerPeer
 from modelward.daemon.workers.replacement import outdated
@@ -21,6 +22,7 @@ from modelward.daemon.workers.settings_diff import (
 )
 from modelward.daemon.workers.settings_of_config import settings_of, terms_of
 from modelward.worker.protocol import (
+    MAX_MESSAGE_BYTES,
     Applied,
     Settings,
     WorkerSettings,
@@ -188,3 +190,15 @@ def _cases() -> Iterator[tuple[list[Running], list[str], list[str]]]:
 def test_what_does_not_hold_yet_is_said_by_key(workers: list[Running], messages: list[str], late: list[str]) -> None:
     assert [entry["message"] for entry in pending(workers, WANTED)] == messages
     assert list(unconfirmed(workers, WANTED)) == late
+
+
+def test_the_longest_lists_that_are_taken_fit_into_one_message() -> None:
+    lists = {
+        "workers.model_aliases": ["🗣" * 62 + f"{n:02}" for n in range(32)],
+        "workers.cors_origins": [f"{'x' * 32}://{'h' * 251}{n:02}:65535" for n in range(32)],
+        "jobs.callbacks": [f"https://a.example/{n:02}" + "p" * 1004 for n in range(32)],
+    }
+    config = parse(
+        "\n".join(f"{key} = {json.dumps(names, ensure_ascii=False, indent=0)}" for key, names in lists.items()), "test"
+    )
+    assert len(msgspec.json.encode(_terms(config))) < MAX_MESSAGE_BYTES - 8192, "tokens and names come beside"
