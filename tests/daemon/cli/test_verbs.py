@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.daemon.cli.conftest import Call
-from tests.fakes.admin_interface import Asked, FakeAdmin
+from tests.fakes.admin import Asked, FakeAdmin
 from tests.support import PATIENCE_SECONDS, eventually
 
 STATUS: dict[str, Any] = {
