@@ -1,8 +1,7 @@
-"""The loop: builds the parts, and runs round after round of their controllers until it is told to stop.
+"""The loop: builds the parts and runs rounds of their controllers until it is told to stop.
 
-File events, signals, workers' messages and commands only wake it. What a controller does is its own matter. Invariant:
-whatever a part of the daemon raises, the rounds go on; an error that ends the loop all the same leaves the workers
-serving.
+File events, signals, workers' messages and commands only wake it; the controllers decide what happens. Invariant: the
+rounds go on whatever a part of the daemon raises; an error that ends the loop all the same leaves the workers serving.
 """
 
 from __future__ import annotations
@@ -57,7 +56,6 @@ from .system.clock import Clock
 from .system.peer_access import let_in, operator
 from .system.service_manager import ServiceManager
 from .system.systemd import unit
-from .system.unix_socket import Credentials
 from .workers.channel import WorkersSocket
 from .workers.former_workers import FormerWorkers
 from .workers.listen_socket import ListenSocket
@@ -202,10 +200,14 @@ class Supervisor:
         )
         sockets = control.runtime_dir
         self.channel: WorkersSocket = WorkersSocket(
-            sockets / "workers.sock", self.registry, lambda who: self._allowed(who, self.channel.group)
+            sockets / "workers.sock",
+            self.registry,
+            lambda who: let_in(who.uid, who.gid, who.groups, self.channel.group),
         )
         api = application(self.admin_service, self.hub)
-        self.api: AdminServer = AdminServer(sockets / "api.sock", api, lambda who: self._allowed(who, self.api.group))
+        self.api: AdminServer = AdminServer(
+            sockets / "api.sock", api, lambda who: let_in(who.uid, who.gid, who.groups, self.api.group)
+        )
         self.panel = PanelServer(
             config.panel,
             api,
@@ -383,9 +385,6 @@ class Supervisor:
 
     def _take_listener(self, fd: int) -> None:
         self.listen_socket.take(fd, wanted=bool(self.registry.expected or self.pool.processes()))
-
-    def _allowed(self, who: Credentials, group: int) -> bool:
-        return let_in(who.uid, who.gid, who.groups, group)
 
     def _told(self, entry: HistoryEntry) -> None:
         self.alert_manager.heard(entry)

@@ -37,7 +37,7 @@ from .wakeups import Wakeups
 Json = dict[str, Any]
 
 
-class Panel(Protocol):
+class PanelLinks(Protocol):
     """The panel: `problem` says why it is not open, "" while it is."""
 
     @property
@@ -51,7 +51,7 @@ class AdminService:
     `origin` is the path of the configuration, `pending` gives the keys that do not hold in every worker yet.
     """
 
-    panel: Panel
+    panel: PanelLinks
 
     def __init__(
         self,

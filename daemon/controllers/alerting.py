@@ -1,7 +1,7 @@
-"""Keeps watch: measures every `monitor.interval`, looks at the daemon's own parts at every round, and tells people.
+"""Raises alerts: measures every `monitor.interval`, checks the daemon's own parts each round, notifies channels.
 
-Holds no rule: `health.alerts` says what is an alert, `health.announce` what is worth a message. Invariant: what was
-told is written down only once some channel took it, so a crash tells it again rather than never.
+It holds no rule: `health.alerts` decides what is an alert, `health.notification_planner` what is worth a message.
+Invariant: a message counts as sent only once some channel took it, so a crash repeats it rather than losing it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from ..workers.pool import Ended
 
 Json = dict[str, Any]
 HOLD_SECONDS: Final = 60.0
-"""So long after a start nothing of before is said to be over: not everything is known again yet."""
+"""For so long after a start no earlier alert is resolved: not everything is known again yet."""
 LEAST_SECONDS: Final = 0.25
 """Between two looks at our own parts."""
 TOLD_BY_OTHERS: Final = frozenset(

@@ -1,7 +1,7 @@
-"""Which form of a version a rollout brings to the workers, and what a rollout that failed means for that form.
+"""Which form of a version a rollout brings to the workers, and what a failed rollout means for that form.
 
-Does no rollout itself. Invariant: a form that workers did not prove is loaded with a canary and a way back, never at a
-start; a failed form costs the version nothing but that form.
+It runs no rollout. Invariant: a form that workers have not proved is loaded with a canary and a way back, never at a
+start; a failed form costs the version only that form.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Has compiled forms made of what serves or is about to, one child at a time, and knows which form workers are to load.
+"""Has compiled forms made of what serves or will serve, one child at a time; knows which form the workers are to load.
 
-Level-triggered: what lies on the disk is the truth, read at every look; a report or a restart only means to look again.
-Decides nothing about versions. Invariant: whatever becomes of a compiler or of a form, versions, verdicts and what is
+Level-triggered: the disk is read at every look and is the truth; a report or a restart only causes another look. It
+decides nothing about versions. Invariant: whatever happens to a compiler or a form, versions, verdicts and what is
 served stay as they are.
 """
 

@@ -1,8 +1,7 @@
-"""Looks out, every `models.rescan`, for anything that is not as the last round left it; wakes the loop only then.
+"""Compares, every `models.rescan`, the disk with what the last round left; wakes the loop only when they differ.
 
-While all is well a round would find nothing to do, and costs far more than a look. Whatever is under way, waits, failed
-or complains is no such time: then rounds go on at `models.rescan`. Changes nothing; a look on a thread touches
-nothing of the daemon but what was handed to it for that.
+While all is well a round finds nothing to do and costs far more than this check. While anything is under way, waits or
+failed, rounds run every `models.rescan` instead. It changes nothing; on its thread it reads only what was handed to it.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from ..system.clock import Clock
 from ..system.timer_thread import TimerThread
 
 QUIET_ROUNDS: Final = 12
-"""So many times `models.rescan` lie between two rounds at rest."""
+"""At rest, one round in so many periods of `models.rescan`."""
 QUIET_SECONDS: Final = 60.0
-"""And never more than so long."""
+"""The longest time between two rounds at rest."""
 PAUSE_SECONDS: Final = 30.0
-"""The same while there may be something to do."""
+"""The longest time between two rounds while there may be something to do."""
 MAX_TRACE: Final = 2_000
 Mark = tuple[int, ...] | None
 _SETTLED: Final = (VersionState.ACCEPTED, VersionState.REJECTED)

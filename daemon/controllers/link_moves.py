@@ -1,7 +1,7 @@
-"""Notices that somebody moved the link to a rejected version, and has that judged again: once a move.
+"""Detects that an operator moved the link to a rejected version, and has that version validated again, once a move.
 
-Decides nothing else. Its own moves the daemon reports here. Invariant: after a start, what can be served at once is not
-kept waiting for such a judgement.
+It decides nothing else; the daemon reports its own moves here. Invariant: after a start, what can be served at once
+does not wait for such a validation.
 """
 
 from __future__ import annotations

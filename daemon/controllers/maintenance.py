@@ -1,7 +1,7 @@
-"""Runs upkeep on its timer and for the operator: logs rotated, disk swept, what retention lets go removed.
+"""Runs upkeep on its timer and for the operator: rotates logs, sweeps the disk, removes versions by retention.
 
-Decides only what must stay: everything that is live, previous, held, serving or wanted, by the plan in
-models.retention. Invariant: when the model root can't be read, nothing of a version is removed.
+It decides only what must stay: everything that is live, previous, held, serving or wanted, by the plan in
+models.retention. Invariant: while the model root cannot be read, nothing of a version is removed.
 """
 
 from __future__ import annotations

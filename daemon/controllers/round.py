@@ -1,9 +1,8 @@
-"""One round of the loop: runs every controller in its order, each by itself.
+"""One round of the loop: runs every controller in order, each by itself.
 
 A controller that raises an exception of any type is recorded as a failure (the alert `controller_failed`) and tried
-again after a pause; the others run as if nothing had been. One that does not come to an end is left running, and the
-others go on. It decides nothing about the service. Invariant: `run`, `next_due` and `wrong` raise nothing of a
-controller's.
+again after a pause. One that does not end is left running. In both cases the others run as usual. It decides nothing
+about the service. Invariant: `run`, `next_due` and `wrong` raise no exception of a controller.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Keeps the catalog of versions true: looks, recalls verdicts, has the rest judged one at a time.
+"""Keeps the catalog of versions up to date: looks at the model root, recalls verdicts, and validates the rest in turn.
 
-Decides only the order of judgement (wanted first, then the longest waiting). Invariant: a verdict is used only for the
-bytes it was made on, and is in the store before anybody acts on it.
+It decides only the order: the wanted version first, then the one that has waited longest. Invariant: a verdict is used
+only for the bytes that it was made on, and it is stored before any part acts on it.
 """
 
 from __future__ import annotations

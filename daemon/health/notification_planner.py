@@ -52,7 +52,7 @@ class Notification(Struct, frozen=True):
         return not self.firing
 
 
-class Plan(Struct, frozen=True):
+class NotificationPlan(Struct, frozen=True):
     """`due`: when time alone will ask for another message."""
 
     messages: tuple[Notification, ...]
@@ -63,7 +63,7 @@ class Plan(Struct, frozen=True):
 KEEP_EMPTY_SECONDS: Final = 3600.0
 
 
-def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: NotificationPace) -> Plan:
+def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: NotificationPace) -> NotificationPlan:
     """What is to be sent now."""
     groups: dict[str, dict[str, Item]] = {}
     for item in active:
@@ -81,7 +81,7 @@ def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: Not
             del after[group]
         if when is not None:
             dues.append(when)
-    return Plan(tuple(messages), after, min(dues, default=None))
+    return NotificationPlan(tuple(messages), after, min(dues, default=None))
 
 
 def _when(items: Mapping[str, Item], known: Told | None, pace: NotificationPace) -> float | None:

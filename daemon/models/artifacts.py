@@ -1,7 +1,7 @@
 """Whether the private copy of an accepted version is still there, as its own description says.
 
-Looks at names and sizes, never into a file: a look costs a few stat calls, and is for a thread. A cache may be emptied
-by anybody who is short of disk, so this is asked again and again; what is lost is made again from the version's files.
+It checks names and sizes, never contents: a check costs a few stat calls, on a thread. Anybody who is short of disk may
+empty a cache, so this is checked again and again; what is lost is made again from the version's files.
 """
 
 from __future__ import annotations

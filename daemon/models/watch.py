@@ -1,7 +1,7 @@
-"""Wakes the daemon when something is made, moved or deleted directly in the model root; means no more than "look now".
+"""Wakes the daemon when something is made, moved or deleted directly in the model root; an event only causes a look.
 
-Nothing may depend on it: events get lost, a root is deleted, renamed or mounted over without a word, limits are
-reached, threads die. `check()`, called before each look, puts all of that right; between looks the timer is the truth.
+Nothing may depend on it: events get lost, a root is deleted, renamed or mounted over without an event, limits are
+reached, threads end. `check()`, called before each look, repairs all of that; between looks the timer is the truth.
 """
 
 from __future__ import annotations

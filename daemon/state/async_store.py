@@ -1,8 +1,8 @@
-"""The store, on a thread of its own: a slow disk delays a note, never the event loop. To open a store is for a thread.
+"""The store, on a thread of its own: a slow disk delays a note, never the event loop. Opening one is for a thread.
 
-`note` is for what happened and goes on by itself, in order; `do` is for what must be kept before somebody is told so.
-What the file cannot take is kept in memory: `problem` says so, and `check` brings it to the file. Invariant: everything
-reaches the store in the order it was said, from one thread.
+`note` records what happened and returns at once; `do` stores what must be kept before it is reported. What the file
+cannot take is kept in memory: `problem` gives the reason, and `check` writes it to the file later. Invariant: notes
+and work reach the store in order, from one thread.
 """
 
 from __future__ import annotations

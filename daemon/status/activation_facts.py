@@ -1,7 +1,7 @@
-"""The snapshot that `activation_policy.decide` decides on, read off the last look, the catalog and the position.
+"""The facts that `activation_policy.decide` decides on, from the last look, the catalog and the position.
 
-Decides nothing and asks the disk nothing: that the copy of what served last is whole is what the last look found.
-Remembers one thing: since when the link names nothing that is there.
+It decides nothing and reads no disk: whether the copy of what served last is whole, the last look found. It remembers
+one thing: since when the link names no version that is there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is wrong with the service itself, as figures for alerts. Pure: a snapshot in, figures out.
+"""The state of the service as figures for alerts. Pure: a snapshot in, figures out.
 
-Only what is so now, or has just happened: an old rejected version that nobody asks for any more is history.
+It reports what holds now or has just happened: an old rejected version that nobody asks for any more is history.
 """
 
 from __future__ import annotations

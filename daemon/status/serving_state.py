@@ -1,7 +1,7 @@
-"""Which version is served, which the link was last known to name, and what to fall back to; kept across restarts.
+"""Which version is served, which one the link was last known to name, and what to fall back to; kept across restarts.
 
-Everything here can be told anew from the disk, so losing it costs a look and no service. `intent` is what a link move
-was about to do: a crash between the move and the note about it is no request of the operator.
+All of it can be found again on the disk, so losing it costs a look and no service. `intent` is the link move that was
+about to happen: after a crash between the move and its record, the move is not taken for an operator's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Sends the daemon's log lines to the same files as the workers', by the same code, `worker.logs`.
+"""Sends the daemon's log lines to the same files as the workers', by the same code, `worker.shared.logs`.
 
-Lines of several processes in one file stay whole only if all of them write the same way. Must not wait for a disk on
-the event loop: see worker.log_writer.
+Lines of several processes in one file stay whole only if all of them write the same way. It must not wait for a disk
+on the event loop: see `worker.shared.log_writer`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Does something every so often on a thread of its own, for work that mostly finds nothing to do.
+"""Runs work periodically on a thread of its own, for work that mostly finds nothing to do.
 
-The event loop sleeps on meanwhile; whatever deserves its attention is handed to it by the work itself. Timers
-strike at multiples of their period on one clock, each a fixed moment later: two at the very same time would wake each
-other again and again over the interpreter's lock.
+The event loop sleeps meanwhile; the work itself wakes it when there is something to do. Each timer fires at multiples
+of its period plus an offset of its own: two threads that wake at the same time would contend for the interpreter's
+lock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The worker socket: accepts workers, checks who they are, carries messages and the listening socket.
+"""The worker socket: accepts workers, checks their credentials, carries messages and the listening socket.
 
-It knows connections and lines, not what they mean. A peer that writes what can't be read, or reads too slowly, loses
-its connection with a logged reason and harms nobody else. Everything is bounded: connections, line length, how many
-messages in a while, what waits to be sent, what is read in one turn.
+It knows connections and lines, not what they mean. A peer that writes what cannot be read, or reads too slowly, loses
+its connection with a logged reason and affects no other. Everything is bounded: connections, line length, messages in
+a period, bytes that wait to be sent, bytes read in one turn.
 """
 
 from __future__ import annotations

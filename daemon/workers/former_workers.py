@@ -1,7 +1,7 @@
-"""Whom a former daemon left behind, and for how long this one waits for them.
+"""Which workers a former daemon left behind, and how long this daemon waits for them. Pure.
 
-Decides only; whether a process still runs is told by the caller. Invariant: who has not come back by the deadline is
-named once, and after that nobody is waited for.
+The caller finds out whether a process still runs. Invariant: a worker that has not come back by the deadline is named
+once; after that the daemon waits for none.
 """
 
 from __future__ import annotations

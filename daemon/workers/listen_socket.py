@@ -1,6 +1,7 @@
-"""The daemon's hold on the socket that clients connect to, however it came by it.
+"""The daemon's hold on the socket that clients connect to: given by systemd, taken back from a worker, or bound anew.
 
-Accepts nothing itself. Invariant: a former worker's socket is taken before a new one is bound, and at most one is held.
+It accepts no connection itself. Invariant: a former worker's socket is taken before a new one is bound, and at most one
+is held.
 """
 
 from __future__ import annotations

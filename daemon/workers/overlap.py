@@ -1,7 +1,7 @@
-"""Whether a worker may hold the old and the new version side by side. Pure.
+"""Whether a worker may hold the old and the new version at the same time. Pure.
 
-The need was measured when the version was judged; a fifth is kept in reserve, because a machine that is out of memory
-kills whom it likes. Where it is not there, the operator's `rollout.overlap` says whether to unload first or to refuse.
+The need was measured when the version was validated. A fifth is kept in reserve, because a machine that runs out of
+memory kills any process. Without that memory, `rollout.overlap` decides whether to unload first or to refuse.
 """
 
 from __future__ import annotations

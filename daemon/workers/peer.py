@@ -1,6 +1,6 @@
-"""What each connected worker says of itself, kept up to date message by message.
+"""What each connected worker reports of itself, updated message by message.
 
-Decides nothing and does no I/O: `hear` turns a message into new facts about a worker and says what happened, or raises
+It decides nothing and does no I/O: `hear` turns a message into new facts about a worker and an event, or raises
 Refused when the message makes no sense from that worker now.
 """
 

@@ -1,9 +1,9 @@
 """Which worker processes to start, retire or kill. Pure: a snapshot in, orders out, each with its reason.
 
-Replacement first: a worker that has to go leaves only after its successor is ready. One leaves at a time, and nobody is
-killed before a second look: the daemon itself may have been stopped and not have heard. A worker that only waits for
-its turn at a processor or a disk is not killed. Invariant: as long as starting
-is possible, orders lead to `wanted` ready workers, and no order takes the last ready one away.
+Replacement first: a worker that has to go leaves only after its successor is ready. One leaves at a time. A worker is
+killed only after a second check, because the daemon itself may have been stopped and have missed its messages; one that
+only waits for a processor or a disk is not killed. Invariant: as long as starting is possible, orders lead to `wanted`
+ready workers, and no order takes the last ready one away.
 """
 
 from __future__ import annotations

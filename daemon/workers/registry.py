@@ -1,8 +1,8 @@
-"""The workers as the rest of the daemon sees them: who is connected, what each serves, and how to tell them something.
+"""The workers as the rest of the daemon sees them: which are connected, what each serves, and how to send it a message.
 
-Joins the socket's connections with the pool's processes. A worker is ours when its connection's pid is that of a
-process in the pool, or of one that a former daemon wrote down (same pid, same start time); every other is attached and
-never signalled. Decides nothing about versions: what a newcomer is to load is asked of `welcome`.
+It joins the socket's connections with the pool's processes. A worker is ours when its connection's pid is that of a
+process in the pool, or of one that a former daemon recorded (same pid, same start time). Every other worker is attached
+and never signalled. It decides nothing about versions: `welcome` gives what a worker that joins is to load.
 """
 
 from __future__ import annotations

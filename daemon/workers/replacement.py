@@ -1,6 +1,6 @@
-"""Which workers have to be replaced though they do their work, and why. Pure.
+"""Which workers have to be replaced although they work, and why. Pure.
 
-Another program's workers are its own matter.
+Workers of other programs are never replaced.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Carries a rollout through: asks `rollout.next_action`, does that one thing, looks again.
+"""Carries out a rollout: asks `rollout_planner.next_action`, does that one thing, and checks again.
 
-Holds no decision of its own. Whatever happens, when `run` returns every worker serves the new version and the link
-names it; or every worker that could be brought back serves the old one, the others are being replaced, and the link
-was not moved or was put back. What could not be done is said in the outcome.
+It decides nothing. Invariant: when `run` returns, every worker serves the new version and the link names it; or every
+worker that could be brought back serves the old one, the others are being replaced, and the link names the old version.
+The outcome names what could not be done.
 """
 
 from __future__ import annotations

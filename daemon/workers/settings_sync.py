@@ -1,7 +1,7 @@
-"""Whether the workers run with what the configuration says, and waiting until they do.
+"""Whether the workers run with what the configuration says; sends the settings and waits until they do.
 
-Sends settings over the worker socket; replaces nobody (see `outdated`). Invariant: what is called confirmed holds for
-every process of ours that may still answer a request, also one that is leaving or has not joined yet.
+It replaces no worker (see `replacement`). Invariant: what is called confirmed holds for every process of ours that may
+still answer a request, also one that is leaving or has not joined yet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Whether the machine has processors to spare just now: the kernel's own count of who wants one.
+"""Whether the machine has processors to spare now, by the kernel's count of runnable threads.
 
-Invariant: what can't be read means no.
+Invariant: what cannot be read means no.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Whose turn it is for a slot that workers share. Pure.
+"""Which request gets the next slot that workers share. Pure.
 
-A slot is the right to run the model once. The oldest request of all workers has the next one; who does not take what is
-free is passed over; who gets none for long while nothing moves, as the holders hang, goes on by itself. Invariant: with
-every worker alive, slots are given in the order in which they were asked for.
+A slot is the right to run the model once. The oldest request of all workers gets the next one. A worker that does not
+take a free slot is passed over. A request that gets none for long while no holder makes progress runs without one.
+Invariant: with every worker alive, slots are given in the order in which they were asked for.
 """
 
 from __future__ import annotations

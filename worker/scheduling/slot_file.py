@@ -93,11 +93,11 @@ class Board:
         )
 
     def go_alone(self) -> None:
-        """Says that something runs without a slot."""
+        """Marks that this worker runs something without a slot."""
         self._lock(ALONE + self.number)
 
     def back(self) -> None:
-        """Says that it ended."""
+        """Removes that mark."""
         self._unlock(ALONE + self.number)
 
     def someone_alone(self) -> bool:
@@ -107,11 +107,11 @@ class Board:
     # the line
 
     def stand(self, mark: int) -> None:
-        """Stands in the line at `mark`, for all to see."""
+        """Joins the queue at `mark`; every worker sees it."""
         self._lock(LINE + mark)
 
     def step_out(self, mark: int) -> None:
-        """Stands there no more."""
+        """Leaves the queue at `mark`."""
         self._unlock(LINE + mark)
 
     def line(self) -> list[int]:
@@ -132,7 +132,7 @@ class Board:
             self.bell.sendto(b".", self._bell_path(number_of(mark)))
 
     def heard(self) -> None:
-        """Takes away what woke us."""
+        """Empties the socket that wakes this worker."""
         with suppress(OSError):
             for _ in range(DATAGRAMS):
                 self.bell.recv(1)
