@@ -38,7 +38,7 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class CompilerChild(Started, Protocol):
-    """What is needed of a started process; `daemon.processes.Child` is one."""
+    """What is needed of a started process; `system.processes.ChildProcess` is one."""
 
     pid: int
 
@@ -46,7 +46,7 @@ class CompilerChild(Started, Protocol):
 
 
 class SpawnSignalled(Protocol):
-    """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None

@@ -62,7 +62,7 @@ Copied = Callable[[Path, child_protocol.Copied], None]
 
 
 class ValidatorChild(Protocol):
-    """What is needed of a started process; `daemon.processes.Child` is one."""
+    """What is needed of a started process; `system.processes.ChildProcess` is one."""
 
     @property
     def pid(self) -> int: ...
@@ -74,7 +74,7 @@ class ValidatorChild(Protocol):
 
 
 class SpawnChild(Protocol):
-    """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None

@@ -1,7 +1,7 @@
 """The worker processes: starts, replaces and retires them by the orders of `pool_planner`, and sees them end.
 
 It knows processes, not versions: a worker is told over its socket what to load. `workers.json` (see pool_record)
-records which processes are our workers, so that a daemon that comes back can recognise them; a pid alone proves nothing.
+records which processes are our workers, so that a daemon that comes back recognises them; a pid alone proves nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The file through which workers share slots: nothing but locks on its bytes, and a socket each to be woken by.
+"""The file through which workers share slots: locks on its bytes, and a socket for each worker to be woken by.
 
-Decides nothing (see `turn`). Locks of open file descriptions (fcntl(2), F_OFD_SETLK) end with the process however it
-ends, need no daemon, and never block here. The file's size is the number of slots; the daemon sets it. Byte n locked:
+It decides nothing (see `fairness`). Locks of open file descriptions (fcntl(2), F_OFD_SETLK) end with the process in any
+case, need no daemon, and never block here. The file's size is the number of slots; the daemon sets it. Byte n locked:
 slot n is in use. Byte NUMBERS + n: worker number n lives. Byte ALONE + n: it runs something without a slot. Byte
-LINE + mark: a worker stands in the line there.
+LINE + mark: a worker waits in the queue there.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ KILL_SECONDS: Final = 10.0
 
 
 class SweeperChild(Protocol):
-    """What is needed of a started process; `daemon.processes.Child` is one."""
+    """What is needed of a started process; `system.processes.ChildProcess` is one."""
 
     async def wait(self) -> int | None: ...
     def kill_group(self) -> None: ...
@@ -38,7 +38,7 @@ class SweeperChild(Protocol):
 
 
 class SpawnSweeper(Protocol):
-    """`daemon.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
 
     def __call__(self, argv: Sequence[str], *, name: str, pass_fds: Sequence[int] = ()) -> SweeperChild: ...
 

@@ -1,8 +1,8 @@
-"""Takes the head of a file away from under programs that append to it: none of their lines is lost, doubled or torn.
+"""Removes the head of a file while programs append to it: none of their lines is lost, doubled or torn.
 
-Copy whole lines aside, sync, mark the cut (marks.py), then remove whole blocks in place in one atomic call. Writers are
-never stopped, and need do nothing but append (O_APPEND); one that does not is found and refused. A crash at any
-point is undone or finished by `recover`.
+Copy whole lines aside, sync, mark the cut (collapse_marker), then remove whole blocks in place in one atomic call.
+Writers are never stopped and only have to append (O_APPEND); one that does not is found and refused. `recover` undoes
+or finishes what a crash left at any point.
 """
 
 from __future__ import annotations
