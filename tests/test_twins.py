@@ -158,6 +158,14 @@ COVERED_BY: dict[str, str] = {
     ),
     "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
     "worker/jobs/test_store.py": "worker/shared/job_directory.py",
+    "daemon/cli/test_transcribe.py": (
+        "daemon/cli/audio_files.py daemon/cli/transcription_request.py daemon/cli/upload_progress.py"
+    ),
+    "worker/http/test_client_habits.py": "worker/http/openapi.py worker/http/paths.py",
+    "worker/http/test_speech_sockets.py": (
+        "worker/http/funasr_talk.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
+        "worker/http/speech_socket.py worker/http/talks.py"
+    ),
 }
 
 MODULES = {
