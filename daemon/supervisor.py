@@ -359,7 +359,7 @@ class Supervisor:
         return ENDING_SECONDS - 0.2 + (0.0 if self._leave_workers else self.config.workers.drain)
 
     async def close(self) -> None:
-        """Ends everything: nobody new, workers drained unless they are to be left, state written.
+        """Ends everything: no new clients, workers drained unless they are to be left, state written.
 
         Every part has its own limit, and the workers are told before any part is waited for: whatever hangs, this
         returns within `workers.drain` and ENDING_SECONDS.
@@ -400,7 +400,7 @@ class Supervisor:
         return config
 
     def reopen_logs(self) -> list[str]:
-        """Our own log files and every worker's are opened anew by name; who will tell when that is done."""
+        """Reopens our own log files and every worker's by name; returns who will confirm it."""
         self.reopen_own_logs(
             partial(asyncio.get_running_loop().call_soon_threadsafe, self.maintenance.reopened, OWN_LOGS)
         )

@@ -167,7 +167,7 @@ class Activation:
 
     def _models_policy(self) -> ActivationPolicy:
         models = self._config().models
-        activation = "manual" if self._async_store.unread else models.activation  # who knows what is held
+        activation = "manual" if self._async_store.unread else models.activation  # what is held is not known
         return ActivationPolicy(activation, models.rejected_link, models.settle)
 
     def _give_up_unless(self, decision: d.Decision) -> None:
@@ -224,7 +224,7 @@ class Activation:
             self._async_store.note("complaint", version, because)
 
     def _answer(self, sentence: str | None, refusal: str) -> bool:
-        """Tells whoever gave the command that is being decided; False when there is none."""
+        """Answers the command that is being decided; False when there is none."""
         command, self.command = self.command, None
         if command is None:
             return False
@@ -299,7 +299,7 @@ class Activation:
         return True
 
     async def _replace_lost(self) -> None:
-        """Workers that start are told to load what is there, when the form that serves was removed by somebody."""
+        """When the form that serves was removed, workers that start load the version as it came."""
         serving = self.position.serving
         other = self.choice.lost(serving) if serving is not None and not self.busy else None
         if other is not None:
@@ -352,7 +352,7 @@ class Activation:
             else:
                 await self._keep(self._before)
             with suppress(CannotKeep):  # done is done
-                await self._validation.look()  # what was seen before would pass for somebody's link to the old version
+                await self._validation.look()  # an earlier look would show the old link as an operator's
         finally:
             self._committing = False
             self._happened()

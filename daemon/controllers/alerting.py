@@ -125,7 +125,7 @@ class AlertManager:
         self._saves: asyncio.Task[None] | None = None
         self._pids: dict[str, int] = {}
 
-    # its life
+    # start and end
 
     async def recall(self) -> None:
         """Takes up what fired and what was told when a former daemon ended."""
@@ -146,7 +146,7 @@ class AlertManager:
         self._timer.start(at_once=True)
 
     async def stop(self) -> None:
-        """Nothing is measured or sent any more; what is not delivered will be told after the next start."""
+        """Nothing is measured or sent any more; what was not delivered is sent after the next start."""
         if self._next is not None:
             self._next.cancel()
         if self._timer is not None:
@@ -173,7 +173,7 @@ class AlertManager:
         self._tell("sample", {"time": rfc3339(self._measured[1]), "row": dict(sample.row)})
 
     def look(self, *, at_once: bool = False) -> None:
-        """One look at our own parts. Quick, and called as often as one likes: LEAST_SECONDS apart but for `at_once`."""
+        """Checks our own parts. Quick; may be called at any time: checks are LEAST_SECONDS apart but for `at_once`."""
         now = self._clock.monotonic()
         if now - self._looked < LEAST_SECONDS and not at_once:
             self._look_at(self._looked + LEAST_SECONDS)
@@ -221,7 +221,7 @@ class AlertManager:
             kind = "alert-firing" if began else "alert-resolved"
             self._async_store.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
 
-    # telling
+    # sending
 
     def _announce(self, now: float) -> None:
         """Sends what is due, and comes back when time alone will ask for more."""
@@ -283,7 +283,7 @@ class AlertManager:
             with suppress(CannotKeep):  # logged where it happened
                 await self._async_store.do(lambda store, record=record: store.put(**{alert_record.FACT: record}))  # type: ignore[misc]
 
-    # what others tell it
+    # events from other parts
 
     def worker_ended(self, ended: Ended) -> None:
         """A worker process is gone."""
@@ -298,10 +298,10 @@ class AlertManager:
             self._in_memory = not self._in_memory
             self.look()
 
-    # what it answers
+    # queries
 
     def active(self) -> list[Json]:
-        """The alerts that are worth telling now, the gravest first."""
+        """The active alerts, the gravest first."""
         return [self._shape(alert) for alert in self._active(self._clock.monotonic())]
 
     def alerts(self) -> Json:

@@ -16,7 +16,7 @@ from .forms import Forms
 from .validation import Validation
 
 RETRY_SECONDS = (30.0, 120.0, 600.0, 3600.0)
-"""Before a form is brought again whose rollout failed by nobody's fault: a machine short of memory, say."""
+"""The pause after a rollout of a form that failed without its fault, such as for want of memory."""
 
 
 class FormChoice:

@@ -130,7 +130,7 @@ class Forms:
         return tuple(form.artifact for form in self._look.forms if digest and form.digest == digest)
 
     async def tidy(self, in_use: Iterable[str]) -> None:
-        """Removes forms that nobody will load again: a better one is used, or they failed."""
+        """Removes forms that no worker will load again: a better one is used, or they failed."""
         gone = form_plan.superseded(
             self._look.forms, self._level(), self._state.refused, set(in_use), self._look.keys.keys()
         )

@@ -79,7 +79,7 @@ class Maintenance:
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
         self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
-        self.follow_own_logs: Callable[[], Awaitable[Sequence[str]]] = _nothing  # set by who opened them
+        self.follow_own_logs: Callable[[], Awaitable[Sequence[str]]] = _nothing  # set by the program that opened them
         self.last: Json = {}
         self.sweeps = self.removed_files = self.removed_bytes = 0
 

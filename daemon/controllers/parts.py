@@ -101,7 +101,7 @@ class ActivationController(_Part):
 
 
 class SocketsController(_Part):
-    """Makes the sockets of workers and of the API again when somebody removed their files, or their server ended."""
+    """Makes the sockets of workers and of the API again when their files were removed, or their server ended."""
 
     channel: WorkersSocket
     api: AdminServer
@@ -208,7 +208,7 @@ class ValidationController(_Part):
 
 
 class CompilationController(_Part):
-    """Has compiled forms made, and removes those that nobody will load again."""
+    """Has compiled forms made, and removes those that no worker will load again."""
 
     forms: Forms
     validation: Validation

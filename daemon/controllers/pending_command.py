@@ -26,4 +26,4 @@ class PendingCommand(Struct):
     def refuse(self, sentence: str) -> None:
         if not self.result.done():
             self.result.set_exception(Refused(sentence))
-            self.result.exception()  # taken: nobody may be waiting for it
+            self.result.exception()  # marked as retrieved: no client may be waiting for it

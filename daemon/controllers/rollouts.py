@@ -131,7 +131,7 @@ class Rollouts:
             self._note_outcome(rollout.as_json(), because)
 
     def _over(self, command: PendingCommand | None, task: asyncio.Task[None]) -> None:
-        """The rollout ended, in whatever way: another may begin, and the one who asked for it is answered."""
+        """The rollout ended in any way: another may begin, and the command behind it is answered."""
         rollout, because = self._last, "the rollout was interrupted"
         assert rollout is not None
         if not task.cancelled():

@@ -147,7 +147,7 @@ class Validation:
                 self._asked.pop(note.version, None)
         self._note_misplaced(self.sight)
         gone = [name for name, copy in copies.items() if copy in lost]
-        for name in gone:  # somebody removed or damaged the copy: it is judged again, which makes it anew
+        for name in gone:  # removed or damaged: validating again makes a new one
             entry = self.catalog.get(name)
             if entry is not None and entry.state is VersionState.ACCEPTED and entry.artifact == copies[name]:
                 self._lost(entry)
@@ -181,7 +181,7 @@ class Validation:
     def next(self, wanted: str, live: Target | None) -> None:
         """Starts a validator on the version that is due, unless one is at work.
 
-        `wanted` first, then what somebody asked for. It is compared with what is `live`.
+        `wanted` first, then what a command asked for. It is compared with what is `live`.
         """
         if wanted != self._wanted:
             self._wanted = wanted
@@ -226,12 +226,12 @@ class Validation:
         return entry.waiting if waits and entry.waiting.startswith(NOT_JUDGED) else ""
 
     def at_once(self, name: str) -> None:
-        """Somebody asks for this version: a pause after attempts without a verdict is over."""
+        """A command asks for this version: the pause after attempts without a verdict ends."""
         if self._hindered.pop(name, 0):
             self.catalog.hurry(name)
 
     async def ask(self, name: str) -> None:
-        """Has a version judged anew, as if nobody had: a rejection of these very bytes is forgotten.
+        """Has a version validated again: a rejection of the same bytes is forgotten.
 
         One that is being judged has that verdict to come.
         """
@@ -315,7 +315,7 @@ class Validation:
         )
 
     async def _remove_unfinished(self) -> None:
-        """What a killed validator left; nobody is at work when this is called."""
+        """Removes what a killed validator left; no validator may run when this is called."""
         if gone := await asyncio.to_thread(remove_unfinished, self.artifact_root):
             self._log.info("unfinished copies removed", names=gone[:10], count=len(gone))
 

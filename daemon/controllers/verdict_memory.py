@@ -44,7 +44,7 @@ class VerdictMemory:
         self._sightings[entry.name] = sighting  # the last in order
 
     async def forget(self, name: str) -> None:
-        """The version is judged anew, as if nobody had."""
+        """Forgets the verdict, so that the version is validated again."""
         self._sightings.pop(name, None)
         with suppress(CannotKeep):  # logged; it is judged anew all the same
             await self._async_store.do(lambda store: store.forget([name]))

@@ -1,4 +1,4 @@
-"""When the loop begins its next round, and who waits for the end of one.
+"""Wakes the loop for its next round, and those that wait for the end of a round.
 
 It decides nothing about the service. Invariant: a wake-up that comes during a round is followed by another round.
 """

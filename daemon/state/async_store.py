@@ -80,7 +80,7 @@ class AsyncStore:
         return found is not None and found.no_room
 
     async def check(self) -> None:
-        """To be called now and then: writes to the file what memory holds, and what somebody removed."""
+        """To be called periodically: writes to the file what memory holds, and makes a removed file again."""
         if self._closed:
             return
         with suppress(CannotKeep):  # logged where it happened

@@ -124,7 +124,7 @@ def is_empty(db: sqlite3.Connection) -> bool:
 
 
 def is_lost(path: Path, place: Place) -> bool:
-    """Whether somebody removed or replaced what was there when it was opened: SQLite would write to no name."""
+    """Whether the file was removed or replaced since it was opened: SQLite would go on writing to no name."""
     return any(then is not None and then != now for then, now in zip(place, place_of(path), strict=True))
 
 

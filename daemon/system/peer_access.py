@@ -1,6 +1,6 @@
 """Which users may use the daemon's sockets and, from this machine, its panel, by the kernel's word about the peer.
 
-The kernel checked the socket file's mode already; this holds also when somebody loosened it.
+The kernel checked the socket file's mode already; this check holds also when that mode was loosened.
 """
 
 from __future__ import annotations

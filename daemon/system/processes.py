@@ -98,12 +98,12 @@ class ChildProcess:
         status = None
         try:
             status = self._reap() if self.ours else None
-        finally:  # whatever came of that: those who wait for its end hear of it
+        finally:  # in any case: the tasks that wait for its end are woken
             os.close(self._pidfd)
             self._ended.set_result(status)
 
     def _reap(self) -> int | None:
-        """Kills what the child left behind, then reaps it; None when its status went to somebody else."""
+        """Kills what the child left behind, then reaps it; None when another part took its status."""
         try:
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
             _kill_group(self.pid)  # the zombie still owns the number
@@ -229,7 +229,7 @@ def _input(name: str, content: bytes | None) -> Iterator[int]:
 
 
 def take_back(name: str, who: Identity) -> ChildProcess | None:
-    """Watches a process that a former daemon started; None when it is gone or the number is somebody else's now."""
+    """Watches a process that a former daemon started; None when it is gone or another process has its pid now."""
     try:
         child = ChildProcess(name, who.pid, ours=False)
     except OSError:

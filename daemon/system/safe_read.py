@@ -1,4 +1,4 @@
-"""Opens files that somebody else named: without waiting, and only when they are regular files.
+"""Opens files whose names come from outside: without waiting, and only when they are regular files.
 
 What the kernel tells in small files is read without a file object: that is done many times a minute, for ever.
 """

@@ -22,9 +22,9 @@ LEAST_SECONDS: Final = 0.01
 
 
 class TimerThread:
-    """`period` is asked before each wait, seconds; `later` is this one's own moment after the common one.
+    """`period` gives the seconds before each wait; `later` is the offset of this timer.
 
-    A strike that fails is recorded as a failure of `name`, and the next one follows. To be started on the event loop.
+    Work that fails is recorded as a failure of `name`, and runs again next time. To be started on the event loop.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TimerThread:
         self._thread: Thread | None = None
 
     def start(self, *, at_once: bool = False) -> None:
-        """Strikes from now on; the first time `at_once`, or at the next multiple of the period."""
+        """Runs the work from now on; the first time `at_once`, or at the next multiple of the period."""
         self._background = here()
         self._thread = start_thread(self._name, partial(self._run, at_once))
 
@@ -47,7 +47,7 @@ class TimerThread:
             self._nudge.release()
 
     def stop(self) -> None:
-        """No strike begins any more. Waits a moment for the one under way, never longer: it may hang in the kernel."""
+        """No work begins any more. Waits a moment for the work under way, no longer: it may hang in the kernel."""
         self._over = True
         self.again()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -1,6 +1,6 @@
-"""Unix sockets: bound with the mode that they are to have, and who the kernel says is at the other end.
+"""Unix sockets: bound with the mode that they are to have, and the peer's credentials from the kernel.
 
-Decides nothing about who may do what.
+It decides nothing about access.
 """
 
 from __future__ import annotations

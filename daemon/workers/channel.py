@@ -123,7 +123,7 @@ class WorkersSocket:
         return True
 
     async def heal(self) -> bool:
-        """Binds anew when somebody removed or replaced the socket file; True when it had to. Raises OSError."""
+        """Binds again when the socket file was removed or replaced; True when it had to. Raises OSError."""
         if await asyncio.to_thread(self.in_place):
             return False
         self._stop_listening()
@@ -131,7 +131,7 @@ class WorkersSocket:
         return True
 
     async def answers(self, seconds: float) -> bool:
-        """Whether somebody who connects is taken and let go again, asked from the outside."""
+        """Whether a connection from outside is accepted and ended again."""
         try:
             async with asyncio.timeout(seconds):
                 reader, writer = await asyncio.open_unix_connection(str(self._path))

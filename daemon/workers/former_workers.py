@@ -21,7 +21,7 @@ class FormerWorkers:
 
     @property
     def deadline(self) -> float | None:
-        """When those that are not here yet count as lost; None when nobody is waited for."""
+        """When those that are not here yet count as lost; None when the daemon waits for none."""
         return self._until if self._names else None
 
     def in_time(self, now: float) -> bool:

@@ -25,7 +25,7 @@ RETURN_SECONDS: Final = 5.0
 class ListenSocket:
     """See the module. `listen` is the address as configured; `environ` is where systemd speaks.
 
-    `lost_seconds` is what those get who hold the address and do not come back with it.
+    `lost_seconds` is the time for workers that hold the address and do not come back with it.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ListenSocket:
         return (self._former,) if self._former is not None else ()
 
     async def _win(self, end_lost: Callable[[], Awaitable[None]]) -> None:
-        """The address, from a worker that hangs: nobody else would end it, and no daemon could start."""
+        """Takes the address from a worker that hangs: nothing else would end that worker, and no daemon could start."""
         await self._wait(self._lost_seconds - self._return_seconds)
         if self.sock is None:
             await end_lost()

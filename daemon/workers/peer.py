@@ -27,7 +27,7 @@ class WorkerPeer(Struct):
     """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version.
 
     `offers` are version and artifact by rollout, "" being the welcome; `unsure` is a rollout whose commit was sent and
-    not answered: until then nobody knows what it serves. `terms` are what it runs with, None when it did not say;
+    not answered: until then it is not known what it serves. `terms` are what it runs with, None when it did not say;
     `asked` those that it was sent last, at `asked_at`.
     """
 

@@ -164,7 +164,7 @@ class WorkerPool:
 
     def step(self) -> None:
         """Carries out what `staffing.orders` says now. The first one takes a former daemon's workers back."""
-        if self._processes and not self._record.there:  # somebody emptied the runtime directory, or removed it
+        if self._processes and not self._record.there:  # the runtime directory was emptied or removed
             self._write_down(make_directory=True)
         if not self._in_charge:
             self._in_charge = True
@@ -281,7 +281,7 @@ class WorkerPool:
             await asyncio.wait(watches, timeout=ABORT_SECONDS + 1.0)
 
     async def close(self, drain_seconds: float) -> None:
-        """Retires every worker and waits; whoever is left after `drain_seconds` is killed."""
+        """Retires every worker and waits; workers that are left after `drain_seconds` are killed."""
         if not self._in_charge:
             await self.leave()
             return
@@ -299,7 +299,7 @@ class WorkerPool:
         await self._record.settled()
 
     async def leave(self) -> None:
-        """Lets every worker serve on, for the next daemon to take back: who they are stays written down."""
+        """Leaves every worker serving, for the next daemon to take back; the record of them stays."""
         for process in self.processes():
             if process.watch is not None:
                 process.watch.cancel()
@@ -336,7 +336,7 @@ class WorkerPool:
         self._record.write(json.dumps(content).encode(), make_directory=make_directory)
 
     def written_down(self) -> bool:
-        """Looks whether who the workers are can still be read, for the next `step`; not on the event loop."""
+        """Checks whether the record of the workers can still be read, for the next `step`; not on the event loop."""
         return self._record.look()
 
     def _next_name(self) -> str:

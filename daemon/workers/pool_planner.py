@@ -95,7 +95,7 @@ def orders(
 def places(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int) -> tuple[tuple[Vacancy, ...], int]:
     """The vacancies that are worth keeping, soonest first, and how many workers are missing, these places included.
 
-    Fewer may be wanted than have died; who is being replaced makes room for one more.
+    Fewer may be wanted than have died; a worker that is being replaced makes room for one more.
     """
     staying = sum(m.phase is not Phase.RETIRING for m in members)
     surge = any(m.outdated and m.phase is not Phase.RETIRING and not m.doomed for m in members)

@@ -1,4 +1,4 @@
-"""The file that says who our workers are, written on a thread: a slow disk delays the record, never the event loop.
+"""The file that records our workers, written on a thread: a slow disk delays the record, never the event loop.
 
 Decides nothing about workers. Invariants: what was given last is what is written last; one thread at a time writes; a
 file that cannot be written is logged and stops no worker.
@@ -61,7 +61,7 @@ class PoolRecord:
         try:
             while (due := self._take()) is not None:
                 self._put(*due)
-        except BaseException:  # which nobody expected: the next content is written all the same
+        except BaseException:  # an unexpected one: the next content is written all the same
             self._at_work = False
             raise
 

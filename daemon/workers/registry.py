@@ -87,7 +87,7 @@ class WorkerRegistry:
         return tuple(peer for peer in self.peers() if peer.ready)
 
     async def changed(self, timeout_seconds: float) -> None:
-        """Returns when a worker said something, joined or left, or after `timeout_seconds`."""
+        """Returns when a worker sent something, joined or left, or after `timeout_seconds`."""
         self._changed.clear()
         try:
             async with asyncio.timeout(max(0.0, timeout_seconds)):
@@ -96,10 +96,10 @@ class WorkerRegistry:
             return
 
     def wake(self) -> None:
-        """Whoever waits in `changed` looks again."""
+        """The tasks that wait in `changed` continue."""
         self._changed.set()
 
-    # telling
+    # sending
 
     def tell(self, name: str, message: p.Message) -> bool:
         """Sends a message to one worker; False when it is not connected, or no longer after this."""

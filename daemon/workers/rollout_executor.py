@@ -58,7 +58,7 @@ LONGEST_STEP_SECONDS = 3.0
 OUTSIDE_DEATHS = 3
 """Deaths that need not be the version's doing, which a rollout bears with before it gives up."""
 OUTSIDE = (-9, -15, 0, None)
-"""Killed or told to leave by somebody, or not known: the exit status of a former daemon's worker is not told to us."""
+"""Killed or ended from outside, or not known: a former daemon's worker has no exit status for us."""
 
 
 class Target(Struct, frozen=True):
@@ -268,7 +268,7 @@ class RolloutExecutor:
             self._registry.dismiss(worker, because)
 
     def _part(self, rollout: Rollout) -> list[WorkerPeer]:
-        """Who takes part. An attached worker does once it answered its welcome: nobody else would make it."""
+        """The workers that take part; an attached one once it answered its welcome, as nothing else would make it."""
         return [
             peer
             for peer in self._registry.peers()

@@ -124,7 +124,7 @@ class WaitForWorkers(Struct, frozen=True):
 
 
 class Fail(Struct, frozen=True):
-    """Give the version up: whoever holds it aside forgets it, whoever serves it goes back. `blame`: it is at fault."""
+    """Give the version up: workers that hold it aside drop it, those that serve it go back. `blame`: it is at fault."""
 
     because: str
     blame: bool = True
@@ -180,7 +180,7 @@ def _next_to_move(view: RolloutView, policy: RolloutPolicy) -> Action | None:
     if not here:
         return WaitForWorkers(min(_until(w, view.now, policy) for w in patient), f"{patient[0].name} is joining")
     first = here[: max(0, policy.canary - (len(view.workers) - len(waiting)))]
-    # Whoever serves nothing waits for nobody: a young version is better than none.
+    # A worker that serves nothing does not wait: a young version is better than none.
     group = empty or first or here
     ready = [w.name for w in group if w.stage is Stage.PREPARED]
     if ready and (empty or not policy.canary or len(ready) == len(group)):

@@ -1,4 +1,4 @@
-"""What stands for the service's tokens, read for workers that may not see the file that was just configured.
+"""Digests of the service's tokens, read for workers that may not read the file that was just configured.
 
 Reads; not for an event loop. Holds no token: only SHA-256 of each. Invariant: marks belong to one path; they are handed
 out for that path alone.
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from ...worker.shared.token_file import TokensFile
 
 MOST_TOLD: Final = 500
-"""With more of them the message to a worker would be too long: it lets nobody in until it is replaced."""
+"""With more of them the message to a worker would be too long: it accepts no token until it is replaced."""
 
 
 class TokenMarks(NamedTuple):
