@@ -29,7 +29,8 @@ from ..workers.settings_of_config import jobs_dir
 JOBS: Final = "jobs"
 BUSY_SECONDS: Final = 2.0
 """Between two looks while a job waits, runs or is to be reported."""
-QUIET_SECONDS: Final = 10.0
+QUIET_SECONDS: Final = 30.0
+"""The same while there is nothing: a daemon at rest is to wake rarely."""
 AT_ONCE: Final = 4
 
 
