@@ -48,6 +48,7 @@ from .pool_planner import (
     places,
 )
 from .pool_record import PoolRecord
+from .running_workers import running_workers
 
 NEVER_BOOTS = 3
 """The exit status by which a worker says that starting it again is no use before something changes."""
@@ -112,6 +113,7 @@ class WorkerPool:
         read: Callable[[int], ProcessReading | None] = read,
     ) -> None:
         self._record, self._clock = PoolRecord(runtime_dir / "workers.json"), clock
+        self._worker_socket = str(runtime_dir / "workers.sock")
         self._ended, self._drain = ended, drain
         self._settings, self._command, self._chance, self._read = settings, command, chance, read
         self._log = structlog.get_logger("pool")
@@ -309,7 +311,18 @@ class WorkerPool:
     # what is written down
 
     def remembered(self) -> dict[str, Identity]:
-        """Who a former daemon's workers were, and still are; their names are not given again. Reads a file."""
+        """A former daemon's workers that still run; their names are not given again. Reads a file and /proc.
+
+        A daemon that was killed may not have written down the last one: it is found by its command line.
+        """
+        self._former = {name: who for name, who in self._recorded().items() if identity(who.pid) == who}
+        for name, who in running_workers(self._worker_socket):
+            if who not in self._former.values():
+                self._former.setdefault(name, who)
+                self._number = max(self._number, int(name[1:]) if name[1:].isdecimal() else 0)
+        return dict(self._former)
+
+    def _recorded(self) -> dict[str, Identity]:
         try:
             known = json.loads(self._record.read(1 << 20))
             if known["boot"] != _boot_id():
@@ -318,8 +331,7 @@ class WorkerPool:
             self._number = max(self._number, int(known["number"]))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return {}
-        self._former = {name: who for name, who in them.items() if identity(who.pid) == who}
-        return dict(self._former)
+        return them
 
     def _write_down(self, *, make_directory: bool = False) -> None:
         workers = [

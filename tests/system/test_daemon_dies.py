@@ -131,6 +131,15 @@ def test_a_daemon_killed_at_a_step_of_a_rollout_finds_all_workers_again_and_one_
     assert town.version(NEW)["state"] == "accepted"
 
 
+def test_workers_that_a_killed_daemon_had_not_written_down_are_taken_back(town: House) -> None:
+    before = _pids(town)
+    town.kill()
+    (town.root / "run" / "workers.json").unlink()
+    town.start()
+    eventually(lambda: _pids(town) == before)
+    assert town.transcribe()[0] == 200
+
+
 def test_a_link_moved_while_the_daemon_is_dead_takes_the_road_of_any_other(town: House) -> None:
     pids, before = _pids(town), town.history()[0]["id"]
     with town.load(clients=2) as load:
