@@ -43,7 +43,8 @@ def _stream(first: list[bytes], heads: list[bytes], packets: list[bytes], sample
     for packet, count in zip(packets, samples, strict=True):
         needed = len(packet) // 255 + 1
         if segments + needed > 255:
-            parts.append(_page(held, total, sequence, flags=0))
+            # Vorbis: only the end is known. A 0 here would have the library drop sound that comes after sample 0.
+            parts.append(_page(held, total or -1, sequence, flags=0))
             sequence, held, segments = sequence + 1, [], 0
         held.append(packet)
         segments += needed

@@ -59,7 +59,9 @@ def test_bytes_that_say_what_they_are_are_believed_more_than_the_declared_type()
 
 @pytest.mark.parametrize("declared", ["audio/wav", "audio/mpeg", "", "application/octet-stream", "text/audio/L16"])
 def test_nothing_else_is_taken_for_raw_sound(declared: str) -> None:
-    assert not is_raw(declared) and plain(PCM.tobytes(), declared) is None
+    assert not is_raw(declared)
+    with pytest.raises(BadAudio, match="it is not WAV"):
+        plain(PCM.tobytes(), declared)
 
 
 @pytest.mark.parametrize("declared", ["audio/L16;rate=1", "audio/L16;rate=9999999", "audio/pcm;channels=0"])
