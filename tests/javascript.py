@@ -23,12 +23,12 @@ KEYWORDS: Final = frozenset(
     while yield""".split()  # noqa: SIM905 - read more easily
 )
 BROWSER: Final = frozenset(
-    """AbortController ArrayBuffer AudioContext AudioWorkletNode AudioWorkletProcessor Blob Boolean CSS DataView
-    Date Error EventSource Float32Array FormData IntersectionObserver Intl JSON Map Math MediaRecorder
-    Number Object Promise ResizeObserver Set String URL URLSearchParams XMLHttpRequest addEventListener
-    cancelAnimationFrame clearInterval clearTimeout decodeURIComponent document encodeURIComponent fetch
-    getComputedStyle globalThis history localStorage location matchMedia navigator performance
-    registerProcessor requestAnimationFrame setInterval setTimeout uPlot window""".split()  # noqa: SIM905
+    """AbortController Array ArrayBuffer AudioContext AudioWorkletNode AudioWorkletProcessor Blob Boolean CSS
+    DataView Date Error EventSource Float32Array FormData IntersectionObserver Intl JSON Map Math
+    MediaRecorder Number Object OfflineAudioContext Promise ResizeObserver Set String URL URLSearchParams
+    XMLHttpRequest addEventListener cancelAnimationFrame clearInterval clearTimeout decodeURIComponent
+    document encodeURIComponent fetch getComputedStyle globalThis history localStorage location matchMedia
+    navigator performance registerProcessor requestAnimationFrame setInterval setTimeout uPlot window""".split()  # noqa: SIM905
 )
 FORBIDDEN: Final = {"var": "const or let", "==": "===", "!=": "!==", "console": "nothing", "debugger": "nothing"}
 _TOKEN: Final = re.compile(

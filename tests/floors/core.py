@@ -45,6 +45,8 @@ CORE: Final[Mapping[str, Sequence[str]]] = {
     "soundfile": ("tests/worker/audio/test_decode.py",),
     "soxr": ("tests/worker/audio/test_decode.py",),
     "zstandard": ("tests/daemon/upkeep/logs/test_archive_pieces.py",),
+    "av": ("tests/worker/audio/test_media.py",),
+    "silk-python": ("tests/worker/audio/test_media.py",),
     "cryptography": ("tests/worker/validate/test_minisign.py",),
     "apprise": (_SENDING,),
     "pytest": ("tests/test_floors.py",),
