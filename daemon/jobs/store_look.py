@@ -90,7 +90,16 @@ class StoreLook:
             if outcome is not None and now - outcome.finished > keep_seconds:
                 self.directory.remove(job.request.id)
                 removed += 1
-        return removed
+        return removed + sum(self._remove_unreadable(name, now, keep_seconds) for name in self.directory.unreadable)
+
+    def _remove_unreadable(self, job_id: str, now: float, keep_seconds: float) -> bool:
+        """Nobody can be shown such a job, and no worker takes it; its directory is as old as its last record."""
+        with suppress(FileNotFoundError):
+            changed = self.directory.of(job_id).stat().st_mtime
+            if now - changed > keep_seconds and not self.directory.is_locked(job_id):
+                self.directory.remove(job_id)
+                return True
+        return False
 
     def _strip(self, ended: set[str]) -> None:
         self._stripped &= ended

@@ -184,7 +184,9 @@ class JobRunner:
             self._log.exception("a job failed", job=request.id)
             message = "cannot transcribe: the service failed on this recording; it goes on with others"
             outcome, answer = JobOutcome(FAILED, wall(), error=message, code="internal_error"), None
-        await self._on_disk(partial(self._store.end, job, outcome, answer))
+        if not await self._on_disk(partial(self._store.end, job, outcome, answer)):
+            self._log.info("job cancelled", job=request.id)
+            return
         self._log.info("job ended", job=request.id, state=outcome.state, code=outcome.code)
         self._ended(outcome.state, outcome.duration)
 
@@ -215,8 +217,7 @@ class JobRunner:
         model = cast(SpeechModel, self._engine.take().model)
         places = await self._work.beside(lambda: places_of(model, sound), long=True)
         made = Plan(len(sound.samples), tuple(tuple(int(number) for number in place) for place in places))
-        size = await self._on_disk(partial(append_line, job.directory / PIECES, made, 0))
-        return PiecesDone(made, (), size)
+        return PiecesDone(made, (), await self._appended(job, made, 0))
 
     async def _heard(self, job: ClaimedJob, samples: Floats) -> PieceDone:
         """What one piece says, by the version that is served now."""
@@ -246,14 +247,25 @@ class JobRunner:
 
     async def _record(self, job: ClaimedJob, done: PiecesDone, piece: PieceDone) -> PiecesDone:
         """Writes the piece down. Raises CancelledByClient."""
+        return PiecesDone(done.plan, (*done.pieces, piece), await self._appended(job, piece, done.whole_bytes))
+
+    async def _appended(self, job: ClaimedJob, entry: Plan | PieceDone, at_bytes: int) -> int:
+        """The length of the file of pieces with one more line. Raises CancelledByClient."""
 
         def write() -> int:
-            return -1 if self._store.ended(job) else append_line(job.directory / PIECES, piece, done.whole_bytes)
+            if self._store.ended(job):
+                return -1
+            try:
+                return append_line(job.directory / PIECES, entry, at_bytes)
+            except FileNotFoundError:
+                if self._store.ended(job):  # its client removed it just now
+                    return -1
+                raise
 
         size = await self._on_disk(write)
         if size < 0:
             raise CancelledByClient
-        return PiecesDone(done.plan, (*done.pieces, piece), size)
+        return size
 
     async def _joined(self, request: JobRequest, done: PiecesDone, truncated: bool) -> tuple[JobOutcome, bytes]:
         loaded, versions = self._engine.take(), done.versions()

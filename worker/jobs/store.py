@@ -223,9 +223,14 @@ class JobStore:
     def end(self, job: ClaimedJob, outcome: JobOutcome, answer: bytes | None = None) -> bool:
         """Ends a job, with its answer, and gives it back; False when it had been ended already. Raises OSError; then
         the job is as before."""
-        if answer is not None:
-            files.replace(job.directory / ANSWER, answer)
-        mine = files.write_once(job.directory / OUTCOME, msgspec.json.encode(outcome))
+        try:
+            if answer is not None:
+                files.replace(job.directory / ANSWER, answer)
+            mine = files.write_once(job.directory / OUTCOME, msgspec.json.encode(outcome))
+        except FileNotFoundError:
+            if not self.ended(job):
+                raise
+            mine = False
         if not mine and answer is not None:
             with suppress(OSError):
                 os.unlink(job.directory / ANSWER)
@@ -236,8 +241,8 @@ class JobStore:
         return mine
 
     def ended(self, job: ClaimedJob) -> bool:
-        """Whether somebody ended the job: its client cancelled it."""
-        return (job.directory / OUTCOME).exists()
+        """Whether somebody ended the job: its client cancelled it, or removed it as well."""
+        return (job.directory / OUTCOME).exists() or not (job.directory / REQUEST).exists()
 
     # what a client asks
 
@@ -252,7 +257,12 @@ class JobStore:
             return True
         done = read_pieces(directory / PIECES).progress()
         outcome = JobOutcome(CANCELLED, now, done.duration, done.text, done.versions)
-        files.write_once(directory / OUTCOME, msgspec.json.encode(outcome))
+        try:
+            files.write_once(directory / OUTCOME, msgspec.json.encode(outcome))
+        except FileNotFoundError:
+            if (directory / REQUEST).exists():
+                raise
+            return False  # another request removed it just now
         lock = self.directory.lock(job_id)
         if lock is not None:  # no worker has it: nobody else will remove the recording
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -290,7 +291,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
     Raises OSError; then it may be there all the same, whole.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         _write(beside, content)
         try:
@@ -306,7 +307,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
 def replace(path: Path, content: bytes) -> None:
     """Puts `content` at `path` durably, whole or not at all, in place of what is there. Raises OSError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         _write(beside, content)
         os.replace(beside, path)
@@ -317,8 +318,13 @@ def replace(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
+def _beside(path: Path) -> Path:
+    """A name that no other writer uses: the threads of a process write too."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}")
+
+
 def _write(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
     with open(fd, "wb") as file:
         file.write(content)
         file.flush()

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from tests.support import PATIENCE_SECONDS, modules
 
 from modelward.daemon.jobs.store_look import StoreLook
 from modelward.worker.jobs.store import ClaimedJob, JobStore, NotTaken, StoreLimits
-from modelward.worker.shared.job_directory import COMING, JobDirectory
+from modelward.worker.shared.job_directory import COMING, JobDirectory, replace, write_once
 from modelward.worker.shared.job_records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobOutcome, JobRequest
 
 ROOM = StoreLimits(100, 1 << 20)
@@ -316,3 +318,46 @@ def test_what_is_being_taken_in_is_not_tidied_away(tmp_path: Path) -> None:
     assert JobDirectory(str(tmp_path)).tidy() == 0
     os.close(lock)
     assert JobDirectory(str(tmp_path)).tidy() == 1
+
+
+def test_threads_that_write_one_record_at_once_leave_one_of_them_whole(tmp_path: Path) -> None:
+    contents = [bytes([letter]) * 70_000 for letter in b"abcd"]
+    for number in range(50):
+        once, newest, together = tmp_path / f"once{number}", tmp_path / f"newest{number}", Barrier(len(contents))
+
+        def write(
+            content: bytes, once: Path = once, newest: Path = newest, together: Barrier = together
+        ) -> bytes | None:
+            together.wait(PATIENCE_SECONDS)
+            replace(newest, content)
+            return content if write_once(once, content) else None
+
+        with ThreadPoolExecutor(len(contents)) as threads:
+            (written,) = [content for content in threads.map(write, contents) if content]
+        assert once.read_bytes() == written and newest.read_bytes() in contents
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_job_that_is_cancelled_and_removed_under_its_worker_is_over_for_it(tmp_path: Path) -> None:
+    job_id, store = accept(tmp_path).id, JobStore(str(tmp_path))
+    job = claimed(store)
+    client = JobStore(str(tmp_path))
+    assert not store.ended(job) and client.cancel(job_id, 6.0) and client.cancel(job_id, 6.0)
+    assert not client.cancel(job_id, 6.0)
+    assert store.ended(job)
+    assert not store.end(job, JobOutcome(DONE, 8.0, answer_type="text/plain"), b"what was said")
+    store.release(job)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", ["job.json", "outcome.json"])
+def test_a_job_whose_record_cannot_be_read_goes_when_results_go(tmp_path: Path, name: str) -> None:
+    job_id = accept(tmp_path).id
+    (tmp_path / job_id / name).write_bytes(b"{")
+    os.utime(tmp_path / job_id, (1000.0, 1000.0))
+    look = StoreLook(tmp_path)
+    found = look.look(1050.0, 60.0)
+    assert found.removed == 0 and job_id in found.unreadable
+    assert look.look(1070.0, 60.0, clock_trouble="it is ahead").removed == 0
+    found = look.look(1070.0, 60.0)
+    assert found.removed == 1 and not found.unreadable and not (tmp_path / job_id).exists()
