@@ -12,7 +12,7 @@ import socket
 import struct
 import wave
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from modelward.worker.http.connection import ConnectionLimits
+from modelward.worker.http.speech_sessions import SESSIONS
 from modelward.worker.http.speech_socket import MESSAGE_BYTES, is_handshake
 
 DIGITS = "5551234"
@@ -194,6 +195,7 @@ def test_no_sound_is_an_empty_text_as_it_is_there(served: Served) -> None:
         ('{"audio_fs": 1}', "the sample rate is 1"),
         ('{"audio_fs": "fast"}', "the sample rate is fast"),
         ('{"wav_name": 5}', "wav_name is no text"),
+        *((json.dumps({key: "x" * 256}), f"{key} is longer") for key in ("svs_lang", "wav_format", "mode")),
         ("[" * 5000, "it is no JSON"),
         (struct.pack("<ii", 16000, -4), "-4 bytes are no float samples"),
         (struct.pack("<ii", 16000, 6), "6 bytes are no float samples"),
@@ -326,6 +328,20 @@ def test_a_page_of_another_origin_may_not_talk_unless_it_is_named(tmp_path: Path
 def test_a_websocket_at_any_other_path_is_refused(served: Served) -> None:
     for path in ("health", "v1/models", "api/reload-model", "static/app.js"):
         assert refused(served.url.rstrip("/") + "/" + path) == 404
+
+
+def test_one_client_leaves_room_for_the_websockets_of_others(served: Served) -> None:
+    with ExitStack() as open_ones:
+        for _ in range(SESSIONS // 2):
+            open_ones.enter_context(opened(served))
+        assert refused(served.url) == 503
+        with talking(served.url, additional_headers={"X-Forwarded-For": "203.0.113.7"}) as other:
+            send_funasr(other, bytes(32000))
+            assert heard(other)["text"] == "v1"
+    eventually(lambda: not served.front.connections)
+    with talking(served.url) as connection:
+        send_funasr(connection, bytes(32000))
+        assert heard(connection)["text"] == "v1"
 
 
 # what strangers do
