@@ -134,11 +134,18 @@ class JobRunner:
         if self._engine.current is None:
             return False
         try:
-            await self._aside(self._claim)
+            try:
+                await self._aside(self._claim)
+            finally:
+                for job_id, because in self._store.passed_over.items():
+                    self._log.error("a job cannot be claimed; others have their turn", job=job_id, because=because)
             if (job := self._held) is None:
                 return False
             try:
                 await self._work_on(job)
+            except (OSError, UnreadableJob) as e:
+                self._log.error("a job cannot go on; others have their turn", job=job.request.id, because=str(e))
+                self._waiting[job.request.id] = time.monotonic() + WAIT_SECONDS
             finally:
                 await self._aside(self._give_back)
         except (OSError, UnreadableJob) as e:
@@ -155,7 +162,10 @@ class JobRunner:
         # Kept here and not where it is awaited: a job that is claimed while this worker leaves is given back.
         now = time.monotonic()
         self._waiting = {job_id: until for job_id, until in self._waiting.items() if until > now}
-        self._held = self._store.claim(wall(), self._waiting)
+        try:
+            self._held = self._store.claim(wall(), self._waiting)
+        finally:
+            self._waiting.update(dict.fromkeys(self._store.passed_over, now + WAIT_SECONDS))
 
     def _give_back(self) -> None:
         job, self._held = self._held, None

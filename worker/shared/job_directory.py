@@ -45,6 +45,8 @@ MODE: Final = 0o600
 # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid (0 for these locks).
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _BUSY: Final = {errno.EAGAIN, errno.EACCES}
+_OF_ONE_JOB: Final = {errno.EIO, errno.EUCLEAN, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
+"""Errors that a job alone may have, so that the others go on. That of a process, as EMFILE, is not one's own."""
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 R = TypeVar("R")
 
@@ -81,7 +83,7 @@ class JobDirectory:
     # looking
 
     def look(self) -> list[JobSeen]:
-        """All jobs, in no order. Raises OSError."""
+        """All jobs that can be read, in no order; why others cannot is in `unreadable`. Raises OSError."""
         found, here = [], set()
         for name in self._names():
             if not is_id(name):
@@ -93,6 +95,10 @@ class JobDirectory:
                 self.unreadable.pop(name, None)
             except UnreadableJob as e:
                 self.unreadable[name] = str(e)
+            except OSError as e:
+                if e.errno not in _OF_ONE_JOB:
+                    raise
+                self.unreadable[name] = f"cannot read {name}: {e.strerror}"
         for known in (self._requests, self._outcomes, self._sizes, self.unreadable):
             for name in [name for name in list(known) if name not in here]:  # other threads look too
                 known.pop(name, None)

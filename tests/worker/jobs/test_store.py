@@ -361,3 +361,66 @@ def test_a_job_whose_record_cannot_be_read_goes_when_results_go(tmp_path: Path, 
     assert look.look(1070.0, 60.0, clock_trouble="it is ahead").removed == 0
     found = look.look(1070.0, 60.0)
     assert found.removed == 1 and not found.unreadable and not (tmp_path / job_id).exists()
+
+
+def test_a_callback_that_was_tried_is_not_due_again_while_the_disk_is_full(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from modelward.daemon.jobs.callback_planner import after_try
+from modelward.daemon.jobs.store_look import StoreLook
+from modelward.worker.jobs.store import JobStore, StoreLimits
+place = Path(sys.argv[1])
+job = JobStore(str(place)).accept(b"a", {}, StoreLimits(9, 1 << 30), now=1.0, client="c", callback="http://x/").id
+(place / job / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
+look = StoreLook(place)
+
+def due(now, look=look):
+    return [request.id == job for request in look.look(now, 1e6).due]
+
+def tried(because, now):
+    try:
+        look.keep(job, after_try(look.record(job), because, now))
+    except OSError as e:
+        print(e.strerror)
+
+print(due(10.0))
+filler = os.open(place / "filler", os.O_WRONLY | os.O_CREAT)
+try:
+    while True:
+        os.write(filler, bytes(4096))
+except OSError:
+    pass
+tried("refused", 10.0)
+print(due(11.0), due(21.0), look.record(job).tries)
+tried("", 21.0)
+print(due(1000.0), look.look(1000.0, 1e6).callbacks_waiting)
+os.unlink(place / "filler")
+os.close(filler)
+later = StoreLook(place)
+print(due(1000.0), due(1000.0, later), later.record(job).state, later.record(job).tries)
+"""
+    assert run_on_small_disk(tmp_path, code).splitlines() == [
+        "[True]",
+        "No space left on device",
+        "[] [True] 1",
+        "No space left on device",
+        "[] 0",
+        "[] [] delivered 2",
+    ]
+
+
+@pytest.mark.parametrize("name", ["claim.json", "pieces", "job.json", "outcome.json"])
+def test_a_job_that_the_disk_does_not_give_keeps_no_other_from_being_worked_on(tmp_path: Path, name: str) -> None:
+    bad, good, store = accept(tmp_path, now=1.0).id, accept(tmp_path, now=2.0).id, JobStore(str(tmp_path))
+    (tmp_path / bad / name).unlink(missing_ok=True)
+    (tmp_path / bad / name).symlink_to(tmp_path / bad / name)  # ELOOP
+    job = claimed(store)
+    assert job.request.id == good
+    found = StoreLook(tmp_path).look(1e9, 60.0)
+    assert found.removed == 0 and (tmp_path / bad).exists()
+    assert bad in (store.passed_over if name in ("claim.json", "pieces") else store.directory.unreadable)
+    if store.passed_over:
+        with pytest.raises(OSError, match="Too many levels"):
+            store.claim(5.0)
+    assert store.claim(5.0, [bad]) is None
