@@ -27,7 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from modelward.worker.http.connection import ConnectionLimits
 from modelward.worker.http.speech_sessions import SESSIONS
-from modelward.worker.http.speech_socket import MESSAGE_BYTES, is_handshake
+from modelward.worker.http.speech_socket import MESSAGE_BYTES, UNREAD_BYTES, is_handshake
 
 DIGITS = "5551234"
 
@@ -449,6 +449,20 @@ def test_pings_whose_answers_nobody_reads_end_the_connection(served: Served) -> 
             for _ in range(2000):
                 connection.sendall(flood)
     eventually(lambda: not served.front.connections)
+
+
+def test_a_client_that_leaves_its_answers_unread_is_cut_off(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=ConnectionLimits(unread_seconds=1)) as served, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        connection.sendall(HANDSHAKE)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
+        (held,) = served.front.connections
+        held.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.sendall(frame(bytes(125), opcode=9) * (UNREAD_BYTES // 2 // 125))
+        eventually(lambda: held.unread_seconds > 0)
+        assert held.unread_bytes < UNREAD_BYTES
+        eventually(lambda: not served.front.connections)
 
 
 def test_only_a_whole_handshake_is_one() -> None:
