@@ -58,7 +58,7 @@ async def create(request: Request) -> Response:
                     count=count,
                     seconds=service.settings.request_timeout_seconds,
                 )
-            data = _checked(clip, loaded, service.settings)
+            data, clip.data = _checked(clip, loaded, service.settings), None
             job = await jobs.accept(
                 data,
                 _kept(clip),

@@ -28,7 +28,7 @@ from ..shared.job_records import (
 )
 from .piece_file import read_pieces
 from .runner import wall
-from .store import JobStore, StoreLimits
+from .store import JobStore, NotTaken, StoreLimits
 
 DISK_SECONDS: Final = 30.0
 THREADS: Final = 3
@@ -75,17 +75,21 @@ class JobAccess:
         callback: str,
     ) -> JobRequest:
         """The job, once it is safe. Raises NotTaken, DiskBusy; after the latter the job may be there or not."""
-        take = partial(
+        accept = partial(
             self._store.accept,
-            data,
-            fields,
-            limits,
+            fields=fields,
+            limits=limits,
             now=wall(),
             client=client,
             owner=owner,
             callback=callback,
         )
-        request = await self._aside(take)
+        held = [data]
+        del data
+        try:
+            request = await self._aside(partial(_take, accept, held))
+        finally:
+            held.clear()  # what no thread has begun is not kept in memory, and not taken in later
         self._wake()
         return request
 
@@ -152,6 +156,13 @@ class JobAccess:
         self._waiting -= 1
         if not job.cancelled():
             job.exception()  # nobody may wait for it any more
+
+
+def _take(accept: Callable[[bytes | bytearray], JobRequest], held: list[bytes | bytearray]) -> JobRequest:
+    """Takes in what is still held. Raises NotTaken."""
+    for data in held[:1]:
+        return accept(data)
+    raise NotTaken("nobody waits for it any more")
 
 
 def _size(path: Path) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, modules
 
 from modelward.daemon.jobs.store_look import StoreLook
+from modelward.worker.jobs.access import THREADS, JobAccess
 from modelward.worker.jobs.store import ClaimedJob, JobStore, NotTaken, StoreLimits
 from modelward.worker.shared.job_directory import COMING, JobDirectory, replace, write_once
 from modelward.worker.shared.job_records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobOutcome, JobRequest
@@ -424,3 +428,35 @@ def test_a_job_that_the_disk_does_not_give_keeps_no_other_from_being_worked_on(t
         with pytest.raises(OSError, match="Too many levels"):
             store.claim(5.0)
     assert store.claim(5.0, [bad]) is None
+
+
+def test_an_upload_that_nobody_waits_for_any_more_is_neither_kept_in_memory_nor_taken_in(tmp_path: Path) -> None:
+    class Recording(bytearray): ...
+
+    async def leave() -> None:
+        access, hung, begun = JobAccess(str(tmp_path), lambda: None), Event(), Barrier(THREADS + 1)
+
+        def hang() -> None:
+            begun.wait(PATIENCE_SECONDS)
+            hung.wait(PATIENCE_SECONDS)
+
+        held = [asyncio.ensure_future(access._aside(hang)) for _ in range(THREADS)]
+        await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+        data = Recording(AUDIO)
+        gone = weakref.ref(data)
+        request = asyncio.ensure_future(access.accept(data, {}, ROOM, client="c", owner="", callback=""))
+        del data
+        await asyncio.sleep(0)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        del request
+        gc.collect()
+        assert gone() is None
+        hung.set()
+        await asyncio.gather(*held)
+        await access.request("job_" + "0" * 32)  # behind it
+        access.close()
+
+    asyncio.run(leave())
+    assert states(tmp_path) == {}
