@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -108,7 +108,7 @@ def _send_all(service: SpeechService, names: Sequence[str], wanted: Wanted, *, o
     status = 0
     for file, place in zip(files, places, strict=True):
         try:
-            text = _answer(service, file, wanted)
+            text, written = _answer(service, file, wanted)
             if place is not None:
                 _write(place, text)
         except Unreachable:
@@ -124,30 +124,38 @@ def _send_all(service: SpeechService, names: Sequence[str], wanted: Wanted, *, o
         else:
             print(text, end="")
         sys.stdout.flush()
+        written()
     return status
 
 
-def _answer(service: SpeechService, file: AudioFile, wanted: Wanted) -> str:
-    """What is printed for one file, with its line break. Raises Refused with the reason, or Unreachable."""
+def _answer(service: SpeechService, file: AudioFile, wanted: Wanted) -> tuple[str, Callable[[], None]]:
+    """What is printed for one file, with its line break, and what to call once it is written.
+
+    Raises Refused with the reason, or Unreachable.
+    """
     # The defaults for figures are those of /api/predict, wherever it is sent.
     if wanted.form in SUBTITLES:
         fields = {"itn": "false", **wanted.fields, "response_format": wanted.form}
         status, raw = _sent(service, file, "/v1/audio/transcriptions", "file", fields)
         if status < 400:
-            return raw.decode(errors="replace")
+            return raw.decode(errors="replace"), _nothing
         _read(file, status, raw)
     if wanted.job:
         fields = {"itn": "false", **wanted.fields, "response_format": "predict"}
         status, raw = _sent(service, file, "/v1/jobs", "file", fields)
-        data = _outcome(service, file, _read(file, status, raw))
+        data, written = _outcome(service, file, _read(file, status, raw))
         text = json.dumps(data, ensure_ascii=False)
     else:
         status, raw = _sent(service, file, "/api/predict", "audio", wanted.fields)
         data, text = _read(file, status, raw), raw.decode(errors="replace")
-    return text.strip() + "\n" if wanted.form == "json" else f"{clean(data.get('result'))}\n"
+        written = _nothing
+    return (text.strip() + "\n" if wanted.form == "json" else f"{clean(data.get('result'))}\n"), written
 
 
-def _outcome(service: SpeechService, file: AudioFile, job: dict[str, Any]) -> dict[str, Any]:
+def _nothing() -> None: ...
+
+
+def _outcome(service: SpeechService, file: AudioFile, job: dict[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
     def ask(method: str, path: str) -> tuple[int, dict[str, Any]]:
         status, raw = exchange(service, method, path)
         return status, parsed(raw)

@@ -1,7 +1,7 @@
 """`modelward transcribe --job`: a long recording as a job, asked for until it ended; no connection is held open.
 
-The service may be away for a while, be restarted or be killed: the job goes on. What was fetched is removed there, and
-so is a job whose command is interrupted. Must not write the text: that is the caller's.
+The service may be away for a while, be restarted or be killed: the job goes on. A job whose command is
+interrupted is removed there. Must not write the text: that is the caller's, who then has the job removed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Event
 from typing import Any, Final
 
@@ -22,20 +23,25 @@ Ask = Callable[[str, str], tuple[int, dict[str, Any]]]
 """Method and path to status and JSON. Raises Unreachable."""
 
 
-def outcome_of(answer: dict[str, Any], name: str, ask: Ask, *, patience_seconds: float) -> dict[str, Any]:
-    """The result of the job in `answer`, as `/api/predict` gives it. Raises Refused with the reason, and Unreachable
-    when the service does not answer for `patience_seconds`."""
+def outcome_of(
+    answer: dict[str, Any], name: str, ask: Ask, *, patience_seconds: float
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """The result of the job in `answer`, as `/api/predict` gives it, and what removes the job there.
+
+    Raises Refused with the reason, and Unreachable when the service does not answer for `patience_seconds`.
+    """
     job = f"/v1/jobs/{answer.get('id', '')}"
     try:
         done = _ended(job, name, ask, patience_seconds)
     except (KeyboardInterrupt, Refused):
         _forget(job, ask)
         raise
-    _forget(job, ask)
     result = done.get("result")
     if not isinstance(result, dict):
-        raise Refused(f"cannot transcribe {clean(name)}: the job has no result")
-    return result
+        raise Refused(
+            f"cannot transcribe {clean(name)}: the job has no result inside it; /result has it until jobs.keep"
+        )
+    return result, partial(_forget, job, ask)
 
 
 def _ended(job: str, name: str, ask: Ask, patience_seconds: float) -> dict[str, Any]:

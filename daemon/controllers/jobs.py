@@ -1,14 +1,14 @@
 """Looks after transcription jobs: removes those that are over, reports ends to callback addresses, sees standstill.
 
 Workers take jobs in and work on them, with the daemon or without. Must not touch the disk on the event loop.
-Invariants: a callback that cannot be delivered delays no other; at most AT_ONCE are under way.
+Invariants: a callback that cannot be delivered delays no other; at most AT_ONCE are under way;
+a try that was made counts, also when the disk does not take that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Final
@@ -16,10 +16,10 @@ from typing import Final
 import structlog
 
 from ...worker.shared.job_directory import UnreadableJob
-from ...worker.shared.job_records import JobRequest
+from ...worker.shared.job_records import CallbackRecord, JobRequest
 from ..config.load import Config
-from ..jobs.callback_planner import GIVEN_UP, after_try
-from ..jobs.callback_sender import CallbackFailed, deliver
+from ..jobs.callback_planner import GIVEN_UP, after_try, to_begin
+from ..jobs.callback_sender import CallbackFailed, HostNames, deliver
 from ..jobs.jobs_seen import JobsSeen, StandstillClock
 from ..jobs.store_look import StoreFound, StoreLook
 from ..system.background import here
@@ -31,7 +31,6 @@ BUSY_SECONDS: Final = 2.0
 """Between two looks while a job waits, runs or is to be reported."""
 QUIET_SECONDS: Final = 30.0
 """The same while there is nothing: a daemon at rest is to wake rarely."""
-AT_ONCE: Final = 4
 
 
 class JobKeeping:
@@ -45,7 +44,8 @@ class JobKeeping:
         self._look = StoreLook(jobs_dir(config()))
         self._still, self._seen = StandstillClock(), JobsSeen()
         self._task: asyncio.Task[None] | None = None
-        self._sending: dict[str, asyncio.Task[None]] = {}
+        self._sending: dict[str, tuple[JobRequest, asyncio.Task[None]]] = {}
+        self._names = HostNames()
         self._said = ""
 
     async def ensure(self) -> None:
@@ -57,11 +57,12 @@ class JobKeeping:
         return None
 
     async def stop(self) -> None:
-        tasks = [task for task in (self._task, *self._sending.values()) if task is not None]
+        tasks = [task for task in (self._task, *(task for _, task in self._sending.values())) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2.0)
+        self._names.close()
 
     def snapshot(self) -> JobsSeen:
         """As the last look found them."""
@@ -98,11 +99,8 @@ class JobKeeping:
     # callbacks
 
     def _report(self, found: StoreFound) -> None:
-        for request in found.due:
-            if len(self._sending) >= AT_ONCE:
-                return
-            if request.id not in self._sending:
-                self._sending[request.id] = here().start(f"callback {request.id}", partial(self._send, request))
+        for request in to_begin(found.due, [request for request, _ in self._sending.values()]):
+            self._sending[request.id] = request, here().start(f"callback {request.id}", partial(self._send, request))
 
     async def _send(self, request: JobRequest) -> None:
         try:
@@ -121,14 +119,30 @@ class JobKeeping:
                 "User-Agent": "modelward",
                 "X-Modelward-Job": request.id,
             }
-            await deliver(request.callback, config.callbacks, body, headers)
+            await deliver(request.callback, config.callbacks, body, headers, resolve=self._names.resolve)
         except CallbackFailed as e:
             because, for_good = str(e), e.for_good
         except UnreadableJob:
             return  # its client removed it meanwhile
-        with suppress(FileNotFoundError):
-            before = await asyncio.to_thread(self._look.record, request.id)
-            record = after_try(before, because, self._clock.wall(), for_good=for_good)
+        except OSError as e:
+            because = f"the result cannot be read: {e.strerror or e}"
+        await self._keep(request, because, for_good)
+
+    async def _keep(self, request: JobRequest, because: str, for_good: bool) -> None:
+        record = after_try(await self._record(request), because, self._clock.wall(), for_good=for_good)
+        if record.state == GIVEN_UP:
+            self._log.warning("a job's callback is given up", job=request.id, tries=record.tries, because=because)
+        try:
             await asyncio.to_thread(self._look.keep, request.id, record)
-            if record.state == GIVEN_UP:
-                self._log.warning("a job's callback is given up", job=request.id, tries=record.tries, because=because)
+        except FileNotFoundError:
+            return  # its client removed it meanwhile
+        except OSError as e:
+            reason = f"cannot write down what became of a callback: {e.strerror or e}; it is kept in memory until then"
+            self._log.error(reason, job=request.id)
+
+    async def _record(self, request: JobRequest) -> CallbackRecord:
+        try:
+            return await asyncio.to_thread(self._look.record, request.id)
+        except OSError as e:
+            self._log.error(f"cannot read what became of a callback: {e.strerror or e}", job=request.id)
+            return CallbackRecord()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from ...worker.shared.job_records import CallbackRecord
+from ...worker.shared.job_records import CallbackRecord, JobRequest
 
 PAUSES_SECONDS: Final = (10.0, 30.0, 120.0, 600.0, 3600.0)
 """After each try that failed; the last one holds for every further one."""
 MOST_TRIES: Final = 12
+AT_ONCE: Final = 4
+CLIENT_SHARE: Final = 2
+"""One part of so many of these is for one client's receivers: they may all be dead."""
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 
 
@@ -30,3 +35,16 @@ def after_try(record: CallbackRecord, because: str, now: float, *, for_good: boo
         return CallbackRecord(DELIVERED, tries, now)
     state = GIVEN_UP if for_good or tries >= MOST_TRIES else WAITING
     return CallbackRecord(state, tries, now, because[:500])
+
+
+def to_begin(due: Sequence[JobRequest], sending: Collection[JobRequest]) -> list[JobRequest]:
+    """Which of those that are due to report now, in their order, while those in `sending` are being reported."""
+    clients, ids = Counter(request.client for request in sending), {request.id for request in sending}
+    begun: list[JobRequest] = []
+    for request in due:
+        if len(sending) + len(begun) >= AT_ONCE:
+            break
+        if request.id not in ids and clients[request.client] < AT_ONCE // CLIENT_SHARE:
+            clients[request.client] += 1
+            begun.append(request)
+    return begun

@@ -10,7 +10,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from ...worker.shared.callback_rules import BadCallback, CallbackUrl, check_address, check_url
@@ -18,6 +20,7 @@ from ...worker.shared.callback_rules import BadCallback, CallbackUrl, check_addr
 TOTAL_SECONDS: Final = 20.0
 MAX_HEAD_BYTES: Final = 16 << 10
 MOST_ADDRESSES: Final = 8
+NAME_THREADS: Final = 4
 PORTS: Final = {"http": 80, "https": 443}
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -30,10 +33,21 @@ class CallbackFailed(Exception):
         self.for_good = for_good
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+class HostNames:
+    """Looks names up on threads of its own: a name server that does not answer holds up nothing else."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(NAME_THREADS, thread_name_prefix="callback names")
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of a host. Raises OSError."""
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return [str(entry[4][0]) for entry in found]
+
+    def close(self) -> None:
+        """What was begun goes on; nothing more begins."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def deliver(
@@ -42,7 +56,7 @@ async def deliver(
     body: bytes,
     headers: dict[str, str],
     *,
-    resolve: Resolve = resolve,
+    resolve: Resolve,
     seconds: float = TOTAL_SECONDS,
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -39,7 +40,7 @@ MAX_BODY_BYTES: Final = 1 << 20
 
 
 class StoreFound(Struct, frozen=True):
-    """What one look found. `due` are jobs whose end is to be reported now."""
+    """What one look found. `due` are jobs whose end is to be reported now, those tried least and oldest first."""
 
     counts: dict[str, int]
     bytes: int
@@ -56,8 +57,11 @@ class StoreLook:
 
     def __init__(self, path: Path) -> None:
         self.directory = JobDirectory(str(path))
+        self._callback_trouble = ""
         self._stripped: set[str] = set()  # ended jobs that hold nothing more than their result
         self._settled: dict[str, bool] = {}  # by id, of callbacks that are over: whether they were given up
+        self._unwritten: dict[str, CallbackRecord] = {}  # what the disk did not take yet
+        self._writing = Lock()
 
     def look(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> StoreFound:
         """Once; `now` is wall seconds. Raises OSError."""
@@ -71,7 +75,7 @@ class StoreLook:
         counts = Counter({state: 0 for state in STATES})
         counts.update(job.state for job in jobs)
         due, waiting = self._callbacks([job for job in jobs if job.state in ENDED and job.request.callback], now)
-        unreadable = next(iter(directory.unreadable.values()), "")
+        unreadable = next(iter(directory.unreadable.values()), "") or self._callback_trouble
         return StoreFound(
             dict(counts),
             directory.usage().bytes,
@@ -90,7 +94,24 @@ class StoreLook:
             if outcome is not None and now - outcome.finished > keep_seconds:
                 self.directory.remove(job.request.id)
                 removed += 1
-        return removed
+        return removed + sum(self._remove_unreadable(name, now, keep_seconds) for name in self.directory.unreadable)
+
+    def _remove_unreadable(self, job_id: str, now: float, keep_seconds: float) -> bool:
+        """Nobody can be shown such a job, and no worker takes it; its directory is as old as its last record. One that
+        the disk does not give now may come back, and stays."""
+        try:
+            self.directory.job(job_id)
+            return False
+        except OSError:
+            return False
+        except UnreadableJob:
+            pass
+        with suppress(FileNotFoundError):
+            changed = self.directory.of(job_id).stat().st_mtime
+            if now - changed > keep_seconds and not self.directory.is_locked(job_id):
+                self.directory.remove(job_id)
+                return True
+        return False
 
     def _strip(self, ended: set[str]) -> None:
         self._stripped &= ended
@@ -111,31 +132,58 @@ class StoreLook:
     def _callbacks(self, jobs: list[JobSeen], now: float) -> tuple[list[JobRequest], int]:
         """Those that are due, and how many wait in all."""
         here = {job.request.id for job in jobs}
+        self._write_again(here)
         self._settled = {job_id: given_up for job_id, given_up in self._settled.items() if job_id in here}
-        due, waiting = [], 0
+        due: list[tuple[int, float, JobRequest]] = []
+        waiting, self._callback_trouble = 0, ""
         for job in jobs:
             if job.request.id in self._settled:
                 continue
-            record = self.record(job.request.id)
+            try:
+                record = self.record(job.request.id)
+            except OSError as e:
+                waiting += 1
+                self._callback_trouble = f"cannot read what was reported of {job.request.id}: {e.strerror or e}"
+                continue
             if record.state != WAITING:
                 self._settled[job.request.id] = record.state == GIVEN_UP
                 continue
             waiting += 1
             if is_due(record, now):
-                due.append(job.request)
-        return due, waiting
+                due.append((record.tries, job.request.created, job.request))
+        return [request for *_, request in sorted(due, key=lambda item: item[:2])], waiting
+
+    def _write_again(self, here: set[str]) -> None:
+        """Writes what the disk did not take before, of jobs that are there."""
+        for job_id in list(self._unwritten):
+            if job_id not in here:
+                self._unwritten.pop(job_id, None)
+                continue
+            with self._writing:
+                if (record := self._unwritten.get(job_id)) is not None:
+                    with suppress(OSError):  # it was logged when it was tried first
+                        self._write(job_id, record)
 
     def record(self, job_id: str) -> CallbackRecord:
         """What became of a job's callback until now; nothing yet where that cannot be read. Raises OSError."""
+        if (unwritten := self._unwritten.get(job_id)) is not None:
+            return unwritten
         try:
             return self.directory.callback(job_id)
         except UnreadableJob:
             return CallbackRecord()
 
     def keep(self, job_id: str, record: CallbackRecord) -> None:
-        """Writes down what became of a callback. Raises OSError."""
+        """Writes down what became of a callback. Raises OSError; then it is kept in memory, and counts, until a look
+        can write it."""
+        with self._writing:
+            self._unwritten[job_id] = record
+            self._write(job_id, record)
+
+    def _write(self, job_id: str, record: CallbackRecord) -> None:
         if self.directory.of(job_id).is_dir():
             files.replace(self.directory.of(job_id) / CALLBACK, msgspec.json.encode(record))
+        self._unwritten.pop(job_id, None)
 
     def body(self, request: JobRequest, keep_seconds: float) -> bytes:
         """What the receiver is sent: the job as its client sees it. Raises OSError, UnreadableJob."""

@@ -96,7 +96,7 @@ def _requests() -> Iterable[Row]:
         f"{_bytes(upload_limits.SLOW_RATE)}/s, or half of all for a client",
         "408",
     )
-    yield "WebSockets of a worker", str(speech_sessions.SESSIONS), "503"
+    yield "WebSockets of a worker", f"{speech_sessions.SESSIONS}, half of them of one client", "503"
     pieces = f"{_bytes(speech_socket.MESSAGE_BYTES)}, {speech_socket.MESSAGE_PIECES} pieces"
     yield "a message of a WebSocket", pieces, "closed with 1009"
     yield "silence of a WebSocket between two clips", _time(speech_sessions.IDLE_SECONDS), "closed with 1001"

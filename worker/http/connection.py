@@ -152,9 +152,13 @@ class Connection(Framed):
     # WebSockets
 
     def takes_upgrade(self) -> bool:
-        """A WebSocket, when everything before it on this connection was answered."""
+        """A WebSocket, when everything before it on this connection was answered, and read."""
         method = self.parser.get_method()
-        return self.idle and is_handshake(self.parser.get_http_version(), method, self.headers)
+        return (
+            self.idle
+            and self._unread_timer is None
+            and is_handshake(self.parser.get_http_version(), method, self.headers)
+        )
 
     def upgrade(self, more_bytes: int) -> None:
         """As `Framed`: the connection goes on as another protocol, in whose place it is counted from now on."""
@@ -164,7 +168,8 @@ class Connection(Framed):
             return
         self.connections.discard(self)
         head = [b"GET ", self.url, b" HTTP/1.1\r\n", *(b"%s: %s\r\n" % field for field in self.headers), b"\r\n"]
-        SpeechSocket(self.config, self.server_state, self._lost).begin(self.transport, b"".join(head))
+        socket = SpeechSocket(self.config, self.server_state, self._lost, self._limits.unread_seconds)
+        socket.begin(self.transport, b"".join(head))
 
     # what the client does not read
 

@@ -27,6 +27,7 @@ _SAMPLES: Final = frozenset({"", "pcm", "wav"})
 """Formats in which a clip may be bare samples; a file of any other is sent as it is, and a WAV is seen by its head."""
 _HEAD_BYTES: Final = 12
 _NAME_CHARS: Final = 255
+"""A longer name of a clip is cut; a longer setting is refused. Both are kept for the whole connection."""
 
 
 class FunasrTalk:
@@ -67,7 +68,7 @@ class FunasrTalk:
         self._mode = _text(told, "mode", self._mode).lower()
         if self._mode not in ("offline", "2pass"):
             raise bad_message(f"the mode {self._mode[:40]!r} is not served here; known: offline, 2pass")
-        self._wav_name = _text(told, "wav_name", self._wav_name)[:_NAME_CHARS]
+        self._wav_name = _named(told, "wav_name", self._wav_name)[:_NAME_CHARS]
         self._format = _text(told, "wav_format", self._format).lower()
         if told.get("audio_fs") is not None:
             self._rate = checked_rate(told["audio_fs"])
@@ -116,6 +117,14 @@ def _sentence(segment: Segment) -> dict[str, Any]:
 
 
 def _text(told: dict[str, Any], key: str, now: str) -> str:
+    """One of the settings."""
+    value = _named(told, key, now)
+    if len(value) > _NAME_CHARS:
+        raise bad_message(f"{key} is longer than {_NAME_CHARS} characters")
+    return value
+
+
+def _named(told: dict[str, Any], key: str, now: str) -> str:
     value = told.get(key)
     if value is None:
         return now

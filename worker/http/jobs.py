@@ -30,15 +30,17 @@ from .client import client_of
 from .context import Service
 from .errors import ApiError, too_slow
 from .json import as_json
+from .middleware import trace_of
 from .openai_fields import asked_for
 from .transcription import AUDIO_STATUS, split_of
+from .unread_answers import LARGE_BYTES, Unread
 from .upload import UploadedClip, read_clip
 from .upload_limits import Full, TooSlow
 
 PREDICT: Final = "predict"
 LOOK_AGAIN_SECONDS: Final = 2
 """What a client is advised to wait before it asks for a job again."""
-MAX_EMBEDDED_BYTES: Final = 64 << 20
+MAX_EMBEDDED_BYTES: Final = 16 << 20
 
 
 async def create(request: Request) -> Response:
@@ -56,7 +58,7 @@ async def create(request: Request) -> Response:
                     count=count,
                     seconds=service.settings.request_timeout_seconds,
                 )
-            data = _checked(clip, loaded, service.settings)
+            data, clip.data = _checked(clip, loaded, service.settings), None
             job = await jobs.accept(
                 data,
                 _kept(clip),
@@ -79,34 +81,39 @@ async def show(request: Request) -> Response:
     """The job as it is now. Raises ApiError 404 for one that is not there or belongs to another token."""
     view = await _found(request)
     service: Service = request.app.state.service
+    answer = await _answer(request, view) if view.answer_bytes <= MAX_EMBEDDED_BYTES else None
     body = job_as_json(
         view.seen.request,
         view.seen.state,
         place=view.place,
         progress=view.progress,
         outcome=view.outcome,
-        answer=_embedded(view),
+        answer=_embedded(view, answer),
         keep_seconds=service.settings.jobs_keep_seconds,
     )
     again = {} if view.outcome is not None else {"retry-after": str(LOOK_AGAIN_SECONDS)}
-    return as_json(body, headers={"cache-control": "no-store", **again})
+    headers = {"cache-control": "no-store", **again}
+    if answer is None or len(answer) < LARGE_BYTES:
+        return as_json(body, headers=headers)
+    return await asyncio.to_thread(as_json, body, headers=headers)
 
 
 async def result(request: Request) -> Response:
     """The result alone, as `/v1/audio/transcriptions` would have answered. Raises ApiError 404, 409 while it is not
     there, or what the job failed with."""
     view = await _found(request)
-    if view.outcome is None or view.outcome.state != DONE or view.answer is None:
+    answer = await _answer(request, view)
+    if view.outcome is None or view.outcome.state != DONE or answer is None:
         state = view.seen.state
         because = f": {view.outcome.error}" if view.outcome is not None and view.outcome.error else ""
         code = "job_not_done" if state not in ENDED else f"job_{state}"
         raise ApiError(409, f"cannot show the result: the job is {state}{because}", code)
-    return Response(view.answer, headers={"cache-control": "no-store"}, media_type=view.outcome.answer_type)
+    return Response(answer, headers={"cache-control": "no-store"}, media_type=view.outcome.answer_type)
 
 
 async def cancel(request: Request) -> Response:
     """Cancels a job that has not ended, removes one that has. Raises ApiError 404."""
-    view = await _found(request, with_answer=False)
+    view = await _found(request)
     service: Service = request.app.state.service
     try:
         there = await _jobs(service).cancel(view.seen.request.id)
@@ -121,18 +128,33 @@ def _after(view: JobView) -> str:
     return "cancelled" if view.outcome is None else "deleted"
 
 
-async def _found(request: Request, *, with_answer: bool = True) -> JobView:
+async def _found(request: Request) -> JobView:
     service: Service = request.app.state.service
     jobs, job_id = _jobs(service), request.path_params["job"]
     if not is_id(job_id):
         raise _unknown()
     try:
-        view = await jobs.view(job_id, with_answer=with_answer)
+        view = await jobs.view(job_id)
     except (OSError, UnreadableJob, DiskBusy) as e:
         raise _no_disk(e) from e
     if view is None or not service.gate.owns(view.seen.request.owner, request.headers):
         raise _unknown()
     return view
+
+
+async def _answer(request: Request, view: JobView) -> bytes | None:
+    """The result, once it is certain that it may be sent. Raises ApiError 503 when too much is unread already."""
+    if view.answer_bytes < 0:
+        return None
+    service: Service = request.app.state.service
+    try:
+        service.answers.allow(trace_of(request.scope), view.answer_bytes)
+        return await _jobs(service).answer(view.seen.request.id)
+    except Unread as e:
+        service.refusing.refused(str(e))
+        raise ApiError(503, str(e), "busy") from e
+    except (OSError, UnreadableJob, DiskBusy) as e:
+        raise _no_disk(e) from e
 
 
 def _jobs(service: Service) -> JobAccess:
@@ -237,10 +259,10 @@ def _shape(request: JobRequest, answer: dict[str, Any]) -> tuple[bytes, str]:
 WORDS: Final = JobWords(_read, _shape)
 
 
-def _embedded(view: JobView) -> object:
+def _embedded(view: JobView, answer: bytes | None) -> object:
     """The result as a part of the job's JSON: an object where it is JSON, else a text."""
-    if view.answer is None or view.outcome is None or len(view.answer) > MAX_EMBEDDED_BYTES:
+    if answer is None or view.outcome is None:
         return None
     if view.outcome.answer_type.startswith("application/json"):
-        return msgspec.Raw(view.answer)
-    return view.answer.decode("utf-8", "replace")
+        return msgspec.Raw(answer)
+    return answer.decode("utf-8", "replace")

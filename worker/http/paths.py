@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_CHANGING: Final = ("/api/reload-model", "/v2/repository/")
+_CHANGING: Final = ("/api/reload-model", "/v2/repository/", "/v1/jobs/")
 _SLASHES: Final = re.compile("/{2,}")
 
 

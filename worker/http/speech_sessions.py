@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from ..inference.loader import SPEECH_KINDS, LoadedVersion
 from .auth import from_own_page
+from .client import client_named
 from .context import Service
 from .errors import ApiError, error_response
 from .funasr_talk import FunasrTalk
@@ -37,6 +38,8 @@ from .upload import UploadedClip
 
 PATHS: Final = frozenset({"/", "/ws"})
 SESSIONS: Final = 256
+CLIENT_SHARE: Final = 2
+"""One part of so many of the sessions is for one client."""
 IDLE_SECONDS: Final = 75.0
 UNREAD_SECONDS: Final = 60.0
 FAREWELL: Final = "Done"
@@ -57,7 +60,7 @@ class SpeechSessions:
     def __init__(self, service: Service, app: Starlette) -> None:
         self._service, self._app = service, app
         self._requests = ServiceMiddleware(_transcribed, service)
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection, from its handshake on."""
@@ -71,7 +74,8 @@ class SpeechSessions:
             await _refuse(scope, send, e)
             socket.is_refused()
             return
-        self._open += 1
+        client = _client(scope)
+        self._open[client] += 1
         try:
             offered = scope["subprotocols"]
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None})
@@ -79,7 +83,9 @@ class SpeechSessions:
         except ClientDisconnected:
             socket.cut()  # it is gone, or does not read
         finally:
-            self._open -= 1
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
             socket.rests()
             self._log(scope, 101, began)
 
@@ -94,8 +100,10 @@ class SpeechSessions:
         service.gate.check("POST", "/ws", headers)
         if not from_own_page(headers) and not _is_named(headers.get("origin", ""), service.settings.cors_origins):
             raise ApiError(403, "cannot talk to a page of another origin: see workers.cors_origins", "other_origin")
-        if self._open >= SESSIONS:
+        if self._open.total() >= SESSIONS:
             raise ApiError(503, f"cannot talk: {SESSIONS} WebSockets are open already", "busy")
+        if self._open[_client(scope)] >= SESSIONS // CLIENT_SHARE:
+            raise ApiError(503, f"cannot talk: {SESSIONS // CLIENT_SHARE} WebSockets of this client are open", "busy")
 
     def _log(self, scope: Scope, status: int, began: float) -> None:
         """One line for the handshake, at the end of what it led to; each clip has its own."""
@@ -176,6 +184,12 @@ class SpeechSessions:
             "state": {},
             TALK: talk,
         }
+
+
+def _client(scope: Scope) -> str:
+    """The name that the client's share is kept under."""
+    peer = scope["client"][0] if scope.get("client") else ""
+    return client_named(peer, Headers(scope=scope).get("x-forwarded-for", ""))
 
 
 def _is_named(origin: str, origins: Collection[str]) -> bool:

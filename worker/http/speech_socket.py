@@ -41,14 +41,17 @@ def is_handshake(version: str, method: bytes, headers: Iterable[tuple[bytes, byt
 
 
 class SpeechSocket(WebSocketsSansIOProtocol):
-    """One connection. `busy` while a clip is taken or answered; `lost` is called at the end."""
+    """One connection. `busy` while a clip is taken or answered; `lost` is called at the end. It is
+    cut when more than it should hold was unread for `cut_seconds`."""
 
-    def __init__(self, config: Config, state: ServerState, lost: Callable[[], None]) -> None:
+    def __init__(self, config: Config, state: ServerState, lost: Callable[[], None], cut_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(config, state, {}, loop)
-        self._lost = lost
+        self._lost, self._cut_seconds = lost, cut_seconds
         self.busy = False
         self.quiet_since = loop.time()
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._unread_since = 0.0
 
     def begin(self, transport: asyncio.Transport, head: bytes) -> None:
         """Takes over a connection whose handshake came whole; nothing came after it."""
@@ -60,9 +63,27 @@ class SpeechSocket(WebSocketsSansIOProtocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._all_read()
         super().connection_lost(exc)
         self.transport.ended()  # type: ignore[attr-defined]
         self._lost()
+
+    def pause_writing(self) -> None:
+        """More waits than the connection should hold: what is not read in time ends it, a closing frame too."""
+        super().pause_writing()
+        if self._unread_timer is None:
+            self._unread_since = self.loop.time()
+            self._unread_timer = self.loop.call_later(self._cut_seconds, self.cut)
+
+    def resume_writing(self) -> None:
+        """Most of it was read."""
+        self._all_read()
+        super().resume_writing()
+
+    def _all_read(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and not self.handshake_complete:
@@ -104,13 +125,14 @@ class SpeechSocket(WebSocketsSansIOProtocol):
 
     @property
     def unread_seconds(self) -> float:
-        return 0.0  # answers are small, and the session waits for each to be read
+        return self.loop.time() - self._unread_since if self._unread_timer is not None else 0.0
 
     @property
     def read_rate(self) -> float:
         return 0.0
 
     def cut(self) -> None:
+        self._all_read()
         self.transport.abort()
 
     def close_if_idle(self) -> bool:

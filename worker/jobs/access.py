@@ -28,7 +28,7 @@ from ..shared.job_records import (
 )
 from .piece_file import read_pieces
 from .runner import wall
-from .store import JobStore, StoreLimits
+from .store import JobStore, NotTaken, StoreLimits
 
 DISK_SECONDS: Final = 30.0
 THREADS: Final = 3
@@ -45,13 +45,14 @@ class DiskBusy(Exception):
 
 
 class JobView(Struct, frozen=True):
-    """A job as it is now. `place` is its position among those that wait; `answer` are its result's bytes."""
+    """A job as it is now. `place` is its position among those that wait; `answer_bytes` is its result's size,
+    -1 where there is none."""
 
     seen: JobSeen
     place: int = 0
     progress: JobProgress = JobProgress()
     outcome: JobOutcome | None = None
-    answer: bytes | None = None
+    answer_bytes: int = -1
 
 
 class JobAccess:
@@ -74,23 +75,31 @@ class JobAccess:
         callback: str,
     ) -> JobRequest:
         """The job, once it is safe. Raises NotTaken, DiskBusy; after the latter the job may be there or not."""
-        take = partial(
+        accept = partial(
             self._store.accept,
-            data,
-            fields,
-            limits,
+            fields=fields,
+            limits=limits,
             now=wall(),
             client=client,
             owner=owner,
             callback=callback,
         )
-        request = await self._aside(take)
+        held = [data]
+        del data
+        try:
+            request = await self._aside(partial(_take, accept, held))
+        finally:
+            held.clear()  # what no thread has begun is not kept in memory, and not taken in later
         self._wake()
         return request
 
-    async def view(self, job_id: str, *, with_answer: bool = True) -> JobView | None:
+    async def view(self, job_id: str) -> JobView | None:
         """The job; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
-        return await self._aside(partial(self._view, job_id, with_answer))
+        return await self._aside(partial(self._view, job_id))
+
+    async def answer(self, job_id: str) -> bytes | None:
+        """A result; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
+        return await self._aside(partial(read_bytes, self._store.directory.of(job_id) / ANSWER, MAX_ANSWER_BYTES))
 
     async def request(self, job_id: str) -> JobRequest | None:
         """What was asked for; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
@@ -105,7 +114,7 @@ class JobAccess:
         """What was begun goes on; nothing more begins."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _view(self, job_id: str, with_answer: bool) -> JobView | None:
+    def _view(self, job_id: str) -> JobView | None:
         directory = self._store.directory
         seen = directory.job(job_id)
         if seen is None:
@@ -113,8 +122,7 @@ class JobAccess:
         here = directory.of(job_id)
         if directory.outcome(job_id) is not None:
             outcome = read_record(here / OUTCOME, JobOutcome)
-            answer = read_bytes(here / ANSWER, MAX_ANSWER_BYTES) if with_answer else None
-            return JobView(seen, outcome=outcome, answer=answer)
+            return JobView(seen, outcome=outcome, answer_bytes=_size(here / ANSWER))
         place = position(job_id, directory.look()) if seen.state == QUEUED else 0
         return JobView(seen, place, self._progress(job_id, here / PIECES))
 
@@ -148,3 +156,17 @@ class JobAccess:
         self._waiting -= 1
         if not job.cancelled():
             job.exception()  # nobody may wait for it any more
+
+
+def _take(accept: Callable[[bytes | bytearray], JobRequest], held: list[bytes | bytearray]) -> JobRequest:
+    """Takes in what is still held. Raises NotTaken."""
+    for data in held[:1]:
+        return accept(data)
+    raise NotTaken("nobody waits for it any more")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1

@@ -134,11 +134,18 @@ class JobRunner:
         if self._engine.current is None:
             return False
         try:
-            await self._aside(self._claim)
+            try:
+                await self._aside(self._claim)
+            finally:
+                for job_id, because in self._store.passed_over.items():
+                    self._log.error("a job cannot be claimed; others have their turn", job=job_id, because=because)
             if (job := self._held) is None:
                 return False
             try:
                 await self._work_on(job)
+            except (OSError, UnreadableJob) as e:
+                self._log.error("a job cannot go on; others have their turn", job=job.request.id, because=str(e))
+                self._waiting[job.request.id] = time.monotonic() + WAIT_SECONDS
             finally:
                 await self._aside(self._give_back)
         except (OSError, UnreadableJob) as e:
@@ -155,7 +162,10 @@ class JobRunner:
         # Kept here and not where it is awaited: a job that is claimed while this worker leaves is given back.
         now = time.monotonic()
         self._waiting = {job_id: until for job_id, until in self._waiting.items() if until > now}
-        self._held = self._store.claim(wall(), self._waiting)
+        try:
+            self._held = self._store.claim(wall(), self._waiting)
+        finally:
+            self._waiting.update(dict.fromkeys(self._store.passed_over, now + WAIT_SECONDS))
 
     def _give_back(self) -> None:
         job, self._held = self._held, None
@@ -184,7 +194,9 @@ class JobRunner:
             self._log.exception("a job failed", job=request.id)
             message = "cannot transcribe: the service failed on this recording; it goes on with others"
             outcome, answer = JobOutcome(FAILED, wall(), error=message, code="internal_error"), None
-        await self._on_disk(partial(self._store.end, job, outcome, answer))
+        if not await self._on_disk(partial(self._store.end, job, outcome, answer)):
+            self._log.info("job cancelled", job=request.id)
+            return
         self._log.info("job ended", job=request.id, state=outcome.state, code=outcome.code)
         self._ended(outcome.state, outcome.duration)
 
@@ -215,8 +227,7 @@ class JobRunner:
         model = cast(SpeechModel, self._engine.take().model)
         places = await self._work.beside(lambda: places_of(model, sound), long=True)
         made = Plan(len(sound.samples), tuple(tuple(int(number) for number in place) for place in places))
-        size = await self._on_disk(partial(append_line, job.directory / PIECES, made, 0))
-        return PiecesDone(made, (), size)
+        return PiecesDone(made, (), await self._appended(job, made, 0))
 
     async def _heard(self, job: ClaimedJob, samples: Floats) -> PieceDone:
         """What one piece says, by the version that is served now."""
@@ -246,14 +257,25 @@ class JobRunner:
 
     async def _record(self, job: ClaimedJob, done: PiecesDone, piece: PieceDone) -> PiecesDone:
         """Writes the piece down. Raises CancelledByClient."""
+        return PiecesDone(done.plan, (*done.pieces, piece), await self._appended(job, piece, done.whole_bytes))
+
+    async def _appended(self, job: ClaimedJob, entry: Plan | PieceDone, at_bytes: int) -> int:
+        """The length of the file of pieces with one more line. Raises CancelledByClient."""
 
         def write() -> int:
-            return -1 if self._store.ended(job) else append_line(job.directory / PIECES, piece, done.whole_bytes)
+            if self._store.ended(job):
+                return -1
+            try:
+                return append_line(job.directory / PIECES, entry, at_bytes)
+            except FileNotFoundError:
+                if self._store.ended(job):  # its client removed it just now
+                    return -1
+                raise
 
         size = await self._on_disk(write)
         if size < 0:
             raise CancelledByClient
-        return PiecesDone(done.plan, (*done.pieces, piece), size)
+        return size
 
     async def _joined(self, request: JobRequest, done: PiecesDone, truncated: bool) -> tuple[JobOutcome, bytes]:
         loaded, versions = self._engine.take(), done.versions()

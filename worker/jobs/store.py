@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ..shared import job_directory as files
-from ..shared.job_directory import COMING, JobDirectory
+from ..shared.job_directory import COMING, JobDirectory, UnreadableJob
 from ..shared.job_records import (
     ANSWER,
     AUDIO,
@@ -83,6 +83,8 @@ class JobStore:
     def __init__(self, path: str, *, worker: str = "", run: str = "") -> None:
         self.directory = JobDirectory(path)
         self._worker, self._run = worker, run
+        self.passed_over: dict[str, str] = {}
+        """Jobs that the last `claim` could not take, and why: their files cannot be read or written."""
 
     # taking in
 
@@ -165,17 +167,27 @@ class JobStore:
 
     # working
 
-    def claim(self, now: float, passed_over: Collection[str] = ()) -> ClaimedJob | None:
+    def claim(self, now: float, left: Collection[str] = ()) -> ClaimedJob | None:
         """The next job for this worker, locked; None when there is none. Those that may not be tried again are failed,
-        and those with an id in `passed_over` are left.
+        and those with an id in `left` are not looked at. One that has a fault does not keep others from being claimed.
 
-        Raises OSError.
+        Raises OSError where the fault is that of the disk, or when no other job can be claimed; UnreadableJob as well.
         """
+        self.passed_over = {}
+        fault: OSError | UnreadableJob | None = None
         for seen in in_order(self.directory.look()):
-            if seen.request.id in passed_over:
+            if seen.request.id in left:
                 continue
-            if (claimed := self._claim(seen, now)) is not None:
-                return claimed
+            try:
+                if (claimed := self._claim(seen, now)) is not None:
+                    return claimed
+            except (OSError, UnreadableJob) as e:
+                if isinstance(e, OSError) and e.errno in _NO_ROOM:
+                    raise
+                fault = fault or e
+                self.passed_over[seen.request.id] = str(e)
+        if fault is not None:
+            raise fault
         return None
 
     def _claim(self, seen: JobSeen, now: float) -> ClaimedJob | None:
@@ -223,9 +235,14 @@ class JobStore:
     def end(self, job: ClaimedJob, outcome: JobOutcome, answer: bytes | None = None) -> bool:
         """Ends a job, with its answer, and gives it back; False when it had been ended already. Raises OSError; then
         the job is as before."""
-        if answer is not None:
-            files.replace(job.directory / ANSWER, answer)
-        mine = files.write_once(job.directory / OUTCOME, msgspec.json.encode(outcome))
+        try:
+            if answer is not None:
+                files.replace(job.directory / ANSWER, answer)
+            mine = files.write_once(job.directory / OUTCOME, msgspec.json.encode(outcome))
+        except FileNotFoundError:
+            if not self.ended(job):
+                raise
+            mine = False
         if not mine and answer is not None:
             with suppress(OSError):
                 os.unlink(job.directory / ANSWER)
@@ -236,8 +253,8 @@ class JobStore:
         return mine
 
     def ended(self, job: ClaimedJob) -> bool:
-        """Whether somebody ended the job: its client cancelled it."""
-        return (job.directory / OUTCOME).exists()
+        """Whether somebody ended the job: its client cancelled it, or removed it as well."""
+        return (job.directory / OUTCOME).exists() or not (job.directory / REQUEST).exists()
 
     # what a client asks
 
@@ -252,7 +269,12 @@ class JobStore:
             return True
         done = read_pieces(directory / PIECES).progress()
         outcome = JobOutcome(CANCELLED, now, done.duration, done.text, done.versions)
-        files.write_once(directory / OUTCOME, msgspec.json.encode(outcome))
+        try:
+            files.write_once(directory / OUTCOME, msgspec.json.encode(outcome))
+        except FileNotFoundError:
+            if (directory / REQUEST).exists():
+                raise
+            return False  # another request removed it just now
         lock = self.directory.lock(job_id)
         if lock is not None:  # no worker has it: nobody else will remove the recording
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,6 +45,8 @@ MODE: Final = 0o600
 # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid (0 for these locks).
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _BUSY: Final = {errno.EAGAIN, errno.EACCES}
+_OF_ONE_JOB: Final = {errno.EIO, errno.EUCLEAN, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
+"""Errors that a job alone may have, so that the others go on. That of a process, as EMFILE, is not one's own."""
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 R = TypeVar("R")
 
@@ -80,7 +83,7 @@ class JobDirectory:
     # looking
 
     def look(self) -> list[JobSeen]:
-        """All jobs, in no order. Raises OSError."""
+        """All jobs that can be read, in no order; why others cannot is in `unreadable`. Raises OSError."""
         found, here = [], set()
         for name in self._names():
             if not is_id(name):
@@ -92,6 +95,10 @@ class JobDirectory:
                 self.unreadable.pop(name, None)
             except UnreadableJob as e:
                 self.unreadable[name] = str(e)
+            except OSError as e:
+                if e.errno not in _OF_ONE_JOB:
+                    raise
+                self.unreadable[name] = f"cannot read {name}: {e.strerror}"
         for known in (self._requests, self._outcomes, self._sizes, self.unreadable):
             for name in [name for name in list(known) if name not in here]:  # other threads look too
                 known.pop(name, None)
@@ -290,7 +297,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
     Raises OSError; then it may be there all the same, whole.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         _write(beside, content)
         try:
@@ -306,7 +313,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
 def replace(path: Path, content: bytes) -> None:
     """Puts `content` at `path` durably, whole or not at all, in place of what is there. Raises OSError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         _write(beside, content)
         os.replace(beside, path)
@@ -317,8 +324,13 @@ def replace(path: Path, content: bytes) -> None:
     sync(path.parent)
 
 
+def _beside(path: Path) -> Path:
+    """A name that no other writer uses: the threads of a process write too."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}")
+
+
 def _write(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
     with open(fd, "wb") as file:
         file.write(content)
         file.flush()

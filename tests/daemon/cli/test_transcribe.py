@@ -120,6 +120,18 @@ def test_a_job_is_asked_for_until_it_ended_and_removed_then(call: Call, service:
     assert service.others == [("GET", "/v1/jobs/job_1")] * 3 + [("DELETE", "/v1/jobs/job_1")]
 
 
+def test_a_job_whose_text_cannot_be_written_is_not_removed(
+    call: Call, service: Service, clip: Path, tmp_path: Path
+) -> None:
+    service.answer = lambda path, headers, body: (202, {"id": "job_1", "state": "queued"})
+    service.asked = iter([(200, {"state": "done", "result": {"result": "text"}})])
+    out = tmp_path / "out"
+    (out / f"{clip.stem}.txt" / "in the way").mkdir(parents=True)
+    outcome = call("transcribe", "--job", str(clip), "--url", service.url, "--output", str(out))
+    assert outcome.status == 1 and outcome.err.startswith("cannot write")
+    assert service.others == [("GET", "/v1/jobs/job_1")]
+
+
 def test_a_job_that_failed_is_refused_with_its_reason(call: Call, service: Service, clip: Path) -> None:
     service.answer = lambda path, headers, body: (202, {"id": "job_1", "state": "queued"})
     service.asked = iter([(200, {"state": "failed", "error": {"message": "cannot read the audio: it is damaged"}})])

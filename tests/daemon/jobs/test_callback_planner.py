@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from modelward.daemon.jobs.callback_planner import GIVEN_UP, MOST_TRIES, PAUSES_SECONDS, after_try, is_due
+from modelward.daemon.jobs.callback_planner import (
+    AT_ONCE,
+    GIVEN_UP,
+    MOST_TRIES,
+    PAUSES_SECONDS,
+    after_try,
+    is_due,
+    to_begin,
+)
 from modelward.daemon.jobs.jobs_seen import JobsSeen, StandstillClock
-from modelward.worker.shared.job_records import CallbackRecord
+from modelward.worker.shared.job_records import CallbackRecord, JobRequest
 
 
 def test_the_first_try_is_at_once_and_the_next_after_its_pause() -> None:
@@ -40,3 +48,13 @@ def test_a_standstill_lasts_from_the_last_progress_and_new_jobs_are_none() -> No
 def test_room_is_used_by_count_or_by_bytes() -> None:
     assert JobsSeen({"queued": 1, "done": 4}, 50).used_percent(10, 1000) == 50
     assert JobsSeen({"queued": 1}, 900).used_percent(10, 1000) == 90
+
+
+def test_one_client_s_receivers_leave_room_for_those_of_others() -> None:
+    of_one = [JobRequest(f"a{number}", float(number), "a") for number in range(10)]
+    of_other = JobRequest("b", 99.0, "b")
+    begun = to_begin([*of_one, of_other], [])
+    assert begun == [*of_one[: AT_ONCE // 2], of_other]
+    assert to_begin([*of_one, of_other], begun) == []
+    assert to_begin(of_one[5:], of_one[:1]) == of_one[5 : 5 + AT_ONCE // 2 - 1]
+    assert len(to_begin([JobRequest(str(number), 0.0, str(number)) for number in range(10)], [])) == AT_ONCE

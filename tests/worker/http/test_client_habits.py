@@ -151,7 +151,8 @@ def test_a_base_address_that_ends_in_a_slash_is_joined_as_clients_do(served: Ser
 
 
 def test_paths_that_change_something_have_one_spelling(served: Served) -> None:
-    for path in ("/api/reload-model/", "//api/reload-model", "/v2/repository//models/x/load", "/v2//repository/index"):
+    paths = ("/api/reload-model/", "//api/reload-model", "/v2/repository//models/x/load", "/v2//repository/index")
+    for path in (*paths, "/v1//jobs", "/v1/jobs/"):
         assert meant_path(path) == path
         assert asking.post(served.url + path).status_code == 404
 

@@ -12,7 +12,7 @@ import socket
 import struct
 import wave
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from modelward.worker.http.connection import ConnectionLimits
-from modelward.worker.http.speech_socket import MESSAGE_BYTES, is_handshake
+from modelward.worker.http.speech_sessions import SESSIONS
+from modelward.worker.http.speech_socket import MESSAGE_BYTES, UNREAD_BYTES, is_handshake
 
 DIGITS = "5551234"
 
@@ -194,6 +195,7 @@ def test_no_sound_is_an_empty_text_as_it_is_there(served: Served) -> None:
         ('{"audio_fs": 1}', "the sample rate is 1"),
         ('{"audio_fs": "fast"}', "the sample rate is fast"),
         ('{"wav_name": 5}', "wav_name is no text"),
+        *((json.dumps({key: "x" * 256}), f"{key} is longer") for key in ("svs_lang", "wav_format", "mode")),
         ("[" * 5000, "it is no JSON"),
         (struct.pack("<ii", 16000, -4), "-4 bytes are no float samples"),
         (struct.pack("<ii", 16000, 6), "6 bytes are no float samples"),
@@ -328,6 +330,20 @@ def test_a_websocket_at_any_other_path_is_refused(served: Served) -> None:
         assert refused(served.url.rstrip("/") + "/" + path) == 404
 
 
+def test_one_client_leaves_room_for_the_websockets_of_others(served: Served) -> None:
+    with ExitStack() as open_ones:
+        for _ in range(SESSIONS // 2):
+            open_ones.enter_context(opened(served))
+        assert refused(served.url) == 503
+        with talking(served.url, additional_headers={"X-Forwarded-For": "203.0.113.7"}) as other:
+            send_funasr(other, bytes(32000))
+            assert heard(other)["text"] == "v1"
+    eventually(lambda: not served.front.connections)
+    with talking(served.url) as connection:
+        send_funasr(connection, bytes(32000))
+        assert heard(connection)["text"] == "v1"
+
+
 # what strangers do
 
 
@@ -433,6 +449,20 @@ def test_pings_whose_answers_nobody_reads_end_the_connection(served: Served) -> 
             for _ in range(2000):
                 connection.sendall(flood)
     eventually(lambda: not served.front.connections)
+
+
+def test_a_client_that_leaves_its_answers_unread_is_cut_off(tmp_path: Path) -> None:
+    with serving(tmp_path, limits=ConnectionLimits(unread_seconds=1)) as served, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        connection.sendall(HANDSHAKE)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
+        (held,) = served.front.connections
+        held.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.sendall(frame(bytes(125), opcode=9) * (UNREAD_BYTES // 2 // 125))
+        eventually(lambda: held.unread_seconds > 0)
+        assert held.unread_bytes < UNREAD_BYTES
+        eventually(lambda: not served.front.connections)
 
 
 def test_only_a_whole_handshake_is_one() -> None:

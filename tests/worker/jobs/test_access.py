@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.support import eventually
+from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.jobs.recordings import accepted, at_end, heard, recording, said, seen, send
 from tests.worker.running import Worker, digits, words, worker
 
@@ -103,3 +105,20 @@ def test_a_swap_in_the_middle_is_told_by_parts(tmp_path: Path, jobs: Path) -> No
     first, second = ended["versions"]
     assert first["start"] < first["end"] <= second["start"] < second["end"] <= ended["duration"]
     assert "2025550147" in ended["text"] and "seven" in ended["text"]
+
+
+@pytest.mark.parametrize("part", ["", "/result"])
+def test_results_that_nobody_reads_are_bounded(tmp_path: Path, jobs: Path, part: str) -> None:
+    with worker(tmp_path, digits(), jobs_dir=str(jobs), max_upload_bytes=4 << 20) as running, ExitStack() as stack:
+        job = accepted(running.client(), recording(1), response_format="text")
+        assert at_end(running.client(), job)["state"] == "done"
+        (jobs / job / "answer").write_bytes(b"a" * (12 << 20))
+        statuses = []
+        for _ in range(4):
+            connection = stack.enter_context(socket.socket())
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(running.listener.getsockname())
+            connection.sendall(f"GET /v1/jobs/{job}{part} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            statuses.append(connection.recv(12)[9:])
+        assert statuses[0] == b"200" and b"503" in statuses

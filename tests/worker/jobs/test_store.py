@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -15,8 +20,9 @@ from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, modules
 
 from modelward.daemon.jobs.store_look import StoreLook
+from modelward.worker.jobs.access import THREADS, JobAccess
 from modelward.worker.jobs.store import ClaimedJob, JobStore, NotTaken, StoreLimits
-from modelward.worker.shared.job_directory import COMING, JobDirectory
+from modelward.worker.shared.job_directory import COMING, JobDirectory, replace, write_once
 from modelward.worker.shared.job_records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobOutcome, JobRequest
 
 ROOM = StoreLimits(100, 1 << 20)
@@ -316,3 +322,141 @@ def test_what_is_being_taken_in_is_not_tidied_away(tmp_path: Path) -> None:
     assert JobDirectory(str(tmp_path)).tidy() == 0
     os.close(lock)
     assert JobDirectory(str(tmp_path)).tidy() == 1
+
+
+def test_threads_that_write_one_record_at_once_leave_one_of_them_whole(tmp_path: Path) -> None:
+    contents = [bytes([letter]) * 70_000 for letter in b"abcd"]
+    for number in range(50):
+        once, newest, together = tmp_path / f"once{number}", tmp_path / f"newest{number}", Barrier(len(contents))
+
+        def write(
+            content: bytes, once: Path = once, newest: Path = newest, together: Barrier = together
+        ) -> bytes | None:
+            together.wait(PATIENCE_SECONDS)
+            replace(newest, content)
+            return content if write_once(once, content) else None
+
+        with ThreadPoolExecutor(len(contents)) as threads:
+            (written,) = [content for content in threads.map(write, contents) if content]
+        assert once.read_bytes() == written and newest.read_bytes() in contents
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_job_that_is_cancelled_and_removed_under_its_worker_is_over_for_it(tmp_path: Path) -> None:
+    job_id, store = accept(tmp_path).id, JobStore(str(tmp_path))
+    job = claimed(store)
+    client = JobStore(str(tmp_path))
+    assert not store.ended(job) and client.cancel(job_id, 6.0) and client.cancel(job_id, 6.0)
+    assert not client.cancel(job_id, 6.0)
+    assert store.ended(job)
+    assert not store.end(job, JobOutcome(DONE, 8.0, answer_type="text/plain"), b"what was said")
+    store.release(job)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", ["job.json", "outcome.json"])
+def test_a_job_whose_record_cannot_be_read_goes_when_results_go(tmp_path: Path, name: str) -> None:
+    job_id = accept(tmp_path).id
+    (tmp_path / job_id / name).write_bytes(b"{")
+    os.utime(tmp_path / job_id, (1000.0, 1000.0))
+    look = StoreLook(tmp_path)
+    found = look.look(1050.0, 60.0)
+    assert found.removed == 0 and job_id in found.unreadable
+    assert look.look(1070.0, 60.0, clock_trouble="it is ahead").removed == 0
+    found = look.look(1070.0, 60.0)
+    assert found.removed == 1 and not found.unreadable and not (tmp_path / job_id).exists()
+
+
+def test_a_callback_that_was_tried_is_not_due_again_while_the_disk_is_full(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from modelward.daemon.jobs.callback_planner import after_try
+from modelward.daemon.jobs.store_look import StoreLook
+from modelward.worker.jobs.store import JobStore, StoreLimits
+place = Path(sys.argv[1])
+job = JobStore(str(place)).accept(b"a", {}, StoreLimits(9, 1 << 30), now=1.0, client="c", callback="http://x/").id
+(place / job / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
+look = StoreLook(place)
+
+def due(now, look=look):
+    return [request.id == job for request in look.look(now, 1e6).due]
+
+def tried(because, now):
+    try:
+        look.keep(job, after_try(look.record(job), because, now))
+    except OSError as e:
+        print(e.strerror)
+
+print(due(10.0))
+filler = os.open(place / "filler", os.O_WRONLY | os.O_CREAT)
+try:
+    while True:
+        os.write(filler, bytes(4096))
+except OSError:
+    pass
+tried("refused", 10.0)
+print(due(11.0), due(21.0), look.record(job).tries)
+tried("", 21.0)
+print(due(1000.0), look.look(1000.0, 1e6).callbacks_waiting)
+os.unlink(place / "filler")
+os.close(filler)
+later = StoreLook(place)
+print(due(1000.0), due(1000.0, later), later.record(job).state, later.record(job).tries)
+"""
+    assert run_on_small_disk(tmp_path, code).splitlines() == [
+        "[True]",
+        "No space left on device",
+        "[] [True] 1",
+        "No space left on device",
+        "[] 0",
+        "[] [] delivered 2",
+    ]
+
+
+@pytest.mark.parametrize("name", ["claim.json", "pieces", "job.json", "outcome.json"])
+def test_a_job_that_the_disk_does_not_give_keeps_no_other_from_being_worked_on(tmp_path: Path, name: str) -> None:
+    bad, good, store = accept(tmp_path, now=1.0).id, accept(tmp_path, now=2.0).id, JobStore(str(tmp_path))
+    (tmp_path / bad / name).unlink(missing_ok=True)
+    (tmp_path / bad / name).symlink_to(tmp_path / bad / name)  # ELOOP
+    job = claimed(store)
+    assert job.request.id == good
+    found = StoreLook(tmp_path).look(1e9, 60.0)
+    assert found.removed == 0 and (tmp_path / bad).exists()
+    assert bad in (store.passed_over if name in ("claim.json", "pieces") else store.directory.unreadable)
+    if store.passed_over:
+        with pytest.raises(OSError, match="Too many levels"):
+            store.claim(5.0)
+    assert store.claim(5.0, [bad]) is None
+
+
+def test_an_upload_that_nobody_waits_for_any_more_is_neither_kept_in_memory_nor_taken_in(tmp_path: Path) -> None:
+    class Recording(bytearray): ...
+
+    async def leave() -> None:
+        access, hung, begun = JobAccess(str(tmp_path), lambda: None), Event(), Barrier(THREADS + 1)
+
+        def hang() -> None:
+            begun.wait(PATIENCE_SECONDS)
+            hung.wait(PATIENCE_SECONDS)
+
+        held = [asyncio.ensure_future(access._aside(hang)) for _ in range(THREADS)]
+        await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+        data = Recording(AUDIO)
+        gone = weakref.ref(data)
+        request = asyncio.ensure_future(access.accept(data, {}, ROOM, client="c", owner="", callback=""))
+        del data
+        await asyncio.sleep(0)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        del request
+        gc.collect()
+        assert gone() is None
+        hung.set()
+        await asyncio.gather(*held)
+        await access.request("job_" + "0" * 32)  # behind it
+        access.close()
+
+    asyncio.run(leave())
+    assert states(tmp_path) == {}
