@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 SEARCHED_BYTES: Final = 64 << 10  # a frame is at most 2,881 bytes
-_CANDIDATES: Final = 2000  # bytes that might begin a frame: two milliseconds of looking
+_CANDIDATES: Final = 500  # bytes that might begin a frame: two milliseconds of looking
 _FRAMES: Final = 3  # in a row, or to the end of the bytes
 
 # kbit/s by (version 1?, layer), sample rates of version 1
