@@ -84,6 +84,7 @@ def _requests() -> Iterable[Row]:
     yield "a field of the form that is read", _bytes(upload.FIELD_BYTES), "400; others are passed over"
     yield "what stands before a form's first boundary", _bytes(upload.PREAMBLE_BYTES), "400"
     yield "Content-Type, and Content-Disposition of a part", _bytes(upload.TYPE_CHARS), "415, 400"
+    yield "parameters of these", str(upload.PARAMETERS), "400"
     yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
     long = f"{process.CLIPS_AT_ONCE} times `workers.max_audio`, half of it of one client"
     places = f"{w.queue // 2} (half of `workers.queue`), half of them of one client"

@@ -31,6 +31,22 @@ def block_frames(rate: int, channels: int) -> int:
     return max(1, min(_BLOCK_SAMPLES // channels, rate * _BLOCK_SECONDS))
 
 
+def check_form(rate: int, channels: int, *, split: bool) -> None:
+    """Raises BadAudio when such audio does not exist or is not taken."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise BadAudio(
+            "damaged_audio", f"cannot read the audio: its header says {rate} Hz, not {MIN_RATE} to {MAX_RATE}"
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise BadAudio(
+            "unsupported_audio", f"cannot read the audio: it has {channels} channels, at most {MAX_CHANNELS}"
+        )
+    if split and channels > MAX_SPLIT_CHANNELS:
+        raise BadAudio(
+            "unsupported_audio", f"cannot split the audio: it has {channels} channels, at most {MAX_SPLIT_CHANNELS}"
+        )
+
+
 class Converter:
     """Takes blocks of any rate and channels, gives 16 kHz mono, and stops when there is more than allowed.
 
@@ -38,19 +54,8 @@ class Converter:
     """
 
     def __init__(self, rate: int, channels: int, limits: AudioLimits, *, split: bool = False) -> None:
-        """Raises BadAudio when such audio does not exist or is not taken."""
-        if not MIN_RATE <= rate <= MAX_RATE:
-            raise BadAudio(
-                "damaged_audio", f"cannot read the audio: its header says {rate} Hz, not {MIN_RATE} to {MAX_RATE}"
-            )
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise BadAudio(
-                "unsupported_audio", f"cannot read the audio: it has {channels} channels, at most {MAX_CHANNELS}"
-            )
-        if split and channels > MAX_SPLIT_CHANNELS:
-            raise BadAudio(
-                "unsupported_audio", f"cannot split the audio: it has {channels} channels, at most {MAX_SPLIT_CHANNELS}"
-            )
+        """Raises BadAudio as `check_form`."""
+        check_form(rate, channels, split=split)
         self.rate, self.channels = rate, channels
         self._limits, self._frames = limits, 0
         self._mixer = None if split else _Mixer()

@@ -162,6 +162,8 @@ class _Reading:
                     raise
                 self._limits.notes.truncated = True
                 packet = None
+            except IndexError:  # PyAV, at the end of a file in which a stream turned up on the way
+                packet = None
             if packet is None:
                 break
             if packet.stream.index == self._stream.index and packet.size:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 SEARCHED_BYTES: Final = 64 << 10  # a frame is at most 2,881 bytes
-_CANDIDATES: Final = 2000  # bytes that might begin a frame: two milliseconds of looking
+_CANDIDATES: Final = 500  # bytes that might begin a frame: two milliseconds of looking
 _FRAMES: Final = 3  # in a row, or to the end of the bytes
 
 # kbit/s by (version 1?, layer), sample rates of version 1
@@ -22,6 +22,9 @@ _RATES: Final = {
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+_HAS_FRAMES: Final = 1  # flags of a head
+_HAS_BYTES: Final = 2
+_ID3V1_BYTES: Final = 128
 _LAYER_3: Final = 1  # as it is written
 _MOST_BITS: Final = 0xE0
 _LEAST_BYTES: Final = 24  # of a frame
@@ -53,18 +56,45 @@ def _frames_follow(data: bytes | bytearray, position: int) -> bool:
 
 def headed(data: bytes, start: int) -> bytes:
     """The stream that begins at `start`, with a head in front that promises more than there can be; "" for one that
-    has a head, or is of no kind that knows them."""
+    has a head of its own for all of it, or is of no kind that knows them."""
     size = frame_bytes(data[start : start + 4])
     if size == 0 or data[start + 1] >> 1 & 3 != _LAYER_3:
         return b""
     first = data[start : start + size]
-    if any(mark in first for mark in (b"Xing", b"Info", b"VBRI")):
+    if _others_follow(data, start):
+        start += size  # the head of the first file alone
+    elif any(mark in first for mark in (b"Xing", b"Info", b"VBRI")):
         return b""
     head = bytes([first[0], first[1] | 1, first[2] & 0x0C | _MOST_BITS, first[3]])
     version_1, mono = first[1] >> 3 & 3 == 3, first[3] >> 6 == 3
     side_bytes = (17 if mono else 32) if version_1 else (9 if mono else 17)
     mark = b"Xing" + (1).to_bytes(4, "big") + (len(data) // _LEAST_BYTES + 1).to_bytes(4, "big")
     return (head + bytes(side_bytes) + mark).ljust(frame_bytes(head), b"\0") + data[start:]
+
+
+def counts_frames(data: bytes, start: int) -> bool:
+    """Whether the stream has a head that says how many frames follow."""
+    at = _head_at(data, start)
+    return at > 0 and int.from_bytes(data[at + 4 : at + 8], "big") & _HAS_FRAMES != 0
+
+
+def _head_at(data: bytes, start: int) -> int:
+    """Where Xing's head is in the first frame; 0 where there is none."""
+    end = start + frame_bytes(data[start : start + 4])
+    return max(0, data.find(b"Xing", start, end), data.find(b"Info", start, end))
+
+
+def _others_follow(data: bytes, start: int) -> bool:
+    """Whether the stream goes on after the bytes that its head counts: files were joined."""
+    at = _head_at(data, start)
+    flags = int.from_bytes(data[at + 4 : at + 8], "big")
+    if at == 0 or not flags & _HAS_BYTES:
+        return False
+    place = at + 8 + 4 * (flags & _HAS_FRAMES)
+    end = start + int.from_bytes(data[place : place + 4], "big")
+    if data[end : end + 3] == b"TAG":
+        end += _ID3V1_BYTES
+    return end > start and _frames_follow(data, after_tag(data, end))
 
 
 def seconds_by_first_frame(data: bytes, start: int) -> float:
@@ -78,14 +108,14 @@ def seconds_by_first_frame(data: bytes, start: int) -> float:
     return (len(data) - start) / size * samples / (hz >> (3 - version if version else 2))
 
 
-def after_tag(data: bytes) -> int:
-    """Where the stream begins in a file that begins with an ID3 tag, or with the stream."""
-    if data[:3] != b"ID3":
-        return 0
+def after_tag(data: bytes, start: int = 0) -> int:
+    """Where the stream begins in bytes that begin at `start` with an ID3 tag, or with the stream."""
+    if data[start : start + 3] != b"ID3":
+        return start
     size = 0
-    for byte in data[6:10]:
+    for byte in data[start + 6 : start + 10]:
         size = size << 7 | byte & 0x7F
-    return 10 + size
+    return start + 10 + size
 
 
 def frame_bytes(head: bytes) -> int:

@@ -76,7 +76,7 @@ class _Tracks:
         self.cut_off = False
         self._data = data
         self._fragments: list[tuple[int, list[Box]]] = []  # each with where its moof begins
-        self._samples = 0
+        self._samples = self._bytes = 0
 
     def look(self) -> Iterator[bytes]:
         """Goes through the boxes. Raises BadAudio for more of them than any recording has."""
@@ -138,11 +138,20 @@ class _Tracks:
             if track.codec == b"Opus":
                 track.head = _opus_head(data[start:end])
         elif name == b"stsz" and end - start >= 12:
-            track.sizes = self._long(start + 4), self._long(start + 8), start + 12
+            alike, count = self._long(start + 4), self._long(start + 8)
+            track.sizes = alike, count if alike else self._entries(count, start + 12, end, 4), start + 12
         elif name in (b"stco", b"co64"):
-            track.chunks = start + 8, self._long(start + 4), 8 if name == b"co64" else 4
+            width = 8 if name == b"co64" else 4
+            track.chunks = start + 8, self._entries(self._long(start + 4), start + 8, end, width), width
         elif name == b"stsc":
-            track.runs = start + 8, self._long(start + 4)
+            track.runs = start + 8, self._entries(self._long(start + 4), start + 8, end, 12)
+
+    def _entries(self, claimed: int, start: int, end: int, width: int) -> int:
+        """How many entries of a table are there."""
+        there = (end - start) // width
+        if claimed > there:
+            self.cut_off = True
+        return min(claimed, there)
 
     # packets
 
@@ -157,13 +166,15 @@ class _Tracks:
         chunks, chunk_count, width = track.chunks
         runs, run_count = track.runs
         sample = run = 0
-        for chunk in range(chunk_count):
+        for chunk in range(chunk_count if run_count else 0):
             if sample >= count:
                 return
             if chunk % _AT_ONCE == 0:
                 yield b""
             while run + 1 < run_count and self._long(runs + 12 * (run + 1)) <= chunk + 1:
                 run += 1
+                if run % _AT_ONCE == 0:
+                    yield b""
             position = self._number(chunks + width * chunk, width)
             for _ in range(min(self._long(runs + 12 * run + 4), count - sample)):
                 size = alike or self._long(sizes + 4 * sample)
@@ -208,6 +219,9 @@ class _Tracks:
         if size == 0 or position < 0 or position + size > len(self._data):
             self.cut_off = True
             return False
+        self._bytes += size
+        if self._bytes > len(self._data):  # each byte once, or a small file becomes packets without end
+            raise BadAudio("damaged_audio", "cannot read the MP4 file: its samples lie on one another")
         track.packets.append(self._data[position : position + size])
         return True
 

@@ -24,6 +24,8 @@ Blocks = Iterator[Floats]
 _STEP_FRAMES: Final = 1024  # what is read at once: so much is lost where a file breaks off
 _MAX_COUNT: Final = 1 << 40  # frame counts above are a library's way to say unknown
 _EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64"})
+_SPARE_BYTES: Final = 64  # a claim too large by no more counts its own head too
+_UNKNOWN_BYTES: Final = 1 << 30  # and above: written to a pipe
 _MISSED_SECONDS: Final = 0.1  # less than that is a header that counts something else too
 _ERRORS: Final = (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError)
 
@@ -74,19 +76,36 @@ def _file_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool)
         for whole in ogg.pages_are_whole(data):
             limits.notes.truncated = not whole
             yield NOTHING
+    elif (claimed := _claimed_bytes(data, kind.name)) < _UNKNOWN_BYTES:  # the library counts only what is there
+        limits.notes.truncated = claimed > len(data) + _SPARE_BYTES
     file, counted = data[kind.start :] if kind.start else data, True
     if kind.name == "MP3" and (streamed := mp3.headed(file, mp3.after_tag(file))):
         limits.notes.expected_seconds = mp3.seconds_by_first_frame(file, mp3.after_tag(file))
         file, counted = streamed, False
+    exact = counted and kind.name == "MP3" and mp3.counts_frames(file, mp3.after_tag(file))
     begun = False
     try:
-        for block in _library_blocks(file, limits, split, counted=counted):
+        for block in _library_blocks(file, limits, split, counted=counted, exact=exact):
             begun = begun or len(block) > 0
             yield block
     except _CannotRead as e:
         if begun or not media.available():
             raise _named(e, data, kind) from e
         yield from media.blocks(data, kind, limits, split)
+
+
+def _claimed_bytes(data: bytes, name: str) -> int:
+    """How long the file is by its own head; 0 where that does not tell."""
+    match name:
+        case "AIFF":
+            return 8 + int.from_bytes(data[4:8], "big")
+        case "AU":
+            return int.from_bytes(data[4:8], "big") + int.from_bytes(data[8:12], "big")
+        case "W64":
+            return int.from_bytes(data[16:24], "little")
+        case "WAV":
+            return 8 + int.from_bytes(data[4:8], "big" if data[:4] == b"RIFX" else "little")
+    return 0
 
 
 def _joined(parts: Iterator[bytes]) -> Generator[Floats, None, bytes]:
@@ -120,8 +139,10 @@ class _CannotRead(BadAudio):
     """The library says no before the first sample."""
 
 
-def _library_blocks(data: bytes, limits: AudioLimits, split: bool, *, counted: bool = True) -> Blocks:
-    """`counted`: the file may know how many frames it has."""
+def _library_blocks(
+    data: bytes, limits: AudioLimits, split: bool, *, counted: bool = True, exact: bool = False
+) -> Blocks:
+    """`counted`: the file may know how many frames it has; `exact`: it does."""
     frames = 0
     try:
         with _Forward(_BytesFile(data)) as source:
@@ -133,7 +154,7 @@ def _library_blocks(data: bytes, limits: AudioLimits, split: bool, *, counted: b
                 frames += len(block)
                 yield converter.add(block)
             lossless = source.format == "FLAC"
-            exact = known is not None and source.format in _EXACT
+            exact = known is not None and (exact or source.format in _EXACT)
     except BadAudio:
         raise
     except _ERRORS as e:

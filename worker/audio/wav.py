@@ -26,6 +26,7 @@ FORMS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _EXTENSIBLE: Final = 0xFFFE
 _NOT_BELIEVED: Final = 1 << 30  # and above: 1 GiB, 2000000000, 2 GiB, 4 GiB less a header: it could not be known
 _HEADER_BYTES: Final = 64  # a claim too large by no more than this, or by the header, counts more than the samples
+_TAIL_BYTES: Final = 4096  # after the samples, which need not be a chunk
 _MAX_CHUNKS: Final = 1000
 # sample widths in bytes that each encoding may have
 _WIDTHS: Final = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), A_LAW: (1,), MU_LAW: (1,)}
@@ -142,6 +143,8 @@ def _data(form: _SampleForm, offset: int, size: int, data: bytes | bytearray, bi
     there = len(data) - offset
     if size == 0 and not _chunks_to_the_end(data, offset, big):
         size = _NOT_BELIEVED  # never filled in
+    elif there - size > _TAIL_BYTES and not _is_name(data, offset + size) and not _is_name(data, offset + size + 1):
+        size = _NOT_BELIEVED  # filled in before the end was known
     missing = size - there
     truncated = size < _NOT_BELIEVED and missing > max(offset, _HEADER_BYTES)
     return Wav(form.encoding, form.channels, form.rate, form.width, offset, min(size, there) // block, truncated, big)
@@ -152,14 +155,18 @@ def _chunks_to_the_end(data: bytes | bytearray, position: int, big: bool) -> boo
     for _ in range(_MAX_CHUNKS):
         if position >= len(data):
             return True
-        name = bytes(data[position : position + 4])
-        if len(name) < 4 or not (name.isascii() and name.decode().isprintable()):
+        if not _is_name(data, position):
             return False
         size = int.from_bytes(data[position + 4 : position + 8], "big" if big else "little")
         position += 8 + size + (size & 1)
         if position > len(data) + 1:
             return False
     return False
+
+
+def _is_name(data: bytes | bytearray, position: int) -> bool:
+    name = bytes(data[position : position + 4])
+    return len(name) == 4 and name.isascii() and name.decode().isprintable()
 
 
 def read(data: bytes | bytearray, wav: Wav, start: int, stop: int) -> Floats:

@@ -37,6 +37,9 @@ _LACING: Final = 0x06
 _OPUS: Final = b"A_OPUS"
 _VORBIS: Final = b"A_VORBIS"
 _KNOWN: Final = (_OPUS, _VORBIS)
+_LEAST_OPUS_HEAD: Final = 19  # bytes; with a table of 255 channels:
+_MOST_OPUS_HEAD: Final = 21 + 255
+_VORBIS_HEAD: Final = 30  # bytes of the first of three
 _LONGEST_BLOCK: Final = 8192  # samples of a packet of Vorbis
 
 
@@ -93,7 +96,7 @@ def _vorbis_heads(private: bytes) -> list[bytes]:
         sizes.append(size)
     first, second = position + sizes[0], position + sum(sizes)
     heads = [private[position:first], private[first:second], private[second:]]
-    if private[:1] != b"\2" or not all(head[1:7] == b"vorbis" for head in heads):
+    if private[:1] != b"\2" or len(heads[0]) != _VORBIS_HEAD or not all(head[1:7] == b"vorbis" for head in heads):
         raise BadWebm("damaged_audio", "its Vorbis track has no header")
     return heads
 
@@ -136,7 +139,9 @@ class _Found:
         """The first track that OGG can hold. Raises BadWebm."""
         for track in self._tracks:
             if track.codec in _KNOWN:
-                if track.codec == _OPUS and (track.head[:8] != b"OpusHead" or len(track.head) < 19):
+                if track.codec == _OPUS and (
+                    track.head[:8] != b"OpusHead" or not _LEAST_OPUS_HEAD <= len(track.head) <= _MOST_OPUS_HEAD
+                ):
                     raise BadWebm("damaged_audio", "its Opus track has no header")
                 if track.codec == _VORBIS:
                     _vorbis_heads(track.head)

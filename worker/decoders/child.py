@@ -80,6 +80,21 @@ class DecodingClip:
         self.answers.close()
 
 
+def refusal(error: Exception, *, begun: bool, alone: bool) -> Bad | DecoderFailed:
+    """What is answered for a clip that made this error. `begun`: its bytes were taken in; `alone`: the decoder held no
+    other clip.
+
+    Bytes that a library fails on are the client's fault: they fail in the next decoder too, and a job would never end.
+    """
+    if isinstance(error, BadAudio):
+        return Bad(error.code, str(error)[:TEXT_CHARS])
+    if isinstance(error, MemoryError) and not alone:
+        return DecoderFailed("it needs more memory than a decoder may use")
+    if isinstance(error, OSError) and not begun:
+        return DecoderFailed(f"{type(error).__name__}: {error}"[:TEXT_CHARS])
+    return Bad("damaged_audio", f"cannot read the audio: it fails its decoder ({type(error).__name__})")
+
+
 class DecoderLoop:
     """The decoder's loop. `most_bytes` is what long clips may hold of compressed bytes together.
 
@@ -170,12 +185,8 @@ class DecoderLoop:
                 clip.begin()
                 assert clip.blocks is not None
             block = next(clip.blocks, None)
-        except BadAudio as e:
-            self._end(clip, Bad(e.code, str(e)[:TEXT_CHARS]))
-        except MemoryError:
-            self._end(clip, DecoderFailed("it needs more memory than a decoder may use"))
         except Exception as e:  # noqa: BLE001 - the top of a child: whatever it is, it concerns this clip alone
-            self._end(clip, DecoderFailed(f"{type(e).__name__}: {e}"[:TEXT_CHARS]))
+            self._end(clip, refusal(e, begun=clip.blocks is not None, alone=len(self._clips) == 1))
         else:
             taken = time.process_time() - began
             clip.cpu_seconds += taken

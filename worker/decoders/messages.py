@@ -69,7 +69,7 @@ class Bad(msgspec.Struct, frozen=True, tag="bad"):
 
 
 class DecoderFailed(msgspec.Struct, frozen=True, tag="failed"):
-    """A fault of ours, or no memory."""
+    """A fault of ours, or no memory beside other clips."""
 
     because: Text
 

@@ -45,6 +45,7 @@ PREAMBLE_BYTES: Final = 4096
 NAME_BYTES: Final = 100
 TYPE_CHARS: Final = 2048
 """Of a Content-Type or Content-Disposition: reading its parameters takes the square of its length."""
+PARAMETERS: Final = 32  # semicolons of such a header: each is another turn over the rest of it
 OVERHEAD_BYTES: Final = 64 * 1024  # of a form around its clip
 SILENT_SECONDS: Final = 30.0
 
@@ -76,6 +77,9 @@ async def read_clip(
     if len(given) > TYPE_CHARS:
         text = f"cannot read the upload: its Content-Type is longer than {TYPE_CHARS} characters"
         raise ApiError(415, text, "unsupported_type")
+    if given.count(";") > PARAMETERS:
+        text = f"cannot read the upload: its Content-Type has more than {PARAMETERS} parameters"
+        raise ApiError(400, text, "bad_form")
     kind, options = parse_options_header(given)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(415, "cannot read the upload: compressed bodies are not taken", "unsupported_encoding")
@@ -248,6 +252,9 @@ class _FormParts:
         if bytes(self._header).lower() == b"content-disposition":
             if len(self._value) > TYPE_CHARS:
                 text = f"cannot read the form: a Content-Disposition is longer than {TYPE_CHARS} bytes"
+                raise ApiError(400, text, "bad_form")
+            if self._value.count(b";") > PARAMETERS:
+                text = f"cannot read the form: a Content-Disposition has more than {PARAMETERS} parameters"
                 raise ApiError(400, text, "bad_form")
             _, options = parse_options_header(bytes(self._value))
             name = options.get(b"name", b"")

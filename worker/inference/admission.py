@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
-from ..audio.converter import SAMPLE_RATE
+from ..audio.converter import SAMPLE_RATE, check_form
 from ..audio.decode import Sound, decode_wav, plain
 from ..audio.wav import Wav
 from ..decoders.pool import DecoderPool
@@ -206,6 +206,7 @@ class Work:
             if header is None:
                 sound = await self._pool.decode(data, max_seconds=max_seconds, claim=claim, split=split)
             else:
+                check_form(header.rate, header.channels, split=split)  # room is asked for by what they say
                 seconds = min(header.frames / header.rate, max_seconds) * (header.channels if split else 1)
                 await claim(seconds)
                 read = partial(_read_wav, data, header, max_seconds, split)

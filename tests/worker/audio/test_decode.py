@@ -351,6 +351,45 @@ def test_an_mp3_cut_off_is_read_as_far_as_it_goes() -> None:
     assert RATE < len(got) < 9 * RATE
 
 
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [
+        ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16"), ("W64", "PCM_16"), ("AU", "ULAW"),
+        ("WAV", "MS_ADPCM"), ("WAV", "GSM610"),
+    ],
+)  # fmt: skip
+def test_half_a_file_is_said_to_be_truncated_by_what_its_head_claims(format: str, subtype: str) -> None:
+    data = encoded(speech(10.0)[:80_000], 8000, format, subtype)
+    samples, notes = read(data[: len(data) // 2])
+    assert 4.0 < len(samples) / RATE < 6.0 and notes.truncated
+    samples, notes = read(data)
+    assert abs(len(samples) / RATE - 10.0) < 0.2 and not notes.truncated
+
+
+def test_joined_mp3_files_are_read_to_the_end_of_the_last() -> None:
+    one, two = (encoded(tone(seconds), format="MP3", subtype="MPEG_LAYER_III") for seconds in (3.0, 4.0))
+    for between in (b"", b"ID3\4\0\0\0\0\0\5title", b"TAG".ljust(128, b"\0")):
+        samples, notes = read(one + between + two + one)
+        assert abs(len(samples) / RATE - 10.0) < 0.5 and not notes.truncated, between
+    assert abs(len(read(one + b"TAG".ljust(128, b"\0"))[0]) / RATE - 3.0) < 0.1
+
+
+@pytest.mark.parametrize("claimed", [0, 2, 1000, 100_000])
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_wav_whose_size_is_too_small_is_read_to_its_end(claimed: int, start: int) -> None:
+    noise = pcm16(speech(10.0))
+    data = plain_wav(b"\0\0" * 60_000 + noise, data_bytes=claimed + start)
+    assert len(decode(data, max_seconds=60)) == 60_000 + 10 * RATE
+
+
+def test_what_follows_a_wavs_samples_as_a_chunk_or_a_few_bytes_is_no_sound() -> None:
+    large = b"LIST" + struct.pack("<I", 9000) + bytes(9000)
+    sound = pcm16(tone())
+    for behind in (large, b"\0" + large, bytes(4096)):
+        data = plain_wav(sound + behind, data_bytes=len(sound))
+        assert len(decode(data, max_seconds=60)) == RATE
+
+
 @pytest.mark.parametrize(("mark", "name"), [(b"NIST_1A\n   1024\n", "NIST SPHERE"), (b".RMF\0\0\0\x12", "RealMedia")])
 def test_a_known_format_that_is_not_read_is_named(mark: bytes, name: str) -> None:
     error = refusal(mark + bytes(2000))

@@ -83,6 +83,15 @@ def _index_first(data: bytes) -> bytes:
     return data[:head] + bytes(moov) + data[head:index]
 
 
+def test_a_transport_stream_in_which_another_stream_turns_up_is_read_to_its_end() -> None:
+    data = media_file("transport stream")
+    packets = [bytearray(data[start : start + 188]) for start in range(0, len(data), 188)]
+    begun = [packet for packet in packets if packet[1:3] == b"\x41\x00"]  # a frame of the sound begins
+    begun[-2][1:3] = b"\x5f\x00"
+    samples, _ = read(b"".join(packets))
+    assert abs(len(samples) / RATE - 2.0) < 0.15
+
+
 def test_a_video_without_sound_is_refused_with_that_reason() -> None:
     with pytest.raises(BadAudio, match="the MP4 file holds no sound") as caught:
         read(silent_video())

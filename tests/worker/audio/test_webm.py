@@ -38,6 +38,8 @@ def webm(*tracks: bytes, blocks: bytes = b"") -> bytes:
 
 
 HUGE = element(b"\xa3", b"\x81\0\0\0" + bytes(70_000))
+SHORT = element(b"\xa3", b"\x81\0\0\0" + bytes(20))
+LONG_VORBIS = b"\2" + b"\xff" * 255 + b"\0\7" + b"\1vorbis".ljust(255 * 255, b"\0") + b"\3vorbis\5vorbis"
 HEAD = b"OpusHead\x01\x01" + struct.pack("<HIhB", 312, 16000, 0, 0)
 
 
@@ -83,6 +85,8 @@ def test_large_packets_fill_pages_without_overflow() -> None:
     [
         (webm(track(b"A_VORBIS")), "damaged_audio", "its Vorbis track has no header"),
         (webm(track(b"A_OPUS")), "damaged_audio", "its Opus track has no header"),
+        (webm(track(b"A_OPUS", HEAD + bytes(70_000)), blocks=SHORT), "damaged_audio", "its Opus track has no header"),
+        (webm(track(b"A_VORBIS", LONG_VORBIS), blocks=SHORT), "damaged_audio", "its Vorbis track has no header"),
         (webm(track(b"A_OPUS", HEAD)), "empty_audio", "it holds no sound"),
         (webm(track(b"A_OPUS", HEAD), blocks=HUGE), "damaged_audio", "it has a packet of 70000 bytes"),
         (EBML + b"\0\0no", "damaged_audio", "begins no element"),

@@ -22,7 +22,7 @@ from tests.worker.http.serving import (
 from modelward.worker.http.connection import ConnectionLimits
 from modelward.worker.http.middleware import version_header
 from modelward.worker.http.paths import meant_path
-from modelward.worker.http.upload import FIELD_BYTES, PREAMBLE_BYTES
+from modelward.worker.http.upload import FIELD_BYTES, PARAMETERS, PREAMBLE_BYTES
 
 CLIP = wav(1)
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + CLIP + b"\r\n--b--\r\n"
@@ -102,6 +102,21 @@ def test_a_field_that_is_read_and_too_long_is_named(served: Served) -> None:
 )
 def test_the_clip_is_taken_whatever_its_part_calls_it(served: Served, part: bytes) -> None:
     assert form(served, b"--b\r\n" + part + b"\r\n" + CLIP + b"\r\n--b--\r\n").json()["text"] == "v1+itn"
+
+
+def test_a_header_with_more_parameters_than_any_client_sends_is_refused(served: Served) -> None:
+    named = b'name="file"; filename="a.wav"'
+    taken = FORM.replace(named, named + b";" * (PARAMETERS - 2))
+    assert form(served, taken).status_code == 200
+    kind = {"content-type": "audio/wav" + ";" * (PARAMETERS + 1)}
+    refused = [
+        form(served, FORM.replace(named, named + b";" * PARAMETERS)),
+        asking.post(served.url + "/v1/audio/transcriptions", content=CLIP, headers=kind),
+    ]
+    for answer in refused:
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (400, "bad_form")
+        assert f"more than {PARAMETERS} parameters" in error["message"]
 
 
 def test_a_part_in_a_transfer_encoding_is_refused_by_that_name(served: Served) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 import tempfile
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.support import PATIENCE_SECONDS, soon
 from tests.worker.http.serving import wav
 
+from modelward.worker.audio.limits import BadAudio
 from modelward.worker.inference.admission import SHORT_SECONDS, Work
 from modelward.worker.scheduling.model_runs import LONG_NICENESS, Run
 from modelward.worker.scheduling.slots import Slots
@@ -215,6 +217,28 @@ def test_a_short_clip_waits_for_no_run_of_a_long_one_and_runs_at_a_higher_priori
             assert await work.infer(niceness, long=True) == min(19, usual + LONG_NICENESS)
         finally:
             release.set()
+            work.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(("channels", "rate", "because"), [(60_000, 8000, "60000 channels"), (1, 1, "says 1 Hz")])
+@pytest.mark.parametrize("split", [True, False])
+def test_a_clip_whose_header_makes_no_sense_is_refused_before_room_is_asked_for(
+    channels: int, rate: int, because: str, split: bool
+) -> None:
+    form = struct.pack("<HHIIHH", 7, channels, rate, rate, channels, 8)
+    data = b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", 16) + form + b"data\xff\xff\xff\xff"
+    data += bytes(100 * channels)
+
+    async def play() -> None:
+        work = Work(queue=9, audio_bytes=1)
+        try:
+            async with work.reserved(1), asyncio.timeout(PATIENCE_SECONDS):  # whoever asks for room waits
+                with pytest.raises(BadAudio, match=because):
+                    async with work.decoded(bytearray(data), max_seconds=3600, split=split):
+                        pass
+        finally:
             work.close()
 
     asyncio.run(play())
