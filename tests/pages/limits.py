@@ -10,7 +10,6 @@ from modelward.daemon.api import events
 from modelward.daemon.api import server as admin
 from modelward.daemon.config import load
 from modelward.daemon.config.schema import Config
-from modelward.daemon.controllers import jobs
 from modelward.daemon.health import (
     addresses,
     alerts,
@@ -218,7 +217,7 @@ def _jobs() -> Iterable[Row]:
     yield "result inside the JSON of a job", _bytes(job_routes.MAX_EMBEDDED_BYTES), "left out; `/result` has it"
     yield "entries of `jobs.callbacks`", "32", "refused"
     yield "callback URL", f"{callback_rules.MAX_URL_CHARS} characters", "400"
-    yield "callbacks under way", str(jobs.AT_ONCE), "others wait"
+    yield "callbacks under way", str(callback_planner.AT_ONCE), "others wait"
     yield "one callback", _time(callback_sender.TOTAL_SECONDS), "tried again"
     yield "tries of a callback", str(callback_planner.MOST_TRIES), "given up"
     yield "result inside a callback", _bytes(store_look.MAX_BODY_BYTES), "left out"
