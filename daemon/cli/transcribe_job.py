@@ -36,12 +36,20 @@ def outcome_of(
     except (KeyboardInterrupt, Refused):
         _forget(job, ask)
         raise
+    return _result(done, job, name, ask), partial(_forget, job, ask)
+
+
+def _result(done: dict[str, Any], job: str, name: str, ask: Ask) -> dict[str, Any]:
+    """What the job holds, or, of one too large for that, what its own address has."""
     result = done.get("result")
-    if not isinstance(result, dict):
+    if isinstance(result, dict):
+        return result
+    status, result = ask("GET", f"{job}/result")
+    if status != 200 or not result:
         raise Refused(
-            f"cannot transcribe {clean(name)}: the job has no result inside it; /result has it until jobs.keep"
+            f"cannot fetch the text of {clean(name)}: the service answers {status}; {job}/result has it until jobs.keep"
         )
-    return result, partial(_forget, job, ask)
+    return result
 
 
 def _ended(job: str, name: str, ask: Ask, patience_seconds: float) -> dict[str, Any]:
