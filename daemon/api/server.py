@@ -29,7 +29,7 @@ MAX_CONNECTIONS = 256
 SHARE = 0.3  # of the descriptors
 ACCEPTED_AT_ONCE = 2  # before those that are too many are closed: each of them has a descriptor until then
 BACKLOG = 2048
-ACCEPT_TURNS = 5  # of the event loop, from accept to a protocol that has its transport, and to its end
+ACCEPT_TURNS = 5  # of the event loop, from accept to a protocol that has its transport
 
 
 class _Server(uvicorn.Server):
@@ -95,23 +95,23 @@ class Embedded:
         """Ends it: open requests have SHUTDOWN_SECONDS to finish."""
         if self._task is None:
             return
+        await self._stop_accepting()
         self._server.should_exit = True
         self._server.stopping.set()
         await asyncio.wait([self._task], timeout=SHUTDOWN_SECONDS + 2)
         self._task.cancel()
         self._task = None
-        await self._close_late()
         for listening in getattr(self._server, "servers", ()):  # of one that ended by an error
             listening.close()
         if self._sock is not None:
             self._sock.close()
 
-    async def _close_late(self) -> None:
-        """Closes the connections that were being accepted while the server ended."""
+    async def _stop_accepting(self) -> None:
+        """No new connection from now on. Those being accepted come in first: at a closed server asyncio leaks them."""
+        if self._sock is not None and self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock)
         for _ in range(ACCEPT_TURNS):
             await asyncio.sleep(0)
-            for connection in tuple(self._server.server_state.connections):
-                connection.transport.abort()
 
 
 def _protocol(allowed: Callable[[Credentials], bool], most: int) -> type[Framed]:

@@ -136,7 +136,7 @@ def test_a_restart_with_a_wrong_clock_is_no_way_round_it(base: Path) -> None:
             assert "dropped" not in steps(upkeep.rotate())
             assert upkeep.clock_held
         clock.advance(600)
-    assert archives(base) == before
+    assert set(before) <= set(archives(base))  # a day may end meanwhile: that makes one more
 
 
 def test_without_a_record_the_newest_archive_says_what_time_it_was(base: Path) -> None:
