@@ -46,7 +46,7 @@ async def run_model(
     service.counters.begin()
     deadline = time.perf_counter() + service.settings.request_timeout_seconds
     try:
-        await _available(service, deadline)
+        await available(service, deadline)
         service.engine.take()
         service.work.check()
         with service.uploads.held(client_of(request)) as upload:
@@ -62,7 +62,7 @@ async def run_model(
         raise ApiError(503, str(e), "no_model") from e
 
 
-async def _available(service: Service, deadline: float) -> None:
+async def available(service: Service, deadline: float) -> None:
     """Waits for a version that is on its way, for as long as the request has."""
     with suppress(TimeoutError), service.work.expecting():
         async with asyncio.timeout(max(0.0, deadline - time.perf_counter())):
@@ -74,7 +74,7 @@ async def _answer(
 ) -> tuple[LoadedVersion, T]:
     service: Service = request.app.state.service
     trace = trace_of(request.scope)
-    await _available(service, deadline)  # it may have been unloaded while the body came in
+    await available(service, deadline)  # it may have been unloaded while the body came in
     start = time.perf_counter()
     try:
         with service.work.admitted():

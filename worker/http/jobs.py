@@ -8,7 +8,7 @@ tokens are asked for, a job is shown to the token that brought it and to no othe
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import time
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from ..audio.decode import plain
 from ..audio.limits import BadAudio
-from ..inference.loader import SPEECH_KINDS, LoadedVersion
+from ..inference.loader import LoadedVersion
 from ..jobs.access import DiskBusy, JobAccess, JobView
 from ..jobs.runner import DECLARED, CannotGoOn, JobWords
 from ..jobs.store import NotTaken, StoreLimits
@@ -29,10 +29,12 @@ from . import openai
 from .client import client_of
 from .context import Service
 from .errors import ApiError, too_slow
+from .inference import available
 from .json import as_json
 from .middleware import trace_of
 from .openai_fields import asked_for
-from .transcription import AUDIO_STATUS, split_of
+from .predict import predict_body
+from .transcription import AUDIO_STATUS, check_serves_speech, split_of
 from .unread_answers import LARGE_BYTES, Unread
 from .upload import UploadedClip, read_clip
 from .upload_limits import Full, TooSlow
@@ -174,12 +176,8 @@ def _no_disk(error: Exception) -> ApiError:
 
 async def _loaded(service: Service) -> LoadedVersion:
     """The version that the fields are checked against. Raises ApiError, NoModel."""
-    if service.settings.kind not in SPEECH_KINDS:
-        kind = service.settings.kind
-        raise ApiError(404, f"cannot transcribe: a model of kind {kind} is served here; ask under /v2", "wrong_kind")
-    with suppress(TimeoutError), service.work.expecting():
-        async with asyncio.timeout(service.settings.request_timeout_seconds):
-            await service.engine.available()
+    check_serves_speech(service.settings.kind)
+    await available(service, time.perf_counter() + service.settings.request_timeout_seconds)
     return service.engine.take()
 
 
@@ -250,8 +248,7 @@ def _read(request: JobRequest, loaded: LoadedVersion) -> tuple[str, bool]:
 def _shape(request: JobRequest, answer: dict[str, Any]) -> tuple[bytes, str]:
     form = _form(request)
     if _plain(form) is not form:
-        body = {"result": answer["text"], **{name: value for name, value in answer.items() if name != "text"}}
-        return msgspec.json.encode(body), "application/json"
+        return msgspec.json.encode(predict_body(answer)), "application/json"
     shaped = openai.shaped(answer, asked_for(form.fields, form.repeated))
     return bytes(shaped.body), shaped.headers["content-type"]
 

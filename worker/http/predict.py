@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,4 +28,9 @@ async def predict(request: Request) -> Response:
         return Wish(language_of(fields.get("language", ""), loaded.model), itn, split_of(fields))
 
     answer = await transcribe_upload(request, part="audio", wish=wish)
-    return as_json({"result": answer.pop("text", ""), **answer})
+    return as_json(predict_body(answer))
+
+
+def predict_body(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer as this route shapes it: its text, under `result`, comes first."""
+    return {"result": answer.get("text", ""), **{name: value for name, value in answer.items() if name != "text"}}

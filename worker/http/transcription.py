@@ -85,12 +85,16 @@ async def transcribe_upload(
         except BadAudio as e:
             raise ApiError(AUDIO_STATUS.get(e.code, 400), str(e), e.code, param=part) from e
 
-    if service.settings.kind not in SPEECH_KINDS:
-        kind = service.settings.kind
-        raise ApiError(404, f"cannot transcribe: a model of kind {kind} is served here; ask under /v2", "wrong_kind")
+    check_serves_speech(service.settings.kind)
     loaded, answer = await run_model(request, verb="transcribe", read=read, job=job)
     service.counters.heard(float(answer.get("duration", 0.0)))
     return {**answer, "version": loaded.version}
+
+
+def check_serves_speech(kind: str) -> None:
+    """Raises ApiError 404 where models of another kind are served."""
+    if kind not in SPEECH_KINDS:
+        raise ApiError(404, f"cannot transcribe: a model of kind {kind} is served here; ask under /v2", "wrong_kind")
 
 
 def language_of(text: str, model: Any) -> str:
