@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
+from ...worker.shared.durable_files import replace_file
 from ..errors import Refused
-from ..system.durable_files import replace_file
 from ..system.processes import finish
 
 PACKAGE: Final = Path(__file__).resolve().parents[2]

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from ...worker.shared.durable_files import sync_directory
 from ...worker.shared.file_kinds import kind_of
 from ..errors import Refused
 from ..names import is_version_name
@@ -51,11 +52,7 @@ class SystemFiles:
         os.unlink(path)
 
     def sync_directory(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(path)
 
 
 def read(root: Path, link_name: str) -> LinkState:

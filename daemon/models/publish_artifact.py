@@ -27,6 +27,7 @@ from ...worker.shared.artifact import (
     read_artifact,
     write_artifact,
 )
+from ...worker.shared.durable_files import sync_directory
 from ...worker.shared.machine_features import form_keys
 from .form_plan import MAPPED, PLAIN
 
@@ -106,11 +107,7 @@ def _put(directory: Path, target: Path, made: Artifact) -> Path:
         # torn or foreign: out of the way, and removed as what a killed validator left
         target.rename(target.with_name(f".tmp-torn-{os.getpid()}-{secrets.token_hex(4)}"))
     directory.rename(target)
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(target.parent)
     return target
 
 

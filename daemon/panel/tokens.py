@@ -10,9 +10,9 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from ...worker.shared.durable_files import replace_file
 from ...worker.shared.fresh_tokens import FreshTokens
 from ...worker.shared.token_file import MAX_FILE_BYTES, MAX_TOKEN_CHARS, mark_of
-from ..system.durable_files import replace_file
 
 __all__ = ["MAX_FILE_BYTES", "MAX_TOKEN_CHARS", "Tokens", "make_file", "mark_of"]
 

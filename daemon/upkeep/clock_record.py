@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from ...worker.shared.durable_files import replace_file
 from ..system.clock import Clock
-from ..system.durable_files import replace_file
 from .clock_guard import ClockJudgement, Trust, look
 
 RECORD: Final = "clock.json"

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from ..system.durable_files import replace_file
+from ...worker.shared.durable_files import replace_file
 
 END_SECONDS: Final = 2.0
 """How long the end waits for a disk that does not answer."""

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ..shared import job_directory as files
+from ..shared.durable_files import sync_directory
 from ..shared.job_directory import COMING, JobDirectory, UnreadableJob
 from ..shared.job_records import (
     ANSWER,
@@ -111,7 +112,7 @@ class JobStore:
             lock = self._reserve(coming, len(data), client, limits)
             _fill(coming, data, request, lock)
             os.rename(coming, self.directory.of(job_id))
-            files.sync(self.directory.path)
+            sync_directory(self.directory.path)
         except OSError as e:
             self._forget(coming, job_id)
             raise NotTaken(e.strerror or str(e), full=e.errno in _NO_ROOM) from e
@@ -296,4 +297,4 @@ def _fill(coming: Path, data: bytes | bytearray, request: JobRequest, lock: int)
     while record:
         record = record[os.write(lock, record) :]
     os.fsync(lock)
-    files.sync(coming)
+    sync_directory(coming)

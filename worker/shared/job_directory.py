@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from .durable_files import replace_file, sync_directory, write_new
 from .job_records import (
     AUDIO,
     CALLBACK,
@@ -299,7 +300,7 @@ def write_once(path: Path, content: bytes) -> bool:
     """
     beside = _beside(path)
     try:
-        _write(beside, content)
+        write_new(beside, content, MODE)
         try:
             os.link(beside, path)
         except FileExistsError:
@@ -307,43 +308,18 @@ def write_once(path: Path, content: bytes) -> bool:
     finally:
         with suppress(OSError):
             os.unlink(beside)
-    sync(path.parent)
+    sync_directory(path.parent)
     return True
 
 
 def replace(path: Path, content: bytes) -> None:
     """Puts `content` at `path` durably, whole or not at all, in place of what is there. Raises OSError."""
-    beside = _beside(path)
-    try:
-        _write(beside, content)
-        os.replace(beside, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
-    sync(path.parent)
+    replace_file(path, content, MODE, beside=_beside(path))
 
 
 def _beside(path: Path) -> Path:
     """A name that no other writer uses: the threads of a process write too."""
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
-    with open(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync(directory: Path) -> None:
-    """Makes names in a directory durable. Raises OSError."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def strip(directory: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.small_disk import run_on_small_disk
 
-from modelward.daemon.system.durable_files import replace_file, sync_directory
+from modelward.worker.shared.durable_files import replace_file, sync_directory
 
 
 def test_a_file_is_made_and_replaced_whole(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_where_it_cannot_write_the_old_file_stays(tmp_path: Path) -> None:
 FULL = """
 import os, sys
 from pathlib import Path
-from modelward.daemon.system.durable_files import replace_file
+from modelward.worker.shared.durable_files import replace_file
 place = Path(sys.argv[1])
 replace_file(place / "a", b"old" * 1000)
 for size in (600, 700, 800):
