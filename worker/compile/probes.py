@@ -34,7 +34,7 @@ class Extent(Struct, frozen=True):
 FULL = Extent(0, FULL_LENGTHS, (84, 500))  # 5 s and 30 s
 SHORT = Extent(17, SHORT_LENGTHS, (37, 84))
 # for a graph of which all lengths, prompts and clips were proved with other weights
-KNOWN = Extent(84, SHORT_LENGTHS, (84,), most_given=3)
+KNOWN = Extent(84, SHORT_LENGTHS, (84,), most_given=2)
 
 
 class Probes(Struct, frozen=True):
