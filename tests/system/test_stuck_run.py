@@ -60,30 +60,37 @@ def _version(directory: Path) -> Path:
     return save(directory, nodes, [scalar("x", TensorProto.FLOAT, ["n"])], [scalar("y", TensorProto.FLOAT, [])])
 
 
-def _asked(port: int, value: float, timeout: float = PATIENCE_SECONDS) -> int:
+def _asked(port: int, value: float, timeout: float = PATIENCE_SECONDS) -> tuple[int, str]:
+    """(status, body) of the answer to one run."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [value]}]}
     try:
         connection.request("POST", "/v2/models/endless/infer", json.dumps(body), {"Content-Type": "application/json"})
-        return connection.getresponse().status
+        response = connection.getresponse()
+        return response.status, response.read().decode()
     finally:
         connection.close()
+
+
+def _answered(port: int) -> None:
+    status, body = _asked(port, 1.0)
+    assert status == 200, body
 
 
 def test_a_run_that_nothing_ends_is_an_alert_and_its_slot_is_free_again_while_others_are_answered(
     build: Build,
 ) -> None:
-    house = build(models={"kind": "tensor"}, workers={"count": 2, "request_timeout": 1})
+    house = build(models={"kind": "tensor"}, workers={"count": 2, "request_timeout": 5})
     _version(house.models / "endless-v1.0")
     house.start("endless-v1.0")
     before = {worker["name"]: worker["pid"] for worker in house.workers()}
     slots = Board(str(next((house.root / "run").glob("**/slots"))))
     try:
         statuses: list[int] = []
-        client = threading.Thread(target=lambda: statuses.append(_asked(house.port, TRIGGER)))
+        client = threading.Thread(target=lambda: statuses.append(_asked(house.port, TRIGGER)[0]))
         client.start()
         eventually(lambda: slots.others_run(()))
-        assert _asked(house.port, 1.0) == 200
+        _answered(house.port)
         client.join()
         assert statuses == [504]
         assert slots.others_run(()), "the request was given up, its run goes on"
@@ -95,11 +102,11 @@ def test_a_run_that_nothing_ends_is_an_alert_and_its_slot_is_free_again_while_ot
         [alert] = eventually(firing)
         [name] = [name for name in before if f"{name}," in alert["message"]]
         while before[name] in house.worker_pids():
-            assert _asked(house.port, 1.0) == 200
+            _answered(house.port)
         eventually(lambda: not slots.others_run(()))
         house.await_serving("endless-v1.0")
         assert name not in {worker["name"] for worker in house.workers()}
-        assert _asked(house.port, 1.0) == 200
+        _answered(house.port)
         assert firing(), "it stays while it is news"
     finally:
         slots.close()
