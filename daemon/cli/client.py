@@ -12,13 +12,14 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import Refused, Unreachable
 from ..system.clock import SystemClock
 from ..units import size
 
+T = TypeVar("T")
 DEFAULT_SOCKET: Final = "/run/modelward/api.sock"
 ANSWER_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = 3600.0
@@ -33,6 +34,15 @@ class ApiAnswer(NamedTuple):
     status: int
     text: str
     data: dict[str, Any]
+
+    def read(self, kind: type[T]) -> T:
+        """As a structure of `daemon.answers`; fields that only a newer daemon knows are passed over. Raises Refused."""
+        from msgspec import ValidationError, convert  # here: a command that reaches no daemon needs none of it
+
+        try:
+            return convert(self.data, kind)
+        except (ValidationError, RecursionError) as e:
+            raise Refused(f"cannot read the daemon's answer: {e}; --json prints it as it came") from e
 
 
 class RefusedAnswer(Refused):

@@ -11,7 +11,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from .. import units
 
@@ -135,12 +135,6 @@ def local(value: object) -> str:
         return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError):  # the first and the last day that a calendar knows
         return clean(value)
-
-
-def items(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """The objects in a list of an answer; what has another shape is passed over."""
-    value = data.get(key)
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def terminal_columns(stream: TextIO) -> int:
