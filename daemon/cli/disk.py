@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import ModelwardError
+from ..units import size
 from .client import Client
 from .options import (
     client,
@@ -18,7 +19,6 @@ from .progress import ProgressLine
 from .render import (
     clean,
     colours,
-    size,
     table,
     terminal_columns,
 )

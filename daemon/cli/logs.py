@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from ..config.load import load_or_default
 from ..errors import BadUsage, Refused, Unreachable
+from ..units import size
 from ..upkeep.from_config import OWN_LOGS
 from ..upkeep.logs.follow import Follower
 from .options import client, socket_option
 from .render import (
     clean,
-    size,
     table,
 )
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadUsage(f"cannot show {args.n} lines: -n takes 0 or more")
     known = _known(args)
     if args.listing:
-        print(table(("LOG", "SIZE", "PATH"), [(name, size(_bytes(path)), path) for name, path in known]))
+        print(table(("LOG", "SIZE", "PATH"), [(name, _size(path), path) for name, path in known]))
         for line in _gone(args):
             print(line)
         return 0
@@ -104,11 +104,11 @@ def _path(name: str, known: list[tuple[str, str]]) -> str:
     raise Refused(f"cannot show {name}: no log of that name; there are: {names}")
 
 
-def _bytes(path: str) -> int | None:
+def _size(path: str) -> str:
     try:
-        return os.stat(path).st_size
+        return size(os.stat(path).st_size)
     except OSError:
-        return None
+        return "-"
 
 
 def _show(lines: list[bytes]) -> None:

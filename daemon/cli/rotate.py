@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ..units import size
 from .options import json_option, print_json, socket_option
-from .render import clean, size
+from .render import clean
 from .request_and_wait import decided, granted, refused
 
 

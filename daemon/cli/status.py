@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ModelwardError, Unreachable
-from ..units import percent
+from ..units import percent, size, span
 from .client import Client
 from .options import client, json_option, socket_option
 from .progress import describe, waits
@@ -17,8 +17,6 @@ from .render import (
     clean,
     colours,
     paint,
-    size,
-    span,
     table,
     terminal_columns,
 )
@@ -105,8 +103,9 @@ def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
     facts.append(("rollout", describe(status.rollout) if status.rollout is not None else "none"))
     if status.waiting is not None:
         facts.append(("waiting", waits(status.waiting)))
-    if isinstance(used := status.disk.used_percent, int | float):
-        facts.append(("disk", f"{percent(used)} used, {size(status.disk.free_bytes)} free"))
+    used, free_bytes = status.disk.used_percent, status.disk.free_bytes
+    if isinstance(used, int | float) and isinstance(free_bytes, int):
+        facts.append(("disk", f"{percent(used)} used, {size(free_bytes)} free"))
     alerts = [("alert", paint(clean(alert.message), "red", colour)) for alert in status.alerts]
     facts += alerts or [("alerts", "none")]
     if status.panel.problem:

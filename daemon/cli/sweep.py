@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ..units import count
+from ..units import count, size
 from .options import json_option, print_json, socket_option
-from .render import clean, size
+from .render import clean
 from .request_and_wait import decided, granted, refused
 
 if TYPE_CHECKING:

@@ -28,13 +28,13 @@ from ..names import is_version_name
 from ..system import processes
 from ..system.available_memory import available_bytes, capacity
 from ..system.clock import SystemClock
+from ..units import span
 from .options import socket_option, something
 from .progress import ProgressLine
 from .render import (
     clean,
     colours,
     paint,
-    span,
 )
 from .request_and_wait import ask
 

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from ..units import size
 from .options import (
     client,
     json_option,
@@ -18,7 +19,6 @@ from .render import (
     age,
     clean,
     colours,
-    size,
     table,
     terminal_columns,
 )

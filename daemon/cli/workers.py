@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
+from ..units import size, span
 from .options import (
     client,
     json_option,
@@ -16,8 +17,6 @@ from .render import (
     Cell,
     clean,
     colours,
-    size,
-    span,
     table,
     terminal_columns,
 )
