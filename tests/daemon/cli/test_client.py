@@ -128,10 +128,10 @@ def test_a_refusal_carries_the_daemons_sentence(admin: FakeAdmin) -> None:
 
 
 def test_reads_the_answer_of_a_newer_daemon_and_says_what_an_answer_lacks() -> None:
-    newer = {"state": "watching", "because": "", "since": "2026-01-01T00:00:00Z"}
-    assert ApiAnswer(200, "", newer).read(StateReason) == StateReason("watching", "")
+    newer = '{"state": "watching", "because": "", "since": "2026-01-01T00:00:00Z"}'
+    assert ApiAnswer(200, newer, {}).read(StateReason) == StateReason("watching", "")
     with pytest.raises(Refused, match="cannot read the daemon's answer: .*`because`; --json prints it as it came"):
-        ApiAnswer(200, "", {"state": "watching"}).read(StateReason)
+        ApiAnswer(200, '{"state": "watching"}', {}).read(StateReason)
 
 
 def test_reads_events_and_passes_over_comments_and_rubbish() -> None:
