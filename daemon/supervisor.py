@@ -17,6 +17,7 @@ import structlog
 
 from ..worker.protocol import ReopenLogs
 from ..worker.shared.installed_release import RELEASE
+from .answers.events import GateNews, HistoryNews
 from .api.app import application
 from .api.events import Hub
 from .api.server import AdminServer
@@ -124,9 +125,7 @@ class Supervisor:
             clock=clock,
             async_store=self.async_store,
             happened=self.wakeups.wake,
-            progress=guarded(
-                "told gates", lambda v, message: self.hub.tell("gate", {"version": v, "gate": message.gate})
-            ),
+            progress=guarded("told gates", lambda v, message: self.hub.tell("gate", GateNews(v, message.gate))),
         )
         self.forms = Forms(
             lambda: self.config,
@@ -143,7 +142,7 @@ class Supervisor:
             choice=FormChoice(self.forms, self.validation, clock),
             registry=self.registry,
             happened=self.wakeups.wake,
-            progress=guarded("told rollouts", lambda rollout: self.hub.tell("rollout", rollout.as_json())),
+            progress=guarded("told rollouts", lambda rollout: self.hub.tell("rollout", rollout.answer())),
         )
         self.maintenance = Maintenance(
             lambda: self.config,
@@ -388,7 +387,7 @@ class Supervisor:
 
     def _told(self, entry: HistoryEntry) -> None:
         self.alert_manager.heard(entry)
-        self.hub.tell("history", {"kind": entry.kind, "version": entry.version, "because": entry.because})
+        self.hub.tell("history", HistoryNews(entry.kind, entry.version, entry.because))
 
     def _put_in_force(self, config: Config) -> None:
         self.config = config

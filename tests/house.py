@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.answers import CheckedClient
 from tests.support import PATIENCE_SECONDS, eventually, modules
 from tests.versions import clips
 
@@ -87,7 +88,7 @@ class House:
 
     @property
     def api(self) -> Client:
-        return Client(str(self.root / "run" / "api.sock"))
+        return CheckedClient(str(self.root / "run" / "api.sock"))
 
     def configure(self, **sections: dict[str, object]) -> None:
         """Writes the configuration: quick defaults, nothing compiled, then the house's settings, then `sections`."""

@@ -1,148 +1,168 @@
 """The admin API: one table of routes, each with the access it needs.
 
-Nothing changes state on GET. Bodies are small JSON objects; what a client sends is a name looked up in memory, never a
-path, a command or a method. Errors are JSON.
+Nothing changes state on GET. An answer is a structure of `daemon.answers`, encoded in one place; errors too. Bodies are
+small JSON objects; what a client sends is a name looked up in memory, never a path, a command or a method.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...worker.shared.prometheus_text import CONTENT_TYPE
+from ..answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
+from ..answers.commands import (
+    CommandAccepted,
+    CommandOutcome,
+    ErrorAnswer,
+    ErrorReport,
+    PanelLinkAnswer,
+    ReloadOutcome,
+    ValidateOutcome,
+)
+from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
+from ..answers.encode import encoded
+from ..answers.history import HistoryAnswer
+from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
+from ..answers.rollouts import RolloutAnswer
+from ..answers.status import HealthAnswer, ReadyAnswer, StatusAnswer
+from ..answers.versions import VersionsAnswer
+from ..answers.workers import WorkersAnswer
 from ..errors import BadConfig, ModelwardError, NotKnown
 from .events import Hub
-from .interface import AdminInterface, Json
+from .interface import AdminInterface
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
 MAX_LINES: Final = 5000
 MAX_ROW: Final = 2**53  # as far as JSON's readers count
 
-Handler = Callable[[AdminInterface, Request], Awaitable[Response]]
+JSON: Final = "application/json"
+Handler = Callable[[AdminInterface, Request], Awaitable[Struct | Response]]
+"""What it says that it returns is what the API is described with; a Response is described in openapi.ABOUT."""
 
 
-async def status(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(admin.status())
+async def status(admin: AdminInterface, request: Request) -> StatusAnswer:
+    return admin.status()
 
 
-async def versions(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(admin.versions())
+async def versions(admin: AdminInterface, request: Request) -> VersionsAnswer:
+    return admin.versions()
 
 
-async def workers(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(admin.workers())
+async def workers(admin: AdminInterface, request: Request) -> WorkersAnswer:
+    return admin.workers()
 
 
-async def alerts(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(admin.alerts())
+async def alerts(admin: AdminInterface, request: Request) -> AlertsAnswer:
+    return admin.alerts()
 
 
-async def series(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(admin.series())
+async def series(admin: AdminInterface, request: Request) -> SeriesAnswer:
+    return admin.series()
 
 
 async def metrics(admin: AdminInterface, request: Request) -> Response:
     return Response(admin.metrics(), headers={"Content-Type": CONTENT_TYPE})
 
 
-async def test_alerts(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(await admin.test_alerts())
+async def test_alerts(admin: AdminInterface, request: Request) -> AlertsTestAnswer:
+    return await admin.test_alerts()
 
 
-async def history(admin: AdminInterface, request: Request) -> Response:
+async def history(admin: AdminInterface, request: Request) -> HistoryAnswer:
     count, before = number(request, "n", 50, MAX_ROWS), number(request, "before", 0, MAX_ROW)
-    return await large(await admin.history(count, request.query_params.get("kind", ""), before))
+    return await admin.history(count, request.query_params.get("kind", ""), before)
 
 
-async def rollout(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(admin.rollout(request.path_params["rollout"]))
+async def rollout(admin: AdminInterface, request: Request) -> RolloutAnswer:
+    return admin.rollout(request.path_params["rollout"])
 
 
-async def disk(admin: AdminInterface, request: Request) -> Response:
-    return await large(await admin.disk(request.query_params.get("progress", "") not in ("", "0")))
+async def disk(admin: AdminInterface, request: Request) -> DiskAnswer | DiskProgressAnswer:
+    return await admin.disk(request.query_params.get("progress", "") not in ("", "0"))
 
 
-async def logs(admin: AdminInterface, request: Request) -> Response:
-    return await large(await admin.logs())
+async def logs(admin: AdminInterface, request: Request) -> LogsAnswer:
+    return await admin.logs()
 
 
-async def log(admin: AdminInterface, request: Request) -> Response:
-    return await large(await admin.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES)))
+async def log(admin: AdminInterface, request: Request) -> LogTailAnswer:
+    return await admin.log(request.path_params["name"], number(request, "lines", 100, MAX_LINES))
 
 
-async def health(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse({"alive": admin.alive()}, 200 if admin.alive() else 503)
+async def health(admin: AdminInterface, request: Request) -> HealthAnswer:
+    return HealthAnswer(admin.alive())
 
 
-async def ready(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse({"ready": admin.ready()}, 200 if admin.ready() else 503)
+async def ready(admin: AdminInterface, request: Request) -> ReadyAnswer:
+    return ReadyAnswer(admin.ready())
 
 
 async def openapi(admin: AdminInterface, request: Request) -> Response:
     from .openapi import document  # asked for once in a while, and large
 
-    return JSONResponse(document(ROUTES))
+    return Response(encoded(document(ROUTES)), media_type=JSON)
 
 
-async def activate(admin: AdminInterface, request: Request) -> Response:
-    return decided(request, await admin.activate(await name(request, "version"), waits(request)))
+async def activate(admin: AdminInterface, request: Request) -> CommandOutcome | CommandAccepted:
+    return await admin.activate(await name(request, "version"), waits(request))
 
 
-async def rollback(admin: AdminInterface, request: Request) -> Response:
-    return decided(request, await admin.rollback(waits(request)))
+async def rollback(admin: AdminInterface, request: Request) -> CommandOutcome | CommandAccepted:
+    return await admin.rollback(waits(request))
 
 
-async def hold(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(await admin.hold(await name(request, "version")))
+async def hold(admin: AdminInterface, request: Request) -> CommandOutcome:
+    return await admin.hold(await name(request, "version"))
 
 
-async def release(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(await admin.release(await name(request, "version")))
+async def release(admin: AdminInterface, request: Request) -> CommandOutcome:
+    return await admin.release(await name(request, "version"))
 
 
-async def validate(admin: AdminInterface, request: Request) -> Response:
+async def validate(admin: AdminInterface, request: Request) -> ValidateOutcome | CommandAccepted:
     """`again` may be there and changes nothing: a version is always judged once more."""
     given = await fields(request)
     flag(given, "again")
-    return decided(request, await admin.validate(text_of(given, "version"), waits(request)))
+    return await admin.validate(text_of(given, "version"), waits(request))
 
 
-async def restart(admin: AdminInterface, request: Request) -> Response:
-    return decided(request, await admin.restart(await name(request, "worker", optional=True), waits(request)))
+async def restart(admin: AdminInterface, request: Request) -> CommandOutcome | CommandAccepted:
+    return await admin.restart(await name(request, "worker", optional=True), waits(request))
 
 
-async def reload(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(await admin.reload())
+async def reload(admin: AdminInterface, request: Request) -> ReloadOutcome:
+    return await admin.reload()
 
 
-async def panel_link(admin: AdminInterface, request: Request) -> Response:
-    return JSONResponse(await admin.panel_link())
+async def panel_link(admin: AdminInterface, request: Request) -> PanelLinkAnswer:
+    return await admin.panel_link()
 
 
-async def sweep(admin: AdminInterface, request: Request) -> Response:
-    return await large(await admin.sweep(flag(await fields(request), "dry_run")))
+async def sweep(admin: AdminInterface, request: Request) -> SweepAnswer:
+    return await admin.sweep(flag(await fields(request), "dry_run"))
 
 
-async def rotate(admin: AdminInterface, request: Request) -> Response:
+async def rotate(admin: AdminInterface, request: Request) -> RotateAnswer:
     given = await fields(request)
     file = given.get("file") or ""
     if not isinstance(file, str):
         raise HTTPException(400, "cannot do that: 'file' must be a text")
-    return await large(await admin.rotate(flag(given, "force"), flag(given, "dry_run"), file))
+    return await admin.rotate(flag(given, "force"), flag(given, "dry_run"), file)
 
 
-async def rescan(admin: AdminInterface, request: Request) -> Response:
-    return decided(request, await admin.rescan(waits(request)))
+async def rescan(admin: AdminInterface, request: Request) -> CommandOutcome | CommandAccepted:
+    return await admin.rescan(waits(request))
 
 
 READ: Final = "read"
@@ -198,27 +218,23 @@ def application(admin: AdminInterface, hub: Hub) -> ASGIApp:
 
 def _endpoint(admin: AdminInterface, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await handler(admin, request)
+        answer = await handler(admin, request)
+        return answer if isinstance(answer, Response) else answered(answer)
 
     return endpoint
 
 
-async def large(data: Json) -> Response:
-    """An answer that may be long: its JSON is made on a thread."""
-    return Response(await asyncio.to_thread(_encoded, data), media_type="application/json")
-
-
-def _encoded(data: Json) -> bytes:
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+def answered(answer: Struct, status_code: int = 200) -> Response:
+    """202 for who does not wait for the decision; 503 for a daemon that is not alive or not ready."""
+    if isinstance(answer, CommandAccepted):
+        status_code = 202
+    elif answer in (HealthAnswer(False), ReadyAnswer(False)):
+        status_code = 503
+    return Response(encoded(answer), status_code, media_type=JSON)
 
 
 def waits(request: Request) -> bool:
     return request.query_params.get("wait", "") not in ("", "0", "false")
-
-
-def decided(request: Request, answer: dict[str, Any]) -> Response:
-    """200 with the outcome for whoever waited, 202 for whoever did not."""
-    return JSONResponse(answer, 200 if waits(request) or "success" in answer else 202)
 
 
 def number(request: Request, key: str, usual: int, most: int) -> int:
@@ -277,7 +293,7 @@ def flag(given: dict[str, Any], key: str) -> bool:
 
 
 def error(message: str, kind: str, status_code: int) -> Response:
-    return JSONResponse({"error": {"message": message, "type": kind, "code": kind}}, status_code)
+    return answered(ErrorAnswer(ErrorReport(message, kind, kind)), status_code)
 
 
 async def _http_error(request: Request, e: Exception) -> Response:

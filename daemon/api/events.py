@@ -6,20 +6,14 @@ Each listener has a bounded queue; when it is full the oldest goes and the liste
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .streams import (
-    STILL,
-    HeldStream,
-    Still,
-    always,
-)
+from ..answers.encode import encoded
+from .streams import STILL, HeldStream, Still, always
 
 MAX_LISTENERS = 100
 MAX_WAITING = 200
@@ -34,16 +28,16 @@ class Hub:
         self._closed = False
         self.told: Counter[str] = Counter()
         """How often each kind of event was told, listeners or not."""
-        self.last: dict[str, dict[str, Any]] = {}
+        self.last: dict[str, object] = {}
         """The newest event of each kind."""
 
-    def tell(self, event: str, data: dict[str, Any]) -> None:
+    def tell(self, event: str, data: object) -> None:
         """Every listener hears of it; never blocks."""
         self.told[event] += 1
         self.last[event] = data
         if not self._listeners:
             return
-        line = f"event: {event}\ndata: {json.dumps(data)}\n\n".encode()
+        line = b"event: %b\ndata: %b\n\n" % (event.encode(), encoded(data))
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()

@@ -1,19 +1,24 @@
-"""The admin API described: an OpenAPI document made from the table of routes, so that the two cannot differ.
+"""The admin API described: an OpenAPI document made from the table of routes and from what each handler returns.
 
-Pure. What the table does not say of a route (its body, its query, one line about it) stands in ABOUT; a route without
-an entry there is described by its path alone.
+Pure. What these do not say of a route (its body, its query, one line about it) stands in ABOUT; a route without an
+entry there is described by its path alone. Invariant: the schema of an answer is that of the structure that is encoded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, get_args, get_type_hints
 
 from msgspec import Struct, field
+from msgspec.json import schema_components
+
+from ..answers.commands import CommandAccepted, ErrorAnswer
 
 Json = dict[str, Any]
 Row = tuple[str, str, Callable[..., Any], str]
+JSON: Final = "application/json"
+_REF: Final = "#/components/schemas/{name}"
 _TEXT: Final[Json] = {"type": "string", "maxLength": 255}
 _FLAG: Final[Json] = {"type": "boolean", "default": False}
 _NUMBER: Final[Json] = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
@@ -28,7 +33,7 @@ class About(Struct, frozen=True):
     optional: Mapping[str, Json] = field(default_factory=dict)
     query: Mapping[str, Json] = field(default_factory=dict)
     waits: bool = False
-    media_type: str = "application/json"
+    media_type: str = JSON
 
 
 _VERSION: Final = {"version": _TEXT | {"minLength": 1, "description": "a directory directly under the model root"}}
@@ -70,10 +75,13 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
 
 def document(routes: Iterable[Row]) -> Json:
     """The OpenAPI 3.1 document of these routes."""
+    rows = list(routes)
+    kinds = {ErrorAnswer, *(kind for row in rows for kind in answers_of(row[2]))}
+    _, schemas = schema_components(kinds, ref_template=_REF)
     paths: dict[str, Json] = {}
-    for method, path, handler, access in routes:
+    for method, path, handler, access in rows:
         place = paths.setdefault(_PLACE.sub(r"{\1}", path), {})
-        place[method.lower()] = _operation(method, path, handler.__name__, access)
+        place[method.lower()] = _operation(method, path, handler, access)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -83,46 +91,50 @@ def document(routes: Iterable[Row]) -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": {"Error": _ERROR},
+            "schemas": dict(sorted(schemas.items())),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
     }
 
 
-_ERROR: Final[Json] = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "code"],
-            "properties": {key: {"type": "string"} for key in ("message", "type", "code")},
-        }
-    },
-}
+def answers_of(handler: Callable[..., Any]) -> tuple[type[Struct], ...]:
+    """The structures that a handler may answer with; none for one that makes its response itself."""
+    returned = get_type_hints(handler)["return"]
+    return tuple(kind for kind in get_args(returned) or (returned,) if issubclass(kind, Struct))
 
 
-def _operation(method: str, path: str, name: str, access: str) -> Json:
+def _operation(method: str, path: str, handler: Callable[..., Any], access: str) -> Json:
     about = ABOUT.get((method, path), About(path))
-    schema: Json = {"type": "object"} if about.media_type == "application/json" else {"type": "string"}
-    good = {"description": "the answer", "content": {about.media_type: {"schema": schema}}}
-    bad = {
-        "description": "refused",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-    }
+    kinds = answers_of(handler)
+    decided = [kind for kind in kinds if kind is not CommandAccepted]
+    plain: Json = {"type": "object"} if about.media_type == JSON else {"type": "string"}
+    bad = _response("refused", _schema([ErrorAnswer]))
+    good = _response("the answer", _schema(decided) if decided else plain, about.media_type)
+    responses = {"200": good, "4XX": bad, "503": bad}
+    if CommandAccepted in kinds:
+        responses["202"] = _response("accepted, and not decided yet", _schema([CommandAccepted]))
+    if method == "GET" and path in ("/health", "/ready"):
+        responses["503"] = _response("it is not", _schema([*decided, ErrorAnswer]))
     operation: Json = {
-        "operationId": f"{method.lower()}_{name}",
+        "operationId": f"{method.lower()}_{handler.__name__}",
         "summary": about.summary,
         "x-access": access,
         "parameters": _parameters(path, about),
-        "responses": {"200": good, "4XX": bad, "503": bad},
+        "responses": responses,
     }
-    if about.waits:
-        operation["responses"]["202"] = {"description": "taken up", "content": good["content"]}
     if method == "POST":
         operation["requestBody"] = _body(about)
     return operation
+
+
+def _schema(kinds: Sequence[type[Struct]]) -> Json:
+    found = [{"$ref": _REF.format(name=kind.__name__)} for kind in kinds]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _response(description: str, schema: Json, media_type: str = JSON) -> Json:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def _parameters(path: str, about: About) -> list[Json]:
@@ -140,4 +152,4 @@ def _body(about: About) -> Json:
     schema: Json = {"type": "object", "properties": {**about.needed, **about.optional}}
     if about.needed:
         schema["required"] = sorted(about.needed)
-    return {"required": bool(about.needed), "content": {"application/json": {"schema": schema}}}
+    return {"required": bool(about.needed), "content": {JSON: {"schema": schema}}}

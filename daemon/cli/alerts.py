@@ -14,13 +14,12 @@ from .options import (
 from .render import (
     clean,
     colours,
-    items,
     local,
     paint,
     table,
     terminal_columns,
 )
-from .request_and_wait import decided, granted
+from .request_and_wait import decided, refused
 
 HEADERS = ("SINCE", "STATE", "SEVERITY", "WHAT")
 CHANNEL_HEADERS = ("CHANNEL", "OUTCOME", "BECAUSE")
@@ -45,29 +44,30 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 0
-    colour = colours(sys.stdout)
-    rows = [
-        (local(a.get("since")), clean(a.get("state")), clean(a.get("severity")), clean(a.get("message")))
-        for a in items(answer.data, "alerts")
-    ]
+    from ..answers.alerts import AlertsAnswer
+
+    found, colour = answer.read(AlertsAnswer), colours(sys.stdout)
+    rows = [(local(a.since), clean(a.state), clean(a.severity), clean(a.message)) for a in found.alerts]
     print(table(HEADERS, rows, columns=terminal_columns(sys.stdout), colour=colour) if rows else "nothing is alarming")
-    failing = [c for c in items(answer.data, "channels") if c.get("failures")]
-    for channel in failing:
-        said = f"alerts do not arrive at {clean(channel.get('channel'))}: {clean(channel.get('because'))}"
-        print(paint(said, "red", colour))
+    for channel in found.channels:
+        if channel.failures:
+            said = f"alerts do not arrive at {clean(channel.channel)}: {clean(channel.because)}"
+            print(paint(said, "red", colour))
     return 0
 
 
 def _test(args: argparse.Namespace) -> int:
     answer = decided(args, "/v1/alerts/test", {})
+    if answer.status >= 400:
+        return refused(args, answer)
+    from ..answers.alerts import AlertsTestAnswer
+
+    done = answer.read(AlertsTestAnswer)
     if args.json:
         print_json(answer)
-        return 0 if granted(answer) else 1
-    rows = [
-        (clean(c.get("channel")), "arrived" if c.get("delivered") else "failed", clean(c.get("because")) or "-")
-        for c in items(answer.data, "channels")
-    ]
+        return 0 if done.success else 1
+    rows = [(clean(c.channel), "arrived" if c.delivered else "failed", clean(c.because) or "-") for c in done.channels]
     if rows:
         print(table(CHANNEL_HEADERS, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
-    print(clean(answer.data.get("message")), file=sys.stdout if granted(answer) else sys.stderr)
-    return 0 if granted(answer) else 1
+    print(clean(done.message), file=sys.stdout if done.success else sys.stderr)
+    return 0 if done.success else 1

@@ -12,19 +12,21 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import Refused, Unreachable
 from ..system.clock import SystemClock
 from ..units import size
 
+T = TypeVar("T")
 DEFAULT_SOCKET: Final = "/run/modelward/api.sock"
 ANSWER_SECONDS: Final = 10.0
 WAIT_SECONDS: Final = 3600.0
 TICK_SECONDS: Final = 0.25
 MAX_ANSWER_BYTES: Final = 16 << 20
 MAX_EVENT_LINE_BYTES: Final = 1 << 20
+MAX_DIGITS: Final = 100
 
 
 class ApiAnswer(NamedTuple):
@@ -33,6 +35,16 @@ class ApiAnswer(NamedTuple):
     status: int
     text: str
     data: dict[str, Any]
+
+    def read(self, kind: type[T]) -> T:
+        """As a structure of `daemon.answers`; fields that only a newer daemon knows are passed over. Raises Refused."""
+        from msgspec import MsgspecError  # here: a command that reaches no daemon needs none of it
+        from msgspec.json import decode
+
+        try:
+            return decode(self.text, type=kind)
+        except (MsgspecError, RecursionError) as e:
+            raise Refused(f"cannot read the daemon's answer: {e}; --json prints it as it came") from e
 
 
 class RefusedAnswer(Refused):
@@ -114,7 +126,7 @@ class Client:
             raise Refused(f"cannot use the daemon's answer: longer than {size(MAX_ANSWER_BYTES)}")
         try:
             text = raw.decode()
-            data = json.loads(text)
+            data = json.loads(text, parse_int=_int)
         except (ValueError, RecursionError):
             text, data = "", None
         if not isinstance(data, dict):
@@ -178,6 +190,13 @@ def parse_events(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
             data.append(value_text)
         elif field == "event":
             name = value_text
+
+
+def _int(text: str) -> int:
+    """A number that a float can hold too, for sizes and spans are shown as such. Raises ValueError."""
+    if len(text) > MAX_DIGITS:
+        raise ValueError("too large a number")
+    return int(text)
 
 
 def refusal(answer: ApiAnswer) -> str:

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...worker.shared.started import awaited
+from ..answers.commands import PanelLinkAnswer
+from ..answers.status import StatusAnswer
 from ..config.load import parse
 from ..errors import BadUsage, ModelwardError, Refused
 from ..system import processes
@@ -171,11 +173,12 @@ async def _ready(scratch: Scratch, daemon: processes.ChildProcess, stop: asyncio
     reason = "it does not answer on its socket"
     while not stop.is_set():
         try:
-            status = (await asyncio.to_thread(Client(str(scratch.socket)).get, "/v1/status")).data
-            workers = status.get("workers")
-            if status.get("ready") and isinstance(workers, dict) and workers.get("ready") == workers.get("wanted"):
+            answer = await asyncio.to_thread(Client(str(scratch.socket)).get, "/v1/status")
+            status = answer.read(StatusAnswer)
+            workers = status.workers
+            if status.ready and workers.ready == workers.wanted:
                 return True
-            reason = f"live {status.get('live') or 'nothing'}, workers {workers}"
+            reason = f"live {status.live or 'nothing'}, {workers.ready} of {workers.wanted} workers ready"
         except ModelwardError as e:
             reason = str(e)
         if not daemon.running:
@@ -206,7 +209,7 @@ def _panel(scratch: Scratch) -> str:
         answer = Client(str(scratch.socket)).post("/v1/panel/link")
     except ModelwardError as e:
         return f"{scratch.panel} ({e})"
-    return clean(answer.data.get("url"))
+    return clean(answer.read(PanelLinkAnswer).url)
 
 
 def _transcribe(scratch: Scratch) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import ModelwardError
+from ..units import size
 from .client import Client
 from .options import (
     client,
@@ -18,11 +19,12 @@ from .progress import ProgressLine
 from .render import (
     clean,
     colours,
-    items,
-    size,
     table,
     terminal_columns,
 )
+
+if TYPE_CHECKING:
+    from ..answers.disk import DiskAnswer
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,60 +44,50 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 0
-    print("\n\n".join(part for part in (_classes(answer.data), _largest(answer.data), _rest(answer.data)) if part))
+    from ..answers.disk import DiskAnswer
+
+    found = answer.read(DiskAnswer)
+    print("\n\n".join(part for part in (_classes(found), _largest(found), _rest(found)) if part))
     return 0
 
 
 def _tick(daemon: Client, line: ProgressLine) -> None:
     if not line.in_place:
         return
+    from ..answers.disk import DiskProgressAnswer
+
     try:
-        counted = items(daemon.get("/v1/disk", progress=1).data, "classes")
+        counted = daemon.get("/v1/disk", progress=1).read(DiskProgressAnswer).classes
     except ModelwardError:
         return
     if counted:
         last = counted[-1]
-        files = last.get("files") if isinstance(last.get("files"), int) else 0
-        line.show(f"counting {clean(last.get('class'))}: {files:,} entries, {size(last.get('bytes'))}")
+        line.show(f"counting {clean(last.name)}: {last.files:,} entries, {size(last.bytes)}")
 
 
-def _classes(data: dict[str, Any]) -> str:
+def _classes(found: DiskAnswer) -> str:
     rows = [
-        (clean(c.get("class")), size(c.get("bytes")), clean(c.get("files")), _with_note(c))
-        for c in items(data, "classes")
+        (clean(c.name), size(c.bytes), str(c.files), clean(c.path) + (f" ({clean(c.note)})" if c.note else ""))
+        for c in found.classes
     ]
     return table(
         ("CLASS", "BYTES", "FILES", "PATH"), rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)
     )
 
 
-def _with_note(c: dict[str, Any]) -> str:
-    note = clean(c.get("note"))
-    return clean(c.get("path")) + (f" ({note})" if note else "")
-
-
-def _largest(data: dict[str, Any]) -> str:
-    found = [
-        (used, f"{clean(c.get('path'))}/{clean(entry.get('path'))}", clean(c.get("class")))
-        for c in items(data, "classes")
-        for entry in items(c, "largest")
-        if isinstance(used := entry.get("bytes"), int) and used > 0
-    ]
-    found.sort(reverse=True)
-    rows = [(size(used), name, path) for used, path, name in found[:10]]
+def _largest(found: DiskAnswer) -> str:
+    entries = [(e.bytes, f"{c.path}/{e.path}", c.name) for c in found.classes for e in c.largest if e.bytes > 0]
+    rows = [(size(used), name, path) for used, path, name in sorted(entries, reverse=True)[:10]]
     return table(("LARGEST", "CLASS", "PATH"), rows, columns=terminal_columns(sys.stdout)) if rows else ""
 
 
-def _rest(data: dict[str, Any]) -> str:
+def _rest(found: DiskAnswer) -> str:
     lines = []
-    for disk in items(data, "disks"):
-        classes = disk.get("classes")
-        names = ", ".join(clean(name) for name in classes) if isinstance(classes, list) else ""
-        lines.append(f"free {size(disk.get('free_bytes'))} of {size(disk.get('total_bytes'))}: {names}")
-        free, total = disk.get("free_inodes"), disk.get("total_inodes")
-        if isinstance(free, int) and isinstance(total, int) and total and free < total // 10:
-            lines.append(f"  only {free:,} of {total:,} inodes are free")
-    for entry in items(data, "deleted_open"):
-        taken = size(entry.get("bytes"))
-        lines.append(f"deleted but open: {taken}, {clean(entry.get('path'))}, pid {clean(entry.get('pid'))}")
+    for disk in found.disks:
+        names = ", ".join(clean(name) for name in disk.classes)
+        lines.append(f"free {size(disk.free_bytes)} of {size(disk.total_bytes)}: {names}")
+        if disk.free_inodes < disk.total_inodes // 10:
+            lines.append(f"  only {disk.free_inodes:,} of {disk.total_inodes:,} inodes are free")
+    for entry in found.deleted_open:
+        lines.append(f"deleted but open: {size(entry.bytes)}, {clean(entry.path)}, pid {entry.pid}")
     return "\n".join(lines)

@@ -15,9 +15,7 @@ from .options import (
 from .render import (
     clean,
     colours,
-    items,
     local,
-    parse_time,
     table,
     terminal_columns,
 )
@@ -38,16 +36,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 0
-    entries = items(answer.data, "history")
-    if not entries:
+    from ..answers.history import HistoryAnswer
+
+    lines = answer.read(HistoryAnswer).history
+    if not lines:
         print("nothing has happened yet")
         return 0
-    # Whatever order the daemon lists them in, people read downwards in time.
-    entries.sort(key=lambda entry: moment.timestamp() if (moment := parse_time(entry.get("time"))) else 0.0)
-    rows = [
-        (local(e.get("time")), clean(e.get("kind")), clean(e.get("version")) or "-", clean(e.get("because")))
-        for e in entries
-    ]
+    # The daemon lists the newest first; people read downwards in time.
+    rows = [(local(e.time), clean(e.kind), clean(e.version) or "-", clean(e.because)) for e in reversed(lines)]
     headers = ("TIME", "WHAT", "VERSION", "BECAUSE")
     print(table(headers, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
     return 0

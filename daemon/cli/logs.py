@@ -10,19 +10,21 @@ import os
 import select
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..config.load import load_or_default
 from ..errors import BadUsage, Refused, Unreachable
+from ..units import size
 from ..upkeep.from_config import OWN_LOGS
 from ..upkeep.logs.follow import Follower
 from .options import client, socket_option
 from .render import (
     clean,
-    items,
-    size,
     table,
 )
+
+if TYPE_CHECKING:
+    from ..answers.logs import LogsAnswer
 
 POLL_MILLISECONDS: Final = 200
 
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadUsage(f"cannot show {args.n} lines: -n takes 0 or more")
     known = _known(args)
     if args.listing:
-        print(table(("LOG", "SIZE", "PATH"), [(name, size(_bytes(path)), path) for name, path in known]))
+        print(table(("LOG", "SIZE", "PATH"), [(name, _size(path), path) for name, path in known]))
         for line in _gone(args):
             print(line)
         return 0
@@ -68,8 +70,7 @@ def _known(args: argparse.Namespace) -> list[tuple[str, str]]:
     Raises Unreachable when the configuration was not named and knows of none: the daemon's may well be another.
     """
     try:
-        found = items(client(args).get("/v1/logs").data, "logs")
-        return [(clean(entry.get("name")), str(entry.get("path"))) for entry in found]
+        return [(clean(log.name), log.path) for log in _logs(args).logs]
     except Unreachable:
         config, _ = load_or_default(Path(args.config) if args.config else None)
         directory = config.logs.dir
@@ -82,10 +83,17 @@ def _known(args: argparse.Namespace) -> list[tuple[str, str]]:
 def _gone(args: argparse.Namespace) -> list[str]:
     """Log files that were deleted and that a process of the daemon's still writes to; none without a daemon."""
     try:
-        found = items(client(args).get("/v1/logs").data, "deleted_open")
+        found = _logs(args).deleted_open
     except Unreachable:
         return []
-    return [f"deleted but open: {clean(entry.get('path'))}, pid {clean(entry.get('pid'))}" for entry in found]
+    return [f"deleted but open: {clean(entry.path)}, pid {entry.pid}" for entry in found]
+
+
+def _logs(args: argparse.Namespace) -> LogsAnswer:
+    answer = client(args).get("/v1/logs")
+    from ..answers.logs import LogsAnswer
+
+    return answer.read(LogsAnswer)
 
 
 def _path(name: str, known: list[tuple[str, str]]) -> str:
@@ -96,11 +104,11 @@ def _path(name: str, known: list[tuple[str, str]]) -> str:
     raise Refused(f"cannot show {name}: no log of that name; there are: {names}")
 
 
-def _bytes(path: str) -> int | None:
+def _size(path: str) -> str:
     try:
-        return os.stat(path).st_size
+        return size(os.stat(path).st_size)
     except OSError:
-        return None
+        return "-"
 
 
 def _show(lines: list[bytes]) -> None:

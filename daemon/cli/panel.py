@@ -32,11 +32,13 @@ def run(args: argparse.Namespace) -> int:
 
 def lines(answer: ApiAnswer) -> list[str]:
     """The link, and what else is to be known of it."""
-    url, token_file, seconds = (answer.data.get(key) for key in ("url", "token_file", "seconds"))
-    if not token_file or not isinstance(seconds, int | float):
-        return [clean(url), 'It asks for no token: panel.token_file is "none".']
+    from ..answers.commands import PanelLinkAnswer
+
+    link = answer.read(PanelLinkAnswer)
+    if not link.token_file:
+        return [clean(link.url), 'It asks for no token: panel.token_file is "none".']
     return [
-        clean(url),
-        f"It logs one browser in, once, within the next {seconds / 60:g} minutes.",
-        f"Programs send a token of {clean(token_file)}: Authorization: Bearer TOKEN",
+        clean(link.url),
+        f"It logs one browser in, once, within the next {link.seconds / 60:g} minutes.",
+        f"Programs send a token of {clean(link.token_file)}: Authorization: Bearer TOKEN",
     ]

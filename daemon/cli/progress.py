@@ -6,11 +6,16 @@ It watches `GET /v1/status` while another request waits for the decision; what i
 from __future__ import annotations
 
 import sys
-from typing import Any, TextIO
+from collections import Counter
+from typing import TYPE_CHECKING, TextIO
 
 from ..errors import ModelwardError
 from .client import Client
 from .render import clean, shorten, terminal_columns
+
+if TYPE_CHECKING:
+    from ..answers.rollouts import RolloutAnswer
+    from ..answers.status import VersionReason
 
 
 class ProgressLine:
@@ -53,35 +58,31 @@ class Progress:
 
     def tick(self) -> None:
         """Looks once and shows what changed."""
+        from ..answers.status import StatusAnswer
+
         try:
-            status = self._client.get("/v1/status").data
+            status = self._client.get("/v1/status").read(StatusAnswer)
         except ModelwardError:
             return  # the request that waits will say what is wrong
-        rollout, waiting = status.get("rollout"), status.get("waiting")
-        if isinstance(rollout, dict):
-            self._line.show(describe(rollout))
-        elif isinstance(waiting, dict):
-            self._line.show(waits(waiting))
+        if status.rollout is not None:
+            self._line.show(describe(status.rollout))
+        elif status.waiting is not None:
+            self._line.show(waits(status.waiting))
 
     def end(self) -> None:
         """Leaves the line free for the outcome."""
         self._line.end()
 
 
-def waits(waiting: dict[str, Any]) -> str:
+def waits(waiting: VersionReason) -> str:
     """A version that waits before its rollout, in one line."""
-    return f"{clean(waiting.get('version'))}: {clean(waiting.get('because'))}"
+    return f"{clean(waiting.version)}: {clean(waiting.because)}"
 
 
-def describe(rollout: dict[str, Any]) -> str:
+def describe(rollout: RolloutAnswer) -> str:
     """A rollout in one line: version, state, how many workers have it, because."""
-    line = f"{clean(rollout.get('version'))}: {clean(rollout.get('state'))}"
-    workers = rollout.get("workers")
-    if isinstance(workers, list) and workers and all(isinstance(worker, dict) for worker in workers):
-        counts: dict[str, int] = {}
-        for worker in workers:
-            state = clean(worker.get("state"))
-            counts[state] = counts.get(state, 0) + 1
+    line = f"{clean(rollout.version)}: {clean(rollout.state)}"
+    if counts := Counter(clean(worker.state) for worker in rollout.workers):
         line += " (" + ", ".join(f"{count} {state}" for state, count in counts.items()) + ")"
-    because = clean(rollout.get("because"))
+    because = clean(rollout.because)
     return f"{line}: {because}" if because else line

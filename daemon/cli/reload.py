@@ -6,10 +6,10 @@ import argparse
 import sys
 
 from ..errors import Refused
-from .client import ApiAnswer, refusal
+from .client import refusal
 from .options import json_option, print_json, socket_option
-from .render import clean, items
-from .request_and_wait import decided, granted
+from .render import clean
+from .request_and_wait import decided, granted, refused
 
 _WHEN = {"live": "", "workers replaced": " (workers are replaced)", "daemon restart": " (after a daemon restart)"}
 
@@ -26,12 +26,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 0 if granted(answer) else 1
-    if not granted(answer):
-        print("\n".join(_refused(refusal(answer), _mistakes(answer))), file=sys.stderr)
+    if answer.status >= 400:
+        return refused(args, answer)
+    from ..answers.commands import ReloadOutcome
+
+    done = answer.read(ReloadOutcome)
+    if not done.success:
+        print("\n".join(_refused(refusal(answer), done.mistakes)), file=sys.stderr)
         return Refused.exit_status
-    for change in items(answer.data, "changes"):
-        print(_sentence(change))
-    print(clean(answer.data.get("message")) or "done")
+    for change in done.changes:
+        when = _WHEN.get(change.applies, f" ({clean(change.applies)})")
+        print(f"{clean(change.key)}: {clean(change.old)} -> {clean(change.new)}{when}")
+    print(clean(done.message))
     return 0
 
 
@@ -41,16 +47,5 @@ def _refused(message: str, mistakes: list[str]) -> list[str]:
         return [message]
     return [
         message.replace("; ".join(mistakes), f"{len(mistakes)} mistakes"),
-        *(f"  {mistake}" for mistake in mistakes),
+        *(f"  {clean(mistake)}" for mistake in mistakes),
     ]
-
-
-def _mistakes(answer: ApiAnswer) -> list[str]:
-    mistakes = answer.data.get("mistakes")
-    return [clean(mistake) for mistake in mistakes] if isinstance(mistakes, list) else []
-
-
-def _sentence(change: dict[str, object]) -> str:
-    applies = clean(change.get("applies"))
-    when = _WHEN.get(applies, f" ({applies})" if applies else "")
-    return f"{clean(change.get('key'))}: {clean(change.get('old'))} -> {clean(change.get('new'))}{when}"

@@ -6,12 +6,11 @@ control characters in them.
 
 from __future__ import annotations
 
-import math
 import os
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from .. import units
 
@@ -88,59 +87,30 @@ def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], colour: bool)
     return "  ".join(parts).rstrip()
 
 
-def size(value: object) -> str:
-    """Bytes for people: 1536 -> "1.5KiB"; "-" for no number."""
-    return "-" if (number := _number(value)) is None else units.size(number)
-
-
-def span(value: object) -> str:
-    """Seconds for people: 4000 -> "1h6m", 0.012 -> "12ms"; "-" for no number."""
-    return "-" if (number := _number(value)) is None else units.span(number)
-
-
-def _number(value: object) -> float | None:
-    """A finite number that a float can hold; JSON as Python reads it knows others."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def parse_time(value: object) -> datetime | None:
+def parse_time(text: str) -> datetime | None:
     """A time of the API (RFC 3339); None when it is none."""
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        return None
-    if moment is None:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def age(value: object, now: datetime) -> str:
+def age(text: str, now: datetime) -> str:
     """How long ago a time of the API was; "-" when there is none."""
-    moment = parse_time(value)
-    return span((now - moment).total_seconds()) if moment else "-"
+    moment = parse_time(text)
+    return units.span((now - moment).total_seconds()) if moment else "-"
 
 
-def local(value: object) -> str:
+def local(text: str) -> str:
     """A time of the API on the reader's own clock, to the second."""
-    moment = parse_time(value)
+    moment = parse_time(text)
     if moment is None:
-        return clean(value)
+        return clean(text)
     try:
         return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError):  # the first and the last day that a calendar knows
-        return clean(value)
-
-
-def items(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """The objects in a list of an answer; what has another shape is passed over."""
-    value = data.get(key)
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+        return clean(text)
 
 
 def terminal_columns(stream: TextIO) -> int:

@@ -14,13 +14,23 @@ from .render import clean
 def ask(args: argparse.Namespace, path: str, body: dict[str, object]) -> int:
     """POSTs a request, waits until it is decided and prints the daemon's sentence; 0 granted, 1 not."""
     answer = decided(args, path, body)
+    if not granted(answer):
+        return refused(args, answer)
     if args.json:
         print_json(answer)
-        return 0 if granted(answer) else 1
-    if not granted(answer):
-        raise Refused(refusal(answer))
-    print(clean(answer.data.get("message")) or "done")
+    else:
+        from ..answers.commands import CommandOutcome
+
+        print(clean(answer.read(CommandOutcome).message))
     return 0
+
+
+def refused(args: argparse.Namespace, answer: ApiAnswer) -> int:
+    """Ends a request that was not granted: prints its JSON where that is asked for, else raises Refused."""
+    if not args.json:
+        raise Refused(refusal(answer))
+    print_json(answer)
+    return Refused.exit_status
 
 
 def decided(args: argparse.Namespace, path: str, body: dict[str, object]) -> ApiAnswer:

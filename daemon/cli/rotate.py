@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ..units import size
 from .options import json_option, print_json, socket_option
-from .render import clean, items, size
-from .request_and_wait import decided, granted
+from .render import clean
+from .request_and_wait import decided, granted, refused
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +24,22 @@ def run(args: argparse.Namespace) -> int:
     """0 done (nothing due is done), 1 something could not be rotated, 3 no daemon."""
     body: dict[str, object] = {"dry_run": bool(args.dry_run), "force": bool(args.force), "file": args.file}
     answer = decided(args, "/v1/rotate", body)
-    trouble = answer.data.get("trouble")
-    sentences = [clean(text) for text in trouble] if isinstance(trouble, list) else []
-    good = granted(answer) and not sentences
+    if not granted(answer):
+        return refused(args, answer)
+    from ..answers.logs import RotateAnswer
+
+    done = answer.read(RotateAnswer)
     if args.json:
         print_json(answer)
-        return 0 if good else 1
-    would = "would be " if args.dry_run else ""
-    for step in items(answer.data, "steps"):
-        action, archive = clean(step.get("action")), clean(step.get("archive"))
-        if action == "spared":
-            print(f"{clean(step.get('path'))}: left, {clean(step.get('because'))}")
+        return 1 if done.trouble else 0
+    would = "would be " if done.dry_run else ""
+    for step in done.steps:
+        if step.action == "spared":
+            print(f"{clean(step.path)}: left, {clean(step.because)}")
             continue
-        to = f" to {archive}" if archive else ""
-        how_much = f", {size(step.get('bytes'))}" if step.get("bytes") else ""
-        print(f"{clean(step.get('path'))}: {would}{action}{to}{how_much}: {clean(step.get('because'))}")
-    for sentence in sentences:
-        print(sentence, file=sys.stderr)
-    return 0 if good else 1
+        to = f" to {clean(step.archive)}" if step.archive else ""
+        how_much = f", {size(step.bytes)}" if step.bytes else ""
+        print(f"{clean(step.path)}: {would}{clean(step.action)}{to}{how_much}: {clean(step.because)}")
+    for sentence in done.trouble:
+        print(clean(sentence), file=sys.stderr)
+    return 1 if done.trouble else 0

@@ -6,25 +6,25 @@ import argparse
 import sys
 import threading
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import ModelwardError, Unreachable
-from ..units import percent
+from ..units import percent, size, span
 from .client import Client
 from .options import client, json_option, socket_option
 from .progress import describe, waits
 from .render import (
     clean,
     colours,
-    items,
     paint,
-    size,
-    span,
     table,
     terminal_columns,
 )
 from .workers import HEADERS
 from .workers import row as worker_row
+
+if TYPE_CHECKING:
+    from ..answers.status import StatusAnswer
 
 _EVERY_SECONDS: Final = 2.0
 _CLEAR: Final = "\x1b[H\x1b[J"
@@ -78,70 +78,41 @@ def _screen(daemon: Client, as_json: bool) -> str:
     answer = daemon.get("/v1/status")
     if as_json:
         return answer.text.rstrip("\n")
+    from ..answers.status import StatusAnswer
+    from ..answers.workers import WorkersAnswer
+
     colour = colours(sys.stdout)
-    text = "\n".join(lines(answer.data, colour))
-    rows = [worker_row(worker) for worker in items(daemon.get("/v1/workers").data, "workers")]
+    text = "\n".join(lines(answer.read(StatusAnswer), colour))
+    rows = [worker_row(worker) for worker in daemon.get("/v1/workers").read(WorkersAnswer).workers]
     if rows:
         text += "\n\n" + table(HEADERS, rows, columns=terminal_columns(sys.stdout), colour=colour)
     return text
 
 
-def lines(data: dict[str, Any], colour: bool = False) -> list[str]:
+def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
     """The status in a few lines, each a word and what is so."""
-    ready = bool(data.get("ready"))
-    word = paint("ready", "green", colour) if ready else paint(clean(data.get("state")) or "not ready", "red", colour)
-    live = clean(data.get("live")) or "no version"
-    facts = [("live", f"{paint(live, 'bold', colour)}, {word}")]
-    link = data.get("link")
-    if isinstance(link, dict):
-        names = f"names {clean(link['version'])}: " if link.get("version") else ""
-        facts.append(("link", paint(f"{names}{clean(link.get('because'))}", "yellow", colour)))
-    workers = data.get("workers")
-    if isinstance(workers, dict):
-        because = f" ({clean(workers['because'])})" if workers.get("because") else ""
-        facts.append(("workers", f"{clean(workers.get('ready'))} of {clean(workers.get('total'))} ready{because}"))
-    facts += [("pending", line) for line in _alerts(data.get("pending"))]
-    rollout = data.get("rollout")
-    facts.append(("rollout", describe(rollout) if isinstance(rollout, dict) else "none"))
-    waiting = data.get("waiting")
-    if isinstance(waiting, dict):
-        facts.append(("waiting", waits(waiting)))
-    facts += [("disk", line) for line in _disk(data.get("disk"))]
-    facts += [("alert", paint(line, "red", colour)) for line in _alerts(data.get("alerts"))] or [("alerts", "none")]
-    panel = data.get("panel")
-    if isinstance(panel, dict) and panel.get("problem"):
-        facts.append(("panel", paint(clean(panel["problem"]), "red", colour)))
-    config = data.get("config")
-    if isinstance(config, dict):
-        facts.append(("config", clean(config.get("path")) or "defaults"))
-        refused = clean(config.get("rejected"))
-        if refused and not any(refused in text for _name, text in facts):
-            facts.append(("", paint(f"a change was refused: {refused}", "red", colour)))
-    version = clean(data.get("version"))
-    facts.append(("daemon", f"{version}, pid {clean(data.get('pid'))}, up {span(data.get('uptime_seconds'))}"))
+    word = paint("ready", "green", colour) if status.ready else paint(clean(status.state), "red", colour)
+    facts = [("live", f"{paint(clean(status.live) or 'no version', 'bold', colour)}, {word}")]
+    if (link := status.link) is not None:
+        names = f"names {clean(link.version)}: " if link.version else ""
+        facts.append(("link", paint(f"{names}{clean(link.because)}", "yellow", colour)))
+    workers = status.workers
+    because = f" ({clean(workers.because)})" if workers.because else ""
+    facts.append(("workers", f"{workers.ready} of {workers.total} ready{because}"))
+    facts += [("pending", clean(key.message)) for key in status.pending]
+    facts.append(("rollout", describe(status.rollout) if status.rollout is not None else "none"))
+    if status.waiting is not None:
+        facts.append(("waiting", waits(status.waiting)))
+    used, free_bytes = status.disk.used_percent, status.disk.free_bytes
+    if isinstance(used, int | float) and isinstance(free_bytes, int):
+        facts.append(("disk", f"{percent(used)} used, {size(free_bytes)} free"))
+    alerts = [("alert", paint(clean(alert.message), "red", colour)) for alert in status.alerts]
+    facts += alerts or [("alerts", "none")]
+    if status.panel.problem:
+        facts.append(("panel", paint(clean(status.panel.problem), "red", colour)))
+    facts.append(("config", clean(status.config.path) or "defaults"))
+    refused = clean(status.config.rejected)
+    if refused and not any(refused in text for _name, text in facts):
+        facts.append(("", paint(f"a change was refused: {refused}", "red", colour)))
+    facts.append(("daemon", f"{clean(status.version)}, pid {status.pid}, up {span(status.uptime_seconds)}"))
     return [f"{name:<8} {text}" for name, text in facts]
-
-
-def _disk(disk: object) -> list[str]:
-    if not isinstance(disk, dict):
-        return []
-    parts = []
-    for key, value in disk.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            name = clean(key)
-            if name.endswith("_bytes"):
-                parts.append(f"{size(value)} {name.removesuffix('_bytes')}")
-            elif name.endswith("_percent"):
-                parts.append(f"{percent(value)} {name.removesuffix('_percent')}")
-    return [", ".join(parts)] if parts else []
-
-
-def _alerts(alerts: object) -> list[str]:
-    if not isinstance(alerts, list):
-        return []
-    return [
-        clean(alert.get("message") or alert.get("because") or alert.get("metric"))
-        if isinstance(alert, dict)
-        else clean(alert)
-        for alert in alerts
-    ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..units import count
+from ..units import count, size
 from .options import json_option, print_json, socket_option
-from .render import clean, items, size
-from .request_and_wait import decided, granted
+from .render import clean
+from .request_and_wait import decided, granted, refused
+
+if TYPE_CHECKING:
+    from ..answers.disk import SweepAnswer
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,42 +25,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 done, 1 something that had to go could not, 3 no daemon."""
     answer = decided(args, "/v1/sweep", {"dry_run": bool(args.dry_run)})
-    trouble = _texts(answer.data.get("trouble"))
+    if not granted(answer):
+        return refused(args, answer)
+    from ..answers.disk import SweepAnswer
+
+    done = answer.read(SweepAnswer)
     if args.json:
         print_json(answer)
-        return 0 if granted(answer) and not trouble else 1
-    for entry in items(answer.data, "listed"):
-        print(f"{size(entry.get('bytes')):>10}  {clean(entry.get('path'))}: {clean(entry.get('because'))}")
-    for line in _summary(answer.data):
+        return 1 if done.trouble else 0
+    for entry in done.listed or ():
+        print(f"{size(entry.bytes):>10}  {clean(entry.path)}: {clean(entry.because)}")
+    for line in _summary(done):
         print(line)
-    for sentence in trouble:
-        print(sentence, file=sys.stderr)
-    return 0 if granted(answer) and not trouble else 1
+    for sentence in done.trouble:
+        print(clean(sentence), file=sys.stderr)
+    return 1 if done.trouble else 0
 
 
-def _summary(data: dict[str, Any]) -> list[str]:
-    verb = "would remove" if data.get("dry_run") else "removed"
+def _summary(done: SweepAnswer) -> list[str]:
+    verb = "would remove" if done.dry_run else "removed"
     lines = []
-    for c in items(data, "classes"):
-        name, note = clean(c.get("class")), clean(c.get("refused")) or clean(c.get("note"))
-        if note:
-            lines.append(f"{name}: {note}")
-        for what, entries in ((verb, items(c, "removed")), ("spared", items(c, "spared"))):
-            lines += [
-                f"{name}: {what} {clean(e.get('files'))} ({size(e.get('bytes'))}): {clean(e.get('because'))}"
-                for e in entries
-            ]
-    removed = data.get("removed")
-    if isinstance(removed, dict):
-        lines.append(f"{verb} {_files(removed.get('files'))}, {size(removed.get('bytes'))}")
-    if data.get("more"):
+    for c in done.classes:
+        if note := c.refused or c.note:
+            lines.append(f"{clean(c.name)}: {clean(note)}")
+        for what, reasons in ((verb, c.removed), ("spared", c.spared)):
+            lines += [f"{clean(c.name)}: {what} {r.files} ({size(r.bytes)}): {clean(r.because)}" for r in reasons]
+    lines.append(f"{verb} {count(done.removed.files, 'file')}, {size(done.removed.bytes)}")
+    if done.more:
         lines.append("more is due: the budget of one sweep was used up")
     return lines
-
-
-def _files(number: object) -> str:
-    return count(number, "file") if isinstance(number, int) else "- files"
-
-
-def _texts(value: object) -> list[str]:
-    return [clean(text) for text in value] if isinstance(value, list) else []

@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from ...worker.child_protocol import GateDone, GateStarted
 from ..config.load import Config, load_or_default
 from ..controllers.child_requests import candidate
@@ -26,13 +28,13 @@ from ..names import is_version_name
 from ..system import processes
 from ..system.available_memory import available_bytes, capacity
 from ..system.clock import SystemClock
+from ..units import span
 from .options import socket_option, something
 from .progress import ProgressLine
 from .render import (
     clean,
     colours,
     paint,
-    span,
 )
 from .request_and_wait import ask
 
@@ -71,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.json:
         state = "accepted" if answer.accepted else "rejected"
-        verdict = {"version": path.name, "digest": answer.digest, "state": state, "verdict": v.to_json(answer)}
-        print(json.dumps(verdict))
+        verdict = {"version": path.name, "digest": answer.digest, "state": state, "verdict": v.report(answer)}
+        print(json.dumps(to_builtins(verdict)))
         return 0 if answer.accepted else 1
     if not answer.accepted:
         sys.stdout.flush()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
+from ..units import size
 from .options import (
     client,
     json_option,
@@ -18,11 +19,12 @@ from .render import (
     age,
     clean,
     colours,
-    items,
-    size,
     table,
     terminal_columns,
 )
+
+if TYPE_CHECKING:
+    from ..answers.versions import VersionReport
 
 _COLOURS: Final = {"accepted": "green", "rejected": "red", "validating": "yellow", "settling": "yellow"}
 
@@ -39,50 +41,43 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 0
-    versions = items(answer.data, "versions")
-    ignored = items(answer.data, "ignored") if "ignored" in answer.data else []
-    if not versions:
+    from ..answers.versions import VersionsAnswer
+
+    found = answer.read(VersionsAnswer)
+    if found.versions:
+        now = datetime.now(UTC)
+        rows = [row(version, now) for version in found.versions]
+        headers = ("VERSION", "STATE", "SIZE", "AGE", "MARKS", "BECAUSE")
+        print(table(headers, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
+    else:
         print("no version yet: copy a directory under the model root")
-        _print(ignored)
-        return 0
-    now = datetime.now(UTC)
-    rows = [row(version, now) for version in versions]
-    headers = ("VERSION", "STATE", "SIZE", "AGE", "MARKS", "BECAUSE")
-    print(table(headers, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
-    _print(ignored)
+    for entry in found.ignored:
+        print(f"ignored {clean(repr(entry.name))}: {clean(entry.because)}")
     return 0
 
 
-def _print(ignored: list[dict[str, Any]]) -> None:
-    for entry in ignored:
-        print(f"ignored {clean(repr(entry.get('name')))}: {clean(entry.get('because'))}")
-
-
-def row(version: dict[str, Any], now: datetime) -> list[Cell]:
+def row(version: VersionReport, now: datetime) -> list[Cell]:
     """One version as cells."""
-    state = clean(version.get("state"))
+    state = clean(version.state)
     return [
-        clean(version.get("version")),
+        clean(version.version),
         (state, _COLOURS.get(state, "")),
-        size(version.get("bytes")),
-        age(version.get("arrived"), now),
+        size(version.bytes),
+        age(version.arrived, now),
         marks(version),
         because(version),
     ]
 
 
-def marks(version: dict[str, Any]) -> str:
+def marks(version: VersionReport) -> str:
     """live, serving (by how many), held."""
-    serving = version.get("serving")
-    count = len(serving) if isinstance(serving, list) else 0
-    words = ["live"] if version.get("live") else []
-    words += [f"serving x{count}"] if count else []
-    words += ["held"] if version.get("held") else []
+    words = ["live"] if version.live else []
+    words += [f"serving x{len(version.serving)}"] if version.serving else []
+    words += ["held"] if version.held else []
     return ", ".join(words) or "-"
 
 
-def because(version: dict[str, Any]) -> str:
+def because(version: VersionReport) -> str:
     """What it is waiting for, or the reason of the verdict; "-" while there is neither."""
-    verdict = version.get("verdict")
-    text = clean(verdict.get("because")) if isinstance(verdict, dict) else ""
-    return clean(version.get("waiting")) or text or "-"
+    verdict = version.verdict
+    return clean(version.waiting or (verdict.because if verdict is not None else "")) or "-"

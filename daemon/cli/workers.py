@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
+from ..units import size, span
 from .options import (
     client,
     json_option,
@@ -16,12 +17,12 @@ from .render import (
     Cell,
     clean,
     colours,
-    items,
-    size,
-    span,
     table,
     terminal_columns,
 )
+
+if TYPE_CHECKING:
+    from ..answers.workers import WorkerReport
 
 HEADERS: Final = ("WORKER", "PID", "STATE", "SERVING", "INFLIGHT", "REQUESTS", "ERRORS", "P95", "MEMORY", "NOTE")
 _COLOURS: Final = {"ready": "green", "loading": "yellow", "waiting": "yellow", "blocked": "red"}
@@ -39,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 0
-    rows = [row(worker) for worker in items(answer.data, "workers")]
+    from ..answers.workers import WorkersAnswer
+
+    rows = [row(worker) for worker in answer.read(WorkersAnswer).workers]
     if not rows:
         print("no worker")
         return 0
@@ -47,18 +50,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def row(worker: dict[str, Any]) -> list[Cell]:
+def row(worker: WorkerReport) -> list[Cell]:
     """One worker as cells."""
-    state = clean(worker.get("state"))
-    note = "attached" if worker.get("attached") else clean(worker.get("because"))
-    counts: list[Cell] = [clean(worker.get(key, "-")) for key in ("inflight", "requests", "errors")]
+    state = clean(worker.state)
     return [
-        clean(worker.get("name")) or "-",
-        clean(worker.get("pid") or "-"),
+        clean(worker.name) or "-",
+        str(worker.pid or "-"),
         (state, _COLOURS.get(state, "")),
-        clean(worker.get("serving")) or "-",
-        *counts,
-        span(worker.get("p95_seconds")),
-        size(worker.get("rss_bytes")),
-        note,
+        clean(worker.serving) or "-",
+        *map(str, (worker.inflight, worker.requests, worker.errors)),
+        span(worker.p95_seconds),
+        size(worker.rss_bytes),
+        "attached" if worker.attached else clean(worker.because or ""),
     ]

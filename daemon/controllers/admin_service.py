@@ -10,14 +10,26 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from msgspec import ValidationError, convert
 
 from ...worker.shared.installed_release import RELEASE
+from ..answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
+from ..answers.commands import CommandAccepted, CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
+from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
+from ..answers.history import HistoryAnswer, HistoryLine
+from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
+from ..answers.rollouts import RolloutAnswer
+from ..answers.status import ConfigReport, PendingKey, StatusAnswer
+from ..answers.versions import VersionReport, VersionsAnswer
+from ..answers.workers import WorkersAnswer
 from ..errors import NotKnown, Refused
 from ..models.activation_policy import ActivationRequest
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
 from ..state.async_store import AsyncStore
+from ..state.store import HistoryEntry
 from ..status import views
 from ..status.snapshot import Snapshot
 from ..system.clock import Clock
@@ -34,15 +46,13 @@ from .validation import Validation
 from .validation_waiters import WAIT_SECONDS, ValidationWaiters
 from .wakeups import Wakeups
 
-Json = dict[str, Any]
-
 
 class PanelLinks(Protocol):
     """The panel: `problem` says why it is not open, "" while it is."""
 
     @property
     def problem(self) -> str: ...
-    async def link(self) -> Json: ...
+    async def link(self) -> PanelLinkAnswer: ...
 
 
 class AdminService:
@@ -61,7 +71,7 @@ class AdminService:
         snapshot: Callable[[], Snapshot],
         wakeups: Wakeups,
         config_reload: ConfigReload,
-        pending: Callable[[], list[Json]],
+        pending: Callable[[], list[PendingKey]],
         registry: WorkerRegistry,
         pool: WorkerPool,
         validation: Validation,
@@ -87,7 +97,7 @@ class AdminService:
     def ready(self) -> bool:
         return any(peer.ready for peer in self._registry.peers())
 
-    def status(self) -> Json:
+    def status(self) -> StatusAnswer:
         seen, reload = self._snapshot(), self._config_reload
         return views.status(
             seen,
@@ -96,8 +106,10 @@ class AdminService:
             disk=self._alert_manager.disk(),
             pending=self._pending(),
             panel_problem=self.panel.problem,
-            config={"path": str(self._origin or ""), "generation": reload.generation, "rejected": reload.refused},
-            process={"version": RELEASE, "pid": os.getpid(), "uptime_seconds": round(seen.now - self._began, 1)},
+            config=ConfigReport(str(self._origin or ""), reload.generation, reload.refused),
+            release=RELEASE,
+            pid=os.getpid(),
+            uptime_seconds=round(seen.now - self._began, 1),
         )
 
     def sentence(self) -> str:
@@ -109,12 +121,12 @@ class AdminService:
             [
                 what,
                 f"{ready} of {len(peers)} workers ready",
-                *(p["message"] for p in self._pending()),
-                *(a["message"] for a in self._alert_manager.active()),
+                *(p.message for p in self._pending()),
+                *(a.message for a in self._alert_manager.active()),
             ]
         )
 
-    def _pending(self) -> list[Json]:
+    def _pending(self) -> list[PendingKey]:
         """What is configured and does not hold yet."""
         return [*self._settings_pending(), *self._config_reload.waiting()]
 
@@ -123,77 +135,73 @@ class AdminService:
         word = self._activation.position.word
         return word.name if word else ""
 
-    def versions(self) -> Json:
+    def versions(self) -> VersionsAnswer:
         live, peers = self._live(), self._registry.peers()
         entries = sorted(self._validation.catalog.entries(), key=lambda e: e.name)
         versions = [self._version(e, live, peers) for e in entries]
-        return {"versions": versions, "ignored": views.ignored(self._validation.sight)}
+        return VersionsAnswer(versions, views.ignored(self._validation.sight))
 
-    def _version(self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer]) -> Json:
+    def _version(self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer]) -> VersionReport:
         name, because = self._activation.choice.waiting
         compiled = self._forms.told(entry.name, entry.digest) if entry.artifact else {}
         waiting = because if name == entry.name else ""
         held = self._activation.held
         return views.version(entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting)
 
-    def workers(self) -> Json:
-        return {"workers": views.workers(self._snapshot().workers)}
+    def workers(self) -> WorkersAnswer:
+        return WorkersAnswer(views.workers(self._snapshot().workers))
 
-    def alerts(self) -> Json:
+    def alerts(self) -> AlertsAnswer:
         return self._alert_manager.alerts()
 
-    def series(self) -> Json:
+    def series(self) -> SeriesAnswer:
         return self._alert_manager.series()
 
     def metrics(self) -> str:
         return self._alert_manager.metrics()
 
-    async def test_alerts(self) -> Json:
+    async def test_alerts(self) -> AlertsTestAnswer:
         return await self._alert_manager.test()
 
-    def rollout(self, rollout: str) -> Json:
+    def rollout(self, rollout: str) -> RolloutAnswer:
         found = self._activation.rollouts.known.get(rollout)
         if found is None:
             raise NotKnown(f"cannot show rollout {rollout[:40]!r}: there is none of that name, or it is long over")
-        return found.as_json()
+        return found.answer()
 
-    def newest_rollout(self) -> Json:
-        """The rollout under way, or the last one; {} when there was none since the daemon began."""
+    def newest_rollout(self) -> RolloutAnswer | None:
+        """The rollout under way, or the last one; None when there was none since the daemon began."""
         rollouts = self._activation.rollouts.known
-        return rollouts[next(reversed(rollouts))].as_json() if rollouts else {}
+        return rollouts[next(reversed(rollouts))].answer() if rollouts else None
 
-    async def history(self, count: int, kind: str, before: int = 0) -> Json:
-        entries = await self._async_store.do(lambda store: store.history(count, kind, before))
-        return {
-            "history": [
-                {"id": e.id, "time": e.time, "kind": e.kind, "version": e.version, "because": e.because} | e.detail
-                for e in entries
-            ]
-        }
+    async def history(self, count: int, kind: str, before: int = 0) -> HistoryAnswer:
+        return HistoryAnswer(
+            await self._async_store.do(lambda store: [_line(e) for e in store.history(count, kind, before)])
+        )
 
-    async def panel_link(self) -> Json:
+    async def panel_link(self) -> PanelLinkAnswer:
         return await self.panel.link()
 
     # disk and logs
 
-    async def disk(self, progress: bool) -> Json:
+    async def disk(self, progress: bool) -> DiskAnswer | DiskProgressAnswer:
         return await self._maintenance.disk(progress=progress)
 
-    async def sweep(self, dry_run: bool) -> Json:
+    async def sweep(self, dry_run: bool) -> SweepAnswer:
         return await self._maintenance.sweep(dry_run=dry_run)
 
-    async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
+    async def rotate(self, force: bool, dry_run: bool, file: str) -> RotateAnswer:
         return await self._maintenance.rotate(force=force, dry_run=dry_run, file=file)
 
-    async def logs(self) -> Json:
+    async def logs(self) -> LogsAnswer:
         return await self._maintenance.logs()
 
-    async def log(self, name: str, lines: int) -> Json:
+    async def log(self, name: str, lines: int) -> LogTailAnswer:
         return await self._maintenance.tail(name, lines)
 
     # commands about versions
 
-    async def activate(self, version: str, wait: bool) -> Json:
+    async def activate(self, version: str, wait: bool) -> CommandOutcome | CommandAccepted:
         await self._known(version, "activate")
         validation = self._validation
         entry = validation.catalog.get(version)
@@ -202,7 +210,7 @@ class AdminService:
         validation.at_once(version)
         return await self._command(ActivationRequest("activate", version), wait)
 
-    async def rollback(self, wait: bool) -> Json:
+    async def rollback(self, wait: bool) -> CommandOutcome | CommandAccepted:
         serving = self._activation.position.word
         if serving is None:
             raise Refused("cannot roll back: nothing is served yet")
@@ -214,7 +222,7 @@ class AdminService:
             raise Refused(f"cannot roll back: no version served before; {self._still()}")
         return await self._command(ActivationRequest("rollback", serving.name), wait)
 
-    async def _command(self, asked: ActivationRequest, wait: bool) -> Json:
+    async def _command(self, asked: ActivationRequest, wait: bool) -> CommandOutcome | CommandAccepted:
         activation = self._activation
         if activation.command is not None:
             activation.command.refuse(f"cannot {activation.command.asked.kind}: a newer command came in")
@@ -222,41 +230,37 @@ class AdminService:
         self._wakeups.wake()
         if not wait:
             what = "a rollback from" if asked.kind == "rollback" else "the activation of"
-            return {"accepted": True, "message": f"{what} {asked.version} is under way"}
+            return CommandAccepted(True, f"{what} {asked.version} is under way")
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                return {"success": True, "message": await command.result}
+                return CommandOutcome(True, await command.result)
         except TimeoutError as e:
             raise Refused(f"cannot tell how it ended: not decided in {WAIT_SECONDS:g} s") from e
 
-    async def hold(self, version: str) -> Json:
+    async def hold(self, version: str) -> CommandOutcome:
         await self._known(version, "hold")
         await self._async_store.do(lambda store: store.hold([version], "asked for by command"))
         self._activation.held[version] = "asked for by command"
         self._async_store.note("held", version, "asked for by command")
         self._wakeups.wake()
-        return {"success": True, "message": f"{version} is held: it is not chosen automatically{self._kept()}"}
+        return CommandOutcome(True, f"{version} is held: it is not chosen automatically{self._kept()}")
 
-    async def release(self, version: str) -> Json:
+    async def release(self, version: str) -> CommandOutcome:
         if not await self._async_store.do(lambda store: store.release(version)):
             raise NotKnown(f"cannot release {version[:255]}: it is not held")
         self._activation.held.pop(version, None)
         self._async_store.note("released", version, "asked for by command")
         self._wakeups.wake()
-        return {"success": True, "message": f"{version} may be chosen again{self._kept()}"}
+        return CommandOutcome(True, f"{version} may be chosen again{self._kept()}")
 
     def _kept(self) -> str:
         """What a command that changes the state has to add to its answer."""
         problem = self._async_store.problem
         return f"; kept in memory alone: {problem}" if problem else ""
 
-    async def validate(self, version: str, wait: bool) -> Json:
+    async def validate(self, version: str, wait: bool) -> ValidateOutcome | CommandAccepted:
         await self._known(version, "validate")
-        return await self._waiters.validate(version, wait, self._shape)
-
-    def _shape(self, version: str) -> Json:
-        entry = self._validation.catalog.get(version)
-        return self._version(entry, self._live(), ()) if entry else {}
+        return await self._waiters.validate(version, wait, lambda entry: self._version(entry, self._live(), ()))
 
     async def _known(self, version: str, verb: str) -> None:
         """Raises NotKnown for what is not there; one that was put there just now, before the daemon looked, is."""
@@ -269,12 +273,12 @@ class AdminService:
     def _still(self) -> str:
         return self._waiters.still()
 
-    async def rescan(self, wait: bool) -> Json:
+    async def rescan(self, wait: bool) -> CommandOutcome | CommandAccepted:
         return await self._waiters.rescan(wait)
 
     # commands about workers and the configuration
 
-    async def restart(self, worker: str, wait: bool) -> Json:
+    async def restart(self, worker: str, wait: bool) -> CommandOutcome | CommandAccepted:
         pool = self._pool
         names = [worker] if worker else [process.name for process in pool.processes()]
         attached = [p.name for p in self._registry.peers() if p.attached]
@@ -287,9 +291,18 @@ class AdminService:
         pool.unblock()
         self._wakeups.wake()
         if not wait:
-            return {"accepted": True, "message": f"{', '.join(names) or 'no worker'} will be replaced, successor first"}
+            return CommandAccepted(True, f"{', '.join(names) or 'no worker'} will be replaced, successor first")
         await self._waiters.until(lambda: not any(pool.process(name) for name in names))
-        return {"success": True, "message": f"{', '.join(names) or 'no worker'} replaced"}
+        return CommandOutcome(True, f"{', '.join(names) or 'no worker'} replaced")
 
-    async def reload(self) -> Json:
+    async def reload(self) -> ReloadOutcome:
         return await self._config_reload.reload()
+
+
+def _line(entry: HistoryEntry) -> HistoryLine:
+    """A line of history with its detail; without it where a damaged file holds something else."""
+    line = {"id": entry.id, "time": entry.time, "kind": entry.kind, "version": entry.version, "because": entry.because}
+    try:
+        return convert(entry.detail | line, HistoryLine)
+    except ValidationError:
+        return convert(line, HistoryLine)

@@ -12,11 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from ...worker.shared.prometheus_text import Exposition
+from ..answers.alerts import AlertReport, AlertsAnswer, AlertsTestAnswer, ChannelReport, SeriesAnswer
+from ..answers.events import SampleNews
+from ..answers.status import FullestDisk
 from ..config.load import Config
 from ..health import alert_record, message_text
 from ..health.addresses import Address
@@ -57,7 +60,6 @@ from ..system.clock import Clock, rfc3339
 from ..system.timer_thread import TimerThread
 from ..workers.pool import Ended
 
-Json = dict[str, Any]
 HOLD_SECONDS: Final = 60.0
 """For so long after a start no earlier alert is resolved: not everything is known again yet."""
 LEAST_SECONDS: Final = 0.25
@@ -96,7 +98,7 @@ class AlertManager:
         *,
         host: str,
         version: str,
-        tell: Callable[[str, Json], None],
+        tell: Callable[[str, object], None],
         sender: Sender | None = None,
         pace: NotificationPace | None = None,
         proc: Path = Path("/proc"),
@@ -170,7 +172,7 @@ class AlertManager:
         sample = self.monitor.take(self._config().monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
         self._evaluate(sample.figures, MEASURED)
-        self._tell("sample", {"time": rfc3339(self._measured[1]), "row": dict(sample.row)})
+        self._tell("sample", SampleNews(rfc3339(self._measured[1]), dict(sample.row)))
 
     def look(self, *, at_once: bool = False) -> None:
         """Checks our own parts. Quick; may be called at any time: checks are LEAST_SECONDS apart but for `at_once`."""
@@ -209,7 +211,7 @@ class AlertManager:
     def _note(self, changed: list[Alert]) -> None:
         """History, log and events for what began or ended."""
         for alert in changed:
-            self._tell("alert", self._shape(alert))
+            self._tell("alert", self._report(alert))
         changed = [alert for alert in changed if alert.rule.metric not in TOLD_BY_OTHERS]
         for number, alert in enumerate(changed):
             began, text = alert.fired is not None, message_text.sentence(alert)
@@ -300,54 +302,54 @@ class AlertManager:
 
     # queries
 
-    def active(self) -> list[Json]:
+    def active(self) -> list[AlertReport]:
         """The active alerts, the gravest first."""
-        return [self._shape(alert) for alert in self._active(self._clock.monotonic())]
+        return [self._report(alert) for alert in self._active(self._clock.monotonic())]
 
-    def alerts(self) -> Json:
+    def alerts(self) -> AlertsAnswer:
         """Every alert that is not simply ok, and how the channels do."""
         now = self._clock.monotonic()
         active = self._active(now)
         told = {alert.fingerprint for alert in active}
         rest = [a for a in self._alerts.values() if a.fingerprint not in told and a.state is not AlertState.OK]
         channels = [
-            {
-                "channel": channel.address.label,
-                "failures": channel.failures,
-                "because": channel.because,
-                "waiting": len(channel.queue),
-                "delivered": channel.counts.delivered,
-                "failed": channel.counts.failed,
-                "dropped": channel.counts.dropped,
-            }
+            ChannelReport(
+                channel=channel.address.label,
+                failures=channel.failures,
+                because=channel.because,
+                waiting=len(channel.queue),
+                delivered=channel.counts.delivered,
+                failed=channel.counts.failed,
+                dropped=channel.counts.dropped,
+            )
             for channel in self.notifier.channels
         ]
         shown = [*active, *sorted(rest, key=lambda a: (a.state is AlertState.RESOLVED, -a.since))]
-        return {"alerts": [self._shape(alert) for alert in shown], "channels": channels}
+        return AlertsAnswer([self._report(alert) for alert in shown], channels)
 
-    def _shape(self, alert: Alert) -> Json:
+    def _report(self, alert: Alert) -> AlertReport:
         since = self._clock.wall() - (self._clock.monotonic() - alert.since)
-        return {
-            "name": alert.rule.name,
-            "subject": alert.subject,
-            "state": alert.state.value,
-            "severity": alert.rule.severity,
-            "metric": alert.rule.metric,
-            "value": None if alert.value is None else round(alert.value, 4),
-            "threshold": alert.rule.threshold,
-            "since": rfc3339(since),
-            "message": message_text.sentence(alert),
-        }
+        return AlertReport(
+            name=alert.rule.name,
+            subject=alert.subject,
+            state=alert.state.value,
+            severity=alert.rule.severity,
+            metric=alert.rule.metric,
+            value=None if alert.value is None else round(alert.value, 4),
+            threshold=alert.rule.threshold,
+            since=rfc3339(since),
+            message=message_text.sentence(alert),
+        )
 
-    def disk(self) -> Json:
-        """The fullest file system: `{"mount", "used_percent", "free_bytes"}`, {} while none was measured."""
+    def disk(self) -> FullestDisk:
+        """The fullest file system, as it was measured last."""
         spaces = [(m.space, m.mount) for m in self._measured[0].mounts if m.space] if self._measured else []
         if not spaces:
-            return {}
+            return FullestDisk()
         space, mount = max(spaces, key=lambda pair: pair[0].used_percent)
-        return {"mount": mount, "used_percent": round(space.used_percent, 1), "free_bytes": space.free_bytes}
+        return FullestDisk(mount, round(space.used_percent, 1), space.free_bytes)
 
-    def series(self) -> Json:
+    def series(self) -> SeriesAnswer:
         """The last hour, for charts."""
         return self.monitor.series()
 
@@ -363,18 +365,18 @@ class AlertManager:
             more=self.exposed,
         )
 
-    async def test(self) -> Json:
+    async def test(self) -> AlertsTestAnswer:
         """A test message to every channel now; how each went."""
         self.notifier.configure(self._config().alerts.to)
         results = await self.notifier.test(message_text.test_text(self._host))
-        failed = [result for result in results if not result["delivered"]]
+        failed = [result for result in results if not result.delivered]
         if not results:
             message = "cannot test: alerts.to names nobody"
         elif failed:
             message = f"cannot reach {len(failed)} of {len(results)} channels"
         else:
             message = f"{len(results)} channel{'s' if len(results) > 1 else ''} reached"
-        return {"success": bool(results) and not failed, "message": message, "channels": results}
+        return AlertsTestAnswer(bool(results) and not failed, message, results)
 
 
 def _workers(workers: WorkersSeen) -> list[WorkerSeen]:

@@ -14,11 +14,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from ...worker.shared.logs import FOLLOW_SECONDS
+from ..answers.disk import DiskAnswer, DiskProgressAnswer, SweepAnswer
+from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..config.load import Config
 from ..errors import ModelwardError
 from ..models.lifecycle import VersionState
@@ -37,7 +38,6 @@ from .activation import Activation
 from .forms import Forms
 from .validation import Validation
 
-Json = dict[str, Any]
 REOPEN_SECONDS = 10.0
 """How long writers get to open their logs anew before what they wrote to is compressed all the same."""
 OWN_LOGS = "the daemon"
@@ -80,7 +80,7 @@ class Maintenance:
         self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
         self.follow_own_logs: Callable[[], Awaitable[Sequence[str]]] = _nothing  # set by the program that opened them
-        self.last: Json = {}
+        self.last: SweepAnswer | None = None
         self.sweeps = self.removed_files = self.removed_bytes = 0
 
     def start(self) -> None:
@@ -169,37 +169,37 @@ class Maintenance:
         self._complain("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
         if self._async_store.no_room:
             await self._async_store.check()
-        return bool(done.get("more"))
+        return done.more
 
     # what the operator asks
 
-    async def disk(self, *, progress: bool = False) -> Json:
+    async def disk(self, *, progress: bool = False) -> DiskAnswer | DiskProgressAnswer:
         return self._upkeep.progress() if progress else await self._upkeep.disk()
 
-    async def sweep(self, *, dry_run: bool) -> Json:
+    async def sweep(self, *, dry_run: bool) -> SweepAnswer:
         done = await self._upkeep.sweep(dry_run=dry_run, by_hand=True)
         if not dry_run:
             self._swept(done)
         return done
 
-    async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
+    async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> RotateAnswer:
         """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
         rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
         done = await self._upkeep.aside(rotate)
-        if done["tell_writers"]:
+        if done.tell_writers:
             await self._writers_reopened()
         if not dry_run:
-            packed = await self._upkeep.pack(reopened=done["tell_writers"])
+            packed = await self._upkeep.pack(reopened=done.tell_writers)
             if not file:
-                self._complain("logs", (*done["trouble"], *packed))
-        if not dry_run and any(step["action"] in ("rotated", "dropped") for step in done["steps"]):
+                self._complain("logs", (*done.trouble, *packed))
+        if not dry_run and any(step.action in ("rotated", "dropped") for step in done.steps):
             self._async_store.note("rotated", "", "log files rotated", rotation=done)
         return done
 
-    async def logs(self) -> Json:
+    async def logs(self) -> LogsAnswer:
         return await self._upkeep.reading(partial(self._upkeep.logs, self._pids()))
 
-    async def tail(self, name: str, lines: int) -> Json:
+    async def tail(self, name: str, lines: int) -> LogTailAnswer:
         return await self._upkeep.reading(partial(self._upkeep.tail, name, lines))
 
     # writers
@@ -297,17 +297,17 @@ class Maintenance:
     def _pids(self) -> list[int]:
         return [os.getpid(), *(peer.pid for peer in self._registry.peers() if not peer.attached)]
 
-    def _swept(self, done: Json) -> None:
-        trouble = tuple(done.get("trouble", ()))
-        if done.get("resting"):  # the disk was not looked at: what was wrong with it is
+    def _swept(self, done: SweepAnswer) -> None:
+        trouble = tuple(done.trouble)
+        if done.resting:  # the disk was not looked at: what was wrong with it is
             trouble += tuple(s for s in self._found.get("disk", ()) if s not in trouble)
         self._complain("disk", trouble)
         self.last = done
         self.sweeps += 1
-        self.removed_files += done.get("removed", {}).get("files", 0)
-        self.removed_bytes += done.get("removed", {}).get("bytes", 0)
-        if any(row.get("removed") for row in done.get("classes", ())):
-            self._async_store.note("sweep", "", "disk swept", classes=done["classes"])
+        self.removed_files += done.removed.files
+        self.removed_bytes += done.removed.bytes
+        if any(row.removed for row in done.classes):
+            self._async_store.note("sweep", "", "disk swept", classes=done.classes)
 
     def _complain(self, part: str, trouble: tuple[str, ...]) -> None:
         """What is wrong with one part of upkeep now; what is new is logged and becomes an alert."""

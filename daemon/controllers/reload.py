@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from ..answers.commands import ConfigChange, ReloadOutcome
+from ..answers.status import PendingKey
 from ..config.load import Change, Config, differences
 from ..errors import BadConfig
 from ..models.catalog import Catalog
@@ -27,7 +29,6 @@ from ..workers.settings_sync import SettingsSync
 
 CONFIRM_SECONDS: Final = 20.0
 """What workers are given to confirm their settings; one that still starts needs seconds for that."""
-Json = dict[str, Any]
 
 
 class ConfigReload:
@@ -85,7 +86,7 @@ class ConfigReload:
         finally:
             self._reopen_logs()
 
-    async def reload(self) -> Json:
+    async def reload(self) -> ReloadOutcome:
         """Takes the configuration up whole or not at all, as asked last; the service manager is told that it ended."""
         async with self._one_reload:
             self._service_manager.reloading()
@@ -94,7 +95,7 @@ class ConfigReload:
             finally:
                 self._service_manager.reloaded(self._sentence())
 
-    async def _reload(self) -> Json:
+    async def _reload(self) -> ReloadOutcome:
         try:
             new = await asyncio.to_thread(self._read)
             changes = differences(self._config(), new)
@@ -105,7 +106,7 @@ class ConfigReload:
             self._async_store.note("config-refused", "", str(e))
             self._look()
             message = f"{e}; the old configuration stays in force"
-            return {"success": False, "message": message, "changes": [], "mistakes": list(e.mistakes)}
+            return ReloadOutcome(False, message, [], list(e.mistakes))
         if remark:
             changes = tuple(c._replace(applies="ignored") if c.key == "workers.listen" else c for c in changes)
         config = effective(self._config(), new, changes)
@@ -125,7 +126,7 @@ class ConfigReload:
         if late:
             message = f"cannot confirm that every worker took it up: {', '.join(late)} did not answer; being replaced"
             self._log.error(message)
-        return {"success": not late, "message": message, "changes": [c._asdict() for c in changes], "mistakes": []}
+        return ReloadOutcome(not late, message, [ConfigChange(*c) for c in changes], [])
 
     async def _listen(self, new: Config, changes: tuple[Change, ...]) -> str:
         """Moves the socket of the service where that changed; a remark on it. Raises BadConfig."""
@@ -139,16 +140,10 @@ class ConfigReload:
             self._log.warning(remark)
         return remark
 
-    def waiting(self) -> list[Json]:
+    def waiting(self) -> list[PendingKey]:
         """The keys that only a new daemon takes up, each with a sentence that gives the command."""
         return [
-            {
-                "key": change.key,
-                "waits_for": "daemon restart",
-                "workers": [],
-                "total": 0,
-                "message": f"{change.key} waits for a new daemon: {self._restart}",
-            }
+            PendingKey(change.key, "daemon restart", [], 0, f"{change.key} waits for a new daemon: {self._restart}")
             for change in self._waiting
         ]
 

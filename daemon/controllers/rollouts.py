@@ -11,10 +11,11 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from ..answers.rollouts import RolloutAnswer
 from ..config.load import Config
 from ..errors import ModelwardError
 from ..models.attempts import Attempts
@@ -73,7 +74,7 @@ class Rollouts:
     async def recall(self) -> None:
         """Records the outcome of the rollout that the end of a former daemon interrupted. Raises CannotKeep."""
         if former := await self._async_store.do(pos.cut_short):
-            self._note_outcome(former, former["because"])
+            self._note_outcome(former, former.because)
             await self._async_store.do(pos.settled)
 
     async def stop(self) -> None:
@@ -104,7 +105,7 @@ class Rollouts:
         try:
             if rollout.changes_version:
                 with suppress(CannotKeep):  # a full disk costs a line of history, not the rollout
-                    await self._async_store.do(lambda store: pos.begun(store, rollout.as_json()))
+                    await self._async_store.do(lambda store: pos.begun(store, rollout.answer()))
             await self.executor.run(rollout, self._policy(rollout))
             await self._settle(rollout)
             if again := self._again:
@@ -128,7 +129,7 @@ class Rollouts:
         self._failures.failed(rollout.target.digest, self._clock.monotonic())
         self._log.error("rollout failed", rollout=rollout.id, because=because)
         if rollout.origin != "converge":
-            self._note_outcome(rollout.as_json(), because)
+            self._note_outcome(rollout.answer(), because)
 
     def _over(self, command: PendingCommand | None, task: asyncio.Task[None]) -> None:
         """The rollout ended in any way: another may begin, and the command behind it is answered."""
@@ -161,7 +162,7 @@ class Rollouts:
         """Writes down how it ended."""
         target = rollout.target
         if rollout.origin != "converge":
-            self._note_outcome(rollout.as_json(), rollout.because if rollout.succeeded else rollout.outcome)
+            self._note_outcome(rollout.answer(), rollout.because if rollout.succeeded else rollout.outcome)
         if rollout.changes_version:
             with suppress(CannotKeep):
                 await self._async_store.do(pos.settled)
@@ -190,11 +191,11 @@ class Rollouts:
         self._log.info("rollout", rollout=again.id, version=again.target.version, because=again.because)
         return again
 
-    def _note_outcome(self, rollout: dict[str, Any], because: str) -> None:
-        kind = "activated" if rollout["succeeded"] else "rollout-failed"
-        if rollout["origin"] == "form":
-            kind = "form-live" if rollout["succeeded"] else "form-failed"
-        self._async_store.note(kind, rollout["version"], because, rollout=rollout)
+    def _note_outcome(self, rollout: RolloutAnswer, because: str) -> None:
+        kind = "activated" if rollout.succeeded else "rollout-failed"
+        if rollout.origin == "form":
+            kind = "form-live" if rollout.succeeded else "form-failed"
+        self._async_store.note(kind, rollout.version, because, rollout=rollout)
 
 
 def load_seconds(configured_seconds: float, target: Target | None) -> float:

@@ -348,7 +348,7 @@ class Validation:
         kind = "accepted" if verdict.accepted else "rejected"
         log = self._log.info if verdict.accepted else self._log.warning
         log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
-        self._async_store.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.to_json(verdict))
+        self._async_store.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.report(verdict))
 
     def _changing(self, entry: CatalogEntry, fingerprint: str, because: str) -> None:
         """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""

@@ -7,9 +7,11 @@ why there is none now.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from ..answers.commands import CommandAccepted, CommandOutcome, ValidateOutcome
+from ..answers.versions import VersionReport
 from ..errors import NotKnown, Refused
+from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
 from ..models.snapshot import Names, RootSeen
 from ..system.clock import Clock
@@ -17,7 +19,6 @@ from .activation import Activation
 from .validation import Validation
 from .wakeups import Wakeups
 
-Json = dict[str, Any]
 WAIT_SECONDS = 3600.0
 """The longest that a client is kept waiting for a decision."""
 
@@ -28,13 +29,15 @@ class ValidationWaiters:
     def __init__(self, clock: Clock, validation: Validation, activation: Activation, wakeups: Wakeups) -> None:
         self._clock, self._validation, self._activation, self._wakeups = clock, validation, activation, wakeups
 
-    async def validate(self, version: str, wait: bool, shape: Callable[[str], Json]) -> Json:
+    async def validate(
+        self, version: str, wait: bool, report: Callable[[CatalogEntry], VersionReport]
+    ) -> ValidateOutcome | CommandAccepted:
         """Has a version judged anew: a rejection is forgotten, an accepted one serves on meanwhile."""
         validation = self._validation
         await validation.ask(version)
         self._wakeups.wake()
         if not wait:
-            return {"accepted": True, "message": f"{version} is being judged"}
+            return CommandAccepted(True, f"{version} is being judged")
         await self.until(lambda: not validation.undecided(version))
         entry = validation.catalog.get(version)
         if entry is None:
@@ -43,13 +46,11 @@ class ValidationWaiters:
             raise Refused(f"cannot validate {version}: {because}; {self.still()}")
         if entry.verdict is None:
             raise Refused(f"cannot validate {version}: no verdict; {entry.waiting or 'it changed meanwhile'}")
-        if entry.state is VersionState.ACCEPTED:
-            message = f"{version} is accepted: {entry.verdict.because}"
-            return {"success": True, "message": message, "version": shape(version)}
-        message = f"cannot accept {version}: {entry.verdict.because}"
-        return {"success": False, "message": message, "version": shape(version)}
+        accepted = entry.state is VersionState.ACCEPTED
+        what = f"{version} is accepted" if accepted else f"cannot accept {version}"
+        return ValidateOutcome(accepted, f"{what}: {entry.verdict.because}", report(entry))
 
-    async def rescan(self, wait: bool) -> Json:
+    async def rescan(self, wait: bool) -> CommandOutcome | CommandAccepted:
         """Looks again now; decided when no version waits for its verdict and no rollout is under way."""
         validation, activation = self._validation, self._activation
         await validation.look()
@@ -62,18 +63,18 @@ class ValidationWaiters:
         for name in fresh:
             validation.at_once(name)
         if not wait:
-            return {"accepted": True, "message": "looking again"}
+            return CommandAccepted(True, "looking again")
         await self.until(self._settled, pause=True)
         now = self.still()
         for name in sorted(fresh | {linked} - {""}):
             if because := self._refused(name):
-                return {"success": False, "message": f"cannot take {name}: {because}; {now}"}
+                return CommandOutcome(False, f"cannot take {name}: {because}; {now}")
         if because := self._link_trouble() or activation.complaint:
-            return {"success": False, "message": because if now in because else f"{because}; {now}"}
+            return CommandOutcome(False, because if now in because else f"{because}; {now}")
         serving = activation.position.serving
         if serving is None:
-            return {"success": False, "message": f"cannot find a version to serve: {now}"}
-        return {"success": True, "message": f"serving {serving.version}"}
+            return CommandOutcome(False, f"cannot find a version to serve: {now}")
+        return CommandOutcome(True, f"serving {serving.version}")
 
     def still(self) -> str:
         return self._activation.position.still

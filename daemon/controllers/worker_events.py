@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from ..answers.events import WorkerNews
 from ..api.events import Hub
 from ..health.stuck_workers import StuckWorkers
 from ..state.async_store import AsyncStore
@@ -51,5 +52,5 @@ class WorkerEvents:
             self._stuck.heard(event.worker, event.because)
         if event.kind == "refused":
             self._log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
-        self._hub.tell("worker", {"worker": event.worker, "kind": event.kind, "version": event.version})
+        self._hub.tell("worker", WorkerNews(event.worker, event.kind, event.version))
         self._wake()

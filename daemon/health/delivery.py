@@ -20,6 +20,7 @@ import structlog
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
+from ..answers.alerts import ChannelTest
 from ..system.background import here
 from ..system.clock import Clock
 from ..system.processes import environment, python, spawn
@@ -136,18 +137,14 @@ class Notifier:
             channel.queue.append(Waiting(write, arrived))
             channel.changed.set()
 
-    async def test(self, text: Text) -> list[dict[str, object]]:
+    async def test(self, text: Text) -> list[ChannelTest]:
         """Tries every channel once, now, at the same time, whatever waits; how each went."""
         began = self._clock.monotonic()
 
-        async def one(channel: AlertChannel) -> dict[str, object]:
+        async def one(channel: AlertChannel) -> ChannelTest:
             outcome = await self._send(channel.address, text)
-            return {
-                "channel": channel.address.label,
-                "delivered": outcome.delivered,
-                "because": outcome.because,
-                "seconds": round(self._clock.monotonic() - began, 3),
-            }
+            seconds = round(self._clock.monotonic() - began, 3)
+            return ChannelTest(channel.address.label, outcome.delivered, outcome.because, seconds)
 
         return list(await asyncio.gather(*(one(channel) for channel in self.channels)))
 

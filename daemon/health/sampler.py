@@ -10,10 +10,11 @@ import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct, field
 
+from ..answers.alerts import SeriesAnswer
 from ..system.clock import Clock
 from .alerts import Figure
 from .host_metrics import Machine, read_machine
@@ -109,9 +110,9 @@ class Sampler:
     def last(self) -> SystemSample | None:
         return self._before
 
-    def series(self) -> dict[str, Any]:
-        """The last hour: `{"interval_seconds", "times": […], "series": {name: […]}}`, null where nothing was known."""
-        return self._series.as_json()
+    def series(self) -> SeriesAnswer:
+        """The last hour."""
+        return self._series.answer()
 
     def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> SystemReading:
         """Asks the system, on a thread. `paths` are the directories whose file systems matter, `pids` our processes."""

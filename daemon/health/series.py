@@ -8,8 +8,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 from math import isnan, nan
-from typing import Any, Final
+from typing import Final
 
+from ..answers.alerts import SeriesAnswer
 from ..system.clock import rfc3339
 
 HOUR_SECONDS: Final = 3600.0
@@ -43,17 +44,17 @@ class Series:
             other.add(self._times[index], {name: _or_none(c[index]) for name, c in self._columns.items()})
         return other
 
-    def as_json(self) -> dict[str, Any]:
+    def answer(self) -> SeriesAnswer:
         """Columns, oldest first: times in RFC 3339 and, for each figure, values or null."""
         order = self._order()
-        return {
-            "interval_seconds": self.interval_seconds,
-            "times": [rfc3339(self._times[i]) for i in order],
-            "series": {
+        return SeriesAnswer(
+            self.interval_seconds,
+            [rfc3339(self._times[i]) for i in order],
+            {
                 name: [None if isnan(column[i]) else round(column[i], 4) for i in order]
                 for name, column in self._columns.items()
             },
-        }
+        )
 
     def _order(self) -> list[int]:
         start = self._next - self._count

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from ...worker import child_protocol
+from ..answers.versions import GateReport, VerdictReport
 
 MAX_ATTEMPTS: Final = 2
 _SIGKILL: Final = 9
@@ -105,14 +106,10 @@ def broken(gate: str, because: str, gates: Sequence[GateResult], seconds: float,
     return Verdict(False, f"gate {gate}: {because}", (*gates, open_gate), judged_at=judged_at)
 
 
-def to_json(verdict: Verdict) -> dict[str, Any]:
-    """The shape of the API: accepted, because, gates of gate, passed, seconds, because, warning where there is one."""
-    gates = [
-        {"gate": g.gate, "passed": g.passed, "seconds": round(g.seconds, 3), "because": g.because}
-        | ({"warning": True} if g.warning else {})
-        for g in verdict.gates
-    ]
-    return {"accepted": verdict.accepted, "because": verdict.because, "gates": gates}
+def report(verdict: Verdict) -> VerdictReport:
+    """For the API and for history."""
+    gates = [GateReport(g.gate, g.passed, round(g.seconds, 3), g.because, g.warning or UNSET) for g in verdict.gates]
+    return VerdictReport(verdict.accepted, verdict.because, gates)
 
 
 def to_record(verdict: Verdict) -> dict[str, Any]:

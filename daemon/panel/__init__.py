@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
+from ..answers.history import HistoryAnswer, HistoryLine
+from ..answers.status import StatusAnswer
 from ..api.events import Hub
-from ..api.interface import AdminInterface, Json
+from ..api.interface import AdminInterface
 from .live_feed import Part
 
 HISTORY_ROWS = 50
-_LINE = ("id", "time", "kind", "version", "because")
 
 
 def parts_of(admin: AdminInterface, hub: Hub) -> Mapping[str, Part]:
@@ -30,12 +33,12 @@ def parts_of(admin: AdminInterface, hub: Hub) -> Mapping[str, Part]:
     }
 
 
-async def _newest_lines(admin: AdminInterface) -> Json:
+async def _newest_lines(admin: AdminInterface) -> HistoryAnswer:
     """The newest history, without the verdicts and rollouts that its lines may carry."""
-    lines = (await admin.history(HISTORY_ROWS, "", 0))["history"]
-    return {"history": [{key: line[key] for key in _LINE} for line in lines]}
+    lines = (await admin.history(HISTORY_ROWS, "", 0)).history
+    return HistoryAnswer([HistoryLine(e.id, e.time, e.kind, e.version, e.because) for e in lines])
 
 
-def _to_the_minute(status: Json) -> Json:
+def _to_the_minute(status: StatusAnswer) -> StatusAnswer:
     """Without what differs at every look, so that a state that stays is not sent again."""
-    return status | {"uptime_seconds": int(status.get("uptime_seconds", 0)) // 60 * 60}
+    return replace(status, uptime_seconds=status.uptime_seconds // 60 * 60)

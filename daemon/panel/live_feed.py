@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 from starlette.responses import Response
 
+from ..answers.encode import encoded
 from ..api.streams import HeldStream, Still, always
 from ..errors import ModelwardError
 from ..system.background import here
 
-Json = dict[str, Any]
 LOOK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 1.0  # a page that hears nothing for longer than two marks what it shows as stale
 MAX_VIEWERS: Final = 100
@@ -30,7 +29,7 @@ MAX_VIEWERS: Final = 100
 class Part(Struct, frozen=True):
     """One part of the state. Where `stamp` is given, `read` is asked again only when the stamp differs."""
 
-    read: Callable[[], Json | Awaitable[Json]]
+    read: Callable[[], object | Awaitable[object]]
     stamp: Callable[[], object] | None = None
 
 
@@ -44,7 +43,7 @@ class Feed:
 
     def __init__(self, parts: Mapping[str, Part], look_seconds: float = LOOK_SECONDS) -> None:
         self._parts, self._look_seconds = parts, look_seconds
-        self._state: dict[str, str] = {}
+        self._state: dict[str, bytes] = {}
         self._stamps: dict[str, object] = {}
         self._viewers: set[_Viewer] = set()
         self._encoded: dict[frozenset[str], bytes] = {}
@@ -126,10 +125,10 @@ class Feed:
             self._stamps[name] = stamp
         try:
             value = part.read()
-            text = json.dumps(await value if inspect.isawaitable(value) else value, separators=(",", ":"))
+            text = encoded(await value if inspect.isawaitable(value) else value)
         except (ModelwardError, ValueError) as e:
             self._log.warning("cannot show a part of the panel", shown=name, because=str(e))
-            text = json.dumps({"unavailable": str(e)})
+            text = encoded({"unavailable": str(e)})
         if self._state.get(name) == text:
             return False
         self._state[name] = text
@@ -138,6 +137,6 @@ class Feed:
     def _event(self, names: frozenset[str]) -> bytes:
         known = self._encoded.get(names)
         if known is None:
-            body = ",".join(f"{json.dumps(name)}:{self._state[name]}" for name in sorted(names) if name in self._state)
-            known = self._encoded[names] = f"event: snapshot\ndata: {{{body}}}\n\n".encode()
+            state = {name: Raw(self._state[name]) for name in sorted(names) if name in self._state}
+            known = self._encoded[names] = b"event: snapshot\ndata: %b\n\n" % encoded(state)
         return known

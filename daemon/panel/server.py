@@ -11,12 +11,13 @@ import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from starlette.types import ASGIApp
 
 from ...worker.shared import static_files
+from ..answers.commands import PanelLinkAnswer
 from ..api.server import Embedded
 from ..config.load import Panel
 from ..config.validators import is_loopback, split_address
@@ -126,7 +127,7 @@ class PanelServer:
                 self._log.error("cannot make a token for the panel", path=self.token_file, because=because)
             self._not_made = because
 
-    async def link(self) -> dict[str, Any]:
+    async def link(self) -> PanelLinkAnswer:
         """A URL that logs one browser in, once. Raises Refused when there is no panel or no token to stand for."""
         if not self._config.listen:
             raise Refused('cannot make a link: the panel is off (panel.listen is "")')
@@ -134,11 +135,11 @@ class PanelServer:
             raise Refused(f"cannot make a link: {self.problem or 'the panel is not open yet'}")
         url = f"http://{_reachable(self._config.listen)}:{self.port}/"
         if not self._rules.asks:
-            return {"url": url, "seconds": 0, "token_file": ""}
+            return PanelLinkAnswer(url, 0, "")
         code = await self._edge.link()
         if not code:
             raise Refused(f"cannot make a link: the token file {self.token_file} holds no token that can be read")
-        return {"url": f"{url}#login={code}", "seconds": LINK_SECONDS, "token_file": self.token_file}
+        return PanelLinkAnswer(f"{url}#login={code}", LINK_SECONDS, self.token_file)
 
     async def keep(self) -> None:
         """Looks at the token file; tries again, now and then, while the address could not be had."""

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from msgspec import to_builtins
 
 from ...worker.shared.started import awaited
 from ..errors import ModelwardError
@@ -96,14 +97,18 @@ class AsyncStore:
             raise CannotKeep(f"cannot keep state: {e}; what is served is not affected") from e
 
     def note(self, kind: str, version: str = "", because: str = "", **detail: Any) -> None:
-        """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind, or this closed."""
+        """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind, or this closed.
+
+        `detail` is kept as it is now: plain values, or structures of the API.
+        """
         if self._waiting >= self._most_waiting or self._closed:
             self._log.error("history line dropped", kind=kind, version=version, because=because)
             return
         self._waiting += 1
         now = self._store.clock.wall()  # not when it is written: that may be after the next thing happened
         # Handed in here and not in the task: a `do` that follows must not overtake it.
-        coming = self._hand_in(lambda store: store.record(kind, version, because, happened=now, **detail))
+        kept = to_builtins(detail)
+        coming = self._hand_in(lambda store: store.record(kind, version, because, happened=now, **kept))
         task = here().start("history", partial(self._tell, coming))
         self._tasks.add(task)
         task.add_done_callback(self._kept)

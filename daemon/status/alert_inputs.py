@@ -139,7 +139,8 @@ def _jobs(seen: Snapshot) -> Iterator[Figure]:
 
 def class_usage(seen: Snapshot) -> Iterator[tuple[str, int, int]]:
     """Name, bytes and quota (0: none) of each of the operator's disk classes, as the last sweep left it."""
-    after = {row["class"]: row["after"]["bytes"] for row in seen.upkeep.last.get("classes", ())}
+    last = seen.upkeep.last
+    after = {row.name: row.after.bytes for row in last.classes} if last is not None else {}
     for entry in seen.config.disk.class_:
         if entry.name in after:
             yield entry.name, after[entry.name], entry.max_bytes

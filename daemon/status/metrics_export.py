@@ -93,7 +93,7 @@ def _workers(out: Exposition, seen: Snapshot) -> None:
     workers = seen.workers
     out.add("modelward_ready", float(bool(workers.ready)))
     out.add("modelward_workers_wanted", workers.wanted)
-    states = Counter(shape["state"] for shape in views.workers(workers))
+    states = Counter(report.state for report in views.workers(workers))
     for state in ("ready", "loading", "idle", "retiring", "starting", "waiting", "blocked"):
         out.add("modelward_workers", states[state], state=state)
     for peer in workers.peers:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import replace
 
+from ..answers.rollouts import RolloutAnswer
 from ..models.activation_policy import Named
 from ..models.snapshot import LinkState, Names
 from ..workers.rollout_executor import Target
@@ -89,9 +90,9 @@ def resumed(position: Position, is_lost: Callable[[str], bool]) -> Position:
     return replace(position, serving=good) if known else position
 
 
-def begun(store: FactStore, rollout: dict[str, Any]) -> None:
+def begun(store: FactStore, rollout: RolloutAnswer) -> None:
     """Before the first step of a rollout, as it is for history."""
-    store.put(rollout=rollout)
+    store.put(rollout=to_builtins(rollout))
 
 
 def settled(store: FactStore) -> None:
@@ -99,17 +100,16 @@ def settled(store: FactStore) -> None:
     store.put(rollout=None)
 
 
-def cut_short(store: FactStore) -> dict[str, Any] | None:
+def cut_short(store: FactStore) -> RolloutAnswer | None:
     """The rollout that was under way when the daemon died, with its outcome: done when its position was kept."""
     good = _target(store.fact("good"))
-    rollout: Any = store.fact("rollout")
-    match rollout:
-        case {"version": str(), "digest": str(digest), "because": str(because)}:
-            done = good is not None and good.digest == digest
-            ending = f"{because}; the daemon died " + ("as it was done" if done else "before it was")
-            ended = {"state": "done" if done else "failed", "succeeded": done, "because": ending}
-            return dict(rollout, **ended)
-    return None
+    try:
+        rollout = convert(store.fact("rollout"), RolloutAnswer)
+    except ValidationError:  # none, or a damaged row
+        return None
+    done = good is not None and good.digest == rollout.digest
+    ending = f"{rollout.because}; the daemon died " + ("as it was done" if done else "before it was")
+    return replace(rollout, state="done" if done else "failed", succeeded=done, because=ending)
 
 
 def served(position: Position, target: Target, *, linked: bool) -> Position:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct, field
 
+from ..answers.disk import SweepAnswer
 from ..config.load import Config
 from ..jobs.jobs_seen import JobsSeen
 from ..models.catalog import CatalogEntry
@@ -85,7 +86,7 @@ class UpkeepSeen(Struct, frozen=True):
     """What sweeps have done: `last` is the last one's answer, `trouble` what keeps the disk from being in order."""
 
     trouble: tuple[str, ...] = ()
-    last: Mapping[str, Any] = field(default_factory=dict)
+    last: SweepAnswer | None = None
     sweeps: int = 0
     removed_files: int = 0
     removed_bytes: int = 0

@@ -1,4 +1,4 @@
-"""The one door to upkeep: measure, sweep, rotate, show logs; each answer ready for JSON.
+"""The one door to upkeep: measure, sweep, rotate, show logs; each gives an answer of the API.
 
 Counting and sweeping are a process of their own (sweeper.py); rotation, compression (packing.py) and looking at logs
 have a thread each, so that none waits for another; nothing of it is done on the event loop. Holds what little must last
@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
+from ..answers.disk import ClassProgress, DeletedOpen, DiskAnswer, DiskProgressAnswer, ListedPath, SweepAnswer
+from ..answers.logs import LogReport, LogsAnswer, LogTailAnswer, RotateAnswer
 from ..config.load import Config
 from ..errors import NotKnown, Refused
 from ..system import processes
@@ -54,7 +56,6 @@ from .logs.rotator import Rotator
 from .logs.tail import Tail, tail
 from .open_files import deleted_but_open
 
-Json = dict[str, Any]
 T = TypeVar("T")
 BACK_OFF_SECONDS: Final = 600.0
 MAX_LINES: Final = 5_000
@@ -71,7 +72,7 @@ def retention_decides(rule: str) -> Keep:
 
 class _UpkeepMemory(Struct):
     disk_quiet_until: float = 0.0
-    progress: dict[str, Json] = field(default_factory=dict)
+    progress: dict[str, ClassProgress] = field(default_factory=dict)
     no_glance: int = 0
 
 
@@ -129,7 +130,7 @@ class Upkeep:
         for thread in (self._thread, self._reading):
             thread.shutdown(wait=True, cancel_futures=True)
 
-    async def disk(self) -> Json:
+    async def disk(self) -> DiskAnswer:
         """Where the space went: classes, disks, deleted files that are still open. Raises Refused."""
         request = CountRequest(rules(self._config()), list(self._pids()))
         try:
@@ -137,16 +138,15 @@ class Upkeep:
         finally:
             self._memory.progress.clear()
         assert isinstance(found, Counted)
-        return found.usage.as_json()
+        return found.usage.answer()
 
-    def progress(self) -> Json:
+    def progress(self) -> DiskProgressAnswer:
         """How far a count under way is, by class."""
-        return {"classes": list(self._memory.progress.values())}
+        return DiskProgressAnswer(list(self._memory.progress.values()))
 
     def _note_progress(self, counting: Counting) -> None:
-        shape = {"class": counting.rule, "files": counting.files, "bytes": counting.bytes}
         self._memory.progress.pop(counting.rule, None)
-        self._memory.progress[counting.rule] = shape
+        self._memory.progress[counting.rule] = ClassProgress(counting.rule, counting.files, counting.bytes)
 
     async def _errand(self, request: SweepRequest | CountRequest) -> Swept | Counted:
         async with self._one_errand:
@@ -159,7 +159,7 @@ class Upkeep:
                 progress=self._note_progress,
             )
 
-    async def sweep(self, *, dry_run: bool = False, by_hand: bool = False) -> Json:
+    async def sweep(self, *, dry_run: bool = False, by_hand: bool = False) -> SweepAnswer:
         """One pass. A dry run lists each path with its because. Raises Refused when it could not be done at all.
 
         After a pass that could not free what it must, the disk's margin rests for ten minutes unless asked by hand.
@@ -180,12 +180,7 @@ class Upkeep:
             return self._answer(nothing, resting)
         done = await self._errand(SweepRequest(given, listing=dry_run))
         assert isinstance(done, Swept)
-        answer = self._answer(done.outcome, resting)
-        if dry_run:
-            answer["listed"] = [
-                {"path": e.path, "bytes": e.bytes, "class": e.rule, "because": e.because} for e in done.listed
-            ]
-        return answer
+        return self._answer(done.outcome, resting, done.listed if dry_run else UNSET)
 
     async def _glance(self, given: Orders) -> SweepOutcome | None:
         """The outcome, without a process of its own, when there is nothing to do and little to look at."""
@@ -201,20 +196,22 @@ class Upkeep:
             memory.no_glance = SWEEPS_WITHOUT_GLANCE
         return nothing
 
-    def _answer(self, outcome: SweepOutcome, resting: bool) -> Json:
+    def _answer(
+        self, outcome: SweepOutcome, resting: bool, listed: list[ListedPath] | UnsetType = UNSET
+    ) -> SweepAnswer:
         if self._short(outcome):
             self._memory.disk_quiet_until = self._clock.monotonic() + BACK_OFF_SECONDS
-        return outcome.as_json() | {"resting": resting}
+        return outcome.answer(resting=resting, listed=listed)
 
     @staticmethod
     def _short(outcome: SweepOutcome) -> bool:
         return any("cannot bring the disk" in sentence for sentence in outcome.trouble)
 
-    def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> Json:
+    def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> RotateAnswer:
         """Rotates what is due. `pack` it afterwards; with `tell_writers` in the answer ask all to reopen before."""
         sets = log_sets(self._config())
         only = self._path_of(sets, file)
-        return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).as_json()
+        return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).answer()
 
     def _judged(self) -> ClockJudgement:
         """What the clocks allow now; remembered for `clock_held`."""
@@ -236,15 +233,15 @@ class Upkeep:
         finally:
             self._files.close(fd)
 
-    def compress(self, *, reopened: bool) -> Json:
+    def compress(self, *, reopened: bool) -> RotateAnswer:
         """Compresses what was rotated; `reopened` when every writer has answered so."""
-        return self._rotator.compress(log_sets(self._config()), reopened=reopened).as_json()
+        return self._rotator.compress(log_sets(self._config()), reopened=reopened).answer()
 
-    def tidy(self) -> Json:
+    def tidy(self) -> RotateAnswer:
         """Once at start: what a crash left half done."""
-        return self._rotator.tidy(log_sets(self._config())).as_json()
+        return self._rotator.tidy(log_sets(self._config())).answer()
 
-    def logs(self, pids: Sequence[int] = ()) -> Json:
+    def logs(self, pids: Sequence[int] = ()) -> LogsAnswer:
         """The log files there are, ours first, and the deleted ones that these processes still write to."""
         found = []
         directories = {log_set.directory for log_set in log_sets(self._config())}
@@ -256,15 +253,15 @@ class Upkeep:
                     except OSError:
                         continue
                     path = f"{log_set.directory}/{name}"
-                    found.append({"name": shown(name), "path": shown(path), "bytes": facts.st_size, "own": log_set.own})
+                    found.append(LogReport(shown(name), shown(path), facts.st_size, log_set.own))
         gone = [
-            {"pid": pid, "path": path, "bytes": used}
+            DeletedOpen(pid, path, used)
             for pid, path, used in deleted_but_open(list(pids), empty=True)
             if path.rpartition("/")[0] in directories
         ]
-        return {"logs": found, "deleted_open": gone}
+        return LogsAnswer(found, gone)
 
-    def tail(self, name: str, lines: int) -> Json:
+    def tail(self, name: str, lines: int) -> LogTailAnswer:
         """The last lines of a log by its name (`access.log`, `access`) or path. Raises NotKnown for any other."""
         wanted = name or OWN_LOGS[0]
         for log_set in log_sets(self._config()):
@@ -279,7 +276,7 @@ class Upkeep:
                         found = Tail([])
                     except OSError as e:
                         raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
-                    return {"name": known, "path": path, "lines": found.lines, "truncated": found.truncated}
+                    return LogTailAnswer(known, path, found.lines, found.truncated)
         raise NotKnown(f"cannot show {name[:255]!r}: no log of that name; GET /v1/logs names them")
 
     @contextmanager

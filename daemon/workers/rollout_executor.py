@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import structlog
 from msgspec import Struct, field
@@ -24,6 +23,7 @@ from ...worker.shared.progress import (
     begin,
     outside,
 )
+from ..answers.rollouts import RolloutAnswer, RolloutStep, RolloutWorker
 from ..errors import ModelwardError
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
@@ -87,8 +87,8 @@ class Rollout(Struct):
     state: str = "preparing"
     moves_link: bool = True
     hold: tuple[str, ...] = ()
-    workers: list[dict[str, str]] = field(default_factory=list)
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    workers: list[RolloutWorker] = field(default_factory=list)
+    steps: list[RolloutStep] = field(default_factory=list)
     outcome: str = ""
     succeeded: bool = False
     blame: bool = False  # the version is to blame for the failure
@@ -115,21 +115,22 @@ class Rollout(Struct):
     def decided(self) -> bool:
         return self.state in ("done", "failed")
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "version": self.target.version,
-            "digest": self.target.digest,
-            "from": self.old.version if self.old else "",
-            "origin": self.origin,
-            "state": self.state,
-            "because": self.outcome or self.because,
-            "began": self.began,
-            "decided": self.decided,
-            "succeeded": self.succeeded,
-            "workers": self.workers,
-            "steps": self.steps,
-        }
+    def answer(self) -> RolloutAnswer:
+        """As it is now, for the API and for history."""
+        return RolloutAnswer(
+            id=self.id,
+            version=self.target.version,
+            digest=self.target.digest,
+            old_version=self.old.version if self.old else "",
+            origin=self.origin,
+            state=self.state,
+            because=self.outcome or self.because,
+            began=self.began,
+            decided=self.decided,
+            succeeded=self.succeeded,
+            workers=self.workers,
+            steps=[*self.steps],
+        )
 
 
 class RolloutExecutor:
@@ -313,7 +314,7 @@ class RolloutExecutor:
         workers = tuple(self._with_spent(peer_state.view(peer, *what), now) for peer in part)
         if not rollout.returning:
             workers += tuple(view for peer in self._registry.missing() if (view := peer_state.away(peer, *what)))
-        rollout.workers = [{"name": w.name, "state": w.stage.value} for w in workers]
+        rollout.workers = [RolloutWorker(w.name, w.stage.value) for w in workers]
         if workers and rollout.all_moved is None and all(w.stage is Stage.MOVED for w in workers):
             rollout.all_moved = now
         return RolloutView(
@@ -378,7 +379,7 @@ class RolloutExecutor:
         watched = because in ("baking", "watching")
         state = "returning" if rollout.returning else "baking" if watched else "preparing"
         # Watching may follow baking at once: one state, and yet another step.
-        told = [step["because"] for step in rollout.steps[-1:]]
+        told = [step.because for step in rollout.steps[-1:]]
         again = watched and told != [because] and len(rollout.steps) < MAX_STEPS
         if state != rollout.state or again:
             rollout.state = state
@@ -386,7 +387,7 @@ class RolloutExecutor:
 
     def _step(self, rollout: Rollout, kind: str, text: str, worker: str = "") -> None:
         if len(rollout.steps) < MAX_STEPS:
-            rollout.steps.append({"time": rfc3339(self._clock.wall()), "step": kind, "because": text, "worker": worker})
+            rollout.steps.append(RolloutStep(rfc3339(self._clock.wall()), kind, text, worker))
         self._log.info(kind, rollout=rollout.id, version=rollout.target.version, because=text)
         self._progress(rollout)
 

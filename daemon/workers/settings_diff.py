@@ -7,7 +7,7 @@ each field of Terms has its key, so that what differs can be named as the operat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ...worker.settings import (
     FIXED,
@@ -15,6 +15,7 @@ from ...worker.settings import (
     Terms,
     differing,
 )
+from ..answers.status import PendingKey
 from .peer import WorkerPeer
 
 CONFIRM_SECONDS: Final = 10.0
@@ -76,7 +77,7 @@ def unconfirmed(workers: Iterable[Running], wanted: Terms) -> Iterator[str]:
             yield worker.name
 
 
-def pending(workers: Iterable[Running], wanted: Terms) -> list[dict[str, Any]]:
+def pending(workers: Iterable[Running], wanted: Terms) -> list[PendingKey]:
     """Each key that does not hold in every worker yet: which workers, and a sentence. In the order of Terms.
 
     Workers of which nothing is known count for no key, but have an entry of their own.
@@ -93,7 +94,7 @@ def pending(workers: Iterable[Running], wanted: Terms) -> list[dict[str, Any]]:
     return found
 
 
-def _entry(key: str, late: list[str], total: int, what: str) -> dict[str, Any]:
+def _entry(key: str, late: list[str], total: int, what: str) -> PendingKey:
     run = "runs" if total == 1 else "run" if len(late) > 1 else "runs"
     message = f"{len(late)} of {total} worker{'s' * (total > 1)} still {run} {what}"
-    return {"key": key, "waits_for": "workers", "workers": late, "total": total, "message": message}
+    return PendingKey(key, "workers", late, total, message)

@@ -7,9 +7,10 @@ still answer a request, also one that is leaving or has not joined yet.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from ...worker.settings import Terms
+from ..answers.status import PendingKey
 from ..system.clock import Clock
 from . import settings_diff
 from .pool import WorkerPool
@@ -30,7 +31,7 @@ class SettingsSync:
         """The workers that may still answer by a former value of what a running worker takes up."""
         return list(settings_diff.unconfirmed(self._running(), self._wanted()))
 
-    def pending(self) -> list[dict[str, Any]]:
+    def pending(self) -> list[PendingKey]:
         """The keys that do not hold in every worker yet; see terms.pending."""
         return settings_diff.pending(self._running(), self._wanted())
 

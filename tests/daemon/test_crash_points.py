@@ -399,7 +399,7 @@ def test_a_decision_in_the_middle_of_the_commit_point_does_not_end_the_last_watc
             assert await hall.ask(NEW) == f"serving {NEW}"
             _agrees(hall, NEW)
             [rollout] = [r for r in hall.activation.rollouts.known.values() if r.target.version == NEW]
-            assert "watching" in [step["because"] for step in rollout.steps]
+            assert "watching" in [step.because for step in rollout.steps]
 
     run(work)
 

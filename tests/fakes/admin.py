@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.fakes.answers import KINDS, filled
+
 Reply = tuple[int, Any]
-"""A status with an object for JSON, or with bytes that go out as they are."""
+"""A status with an object for JSON, to which the fields that it lacks are added, or with bytes as they are."""
 
 
 class Asked(NamedTuple):
@@ -43,7 +45,9 @@ class FakeAdmin:
         if reply is None:
             message = f"nothing at {asked.path}"
             return 404, {"error": {"message": message, "type": "not_found", "code": "no_such_route"}}
-        return reply(asked) if callable(reply) else reply
+        status, body = reply(asked) if callable(reply) else reply
+        kinds = KINDS.get((asked.method, asked.path))
+        return status, filled(kinds[0], body) if kinds and status < 400 else body
 
     def posts(self) -> list[Asked]:
         """What was asked to change something."""

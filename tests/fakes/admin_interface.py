@@ -12,10 +12,21 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+from tests.fakes.answers import made
 from tests.support import PATIENCE_SECONDS
 
+from modelward.daemon.answers.alerts import AlertsAnswer, AlertsTestAnswer, SeriesAnswer
+from modelward.daemon.answers.commands import CommandOutcome, PanelLinkAnswer, ReloadOutcome, ValidateOutcome
+from modelward.daemon.answers.disk import DiskAnswer, SweepAnswer
+from modelward.daemon.answers.history import HistoryAnswer
+from modelward.daemon.answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
+from modelward.daemon.answers.rollouts import RolloutAnswer
+from modelward.daemon.answers.status import StatusAnswer
+from modelward.daemon.answers.versions import VersionsAnswer
+from modelward.daemon.answers.workers import WorkersAnswer
 from modelward.daemon.api.app import application
 from modelward.daemon.api.events import Hub
 from modelward.daemon.config.load import Panel
@@ -26,6 +37,7 @@ from modelward.daemon.panel.server import PanelServer
 from modelward.daemon.system.clock import SystemClock
 
 Json = dict[str, Any]
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class FakeDesk:
@@ -41,35 +53,35 @@ class FakeDesk:
         self.lines: list[Json] = []
         self.asked_history = 0
         self.hour: Json = {"interval_seconds": 10, "times": [], "series": {}}
-        self.space: Json = {"classes": [], "disks": [], "deleted_open": []}
+        self.space: Json = {}
         self.log_truncated = False
         self.log_lines: dict[str, list[str]] = {}
-        self.swept: Json = {"removed": {"files": 0, "bytes": 0}, "classes": [], "listed": [], "trouble": []}
-        self.rotated: Json = {"steps": [], "trouble": []}
+        self.swept: Json = {"listed": []}
+        self.rotated: Json = {}
 
-    def status(self) -> Json:
-        return dict(self.state)
+    def status(self) -> StatusAnswer:
+        return made(StatusAnswer, self.state)
 
-    def versions(self) -> Json:
-        return self.shown
+    def versions(self) -> VersionsAnswer:
+        return made(VersionsAnswer, self.shown)
 
-    def workers(self) -> Json:
-        return self.registry
+    def workers(self) -> WorkersAnswer:
+        return made(WorkersAnswer, self.registry)
 
-    def alerts(self) -> Json:
-        return self.alarms
+    def alerts(self) -> AlertsAnswer:
+        return made(AlertsAnswer, self.alarms)
 
-    def series(self) -> Json:
-        return self.hour
+    def series(self) -> SeriesAnswer:
+        return made(SeriesAnswer, self.hour)
 
     def metrics(self) -> str:
         return "# EOF\n"
 
-    def rollout(self, rollout: str) -> Json:
-        return self.newest
+    def rollout(self, rollout: str) -> RolloutAnswer:
+        return made(RolloutAnswer, self.newest)
 
-    def newest_rollout(self) -> Json:
-        return self.newest
+    def newest_rollout(self) -> RolloutAnswer | None:
+        return made(RolloutAnswer, self.newest) if self.newest else None
 
     def alive(self) -> bool:
         return True
@@ -77,65 +89,64 @@ class FakeDesk:
     def ready(self) -> bool:
         return bool(self.state["ready"])
 
-    async def panel_link(self) -> Json:
+    async def panel_link(self) -> PanelLinkAnswer:
         raise Refused("cannot make a link: an interface from a script has no panel")
 
-    async def history(self, count: int, kind: str, before: int = 0) -> Json:
+    async def history(self, count: int, kind: str, before: int = 0) -> HistoryAnswer:
         self.asked_history += 1
         found = [e for e in self.lines if kind in ("", e["kind"]) and (not before or e["id"] < before)]
-        return {"history": found[:count]}
+        return made(HistoryAnswer, {"history": found[:count]})
 
-    async def disk(self, progress: bool = False) -> Json:
-        return self.space
+    async def disk(self, progress: bool = False) -> DiskAnswer:
+        return made(DiskAnswer, self.space)
 
-    async def logs(self) -> Json:
+    async def logs(self) -> LogsAnswer:
         found = [{"name": n, "path": f"/var/log/{n}", "bytes": 9, "own": True} for n in self.log_lines]
-        return {"logs": found}
+        return made(LogsAnswer, {"logs": found})
 
-    async def log(self, name: str, lines: int) -> Json:
-        found = self.log_lines.get(name, [])[-lines:]
-        return {"name": name, "path": f"/var/log/{name}", "lines": found, "truncated": self.log_truncated}
+    async def log(self, name: str, lines: int) -> LogTailAnswer:
+        return LogTailAnswer(name, f"/var/log/{name}", self.log_lines.get(name, [])[-lines:], self.log_truncated)
 
-    async def sweep(self, dry_run: bool) -> Json:
+    async def sweep(self, dry_run: bool) -> SweepAnswer:
         self.requests.append(("sweep", dry_run))
-        return self.swept | {"dry_run": dry_run}
+        return made(SweepAnswer, self.swept | {"dry_run": dry_run})
 
-    async def rotate(self, force: bool, dry_run: bool, file: str) -> Json:
+    async def rotate(self, force: bool, dry_run: bool, file: str) -> RotateAnswer:
         self.requests.append(("rotate", (dry_run, force)))
-        return self.rotated | {"dry_run": dry_run}
+        return made(RotateAnswer, self.rotated | {"dry_run": dry_run})
 
-    def _wish(self, verb: str, about: object) -> Json:
+    def _wish(self, verb: str, about: object, kind: type[T]) -> T:
         self.requests.append((verb, about))
         if about == "no-such":
             raise Refused(f"cannot {verb} no-such: there is none")
-        return {"success": True, "message": f"{verb} done"}
+        return made(kind, {"success": True, "message": f"{verb} done"})
 
-    async def activate(self, version: str, wait: bool) -> Json:
-        return self._wish("activate", version)
+    async def activate(self, version: str, wait: bool) -> CommandOutcome:
+        return self._wish("activate", version, CommandOutcome)
 
-    async def rollback(self, wait: bool) -> Json:
-        return self._wish("rollback", "")
+    async def rollback(self, wait: bool) -> CommandOutcome:
+        return self._wish("rollback", "", CommandOutcome)
 
-    async def hold(self, version: str) -> Json:
-        return self._wish("hold", version)
+    async def hold(self, version: str) -> CommandOutcome:
+        return self._wish("hold", version, CommandOutcome)
 
-    async def release(self, version: str) -> Json:
-        return self._wish("release", version)
+    async def release(self, version: str) -> CommandOutcome:
+        return self._wish("release", version, CommandOutcome)
 
-    async def validate(self, version: str, wait: bool) -> Json:
-        return self._wish("validate", version)
+    async def validate(self, version: str, wait: bool) -> ValidateOutcome:
+        return self._wish("validate", version, ValidateOutcome)
 
-    async def restart(self, worker: str, wait: bool) -> Json:
-        return self._wish("restart", worker)
+    async def restart(self, worker: str, wait: bool) -> CommandOutcome:
+        return self._wish("restart", worker, CommandOutcome)
 
-    async def reload(self) -> Json:
-        return self._wish("reload", "")
+    async def reload(self) -> ReloadOutcome:
+        return self._wish("reload", "", ReloadOutcome)
 
-    async def rescan(self, wait: bool) -> Json:
-        return self._wish("rescan", "")
+    async def rescan(self, wait: bool) -> CommandOutcome:
+        return self._wish("rescan", "", CommandOutcome)
 
-    async def test_alerts(self) -> Json:
-        return self._wish("test alerts", "")
+    async def test_alerts(self) -> AlertsTestAnswer:
+        return self._wish("test alerts", "", AlertsTestAnswer)
 
 
 @dataclass
@@ -192,7 +203,7 @@ class RunningPanel:
     def link(self) -> str:
         """A new link that logs one browser in."""
         made = asyncio.run_coroutine_threadsafe(self.server.link(), self.loop)
-        return str(made.result(PATIENCE_SECONDS)["url"])
+        return str(made.result(PATIENCE_SECONDS).url)
 
     def tell(self, event: str, data: Json) -> None:
         """The daemon tells an event."""

@@ -153,8 +153,8 @@ def test_rotation_goes_on_beside_any_names(names: list[str]) -> None:
         rotator = Rotator(FileSystemPort(), FakeClock(), threading.Event())
         logs = [LogSet(directory, ("x.log",), RotationPolicy(method="rename", compress="none"))]
         rotator.tidy(logs)
-        outcome = rotator.rotate(logs, force=True).as_json()
-        assert not outcome["trouble"], outcome
+        outcome = rotator.rotate(logs, force=True)
+        assert not outcome.trouble, outcome
         held = b"".join(path.read_bytes() for path in Path(directory).iterdir() if path.name.startswith("x.log"))
         assert b"line\n" in held
 

@@ -180,7 +180,7 @@ def test_a_verdict_is_read_as_it_was_or_refused(record: Any) -> None:
     except ValueError:
         return
     assert v.from_record(v.to_record(found)) == found
-    v.to_json(found)
+    v.report(found)
 
 
 _TIMES = st.floats(0, 1e6)

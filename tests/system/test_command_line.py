@@ -7,12 +7,16 @@ import os
 import shutil
 from typing import Any
 
+import msgspec
 import pytest
+from tests.fakes.answers import KINDS
 from tests.house import House
 from tests.support import eventually
 from tests.system.conftest import Build
 from tests.versions import broken_version, clips, good_version
 
+from modelward.daemon.answers.commands import ErrorAnswer
+from modelward.daemon.cli.client import RefusedAnswer
 from modelward.daemon.errors import Refused
 
 pytestmark = pytest.mark.system
@@ -148,6 +152,23 @@ def test_status_workers_and_history_tell_people_and_programs_the_same(town: Hous
     assert {(e["version"], "finite" in e["because"]) for e in rejected} == {
         (BAD, True)
     }  # once more when it was asked for
+
+
+def test_every_route_answers_as_the_api_describes_it(town: House) -> None:
+    (rollout,) = [e["rollout"]["id"] for e in town.history("activated") if e["version"] == NEW][:1]
+    known = {"name": "modelward.log", "rollout": rollout}
+    asked = {path.format(**known) for method, path in KINDS if method == "GET" and path != "/metrics"}
+    for path in asked | {"/v1/disk?progress=1"}:
+        assert town.api.get_and_wait(path, lambda: None).status == 200  # and the client compares each answer
+    for path, body in {
+        "activate": {"version": NEW}, "sweep": {"dry_run": True}, "rotate": {"dry_run": True}, "reload": {},
+        "rescan": {}, "alerts/test": {}, "validate": {"version": BAD},
+    }.items():  # fmt: skip
+        town.command(path, **body)
+    assert town.api.post("/v1/rescan").status == 202
+    with pytest.raises(RefusedAnswer, match="the panel is off") as refused:
+        town.command("panel/link")
+    assert msgspec.convert(refused.value.answer.data, ErrorAnswer).error.code == "refused"
 
 
 def test_restart_replaces_one_worker_or_all_successor_first(town: House) -> None:

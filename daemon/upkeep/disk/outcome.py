@@ -1,15 +1,13 @@
-"""What a sweep says when it is done: before, after and because, by class and by disk, ready for JSON.
+"""What came of a sweep: before, after and because, by class and by disk.
 
 Plain data: CLI, history, log and panel show the same words.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from msgspec import UNSET, Struct, UnsetType, field
 
-from msgspec import Struct, field
-
-from .quota import DiskSpace
+from ...answers.disk import ClassSwept, DiskSwept, ListedPath, SpaceAmount, SweepAnswer, SweepReason
 
 Reasons = dict[str, tuple[int, int]]  # sentence -> entries, bytes
 
@@ -34,19 +32,11 @@ class ClassOutcome(Struct):
     shortfall: str = ""
 
 
-class DiskOutcome(Struct, frozen=True):
-    """One disk and the classes on it."""
-
-    classes: list[str]
-    before: DiskSpace
-    after: DiskSpace
-
-
 class SweepOutcome(Struct):
     """One pass. `more`: a budget ran out, sweep again soon. `trouble` holds sentences that are worth an alert."""
 
     classes: list[ClassOutcome] = field(default_factory=list)
-    disks: list[DiskOutcome] = field(default_factory=list)
+    disks: list[DiskSwept] = field(default_factory=list)
     seconds: float = 0.0
     more: bool = False
     dry_run: bool = False
@@ -62,44 +52,34 @@ class SweepOutcome(Struct):
         """Over all classes."""
         return sum(c.removed_files for c in self.classes)
 
-    def as_json(self) -> dict[str, Any]:
+    def answer(self, *, resting: bool, listed: list[ListedPath] | UnsetType = UNSET) -> SweepAnswer:
         """For the API and for history."""
-        return {
-            "dry_run": self.dry_run,
-            "seconds": round(self.seconds, 3),
-            "more": self.more,
-            "removed": {"files": self.removed_files, "bytes": self.removed_bytes},
-            "classes": [_class_json(c) for c in self.classes],
-            "disks": [
-                {"classes": d.classes, "before": space_json(d.before), "after": space_json(d.after)} for d in self.disks
-            ],
-            "trouble": self.trouble + [c.shortfall for c in self.classes if c.shortfall],
-        }
+        return SweepAnswer(
+            dry_run=self.dry_run,
+            seconds=round(self.seconds, 3),
+            more=self.more,
+            removed=SpaceAmount(self.removed_files, self.removed_bytes),
+            classes=[_class_answer(c) for c in self.classes],
+            disks=self.disks,
+            trouble=self.trouble + [c.shortfall for c in self.classes if c.shortfall],
+            resting=resting,
+            listed=listed,
+        )
 
 
-def space_json(space: DiskSpace) -> dict[str, int]:
-    """Total and free, bytes and inodes."""
-    return {
-        "total_bytes": space.total_bytes,
-        "free_bytes": space.free_bytes,
-        "total_inodes": space.total_inodes,
-        "free_inodes": space.free_inodes,
-    }
+def _class_answer(c: ClassOutcome) -> ClassSwept:
+    def reasons(found: Reasons) -> list[SweepReason]:
+        return [SweepReason(words, number, used) for words, (number, used) in found.items()]
 
-
-def _class_json(c: ClassOutcome) -> dict[str, Any]:
-    def reasons(found: Reasons) -> list[dict[str, Any]]:
-        return [{"because": words, "files": number, "bytes": used} for words, (number, used) in found.items()]
-
-    return {
-        "class": c.name,
-        "path": c.path,
-        "before": {"files": c.before_files, "bytes": c.before_bytes},
-        "after": {"files": c.after_files, "bytes": c.after_bytes},
-        "removed": reasons(c.removed),
-        "spared": reasons(c.spared),
-        "complete": c.complete,
-        "refused": c.refused,
-        "note": c.note,
-        "shortfall": c.shortfall,
-    }
+    return ClassSwept(
+        name=c.name,
+        path=c.path,
+        before=SpaceAmount(c.before_files, c.before_bytes),
+        after=SpaceAmount(c.after_files, c.after_bytes),
+        removed=reasons(c.removed),
+        spared=reasons(c.spared),
+        complete=c.complete,
+        refused=c.refused,
+        note=c.note,
+        shortfall=c.shortfall,
+    )

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from ...answers.disk import DiskSpace
 from ...units import count, size
 from . import reasons as because
 from .file_table import FileTable
@@ -187,15 +188,6 @@ class Margin(Struct, frozen=True):
     def of(self, total: int) -> int:
         """In units of `total`."""
         return max(self.bytes, int(total * self.fraction))
-
-
-class DiskSpace(Struct, frozen=True):
-    """One disk, as a process without privileges may use it (f_bavail, f_favail): the reserve of root is not free."""
-
-    total_bytes: int
-    free_bytes: int
-    total_inodes: int = 0
-    free_inodes: int = 0
 
 
 def wanted(space: DiskSpace, *, min_free: Margin, target_free: Margin) -> tuple[int, int]:

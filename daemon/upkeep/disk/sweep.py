@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from ...answers.disk import DiskSpace, DiskSwept
 from ...errors import Refused
 from ...system.clock import Clock
 from ...units import count, size
@@ -25,8 +26,8 @@ from .allowed_roots import open_root
 from .directory_visitor import Keep, UnitGatherer, remove_unit
 from .file_table import FileTable
 from .file_visitor import Cleaner, Report, VisitTally, restore_times
-from .outcome import ClassOutcome, DiskOutcome, SweepOutcome
-from .quota import Ages, ClassRule, DiskSpace, Margin, below_free, blocked_by, over_quota, shortfall, wanted
+from .outcome import ClassOutcome, SweepOutcome
+from .quota import Ages, ClassRule, Margin, below_free, blocked_by, over_quota, shortfall, wanted
 from .remover import Budget, Remover
 from .walk import TRASH, Interrupted, lock, walk
 
@@ -136,7 +137,7 @@ class _Pass(Struct):
         except OSError as e:
             outcome.trouble.append(f"cannot measure the disk of {classes[0].rule.path}: {e.strerror}")
             return
-        outcome.disks.append(DiskOutcome([c.rule.name for c in classes], disk.before, after))
+        outcome.disks.append(DiskSwept([c.rule.name for c in classes], disk.before, after))
 
 
 class _ClassSweep:

@@ -18,6 +18,7 @@ from io import BufferedRWPair
 
 import msgspec
 
+from ...answers.disk import ListedPath
 from ...system.clock import SystemClock
 from ...units import shown
 from .. import syscalls
@@ -30,7 +31,6 @@ from .sweeper_protocol import (
     Counted,
     Counting,
     CountRequest,
-    Listed,
     Question,
     SweepRequest,
     Swept,
@@ -80,7 +80,7 @@ def _sweep(request: SweepRequest, stream: BufferedRWPair, stop: threading.Event)
 
         return ask
 
-    listed: list[Listed] = []
+    listed: list[ListedPath] = []
     outcome = sweep(
         request.orders,
         files=FileSystemPort(),
@@ -92,14 +92,14 @@ def _sweep(request: SweepRequest, stream: BufferedRWPair, stop: threading.Event)
     return Swept(outcome, listed)
 
 
-def lister(given: Orders, listed: list[Listed]) -> Callable[[str, int, int], None]:
+def lister(given: Orders, listed: list[ListedPath]) -> Callable[[str, int, int], None]:
     """Collects what goes, at most MAX_LISTED paths, each with the words of its class."""
     deepest_first = sorted(given.rules, key=lambda rule: -len(rule.path))
 
     def report(path: str, used: int, code: int) -> None:
         if removes(code) and len(listed) < MAX_LISTED:
             rule = next(r for r in deepest_first if path.startswith(r.path.rstrip("/") + "/"))
-            listed.append(Listed(shown(path), used, rule.name, words_of(code, rule, given)))
+            listed.append(ListedPath(shown(path), used, rule.name, words_of(code, rule, given)))
 
     return report
 

@@ -9,21 +9,13 @@ from typing import Final
 
 import msgspec
 
+from ...answers.disk import ListedPath
 from .outcome import SweepOutcome
 from .quota import ClassRule
 from .sweep import Orders
 from .usage import DiskUsage
 
 MAX_LINE_BYTES: Final = 32 << 20
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """One path of a dry run."""
-
-    path: str
-    bytes: int
-    rule: str
-    because: str
 
 
 class SweepRequest(msgspec.Struct, frozen=True, tag="sweep"):
@@ -59,7 +51,7 @@ class Swept(msgspec.Struct, frozen=True, tag="swept"):
     """The end of a sweep."""
 
     outcome: SweepOutcome
-    listed: list[Listed]
+    listed: list[ListedPath]
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted"):

@@ -10,17 +10,18 @@ import heapq
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct, field
+from msgspec.structs import astuple
 
+from ...answers.disk import ClassesDisk, ClassSpace, DeletedOpen, DiskAnswer, DiskSpace, LargestEntry
 from ...errors import Refused
 from ...system.safe_paths import open_directory
 from ...units import shown
 from ..fs_port import FileSystemPort
 from ..open_files import deleted_but_open
-from .outcome import space_json
-from .quota import ClassRule, DiskSpace
+from .quota import ClassRule
 from .reasons import ELSEWHERE, GONE, OWN_RULE
 from .walk import (
     Directory,
@@ -55,25 +56,19 @@ class DiskUsage(Struct):
     disks: list[tuple[list[str], DiskSpace]]
     deleted_open: list[tuple[int, str, int]]
 
-    def as_json(self) -> dict[str, Any]:
+    def answer(self) -> DiskAnswer:
         """For the API."""
-        return {
-            "classes": [
-                {
-                    "class": c.name,
-                    "path": c.path,
-                    "bytes": c.bytes,
-                    "files": c.files,
-                    "directories": c.directories,
-                    "largest": [{"path": path, "bytes": used} for used, path in c.largest],
-                    "complete": c.complete,
-                    "note": c.note,
-                }
+        return DiskAnswer(
+            [
+                ClassSpace(
+                    c.name, c.path, c.bytes, c.files, c.directories,
+                    [LargestEntry(path, used) for used, path in c.largest], c.complete, c.note,
+                )
                 for c in self.classes
             ],
-            "disks": [{"classes": names, **space_json(space)} for names, space in self.disks],
-            "deleted_open": [{"pid": pid, "path": path, "bytes": used} for pid, path, used in self.deleted_open],
-        }
+            [ClassesDisk(*astuple(space), classes=names) for names, space in self.disks],
+            [DeletedOpen(pid, path, used) for pid, path, used in self.deleted_open],
+        )  # fmt: skip
 
 
 def measure(

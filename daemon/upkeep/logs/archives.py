@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from ...answers.logs import RotationStep
 from ..fs_port import FileSystemPort
 from . import compress as pack
 from .archive_pieces import past_keep
 from .log_directory import Listing, live_names, look
-from .rotation_outcome import LogSet, RotationOutcome, RotationStep, cannot
+from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Archive, RotationPolicy, drops, oldest_to_spare
 
 FULL_BYTES: Final = 256 * 1024

@@ -1,11 +1,10 @@
-"""What a rotation is asked to do, and what came of it, in the API's shape. Pure."""
+"""What a rotation is asked to do, and what came of it. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct, field
 
+from ...answers.logs import RotateAnswer, RotationStep
 from ...units import shown
 from .rotation_policy import RotationPolicy
 
@@ -19,16 +18,6 @@ class LogSet(Struct, frozen=True):
     own: bool = False
 
 
-class RotationStep(Struct, frozen=True):
-    """One thing done (or that would be) or left; `action` is rotated, dropped, packed, cleaned or spared."""
-
-    action: str
-    path: str
-    because: str
-    archive: str = ""
-    bytes: int = 0
-
-
 class RotationOutcome(Struct):
     """`tell_writers`: files of writers that reopen were renamed, so ask every writer, then call `compress`."""
 
@@ -37,23 +26,10 @@ class RotationOutcome(Struct):
     trouble: list[str] = field(default_factory=list)
     dry_run: bool = False
 
-    def as_json(self) -> dict[str, Any]:
+    def answer(self) -> RotateAnswer:
         """For the API and for history."""
-        return {
-            "dry_run": self.dry_run,
-            "steps": [
-                {
-                    "action": step.action,
-                    "path": shown(step.path),
-                    "because": shown(step.because),
-                    "archive": shown(step.archive),
-                    "bytes": step.bytes,
-                }
-                for step in self.steps
-            ],
-            "tell_writers": self.tell_writers,
-            "trouble": [shown(sentence) for sentence in self.trouble],
-        }
+        steps = [RotationStep(s.action, shown(s.path), shown(s.because), shown(s.archive), s.bytes) for s in self.steps]
+        return RotateAnswer(self.dry_run, steps, self.tell_writers, [shown(sentence) for sentence in self.trouble])
 
 
 def cannot(verb: str, path: str, error: OSError) -> str:

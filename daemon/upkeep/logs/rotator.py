@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
+from ...answers.logs import RotationStep
 from ...errors import Refused
 from ...system.clock import Clock
 from ..clock_guard import ClockJudgement
@@ -26,7 +27,7 @@ from . import compress as pack
 from .archive_pieces import MAX_PIECES, pieces
 from .archives import Archives
 from .log_directory import Listing, live_file, live_names, look, open_log_directory
-from .rotation_outcome import LogSet, RotationOutcome, RotationStep, cannot
+from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Live, RotationPolicy, next_stamp, parse_archive, why_rotate
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

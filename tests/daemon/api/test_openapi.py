@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from modelward.daemon.api.app import ROUTES
-from modelward.daemon.api.openapi import ABOUT, document
+from modelward.daemon.api.openapi import ABOUT, answers_of, document
 
 
 def test_describes_every_route_and_no_other() -> None:
@@ -22,6 +25,21 @@ def test_names_what_a_body_must_hold_and_what_waits() -> None:
     assert schema["required"] == ["version"] and activate["requestBody"]["required"]
     assert [p["name"] for p in activate["parameters"]] == ["wait"] and "202" in activate["responses"]
     assert [p["in"] for p in paths["/v1/logs/{name}"]["get"]["parameters"]] == ["path", "query"]
+
+
+def test_describes_each_answer_by_the_structure_that_is_encoded() -> None:
+    described = document(ROUTES)
+    schemas = described["components"]["schemas"]
+    assert set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(described))) == schemas.keys()
+    assert {kind.__name__ for _, _, handler, _ in ROUTES for kind in answers_of(handler)} < schemas.keys()
+    status = schemas["StatusAnswer"]
+    assert status["required"] == [*status["properties"]] and "`uptime_seconds` its age" in status["description"]
+    assert schemas["WorkerReport"]["properties"].keys() - {*schemas["WorkerReport"]["required"]} == {"because"}
+    rollback = described["paths"]["/v1/rollback"]["post"]["responses"]
+    names = [rollback[code]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] for code in rollback]
+    assert dict(zip(rollback, names, strict=True)) == {
+        "200": "CommandOutcome", "202": "CommandAccepted", "4XX": "ErrorAnswer", "503": "ErrorAnswer",
+    }  # fmt: skip
 
 
 def test_nothing_that_changes_something_is_a_get() -> None:

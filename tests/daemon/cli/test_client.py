@@ -16,8 +16,9 @@ from tests.daemon.cli.conftest import Call
 from tests.fakes.admin import FakeAdmin
 from tests.support import PATIENCE_SECONDS
 
+from modelward.daemon.answers.status import StateReason
 from modelward.daemon.cli import client as client_module
-from modelward.daemon.cli.client import Client, parse_events, segment
+from modelward.daemon.cli.client import ApiAnswer, Client, parse_events, segment
 from modelward.daemon.errors import Refused, Unreachable
 
 
@@ -124,6 +125,13 @@ def test_a_refusal_carries_the_daemons_sentence(admin: FakeAdmin) -> None:
     admin.reply("POST", "/v1/hold", {"error": {"message": "cannot hold v9: no such version", "type": "x"}}, status=404)
     with pytest.raises(Refused, match="^cannot hold v9: no such version$"):
         Client(str(admin.socket_path)).post("/v1/hold", {"version": "v9"})
+
+
+def test_reads_the_answer_of_a_newer_daemon_and_says_what_an_answer_lacks() -> None:
+    newer = '{"state": "watching", "because": "", "since": "2026-01-01T00:00:00Z"}'
+    assert ApiAnswer(200, newer, {}).read(StateReason) == StateReason("watching", "")
+    with pytest.raises(Refused, match="cannot read the daemon's answer: .*`because`; --json prints it as it came"):
+        ApiAnswer(200, '{"state": "watching"}', {}).read(StateReason)
 
 
 def test_reads_events_and_passes_over_comments_and_rubbish() -> None:

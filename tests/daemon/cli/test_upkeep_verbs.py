@@ -88,6 +88,13 @@ def test_sweep_ends_with_1_when_what_had_to_go_could_not(ask: Call, admin: FakeA
     assert done.err == "cannot bring uploads under 5GiB: …\n"
 
 
+@pytest.mark.parametrize("verb", ["sweep", "rotate"])
+def test_a_refusal_is_printed(ask: Call, admin: FakeAdmin, verb: str) -> None:
+    admin.reply("POST", f"/v1/{verb}", {"error": {"message": "cannot do that: it is busy"}}, status=409)
+    done = ask(verb)
+    assert (done.status, done.out, done.err) == (1, "", "cannot do that: it is busy\n")
+
+
 def test_rotate_says_what_was_done_and_what_was_left(ask: Call, admin: FakeAdmin) -> None:
     admin.reply("POST", "/v1/rotate", ROTATE)
     done = ask("rotate", "--force", "access")

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.fakes.answers import made
 from tests.support import soon
 
+from modelward.daemon.answers.disk import SweepAnswer
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.alerting import HOLD_SECONDS, AlertManager
 from modelward.daemon.health.addresses import Address
@@ -89,7 +91,7 @@ class World:
             unjudged={},
             misplaced={},
         )
-        self.maintenance: Any = SimpleNamespace(trouble=(), last={}, sweeps=0, removed_files=0, removed_bytes=0)
+        self.maintenance: Any = SimpleNamespace(trouble=(), last=None, sweeps=0, removed_files=0, removed_bytes=0)
         self.watch: Any = SimpleNamespace(state="watching", because="")
         self.refused = ""
         self.jobs = JobsSeen()
@@ -176,7 +178,7 @@ def run(work: Awaitable[None]) -> None:
 
 
 def names(alert_manager: AlertManager) -> dict[str, str]:
-    return {a["name"]: a["state"] for a in alert_manager.alerts()["alerts"]}
+    return {a.name: a.state for a in alert_manager.alerts().alerts}
 
 
 def test_a_healthy_daemon_raises_nothing(world: World) -> None:
@@ -224,7 +226,7 @@ def test_a_version_that_the_machine_keeps_from_being_judged_is_an_alarm_with_the
         world.entry("v1", VersionState.SETTLING).waiting = "not judged yet: cannot copy it: no space"
         await world.pass_time(alert_manager, 20)
         (alert,) = alert_manager.active()
-        assert alert["message"].endswith("nothing is served yet: not judged yet: cannot copy it: no space")
+        assert alert.message.endswith("nothing is served yet: not judged yet: cannot copy it: no space")
 
     run(world.during(work))
 
@@ -289,7 +291,7 @@ def test_what_is_wrong_with_the_service_is_an_alert_and_a_message(world: World, 
         breaks(world)
         await world.pass_time(alert_manager, 200)
         assert name in names(alert_manager), names(alert_manager)
-        assert sentence in [a["message"] for a in alert_manager.active()]
+        assert sentence in [a.message for a in alert_manager.active()]
         assert any(sentence in text.body for text in world.sent)
         assert len(world.sent) <= 2
 
@@ -322,7 +324,7 @@ def test_a_worker_with_jobs_that_do_not_end_is_an_alert_though_it_is_gone_before
         sentence = (
             "workers had jobs that do not end 1 times in ten minutes: w1, 1 of its jobs do not end; it is replaced"
         )
-        assert sentence in [alert["message"] for alert in alert_manager.active()]
+        assert sentence in [alert.message for alert in alert_manager.active()]
         await world.pass_time(alert_manager, 700)
         assert names(alert_manager)["worker_stuck"] == "resolved"
 
@@ -346,7 +348,7 @@ def test_a_complaint_is_an_alert_at_once_and_its_end_too_while_messages_take_the
         world.clock.now += HOLD_SECONDS
         world.activation.complaint = "cannot go on"
         alert_manager.look()
-        assert [a["message"] for a in alert_manager.active()] == ["cannot go on"]
+        assert [a.message for a in alert_manager.active()] == ["cannot go on"]
         assert world.sent == []
         await world.pass_time(alert_manager, 15)
         assert [text.title for text in world.sent] == ["[critical] box: 1 firing"]
@@ -366,7 +368,7 @@ def test_a_restart_while_it_fires_says_nothing_again_before_repeat(world: World)
         assert len(world.sent) == 1
 
     async def second(alert_manager: AlertManager) -> None:
-        assert [a["state"] for a in alert_manager.active()] == ["firing"]  # before any look
+        assert [a.state for a in alert_manager.active()] == ["firing"]  # before any look
         await world.pass_time(alert_manager, 4 * 3600 - 200, step=60)
         assert len(world.sent) == 1
         await world.pass_time(alert_manager, 600, step=60)
@@ -425,7 +427,7 @@ def test_a_failing_channel_is_an_alert_that_is_not_sent_to_itself(world: World) 
         (channel,) = alert_manager.notifier.channels
         channel.failures, channel.because = 3, "it answered 500"
         await world.pass_time(alert_manager, 100)
-        assert [a["message"] for a in alert_manager.active()] == ["alerts do not arrive at 1:webhook: it answered 500"]
+        assert [a.message for a in alert_manager.active()] == ["alerts do not arrive at 1:webhook: it answered 500"]
         assert world.sent == []
 
     run(world.during(work))
@@ -435,9 +437,11 @@ def test_a_sweep_that_falls_short_and_a_full_class_are_alerts(world: World) -> N
     async def work(alert_manager: AlertManager) -> None:
         world.config = parse('monitor.alert = [{metric = "class_used_percent", above = 80, for = 0}]', "test")
         world.maintenance.trouble = ("cannot bring uploads below 5 GiB: everything is young",)
-        world.maintenance.last = {"classes": [{"class": "uploads", "after": {"bytes": 5 << 30, "files": 3}}]}
+        world.maintenance.last = made(
+            SweepAnswer, {"classes": [{"class": "uploads", "after": {"bytes": 5 << 30, "files": 3}}]}
+        )
         await world.pass_time(alert_manager, 1)
-        assert {a["message"] for a in alert_manager.active()} == {
+        assert {a.message for a in alert_manager.active()} == {
             "the disk is not in order: cannot bring uploads below 5 GiB: everything is young",
             "class_used_percent of uploads is 100, at most 80",
         }
@@ -450,7 +454,7 @@ def test_jobs_that_stand_still_and_a_store_that_fills_are_alerts(world: World) -
     async def work(alert_manager: AlertManager) -> None:
         world.jobs = JobsSeen({"queued": 3, "done": 4600}, 1 << 30, still_seconds=901.0)
         await world.pass_time(alert_manager, 1)
-        assert {a["message"] for a in alert_manager.active()} == {
+        assert {a.message for a in alert_manager.active()} == {
             "92 % of the room for transcription jobs is used, at most 90 %",
             "no transcription job made progress for 901 s, at most 900 s: 3 wait or run",
         }
@@ -470,7 +474,7 @@ def test_other_parts_add_figures_of_their_own(world: World) -> None:
         alert_manager.more.append(lambda: [Figure("worker_p95_seconds", 1.5, "w1")])
         alert_manager.more_metrics.add("worker_p95_seconds")
         await world.pass_time(alert_manager, 1)
-        assert [a["message"] for a in alert_manager.active()] == ["worker_p95_seconds of w1 is 1.5, at most 1"]
+        assert [a.message for a in alert_manager.active()] == ["worker_p95_seconds of w1 is 1.5, at most 1"]
 
     run(world.during(work))
 
@@ -496,7 +500,7 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
         alert_manager.begin()
         await soon(lambda: any(event == "sample" for event, _ in world.told))
         [sample] = [data for event, data in world.told if event == "sample"]
-        assert sample["time"] == alert_manager.series()["times"][-1] == rfc3339(world.clock.wall())
+        assert sample.time == alert_manager.series().times[-1] == rfc3339(world.clock.wall())
         alert_manager.look()
         world.async_store.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
         await soon(lambda: 'seconds_sum{verdict="accepted"} 2' in alert_manager.metrics())
@@ -519,13 +523,13 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
 
 def test_a_test_says_how_each_channel_went(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
-        assert (await alert_manager.test())["message"] == "1 channel reached"
+        assert (await alert_manager.test()).message == "1 channel reached"
         world.outcome = Outcome("it answered 500")
         answer = await alert_manager.test()
-        assert answer["success"] is False
-        assert answer["channels"][0]["because"] == "it answered 500"
+        assert answer.success is False
+        assert answer.channels[0].because == "it answered 500"
         world.config = parse("", "test")
-        assert (await alert_manager.test())["message"] == "cannot test: alerts.to names nobody"
+        assert (await alert_manager.test()).message == "cannot test: alerts.to names nobody"
 
     run(world.during(work))
 

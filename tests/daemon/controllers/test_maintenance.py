@@ -19,6 +19,7 @@ from tests.daemon.upkeep.clocks import HandClock
 from tests.fakes.forms import choice_of, forms_of
 from tests.support import PATIENCE_SECONDS, soon
 
+from modelward.daemon.answers.disk import ClassSwept, DiskProgressAnswer, SweepAnswer
 from modelward.daemon.config.load import Config, parse
 from modelward.daemon.controllers.activation import Activation
 from modelward.daemon.controllers.maintenance import REOPEN_SECONDS, Maintenance
@@ -176,8 +177,8 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def rows(done: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {row["class"]: row for row in done["classes"]}
+def rows(done: SweepAnswer) -> dict[str, ClassSwept]:
+    return {row.name: row for row in done.classes}
 
 
 def test_only_versions_that_nobody_needs_go_and_their_copies_a_sweep_later(home: Home) -> None:
@@ -187,7 +188,7 @@ def test_only_versions_that_nobody_needs_go_and_their_copies_a_sweep_later(home:
         home.activation.held["v1.0"] = "asked for"
         home.activation.wanted = "v1.1"
         dry = await keeping.sweep(dry_run=True)
-        assert [e["path"] for e in dry["listed"] if e["class"] == "versions"] == [str(home.base / "models" / "v1.2")]
+        assert [e.path for e in dry.listed or () if e.rule == "versions"] == [str(home.base / "models" / "v1.2")]
         assert home.versions == NAMES and keeping.sweeps == 0
         done = await keeping.sweep(dry_run=False)
         assert home.versions == ["v1.0", "v1.1", "v1.3", "v1.4", "v1.5", "v1.6"]
@@ -218,8 +219,8 @@ def test_nothing_of_a_version_goes_while_the_model_root_cannot_be_read(home: Hom
         (home.base / "elsewhere").rename(home.base / "models")  # it is back, and nobody has looked yet
         done = await keeping.sweep(dry_run=False)
         for name in ("versions", "compiled"):
-            assert not rows(done)[name]["removed"]
-            assert any("can't be read" in reason["because"] for reason in rows(done)[name]["spared"]), rows(done)[name]
+            assert not rows(done)[name].removed
+            assert any("can't be read" in reason.because for reason in rows(done)[name].spared), rows(done)[name]
 
     run(home, work)
     assert home.versions == home.copies == NAMES
@@ -285,7 +286,7 @@ def test_logs_are_compressed_once_every_writer_has_let_go(home: Home) -> None:
         assert not rotating.done() and not archives(home)[0].endswith(".gz")
         keeping.reopened("w2")
         done = await rotating
-        assert done["tell_writers"] and archives(home)[0].endswith(".gz")
+        assert done.tell_writers and archives(home)[0].endswith(".gz")
 
     run(home, work)
     assert home.kinds() == ["rotated"]
@@ -328,7 +329,7 @@ def test_a_dry_run_and_a_rotation_of_nothing_tell_nobody(home: Home) -> None:
         await keeping.rotate()
         full_log(home)
         done = await keeping.rotate(dry_run=True, force=True)
-        assert done["steps"] and not archives(home)
+        assert done.steps and not archives(home)
 
     run(home, work)
     assert home.asked == 0 and home.kinds() == []
@@ -340,11 +341,11 @@ def test_one_log_is_rotated_and_shown_by_its_name_and_no_other_file_is(home: Hom
 
     async def work(keeping: Maintenance) -> None:
         done = await keeping.rotate(force=True, file="access")
-        assert [Path(step["path"]).name for step in done["steps"]] == ["access.log"]
+        assert [Path(step.path).name for step in done.steps] == ["access.log"]
         assert len(archives(home)) == 1
         assert (home.base / "logs" / "error.log").stat().st_size == 8000
-        assert {entry["name"] for entry in (await keeping.logs())["logs"]} >= {"error.log"}
-        assert (await keeping.tail("error", 2))["lines"] == ["bad", "bad"]
+        assert {entry.name for entry in (await keeping.logs()).logs} >= {"error.log"}
+        assert (await keeping.tail("error", 2)).lines == ["bad", "bad"]
         with pytest.raises(Refused, match="no log of that name"):
             await keeping.tail("../state/state.db", 2)
 
@@ -353,8 +354,8 @@ def test_one_log_is_rotated_and_shown_by_its_name_and_no_other_file_is(home: Hom
 
 def test_the_space_is_told_by_class(home: Home) -> None:
     async def work(keeping: Maintenance) -> None:
-        assert {row["class"] for row in (await keeping.disk())["classes"]} >= {"logs", "compiled", "versions"}
-        assert await keeping.disk(progress=True) == {"classes": []}
+        assert {row.name for row in (await keeping.disk()).classes} >= {"logs", "compiled", "versions"}
+        assert await keeping.disk(progress=True) == DiskProgressAnswer([])
 
     run(home, work)
 

@@ -105,7 +105,7 @@ def test_of_two_reloads_the_one_that_was_asked_for_last_holds_though_the_first_t
         second = asyncio.create_task(reloading.reload())
         await asyncio.wait({second}, timeout=0.2)
         disk.slow.set()
-        assert all(answer["success"] for answer in await asyncio.gather(first, second))
+        assert all(answer.success for answer in await asyncio.gather(first, second))
         return daemon.config
 
     assert asyncio.run(play()).models.settle == 7.0

@@ -177,7 +177,7 @@ def test_the_same_address_twice_is_one_receiver() -> None:
 def test_a_test_tries_all_at_once_and_says_how_each_went() -> None:
     async def work(receivers: Receivers, notifier: Notifier) -> None:
         results = await notifier.test(text("test"))
-        assert [(r["channel"], r["delivered"], r["because"]) for r in results] == [
+        assert [(r.channel, r.delivered, r.because) for r in results] == [
             ("1:webhook", False, "it answered 500"),
             ("2:webhook", True, ""),
         ]

@@ -90,7 +90,7 @@ def test_what_this_kernel_does_not_tell_is_absent_and_not_zero(tmp_path: Path) -
     assert not {f.metric for f in sample.figures} & missing
     assert sample.machine.pressure == ()
     assert sample.machine.oom_kills is None
-    assert monitor.series()["series"]["io_pressure_percent"] == [None]
+    assert monitor.series().series["io_pressure_percent"] == [None]
     (tmp_path / "self").mkdir()
     (tmp_path / "self/cgroup").write_text("4:memory:/old/way\n")
     assert collect(monitor, 10.0, [tmp_path], []).machine.memory_used_percent is None
@@ -278,11 +278,11 @@ def test_the_last_hour_is_kept_and_no_more() -> None:
     series = Series(["a", "b"], 10.0)
     for n in range(1000):
         series.add(float(n), {"a": float(n), "other": 1.0})
-    shown = series.as_json()
-    assert len(shown["times"]) == 360
-    assert shown["times"][0] == "1970-01-01T00:10:40.000Z"
-    assert shown["series"]["a"][-1] == 999
-    assert set(shown["series"]["b"]) == {None}
+    shown = series.answer()
+    assert len(shown.times) == 360
+    assert shown.times[0] == "1970-01-01T00:10:40.000Z"
+    assert shown.series["a"][-1] == 999
+    assert set(shown.series["b"]) == {None}
 
 
 @given(
@@ -294,11 +294,11 @@ def test_another_interval_keeps_the_newest_rows(values: list[float], before: flo
     series = Series(["a"], before)
     for at, given_value in enumerate(values):
         series.add(float(at), {"a": given_value})
-    kept = series.as_json()["series"]["a"]
+    kept = series.answer().series["a"]
     assert kept == [round(v, 4) for v in values[-int(3600 / before) :]]
-    other = series.with_interval(after).as_json()
-    assert other["interval_seconds"] == after
-    assert other["series"]["a"] == kept[-int(3600 / after) :]
+    other = series.with_interval(after).answer()
+    assert other.interval_seconds == after
+    assert other.series["a"] == kept[-int(3600 / after) :]
 
 
 def test_what_answers_from_memory_is_asked_without_a_thread_of_its_own(tmp_path: Path) -> None:

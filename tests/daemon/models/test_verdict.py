@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from modelward.daemon.models import verdict as v
@@ -37,7 +38,7 @@ def test_a_version_that_changed_while_it_was_read_has_no_verdict() -> None:
 
 def test_the_api_shape_is_exactly_that_of_the_contract() -> None:
     verdict = v.Verdict(False, "gate signature: no input speech", (PASSED, FAILED), digest="d", judged_at="x")
-    assert v.to_json(verdict) == {
+    assert msgspec.to_builtins(v.report(verdict)) == {
         "accepted": False,
         "because": "gate signature: no input speech",
         "gates": [

@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.fakes.answers import made
 from tests.fakes.clock import FakeClock
 
+from modelward.daemon.answers.rollouts import RolloutAnswer
 from modelward.daemon.models.activation_policy import Named
 from modelward.daemon.models.artifacts import is_whole
 from modelward.daemon.models.snapshot import (
@@ -140,11 +142,11 @@ def test_workers_that_outlived_the_daemon_serve_what_served_last(tmp_path: Path)
 @pytest.mark.parametrize(("good", "kept"), [(V1, False), (V2, True)])
 def test_a_rollout_cut_short_was_done_when_its_position_was_kept(tmp_path: Path, good: Target, kept: bool) -> None:
     with closing(Store(tmp_path / "state.db", FakeClock())) as store:
-        pos.begun(store, {"id": "r", "version": "v2", "digest": "d2", "because": "newest"})
+        pos.begun(store, made(RolloutAnswer, {"id": "r", "version": "v2", "digest": "d2", "because": "newest"}))
         pos.save(store, pos.served(Position(), good, linked=True))
         former = pos.cut_short(store)
         assert former is not None
-        assert former["succeeded"] is kept
-        assert former["because"].startswith("newest; the daemon died")
+        assert former.succeeded is kept
+        assert former.because.startswith("newest; the daemon died")
         pos.settled(store)
         assert pos.cut_short(store) is None

@@ -75,7 +75,7 @@ def three_archives(base: Path, upkeep: Upkeep) -> list[str]:
 
 
 def steps(done: dict[str, Any]) -> set[str]:
-    return {step["action"] for step in done["steps"]}
+    return {step.action for step in done.steps}
 
 
 @pytest.mark.parametrize("jump", [40 * DAY, 400 * DAY, -800 * DAY])
@@ -85,8 +85,8 @@ def test_no_archive_goes_and_none_is_made_by_age_when_the_clock_jumps(base: Path
         before = three_archives(base, upkeep)
         clock.step(jump)
         done = upkeep.rotate()
-        assert steps(done) == {"spared"} and any("by size it goes on" in sentence for sentence in done["trouble"])
-        assert "jumped" in asyncio.run(upkeep.sweep())["trouble"][0]
+        assert steps(done) == {"spared"} and any("by size it goes on" in sentence for sentence in done.trouble)
+        assert "jumped" in asyncio.run(upkeep.sweep()).trouble[0]
         for _ in range(5):
             clock.advance(60)
             assert steps(upkeep.rotate()) == {"spared"}

@@ -106,7 +106,7 @@ def test_no_log_is_rotated_dropped_or_compressed_through_a_parent_that_another_u
 
 @root_only
 def test_no_line_is_shown_through_such_a_link(exchanged: Path, upkeep: Upkeep) -> None:
-    assert upkeep.logs()["logs"] == []
+    assert upkeep.logs().logs == []
     for name in ("audit", "audit.log", f"{exchanged}/audit.log"):
         with pytest.raises(NotKnown):
             upkeep.tail(name, 2)
@@ -137,7 +137,7 @@ def test_a_link_of_roots_on_the_way_is_followed(theirs: Path, upkeep: Upkeep) ->
     os.chown(theirs, 0, 0)
     (theirs / "app").rename(theirs / "elsewhere")
     (theirs / "app").symlink_to("elsewhere")
-    assert upkeep.tail("app", 1)["lines"] == ["a line"]
+    assert upkeep.tail("app", 1).lines == ["a line"]
     outcome = rotate(theirs / "app/log", method="rename")
     assert [step.action for step in outcome.steps] == ["rotated"] and not outcome.trouble
 

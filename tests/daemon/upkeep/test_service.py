@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -11,10 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.daemon.upkeep.clocks import HandClock
 from tests.support import PATIENCE_SECONDS
 
+from modelward.daemon.answers.disk import DeletedOpen, SpaceAmount
 from modelward.daemon.config.load import Config, parse
 from modelward.daemon.errors import NotKnown
 from modelward.daemon.system import processes
@@ -112,14 +113,14 @@ def test_every_answer_is_ready_for_json(house: House) -> None:
         house.upkeep.tail("access", 5),
     ]
     for answer in answers:
-        json.dumps(answer).encode()
+        msgspec.json.encode(answer)
 
 
 def test_a_dry_run_lists_what_would_go_and_why(house: House) -> None:
     (house.base / "state/uploads/a.wav").write_bytes(b"x" * 100)
     (house.base / "state/tmp/b").write_bytes(b"x" * 100)
-    listed = house.sweep(dry_run=True)["listed"]
-    assert [(Path(entry["path"]).name, entry["class"], entry["because"]) for entry in listed] == [
+    listed = house.sweep(dry_run=True).listed
+    assert [(Path(entry.path).name, entry.rule, entry.because) for entry in listed or ()] == [
         ("b", "tmp", "older than 1d"),
         ("a.wav", "uploads", "older than 1d"),
     ]
@@ -145,13 +146,13 @@ def _all() -> dict[str, object]:
 def test_a_full_disk_that_cannot_be_helped_is_said_once_and_left_for_ten_minutes(house: House) -> None:
     house.config = house.config.model_copy(update={"disk": house.config.disk.model_copy(update=_all())})
     first = house.sweep()
-    assert any("cannot bring the disk" in sentence for sentence in first["trouble"])
+    assert any("cannot bring the disk" in sentence for sentence in first.trouble)
     house.clock.advance(60)
     second = house.sweep()
-    assert second["resting"] and not second["trouble"]
-    assert house.sweep(by_hand=True)["trouble"]
+    assert second.resting and not second.trouble
+    assert house.sweep(by_hand=True).trouble
     house.clock.advance(BACK_OFF_SECONDS + 60)
-    assert house.sweep()["trouble"]
+    assert house.sweep().trouble
 
 
 def test_a_jump_of_the_wall_clock_removes_nothing(house: House) -> None:
@@ -161,7 +162,7 @@ def test_a_jump_of_the_wall_clock_removes_nothing(house: House) -> None:
     house.sweep()
     house.clock.advance(60)
     house.clock.step(70 * 365 * 86400.0)
-    assert "jumped" in house.sweep()["trouble"][0]
+    assert "jumped" in house.sweep().trouble[0]
     house.clock.advance(60)
     house.sweep()
     assert path.exists()
@@ -170,8 +171,8 @@ def test_a_jump_of_the_wall_clock_removes_nothing(house: House) -> None:
 def test_rotates_tells_and_compresses_in_turn(house: House) -> None:
     log = house.base / "logs/access.log"
     log.write_text("line\n" * 2000)
-    assert house.upkeep.rotate()["tell_writers"]
-    assert not house.upkeep.rotate()["tell_writers"]
+    assert house.upkeep.rotate().tell_writers
+    assert not house.upkeep.rotate().tell_writers
     house.upkeep.compress(reopened=True)
     assert len(list(log.parent.glob("access.log.*.gz"))) == 1
 
@@ -187,13 +188,13 @@ def test_one_log_can_be_rotated_by_its_short_name(house: House) -> None:
 def test_shows_logs_by_name_and_nothing_else(house: House) -> None:
     (house.base / "logs/access.log").write_text("one\ntwo\nthree\n")
     (house.base / "webui/app.log").write_text("theirs\n")
-    assert house.upkeep.tail("access.log", 2)["lines"] == ["two", "three"]
-    assert house.upkeep.tail("app", 2)["lines"] == ["theirs"]
-    assert [entry["name"] for entry in house.upkeep.logs()["logs"]] == ["access.log", "app.log"]
+    assert house.upkeep.tail("access.log", 2).lines == ["two", "three"]
+    assert house.upkeep.tail("app", 2).lines == ["theirs"]
+    assert [entry.name for entry in house.upkeep.logs().logs] == ["access.log", "app.log"]
     with open(house.base / "logs/error.log", "ab"):
         (house.base / "logs/error.log").unlink()
-        gone = {"pid": os.getpid(), "path": str(house.base / "logs/error.log"), "bytes": 0}
-        assert house.upkeep.logs([os.getpid()])["deleted_open"] == [gone]
+        gone = DeletedOpen(os.getpid(), str(house.base / "logs/error.log"), 0)
+        assert house.upkeep.logs([os.getpid()]).deleted_open == [gone]
     for name in ("../../../etc/passwd", "/etc/passwd", "..", "access.log/../../secret", "\x00"):
         with pytest.raises(NotKnown, match="no log of that name"):
             house.upkeep.tail(name, 5)
@@ -230,10 +231,10 @@ def test_with_little_to_look_at_and_nothing_to_do_no_process_is_started(house: H
     said = started.sweep()
     started.upkeep.close()
     assert started.count == 0
-    assert not said["dry_run"] and not said["removed"]["files"]
-    rows = {row["class"]: row for row in said["classes"]}
-    assert rows["uploads"]["after"] == rows["uploads"]["before"] == {"files": 1, "bytes": 8192}
-    assert rows["versions"]["spared"][0]["because"] == "kept: live"
+    assert not said.dry_run and not said.removed.files
+    rows = {row.name: row for row in said.classes}
+    assert rows["uploads"].after == rows["uploads"].before == SpaceAmount(1, 8192)
+    assert rows["versions"].spared[0].because == "kept: live"
 
 
 @pytest.mark.parametrize("due", ["state/uploads/old.wav", "models/.trash/left/over", "state/uploads/empty/"])
@@ -284,8 +285,8 @@ def test_while_an_archive_is_compressed_logs_are_rotated_and_shown_and_the_disk_
         await asyncio.to_thread(read.wait, 60)
         (logs / "error.log").write_text("line\n" * 2000)
         done = await upkeep.aside(upkeep.rotate)
-        assert [Path(s["path"]).name for s in done["steps"] if s["action"] == "rotated"] == ["error.log"]
-        assert (await upkeep.reading(lambda: upkeep.tail("app", 1)))["name"] == "app.log"
+        assert [Path(s.path).name for s in done.steps if s.action == "rotated"] == ["error.log"]
+        assert (await upkeep.reading(lambda: upkeep.tail("app", 1))).name == "app.log"
         await upkeep.sweep()
         assert not upload.exists() and not list(logs.glob("*.gz"))
         go_on.set()

@@ -23,7 +23,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 
 
 def steps(rollout: Rollout) -> list[str]:
-    return [step["step"] for step in rollout.steps]
+    return [step.step for step in rollout.steps]
 
 
 def under_way(it: Room, rollout: Rollout, policy: RolloutPolicy) -> asyncio.Task[Rollout]:

@@ -26,6 +26,7 @@ from tests.daemon.workers.rollouts import (
 from tests.daemon.workers.room import room
 from tests.support import soon
 
+from modelward.daemon.answers.rollouts import RolloutWorker
 from modelward.daemon.workers.rollout_planner import RolloutPolicy
 from modelward.worker import protocol as p
 from modelward.worker.shared.progress import ProcessReading
@@ -41,7 +42,7 @@ def test_all_workers_are_moved_the_canary_first_and_the_link_last(tmp_path: Path
             assert it.links == [V2]
             done = [step for step in steps(rollout) if step not in ("preparing", "baking")]
             assert done == ["prepare", "commit", "prepare", "prepare", "commit", "link", "done"]
-            assert rollout.as_json()["workers"] == [{"name": f"w{i}", "state": "moved"} for i in (1, 2, 3)]
+            assert rollout.answer().workers == [RolloutWorker(f"w{i}", "moved") for i in (1, 2, 3)]
             assert it.executor.current is None
             assert it.registry.moving_to is None
 
@@ -132,7 +133,7 @@ def test_a_crash_whose_hangup_is_seen_long_before_its_death_lets_nothing_happen_
             os.kill(it.pid(name), signal.SIGUSR2)
             rollout = await going
             assert rollout.blame
-            assert [step["worker"] for step in rollout.steps if step["step"] == "prepare"] == [name]
+            assert [step.worker for step in rollout.steps if step.step == "prepare"] == [name]
             assert it.links == []
             await it.all_serve(V1, 3)
 
@@ -250,7 +251,7 @@ def test_a_worker_that_joins_anew_in_the_middle_is_asked_anew(tmp_path: Path) ->
             rollout = await going
             assert rollout.succeeded, rollout.outcome
             assert it.serving() == {"w1": V2, "w2": V2}
-            assert sum(s["worker"] == name and s["step"] == "prepare" for s in rollout.steps) == 1, "it kept the target"
+            assert sum(s.worker == name and s.step == "prepare" for s in rollout.steps) == 1, "it kept the target"
 
     run(work)
 
@@ -334,7 +335,7 @@ def test_the_steps_kept_are_bounded_and_told_as_they_happen(tmp_path: Path) -> N
             rollout = await it.executor.run(it.rollout(V2), QUICK)
             assert it.progress[-1] == "done"
             assert len(it.progress) == len(rollout.steps)
-            shape = rollout.as_json()
-            assert (shape["id"], shape["version"], shape["from"], shape["decided"]) == ("r1", V2, V1, True)
+            answer = rollout.answer()
+            assert (answer.id, answer.version, answer.old_version, answer.decided) == ("r1", V2, V1, True)
 
     run(work)

@@ -189,7 +189,7 @@ def _cases() -> Iterator[tuple[list[Running], list[str], list[str]]]:
 
 @pytest.mark.parametrize(("workers", "messages", "late"), list(_cases()))
 def test_what_does_not_hold_yet_is_said_by_key(workers: list[Running], messages: list[str], late: list[str]) -> None:
-    assert [entry["message"] for entry in pending(workers, WANTED)] == messages
+    assert [entry.message for entry in pending(workers, WANTED)] == messages
     assert list(unconfirmed(workers, WANTED)) == late
 
 

@@ -1,0 +1,105 @@
+"""The daemon as a whole: what `GET /v1/status`, `GET /health` and `GET /ready` answer."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType
+
+from .alerts import AlertReport
+from .rollouts import RolloutAnswer
+
+
+class VersionReason(Struct, frozen=True):
+    """A version and what there is to know of it; `version` is "" where none can be named."""
+
+    version: str
+    because: str
+
+
+class StateReason(Struct, frozen=True):
+    """A state and the reason for it, "" for none."""
+
+    state: str
+    because: str
+
+
+class WorkersCount(Struct, frozen=True):
+    """How many workers answer, how many there are, and how many are wanted and why."""
+
+    ready: int
+    total: int
+    wanted: int
+    because: str
+
+
+class PendingKey(Struct, frozen=True):
+    """A key of the configuration that does not hold everywhere yet: `waits_for` is workers or daemon restart.
+
+    `workers` names those of the `total` that run with the former value.
+    """
+
+    key: str
+    waits_for: str
+    workers: list[str]
+    total: int
+    message: str
+
+
+class FullestDisk(Struct, frozen=True):
+    """The fullest file system; empty while none was measured."""
+
+    mount: str | UnsetType = UNSET
+    used_percent: float | UnsetType = UNSET
+    free_bytes: int | UnsetType = UNSET
+
+
+class PanelReport(Struct, frozen=True):
+    """Where the panel listens, "" for nowhere, and why it is not open, "" while it is."""
+
+    listen: str
+    problem: str
+
+
+class ConfigReport(Struct, frozen=True):
+    """The configuration in force: its file ("": defaults), how many there were, why a newer one was refused."""
+
+    path: str
+    generation: int
+    rejected: str
+
+
+class StatusAnswer(Struct, frozen=True):
+    """The whole at a glance. `live` is the version that is served, by the name that the link gives it.
+
+    `link` is there while the link says something else; `waiting` is a version that waits before its rollout.
+    `version` is the release of the daemon, `pid` its process, `uptime_seconds` its age.
+    """
+
+    live: str
+    link: VersionReason | None
+    serving: str
+    ready: bool
+    state: str
+    workers: WorkersCount
+    pending: list[PendingKey]
+    rollout: RolloutAnswer | None
+    waiting: VersionReason | None
+    disk: FullestDisk
+    alerts: list[AlertReport]
+    watch: StateReason
+    panel: PanelReport
+    config: ConfigReport
+    version: str
+    pid: int
+    uptime_seconds: float
+
+
+class HealthAnswer(Struct, frozen=True):
+    """Whether the daemon is alive."""
+
+    alive: bool
+
+
+class ReadyAnswer(Struct, frozen=True):
+    """Whether some worker takes traffic."""
+
+    ready: bool
