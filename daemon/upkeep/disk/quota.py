@@ -19,7 +19,7 @@ from .file_table import FileTable
 
 _KIND = 0o170000
 _REGULAR = 0o100000
-_SPECIAL = frozenset((0o120000, 0o010000, 0o140000))  # links, FIFOs, sockets: they take inodes, and go like files
+_SPECIAL = frozenset((0o120000, 0o010000, 0o140000))  # links, FIFOs, sockets: they take inodes, are removed like files
 _STICKY = 0o1000
 
 
