@@ -1,8 +1,8 @@
 """The worker socket: accepts workers, checks their credentials, carries messages and the listening socket.
 
-It knows connections and lines, not what they mean. A peer that writes what cannot be read, or reads too slowly, loses
-its connection with a logged reason and affects no other. Everything is bounded: connections, line length, messages in
-a period, bytes that wait to be sent, bytes read in one turn.
+It handles connections and lines and does not interpret messages. A peer that sends unreadable data, or reads too
+slowly, loses its connection. The reason is logged, and no other peer is affected. Everything is bounded: connections,
+line length, messages in a period, bytes that wait to be sent, bytes read in one turn.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from ..system.unix_socket import Credentials, bind, credentials
 
 MAX_CONNECTIONS = 256
 MAX_STRANGERS = 128
-"""Of these, connections of other users than root and the daemon's own: they must not keep its workers out."""
+"""Limit for connections of users other than root and the daemon's own: they must not keep its workers out."""
 MAX_UNSENT_BYTES = 1 << 20
 MAX_FDS = 1
-"""A worker has one listening socket to hand over."""
+"""A worker has at most one listening socket to hand over."""
 READ_BYTES = 64 * 1024
 HELLO_SECONDS = 10.0
 MAX_MESSAGES = 1000
 MESSAGES_SECONDS = 10.0
-"""More than MAX_MESSAGES in this time are no worker's signs of life."""
+"""A worker that works correctly sends at most MAX_MESSAGES in this time."""
 BREATH_SECONDS = 1.0
-"""Between two attempts to accept while no descriptor is to be had."""
+"""The time between two attempts to accept while no descriptor is free."""
 CLOSE_SECONDS = 2.0
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener(Protocol):
-    """Whoever owns the meaning of the messages. Each method is called on the event loop and must not block."""
+    """Receives the messages of the connections. Each method is called on the event loop and must not block."""
 
     def joined(self, line: WorkerConnection, hello: p.Hello, fds: list[int]) -> None: ...
     def said(self, line: WorkerConnection, message: p.FromWorker) -> None: ...
@@ -51,9 +51,9 @@ class Listener(Protocol):
 
 
 class WorkerConnection(Struct, eq=False):
-    """One connection. `fds` are descriptors that came before the hello did; whoever takes them closes them.
+    """One connection. `heard` counts messages since `counted_from`, loop seconds.
 
-    `heard` counts messages since `counted_from`, loop seconds.
+    `fds` are descriptors that came before the hello. The part that takes them must close them.
     """
 
     sock: socket.socket
@@ -68,7 +68,7 @@ class WorkerConnection(Struct, eq=False):
     counted_from: float = 0.0
 
     def send(self, message: p.Message) -> None:
-        """Queues a message; a peer that does not read what it is told loses the connection."""
+        """Queues a message. A peer that does not read its messages loses the connection."""
         if self.sock.fileno() < 0:
             return
         self.unsent += p.encode(message)
@@ -92,7 +92,7 @@ class WorkerConnection(Struct, eq=False):
 
 
 class WorkersSocket:
-    """The listening end of the worker socket and all its connections. `group` is the socket file's, -1 for none."""
+    """The listening end of the worker socket and all its connections. `group` is that of the socket file, -1 for none."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class WorkersSocket:
         self._watch()
 
     def in_place(self) -> bool:
-        """Looks whether the socket file is still ours, and whose group it has; not on the event loop."""
+        """Whether the socket file is still ours. Also updates `group`. Not on the event loop."""
         found, group = _file(self._path)
         if self._sock is None or found != self._file:
             return False
@@ -123,7 +123,7 @@ class WorkersSocket:
         return True
 
     async def heal(self) -> bool:
-        """Binds again when the socket file was removed or replaced; True when it had to. Raises OSError."""
+        """Binds again when the socket file was removed or replaced; True when it did. Raises OSError."""
         if await asyncio.to_thread(self.in_place):
             return False
         self._stop_listening()
@@ -131,7 +131,7 @@ class WorkersSocket:
         return True
 
     async def answers(self, seconds: float) -> bool:
-        """Whether a connection from outside is accepted and ended again."""
+        """Whether a connection from outside is accepted and closed again."""
         try:
             async with asyncio.timeout(seconds):
                 reader, writer = await asyncio.open_unix_connection(str(self._path))
@@ -144,7 +144,7 @@ class WorkersSocket:
             return False
 
     async def close(self) -> None:
-        """Hangs up and removes the socket file, which a disk that does not answer keeps."""
+        """Closes all connections and removes the socket file. If the disk does not answer, the file stays."""
         for line in list(self._lines):
             self._close(line, "the daemon stops", tell=False)
         self._stop_accepting()
@@ -179,7 +179,7 @@ class WorkersSocket:
         try:
             sock, _ = self._sock.accept()
         except OSError as e:
-            if e.errno in _EXHAUSTED:  # the peer still waits and would wake us without a pause
+            if e.errno in _EXHAUSTED:  # the peer still waits and would wake the loop again and again
                 self._log.error("cannot accept a worker; trying again", because=e.strerror)
                 loop.remove_reader(self._sock)
                 self._breath = loop.call_later(BREATH_SECONDS, self._watch)
@@ -193,7 +193,7 @@ class WorkersSocket:
         line = WorkerConnection(sock, who)
         line.close = lambda because: self._close(line, because)
         self._lines.add(line)
-        line.deadline = loop.call_later(self._hello_seconds, line.close, "it did not say hello")
+        line.deadline = loop.call_later(self._hello_seconds, line.close, "it sent no hello in time")
         loop.add_reader(sock, self._read, line)
 
     def _refusal(self, who: Credentials) -> str:
@@ -230,7 +230,7 @@ class WorkersSocket:
         except BaseException as e:  # noqa: BLE001 - the root of a callback
             failures = here().failures
             failures.failed("workers.sock", e, lasts_seconds=failures.shown_seconds)
-            # Part of what it said is lost; when it joins anew it says all that counts again.
+            # Some of its messages are lost. When it joins again it sends everything that counts.
             self._close(line, f"an error in the daemon: {sentence(e)}")
 
     def _hear(self, line: WorkerConnection, message: p.FromWorker) -> None:
@@ -239,7 +239,7 @@ class WorkersSocket:
             line.counted_from, line.heard = now, 0
         line.heard += 1
         if line.heard > MAX_MESSAGES:
-            raise p.BadMessage(f"cannot listen to more than {MAX_MESSAGES} messages in {MESSAGES_SECONDS:g} s")
+            raise p.BadMessage(f"cannot read more than {MAX_MESSAGES} messages in {MESSAGES_SECONDS:g} s")
         if line.greeted:
             self._listener.said(line, message)
             return
@@ -267,7 +267,7 @@ class WorkersSocket:
         if not tell:
             return
         if not line.greeted and line.who.pid == os.getpid():
-            return  # we asked ourselves whether we answer
+            return  # the daemon tested its own socket
         self._log.info("disconnected", pid=line.who.pid, uid=line.who.uid, because=because)
         if line.greeted:
             self._listener.left(line, because)
@@ -279,7 +279,7 @@ def _bound(path: Path) -> tuple[socket.socket, tuple[int, int], int]:
 
 
 def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """Bytes and descriptors, these closed in children: socket.recv_fds passes its flags over."""
+    """Bytes and descriptors; the descriptors are closed in children. socket.recv_fds passes its flags on."""
     data, ancillary, _, _ = sock.recvmsg(READ_BYTES, socket.CMSG_LEN(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
     fds: list[int] = []
     for level, kind, content in ancillary:
@@ -289,9 +289,8 @@ def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _file(path: Path) -> tuple[tuple[int, int], int]:
-    """Device and inode, which no other file has while a socket bound to it is open, and the group.
-
-    Zeros and -1 when there is none.
+    """Device and inode, which are unique while a socket bound to the file is open, and the group. Zeros and -1 for no
+    file.
     """
     try:
         found = os.stat(path)

@@ -1,7 +1,7 @@
-"""The daemon's hold on the socket that clients connect to: given by systemd, taken back from a worker, or bound anew.
+"""Holds the socket that clients connect to: given by systemd, taken back from a worker, or bound anew.
 
-It accepts no connection itself. Invariant: a former worker's socket is taken before a new one is bound, and at most one
-is held.
+It accepts no connection itself. Invariant: it takes a former worker's socket before it binds a new one, and it holds at
+most one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..system import systemd, tcp_listener
 from .replacement import LOST_SECONDS
 
 RETURN_SECONDS: Final = 5.0
-"""What a starting daemon gives the workers of a former one to come back with the socket."""
+"""How long a starting daemon waits for a former daemon's workers to return the socket."""
 
 
 class ListenSocket:
-    """See the module. `listen` is the address as configured; `environ` is where systemd speaks.
+    """See the module. `listen` is the address as configured; `environ` holds the variables that systemd set.
 
-    `lost_seconds` is the time for workers that hold the address and do not come back with it.
+    `lost_seconds` is how long to wait for workers that hold the address and do not return it.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class ListenSocket:
         self._listen, self._environ = listen, environ
         self._return_seconds, self._lost_seconds = return_seconds, lost_seconds
         self.sock: socket.socket | None = None
-        self._former: socket.socket | None = None  # of a worker, at another address than configured
+        self._former: socket.socket | None = None  # from a worker, bound to another address than configured
         self._activated = False
         self._resolved: tuple[str, tcp_listener.Place | None] = ("", None)
         self._offered, self._other_offered = asyncio.Event(), asyncio.Event()
         self._log = structlog.get_logger("supervisor")
 
     async def open(self, *, returning: bool, end_lost: Callable[[], Awaitable[None]]) -> None:
-        """systemd's socket, a former worker's when some are `returning`, or a new one. Raises CannotListen.
+        """Takes systemd's socket, a former worker's when some are `returning`, or binds a new one. Raises CannotListen.
 
-        `end_lost` ends the former workers that did not come back: it is called when one of them may hold the address.
+        `end_lost` ends the former workers that did not join. It is called when one of them may hold the address.
         """
         given = systemd.listen_sockets(self._environ, os.getpid())
         if given:
@@ -76,13 +76,13 @@ class ListenSocket:
 
     @property
     def address(self) -> str:
-        """What the socket is bound to; "" while there is none."""
+        """The address that the socket is bound to; "" while there is none."""
         return tcp_listener.name_of(self.sock) if self.sock is not None else ""
 
     async def move(self, listen: str) -> str:
-        """Listens on that address from now on, for workers that start from now on; those on the former one keep it.
+        """Listens on another address, for workers that start from now on. Running workers keep the former one.
 
-        Returns a remark for the operator, "" for none. Raises CannotListen; the former socket stays then.
+        Returns a remark for the operator, "" for none. Raises CannotListen; then the former socket stays.
         """
         if self._activated:
             return "workers.listen does not count: the socket belongs to the service manager"
@@ -98,7 +98,7 @@ class ListenSocket:
         return (self._former,) if self._former is not None else ()
 
     async def _win(self, end_lost: Callable[[], Awaitable[None]]) -> None:
-        """Takes the address from a worker that hangs: nothing else would end that worker, and no daemon could start."""
+        """Takes the address from a worker that hangs. Nothing else would end that worker, and no daemon could start."""
         await self._wait(self._lost_seconds - self._return_seconds)
         if self.sock is None:
             await end_lost()
@@ -106,7 +106,7 @@ class ListenSocket:
             await self._bind()
 
     async def _bind(self) -> None:
-        """A socket of our own, unless a worker offers one meanwhile. Raises CannotListen."""
+        """Binds a new socket, unless a worker offers one meanwhile. Raises CannotListen."""
         try:
             sock = await asyncio.to_thread(tcp_listener.bind, self._listen(), self._beside())
         except tcp_listener.CannotListen:
@@ -126,9 +126,9 @@ class ListenSocket:
             task.cancel()
 
     def take(self, fd: int, *, wanted: bool) -> None:
-        """A worker hands over what it listens on; closed when it is not `wanted`, or there is one already.
+        """Takes the listening socket of a worker. Closes it when it is not `wanted`, or when there is one already.
 
-        One at another address than configured is kept until ours is bound beside it.
+        A socket at another address than configured is kept until ours is bound too.
         """
         if self.sock is not None or not wanted:
             os.close(fd)
@@ -148,7 +148,7 @@ class ListenSocket:
             sock.close()
 
     def close(self) -> None:
-        """Workers that hold it go on."""
+        """Closes our descriptor. Workers that hold the socket continue."""
         for sock in (self.sock, self._former):
             if sock is not None:
                 sock.close()

@@ -1,7 +1,7 @@
-"""Whether a worker may hold the old and the new version at the same time. Pure.
+"""Decides whether a worker may hold the old and the new version at the same time. Pure.
 
-The need was measured when the version was validated. A fifth is kept in reserve, because a machine that runs out of
-memory kills any process. Without that memory, `rollout.overlap` decides whether to unload first or to refuse.
+The validation measured how much memory the version needs. A fifth is kept in reserve, because the kernel kills
+processes when memory runs out. When memory is short, `rollout.overlap` decides whether to unload first or to refuse.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Way(StrEnum):
 
 
 def way(need_bytes: int, available_bytes: int | None, overlap: str) -> tuple[Way, str]:
-    """How to load, and why. Unknown figures (0, None) speak for loading beside: that never stops a service."""
+    """How to load, and why. Unknown figures (0, None) allow both versions at once: that never stops a service."""
     if not need_bytes or available_bytes is None or available_bytes >= need_bytes * (1 + RESERVE):
         return Way.BESIDE, ""
     because = f"loading takes {size(need_bytes)}, {size(available_bytes)} are available"

@@ -1,7 +1,7 @@
-"""What each connected worker reports of itself, updated message by message.
+"""What each connected worker reports, updated with each message.
 
-It decides nothing and does no I/O: `hear` turns a message into new facts about a worker and an event, or raises
-Refused when the message makes no sense from that worker now.
+It decides nothing and does no I/O. `receive` turns a message into new facts about a worker and an event. It raises
+BadMessage when the worker cannot send that message now.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .rollout_planner import (
 )
 
 MAX_REASON = 2000
-"""Characters kept of what a worker says."""
+"""The number of characters kept of a worker's reason."""
 MAX_OFFERS = 8
-"""Offers remembered of each worker: a late answer is understood by what was offered then."""
+"""The number of offers kept for each worker, so that a late answer is matched to its offer."""
 
 
 class WorkerPeer(Struct):
     """One connected worker. Times are monotonic seconds; `artifact` is "" for a worker that only names its version.
 
-    `offers` are version and artifact by rollout, "" being the welcome; `unsure` is a rollout whose commit was sent and
-    not answered: until then it is not known what it serves. `terms` are what it runs with, None when it did not say;
-    `asked` those that it was sent last, at `asked_at`.
+    `offers` maps a rollout to its version and artifact; the key "" is the welcome. `unsure` is a rollout with a commit
+    that was sent and not answered: until then what the worker serves is not known. `terms` are the settings that it
+    runs with, None when it did not report them. `asked` are the settings last sent to it, at `asked_at`.
     """
 
     name: str
@@ -43,8 +43,8 @@ class WorkerPeer(Struct):
     asked: Terms | None = None
     asked_at: float = 0.0
     confinement: str = ""
-    missing: str = ""  # of it, for people
-    places: dict[str, str] = field(default_factory=dict)  # that it is confined to, and what each was when it started
+    missing: str = ""  # why its confinement is not complete, for people
+    places: dict[str, str] = field(default_factory=dict)  # what it is confined to, as it was at its start
     serving_since: float = 0.0
     rollout: str = ""
     offers: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -53,42 +53,42 @@ class WorkerPeer(Struct):
     stage_since: float = 0.0
     because: str = ""
     beat: p.Beat = field(default_factory=p.Beat)
-    beats: bool = False  # one came; what it counted before we knew it is none of our rollouts'
+    beats: bool = False  # a beat came; its counts from before the first one belong to no rollout
     heard: float = 0.0
     draining: bool = False
-    at_move: p.Beat = field(default_factory=p.Beat)  # the counters when the last rollout began or it moved
+    at_move: p.Beat = field(default_factory=p.Beat)  # the counters at the start of the last rollout, or when it moved
     loading: str = ""  # the version of the welcome that it has not answered yet
 
     @property
     def ready(self) -> bool:
-        """It answers requests."""
+        """Whether it answers requests."""
         return bool(self.serving) and not self.draining
 
     @property
     def settled(self) -> bool:
-        """It serves, or was never told of anything to serve."""
+        """Whether it serves, or was never asked to serve anything."""
         return bool(self.serving) or not self.offers
 
     def on(self, version: str, artifact: str) -> bool:
-        """Whether it serves exactly this: by artifact where it knows one, else by name."""
+        """Whether it serves exactly this: by artifact if it knows one, else by name."""
         return self.serving == version and (not self.artifact or self.artifact == artifact)
 
     def figures(self) -> Figures:
-        """What it did since the rollout began, or since it moved."""
+        """Its counts since the rollout began, or since it moved."""
         beat, then = self.beat, self.at_move
         requests, errors = max(0, beat.requests - then.requests), max(0, beat.errors - then.errors)
         return Figures(requests, errors, *paces(beat, requests))
 
 
 def paces(beat: p.Beat, requests: int) -> tuple[ObservedPace, ObservedPace]:
-    """Runs that shared the machine, and lone ones; of a worker that tells no runs, its requests count as the former."""
+    """Runs that shared the machine, and lone ones. If a worker reports no runs, its requests count as shared ones."""
     if not beat.shared.runs and not beat.lone.runs:
         return ObservedPace(requests, beat.p95_seconds), ObservedPace()
     return ObservedPace(beat.shared.runs, beat.shared.p95_seconds), ObservedPace(beat.lone.runs, beat.lone.p95_seconds)
 
 
 class WorkerEvent(Struct, frozen=True):
-    """Something the supervisor may have to act on; `because` is the worker's own word."""
+    """Something that the supervisor may have to act on; `because` is the worker's own text."""
 
     worker: str
     kind: str  # serving | prepared | refused | reopened | applied | drained | stuck | refusing (or no more)
@@ -98,7 +98,7 @@ class WorkerEvent(Struct, frozen=True):
 
 
 def hear(peer: WorkerPeer, message: p.FromWorker, now: float) -> WorkerEvent | None:
-    """Takes a message into account. Raises p.Refused when this worker can't mean it now."""
+    """Updates the worker with a message. Raises BadMessage when the worker cannot send it now."""
     peer.heard = now
     match message:
         case p.Hello():
@@ -161,7 +161,7 @@ def _serving(peer: WorkerPeer, message: p.Serving, now: float) -> WorkerEvent:
 
 
 def welcome(peer: WorkerPeer, version: str, artifact: str) -> None:
-    """The worker was told what to serve; it loads that unless it serves it already."""
+    """Records what the worker was asked to serve. It loads that unless it serves it already."""
     if version and not peer.on(version, artifact):
         peer.loading = version
         peer.offers[""] = (version, artifact)
@@ -170,12 +170,14 @@ def welcome(peer: WorkerPeer, version: str, artifact: str) -> None:
 def offer(
     peer: WorkerPeer, rollout: str, version: str, artifact: str, now: float, *, unload_first: bool = False
 ) -> p.Prepare:
-    """The worker is asked to prepare: the message to send. With `unload_first` it serves nothing until its commit."""
+    """Records that the worker is asked to prepare, and returns the message. With `unload_first` it serves nothing until
+    its commit.
+    """
     while len(peer.offers) >= MAX_OFFERS:
         del peer.offers[next(iter(peer.offers))]
     peer.offers[rollout] = (version, artifact)
     peer.rollout, peer.because = rollout, ""
-    peer.loading = ""  # it lets go of the welcome for this
+    peer.loading = ""  # the prepare replaces the welcome
     peer.stage, peer.stage_since, peer.at_move = Stage.PREPARING, now, peer.beat
     if unload_first:
         peer.serving = peer.artifact = ""
@@ -183,21 +185,21 @@ def offer(
 
 
 def commit(peer: WorkerPeer, now: float) -> p.Commit:
-    """The worker is asked to swap: the message to send."""
+    """Records that the worker is asked to swap, and returns the message."""
     peer.stage, peer.stage_since, peer.unsure = Stage.COMMITTING, now, peer.rollout
     return p.Commit(rollout=peer.rollout)
 
 
 def abort(peer: WorkerPeer, now: float) -> p.Abort:
-    """The worker is asked to forget what it holds aside: the message to send."""
+    """Records that the worker is asked to drop what it prepared, and returns the message."""
     rollout, peer.rollout = peer.rollout, ""
     peer.stage, peer.stage_since = Stage.OLD, now
     return p.Abort(rollout=rollout)
 
 
 def on_target(peer: WorkerPeer, rollout: str, version: str, artifact: str) -> Stage:
-    """Where a worker stands in a rollout to `version`."""
-    if peer.loading:  # also when it serves the target still: it was told to load something else
+    """The stage of a worker in a rollout to `version`."""
+    if peer.loading:  # also when it still serves the target: it was asked to load something else
         return Stage.JOINING
     if peer.on(version, artifact) and not peer.unsure:
         return Stage.MOVED
@@ -205,7 +207,7 @@ def on_target(peer: WorkerPeer, rollout: str, version: str, artifact: str) -> St
 
 
 def away(peer: WorkerPeer, rollout: str, version: str, artifact: str) -> WorkerView | None:
-    """A worker of ours whose connection ended, as the planner sees it; None when it had nothing to do with it."""
+    """A worker of ours that is disconnected, for the planner; None when it had nothing to do with the rollout."""
     if on_target(peer, rollout, version, artifact) in (Stage.OLD, Stage.JOINING, Stage.REFUSED):
         return None
     return WorkerView(peer.name, Stage.AWAY, peer.left)

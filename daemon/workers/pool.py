@@ -1,7 +1,8 @@
-"""The worker processes: starts, replaces and retires them by the orders of `pool_planner`, and sees them end.
+"""The worker processes: starts, replaces and retires them as `pool_planner` orders, and notices their end.
 
-It knows processes, not versions: a worker is told over its socket what to load. `workers.json` (see pool_record)
-records which processes are our workers, so that a daemon that comes back recognises them; a pid alone proves nothing.
+It handles processes, not versions: a worker learns over its socket what to load. `workers.json` (see pool_record)
+records which processes are our workers, so that a daemon that starts again recognises them. Invariant: a pid alone
+proves nothing.
 """
 
 from __future__ import annotations
@@ -51,15 +52,15 @@ from .pool_record import PoolRecord
 from .running_workers import running_workers
 
 NEVER_BOOTS = 3
-"""The exit status by which a worker says that starting it again is no use before something changes."""
+"""The exit status of a worker that cannot start before something changes."""
 KILLED_SECONDS = 2.0
-"""What the end waits for workers that were killed: one that hangs in the kernel does not end."""
+"""How long the end waits for workers that were killed: a process that hangs in the kernel does not end."""
 ABORT_SECONDS = 5.0
-"""Between SIGABRT, which makes a hung worker write where it hangs, and SIGKILL."""
+"""The time between SIGABRT, which makes a hung worker write its stack, and SIGKILL."""
 
 
 class Ended(Struct, frozen=True):
-    """A worker process is gone. `status` as Child.wait gives it; `retired` when we had sent it away."""
+    """A worker process has ended. `status` as ChildProcess.wait gives it; `retired`: the daemon had asked it to leave."""
 
     name: str
     pid: int
@@ -69,7 +70,7 @@ class Ended(Struct, frozen=True):
 
 
 class WorkerProcess(Struct):
-    """One worker process as the pool sees it. `terms` are what it runs with as far as is known, None when it is not."""
+    """One worker process in the pool. `terms` are the settings that it runs with, None when they are not known."""
 
     name: str
     child: ChildProcess
@@ -88,16 +89,16 @@ class WorkerProcess(Struct):
 
 
 def command_line(settings: WorkerSettings) -> list[str]:
-    """How a worker is started."""
+    """The command that starts a worker."""
     return python("modelward.worker", "--settings", msgspec.json.encode(settings).decode())
 
 
 class WorkerPool:
     """See the module. `ended` is called when a process is gone, `drain` to ask a worker over its socket to leave.
 
-    `settings` gives what a new worker of that name is told, and the listening socket; `command` makes a command line of
-    it; `chance` spreads the back-off; `read` says what a process did so far. In charge from its first `step` on: a
-    daemon that fails before that leaves a former one's workers alone.
+    `settings` gives the settings of a new worker with that name, and the listening socket. `command` makes its command
+    line. `chance` spreads the back-off. `read` returns what a process has done so far. Invariant: the pool is in charge
+    from its first `step` on. A daemon that fails before that leaves a former daemon's workers alone.
     """
 
     def __init__(
@@ -137,10 +138,12 @@ class WorkerPool:
     def next_look(self) -> float | None:
         return next_look(self._members(), self._vacancies, self.limits)
 
-    # what others tell it
+    # what other parts report
 
     def heard(self, name: str, *, ready: bool, terms: Terms | None = None) -> None:
-        """The worker said something; `ready` when it can answer requests, or has nothing to load. Runs with `terms`."""
+        """Records a message of the worker. `ready`: it can answer requests, or has nothing to load. `terms`: it runs
+        with them.
+        """
         if process := self._processes.get(name):
             process.terms = terms or process.terms
             process.heard = self._clock.monotonic()
@@ -150,7 +153,7 @@ class WorkerPool:
                 process.doubted = None
 
     def replace(self, name: str, because: str) -> bool:
-        """The worker is to be replaced, its successor first. False when there is none of that name."""
+        """Asks for the worker to be replaced, its successor first. False when there is none of that name."""
         process = self._processes.get(name)
         if process is None or process.phase is Phase.RETIRING:
             return False
@@ -158,14 +161,14 @@ class WorkerPool:
         return True
 
     def unblock(self) -> None:
-        """Something changed: every empty place may be filled at once."""
+        """Lets every start that waits be tried at once, because something changed."""
         now = self._clock.monotonic()
         self._vacancies = tuple(Vacancy(0, now) for _ in self._vacancies)
 
-    # what it does
+    # actions
 
     def step(self) -> None:
-        """Carries out what `staffing.orders` says now. The first one takes a former daemon's workers back."""
+        """Carries out the current orders of `pool_planner`. The first step takes a former daemon's workers back."""
         if self._processes and not self._record.there:  # the runtime directory was emptied or removed
             self._write_down(make_directory=True)
         if not self._in_charge:
@@ -207,7 +210,7 @@ class WorkerPool:
         self._log.info("worker started", worker=name, pid=child.pid, because=order.because)
 
     def take_back(self, name: str, who: Identity) -> bool:
-        """Takes a worker of a former daemon into the pool. False when it is not that process any more."""
+        """Takes a worker of a former daemon into the pool. False when the process is another one by now."""
         self._former.pop(name, None)
         if name in self._processes:
             return False
@@ -255,7 +258,7 @@ class WorkerPool:
         self._vacancies += (Vacancy(failures, self._clock.monotonic() + delay),)
 
     def retire(self, name: str, because: str) -> None:
-        """Tells a worker to finish what it has and leave; killed when it takes too long."""
+        """Asks a worker to finish its work and leave. It is killed when it takes too long."""
         process = self._processes.get(name)
         if process is None or process.phase is Phase.RETIRING:
             return
@@ -265,7 +268,7 @@ class WorkerPool:
             process.child.signal(signal.SIGTERM)
 
     def kill(self, name: str, because: str) -> None:
-        """Ends a worker that does not answer: its stack first, then its group."""
+        """Ends a worker that does not answer: first it writes its stack, then its group is killed."""
         process = self._processes.get(name)
         if process is None or process.killed:
             return
@@ -275,7 +278,7 @@ class WorkerPool:
         asyncio.get_running_loop().call_later(ABORT_SECONDS, process.child.kill_group)
 
     async def end_lost(self) -> None:
-        """Kills those of a former daemon's workers that did not come back; returns when they are gone."""
+        """Kills those of a former daemon's workers that did not join. Returns when they are gone."""
         lost = [name for name, who in tuple(self._former.items()) if self.take_back(name, who)]
         for name in lost:
             self.kill(name, "it did not come back, and the address that clients connect to is in use")
@@ -283,7 +286,7 @@ class WorkerPool:
             await asyncio.wait(watches, timeout=ABORT_SECONDS + 1.0)
 
     async def close(self, drain_seconds: float) -> None:
-        """Retires every worker and waits; workers that are left after `drain_seconds` are killed."""
+        """Retires every worker and waits. Workers that are left after `drain_seconds` are killed."""
         if not self._in_charge:
             await self.leave()
             return
@@ -301,19 +304,19 @@ class WorkerPool:
         await self._record.settled()
 
     async def leave(self) -> None:
-        """Leaves every worker serving, for the next daemon to take back; the record of them stays."""
+        """Leaves every worker running, for the next daemon to take back. The record of them stays."""
         for process in self.processes():
             if process.watch is not None:
                 process.watch.cancel()
             process.child.forget()
         await self._record.settled()
 
-    # what is written down
+    # the record
 
     def remembered(self) -> dict[str, Identity]:
-        """A former daemon's workers that still run; their names are not given again. Reads a file and /proc.
+        """A former daemon's workers that still run. Their names are not given again. Reads a file and /proc.
 
-        A daemon that was killed may not have written down the last one: it is found by its command line.
+        A daemon that was killed may not have recorded its last worker. That one is found by its command line.
         """
         self._former = {name: who for name, who in self._recorded().items() if identity(who.pid) == who}
         for name, who in running_workers(self._worker_socket):
@@ -343,12 +346,12 @@ class WorkerPool:
         try:
             content = {"boot": _boot_id(), "number": self._number, "workers": workers + former}
         except OSError as e:
-            self._log.warning("cannot write down who the workers are", because=str(e))
+            self._log.warning("cannot record the worker processes", because=str(e))
             return
         self._record.write(json.dumps(content).encode(), make_directory=make_directory)
 
     def written_down(self) -> bool:
-        """Checks whether the record of the workers can still be read, for the next `step`; not on the event loop."""
+        """Checks whether the record of the workers can still be read, for the next `step`. Not on the event loop."""
         return self._record.look()
 
     def _next_name(self) -> str:
@@ -362,7 +365,7 @@ class WorkerPool:
         )
 
     def _spared(self, process: WorkerProcess) -> bool:
-        """Whether an overdue worker only waits for its turn: it loads, or it would answer and gets no processor."""
+        """Whether an overdue worker only waits: it loads, or it would answer but gets no processor."""
         if process.doubted is None or process.seen is None or process.killed:
             return False
         now = self._read(process.child.pid)

@@ -1,8 +1,8 @@
-"""Which worker processes to start, retire or kill. Pure: a snapshot in, orders out, each with its reason.
+"""Decides which worker processes to start, retire or kill. Pure: a snapshot in, orders out, each with its reason.
 
-Replacement first: a worker that has to go leaves only after its successor is ready. One leaves at a time. A worker is
-killed only after a second check, because the daemon itself may have been stopped and have missed its messages; one that
-only waits for a processor or a disk is not killed. Invariant: as long as starting is possible, orders lead to `wanted`
+Replacement first: a worker leaves only after its successor is ready, and one leaves at a time. A worker is killed only
+after a second check, because the daemon may have been stopped itself and have missed its messages. A worker that only
+waits for a processor or a disk is not killed. Invariant: as long as workers can start, the orders lead to `wanted`
 ready workers, and no order takes the last ready one away.
 """
 
@@ -16,14 +16,14 @@ from msgspec import Struct
 class Phase(StrEnum):
     STARTING = "starting"  # not connected, or loading its first version
     READY = "ready"
-    RETIRING = "retiring"  # told to drain
+    RETIRING = "retiring"  # asked to drain
 
 
 class Member(Struct, frozen=True):
-    """One worker process. `since` is when its phase began, `heard` when it last said something, monotonic seconds.
+    """One worker process. `since` is when its phase began, `heard` when its last message came, monotonic seconds.
 
-    `outdated` says why it must be replaced; "" when it need not. `doubted` is when it was first seen to be overdue and
-    has said nothing since; `spared`: it was seen to wait for its turn since then; `doomed`: it is being killed.
+    `outdated` is why it must be replaced, "" when it need not. `doubted` is when it was first found overdue, None once
+    it sent a message after that. `spared`: a later check found that it only waits. `doomed`: it is being killed.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Member(Struct, frozen=True):
 
 
 class Vacancy(Struct, frozen=True):
-    """A place that a dead worker left: its deaths in a row and when the next start is due, monotonic seconds."""
+    """A start that waits after a worker died: the deaths in a row and when it is due, monotonic seconds."""
 
     failures: int
     due: float
-    blocked: str = ""  # why it is not filled before something changes
+    blocked: str = ""  # why it must wait until something changes
 
 
 class PoolLimits(Struct, frozen=True):
-    """A starting worker loads a model: that takes as long as a reload may. `starting`: so many at once."""
+    """A starting worker loads a model, which takes as long as a reload may. `starting`: how many start at once."""
 
     start_seconds: float = 60.0
     drain_seconds: float = 30.0
@@ -55,7 +55,7 @@ class PoolLimits(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """`vacancy` is the place that is filled; None for a new one."""
+    """Starts a worker. `pending` is the start that waited; None for a new one."""
 
     vacancy: Vacancy | None
     because: str
@@ -67,7 +67,7 @@ class Retire(Struct, frozen=True):
 
 
 class Doubt(Struct, frozen=True):
-    """It is overdue: look again after `second_look_seconds`."""
+    """The worker is overdue: check again after `second_look_seconds`."""
 
     name: str
     because: str
@@ -84,7 +84,7 @@ Order = Start | Retire | Doubt | Kill
 def orders(
     members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: PoolLimits
 ) -> tuple[Order, ...]:
-    """What to do now, in this order. Asked again after all is done; `vacancies` are those that `places` left."""
+    """What to do now, in this order. Called again after all is done; `pending` are those that `places` left."""
     return (
         *_overdue(members, now, limits),
         *_starts(members, vacancies, wanted, now, limits),
@@ -93,9 +93,9 @@ def orders(
 
 
 def places(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int) -> tuple[tuple[Vacancy, ...], int]:
-    """The vacancies that are worth keeping, soonest first, and how many workers are missing, these places included.
+    """The pending starts that are still needed, soonest first, and how many workers are missing, these included.
 
-    Fewer may be wanted than have died; a worker that is being replaced makes room for one more.
+    Fewer workers may be wanted than have died. A worker that is being replaced makes room for one more.
     """
     staying = sum(m.phase is not Phase.RETIRING for m in members)
     surge = any(m.outdated and m.phase is not Phase.RETIRING and not m.doomed for m in members)
@@ -104,14 +104,14 @@ def places(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: 
 
 
 def _due(m: Member, limits: PoolLimits) -> tuple[float, str]:
-    """When this member has been in its phase too long, and what to say then."""
+    """When this member has been in its phase too long, and the reason to report then."""
     match m.phase:
         case Phase.RETIRING:
             return m.since + limits.drain_seconds, f"it did not drain in {limits.drain_seconds:g} s"
         case Phase.STARTING:
             return m.since + limits.start_seconds, f"it was not ready in {limits.start_seconds:g} s"
         case Phase.READY:
-            return m.heard + limits.silence_seconds, f"it said nothing for {limits.silence_seconds:g} s"
+            return m.heard + limits.silence_seconds, f"it sent nothing for {limits.silence_seconds:g} s"
 
 
 def _overdue(members: tuple[Member, ...], now: float, limits: PoolLimits) -> list[Order]:
@@ -157,7 +157,7 @@ def _retirements(members: tuple[Member, ...], wanted: int) -> list[Order]:
 
 
 def next_look(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], limits: PoolLimits) -> float | None:
-    """When time alone will change the orders, monotonic seconds; None when it won't."""
+    """When the orders change by time alone, monotonic seconds; None when they do not."""
     full = sum(m.phase is Phase.STARTING for m in members) >= limits.starting
     due = [v.due for v in vacancies if not v.blocked and not full]
     for m in members:

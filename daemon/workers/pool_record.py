@@ -1,7 +1,7 @@
-"""The file that records our workers, written on a thread: a slow disk delays the record, never the event loop.
+"""The file that records our workers. A thread writes it: a slow disk delays the record, never the event loop.
 
-Decides nothing about workers. Invariants: what was given last is what is written last; one thread at a time writes; a
-file that cannot be written is logged and stops no worker.
+It decides nothing about workers. Invariants: the content that was given last is the last one written. One thread at a
+time writes. A file that cannot be written is logged and stops no worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ END_SECONDS: Final = 2.0
 
 
 class PoolRecord:
-    """The file at `path`. `there` is what the last look found; a file that is being written counts as there."""
+    """The file at `path`. `there`: the last check found it; a file that is being written counts too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,36 +32,36 @@ class PoolRecord:
         self.there = True
 
     def read(self, most_bytes: int) -> bytes:
-        """Its first bytes. Not for an event loop. Raises OSError."""
+        """Reads its first bytes. Not for an event loop. Raises OSError."""
         with open(self._path, "rb") as file:
             return file.read(most_bytes)
 
     def look(self) -> bool:
-        """Looks whether the file is there. From any thread but the event loop's."""
+        """Checks whether the file is there. From any thread but the event loop's."""
         self.there = self._path.exists()
         return self.there
 
     def write(self, content: bytes, *, make_directory: bool = False) -> None:
-        """Has the file hold `content` soon, b"" for no file; to be called on the event loop."""
+        """Writes `content` to the file soon, b"" removes it. To be called on the event loop."""
         with self._lock:
             self._due, self.there = content, True
             self._make_directory = self._make_directory or make_directory
             at_work, self._at_work = self._at_work, True
         if not at_work:
-            # Given to a thread here and now: a daemon that dies next has it written all the same.
+            # Given to a thread at once: it is written even if the daemon dies next.
             self._writing = asyncio.get_running_loop().run_in_executor(None, self._work)
 
     async def settled(self, seconds: float = END_SECONDS) -> None:
-        """Returns when what was given is written, or after `seconds`."""
+        """Returns when the given content is written, or after `seconds`."""
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=seconds)
 
     def _work(self) -> None:
-        """On a thread, until nothing is due."""
+        """On a thread, until nothing is left to write."""
         try:
             while (due := self._take()) is not None:
                 self._put(*due)
-        except BaseException:  # an unexpected one: the next content is written all the same
+        except BaseException:  # an unexpected error: the next content is written all the same
             self._at_work = False
             raise
 
@@ -74,7 +74,7 @@ class PoolRecord:
             else:
                 self._path.unlink(missing_ok=True)
         except OSError as e:
-            self._log.warning("cannot write down who the workers are", because=str(e))
+            self._log.warning("cannot record the worker processes", because=str(e))
 
     def _take(self) -> tuple[bytes, bool] | None:
         with self._lock:

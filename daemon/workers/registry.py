@@ -1,4 +1,4 @@
-"""The workers as the rest of the daemon sees them: which are connected, what each serves, and how to send it a message.
+"""The workers for the rest of the daemon: which are connected, what each serves, and how to send it a message.
 
 It joins the socket's connections with the pool's processes. A worker is ours when its connection's pid is that of a
 process in the pool, or of one that a former daemon recorded (same pid, same start time). Every other worker is attached
@@ -29,7 +29,7 @@ MAX_GONE = 64
 
 
 class WelcomeState(Struct, frozen=True):
-    """What a worker that joins is to serve; empty strings: nothing yet."""
+    """What a worker that joins has to serve; empty strings: nothing yet."""
 
     version: str = ""
     artifact: str = ""
@@ -39,9 +39,9 @@ class WelcomeState(Struct, frozen=True):
 class WorkerRegistry:
     """See the module. `happened` is called for each event, `offered` with a listening socket that a worker kept.
 
-    `expected` are a former daemon's workers that have not joined yet; `moving_to` is the version and artifact that a
-    rollout is bringing in: a worker that comes back with it is not told to give it up. `terms` gives what our workers
-    are to run with, None for whatever they do.
+    `expected` are a former daemon's workers that have not joined yet. `moving_to` is the version and artifact that a
+    rollout brings in: a worker that joins with it keeps it. `terms` gives the settings that our workers must run with,
+    None for any.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class WorkerRegistry:
         return next((peer for peer in self._peers.values() if peer.name == name), None)
 
     def last_seen(self, name: str) -> WorkerPeer | None:
-        """A worker as it is, or as it was when its connection ended."""
+        """A worker as it is now, or as it was when its connection ended."""
         return self.peer(name) or self._gone.get(name)
 
     def missing(self) -> tuple[WorkerPeer, ...]:
-        """Workers of ours that live as far as is known and whose connection ended, as they were then."""
+        """Workers of ours that are disconnected, as they were then. As far as is known their processes live."""
         processes = self.pool.processes() if self.pool is not None else ()
         return tuple(self._gone[h.name] for h in processes if h.name in self._gone and self.peer(h.name) is None)
 
@@ -96,13 +96,13 @@ class WorkerRegistry:
             return
 
     def wake(self) -> None:
-        """The tasks that wait in `changed` continue."""
+        """Ends the wait in `changed`."""
         self._changed.set()
 
     # sending
 
     def tell(self, name: str, message: p.Message) -> bool:
-        """Sends a message to one worker; False when it is not connected, or no longer after this."""
+        """Sends a message to one worker; False when it is not connected, or loses its connection by this."""
         for line, peer in self._peers.items():
             if peer.name == name:
                 line.send(message)
@@ -123,13 +123,13 @@ class WorkerRegistry:
             line.close(because)
 
     def tell_all(self, message: p.Message) -> list[str]:
-        """Sends a message to every worker; their names."""
+        """Sends a message to every worker; returns their names."""
         for line in list(self._peers):
             line.send(message)
         return [peer.name for peer in self._peers.values()]
 
     def agree(self) -> None:
-        """Each worker of ours that runs with other settings is sent the right ones, once."""
+        """Sends the right settings, once, to each worker of ours that runs with others."""
         for line, peer in list(self._peers.items()):
             self._agree(line, peer)
 
@@ -141,7 +141,7 @@ class WorkerRegistry:
             peer.asked, peer.asked_at = wanted, self._clock.monotonic()
             line.send(p.Settings(wanted, self._tokens()))
 
-    # the socket's side
+    # called by the socket
 
     def joined(self, line: WorkerConnection, hello: p.Hello, fds: list[int]) -> None:
         name, attached = self._recognise(line, hello)
@@ -160,11 +160,11 @@ class WorkerRegistry:
         self._log.info("worker joined", worker=name, pid=peer.pid, attached=attached, serving=peer.serving)
         self._tell_pool(peer)
         self._notify(WorkerEvent(name, "joined", peer.serving))
-        self._agree(line, peer)  # first: it answers no request by former settings once it has something to serve
+        self._agree(line, peer)  # sent first: once it serves, it answers no request with former settings
         line.send(p.Welcome(version=welcome.version, artifact=welcome.artifact, beat_seconds=welcome.beat_seconds))
         process = self.pool.process(name) if self.pool is not None and not attached else None
         if process is not None and process.phase is Phase.RETIRING:
-            self.drain(name)  # it was told on a connection that is gone
+            self.drain(name)  # the request went over a connection that is gone
 
     def _note_confinement(self, peer: WorkerPeer, hello: p.Hello) -> None:
         peer.confinement, peer.missing, peer.places = hello.confinement, hello.missing, hello.places
@@ -200,7 +200,7 @@ class WorkerRegistry:
             self._notify(WorkerEvent(peer.name, "left", peer.serving, because))
 
     def ended(self, ended: Ended) -> None:
-        """A process of ours is gone; its connection may not have noticed yet."""
+        """A process of ours has ended; its connection may not have noticed yet."""
         for line in [line for line, peer in self._peers.items() if peer.name == ended.name]:
             line.close(ended.because)
         self._gone.pop(ended.name, None)
@@ -234,7 +234,7 @@ class WorkerRegistry:
 
     def _take_listener(self, fds: list[int], attached: bool) -> None:
         for i, fd in enumerate(fds):
-            if i == 0 and not attached:  # a stranger's socket would be handed to every worker
+            if i == 0 and not attached:  # a socket of a foreign process would be handed to every worker
                 self._offered(fd)
             else:
                 os.close(fd)

@@ -1,4 +1,4 @@
-"""Which workers have to be replaced although they work, and why. Pure.
+"""Decides which workers have to be replaced although they work, and why. Pure.
 
 Workers of other programs are never replaced.
 """
@@ -16,11 +16,11 @@ from .settings_diff import unlike
 
 MEMORY_REST_SECONDS = 60.0
 LOST_SECONDS = 10.0
-"""A worker of a former daemon that has not come back by then hangs, or speaks another protocol."""
+"""A worker of a former daemon that has not joined by then hangs, or speaks another protocol."""
 
 
 class Places(Struct, frozen=True):
-    """What each directory that workers use was at the time `looked`: see worker.places."""
+    """The identity of each directory that workers use, at the time `looked`: see worker.places."""
 
     now: Mapping[str, str] = field(default_factory=dict)
     looked: float = 0.0
@@ -36,13 +36,13 @@ def outdated(
     terms: Terms | None = None,
     places: Places = Places(),  # noqa: B008 - frozen
 ) -> Iterator[tuple[str, str]]:
-    """Name and reason of each worker that uses more than `most_bytes` (0: no limit), runs another release, is stuck,
-    runs with other settings than `terms` and cannot take them up (None: any will do), or is confined to other
-    directories than those that there are.
+    """Name and reason of each worker of ours that has to be replaced.
 
-    Those `started` by this very daemon run what is installed now, and so would their successors: they stay.
-
-    Memory counts from MEMORY_REST_SECONDS after it joined: a model that takes too much by itself makes no endless loop.
+    It uses more than `most_bytes` (0: no limit), runs another release, or is stuck. Or it runs with other settings than
+    `terms` and cannot take them up (None: any will do). Or it is confined to other directories than those that exist
+    now. For a worker `started` by this very daemon the release does not count: it runs what is installed now, and so
+    would its successor. Memory counts from MEMORY_REST_SECONDS after the worker joined, so that a large model causes no
+    endless loop.
     """
     for peer in peers:
         if peer.attached:
@@ -60,9 +60,9 @@ def outdated(
 
 
 def _confined_elsewhere(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Why a worker confined to the directories `then` cannot use those there are; "" when it can, or is not confined.
+    """Why a worker that is confined to the directories `then` cannot use those that exist now.
 
-    One that is missing now is waited for.
+    "" when it can, or when it is not confined. A directory that is missing now may come back and is no reason.
     """
     if not then:
         return ""
@@ -75,12 +75,12 @@ def _confined_elsewhere(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _says(peer: WorkerPeer, started: Container[str]) -> bool:
-    """Whether its settings can be judged: where one that was started here says nothing, no successor would."""
+    """Whether its settings can be judged. If a worker that was started here reports none, no successor would."""
     return peer.terms is not None or peer.name not in started
 
 
 def lost(awaited: Iterable[str], peers: Iterable[WorkerPeer]) -> Iterator[tuple[str, str]]:
-    """The same for those of a former daemon that are still not here; to be asked once, after LOST_SECONDS."""
+    """The same for those of a former daemon that have not joined; to be called once, after LOST_SECONDS."""
     here = {peer.name for peer in peers}
     for name in awaited:
         if name not in here:

@@ -1,8 +1,8 @@
-"""Carries out a rollout: asks `rollout_planner.next_action`, does that one thing, and checks again.
+"""Carries out a rollout: calls `rollout_planner.next_action`, does that one thing, and checks again.
 
-It decides nothing. Invariant: when `run` returns, every worker serves the new version and the link names it; or every
-worker that could be brought back serves the old one, the others are being replaced, and the link names the old version.
-The outcome names what could not be done.
+It decides nothing. Invariant: when `run` returns, one of two states holds. Either every worker serves the new version
+and the link names it. Or every worker that could be brought back serves the old version, the others are being replaced,
+and the link names the old version. The outcome names what could not be done.
 """
 
 from __future__ import annotations
@@ -51,18 +51,20 @@ from .rollout_planner import (
 )
 
 MAX_STEPS = 200
-"""Progress lines kept of one rollout."""
+"""The number of progress lines kept of one rollout."""
 READ_SECONDS = 1.0
-"""Between two readings of a worker that loads."""
+"""The time between two readings of a worker that loads."""
 LONGEST_STEP_SECONDS = 3.0
 OUTSIDE_DEATHS = 3
-"""Deaths that need not be the version's doing, which a rollout bears with before it gives up."""
+"""Deaths that the version need not have caused: a rollout accepts this many before it gives up."""
 OUTSIDE = (-9, -15, 0, None)
-"""Killed or ended from outside, or not known: a former daemon's worker has no exit status for us."""
+"""Killed or ended from outside, or unknown: for a former daemon's worker there is no exit status."""
 
 
 class Target(Struct, frozen=True):
-    """A version that workers can be told to load; memory and CPU time of loading as they were judged (0: unknown)."""
+    """A version that workers can be asked to load. Memory and CPU time of loading are those measured by its validation
+    (0: unknown).
+    """
 
     version: str
     digest: str
@@ -91,7 +93,7 @@ class Rollout(Struct):
     steps: list[RolloutStep] = field(default_factory=list)
     outcome: str = ""
     succeeded: bool = False
-    blame: bool = False  # the version is to blame for the failure
+    blame: bool = False  # the version caused the failure
     cancelled: str = ""
     all_moved: float | None = None
     link_moved: bool = False
@@ -103,12 +105,12 @@ class Rollout(Struct):
 
     @property
     def wire_id(self) -> str:
-        """What the workers know it by: the way back is another rollout to them."""
+        """Its name in messages to workers: for them the way back is another rollout."""
         return f"{self.id}-back" if self.returning else self.id
 
     @property
     def changes_version(self) -> bool:
-        """Whether it brings other bytes; else only another form of them, or workers astray back in line."""
+        """Whether it brings other bytes. Otherwise it brings another form of them, or brings single workers back."""
         return self.origin not in ("converge", "form")
 
     @property
@@ -134,12 +136,12 @@ class Rollout(Struct):
 
 
 class RolloutExecutor:
-    """Conducts one rollout at a time; `progress` hears of every step.
+    """Carries out one rollout at a time; `progress` is called at every step.
 
-    `commit_point` is called with True once every worker proved the target, and with False when that is taken back
-    after all: it moves the link and writes down what is served. It raises ModelwardError when it can't. `room` says
-    how a worker is to load a version now, and why. `read` says what a process did so far; where it answers None, all
-    time that passes counts against a worker that loads.
+    `commit_point` is called with True once every worker proved the target, and with False when that is taken back: it
+    moves the link and records what is served. It raises ModelwardError when it cannot. `room` gives how a worker has to
+    load a version now, and why. `read` returns what a process has done so far. When it returns None, all time that
+    passes counts against a worker that loads.
     """
 
     def __init__(
@@ -159,7 +161,7 @@ class RolloutExecutor:
         self.current: Rollout | None = None
 
     async def run(self, rollout: Rollout, policy: RolloutPolicy) -> Rollout:
-        """Returns the rollout, decided."""
+        """Runs the rollout to its end and returns it with its outcome."""
         self.current = rollout
         self._registry.moving_to = (rollout.target.version, rollout.target.artifact)
         rollout.before = self._since_start()
@@ -176,13 +178,13 @@ class RolloutExecutor:
         return rollout
 
     def cancel(self, because: str) -> None:
-        """The rollout under way is no longer wanted: it goes back, or ends its last watch early."""
+        """The current rollout is no longer wanted: it goes back, or ends its last watch early."""
         if self.current is not None and not self.current.returning:
             self.current.cancelled = self.current.cancelled or because
             self._registry.wake()
 
     def worker_ended(self, ended: Ended) -> None:
-        """A worker process is gone: counted when it had to do with the version being rolled out."""
+        """A worker process has ended: it counts when it had to do with the version of the rollout."""
         rollout, peer = self.current, self._registry.last_seen(ended.name)
         if rollout is None or rollout.returning or peer is None or ended.retired:
             return
@@ -196,7 +198,7 @@ class RolloutExecutor:
         self._registry.wake()
 
     async def _forward(self, rollout: Rollout, policy: RolloutPolicy) -> str:
-        """As `_drive`, to the target. An error of the daemon's is a reason to go back, and no fault of the version."""
+        """Like `_drive`, to the target. An error of the daemon's is a reason to go back, and no fault of the version."""
         try:
             return await self._drive(rollout, rollout.target, policy)
         except Exception as e:  # noqa: BLE001 - around one rollout: workers must not be left between two versions
@@ -205,7 +207,7 @@ class RolloutExecutor:
             return f"an error in the daemon, which is in the log: {sentence(e)}"
 
     async def _drive(self, rollout: Rollout, target: Target, policy: RolloutPolicy) -> str:
-        """Follows the planner to its end. The reason when it gave up, "" when it is done."""
+        """Follows the planner to its end. Returns the reason when it gave up, "" when it is done."""
         while True:
             await self._take_readings(rollout)
             view = self._view(rollout, target)
@@ -245,7 +247,7 @@ class RolloutExecutor:
         if peer is None:
             return
         way, tight = self._room(target) if peer.serving else (Way.BESIDE, "")
-        # Where there is nothing to go back to, or it was decided already, a refusal would only be asked again for ever.
+        # With nothing to go back to, or after the decision, a refusal would only repeat for ever.
         undecided = rollout.old is not None and not rollout.returning and not rollout.link_moved
         if way is Way.REFUSE and undecided:
             rollout.cancelled = f"no room for two versions: {tight}"
@@ -269,7 +271,9 @@ class RolloutExecutor:
             self._registry.dismiss(worker, because)
 
     def _part(self, rollout: Rollout) -> list[WorkerPeer]:
-        """The workers that take part; an attached one once it answered its welcome, as nothing else would make it."""
+        """The workers that take part. An attached worker does once it answered its welcome, as nothing else would make
+        it answer.
+        """
         return [
             peer
             for peer in self._registry.peers()
@@ -329,7 +333,7 @@ class RolloutExecutor:
         )
 
     async def _take_readings(self, rollout: Rollout) -> None:
-        """What the workers that load did since the last time, READ_SECONDS apart; read on a thread."""
+        """Reads what the loading workers did since the last time, on a thread, READ_SECONDS apart."""
         loading = {
             peer.name: peer
             for peer in self._part(rollout)
@@ -354,7 +358,7 @@ class RolloutExecutor:
         self._spent = known
 
     def _with_spent(self, worker: WorkerView, now: float) -> WorkerView:
-        """Never more than the time that passed: several threads use up CPU time several times as fast."""
+        """At most the time that passed: several threads use CPU time several times as fast."""
         if worker.name not in self._spent:
             return worker
         spent = self._spent[worker.name][1]
@@ -362,7 +366,7 @@ class RolloutExecutor:
         return replace(worker, spent_seconds=min(now - worker.since, spent.seconds), held=held)
 
     def _since_start(self) -> Figures:
-        """What the old version did so far, over all workers; each worker's own count begins here."""
+        """What the old version did so far, over all workers. Each worker's own count begins here."""
         beats: list[Beat] = []
         for peer in self._registry.peers():
             peer.at_move = peer.beat
@@ -378,7 +382,7 @@ class RolloutExecutor:
     def _state(self, rollout: Rollout, because: str) -> None:
         watched = because in ("baking", "watching")
         state = "returning" if rollout.returning else "baking" if watched else "preparing"
-        # Watching may follow baking at once: one state, and yet another step.
+        # Watching may follow baking at once: the state is the same, but it is another step.
         told = [step.because for step in rollout.steps[-1:]]
         again = watched and told != [because] and len(rollout.steps) < MAX_STEPS
         if state != rollout.state or again:

@@ -1,8 +1,8 @@
-"""The next step of moving the workers from one version to another. Pure: a snapshot in, one action out.
+"""Decides the next step of moving the workers from one version to another. Pure: a snapshot in, one action out.
 
-Stateless and idempotent: asked again with the same snapshot it gives the same answer, so a crash between two actions
-needs no special case. Invariants: no worker is ever told to give up a version that it serves before it holds the next
-one ready; the link moves only when every worker proved the version; a failure ends with every worker back where it was.
+Stateless and idempotent: the same snapshot gives the same answer, so a crash between two actions needs no special case.
+Invariants: a worker gives up the version that it serves only after it holds the next one ready. The link moves only
+when every worker proved the version. A failure ends with every worker back on its old version.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from msgspec.structs import replace
 
 
 class Stage(StrEnum):
-    """Where one worker stands, seen from the version it is to serve."""
+    """Where one worker stands with regard to the version of the rollout."""
 
-    OLD = "old"  # serves something else, or nothing
-    JOINING = "joining"  # just came, and loads what it was welcomed with
+    OLD = "old"  # serves another version, or none
+    JOINING = "joining"  # just joined, and loads the version of its welcome
     PREPARING = "preparing"
     PREPARED = "prepared"
     REFUSED = "refused"
     COMMITTING = "committing"
     MOVED = "moved"  # serves the target
-    AWAY = "away"  # it had to do with the target when its connection ended: it comes back, or its death is told
+    AWAY = "away"  # it had the target when its connection ended: it joins again, or its death is reported
 
 
 class ObservedPace(Struct, frozen=True):
-    """How long runs took of late: how many, and what 95 % of them took at most."""
+    """How long recent runs took: how many there were, and the 95th percentile."""
 
     runs: int = 0
     p95_seconds: float = 0.0
@@ -37,8 +37,8 @@ class ObservedPace(Struct, frozen=True):
 class Figures(Struct, frozen=True):
     """What a worker answered since the rollout began (or since it moved).
 
-    `shared` and `lone` are the runs that shared the machine and those that had it to themselves: they go faster, and
-    only like is compared with like.
+    `shared` are runs that shared the machine, `lone` are runs that had it alone and are faster. So each is compared
+    with its own kind only.
     """
 
     requests: int = 0
@@ -48,9 +48,10 @@ class Figures(Struct, frozen=True):
 
 
 class WorkerView(Struct, frozen=True):
-    """One worker. `since` is when its stage began (MOVED: when it served the target first); `because` is what it said
-    when it refused. `spent_seconds` is how much of its time it has used up in this stage; None: all that passed. `held`
-    says what outside it keeps it from going on, "" when nothing is known.
+    """One worker. `since` is when its stage began (MOVED: when it first served the target).
+
+    `because` is its reason when it refused. `spent_seconds` is how much of its time it has used in this stage; None:
+    all that passed. `held` names what outside the worker holds it up, "" when nothing is known.
     """
 
     name: str
@@ -59,15 +60,14 @@ class WorkerView(Struct, frozen=True):
     because: str = ""
     figures: Figures = Figures()
     empty: bool = False  # serves nothing at all
-    attached: bool = False  # some other program's
+    attached: bool = False  # belongs to another program
     spent_seconds: float | None = None
     held: str = ""
 
 
 class RolloutPolicy(Struct, frozen=True):
-    """The operator's `[rollout]`.
-
-    Zero canaries: each worker is moved as soon as it is prepared. Zero bake: no watching.
+    """The operator's `[rollout]`. Zero canaries: each worker is moved as soon as it is prepared. Zero bake: no
+    watching.
     """
 
     canary: int = 1
@@ -80,9 +80,9 @@ class RolloutPolicy(Struct, frozen=True):
 class RolloutView(Struct, frozen=True):
     """A rollout at one instant. Times are monotonic seconds.
 
-    `all_moved` is when all served the target for the first time, None before; `before` is what the old version did
-    until the rollout began; `deaths` are the workers that died of the target; `cancelled` says why it is no longer
-    wanted.
+    `all_moved` is when all served the target for the first time, None before. `before` is what the old version did
+    until the rollout began. `deaths` are the workers that died because of the target. `cancelled` is why it is no
+    longer wanted.
     """
 
     workers: tuple[WorkerView, ...]
@@ -110,21 +110,23 @@ class SwitchLink(Struct, frozen=True):
 
 
 class LeaveOut(Struct, frozen=True):
-    """A worker that some other program started does not answer: it must not hold up all others."""
+    """A worker that another program started does not answer: it must not hold up all others."""
 
     worker: str
     because: str
 
 
 class WaitForWorkers(Struct, frozen=True):
-    """Nothing to do before `until`, unless a worker says something."""
+    """Nothing to do before `until`, unless a worker sends a message."""
 
     until: float
     because: str
 
 
 class Fail(Struct, frozen=True):
-    """Give the version up: workers that hold it aside drop it, those that serve it go back. `blame`: it is at fault."""
+    """Give the version up: workers that prepared it drop it, those that serve it go back. `blame`: the version is at
+    fault.
+    """
 
     because: str
     blame: bool = True
@@ -137,15 +139,15 @@ class RolloutDone(Struct, frozen=True):
 Action = PrepareWorker | CommitWorker | SwitchLink | LeaveOut | WaitForWorkers | Fail | RolloutDone
 
 AWAY_SECONDS = 5.0
-"""A living worker joins again sooner."""
+"""A living worker joins again within this time."""
 LEAST_REQUESTS = 20
-"""Fewer requests than this say nothing about a version's latency."""
+"""Fewer requests than this show nothing about a version's latency."""
 LEAST_LATENCY_SECONDS = 0.010
-"""A difference below this is the machine's noise."""
+"""A smaller difference than this is noise of the machine."""
 
 
 def next_action(view: RolloutView, policy: RolloutPolicy) -> Action:
-    """What to do now. See the module for what always holds."""
+    """What to do now. See the module for the invariants."""
     for worker in view.workers:
         if worker.attached and (because := _late(worker, view.now, policy)):
             return LeaveOut(worker.name, because)
@@ -171,7 +173,7 @@ def _next_to_move(view: RolloutView, policy: RolloutPolicy) -> Action | None:
     waiting = [w for w in view.workers if w.stage is not Stage.MOVED]
     if not waiting:
         return None
-    # A newcomer is moved in its turn, once it serves; or as it is, when that takes too long.
+    # A worker that just joined moves in its turn, once it serves. If that takes too long, it moves as it is.
     patient = [w for w in waiting if w.stage is Stage.JOINING and view.now < _until(w, view.now, policy)]
     here = [w for w in waiting if w not in patient]
     empty = [w for w in here if w.empty]
@@ -193,7 +195,7 @@ def _next_to_move(view: RolloutView, policy: RolloutPolicy) -> Action | None:
 
 
 def _bake_ends(view: RolloutView, policy: RolloutPolicy) -> float | None:
-    """When the canaries will have been watched long enough; None while there are too few, or none are wanted."""
+    """When the canaries have been watched long enough; None while there are too few, or none are wanted."""
     moved = sorted(w.since for w in view.workers if w.stage is Stage.MOVED)
     canaries = min(policy.canary, len(view.workers))
     return moved[canaries - 1] + policy.bake_seconds if canaries and len(moved) >= canaries else None
@@ -207,7 +209,7 @@ def _last_watch(view: RolloutView, policy: RolloutPolicy) -> Action:
 
 
 def _broken(view: RolloutView, policy: RolloutPolicy) -> str:
-    """Why the version must not go on; "" when nothing speaks against it."""
+    """Why the version must not go on; "" when there is no reason."""
     if view.cancelled and not view.link_moved:
         return view.cancelled
     if view.deaths:
@@ -236,9 +238,9 @@ def _until(worker: WorkerView, now: float, policy: RolloutPolicy) -> float:
 
 
 def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: RolloutPolicy) -> str:
-    """Why the moved workers do worse than the old version by more than the policy allows; "" when they don't.
+    """Why the moved workers do worse than the old version by more than the policy allows; "" when they do not.
 
-    Measured against the workers still on the old version, or against `before_it` when they answered too little.
+    Compared with the workers still on the old version, or with `before_it` when those answered too little.
     """
     new = [w.figures for w in workers if w.stage is Stage.MOVED]
     old = [w.figures for w in workers if w.stage not in (Stage.MOVED, Stage.AWAY)]
@@ -261,7 +263,7 @@ def worse(workers: tuple[WorkerView, ...], before_it: Figures, policy: RolloutPo
 
 
 def together(paces: Sequence[ObservedPace]) -> ObservedPace:
-    """Of several workers: all their runs, and the slowest worker's word for how long they took."""
+    """Several workers together: the sum of their runs, and the time of the slowest worker."""
     return ObservedPace(sum(pace.runs for pace in paces), max((pace.p95_seconds for pace in paces), default=0.0))
 
 

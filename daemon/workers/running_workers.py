@@ -1,8 +1,8 @@
 """Finds the workers that run for a worker socket, by their command lines.
 
-A daemon that is killed between the start of a worker and the record of it leaves a process that nobody knows: it holds
-the listening address and never ends. Only processes of this daemon's user count, as another one could claim anything.
-It reads /proc and must not be called on the event loop.
+A daemon that is killed between the start of a worker and its record leaves an unknown process, which holds the
+listening address and never ends. Only processes of this daemon's user count, because another user could fake one. It
+reads /proc and must not be called on the event loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def running_workers(worker_socket: str, proc: Path = Path("/proc")) -> Iterator[
 
 
 def worker_name(command: bytes, worker_socket: str) -> str:
-    """The name of the worker whose command line that is, its arguments ended by NUL; "" for any other process."""
+    """The name of the worker with that command line (arguments that end with NUL); "" for any other process."""
     *program, option, settings = ["", "", *command.decode(errors="replace").removesuffix("\0").split("\0")]
     if option != "--settings" or "modelward.worker" not in program:
         return ""

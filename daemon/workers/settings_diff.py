@@ -1,7 +1,7 @@
-"""Which workers run with other settings than the configuration has, and by which keys. Pure.
+"""Decides which workers run with other settings than the configuration has, and by which keys. Pure.
 
-A key that a running worker takes up is sent to it and confirmed; for every other key the worker is replaced. Invariant:
-each field of Terms has its key, so that what differs can be named as the operator wrote it.
+A key that a running worker takes up is sent to it and confirmed. For every other key the worker is replaced. Invariant:
+each field of Terms has its key, so that a difference is named as the operator wrote it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..answers.status import PendingKey
 from .peer import WorkerPeer
 
 CONFIRM_SECONDS: Final = 10.0
-"""A worker that has not confirmed settings by then is replaced."""
+"""A worker that has not confirmed its settings by then is replaced."""
 KEYS: Final = {
     "listen": "workers.listen",
     "kind": "models.kind",
@@ -47,7 +47,7 @@ KEYS: Final = {
 
 
 class Running(NamedTuple):
-    """One worker of ours and what it runs with; None when that is not known."""
+    """One worker of ours and the settings that it runs with; None when they are not known."""
 
     name: str
     terms: Terms | None
@@ -61,7 +61,7 @@ def keys(names: Iterable[str]) -> str:
 def unlike(peer: WorkerPeer, wanted: Terms, now: float) -> str:
     """Why this worker of ours has to be replaced for its settings; "" when it need not, or may still confirm them."""
     if peer.terms is None:
-        return "it does not say with which settings it runs"
+        return "it does not report its settings"
     if fixed := differing(peer.terms, wanted, FIXED):
         return f"it runs with the former {keys(fixed)}"
     live = differing(peer.terms, wanted, LIVE)
@@ -71,7 +71,7 @@ def unlike(peer: WorkerPeer, wanted: Terms, now: float) -> str:
 
 
 def unconfirmed(workers: Iterable[Running], wanted: Terms) -> Iterator[str]:
-    """The workers that may still answer by a former value of what a running worker takes up."""
+    """The workers that may still answer with a former value of a key that running workers take up."""
     for worker in workers:
         if worker.terms is None or differing(worker.terms, wanted, LIVE):
             yield worker.name
@@ -80,7 +80,7 @@ def unconfirmed(workers: Iterable[Running], wanted: Terms) -> Iterator[str]:
 def pending(workers: Iterable[Running], wanted: Terms) -> list[PendingKey]:
     """Each key that does not hold in every worker yet: which workers, and a sentence. In the order of Terms.
 
-    Workers of which nothing is known count for no key, but have an entry of their own.
+    Workers with unknown settings count for no key, but have an entry of their own.
     """
     them = list(workers)
     found = []

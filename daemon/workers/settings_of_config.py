@@ -1,4 +1,4 @@
-"""What the configuration says to workers: the Terms of all, and the settings of one that starts. Pure."""
+"""Makes worker settings from the configuration: the Terms of all, and the settings of one that starts. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..config.load import Config
 
 
 def terms_of(config: Config, listen: str) -> Terms:
-    """What every worker is to run with; `listen` is the address that the socket of the service is bound to."""
+    """The Terms of every worker; `listen` is the address that the socket of the service is bound to."""
     workers = config.workers
     return Terms(
         listen=listen,
@@ -39,20 +39,20 @@ def terms_of(config: Config, listen: str) -> Terms:
 
 
 def shared_dir(config: Config) -> Path:
-    """Where workers find each other: a directory that they may change, like their logs' and that of jobs.
+    """The directory where workers find each other. They may write to it, as to those of logs and jobs.
 
-    Its name is short, because the paths of sockets are.
+    Its name is short, because paths of sockets have a small limit.
     """
     return config.control.runtime_dir / "s"
 
 
 def jobs_dir(config: Config) -> Path:
-    """Where transcription jobs are: workers and the daemon write there."""
+    """The directory of transcription jobs: workers and the daemon write there."""
     return config.control.state_dir / "jobs"
 
 
 def settings_of(name: str, config: Config, terms: Terms, listen_fd: int, run: str = "") -> WorkerSettings:
-    """What a worker of that name is started with. `run` stands for this run of the daemon."""
+    """The settings that a worker with that name starts with. `run` identifies this run of the daemon."""
     runtime_dir = config.control.runtime_dir
     return WorkerSettings(
         name=name,

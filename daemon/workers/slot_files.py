@@ -1,7 +1,7 @@
-"""How many slots the workers share: the size of files that they lock bytes of (`worker/scheduling/slot_file.py`).
+"""Sets how many slots the workers share: the size of files whose bytes they lock (`worker/scheduling/slot_file.py`).
 
-Looked at in every round, so that a file that was removed, or another number of workers, is made good. Sees how many
-slots are in use. Must not lock anything: workers share on whatever becomes of the daemon. `kept` and `keep` are for a
+It checks them in every round, so that a removed file or another number of workers is corrected. It also counts the
+slots in use. It must not lock anything: workers share slots whether the daemon runs or not. `kept` and `keep` are for a
 thread.
 """
 
@@ -21,13 +21,13 @@ from ...worker.protocol import SLOT_FILES
 
 SHORT, _, LONG = SLOT_FILES
 MOST_SLOTS: Final = 256
-"""As the workers' own limit."""
+"""The same limit as in the workers."""
 _FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
 
 
 class InUse:
-    """The files in `directory`, held open. Belongs to one task, which calls nothing else while a thread has `look`."""
+    """The files in `directory`, held open. Belongs to one task, which calls nothing else while a thread runs `refresh`."""
 
     def __init__(self, directory: Path) -> None:
         self._paths = [directory / name for name in (SHORT, LONG)]
@@ -44,7 +44,7 @@ class InUse:
             self._let_go()
 
     def close(self) -> None:
-        """For good, also while a thread still looks."""
+        """Closes the files for good, also while a thread still runs `refresh`."""
         self._over = True
         self._let_go()
 
@@ -54,9 +54,9 @@ class InUse:
                 os.close(self._fds.pop())
 
     def now(self) -> tuple[int, int]:
-        """(runs of the model now, slots for short clips); (0, 0) where workers share none.
+        """(model runs now, slots for short clips); (0, 0) where workers share none.
 
-        Locks are in memory: a few system calls, none waits.
+        Locks are in memory: a few system calls, none of them waits.
         """
         if len(self._fds) < len(self._paths):
             return 0, 0
@@ -75,7 +75,7 @@ def _is_locked(fd: int, byte: int) -> bool:
 
 
 def kept(directory: Path) -> tuple[int, ...]:
-    """How many slots each of the files has; 0 for one that can't be looked at."""
+    """How many slots each of the files has; 0 for one that cannot be read."""
     return tuple(_size(directory / name) for name in SLOT_FILES)
 
 
@@ -88,14 +88,14 @@ def _size(path: Path) -> int:
 
 
 def keep(directory: Path, count: int) -> None:
-    """Makes the files as large as there are to be slots. Where they can't be had, each worker works for itself."""
+    """Gives the files the size of the wanted slots. Where that fails, each worker works for itself."""
     try:
         directory.mkdir(mode=0o750, exist_ok=True)
         for name in SLOT_FILES:
             _keep(directory / name, count)
     except OSError as e:
         because = e.strerror or str(e)
-        structlog.get_logger("slots").warning("cannot say how many slots the workers share", because=because)
+        structlog.get_logger("slots").warning("cannot set how many slots the workers share", because=because)
 
 
 def _keep(path: Path, count: int) -> None:

@@ -1,7 +1,7 @@
-"""Digests of the service's tokens, read for workers that may not read the file that was just configured.
+"""Digests of the service's tokens, read for workers that may not read the newly configured file.
 
-Reads; not for an event loop. Holds no token: only SHA-256 of each. Invariant: marks belong to one path; they are handed
-out for that path alone.
+It reads files: not for an event loop. It holds no token, only the SHA-256 of each. Invariant: marks belong to one path
+and are given for that path alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from ...worker.shared.token_file import TokensFile
 
 MOST_TOLD: Final = 500
-"""With more of them the message to a worker would be too long: it accepts no token until it is replaced."""
+"""With more tokens the message to a worker would be too long: then it accepts no token until it is replaced."""
 
 
 class TokenMarks(NamedTuple):
@@ -21,11 +21,11 @@ class TokenMarks(NamedTuple):
     marks: tuple[str, ...] = ()
 
     def of(self, path: str) -> tuple[str, ...]:
-        """Those of the file at `path`; none of another."""
+        """The marks for the file at `path`; none for another one."""
         return self.marks if path == self.path else ()
 
 
 def told_tokens(path: str) -> TokenMarks:
-    """As the file is now."""
+    """The marks of the file as it is now."""
     marks = TokensFile(path, lambda problem: None).marks()  # the workers report what is wrong with it
     return TokenMarks(path, marks if len(marks) <= MOST_TOLD else ())

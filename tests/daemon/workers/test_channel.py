@@ -149,7 +149,7 @@ def test_who_floods_is_cut_off(tmp_path: Path) -> None:
                     flood.raw(beats)
                 await asyncio.sleep(0)
         await flood.cut_off()
-        assert ears.ended == ["cannot listen to more than 1000 messages in 10 s"]
+        assert ears.ended == ["cannot read more than 1000 messages in 10 s"]
         assert len(ears.heard) < 1000
         good.say(p.Beat(requests=5))
         await soon(lambda: ears.heard[-1] == p.Beat(requests=5))

@@ -213,7 +213,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path, ready: bool)
         shop.pool.step()
         assert shop.pool.next_look() is None, "nothing to look at before it is gone"
         await shop.all_ended(1)
-        assert shop.ended[0].because == ("it said nothing for 40 s" if ready else "it was not ready in 60 s")
+        assert shop.ended[0].because == ("it sent nothing for 40 s" if ready else "it was not ready in 60 s")
         assert shop.ended[0].status == -signal.SIGABRT
         shop.time.advance(2)
         shop.pool.step()
@@ -245,7 +245,7 @@ def test_a_worker_that_still_loads_is_not_killed_before_it_used_up_its_cpu_time(
     run(tmp_path, LOADS, work)
 
 
-@pytest.mark.parametrize(("waited", "killed"), [(0.9, ""), (0.0, "it said nothing for 40 s")])
+@pytest.mark.parametrize(("waited", "killed"), [(0.9, ""), (0.0, "it sent nothing for 40 s")])
 def test_a_silent_worker_that_gets_no_processor_is_not_killed(tmp_path: Path, waited: float, killed: str) -> None:
     async def work(shop: Shop) -> None:
         seconds = itertools.count()

@@ -145,7 +145,7 @@ def test_a_worker_that_does_not_confirm_in_time_is_replaced() -> None:
 
 def test_a_worker_that_says_nothing_of_its_settings_is_replaced_unless_its_successor_would_not_either() -> None:
     peers = [_peer("w1", None), _peer("w2", None)]
-    assert _replaced(*peers, started=("w2",)) == {"w1": "it does not say with which settings it runs"}
+    assert _replaced(*peers, started=("w2",)) == {"w1": "it does not report its settings"}
 
 
 def test_another_programs_worker_is_left_alone() -> None:
