@@ -1,1 +1,1 @@
-"""Transcription jobs as the daemon sees them: what there is of them, which are over, and who is told of their end."""
+"""Transcription jobs in the daemon: how many there are, which are over, and which callbacks are due."""

@@ -1,4 +1,4 @@
-"""When the end of a job is reported to its callback address, and when that is given up. Pure."""
+"""Decides when the end of a job is reported to its callback address, and when the daemon gives that up. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 from ...worker.shared.job_records import CallbackRecord, JobRequest
 
 PAUSES_SECONDS: Final = (10.0, 30.0, 120.0, 600.0, 3600.0)
-"""After each try that failed; the last one holds for every further one."""
+"""The pause after each failed try; the last one holds for every further try."""
 MOST_TRIES: Final = 12
 AT_ONCE: Final = 4
 CLIENT_SHARE: Final = 2
-"""One part of so many of these is for one client's receivers: they may all be dead."""
+"""One client's receivers get at most one part in this many of the places: they may all be dead."""
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 
 
 def is_due(record: CallbackRecord, now: float) -> bool:
-    """Whether to try now, wall seconds. A clock that was set back delays no try for longer than its pause."""
+    """Whether to try now, wall seconds. If the clock was set back, a try still waits no longer than its pause."""
     if record.state != WAITING:
         return False
     if record.tries == 0:
@@ -28,8 +28,10 @@ def is_due(record: CallbackRecord, now: float) -> bool:
 
 
 def after_try(record: CallbackRecord, because: str, now: float, *, for_good: bool = False) -> CallbackRecord:
-    """What becomes of it after one more try; `because` is why it failed, "" when it did not. `for_good`: no further
-    try would end otherwise."""
+    """The record after one more try; `because` is why it failed, "" when it did not.
+
+    `for_good`: no further try would end otherwise.
+    """
     tries = record.tries + 1
     if not because:
         return CallbackRecord(DELIVERED, tries, now)
@@ -38,7 +40,7 @@ def after_try(record: CallbackRecord, because: str, now: float, *, for_good: boo
 
 
 def to_begin(due: Sequence[JobRequest], sending: Collection[JobRequest]) -> list[JobRequest]:
-    """Which of those that are due to report now, in their order, while those in `sending` are being reported."""
+    """Which of the due reports begin now, in their order, while those in `sending` are being sent."""
     clients, ids = Counter(request.client for request in sending), {request.id for request in sending}
     begun: list[JobRequest] = []
     for request in due:

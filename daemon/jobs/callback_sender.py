@@ -1,7 +1,7 @@
-"""One POST to the callback address of a job, to an address that was checked, with a limit on everything.
+"""Sends one POST to the callback address of a job, to an address that was checked, with a limit on everything.
 
-The name is looked up once, every address is checked, and the connection goes to one of these very addresses: a name
-that leads elsewhere a moment later changes nothing. No redirect is followed and no proxy used. Must not block the loop.
+It resolves the name once, checks every address, and connects to one of these addresses. A name that changes its address
+a moment later has no effect. It follows no redirect and uses no proxy. It must not block the event loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class CallbackFailed(Exception):
-    """It was not delivered; the text says why. `for_good`: nothing that this program waits for would change that."""
+    """The report was not delivered; the text gives the reason. `for_good`: no further try would end otherwise."""
 
     def __init__(self, because: str, *, for_good: bool = False) -> None:
         super().__init__(because)
@@ -34,7 +34,7 @@ class CallbackFailed(Exception):
 
 
 class HostNames:
-    """Looks names up on threads of its own: a name server that does not answer holds up nothing else."""
+    """Resolves names on threads of its own, so that a name server that does not answer delays nothing else."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(NAME_THREADS, thread_name_prefix="callback names")
@@ -46,7 +46,7 @@ class HostNames:
         return [str(entry[4][0]) for entry in found]
 
     def close(self) -> None:
-        """What was begun goes on; nothing more begins."""
+        """Starts no further look-up. Those that have begun continue."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -60,7 +60,7 @@ async def deliver(
     seconds: float = TOTAL_SECONDS,
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
 ) -> None:
-    """Returns when a 2xx came back. Raises CallbackFailed."""
+    """Returns when a 2xx status came back. Raises CallbackFailed."""
     entries = tuple(entries)
     try:
         wanted = check_url(url, entries)
@@ -80,7 +80,7 @@ async def deliver(
 
 
 async def _checked(url: CallbackUrl, entries: Iterable[str], resolve: Resolve) -> Sequence[str]:
-    """All addresses of the host, each of them allowed. One that is not spoils all: it may be the next to be used."""
+    """All addresses of the host. Each must be allowed, because any of them may be the one that is used next."""
     try:
         addresses = list(dict.fromkeys(await resolve(url.host, url.port)))
     except (OSError, UnicodeError) as e:
@@ -132,5 +132,5 @@ def _status(line: bytes) -> int:
     version, _, rest = line.decode("latin-1").partition(" ")
     code = rest[:3]
     if not version.startswith("HTTP/1.") or not (code.isascii() and code.isdigit() and len(code) == 3):
-        raise CallbackFailed("its answer is no HTTP")
+        raise CallbackFailed("its answer is not HTTP")
     return int(code)

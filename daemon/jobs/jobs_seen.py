@@ -1,4 +1,4 @@
-"""What a look at the jobs found, and how long none of them has made progress. Pure."""
+"""What the last reading of the jobs found, and how long none of them has made progress. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from ...worker.shared.job_records import QUEUED, RUNNING
 
 
 class JobsSeen(Struct, frozen=True):
-    """`counts` of jobs by state, `bytes` of all together, `still_seconds` since one of them made progress (0: none
-    waits). `trouble` is why they could not be looked at, or which could not be read; "" for nothing."""
+    """`counts` of jobs by state, `bytes` of all together, `still_seconds` since a job made progress (0: none waits).
+
+    `trouble` is why the jobs could not be read, or which one could not; "" for nothing.
+    """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     bytes: int = 0
@@ -22,11 +24,11 @@ class JobsSeen(Struct, frozen=True):
 
     @property
     def unfinished(self) -> int:
-        """Jobs that have not ended."""
+        """The number of jobs that have not ended."""
         return self.counts.get(QUEUED, 0) + self.counts.get(RUNNING, 0)
 
     def used_percent(self, most_jobs: int, most_bytes: int) -> float:
-        """Of the room for jobs, by count or by bytes, whichever is fuller."""
+        """The used share of the room for jobs, by count or by bytes, whichever is larger."""
         return 100.0 * max(sum(self.counts.values()) / most_jobs, self.bytes / most_bytes)
 
 
@@ -34,14 +36,14 @@ Marks = frozenset[tuple[str, int]]
 
 
 class StandstillClock:
-    """Since when no job has made progress. `marks` are what changes with progress: ended jobs, and bytes of pieces."""
+    """Measures for how long no job has made progress. `marks` change with progress: ended jobs, and bytes of pieces."""
 
     def __init__(self) -> None:
         self._marks: Marks | None = None
         self._since = 0.0
 
     def seconds(self, marks: Marks, unfinished: int, now: float) -> float:
-        """Seconds of standstill at `now`, monotonic; 0 while nothing waits. Jobs that come are no progress."""
+        """Seconds without progress at `now`, monotonic; 0 while nothing waits. A new job is no progress."""
         if unfinished == 0 or self._marks is None or marks != self._marks:
             self._since = now
         self._marks = marks

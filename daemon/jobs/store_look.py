@@ -1,7 +1,7 @@
-"""Looks at the jobs on the disk: counts them, removes those that are over, finds whom to tell. For a thread.
+"""Reads the jobs on the disk: counts them, removes those that are over, finds callbacks that are due. For a thread.
 
-Must not begin or end a job: that is the workers' matter. Invariant: a job that has not ended is never removed, and
-while the clock is not believed none is.
+It must not begin or end a job: the workers do that. Invariant: it never removes a job that has not ended, and it
+removes none while the clock is not believed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ from .jobs_seen import Marks
 
 MODE: Final = 0o750
 MAX_BODY_BYTES: Final = 1 << 20
-"""A callback with a longer result is sent without it; its receiver fetches that."""
+"""A callback with a longer result is sent without it, and its receiver fetches the result."""
 
 
 class StoreFound(Struct, frozen=True):
-    """What one look found. `due` are jobs whose end is to be reported now, those tried least and oldest first."""
+    """The result of one reading. `due` are jobs whose end has to be reported now, first those with the fewest tries,
+    then the oldest.
+    """
 
     counts: dict[str, int]
     bytes: int
@@ -58,15 +60,15 @@ class StoreLook:
     def __init__(self, path: Path) -> None:
         self.directory = JobDirectory(str(path))
         self._callback_trouble = ""
-        self._stripped: set[str] = set()  # ended jobs that hold nothing more than their result
-        self._settled: dict[str, bool] = {}  # by id, of callbacks that are over: whether they were given up
-        self._unwritten: dict[str, CallbackRecord] = {}  # what the disk did not take yet
+        self._stripped: set[str] = set()  # ended jobs that hold only their result
+        self._settled: dict[str, bool] = {}  # finished callbacks by id: whether they were given up
+        self._unwritten: dict[str, CallbackRecord] = {}  # what the disk has not taken yet
         self._writing = Lock()
 
     def look(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> StoreFound:
-        """Once; `now` is wall seconds. Raises OSError."""
+        """Reads the jobs once; `now` is wall seconds. Raises OSError."""
         directory = self.directory
-        directory.path.mkdir(mode=MODE, exist_ok=True)  # somebody may have removed it; workers are replaced then
+        directory.path.mkdir(mode=MODE, exist_ok=True)  # if another program removed it, the workers are replaced
         jobs = directory.look()
         removed = 0 if clock_trouble else self._remove(jobs, now, keep_seconds)
         directory.tidy()
@@ -97,8 +99,11 @@ class StoreLook:
         return removed + sum(self._remove_unreadable(name, now, keep_seconds) for name in self.directory.unreadable)
 
     def _remove_unreadable(self, job_id: str, now: float, keep_seconds: float) -> bool:
-        """Nobody can be shown such a job, and no worker takes it; its directory is as old as its last record. One that
-        the disk does not give now may come back, and stays."""
+        """Removes a job that cannot be read and is old enough; returns whether it did.
+
+        No client can see such a job, and no worker takes it. The age of its directory is that of its last record. A job
+        that only the disk cannot give now may be readable later, and stays.
+        """
         try:
             self.directory.job(job_id)
             return False
@@ -130,7 +135,7 @@ class StoreLook:
         return found
 
     def _callbacks(self, jobs: list[JobSeen], now: float) -> tuple[list[JobRequest], int]:
-        """Those that are due, and how many wait in all."""
+        """The callbacks that are due, and how many wait in all."""
         here = {job.request.id for job in jobs}
         self._write_again(here)
         self._settled = {job_id: given_up for job_id, given_up in self._settled.items() if job_id in here}
@@ -154,18 +159,18 @@ class StoreLook:
         return [request for *_, request in sorted(due, key=lambda item: item[:2])], waiting
 
     def _write_again(self, here: set[str]) -> None:
-        """Writes what the disk did not take before, of jobs that are there."""
+        """Writes records that the disk did not take before, of jobs that still exist."""
         for job_id in list(self._unwritten):
             if job_id not in here:
                 self._unwritten.pop(job_id, None)
                 continue
             with self._writing:
                 if (record := self._unwritten.get(job_id)) is not None:
-                    with suppress(OSError):  # it was logged when it was tried first
+                    with suppress(OSError):  # it was logged at the first try
                         self._write(job_id, record)
 
     def record(self, job_id: str) -> CallbackRecord:
-        """What became of a job's callback until now; nothing yet where that cannot be read. Raises OSError."""
+        """The record of a job's callback; a new one where it cannot be read. Raises OSError."""
         if (unwritten := self._unwritten.get(job_id)) is not None:
             return unwritten
         try:
@@ -174,8 +179,7 @@ class StoreLook:
             return CallbackRecord()
 
     def keep(self, job_id: str, record: CallbackRecord) -> None:
-        """Writes down what became of a callback. Raises OSError; then it is kept in memory, and counts, until a look
-        can write it."""
+        """Writes the record of a callback. If that raises OSError, the record counts from memory until it is written."""
         with self._writing:
             self._unwritten[job_id] = record
             self._write(job_id, record)
@@ -186,7 +190,7 @@ class StoreLook:
         self._unwritten.pop(job_id, None)
 
     def body(self, request: JobRequest, keep_seconds: float) -> bytes:
-        """What the receiver is sent: the job as its client sees it. Raises OSError, UnreadableJob."""
+        """What the receiver gets: the job as its client sees it. Raises OSError, UnreadableJob."""
         here = self.directory.of(request.id)
         outcome = files.read_record(here / OUTCOME, JobOutcome)
         if outcome is None:

@@ -1,8 +1,8 @@
 """The store, on a thread of its own: a slow disk delays a note, never the event loop. Opening one is for a thread.
 
-`note` records what happened and returns at once; `do` stores what must be kept before it is reported. What the file
-cannot take is kept in memory: `problem` gives the reason, and `check` writes it to the file later. Invariant: notes
-and work reach the store in order, from one thread.
+`note` records what happened and returns at once. `do` stores what must be kept before it is reported. What the file
+cannot take stays in memory: `problem` gives the reason, and `check` writes it to the file later. Invariant: notes and
+work reach the store in order, from one thread.
 """
 
 from __future__ import annotations
@@ -34,17 +34,19 @@ class CannotKeep(ModelwardError):
 
 
 class AsyncStore:
-    """See the module. `told` hears of each line of history once it is kept."""
+    """See the module. `stored` is called with each line of history once it is on the disk."""
 
-    def __init__(self, store: Store, told: Callable[[HistoryEntry], None], *, most_waiting: int = MAX_WAITING) -> None:
-        self._store, self._told, self._most_waiting = store, told, most_waiting
+    def __init__(
+        self, store: Store, stored: Callable[[HistoryEntry], None], *, most_waiting: int = MAX_WAITING
+    ) -> None:
+        self._store, self._stored, self._most_waiting = store, stored, most_waiting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._waiting, self._closed = 0, False
         self._log = structlog.get_logger("store")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def do(self, what: Callable[[Store], T]) -> T:
-        """Runs `what` with the store and gives its answer. Raises CannotKeep."""
+        """Runs `what` with the store and returns its result. Raises CannotKeep."""
         if self._closed:
             raise CannotKeep("cannot keep state: the daemon ends")
         return await self._answer(self._hand_in(what))
@@ -53,35 +55,35 @@ class AsyncStore:
         return asyncio.get_running_loop().run_in_executor(self._thread, self._run, what)
 
     def _run(self, what: Callable[[Store], T]) -> T:
-        """On the thread. What was asked is one transaction: after an error of the file's nothing of it was done."""
+        """On the thread. The work is one transaction: after an error of the file, none of it was done."""
         try:
             return what(self._store)
         except sqlite3.Error as e:
             if not self._store.leave_file(e):
                 raise
-            self._log.error("the state is kept in memory alone", because=self.problem)
+            self._log.error("the state is kept in memory only", because=self.problem)
             return what(self._store)
 
     @property
     def problem(self) -> str:
-        """Why the state is in memory alone, "" while the file has it."""
+        """Why the state is in memory only, "" while the file has it."""
         found = self._store.trouble
         unread = "; until then no version is chosen by itself, and none is removed" if self.unread else ""
         return f"{found.sentence}{unread}" if found is not None else ""
 
     @property
     def unread(self) -> bool:
-        """Whether there is a file whose content is not known: held versions may be in it."""
+        """Whether there is a file with unknown content: it may name held versions."""
         return self._store.unread
 
     @property
     def no_room(self) -> bool:
-        """Whether that is for lack of room."""
+        """Whether the reason is lack of space."""
         found = self._store.trouble
         return found is not None and found.no_room
 
     async def check(self) -> None:
-        """To be called periodically: writes to the file what memory holds, and makes a removed file again."""
+        """Writes to the file what memory holds, and makes a removed file again. To be called periodically."""
         if self._closed:
             return
         with suppress(CannotKeep):  # logged where it happened
@@ -97,7 +99,7 @@ class AsyncStore:
             raise CannotKeep(f"cannot keep state: {e}; what is served is not affected") from e
 
     def note(self, kind: str, version: str = "", because: str = "", **detail: Any) -> None:
-        """Adds a line of history soon. Dropped, and said, when the disk is a thousand lines behind, or this closed.
+        """Adds a line of history soon. It is dropped, and logged, when too many lines wait or the store is closed.
 
         `detail` is kept as it is now: plain values, or structures of the API.
         """
@@ -105,24 +107,24 @@ class AsyncStore:
             self._log.error("history line dropped", kind=kind, version=version, because=because)
             return
         self._waiting += 1
-        now = self._store.clock.wall()  # not when it is written: that may be after the next thing happened
+        now = self._store.clock.wall()  # the time of the event, not of the writing: another event may come before that
         # Handed in here and not in the task: a `do` that follows must not overtake it.
         kept = to_builtins(detail)
         coming = self._hand_in(lambda store: store.record(kind, version, because, happened=now, **kept))
-        task = here().start("history", partial(self._tell, coming))
+        task = here().start("history", partial(self._report, coming))
         self._tasks.add(task)
         task.add_done_callback(self._kept)
 
-    async def _tell(self, coming: asyncio.Future[HistoryEntry]) -> None:
+    async def _report(self, coming: asyncio.Future[HistoryEntry]) -> None:
         with suppress(CannotKeep):  # logged where it happened
-            self._told(await self._answer(coming))
+            self._stored(await self._answer(coming))
 
     def _kept(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._waiting -= 1
 
     async def close(self) -> None:
-        """Waits for what is on its way, then closes the store: CLOSE_SECONDS at most.
+        """Waits for the work under way, then closes the store: CLOSE_SECONDS at most.
 
         A disk that does not answer keeps the thread: the program must not wait for its threads when it ends.
         """
@@ -132,5 +134,5 @@ class AsyncStore:
         if closing.done():
             closing.exception()  # logged where it happened
         if closing.done() and self.problem:
-            self._log.error("what was kept in memory alone is lost with the daemon", because=self.problem)
+            self._log.error("what was kept in memory only is lost with the daemon", because=self.problem)
         self._thread.shutdown(wait=False)

@@ -1,6 +1,6 @@
-"""The file of the state: opened for writing, read without writing to it, known again, put aside when it is damaged.
+"""The file of the state: opens it, reads it without writing, recognises it, and moves it aside when it is damaged.
 
-Decides nothing about what is kept in it. Invariant: a file that a newer modelward wrote is never replaced or written.
+It decides nothing about the content. Invariant: a file that a newer modelward wrote is never replaced or written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CACHE_KIB: Final = 256
 SCHEMA_VERSION: Final = 1
 MODE: Final = 0o640
 OPENED: Final = "opened"
-"""The fact that is written at each opening: only a write shows whether there is room for one."""
+"""A fact that is written at each opening: only a write shows whether there is space for one."""
 _SCHEMA: Final = """
 CREATE TABLE history (
   id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
@@ -34,52 +34,53 @@ CREATE TABLE held (version TEXT PRIMARY KEY, because TEXT NOT NULL, time REAL NO
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 Place = tuple[tuple[int, int] | None, ...]
-"""Device and inode of the file and of the log beside it; None for one that is not there."""
+"""Device and inode of the file and of the log beside it; None for one that does not exist."""
 
 
 class CannotOpen(ModelwardError):
-    """The state can't be used, and must not be replaced either: the text says why."""
+    """The state cannot be used, and must not be replaced either. The text gives the reason."""
 
 
 def open_file(
     path: Path, wall: float, *, damaged: bool = False, wait_seconds: float = 5.0
 ) -> tuple[sqlite3.Connection, Path | None]:
-    """The file, ready and written to, and where a damaged one was put aside; `damaged` when it is known to be.
+    """The file, open for writing, and where a damaged one was moved; `damaged` when it is known to be.
 
-    `wait_seconds` is for another process that holds it. Raises CannotOpen, sqlite3.Error, OSError, UnicodeDecodeError.
+    It waits for `wait_seconds` for another process that holds the file. Raises CannotOpen, sqlite3.Error, OSError,
+    UnicodeDecodeError.
     """
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     aside = _put_aside(path, wall) if damaged and path.exists() else None
     try:
         return _connect(path, wall, wait_seconds), aside
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as e:  # the second: SQLite quotes what is damaged
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as e:  # the second one: SQLite quotes damaged text
         if not is_damage(e):
-            raise  # no space, no right: the file itself may be whole
+            raise  # no space or no right: the file itself may be whole
     aside = _put_aside(path, wall)
     return _connect(path, wall, wait_seconds), aside
 
 
 def open_memory() -> sqlite3.Connection:
-    """The same tables, in memory and empty."""
+    """The same tables in memory, empty."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
     return db
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """The file as it is, its log included, where nothing at all can be written.
+    """The file and its log for reading, where nothing at all can be written.
 
-    Without locks: the caller is the one daemon of this directory. Raises CannotOpen, sqlite3.Error and OSError.
+    It takes no locks: the caller is the only daemon of this directory. Raises CannotOpen, sqlite3.Error and OSError.
     """
     log = Path(f"{path}-wal")
-    how = "vfs=unix-none" if log.exists() and log.stat().st_size else "immutable=1"  # it must not want to make a log
+    how = "vfs=unix-none" if log.exists() and log.stat().st_size else "immutable=1"  # it must not create a log
     place = f"file:{quote(str(path))}?mode=ro&{how}"
     db = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
     try:
-        db.execute("PRAGMA locking_mode=EXCLUSIVE")  # SQLite then needs no file beside it to read the log
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")  # so SQLite needs no file beside it to read the log
         db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         if _schema(db, path) and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("it fails its own check")
+            raise sqlite3.DatabaseError("it fails the check of SQLite")
     except (sqlite3.Error, UnicodeDecodeError, CannotOpen):
         db.close()
         raise
@@ -87,7 +88,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error of SQLite's says that the content is damaged."""
+    """Whether an error of SQLite means that the content is damaged."""
     if isinstance(error, UnicodeDecodeError):
         return True
     if isinstance(error, sqlite3.OperationalError):
@@ -96,7 +97,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def place_of(path: Path) -> Place:
-    """What is there now under its name."""
+    """The identity of the files that have the names now."""
     found: list[tuple[int, int] | None] = []
     for suffix in ("", "-wal"):
         try:
@@ -118,13 +119,15 @@ def is_absent(path: Path) -> bool:
 
 
 def is_empty(db: sqlite3.Connection) -> bool:
-    """Whether nothing was ever kept in it: its tables come with its schema version."""
+    """Whether nothing was ever kept in it: the tables come together with the schema version."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return int(version) == 0
 
 
 def is_lost(path: Path, place: Place) -> bool:
-    """Whether the file was removed or replaced since it was opened: SQLite would go on writing to no name."""
+    """Whether the file was removed or replaced since it was opened. SQLite would go on writing to a file without a
+    name.
+    """
     return any(then is not None and then != now for then, now in zip(place, place_of(path), strict=True))
 
 
@@ -141,7 +144,7 @@ def _put_aside(path: Path, wall: float) -> Path:
 
 
 def _close_to_others(path: Path) -> None:
-    """Makes the file, and what SQLite keeps beside it, readable for owner and group alone: it holds history."""
+    """Makes the file, and the files of SQLite beside it, readable for owner and group only: it holds history."""
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, MODE))
     for suffix in ("", "-wal", "-shm"):
         name = f"{path}{suffix}"
@@ -171,7 +174,7 @@ def _connect(path: Path, wall: float, wait_seconds: float) -> sqlite3.Connection
         if not _schema(db, path):
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
         elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("it fails its own check")
+            raise sqlite3.DatabaseError("it fails the check of SQLite")
         db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (OPENED, f"{wall:.3f}"))
     except (sqlite3.Error, UnicodeDecodeError, CannotOpen):
         db.close()

@@ -1,6 +1,7 @@
-"""Copies the rows of the state between the file and memory: all that is small, and of history what a limit allows.
+"""Copies the rows of the state between the file and memory: all small tables, and history up to a limit.
 
-Knows two connections and no path. Invariant: the file gets everything that memory holds in one transaction, or nothing.
+It knows two connections and no path. Invariant: the file gets everything that memory holds in one transaction, or
+nothing.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ from msgspec import Struct
 
 MAX_LINES: Final = 2_000
 MAX_BYTES: Final = 4 << 20
-"""Of history in memory."""
+"""The limit of history in memory."""
 _COLUMNS: Final = {"verdicts": 5, "sightings": 4, "held": 3, "facts": 2}
 _LINES: Final = "SELECT id, time, kind, version, because, detail FROM history"
 Line = tuple[int, float, str, str, str, str]
 
 
 class LoadedRows(Struct, frozen=True):
-    """What memory knows of the file. `newest` is the file's newest line of history, 0 for none; `whole` when no table
-    was left out."""
+    """What memory knows of the file. `newest` is the newest line of history in the file, 0 for none.
+
+    `whole`: no table was left out.
+    """
 
     newest: int = 0
     whole: bool = False
 
 
 def load(source: sqlite3.Connection, memory: sqlite3.Connection) -> LoadedRows:
-    """Takes into memory what can be read: a table that is damaged costs no other."""
+    """Reads into memory what can be read. A damaged table does not affect the others."""
     newest, whole = 0, True
     for table, columns in _COLUMNS.items():
         try:
@@ -55,9 +58,9 @@ def _newest(source: sqlite3.Connection) -> Iterator[Line]:
 
 
 def keep(memory: sqlite3.Connection, target: sqlite3.Connection, loaded: LoadedRows) -> int:
-    """Writes what memory holds to the file; how many lines of history it had no room for. Raises sqlite3.Error.
+    """Writes what memory holds to the file. Returns how many lines of history memory had dropped. Raises sqlite3.Error.
 
-    A file with other content than was loaded is added to, and memory counts where both have a row.
+    If the file has other content than was loaded, rows are added. Where both have a row, that of memory wins.
     """
     (held,) = memory.execute("SELECT min(id) FROM history").fetchone()
     target.execute("BEGIN IMMEDIATE")
@@ -70,7 +73,7 @@ def keep(memory: sqlite3.Connection, target: sqlite3.Connection, loaded: LoadedR
             target.executemany(_into(table, columns), memory.execute(f"SELECT * FROM {table}"))
         after = min(newest or 0, loaded.newest)
         lines = memory.execute(f"{_LINES} WHERE id > ? ORDER BY id", (after,))
-        if known:  # by the numbers that people were shown
+        if known:  # by the numbers that people have seen
             target.executemany(_into("history", 6), lines)
         else:
             target.executemany(

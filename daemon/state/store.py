@@ -1,10 +1,10 @@
-"""The daemon's memory: what happened, verdicts by digest, held versions, and a few facts.
+"""The daemon's state: what happened, verdicts by digest, held versions, and a few facts.
 
-One SQLite file in WAL mode with full syncs: what was acknowledged survives a power cut. What is served never depends on
-it: the link and the directories say that, so a lost file costs history and a new look at each version. While the file
-cannot be written, all of it goes on in memory, and is written to the file as soon as that can be. History is bounded in
-rows and bytes, a version has one verdict, and the owner drops with `forget` what it needs no longer. Used from one
-thread at a time.
+One SQLite file in WAL mode with full syncs: what was acknowledged survives a power cut. The served version never
+depends on it: the link and the directories decide that. A lost file costs the history and a new validation of each
+version. While the file cannot be written, the state stays in memory, and is written to the file as soon as possible.
+History is bounded in rows and bytes, a version has one verdict, and the caller of `forget` drops what it no longer
+needs. Used from one thread at a time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ MAX_HISTORY_BYTES: Final = 32 << 20
 MAX_DETAIL_BYTES: Final = 128 << 10
 PRUNE_EVERY: Final = 100
 RETURN_WAIT_SECONDS: Final = 1.0
-"""For another process that holds the file, each time that it is tried again."""
+"""How long each new try waits for another process that holds the file."""
 
 
 class HistoryEntry(Struct, frozen=True):
-    """One line of history. `time` is RFC 3339 in UTC; `detail` is JSON-ready."""
+    """One line of history. `time` is RFC 3339 in UTC; `detail` is ready for JSON."""
 
     id: int
     time: str
@@ -48,7 +48,7 @@ class HistoryEntry(Struct, frozen=True):
 
 
 class Sighting(Struct, frozen=True):
-    """What a version directory was when it was last judged."""
+    """A version directory as it was when it was last judged."""
 
     fingerprint: str
     digest: str
@@ -58,9 +58,9 @@ class Sighting(Struct, frozen=True):
 class Store:
     """See the module. Raises CannotOpen; later sqlite3.Error and OSError.
 
-    A damaged file is put aside (`damaged` says where) and replaced. One that a newer modelward wrote is not: versions
-    held in it would be chosen again without a word. `trouble` says why the state is in memory alone, None while the
-    file has it.
+    A damaged file is moved aside (`damaged` says where) and replaced. A file that a newer modelward wrote is not
+    replaced, because versions held in it could then be chosen again. `trouble` is why the state is in memory only, None
+    while the file has it.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -84,7 +84,7 @@ class Store:
     # memory, while the file cannot be used
 
     def _read_file(self) -> sqlite3.Connection:
-        """A store in memory with what the file holds. Raises CannotOpen."""
+        """A store in memory with the content of the file. Raises CannotOpen."""
         memory = database_file.open_memory()
         with suppress(sqlite3.Error, OSError, UnicodeDecodeError):
             if database_file.is_absent(self._path):
@@ -92,7 +92,7 @@ class Store:
                 return memory
             source = database_file.open_for_reading(self._path)
             try:
-                empty = database_file.is_empty(source)  # one that was begun where there was no room for its tables
+                empty = database_file.is_empty(source)  # one that was begun where there was no space for its tables
                 self._loaded = LoadedRows(whole=True) if empty else state_rows.load(source, memory)
             finally:
                 source.close()
@@ -100,11 +100,13 @@ class Store:
 
     @property
     def unread(self) -> bool:
-        """Whether there is a file whose content is not known: held versions may be in it."""
+        """Whether there is a file with unknown content: it may name held versions."""
         return self.trouble is not None and not self._loaded.whole
 
     def leave_file(self, error: Exception) -> bool:
-        """Goes on in memory after an error of the file's; False when it was none, or all is in memory already."""
+        """Moves the state to memory after an error of the file. False when it was another error, or the state is there
+        already.
+        """
         if self.trouble is not None or not is_of_the_file(error):
             return False
         self._damaged = database_file.is_damage(error)
@@ -119,7 +121,7 @@ class Store:
         self._db, self.trouble = memory, because
 
     def check(self) -> str:
-        """Sees to it that the file has the state again, if it can; what was done, "" for nothing."""
+        """Brings the state back to the file, if possible. Returns what was done, "" for nothing."""
         said = ""
         if self.trouble is None:
             if not database_file.is_lost(self._path, self._place):
@@ -154,7 +156,7 @@ class Store:
         return True
 
     def close(self) -> None:
-        """The file gets what memory holds, if it can: `trouble` says why not."""
+        """Writes to the file what memory holds, if possible: otherwise `trouble` gives the reason."""
         if self.trouble is not None:
             self._to_file()
         self._db.close()
@@ -166,7 +168,7 @@ class Store:
     ) -> HistoryEntry:
         """Adds a line of history; it is on the disk when this returns. A detail beyond MAX_DETAIL_BYTES is left out.
 
-        `happened`, in seconds since 1970, is for what was not written down at once.
+        `happened`, in seconds since 1970, is for an event that is recorded later.
         """
         now, kept = self.clock.wall() if happened is None else happened, _json(detail)
         if len(kept) > MAX_DETAIL_BYTES:
@@ -178,12 +180,12 @@ class Store:
         )
         self._written += 1
         if self._written % PRUNE_EVERY == 0:
-            with suppress(sqlite3.OperationalError):  # no space to make space: the line itself is kept
+            with suppress(sqlite3.OperationalError):  # there is no space for this deletion: the line itself is kept
                 self._prune_history()
         return HistoryEntry(cursor.lastrowid or 0, rfc3339(now), kind, version, because, detail)
 
     def history(self, count: int, kind: str = "", before: int = 0) -> list[HistoryEntry]:
-        """The newest lines, newest first, at most `count`; where given of one kind, and older than line `before`."""
+        """The newest lines first, at most `count`; if given, only of one kind and older than line `before`."""
         rows = self._db.execute(
             "SELECT id, time, kind, version, because, detail FROM history"
             " WHERE ? IN ('', kind) AND id < ? ORDER BY id DESC LIMIT ?",
@@ -203,13 +205,13 @@ class Store:
         )
 
     def _prune_verdicts(self) -> None:
-        """A verdict on bytes that a version no longer has is never asked for again."""
+        """Drops verdicts on content that a version no longer has: nothing reads them again."""
         self._db.execute("DELETE FROM verdicts WHERE (version, digest) NOT IN (SELECT version, digest FROM sightings)")
 
     # verdicts and sightings
 
     def remember_verdict(self, version: str, sighting: Sighting, conditions: str, verdict: dict[str, Any]) -> None:
-        """Keeps a verdict with what was judged, in one transaction, in place of the one that the version had."""
+        """Keeps a verdict and what was judged, in one transaction. It replaces the former verdict of the version."""
         with self._db:
             self._db.execute("BEGIN")
             self._db.execute("DELETE FROM verdicts WHERE version = ?", (version,))
@@ -223,7 +225,7 @@ class Store:
             )
 
     def verdict(self, version: str, digest: str, conditions: str) -> dict[str, Any] | None:
-        """The verdict on these bytes under these conditions; None when it has to be judged (again)."""
+        """The verdict on this content under these conditions; None when it has to be judged (again)."""
         row = self._db.execute(
             "SELECT verdict FROM verdicts WHERE digest = ? AND version = ? AND conditions = ?",
             (digest, _text(version), conditions),
@@ -231,7 +233,7 @@ class Store:
         return None if row is None else _object(row[0]) or None
 
     def forget(self, versions: Iterable[str]) -> None:
-        """Drops what is known of these versions: one that is there is judged anew at the next look."""
+        """Drops what is known of these versions. One that still exists is judged anew."""
         names = [(_text(version),) for version in versions]
         with self._db:
             self._db.execute("BEGIN")
@@ -257,11 +259,11 @@ class Store:
             )
 
     def release(self, version: str) -> bool:
-        """Whether it was held."""
+        """Removes the hold; returns whether there was one."""
         return self._db.execute("DELETE FROM held WHERE version = ?", (_text(version),)).rowcount > 0
 
     def held(self) -> dict[str, str]:
-        """Held versions and why."""
+        """Held versions with their reasons."""
         return dict(self._db.execute("SELECT version, because FROM held").fetchall())
 
     # facts
@@ -280,7 +282,7 @@ class Store:
 
 
 def _value(text: str, default: Any) -> Any:
-    """JSON of a row; what a damaged row holds is as good as nothing."""
+    """The JSON value of a row; `default` where a damaged row holds something else."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -300,7 +302,7 @@ def _moment(wall: float) -> str:
 
 
 def _text(text: str) -> str:
-    """As SQLite takes it: a file name that is no UTF-8 may be quoted in a reason."""
+    """The text as SQLite takes it: a reason may quote a file name that is not UTF-8."""
     return text.encode(errors="replace").decode()
 
 

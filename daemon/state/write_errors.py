@@ -1,4 +1,4 @@
-"""Why the state cannot be written, in words, with the command that helps. Looks and changes nothing."""
+"""Describes why the state cannot be written, with the command that helps. It only reads."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _FILE: Final = {
 }  # fmt: skip
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _ROOM_BYTES: Final = 64 << 10
-"""Less than SQLite takes for the files beside the one."""
+"""Less than SQLite needs for the files beside the database."""
 
 
 class Trouble(Struct, frozen=True):
-    """`no_room` when a sweep may help."""
+    """`no_room`: a sweep may help."""
 
     sentence: str
     no_room: bool = False
 
 
 def is_of_the_file(error: Exception) -> bool:
-    """Whether an error lies with the file or its disk; everything else lies with what was asked."""
+    """Whether the file or its disk caused an error. Otherwise the request did."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _FILE
 
 
 def trouble(path: Path, error: Exception) -> Trouble:
-    """What `error` means for the file at `path`."""
+    """The meaning of `error` for the file at `path`."""
     cause, help_, no_room = _cause(path, error)
     return Trouble("; ".join(filter(None, (f"cannot write {path}: {cause}", help_))), no_room)
 
 
 def remark(path: Path) -> str:
-    """For a check beside the daemon: why it could not write the file now, "" when nothing says so."""
+    """For a check outside the daemon: why the file could not be written now, "" when no reason is found."""
     try:
         cause, help_, _ = _of_the_disk(_nearest(path.parent), None)
     except OSError as e:
@@ -77,7 +77,7 @@ def _cause(path: Path, error: Exception) -> tuple[str, str, bool]:
 
 
 def _of_the_disk(place: Path, number: int | None) -> tuple[str, str, bool]:
-    """Cause, help and whether room is missing; no cause when the disk has none. `number` is the error's."""
+    """Cause, help and whether space is missing; no cause when the disk is fine. `number` is the error's."""
     disk = os.statvfs(place)
     if disk.f_flag & os.ST_RDONLY:
         return "the file system is read-only", f"mount -o remount,rw {_mount_point(place)}", False
@@ -89,7 +89,7 @@ def _of_the_disk(place: Path, number: int | None) -> tuple[str, str, bool]:
 
 
 def _nearest(directory: Path) -> Path:
-    """The directory, or the first above it that is there."""
+    """The directory, or the nearest parent that exists."""
     return next((place for place in (directory, *directory.parents) if place.exists()), Path("/"))
 
 

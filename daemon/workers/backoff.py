@@ -14,7 +14,9 @@ SETTLED_SECONDS = 10.0
 
 
 def failures_after(failures: int, served_seconds: float) -> int:
-    """The number of deaths in a row after one more, `served_seconds` after the worker became ready (0: it never did)."""
+    """The number of deaths in a row after one more. The worker died `served_seconds` after it became ready (0: it never
+    did).
+    """
     return 0 if served_seconds >= SETTLED_SECONDS else failures + 1
 
 

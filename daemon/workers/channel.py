@@ -92,7 +92,9 @@ class WorkerConnection(Struct, eq=False):
 
 
 class WorkersSocket:
-    """The listening end of the worker socket and all its connections. `group` is that of the socket file, -1 for none."""
+    """The listening end of the worker socket and all its connections. `group` is the group of the socket file, -1 for
+    none.
+    """
 
     def __init__(
         self,

@@ -60,7 +60,9 @@ ABORT_SECONDS = 5.0
 
 
 class Ended(Struct, frozen=True):
-    """A worker process has ended. `status` as ChildProcess.wait gives it; `retired`: the daemon had asked it to leave."""
+    """A worker process has ended. `status` as ChildProcess.wait gives it. `retired`: the daemon had asked it to leave,
+    for the reason `because`.
+    """
 
     name: str
     pid: int

@@ -198,7 +198,9 @@ class RolloutExecutor:
         self._registry.wake()
 
     async def _forward(self, rollout: Rollout, policy: RolloutPolicy) -> str:
-        """Like `_drive`, to the target. An error of the daemon's is a reason to go back, and no fault of the version."""
+        """Like `_drive`, to the target. An error of the daemon's is a reason to go back. It is no fault of the
+        version.
+        """
         try:
             return await self._drive(rollout, rollout.target, policy)
         except Exception as e:  # noqa: BLE001 - around one rollout: workers must not be left between two versions

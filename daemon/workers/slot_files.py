@@ -27,7 +27,9 @@ _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
 class InUse:
-    """The files in `directory`, held open. Belongs to one task, which calls nothing else while a thread runs `refresh`."""
+    """The files in `directory`, held open. Belongs to one task, which calls nothing else while a thread runs `refresh`
+    of it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._paths = [directory / name for name in (SHORT, LONG)]
