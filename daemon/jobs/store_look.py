@@ -179,7 +179,7 @@ class StoreLook:
             return CallbackRecord()
 
     def keep(self, job_id: str, record: CallbackRecord) -> None:
-        """Writes the record of a callback. If that raises OSError, the record counts from memory until it is written."""
+        """Writes the record of a callback. Raises OSError; then the record counts from memory until it is written."""
         with self._writing:
             self._unwritten[job_id] = record
             self._write(job_id, record)

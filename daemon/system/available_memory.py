@@ -1,6 +1,6 @@
-"""How much of this machine is ours: memory that is there and can still be had, and processors.
+"""Measures how much of this machine our processes may use: memory that is still available, and processors.
 
-Reads the machine's figures and those of the control groups; whichever is less counts. Decides nothing.
+It reads the figures of the machine and of its control groups; the lower one counts. It decides nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from .safe_read import told
 
 
 def available_bytes(proc: Path = cgroups.PROC, root: Path = cgroups.ROOT) -> int | None:
-    """Bytes that new processes can use without pushing others out; None when nothing tells."""
+    """Bytes that new processes can use without pushing others out of memory; None when no figure is known."""
     group = cgroups.memory(proc, root)
     known = [value for value in (_machine(proc, "MemAvailable:"), group and group.free_bytes) if value is not None]
     return min(known, default=None)
 
 
 def whole_bytes(proc: Path = cgroups.PROC, root: Path = cgroups.ROOT) -> int | None:
-    """Bytes that all our processes together may ever have; None when nothing tells."""
+    """Bytes that all our processes together may ever have; None when no figure is known."""
     group = cgroups.memory(proc, root)
     known = [value for value in (_machine(proc, "MemTotal:"), group and group.limit_bytes) if value is not None]
     return min(known, default=None)
@@ -41,7 +41,7 @@ def _machine(proc: Path, name: str) -> int | None:
 
 
 def memory_pressure(proc: Path = cgroups.PROC) -> float | None:
-    """Percent of the last ten seconds in which something waited for memory; None where the kernel does not tell."""
+    """Percent of the last ten seconds in which a task waited for memory; None where the kernel does not report it."""
     with suppress(OSError, ValueError, StopIteration):
         line = next(line for line in told(proc / "pressure/memory").splitlines() if line.startswith("some "))
         return float(line.partition("avg10=")[2].split()[0])

@@ -1,9 +1,9 @@
-"""Starts the daemon's tasks and threads, and ends its process; the only place that does.
+"""Starts the daemon's tasks and threads, and ends its process. No other module does that.
 
-A task that ends by an exception of any type is logged, recorded as a failure of its part, and started again after a
-pause where that is asked for. What a task does is not decided here. Each event loop has one `Background`, so a part
-cannot start a task beside it. Invariant: no exception of a task, of a callback or of a thread is lost, and none ends
-anything but that one.
+A task that ends by an exception of any type is logged and recorded as a failure of its part. On request it is started
+again after a pause. This module does not decide what a task does. Each event loop has one `Background`, so a part
+cannot start a task beside it. Invariant: no exception of a task, a callback or a thread is lost, and none ends more
+than its own task, callback or thread.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from .clock import Clock, SystemClock
 from .failures import SHOWN_SECONDS, Failures
 
 PROVED_SECONDS: Final = 10.0
-"""A task that was started again works when it has run for so long."""
+"""A task that was started again counts as working after it has run for this time."""
 READER: Final = "reader of "
-"""What the names of readers begin with, for `fault`."""
+"""The prefix of the names of readers, for `fault`."""
 T = TypeVar("T")
 P = ParamSpec("P")
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Background] = WeakKeyDictionary()
@@ -35,8 +35,8 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Background] = WeakKeyDic
 class Background:
     """See the module. `happened` is called when a part begins to fail, and when it works again.
 
-    `fault` is called with the name of each thing that may fail, before it is done: tests have it raise something.
-    `sleep` waits for so many seconds; `shown_seconds`: see failures.SHOWN_SECONDS.
+    `fault` is called with the name of each task, callback or thread before it runs, so that tests can make it raise.
+    `sleep` waits for a time in seconds; `shown_seconds`: see failures.SHOWN_SECONDS.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Background:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def install(self) -> None:
-        """This loop's one from now on: what its callbacks raise is recorded too."""
+        """Makes this the Background of its loop, and records what callbacks of the loop raise."""
         _of_loops[self._loop] = self
         self._loop.set_exception_handler(self._callback_failed)
 
@@ -67,10 +67,10 @@ class Background:
         restart: bool = False,
         proved_seconds: float = PROVED_SECONDS,
     ) -> asyncio.Task[None]:
-        """Runs what `factory` makes, under the name of its part. To be ended by `cancel` alone.
+        """Runs what `factory` makes, under the name of its part. Only `cancel` ends it.
 
-        One that raises is recorded. With `restart` it is made and run anew after a pause, until it returns; it works
-        again once it has run for `proved_seconds` (inf: once it calls `works`).
+        An exception is recorded. With `restart` the task is made and run again after a pause, until it returns. It
+        counts as working again once it has run for `proved_seconds` (inf: once it calls `works`).
         """
         task = self._loop.create_task(self._run(name, factory, restart, proved_seconds), name=name)
         self._tasks.add(task)
@@ -87,7 +87,7 @@ class Background:
     async def attempt(
         self, name: str, factory: Callable[[], Coroutine[Any, Any, None]], *, lasts_seconds: float = inf
     ) -> float:
-        """Awaits what `factory` makes; 0 when it returned, else in how many seconds it may be tried again.
+        """Awaits what `factory` makes. Returns 0 when it returned, else the seconds until the next try.
 
         Raises CancelledError only when this very task is cancelled.
         """
@@ -98,13 +98,13 @@ class Background:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return self.failures.failed(name, e, lasts_seconds=lasts_seconds)  # of something that it awaited
+            return self.failures.failed(name, e, lasts_seconds=lasts_seconds)  # of a task that it awaited
         except BaseException as e:  # noqa: BLE001 - the root of a task: whatever it is, it ends this part alone
             return self.failures.failed(name, e, lasts_seconds=lasts_seconds)
         return 0.0
 
     def call(self, name: str, work: Callable[[], T], otherwise: T, *, lasts_seconds: float = inf) -> T:
-        """What `work` returns, or `otherwise` when it raises. From any thread."""
+        """The result of `work`, or `otherwise` when it raises. From any thread."""
         try:
             self.fault(name)
             result = work()
@@ -116,7 +116,7 @@ class Background:
         return result
 
     def guarded(self, name: str, work: Callable[P, object]) -> Callable[P, None]:
-        """`work` as a callback that raises nothing: what it raises is recorded, and counts for SHOWN_SECONDS."""
+        """`work` as a callback that raises nothing. An exception is recorded, and counts for SHOWN_SECONDS."""
 
         def callback(*args: P.args, **kwargs: P.kwargs) -> None:
             self.call(name, partial(work, *args, **kwargs), None, lasts_seconds=self.failures.shown_seconds)
@@ -124,7 +124,7 @@ class Background:
         return callback
 
     def works(self, name: str) -> None:
-        """The part did what it is there for. From any thread."""
+        """Records that the part works. From any thread."""
         if self.failures.failing(name):
             self._on_loop(partial(self.failures.works, name))
 
@@ -154,7 +154,7 @@ class Background:
 
 
 def here() -> Background:
-    """The one of the running loop; it is made when nobody installed one."""
+    """The Background of the running loop. It is made when none was installed."""
     loop = asyncio.get_running_loop()
     if (found := _of_loops.get(loop)) is None:
         found = _of_loops[loop] = Background(SystemClock())
@@ -162,7 +162,9 @@ def here() -> Background:
 
 
 def reader(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """As `awaited`, of work that reads what another process writes. SystemExit would end the loop: it is an error."""
+    """Like `awaited`, for work that reads what another process writes. SystemExit would end the loop, so it becomes an
+    error.
+    """
     return awaited(_reading(work, name), name)
 
 
@@ -176,7 +178,7 @@ async def _reading(work: Coroutine[Any, Any, T], name: str) -> T:
 
 
 def hear_threads(background: Background) -> None:
-    """Whatever ends a thread of this process by an exception is recorded from now on, other packages' threads too."""
+    """From now on records every exception that ends a thread of this process, also in threads of other packages."""
 
     def hook(given: threading.ExceptHookArgs) -> None:
         error = given.exc_value or RuntimeError(given.exc_type.__name__)
@@ -186,7 +188,7 @@ def hear_threads(background: Background) -> None:
 
 
 def origin(error: BaseException) -> str:
-    """The module of ours that an exception first passed through, below `modelward.daemon`; "" for none."""
+    """Our first module that an exception passed through, below `modelward.daemon`; "" for none."""
     trace = error.__traceback__
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
@@ -197,9 +199,9 @@ def origin(error: BaseException) -> str:
 
 
 def end_within(seconds: float, status: int) -> threading.Event:
-    """Ends the process after so many seconds, whatever it waits for, unless what is returned is set before.
+    """Ends the process after this time, whatever it waits for, unless the returned event is set before.
 
-    A thread of its own does it: the event loop may hang too.
+    A thread of its own does it, because the event loop may hang too.
     """
     over = threading.Event()
 
@@ -212,8 +214,8 @@ def end_within(seconds: float, status: int) -> threading.Event:
 
 
 def end_process(status: int) -> NoReturn:
-    """Ends the process at once. A thread that waits for a disk is left behind; Python would wait for it."""
+    """Ends the process at once. Python itself would wait for a thread that waits for a disk."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads it
+        with suppress(OSError, ValueError, AttributeError):  # closed, or not read
             stream.flush()
     os._exit(status)

@@ -1,7 +1,8 @@
-"""How many workers, threads and bytes there is room for on this machine. Pure: figures in, answers with reasons out.
+"""Decides how many workers and threads fit on this machine, and how many bytes. Pure: figures in, answers with reasons
+out.
 
-Processors are those that the scheduler and the CPU quotas allow; memory is what the machine or the tightest control
-group has. A figure that is not known limits nothing. Invariant: at least one worker, whatever the figures say.
+Processors are those that the scheduler and the CPU quotas allow. Memory is that of the machine or of the tightest
+control group. An unknown figure sets no limit. Invariant: at least one worker, whatever the figures are.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from typing import Final
 from msgspec import Struct
 
 MOST_LONE_THREADS: Final = 8
-"""More make one clip hardly faster."""
+"""More threads hardly make one clip faster."""
 DAEMON_BYTES: Final = 96 << 20
 WORKER_BYTES: Final = 96 << 20
-"""Of a worker without a model, requests in work included."""
+"""A worker without a model, including the requests that it works on."""
 VALIDATOR_BYTES: Final = 128 << 20
-"""Of a validator, besides what loading the model takes."""
+"""A validator, without the memory that loading the model takes."""
 KEPT_SHARE: Final = 0.05
 LEAST_KEPT_BYTES: Final = 64 << 20
-"""What a child leaves to all others: a share of the whole, at least so much."""
+"""What a child must leave to all others: a share of the whole, but at least this many bytes."""
 LEAST_CHILD_BYTES: Final = 64 << 20
 
 
 class Capacity(Struct, frozen=True):
     """`affinity`: processors that the scheduler allows. `quota`: CPU seconds a second; None: no limit.
 
-    `memory_bytes`: all that our processes together may ever have; None: not known.
+    `memory_bytes`: what all our processes together may ever have; None: not known.
     """
 
     affinity: int
@@ -36,16 +37,16 @@ class Capacity(Struct, frozen=True):
 
     @property
     def processors(self) -> int:
-        """How many processors can be kept busy; a share of one counts as one."""
+        """How many processors can be kept busy; a part of one counts as one."""
         if self.quota is None:
             return max(1, self.affinity)
         return max(1, min(self.affinity, ceil(self.quota)))
 
 
 class Need(Struct, frozen=True):
-    """What the version that serves (or is to serve) takes, bytes. `load_bytes` as measured when it was judged.
+    """What the version that serves (or is to serve) takes, in bytes. `load_bytes` was measured by its validation.
 
-    0: not known. Until it was judged its files speak for it.
+    0: not known. Before the validation the size of its files is used.
     """
 
     file_bytes: int = 0
@@ -57,7 +58,7 @@ class Need(Struct, frozen=True):
 
 
 def workers(capacity: Capacity, need: Need) -> tuple[int, str]:
-    """How many workers there are to be, and why: one for each processor, as far as memory goes."""
+    """How many workers there should be, and why: one for each processor, as far as memory allows."""
     count, reasons = capacity.processors, []
     if capacity.quota is not None and capacity.quota < capacity.affinity:
         reasons.append(f"CPU quota {100 * capacity.quota:.0f} %")
@@ -70,7 +71,7 @@ def workers(capacity: Capacity, need: Need) -> tuple[int, str]:
 
 
 def fit(memory_bytes: int, need: Need) -> int:
-    """How many workers with the model fit beside the daemon, the files that they map and a validator; at least 1."""
+    """How many workers with the model fit beside the daemon, the mapped files and a validator; at least 1."""
     own = need.load_bytes or need.file_bytes
     validator = VALIDATOR_BYTES + max(own, need.file_bytes)
     left = memory_bytes - kept(memory_bytes) - DAEMON_BYTES - need.file_bytes - validator
@@ -78,14 +79,14 @@ def fit(memory_bytes: int, need: Need) -> int:
 
 
 def kept(memory_bytes: int) -> int:
-    """What is left alone of so much memory."""
+    """What must be left free of this much memory."""
     return max(LEAST_KEPT_BYTES, int(KEPT_SHARE * memory_bytes))
 
 
 def child_bytes(limit_bytes: int, available_bytes: int | None, whole_bytes: int | None) -> int:
-    """What a validator may take: the configured limit (0: none), or what there is, whichever is less; 0: no limit.
+    """What a validator may take: the lower of the configured limit (0: none) and the available memory; 0: no limit.
 
-    Never less than LEAST_CHILD_BYTES: with so little it fails by itself, and says so.
+    Never less than LEAST_CHILD_BYTES: with that little the child fails by itself and reports it.
     """
     if available_bytes is None:
         return limit_bytes
@@ -94,6 +95,6 @@ def child_bytes(limit_bytes: int, available_bytes: int | None, whole_bytes: int 
 
 
 def lone_threads(capacity: Capacity, count: int, threads: int) -> int:
-    """Threads of a run that has the machine to itself: as many as all workers have; 0 where that is no more."""
+    """Threads of a run that has the machine alone: as many as all workers have; 0 where that is not more."""
     together = min(count, capacity.processors, MOST_LONE_THREADS)
     return together if together > threads else 0

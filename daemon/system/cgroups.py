@@ -1,7 +1,7 @@
 """Reads what the control groups above this process allow: CPU quota, memory, and how often memory ran out.
 
-Versions 1 and 2, wherever they are mounted, at every level from our own group up to the highest that can be seen. The
-tightest level counts. What cannot be read allows everything: None. Changes nothing and starts nothing.
+It reads versions 1 and 2, wherever they are mounted, at every level from our own group up to the highest visible one.
+The tightest level counts. A limit that cannot be read is no limit: None. It changes nothing and starts nothing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ _RECLAIMABLE: Final = (
 
 
 class Memory(NamedTuple):
-    """One group's limit, and what can still be had below it: page cache that can be dropped counts as free. Bytes."""
+    """One group's limit in bytes, and what is still available below it: page cache that can be dropped counts
+    as free.
+    """
 
     limit_bytes: int
     free_bytes: int
 
 
 class _Mount(NamedTuple):
-    """A mounted hierarchy: `controllers` is empty for version 2. `top` is the group that the mount point shows."""
+    """A mounted hierarchy. `controllers` is empty for version 2. `top` is the group at the mount point."""
 
     controllers: frozenset[str]
     top: str
@@ -40,7 +42,7 @@ class _Mount(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """One level. `second`: of version 2. `own`: the one that this process is in."""
+    """One level. `second`: of version 2. `own`: the group of this process."""
 
     path: str
     second: bool
@@ -48,19 +50,19 @@ class _Group(NamedTuple):
 
 
 def quota(proc: Path = PROC, root: Path = ROOT) -> float | None:
-    """CPU seconds a second that the groups allow, as 0.5 for half a processor; None for no limit."""
+    """CPU seconds a second that the groups allow, such as 0.5 for half a processor; None for no limit."""
     found = [value for group in _levels("cpu", proc, root) if (value := _quota(group)) is not None]
     return min(found, default=None)
 
 
 def memory(proc: Path = PROC, root: Path = ROOT) -> Memory | None:
-    """The group with least memory left; None when no group has a limit."""
+    """The group with the least memory left; None when no group has a limit."""
     found = [value for group in _levels("memory", proc, root) if (value := _memory(group)) is not None]
     return min(found, key=lambda value: value.free_bytes, default=None)
 
 
 def oom_kills(proc: Path = PROC, root: Path = ROOT) -> int | None:
-    """How many processes of our own group the kernel ended for want of memory; None where it does not count them."""
+    """How many processes of our own group the kernel killed for lack of memory; None where it does not count them."""
     for group in _levels("memory", proc, root):
         name = "memory.events" if group.second else "memory.oom_control"
         return _counters(f"{group.path}/{name}").get("oom_kill")
@@ -83,21 +85,21 @@ def _memory(group: _Group) -> Memory | None:
     limits = [_number(f"{group.path}/memory.{name}") for name in names]
     stat: dict[str, int] = {}
     if group.own and not group.second:
-        # It tells of limits above the highest level that can be seen, too.
+        # This file also covers limits above the highest visible level.
         stat = _counters(f"{group.path}/memory.stat")
         limits.append(stat.get("hierarchical_memory_limit"))
     known = [limit for limit in limits if limit is not None and limit < _UNLIMITED]
     in_use = _number(f"{group.path}/memory.{'current' if group.second else 'usage_in_bytes'}") if known else None
     if in_use is None:
         return None
-    stat = stat or _counters(f"{group.path}/memory.stat")  # of a whole machine this takes the kernel a while
+    stat = stat or _counters(f"{group.path}/memory.stat")  # for a whole machine this takes the kernel some time
     reclaimable = _RECLAIMABLE[:3] if group.second else _RECLAIMABLE[3:]
     in_use -= sum(stat.get(name, 0) for name in reclaimable)
     return Memory(min(known), max(0, min(known) - max(0, in_use)))
 
 
 def _number(path: str) -> int | None:
-    """A whole number in a file; None for "max", and when it is not there."""
+    """The whole number in a file; None for "max", and when there is no such file."""
     with suppress(OSError, ValueError):
         text = told(path).strip()
         return int(text) if text.isdigit() else None
@@ -105,7 +107,7 @@ def _number(path: str) -> int | None:
 
 
 def _counters(path: str) -> dict[str, int]:
-    """Lines of a name and a number; {} when the file is not there."""
+    """The lines of a file with a name and a number each; {} when there is no such file."""
     with suppress(OSError):
         pairs = (line.partition(" ") for line in told(path).splitlines())
         return {name: int(value) for name, _, value in pairs if value.isdigit()}
@@ -113,7 +115,7 @@ def _counters(path: str) -> dict[str, int]:
 
 
 def _levels(controller: str, proc: Path, root: Path) -> Iterator[_Group]:
-    """Our own group of this controller, then each one above it that the mount shows."""
+    """Our own group of this controller, then each visible group above it."""
     with suppress(OSError, ValueError):
         ours = _ours(told(f"{proc}/self/cgroup"))
         mounts = _mounts(proc)
@@ -140,7 +142,7 @@ def _candidates(controller: str, ours: dict[str, str], mounts: tuple[_Mount, ...
 
 
 def _ours(text: str) -> dict[str, str]:
-    """Our group by controller, "" for version 2, from lines as "4:cpu,cpuacct:/a/b"."""
+    """Our group by controller, "" for version 2, from lines like "4:cpu,cpuacct:/a/b"."""
     found = {}
     for line in text.splitlines():
         _, names, path = line.split(":", 2)
@@ -149,16 +151,17 @@ def _ours(text: str) -> dict[str, str]:
 
 
 def _below(path: str, top: str) -> str:
-    """The path of a group below the one that is mounted, without slashes at the ends; "" for that one itself.
+    """The path of a group below the mounted one, without slashes at the ends; "" for the mounted one itself.
 
-    A container often sees its own group only, under a name of the world outside: then the mount point is the group.
+    A container often sees only its own group, under a name from outside the container. Then the mount point is the
+    group.
     """
     top = top.rstrip("/")
     inside = path.startswith(f"{top}/") and "/../" not in f"{path}/"
     return path[len(top) :].strip("/") if inside else ""
 
 
-@lru_cache(maxsize=4)  # hierarchies stay where they were mounted when the system came up
+@lru_cache(maxsize=4)  # hierarchies stay where they were mounted at boot
 def _mounts(proc: Path) -> tuple[_Mount, ...]:
     return tuple(_parsed(told(f"{proc}/self/mountinfo", MOUNTINFO_BYTES)))
 

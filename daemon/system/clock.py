@@ -1,7 +1,7 @@
-"""Time, as an argument. Durations come from `monotonic()`; the wall clock is for people and for file ages.
+"""Time as an argument. Durations come from `monotonic()`; the wall clock is for people and for file ages.
 
-Decisions get their time from here, and tests pass a clock that they move by hand. The event loop's own time, limits of
-waits, and programs of their own (workers, sweeps) read the system's clocks themselves.
+Decisions get their time from here, and tests pass a clock that they set. The event loop's own time, timeouts of waits,
+and separate programs (workers, sweeps) read the system's clocks themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a part may ask of time."""
+    """The times that a part may read."""
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary start; never goes back."""
@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of the machine."""
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -1,7 +1,7 @@
-"""How many connections a server may hold, of the descriptors that this process may have.
+"""Decides how many connections a server may hold, by the descriptors that this process may have.
 
-Only decides; it must not change the limit. Invariant: with every server full, enough descriptors are left for the
-daemon's own files, workers and children.
+It must not change the limit. Invariant: with every server full, enough descriptors are left for the daemon's own files,
+workers and children.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import resource
 from typing import Final
 
 RESERVED: Final = 40
-"""For the daemon's own state, logs, watches, sockets and pipes of children: 27 at rest with two workers."""
+"""For the daemon's state, logs, watches, sockets and pipes of children: it uses 27 at rest with two workers."""
 LEAST: Final = 4
 
 

@@ -1,6 +1,6 @@
 """Records which parts of the daemon fail now, each with its reason, from their exceptions of any type.
 
-Logs each failure, and decides how long a part waits before it is tried again. It starts nothing and stops nothing.
+It logs each failure, and decides how long a part waits before the next try. It starts nothing and stops nothing.
 Invariant: recording a failure raises nothing, whatever the exception is.
 """
 
@@ -17,17 +17,17 @@ from msgspec import Struct
 from .clock import Clock
 
 PAUSES_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 15.0)
-"""Before a part that failed is tried again; the last one holds for every further failure in a row."""
+"""The pause before a failed part is tried again; the last one holds for every further failure in a row."""
 SHOWN_SECONDS: Final = 60.0
-"""How long a failure counts that nothing shows to be over: of a task that is not started again, of a callback."""
+"""How long a failure counts if nothing shows its end: of a callback, or of a task that is not started again."""
 LOG_SECONDS: Final = 1.0
-"""Between two log lines about the same part."""
+"""The time between two log lines about the same part."""
 MAX_PARTS: Final = 100
 MAX_REASON: Final = 300
 
 
 class Failure(Struct):
-    """Of one part. `since` and `until` are monotonic seconds; `until` is when it counts as over by itself.
+    """A failure of one part. `since` and `until` are monotonic seconds; `until` is when it ends by itself.
 
     `over`: the part works again. `reported`: an alert shows it.
     """
@@ -56,9 +56,9 @@ class Failures:
         self._failures: dict[str, Failure] = {}
 
     def failed(self, part: str, error: BaseException, *, lasts_seconds: float = inf) -> float:
-        """Records that `part` failed; in how many seconds it may be tried again.
+        """Records that `part` failed and returns the seconds until it may be tried again.
 
-        The failure counts until `works` is called, or for `lasts_seconds` beyond that.
+        The failure counts until `works` is called, or until `lasts_seconds` after that pause.
         """
         now, because = self._clock.monotonic(), sentence(error)
         known = self._prune(now).get(part)
@@ -68,7 +68,7 @@ class Failures:
         failure.over = False
         if now - failure.logged >= LOG_SECONDS:
             failure.logged = now
-            with suppress(Exception):  # no memory for it, or a traceback that cannot be shown
+            with suppress(Exception):  # out of memory, or a traceback that cannot be formatted
                 self._log.error("a part of the daemon failed", controller=part, because=because, exc_info=error)
         if known is None and len(self._failures) < MAX_PARTS:
             self._failures[part] = failure
@@ -76,7 +76,7 @@ class Failures:
         return pause
 
     def works(self, part: str) -> None:
-        """The part did what it is there for. Its failure is kept until it was reported once."""
+        """Records that the part works again. Its failure is kept until it has been reported once."""
         failure = self._failures.get(part)
         if failure is None or failure.over:
             return
@@ -87,7 +87,7 @@ class Failures:
         self._happened()
 
     def report(self) -> tuple[Failure, ...]:
-        """What fails now, and what failed since the last report, for alerts."""
+        """The current failures, and those since the last report, for alerts."""
         found = tuple(self._prune(self._clock.monotonic()).values())
         for failure in found:
             failure.reported = True
@@ -103,11 +103,11 @@ class Failures:
         return failure is not None and not failure.over
 
     def current(self) -> tuple[Failure, ...]:
-        """What fails now."""
+        """The current failures."""
         return tuple(f for f in self._prune(self._clock.monotonic()).values() if not f.over)
 
     def next_due(self) -> float | None:
-        """When a failure is over by itself, monotonic seconds."""
+        """When a failure ends by itself, monotonic seconds."""
         return min((f.until for f in self._failures.values() if f.until < inf), default=None)
 
     def _prune(self, now: float) -> dict[str, Failure]:

@@ -1,6 +1,6 @@
 """Sends the daemon's log lines to the same files as the workers', by the same code, `worker.shared.logs`.
 
-Lines of several processes in one file stay whole only if all of them write the same way. It must not wait for a disk
+Lines of several processes in one file stay whole only if all of them write in the same way. It must not wait for a disk
 on the event loop: see `worker.shared.log_writer`.
 """
 
@@ -21,9 +21,9 @@ ANSWER_SECONDS: Final = STUCK_SECONDS + 1.0
 
 
 def open_logs(directory: Path, level: str) -> LogFiles:
-    """The log files; structlog's loggers write to them from now on.
+    """Opens the log files; structlog's loggers write to them from now on.
 
-    While there is no directory, events go to standard error; the files are made as soon as there is one.
+    While there is no directory, events go to standard error; the files are created as soon as there is one.
     """
     logs = LogFiles(str(directory), worker="daemon", level=level, background=True, first=partial(_make, directory))
     logs.adopt_logging()
@@ -49,7 +49,8 @@ def _make(directory: Path) -> None:
 
 
 async def followed(logs: LogFiles) -> list[str]:
-    """Opens each file anew that another program deleted or renamed; sentences about what can't be written now.
+    """Reopens each file that another program deleted or renamed. Returns a sentence for each that cannot be written
+    now.
 
     Takes at most ANSWER_SECONDS, also where the disk does not answer.
     """

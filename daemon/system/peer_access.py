@@ -1,6 +1,6 @@
-"""Which users may use the daemon's sockets and, from this machine, its panel, by the kernel's word about the peer.
+"""Decides which users may use the daemon's sockets and, from this machine, its panel, by the kernel's peer credentials.
 
-The kernel checked the socket file's mode already; this check holds also when that mode was loosened.
+The kernel has checked the mode of the socket file already. This check holds even when that mode was loosened.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def warning_of_root(uid: int, environ: Mapping[str, str]) -> str:
-    """What is to be reported of a daemon that runs as root where no service manager confines it; "" otherwise."""
+    """The warning for a daemon that runs as root without confinement by a service manager; "" otherwise."""
     if uid != 0 or environ.get("NOTIFY_SOCKET"):
         return ""
     return (
@@ -23,7 +23,7 @@ def warning_of_root(uid: int, environ: Mapping[str, str]) -> str:
 
 
 def operator(uid: int, socket_path: Path) -> bool:
-    """Whether a user may do everything: as `allowed`, with its groups by the user database. May take long."""
+    """Whether a user may do everything: as `allowed`, with its groups from the user database. May take long."""
     if uid in (0, os.geteuid()):
         return True
     try:
@@ -35,9 +35,9 @@ def operator(uid: int, socket_path: Path) -> bool:
 
 
 def allowed(uid: int, gid: int, socket_path: Path, groups: Sequence[int] | None = None) -> bool:
-    """Root, the daemon's own user, and the members of the socket's group, which its file mode lets in.
+    """Root, the daemon's own user, and members of the socket's group, which its file mode allows.
 
-    `groups` are the peer's supplementary groups; for None the user database is asked. For a thread: it may take long.
+    `groups` are the peer's supplementary groups; for None the user database is read. For a thread: it may take long.
     """
     try:
         group = os.stat(socket_path).st_gid
@@ -47,9 +47,9 @@ def allowed(uid: int, gid: int, socket_path: Path, groups: Sequence[int] | None 
 
 
 def let_in(uid: int, gid: int, groups: Sequence[int] | None, socket_group: int) -> bool:
-    """As `allowed`, where the group of the socket's file is known already; -1 while it is not.
+    """As `allowed`, when the group of the socket's file is known; -1 while it is not.
 
-    Asks no disk, but for a peer that is in so many groups that the kernel does not name them.
+    It reads no disk, except for a peer in so many groups that the kernel does not list them.
     """
     if uid in (0, os.geteuid()):
         return True

@@ -1,8 +1,8 @@
-"""Starts other programs: the only spawner of the house.
+"""Starts other programs. No other module of the daemon does that.
 
-Each child is a fresh interpreter in a session of its own, with an explicit environment and no descriptor it was not
-given. Its end is seen through a pidfd, so no thread waits and no recycled pid is ever signalled; whatever is left of
-its group is killed before it is reaped, while the pid still belongs to it.
+Each child is a fresh interpreter in a session of its own, with an explicit environment and only the descriptors that it
+was given. A pidfd reports its end, so no thread waits and no reused pid is ever signalled. What is left of its group is
+killed before the child is reaped, while the pid still belongs to it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from typing import IO, Literal
 from msgspec import Struct
 
 MAX_STDIN_BYTES = 64 * 1024
-PASSED_ON = ("PATH", "TMPDIR", "TZ", "MODELWARD_HIDE_CPU_FLAGS")  # the last for tests: see worker.machine
+PASSED_ON = ("PATH", "TMPDIR", "TZ", "MODELWARD_HIDE_CPU_FLAGS")  # the last one is for tests: see worker.machine
 
 
 class Identity(Struct, frozen=True):
-    """A process that can't be mistaken for a later one: pid and start time in clock ticks since boot."""
+    """Identifies a process among all that had its pid: pid and start time in clock ticks since boot."""
 
     pid: int
     started_ticks: int
 
 
 def identity(pid: int) -> Identity | None:
-    """Who `pid` is now, from field 22 of /proc/PID/stat; None when there is no such process or only its zombie."""
+    """The identity of `pid` now, from field 22 of /proc/PID/stat; None when there is no such process or only its
+    zombie.
+    """
     try:
         return identity_in(pid, Path(f"/proc/{pid}/stat").read_bytes())
     except OSError:
@@ -39,7 +41,7 @@ def identity(pid: int) -> Identity | None:
 
 
 def identity_in(pid: int, stat: bytes) -> Identity | None:
-    """The same from the bytes of that file, which may be none while a process goes."""
+    """The same from the bytes of that file, which may be empty while a process ends."""
     try:
         fields = stat[stat.rindex(b")") + 2 :].split()
         return None if fields[0] in (b"Z", b"X") else Identity(pid, int(fields[19]))
@@ -48,7 +50,7 @@ def identity_in(pid: int, stat: bytes) -> Identity | None:
 
 
 class ChildProcess:
-    """A process we watch: one we started, or one a former daemon started and we took back."""
+    """A process that the daemon watches: it started the process, or took it back from a former daemon."""
 
     def __init__(self, name: str, pid: int, *, ours: bool, stdout: IO[bytes] | None = None) -> None:
         self.name, self.pid, self.ours = name, pid, ours
@@ -74,11 +76,11 @@ class ChildProcess:
         return not self._ended.done()
 
     async def wait(self) -> int | None:
-        """The exit status once it ended: negative for a signal, None when a former daemon was its parent."""
+        """The exit status after its end: negative for a signal, None when a former daemon was its parent."""
         return await asyncio.shield(self._ended)
 
     def signal(self, number: signal.Signals) -> bool:
-        """Sends a signal to this very process; False when it has ended, or is not ours to signal."""
+        """Sends a signal to this very process; False when it has ended, or we may not signal it."""
         if not self.running:
             return False
         try:
@@ -88,8 +90,8 @@ class ChildProcess:
         return True
 
     def kill_group(self) -> None:
-        """SIGKILL to the child and everything it started that stayed in its group."""
-        # The process first: a number that was reaped by somebody else must not be taken for its group.
+        """Sends SIGKILL to the child and to all processes of its group."""
+        # The process first: a number that another part has reaped must not be taken for its group.
         if self.signal(signal.SIGKILL):
             _kill_group(self.pid)
 
@@ -98,7 +100,7 @@ class ChildProcess:
         status = None
         try:
             status = self._reap() if self.ours else None
-        finally:  # in any case: the tasks that wait for its end are woken
+        finally:  # in any case: this wakes the tasks that wait for its end
             os.close(self._pidfd)
             self._ended.set_result(status)
 
@@ -112,33 +114,33 @@ class ChildProcess:
             return None
 
     def forget(self) -> None:
-        """Stops watching a process that is not the one that was meant."""
+        """Stops watching a process that was not the expected one."""
         if self.running:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._ended.set_result(None)
 
     def close(self) -> None:
-        """Gives back the output pipe."""
+        """Closes the output pipe."""
         if self._stdout is not None:
             self._stdout.close()
             self._stdout = None
 
 
 def _kill_group(group: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # nobody is left, or nobody of ours
+    with suppress(ProcessLookupError, PermissionError):  # no process is left, or none of ours
         os.killpg(group, signal.SIGKILL)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a child gets to know: nothing of ours but where to find programs and modules.
+    """The environment of a child: only where to find programs and modules, and limits of memory and threads.
 
-    MALLOC_MMAP_THRESHOLD_ makes glibc give a dropped model's memory back to the system; numpy's products are small
-    and workers are many, so OpenBLAS keeps to the thread that calls it.
+    MALLOC_MMAP_THRESHOLD_ makes glibc return the memory of a dropped model to the system. numpy's products are small
+    and workers are many, so OpenBLAS uses only the calling thread.
     """
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     if places := [os.path.abspath(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]:
-        kept["PYTHONPATH"] = os.pathsep.join(places)  # absolute: children start elsewhere
+        kept["PYTHONPATH"] = os.pathsep.join(places)  # absolute: children start in another directory
     return {
         **kept,
         "LANG": "C.UTF-8",
@@ -168,7 +170,7 @@ def spawn(
     """Starts a program and watches it. To be called on the event loop's thread.
 
     `stdin` is at most MAX_STDIN_BYTES. Raises OSError when the system has no process or descriptor to give, ValueError
-    when `stdin` is too long, RuntimeError without a running loop; nothing was started then.
+    when `stdin` is too long, RuntimeError without a running loop; then nothing was started.
     """
     asyncio.get_running_loop()
     with _input(name, stdin) as given:
@@ -185,20 +187,21 @@ def spawn(
         if process.stdout is not None:
             os.set_blocking(process.stdout.fileno(), False)
         child = ChildProcess(name, process.pid, ours=True, stdout=process.stdout)
-    except OSError:  # it can't be watched, so it must not live
+    except OSError:  # it cannot be watched, so it must not live
         process.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
         raise
-    process.returncode = 0  # reaped by Child alone: keeps Popen's finalizer from waiting for a pid that is gone
+    process.returncode = 0  # only ChildProcess reaps it: Popen must not wait for a pid that is gone
     return child
 
 
 def finish(argv: Sequence[str], *, seconds: float) -> tuple[int, str]:
-    """Runs a short program to its end, for a command line: its status and what it printed, errors included.
+    """Runs a short program to its end, for a command line: its status and its output, errors included.
 
-    Not for the daemon: it waits. Status 124: it took too long and was killed. Raises OSError when it can't be started.
+    Not for the daemon, because it blocks. Status 124: it took too long and was killed. Raises OSError when it cannot be
+    started.
     """
     try:
         done = subprocess.run(
@@ -216,7 +219,7 @@ def finish(argv: Sequence[str], *, seconds: float) -> tuple[int, str]:
 
 @contextmanager
 def _input(name: str, content: bytes | None) -> Iterator[int]:
-    """A descriptor that yields `content` to a child: a file in memory, for a full pipe would block the daemon."""
+    """A descriptor from which a child reads `content`: a file in memory, because a full pipe would block the daemon."""
     if content is None:
         yield subprocess.DEVNULL
         return
@@ -234,7 +237,7 @@ def take_back(name: str, who: Identity) -> ChildProcess | None:
         child = ChildProcess(name, who.pid, ours=False)
     except OSError:
         return None
-    if identity(who.pid) != who:  # asked after the pidfd is held: no later process can take its place
+    if identity(who.pid) != who:  # checked after the pidfd is open: no later process can take its place
         child.forget()
         return None
     return child

@@ -1,8 +1,8 @@
 """Opens configured paths so that no other user decides where they lead.
 
-Walks name by name from `/` by descriptor. A link is followed only where root or our own user alone can have put it
-there; any other raises OSError (ELOOP) that names the link and its owner. What is returned is an open descriptor: what
-was checked is what is used, whatever is renamed later. Changes nothing.
+It walks name by name from `/` by descriptor. It follows a link only where root or our own user alone can have put it
+there. Any other link raises OSError (ELOOP) that names the link and its owner. It returns an open descriptor: what was
+checked is what is used, even after a rename. It changes nothing.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Final
 
 Open = Callable[..., int]
 MAX_LINKS: Final = 40
-"""As the kernel's own limit for one path."""
+"""The same as the kernel's limit for one path."""
 _STEP: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_directory(path: str, *, opener: Open = os.open, last_link: bool = True) -> int:
-    """A descriptor of the directory at an absolute path, to read it.
+    """A descriptor of the directory at an absolute path, for reading. Without `last_link` the last name may not be a
+    link.
 
-    Without `last_link` the last name may not be a link, whoever put it there. Raises OSError: ELOOP for a link that is
-    not followed, ENOTDIR for what is no directory, and what the system reports.
+    Raises OSError: ELOOP for a link that is not followed, ENOTDIR for a file of another kind, and errors of the system.
     """
     at = _walk(path, opener, last_link)
     try:
@@ -46,7 +46,7 @@ def open_file(path: str, flags: int, *, opener: Open = os.open) -> int:
 
 
 def only_ours_may_change(status: os.stat_result) -> bool:
-    """Whether root and our own user alone decide which names a directory holds."""
+    """Whether only root and our own user can change which names a directory holds."""
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & stat.S_IWOTH:
         return False
     return not status.st_mode & stat.S_IWGRP or status.st_gid in (0, os.getegid(), *os.getgroups())
@@ -91,7 +91,7 @@ def _walk(path: str, opener: Open, last_link: bool) -> int:
 
 
 def _target(link: int, here: os.stat_result, found: os.stat_result, walked: str, path: str, *, followed: bool) -> str:
-    """Where a link leads, relative to `here`. Raises OSError when it may not be followed."""
+    """The target of a link, relative to `here`. Raises OSError when it may not be followed."""
     if not followed:
         raise OSError(errno.ELOOP, f"{walked} is a link", path)
     sticky = here.st_uid in (0, os.geteuid()) and bool(here.st_mode & stat.S_ISVTX)

@@ -1,6 +1,6 @@
 """Opens files whose names come from outside: without waiting, and only when they are regular files.
 
-What the kernel tells in small files is read without a file object: that is done many times a minute, for ever.
+Small files of the kernel are read without a file object, because that happens many times a minute.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_TOLD_BYTES: Final = 64 * 1024
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
-    """A regular file, open for reading. Raises OSError, whose `strerror` says why, for everything else."""
+    """A regular file, open for reading. Raises OSError for everything else; `strerror` gives the reason."""
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -31,12 +31,14 @@ def open_regular(path: str | Path) -> IO[bytes]:
 
 
 def told(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> str:
-    """What a file of /proc or /sys says, at most so much of it; what is no ASCII is replaced. Raises OSError."""
+    """The text of a file in /proc or /sys, at most `most_bytes`; bytes that are not ASCII are replaced. Raises
+    OSError.
+    """
     return told_bytes(path, most_bytes).decode("ascii", "replace")
 
 
 def told_bytes(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> bytes:
-    """The same as it is. Raises OSError."""
+    """The bytes of such a file. Raises OSError."""
     fd, parts = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
     try:
         while most_bytes > 0 and (part := os.read(fd, min(most_bytes, MAX_TOLD_BYTES))):

@@ -1,7 +1,8 @@
-"""What the service manager is told, and when: ready once, a status when it changes, signs of life while all is well.
+"""Decides what the service manager receives, and when: ready once, the status at each change, watchdog signals while
+all is well.
 
-It decides nothing about the service. Without a manager nothing is sent. Invariant: RELOADING is always followed by
-READY, whatever came of the reload, because a manager waits for it.
+It decides nothing about the service. Without a manager it sends nothing. Invariant: RELOADING is always followed by
+READY, whatever the result of the reload, because a manager waits for it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from .clock import Clock
 
 SIGNS_A_PERIOD = 3
 STARTING_SECONDS = 60.0
-"""What a start that makes progress is granted each time it is said."""
+"""The time that a start gets each time it reports progress."""
 
 
 class ServiceManager:
-    """`environ` is where systemd speaks."""
+    """See the module. `environ` holds the variables that systemd set."""
 
     def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
         self._environ, self._clock = environ, clock
@@ -31,7 +32,7 @@ class ServiceManager:
         self._status = ""
 
     def tell(self, sentence: str, *, ready: bool, busy: bool) -> None:
-        """How things are. `ready` counts the first time; until then `busy` says that time is being made use of."""
+        """Reports the state. `ready` counts the first time only; `busy` asks for more time until then."""
         if self.stopping:
             return
         news = []
@@ -47,32 +48,34 @@ class ServiceManager:
             systemd.notify(self._environ, *news)
 
     def reloading(self) -> None:
-        """A reload begins."""
+        """Reports that a reload begins."""
         if self._ready and not self.stopping:
-            now = int(self._clock.monotonic() * 1e6)  # Type=notify-reload takes it only with the time it was said at
+            now = int(self._clock.monotonic() * 1e6)  # Type=notify-reload requires the time of the message
             systemd.notify(self._environ, "RELOADING=1", f"MONOTONIC_USEC={now}", systemd.status("reloading"))
 
     def reloaded(self, sentence: str) -> None:
-        """It ended, taken up or refused."""
+        """Reports that a reload ended, whether it was taken up or refused."""
         if self._ready and not self.stopping:
             self._status = sentence
             systemd.notify(self._environ, "READY=1", systemd.status(sentence))
 
     def stop(self, sentence: str, seconds: float) -> None:
-        """The end begins and takes up to `seconds`. Nothing but signs of life is said afterwards."""
+        """Reports that the end begins and takes up to `seconds`. After that only watchdog signals are sent."""
         self.stopping = True
         systemd.notify(self._environ, "STOPPING=1", systemd.extend_timeout(seconds), systemd.status(sentence))
 
     async def keep_alive(self, wrong: Callable[[], Awaitable[str]]) -> None:
-        """Gives signs of life for as long as `wrong` says "", asked anew each time. Ends at once without a watchdog."""
+        """Sends watchdog signals as long as `wrong` returns "". It is called before each one. Ends at once without a
+        watchdog.
+        """
         if self._period is None:
             return
-        said = ""
+        logged = ""
         while True:
             because = await wrong()
             if not because:
                 systemd.notify(self._environ, "WATCHDOG=1")
-            elif because != said:
-                self._log.error("cannot tell the watchdog that all is well", because=because)
-            said = because
+            elif because != logged:
+                self._log.error("cannot send the watchdog its signal", because=because)
+            logged = because
             await asyncio.sleep(self._period / SIGNS_A_PERIOD)

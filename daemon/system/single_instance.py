@@ -1,8 +1,8 @@
-"""One daemon at a time: a lock that ends with the process, whatever ends it.
+"""Allows one daemon at a time, by a lock that ends with the process, however it ends.
 
-A file in the directory is locked, and the directory itself, which takes no room. Where other users can open that, it is
-locked only for want of the file: they could keep the daemon out.
-No child inherits it (every child is exec'd), so workers that outlive the daemon never keep its successor out.
+It locks a file in the directory, and the directory itself, which needs no disk space. Where other users can open the
+directory, that is locked only when there is no file, because those users could keep the daemon out. No child inherits
+the lock (every child is exec'd), so workers that outlive the daemon never keep its successor out.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _NO_WRITING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPER
 
 @contextmanager
 def alone(directory: Path, *, required: bool = True) -> Iterator[None]:
-    """Holds the lock of a directory. Raises ModelwardError when another daemon does, or it can't be had.
+    """Holds the lock of a directory. Raises ModelwardError when another daemon holds it, or it cannot be taken.
 
-    One that is not `required` is passed over when it is not there and cannot be made.
+    If it is not `required`, a directory that does not exist and cannot be created is skipped.
     """
     path = directory / "daemon.lock"
     held: list[int] = []
@@ -60,7 +60,7 @@ def _open(directory: Path, path: Path) -> list[int]:
 
 
 def _open_file(path: Path) -> int | None:
-    """The lock file, made if need be; None when it is not there and nothing can be written. Raises OSError."""
+    """The lock file, created if needed; None when it does not exist and nothing can be written. Raises OSError."""
     always = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | always, 0o600)

@@ -1,7 +1,7 @@
-"""What systemd and the daemon say to each other: readiness, status, signs of life, and sockets handed over.
+"""The messages between systemd and the daemon: readiness, status, watchdog signals, and sockets that systemd passes.
 
-Never blocks: a manager that does not read loses a message, not the event loop (the libraries for this all block).
-See sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
+It never blocks. If the manager does not read, a message is lost and the event loop continues (the libraries for this
+all block). See sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MAX_STATUS_CHARS = 400
 
 
 def notify(environ: Mapping[str, str], *assignments: str) -> bool:
-    """Sends state such as "READY=1" in one datagram; False when nobody listens or the manager is behind.
+    """Sends state such as "READY=1" in one datagram; False when there is no receiver or the manager is behind.
 
-    An assignment is one line: a newline within would begin another.
+    An assignment is one line: a newline in it would begin another assignment.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
@@ -36,17 +36,17 @@ def notify(environ: Mapping[str, str], *assignments: str) -> bool:
 
 
 def status(sentence: str) -> str:
-    """The assignment that `systemctl status` shows."""
+    """The assignment for the text in `systemctl status`."""
     return f"STATUS={sentence[:MAX_STATUS_CHARS]}"
 
 
 def extend_timeout(seconds: float) -> str:
-    """The assignment that asks for this much more time, counted from now, to start or stop."""
+    """The assignment that requests this much more time, counted from now, to start or stop."""
     return f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}"
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
-    """Within how many seconds of each other this process must give signs of life; None when nobody waits for any."""
+    """The longest time between two watchdog signals of this process; None when there is no watchdog."""
     if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
         return None
     try:
@@ -57,7 +57,7 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
 
 
 def unit(environ: Mapping[str, str], cgroup: Path = Path("/proc/self/cgroup")) -> str:
-    """The service that this process runs as, such as "modelward.service"; "" when no manager runs it as one."""
+    """The service that this process runs as, such as "modelward.service"; "" without a service manager."""
     if "NOTIFY_SOCKET" not in environ and "INVOCATION_ID" not in environ:
         return ""
     try:
@@ -68,9 +68,9 @@ def unit(environ: Mapping[str, str], cgroup: Path = Path("/proc/self/cgroup")) -
 
 
 def listen_sockets(environ: Mapping[str, str], pid: int) -> dict[str, socket.socket]:
-    """The sockets that systemd opened for this process, by FileDescriptorName; none when it said nothing.
+    """The sockets that systemd opened for this process, by FileDescriptorName; empty when it passed none.
 
-    A second one of the same name gets its number appended.
+    A second socket with the same name gets its number appended.
     """
     if environ.get("LISTEN_PID") != str(pid):
         return {}
@@ -82,7 +82,7 @@ def listen_sockets(environ: Mapping[str, str], pid: int) -> dict[str, socket.soc
     found: dict[str, socket.socket] = {}
     for i in range(count):
         name = names[i] if i < len(names) and names[i] else f"fd{i}"
-        with suppress(OSError):  # a number that stands for no open socket
+        with suppress(OSError):  # a number without an open socket
             os.set_inheritable(FIRST_FD + i, False)
             found[name if name not in found else f"{name}.{i}"] = socket.socket(fileno=FIRST_FD + i)
     return found

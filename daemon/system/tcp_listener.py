@@ -1,8 +1,8 @@
 """The socket that clients connect to: from systemd, from a worker that kept it, or bound anew.
 
-All workers accept from this one open socket, so one can come and go without the port closing. What resolves a name may
-wait for a name server: `bind`, `bind_elsewhere` and `resolve` are for a thread. Invariant: never a second socket on the
-same address while a worker still holds the first.
+All workers accept from this one open socket, so a worker can start or end without the port closing. Resolving a name
+may wait for a name server: `bind`, `bind_elsewhere` and `resolve` are for a thread. Invariant: there is never a second
+socket on the same address while a worker still holds the first.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ..errors import ModelwardError
 
 BACKLOG = 1024
 Place = tuple[socket.AddressFamily, tuple[str, int]]
-"""Family and address of a name, as they were found."""
+"""Family and address of a resolved name."""
 
 
 class CannotListen(ModelwardError):
-    """The address can't be had."""
+    """The address cannot be used."""
 
     exit_status = 2
 
 
 class AddressInUse(CannotListen):
-    """Somebody listens there already."""
+    """Another program listens on the address already."""
 
 
 def address(listen: str) -> tuple[str, int]:
@@ -39,9 +39,9 @@ def address(listen: str) -> tuple[str, int]:
 
 
 def bind(listen: str, beside: Iterable[socket.socket] = ()) -> socket.socket:
-    """A listening TCP socket. Raises CannotListen, of which AddressInUse.
+    """A listening TCP socket. Raises CannotListen; of those, AddressInUse when another program has the address.
 
-    `beside` are listening sockets of ours on other addresses, perhaps of the same port: they are no hindrance.
+    `beside` are listening sockets of ours on other addresses, perhaps with the same port: they do not prevent it.
     """
     try:
         family, place = _resolved(listen)
@@ -61,12 +61,12 @@ def bind(listen: str, beside: Iterable[socket.socket] = ()) -> socket.socket:
 
 
 def bind_elsewhere(held: socket.socket, listen: str) -> socket.socket | None:
-    """A socket on that address beside the one that is held; None when that is on it already. Raises CannotListen."""
+    """A socket on that address, beside the one that is held. None when the held one is on it. Raises CannotListen."""
     return None if is_at(held, listen, resolve(listen)) else bind(listen, (held,))
 
 
 def resolve(listen: str) -> Place | None:
-    """Where that address is; None for a name that has none now. Raises CannotListen for what is no host:port."""
+    """The resolved address; None for a name that has none now. Raises CannotListen when it is not host:port."""
     address(listen)
     try:
         return _resolved(listen)
@@ -75,7 +75,7 @@ def resolve(listen: str) -> Place | None:
 
 
 def is_at(sock: socket.socket, listen: str, found: Place | None) -> bool:
-    """Whether the socket is bound to that address, which `resolve` found there; port 0 is any.
+    """Whether the socket is bound to that address, which `resolve` returned as `found`; port 0 means any.
 
     A name that has no address now counts as the same.
     """
@@ -99,14 +99,14 @@ def _resolved(listen: str) -> Place:
     host, port = address(listen)
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except UnicodeError as e:  # what the resolver says to a label that is too long
+    except UnicodeError as e:  # raised by the resolver for a label that is too long
         raise CannotListen(f"cannot listen on {listen}: no such host") from e
     return found[0], found[4]  # type: ignore[return-value]
 
 
 @contextmanager
 def _sharing(*socks: socket.socket) -> Iterator[None]:
-    """Their ports may be bound by all of them meanwhile. Not any longer: a second daemon is to be refused."""
+    """Lets all of them bind the same port meanwhile. Not longer than that: a second daemon must be refused."""
     for sock in socks:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
@@ -118,7 +118,7 @@ def _sharing(*socks: socket.socket) -> Iterator[None]:
 
 
 def adopt(fd: int) -> socket.socket | None:
-    """The listening socket behind a descriptor that a worker handed over; None, and closed, when it is none."""
+    """The listening socket of a descriptor that a worker handed over. If it is none, it is closed: None."""
     try:
         sock = socket.socket(fileno=fd)
     except OSError:  # some other kind of file

@@ -1,7 +1,7 @@
 """Runs work periodically on a thread of its own, for work that mostly finds nothing to do.
 
-The event loop sleeps meanwhile; the work itself wakes it when there is something to do. Each timer fires at multiples
-of its period plus an offset of its own: two threads that wake at the same time would contend for the interpreter's
+The event loop sleeps meanwhile; the work wakes it when there is something to do. Each timer fires at multiples of its
+period plus an offset of its own, because two threads that wake at the same time would contend for the interpreter's
 lock.
 """
 
@@ -42,12 +42,12 @@ class TimerThread:
         self._thread = start_thread(self._name, partial(self._run, at_once))
 
     def again(self) -> None:
-        """The period is another one: the wait under way is not waited for."""
-        with suppress(RuntimeError):  # nudged already
+        """Uses a new period at once, without waiting for the end of the current one."""
+        with suppress(RuntimeError):  # woken already
             self._nudge.release()
 
     def stop(self) -> None:
-        """No work begins any more. Waits a moment for the work under way, no longer: it may hang in the kernel."""
+        """Starts no further work. Waits a moment for the current work, but no longer: it may hang in the kernel."""
         self._over = True
         self.again()
         if self._thread is not None and self._thread is not threading.current_thread():

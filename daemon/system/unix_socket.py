@@ -1,4 +1,4 @@
-"""Unix sockets: bound with the mode that they are to have, and the peer's credentials from the kernel.
+"""Unix sockets: binds them with the right mode from the start, and reads the peer's credentials from the kernel.
 
 It decides nothing about access.
 """
@@ -17,7 +17,7 @@ SO_PEERGROUPS = 59
 
 
 class Credentials(Struct, frozen=True):
-    """Who is at the other end, by the kernel's word. `groups`: the supplementary ones, None where it does not say."""
+    """The other end, as the kernel reports it. `groups`: the supplementary ones, None where they are not known."""
 
     pid: int
     uid: int
@@ -32,14 +32,14 @@ class Credentials(Struct, frozen=True):
 def credentials(sock: socket.socket) -> Credentials:
     """SO_PEERCRED and SO_PEERGROUPS of a Unix socket."""
     pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    with suppress(OSError):  # more than 256 groups, which is all that Python has room for; an old kernel
+    with suppress(OSError):  # more than 256 groups, which is all that Python has room for; or an old kernel
         groups = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
         return Credentials(pid, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
     return Credentials(pid, uid, gid)
 
 
 def bind(path: Path, mode: int = 0o660) -> socket.socket:
-    """A listening Unix socket at `path`, in place of whatever socket a dead daemon left there. Raises OSError."""
+    """A listening Unix socket at `path`. Replaces a socket that a dead daemon left there. Raises OSError."""
     with suppress(FileNotFoundError):
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
