@@ -1,7 +1,7 @@
 """`python -m modelward.worker --settings JSON`: one worker process.
 
-Sets up what belongs to a process (signals, descriptors, confinement, logs) and runs it. Exits 0 when it left as told,
-1 on a fault of its own, 3 when it could never boot: bad settings, no listening socket, a library missing.
+Sets up what belongs to a process (signals, descriptors, confinement, logs) and runs it. Exit status: 0 when it left on
+request, 1 after an error of its own, 3 when it could never boot: bad settings, no listening socket, a missing library.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ if TYPE_CHECKING:
 FAULT: Final = 1
 CANNOT_BOOT: Final = 3
 SWITCH_SECONDS: Final = 0.0005
-"""A thread that wants the interpreter gets it after so long. A run of the model asks for it dozens of times; beside an
-event loop that has much to do it took three times as long with Python's 5 ms, half as long again with this."""
+"""How long a thread waits for the interpreter before it gets it. A run of the model needs it dozens of times. Beside a
+busy event loop, a run took three times as long with Python's 5 ms, and 1.5 times as long with this.
+"""
 KEPT: Final = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
 
 
 class CannotBoot(Exception):
-    """Starting again would fail the same way; the text says why."""
+    """Another start would fail in the same way; the text gives the reason."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a worker; returns its exit status."""
+    """Runs a worker and returns its exit status."""
     faulthandler.enable()
     try:
         settings = read_settings(sys.argv[1:] if arguments is None else arguments)
@@ -61,15 +62,15 @@ def read_settings(arguments: list[str]) -> WorkerSettings:
     except SystemExit as e:
         if e.code == 0:  # --help
             raise
-        raise CannotBoot("its arguments can't be read") from e
+        raise CannotBoot("its arguments cannot be read") from e
     except (msgspec.DecodeError, UnicodeEncodeError) as e:
         raise CannotBoot(f"its settings can't be read: {e}") from e
 
 
 def own_signals() -> None:
-    """Signals as in a fresh program: the daemon's terminal, reload and handlers are not ours.
+    """Resets the signals as in a fresh program: the daemon's terminal, reload and handlers are not ours.
 
-    SIGTERM ends at once until there is something to drain; SIGUSR1 means nothing before there are logs.
+    SIGTERM ends the process at once until there is something to drain. SIGUSR1 does nothing before there are logs.
     """
     for number in signal.valid_signals() - KEPT:
         if signal.getsignal(number) not in (signal.SIG_DFL, None):
@@ -85,21 +86,21 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def adopt_listener(fd: int) -> socket.socket:
-    """The inherited listening socket. Raises CannotBoot when `fd` is none."""
+    """The inherited listening socket. Raises CannotBoot when `fd` is not one."""
     try:
         listener = socket.socket(fileno=fd)
         if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise CannotBoot(f"descriptor {fd} is no listening socket")
+            raise CannotBoot(f"descriptor {fd} is not a listening socket")
     except OSError as e:
-        raise CannotBoot(f"descriptor {fd} is no listening socket: {e.strerror}") from e
+        raise CannotBoot(f"descriptor {fd} is not a listening socket: {e.strerror}") from e
     listener.setblocking(False)
     listener.set_inheritable(False)
     return listener
 
 
 def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinement) -> int:
-    """Serves until told to leave. Raises CannotBoot when a library or the kind is unknown here."""
-    # Imported here so that what is missing is said and ends with the status that means "never".
+    """Serves until it is asked to leave. Raises CannotBoot when a library is missing or the kind is unknown."""
+    # Imported here, so that a missing library is reported and ends with the status that means "never".
     try:
         with lasting():
             import_structlog()
@@ -114,8 +115,8 @@ def run(settings: WorkerSettings, listener: socket.socket, confinement: Confinem
         load = loader(settings, logs.events.warning)
         logs.adopt_logging()
         if missing := ", ".join(missing_providers(settings.providers)):
-            logs.events.warning("execution providers passed over: not in this ONNX Runtime", missing=missing)
-        # What is imported by now stays: the collector need not look at it again after each swap.
+            logs.events.warning("execution providers skipped: they are not in this ONNX Runtime", missing=missing)
+        # What is imported by now stays: the collector need not check it again after each swap.
         gc.collect()
         gc.freeze()
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -142,7 +143,7 @@ def _to_the_end(live: Callable[[], Coroutine[Any, Any, None]], logs: LogFiles) -
 
 
 if __name__ == "__main__":
-    # Not sys.exit: a model that is still running in a thread must not hold up an end that was decided.
+    # Not sys.exit: a model that still runs in a thread must not delay the end.
     status = main()
     sys.stderr.flush()
     os._exit(status)

@@ -4,9 +4,9 @@
     with ward.request() as model:          # in each request: keeps this model to the request's end
         answer = model(audio)
 
-A thread talks to the daemon's worker socket for ever: `load` is called there with the directory of an accepted version
-and its name, beside what is served; the swap is one reference. When the daemon is away the program serves on with what
-it has. May be copied into a program that does not install modelward.
+A thread stays connected to the worker socket of the daemon. It calls `load` with the directory of an accepted version
+and its name, while the old version still serves; the swap replaces one reference. While the daemon is away, the program
+serves on with the version that it has. The file may be copied into a program that does not install modelward.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LATENCIES_KEPT = 512
 
 
 class Attachment(Generic[Model]):
-    """One program's place among the workers. Thread-safe; `model` is None until the first version is loaded."""
+    """One attached program. Thread-safe; `model` is None until the first version is loaded."""
 
     def __init__(
         self,
@@ -59,19 +59,19 @@ class Attachment(Generic[Model]):
 
     @property
     def model(self) -> Model | None:
-        """What requests that begin now are answered with."""
+        """The model that answers requests that begin now."""
         current = self._current
         return current[2] if current else None
 
     @property
     def version(self) -> str:
-        """The version that `model` is; "" for none."""
+        """The version of `model`; "" for none."""
         current = self._current
         return current[0] if current else ""
 
     @contextmanager
     def request(self) -> Iterator[Model]:
-        """Counts a request and hands over the model for its whole length; an exception counts as an error.
+        """Counts a request and gives it the model for its whole duration. An exception counts as an error.
 
         Raises LookupError while no version is loaded.
         """
@@ -92,7 +92,7 @@ class Attachment(Generic[Model]):
                 self._latencies.append(time.monotonic() - began)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Blocks until a version is loaded; False when `seconds` pass first."""
+        """Blocks until a version is loaded; False after `seconds` without one."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while self._current is None and not self._closed.is_set():
             if deadline is not None and time.monotonic() > deadline:
@@ -117,7 +117,7 @@ class Attachment(Generic[Model]):
                     retry = SHORTEST_RETRY_SECONDS
                     self._talk(s)
             except (OSError, ValueError, TypeError, OverflowError, RecursionError):
-                pass  # the daemon is away, restarts, or speaks another language: serve on and try again
+                pass  # the daemon is away, restarts, or has another protocol: serve on and try again
             self._closed.wait(retry * (0.8 + 0.4 * random.random()))
             retry = min(LONGEST_RETRY_SECONDS, retry * 2)
 
@@ -190,7 +190,7 @@ class Attachment(Generic[Model]):
         _send(s, "serving", rollout=rollout, version=self.version)
 
     def _try(self, s: socket.socket, rollout: str, version: str, artifact: str) -> float | None:
-        """Loads; the seconds it took, or None when it failed and that was said."""
+        """Loads; returns the seconds it took, or None after a failure, which it has reported."""
         began = time.monotonic()
         try:
             model = self._load(artifact, version)
@@ -204,7 +204,7 @@ class Attachment(Generic[Model]):
     def _swap(self) -> None:
         assert self._prepared is not None
         _, version, artifact, model = self._prepared
-        assert model is not None  # loaded just before
+        assert model is not None  # the version that was just loaded
         self._prepared = None
         self._current = (version, artifact, model)
         with self._lock:
@@ -243,10 +243,11 @@ def attach(
 ) -> Attachment[Model]:
     """Joins the daemon behind `socket` (default MODELWARD_WORKERS, else /run/modelward/workers.sock); returns at once.
 
-    `load(artifact, version)` gets the directory to load from and returns whatever the program calls a model; raising
-    refuses the version. `aside=False` for a program that can't hold two models: it loads at the swap. `on_stop` is
-    called when the daemon asks the program to drain or stop, `on_reopen` when its log files were renamed (`logs.extra`
-    with the method `reopen`): they are compressed once it has returned. By default nothing happens at either.
+    `load(artifact, version)` gets the directory to load from and returns whatever the program calls a model. An
+    exception refuses the version. `aside=False` is for a program that cannot hold two models: it loads at the swap.
+    `on_stop` is called when the daemon asks the program to drain or stop. `on_reopen` is called when its log files were
+    renamed (`logs.extra` with the method `reopen`): they are compressed once it has returned. By default both do
+    nothing.
     """
     path = socket or os.environ.get("MODELWARD_WORKERS", "") or DEFAULT_SOCKET
     attachment = Attachment(load, name, path, aside, on_stop, on_reopen)
@@ -257,19 +258,19 @@ def attach(
 def _message(line: bytes) -> Message:
     message = json.loads(line)
     if not isinstance(message, dict):
-        raise ValueError("a line that is no object")
+        raise ValueError("a line that is not an object")
     return message
 
 
 def _text(message: Message, key: str) -> str:
     value = message.get(key, "")
     if not isinstance(value, str):
-        raise ValueError(f"{key} is no text")
+        raise ValueError(f"{key} is not a string")
     return value
 
 
 def _send(s: socket.socket, kind: str, **fields: object) -> None:
-    # A reason may name a file whose name is no UTF-8; the daemon ends the connection for such a line.
+    # A reason may contain a file name that is not UTF-8; the daemon closes the connection on such a line.
     line = json.dumps({"type": kind, **fields}, ensure_ascii=False).encode("utf-8", "replace")
     s.sendall(line + b"\n")
 

@@ -1,7 +1,7 @@
 """The messages between the daemon and the processes that validate or compile a version for it.
 
-A request is one JSON object on the child's standard input; its answers are lines as in `protocol`. It decides what a
-legal message is and does no I/O.
+A request is one JSON object on the child's standard input; its answers are lines as in `protocol`. It decides which
+messages are legal and does no I/O.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from .protocol import Count, Message, Seconds, decoded
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """What a validator is asked to judge: one JSON object on its standard input.
+    """What a validator has to judge: one JSON object on its standard input.
 
-    `directory` was made for it and is empty: there an accepted version is left in the daemon's own form, for the daemon
-    to check and to rename into place. Nothing else of the cache is the validator's to change. `live_artifact` is what
+    `directory` was made for it and is empty. There it leaves an accepted version in the daemon's own form. The daemon
+    checks that and renames it into place; the validator may change nothing else in the cache. `live_artifact` is what
     the budget gate compares with ("" to skip it); zero limits mean none. `memory_short`: the machine has less memory
-    now than the rules allow, so that running out of it proves nothing about the version. `min_free_bytes` or
-    `min_free_fraction` of the disk of `directory` is to stay free; the larger one counts. `passed_over` are links
-    directly in the version that somebody put there by mistake: no part of it.
+    now than the rules allow, so running out of it proves nothing about the version. `min_free_bytes` or
+    `min_free_fraction` of the disk of `directory` must stay free; the larger one counts. `passed_over` are links
+    directly in the version that were put there by mistake: they are no part of it.
     """
 
     path: str
@@ -45,21 +45,22 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class GateStarted(Message, frozen=True, tag="gate_started"):
-    """A gate begins: if nothing follows, this is the one that did not come back."""
+    """A gate begins. If nothing follows, the child ended or hung in this gate."""
 
     gate: str
 
 
 class Copied(Message, frozen=True, tag="copied"):
-    """The version lies whole in the validator's directory, described as an artifact is, until its verdict: what is made
-    of it may be begun."""
+    """The version is whole in the validator's directory, described like an artifact, until its verdict. Compilation may
+    begin.
+    """
 
     digest: str
     bytes: Count = 0
 
 
 class GateDone(Message, frozen=True, tag="gate_done"):
-    """A gate's answer. A warning passes and is shown."""
+    """The result of a gate. A warning passes and is shown."""
 
     gate: str
     passed: bool
@@ -69,11 +70,12 @@ class GateDone(Message, frozen=True, tag="gate_done"):
 
 
 class Judged(Message, frozen=True):
-    """A validator's last line. `digest` is "" when it was not reached; an accepted version lies in its directory.
+    """A validator's last line. An accepted version is in its directory.
 
-    `changing` says that the version was modified while it was read: no verdict, look again later. `hindered`: the
-    machine, not the version, is in the way (no memory, no disk, stopped): no verdict, try again later.
-    `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading.
+    `digest` is "" when the validator did not get that far. `changing`: the version was modified while it was read;
+    there is no verdict, and it is judged again later. `hindered`: the machine, not the version, prevented a verdict (no
+    memory, no disk, stopped); it is tried again later. `load_bytes` is the memory that loading and one run took,
+    `load_seconds` the CPU time of loading.
     """
 
     accepted: bool
@@ -89,18 +91,18 @@ class Judged(Message, frozen=True):
 FromValidator = GateStarted | GateDone | Copied | Judged
 
 STAGES: Final = ("mapped", "rewritten")
-"""The forms that a compiler makes of a version, the cheap one first."""
+"""The forms that a compiler makes of a version, the cheapest one first."""
 
 
 class FormRequest(msgspec.Struct, frozen=True):
-    """What a compiler is asked to make: one JSON object on its standard input.
+    """What a compiler has to make: one JSON object on its standard input.
 
-    `artifact` is an accepted version's directory, `root` the directory in which forms lie, to be read. `directory` was
-    made for it and is empty: each form is left there, in a directory of its stage's name, for the daemon to check and
-    to rename into `root`. `stages` is what to make of STAGES, `level` what the rewritten form must share with the
-    original. `lone_threads` is with how many threads a run may be made that has the machine to itself (0: with no more
-    than any other). Zero limits mean none. `urgent`: a version waits for the form, so the processor is not left to
-    whatever else there is. `learned` are recipes of earlier compilations by their key (see FormLearned).
+    `artifact` is an accepted version's directory, `root` the directory of forms, for reading. `directory` was made for
+    it and is empty. Each form is left there, in a directory with its stage's name. The daemon checks it and renames it
+    into `root`. `stages` is which of STAGES to make, `level` what the rewritten form must share with the original.
+    `lone_threads` is the number of threads for a run that has the machine alone (0: no more than any other). Zero
+    limits mean none. `urgent`: a version waits for the form, so it does not run at idle priority. `learned` are recipes
+    of earlier compilations by their key (see FormLearned).
     """
 
     artifact: str
@@ -131,7 +133,7 @@ class FormProgress(Message, frozen=True, tag="form_progress"):
 
 
 class FormMade(Message, frozen=True, tag="form_made"):
-    """A form lies whole in the directory of its stage, and is not touched any more.
+    """A form is whole in the directory of its stage, and does not change any more.
 
     `form` is mapped, exact or fast; `compiled` is for people: gain, steps.
     """
@@ -143,7 +145,9 @@ class FormMade(Message, frozen=True, tag="form_made"):
 
 
 class FormRefused(Message, frozen=True, tag="form_refused"):
-    """There is no such form of this version. `again`: it may go better later; else it is so on this machine."""
+    """There is no such form of this version. `again`: a later try may succeed; otherwise the result holds on this
+    machine.
+    """
 
     stage: str
     because: str
@@ -151,7 +155,7 @@ class FormRefused(Message, frozen=True, tag="form_refused"):
 
 
 class FormLearned(Message, frozen=True, tag="form_learned"):
-    """What helps to compile the next version with the same graph on this machine; `key` says which those are."""
+    """What helps to compile the next version with the same graph on this machine; `key` identifies those versions."""
 
     key: str
     recipe: dict[str, object]
@@ -168,10 +172,12 @@ _from_compiler: msgspec.json.Decoder[FromCompiler] = msgspec.json.Decoder(FromCo
 
 
 def decode_from_validator(line: bytes) -> FromValidator:
-    """The message in one line of a validator's output. Raises BadMessage with the reason when it is none."""
+    """The message in one line of a validator's output. Raises BadMessage with the reason when the line is no
+    message.
+    """
     return decoded(_from_validator, line, "a validator")
 
 
 def decode_from_compiler(line: bytes) -> FromCompiler:
-    """The message in one line of a compiler's output. Raises BadMessage with the reason when it is none."""
+    """The message in one line of a compiler's output. Raises BadMessage with the reason when the line is no message."""
     return decoded(_from_compiler, line, "a compiler")

@@ -1,8 +1,8 @@
-"""Brings blocks of sound of any rate and channels to 16 kHz, one channel or all of them, within [-1, 1].
+"""Converts blocks of sound of any rate and channels to 16 kHz, one channel or all of them, within [-1, 1].
 
-Must not know where the blocks come from. Channels are averaged; where they would cancel each other, as the two of a
-call recorded with one wire the wrong way round do, those that are the wrong way round are turned first, which no ear
-and no recogniser notices. Invariant: what it gives is finite.
+It must not know where the blocks come from. Channels are averaged. Channels can cancel each other, for example on a
+call that was recorded with one wire reversed. Then the inverted channels are turned first, which changes nothing for
+ears or recognisers. Invariant: its output is finite.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ SAMPLE_RATE: Final = 16_000
 MIN_RATE: Final = 4_000
 MAX_RATE: Final = 384_000
 MAX_CHANNELS: Final = 64
-MAX_SPLIT_CHANNELS: Final = 8  # each is recognised by itself
-_BLOCK_SAMPLES: Final = 1 << 16  # of all channels together; 7 ms of Opus: so long may a short clip have to wait
+MAX_SPLIT_CHANNELS: Final = 8  # each one is recognised separately
+_BLOCK_SAMPLES: Final = 1 << 16  # of all channels together: 7 ms of Opus, which a short clip may have to wait for
 _BLOCK_SECONDS: Final = 60
-_CANCELLED: Final = 0.1  # of the power that channels without anything in common have when averaged
+_CANCELLED: Final = 0.1  # of the power of the average of channels with nothing in common
 
 
 def block_frames(rate: int, channels: int) -> int:
@@ -32,7 +32,7 @@ def block_frames(rate: int, channels: int) -> int:
 
 
 def check_form(rate: int, channels: int, *, split: bool) -> None:
-    """Raises BadAudio when such audio does not exist or is not taken."""
+    """Raises BadAudio when such audio does not exist or is not accepted."""
     if not MIN_RATE <= rate <= MAX_RATE:
         raise BadAudio(
             "damaged_audio", f"cannot read the audio: its header says {rate} Hz, not {MIN_RATE} to {MAX_RATE}"
@@ -54,7 +54,7 @@ class Converter:
     """
 
     def __init__(self, rate: int, channels: int, limits: AudioLimits, *, split: bool = False) -> None:
-        """Raises BadAudio as `check_form`."""
+        """Raises BadAudio like `check_form`."""
         check_form(rate, channels, split=split)
         self.rate, self.channels = rate, channels
         self._limits, self._frames = limits, 0
@@ -65,15 +65,15 @@ class Converter:
             self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, kept, dtype="float32", quality="HQ")
 
     def add(self, block: Floats) -> Floats:
-        """Frames [n, channels]. Raises BadAudio when the clip becomes too long or holds NaN or infinity."""
+        """Adds frames [n, channels]. Raises BadAudio when the clip becomes too long or holds NaN or infinity."""
         self._frames += len(block)
         self._limits.reached(self._frames, self.rate)
-        with np.errstate(invalid="ignore"):  # of infinities of both signs; found out just below
+        with np.errstate(invalid="ignore"):  # of infinities of both signs; found just below
             kept = block if self._mixer is None else self._mixer.mix(block)
             total = float(kept.sum(dtype=np.float64))
         if not math.isfinite(total):
             raise BadAudio("damaged_audio", "cannot read the audio: it holds samples that are not finite numbers")
-        # before the resampler, which would spread one absurd value over its neighbours
+        # before the resampler, which would spread one extreme value over its neighbours
         kept = np.ascontiguousarray(np.clip(kept, -1.0, 1.0))
         return kept if self._resampler is None else np.clip(self._resampler.resample_chunk(kept), -1.0, 1.0)
 
@@ -90,7 +90,9 @@ class Converter:
 
 
 class _Mixer:
-    """Makes one channel of all. Which channels are turned is kept from block to block: a change would be heard."""
+    """Mixes all channels into one. Which channels are turned is kept between blocks, because a change would be
+    audible.
+    """
 
     def __init__(self) -> None:
         self._signs: npt.NDArray[np.float64] | None = None
@@ -116,7 +118,7 @@ class _Mixer:
 
 
 def _signs(block: Floats) -> npt.NDArray[np.float64]:
-    """-1 for each channel that goes against the loudest, else 1, [channels]."""
+    """-1 for each channel that is inverted against the loudest, else 1, [channels]."""
     products = block.T.astype(np.float64) @ block
     loudest = int(np.argmax(np.diag(products)))
     return np.where(products[loudest] < 0, -1.0, 1.0).astype(np.float64)

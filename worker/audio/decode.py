@@ -1,8 +1,8 @@
 """Turns what a client sent into samples: any usual audio file to mono, 16 kHz, [-1, 1].
 
-Trusts no header: reading goes block by block with a running count, so memory follows the audio that is really there,
-up to the limit asked for; between two blocks the caller decides whether it goes on. Whatever is wrong with the bytes is
-a BadAudio with a code and a sentence for the client. Only what cannot be read is refused: a file that lost its end is
+It trusts no header. It reads block by block with a running count, so memory depends on the audio that is really there,
+up to the requested limit. Between two blocks the caller decides whether to continue. Any fault in the bytes is a
+BadAudio with a code and a sentence for the client. Only what cannot be read is refused: a file that lost its end is
 read as far as it goes, and its notes say so.
 """
 
@@ -22,11 +22,11 @@ from .limits import AudioLimits, BadAudio, ClipNotes, Floats
 
 Blocks = Iterator[Floats]
 
-_WAV_BLOCK_SAMPLES: Final = 1 << 13  # small arrays are not mapped anew for each block: half the time for a long file
+_WAV_BLOCK_SAMPLES: Final = 1 << 13  # small arrays are not mapped anew for each block: this halves the time
 
 
 class Sound(Struct, frozen=True, eq=False):
-    """A clip at 16 kHz, [samples], or [samples, channels] where channels were split; `truncated` as in its notes."""
+    """A clip at 16 kHz: [samples], or [samples, channels] where channels were split. `truncated`: see ClipNotes."""
 
     samples: Floats
     truncated: bool = False
@@ -40,7 +40,7 @@ def decode(data: bytes, *, max_seconds: float, notes: ClipNotes | None = None) -
     kept, length = np.zeros(0, dtype=np.float32), 0
     for block in blocks(data, max_seconds=max_seconds, notes=notes):
         needed = length + len(block)
-        if needed > len(kept):  # grown in place: a long clip never exists twice
+        if needed > len(kept):  # it grows in place: a long clip is never in memory twice
             kept.resize(max(needed, len(kept) * 3 // 2), refcheck=False)
         kept[length:needed] = block
         length = needed
@@ -49,15 +49,15 @@ def decode(data: bytes, *, max_seconds: float, notes: ClipNotes | None = None) -
 
 
 def blocks(data: bytes, *, max_seconds: float, notes: ClipNotes | None = None, split: bool = False) -> Blocks:
-    """The samples of `decode` part by part; the parts may be empty. Little is done between two of them.
+    """The samples of `decode` part by part; parts may be empty. Each part takes little time.
 
-    With `split` all channels, [frames, channels]. Fills in `notes`. Raises BadAudio, at any part.
+    With `split` all channels, [frames, channels]. Fills in `notes`. Raises BadAudio at any part.
     """
     limits = AudioLimits(len(data), max_seconds, notes if notes is not None else ClipNotes())
     if (header := plain(data)) is not None:
         yield from _wav_blocks(data, header, limits, split)
     else:
-        # Only here: whoever leaves this to the decoders needs no library for it.
+        # Imported only here: a caller that leaves this to the decoders needs no library for it.
         from .sound_files import decoded_blocks
 
         yield from decoded_blocks(data, known_kind(data), limits, split)
@@ -66,7 +66,7 @@ def blocks(data: bytes, *, max_seconds: float, notes: ClipNotes | None = None, s
 def plain(data: bytes | bytearray, declared: str = "") -> wave_file.Wav | None:
     """The header of sound whose samples need no decoder, or how it is `declared`; None for other audio.
 
-    Raises BadAudio for no audio.
+    Raises BadAudio for bytes that are no audio.
     """
     if not data:
         raise BadAudio("empty_audio", "cannot read the audio: it is empty")
@@ -84,7 +84,7 @@ def plain(data: bytes | bytearray, declared: str = "") -> wave_file.Wav | None:
 
 
 def known_kind(data: bytes | bytearray) -> AudioKind:
-    """Raises BadAudio for what is none of those read."""
+    """Raises BadAudio for a kind of file that is not read."""
     kind = kind_after_search(data)
     if kind is None:
         name = unread_name(data)
@@ -96,7 +96,7 @@ def known_kind(data: bytes | bytearray) -> AudioKind:
 def decode_wav(
     data: bytearray, header: wave_file.Wav, *, max_seconds: float, go_on: Callable[[], None], split: bool = False
 ) -> Sound:
-    """As `blocks`, of what `plain` found to be WAV; empties `data`. `go_on` is called all along and may raise."""
+    """Like `blocks`, for what `plain` found to be WAV. It empties `data`. `go_on` is called all along and may raise."""
     notes = ClipNotes()
     limits = AudioLimits(len(data), max_seconds, notes)
     channels = header.channels if split else 1

@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes: never by its name, and by what the client declares only where bytes say nothing.
+"""Decides what a file is by its first bytes: never by its name, and by what the client declares only as a last resort.
 
-Pure. What is none of these is refused: the libraries would try dozens of formats more, none of them in use for speech,
-and fewer parsers see strangers' bytes.
+Pure. Other kinds are refused. The libraries would try dozens of other formats, none in use for speech; fewer parsers
+then read untrusted bytes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ _LIBRARY_IN_CAF: Final = frozenset({b"lpcm", b"ulaw", b"alaw"})
 
 
 class AudioKind(Struct, frozen=True):
-    """Who reads it, what people call it, and which demuxer of FFmpeg reads it where that is asked; `start` is where it
-    begins in the bytes."""
+    """Which library reads it, its name for people, and the demuxer of FFmpeg for it, if needed.
+
+    `start` is where it begins in the bytes.
+    """
 
     reader: Reader
     name: str
@@ -31,7 +33,7 @@ class AudioKind(Struct, frozen=True):
 
 
 def kind_of(data: bytes | bytearray) -> AudioKind | None:
-    """By the first bytes alone, in no time; None for what tells nothing at once."""
+    """The kind by the first bytes alone, in no time; None when they do not show it at once."""
     head = bytes(data[:64])
     if head[:4] in wav.FORMS and (head[8:12] == b"WAVE" or len(head) < 12):
         return AudioKind("wav", "WAV", "wav")
@@ -51,7 +53,7 @@ def kind_of(data: bytes | bytearray) -> AudioKind | None:
 
 
 def kind_after_search(data: bytes | bytearray) -> AudioKind | None:
-    """The same of what has to be searched for: MP3 that begins in a frame or after zeros, and streams of packets."""
+    """The kind after a search: MP3 that begins inside a frame or after zeros, and streams of packets."""
     if (kind := kind_of(data)) is not None:
         return kind
     if data[:1] == b"\x47" and all(data[at : at + 1] in (b"\x47", b"") for at in range(0, 4 * _TS_BYTES, _TS_BYTES)):
@@ -59,12 +61,12 @@ def kind_after_search(data: bytes | bytearray) -> AudioKind | None:
     if (start := mp3.first_frame(data)) is not None:
         return AudioKind("library", "MP3", "mp3", start)
     if data[:1] == b"\xff" and data[1:2] and data[1] & 0xE0 == 0xE0:
-        return AudioKind("library", "MP3", "mp3")  # what there is of it is too short, or in a layout of its own
+        return AudioKind("library", "MP3", "mp3")  # the part that is there is too short, or has a layout of its own
     return None
 
 
 def unread_name(data: bytes | bytearray) -> str:
-    """What a sound file is called that nothing here reads; "" for what is not known as one."""
+    """The name of a known sound format that is not read here; "" for unknown bytes."""
     head = bytes(data[:16])
     return next((name for mark, name in _UNREAD if head.startswith(mark)), "")
 
@@ -97,12 +99,12 @@ _UNREAD: Final = (
     (b"MAC ", "Monkey's Audio"),
     (b".RMF", "RealMedia"),
     (b"DSD ", "DSF"),
-    (b"MThd", "MIDI, which holds notes and no sound"),
+    (b"MThd", "MIDI, which holds notes, not sound"),
 )
 
 
 def _ogg(head: bytes) -> AudioKind:
-    """By its first packet, which follows a table of one entry."""
+    """The codec by the first packet, which follows a table of one entry."""
     if head[28:33] == b"\x7fFLAC":
         return AudioKind("media", "FLAC in OGG", "ogg")
     if head[28:36] == b"Speex   ":
@@ -131,12 +133,14 @@ def _after_id3(data: bytes | bytearray) -> AudioKind:
 
 
 def _is_adts(head: bytes) -> bool:
-    """AAC's own frames: like those of MPEG audio, of a layer that does not exist there."""
+    """Whether AAC's own frames begin here: they are like those of MPEG audio, with a layer that does not exist
+    there.
+    """
     return len(head) > 2 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and head[2] >> 2 & 15 < 13
 
 
 def _adts(data: bytes | bytearray) -> AudioKind | None:
-    """Believed when the next frame is where this one ends."""
+    """Accepted only when the next frame begins where this one ends."""
     length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5 if len(data) > 6 else 0
     there = bytes(data[length : length + 4])
     return AudioKind("media", "AAC", "aac") if length > 6 and (_is_adts(there) or not there) else None

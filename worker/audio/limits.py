@@ -1,7 +1,7 @@
-"""How much sound a clip may be, what becomes known of it on the way, and the one error for what cannot be used.
+"""How long a clip may be, what is found out about it during reading, and the one error for audio that cannot be used.
 
-Must read no audio. Invariant: a length is checked against what the file promises where it can be believed, and against
-what was really read always.
+It must read no audio. Invariant: a length is checked against what the file promises, where that can be believed, and
+always against what was really read.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Floats = npt.NDArray[np.float32]
 CODES: Final = frozenset({"empty_audio", "unsupported_audio", "damaged_audio", "truncated_audio", "audio_too_long"})
 NOTHING: Final[Floats] = np.zeros(0, dtype=np.float32)
 
-# Silence in FLAC at 8 kHz takes 25 bytes a second, in Vorbis 67, speech in Opus at 6 kbit/s 750.
+# Silence in FLAC at 8 kHz takes 25 bytes a second, in Vorbis 67; speech in Opus at 6 kbit/s takes 750.
 LEAST_BYTES_PER_SECOND: Final = 16
-FREE_SECONDS: Final = 60  # of any clip, whatever its size
+FREE_SECONDS: Final = 60  # for any clip, whatever its size
 
 
 class BadAudio(ValueError):
-    """Audio that can't be used. `code` is one of CODES; the text is a sentence for the client."""
+    """Audio that cannot be used. `code` is one of CODES; the text is a sentence for the client."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -31,10 +31,10 @@ class BadAudio(ValueError):
 
 
 class ClipNotes(Struct):
-    """What became known of a clip while it was read.
+    """What was found out about a clip during reading.
 
-    `expected_seconds` is what its header promises, 0 when it does not; `truncated`: a part that it promises is not
-    there, or could not be read.
+    `expected_seconds` is what its header promises, 0 when it promises nothing. `truncated`: a promised part is missing,
+    or could not be read.
     """
 
     expected_seconds: float = 0.0
@@ -42,7 +42,7 @@ class ClipNotes(Struct):
 
 
 class AudioLimits:
-    """How long a clip of so many bytes may be."""
+    """How long a clip of a given number of bytes may be."""
 
     def __init__(self, received_bytes: int, max_seconds: float, notes: ClipNotes) -> None:
         self.notes = notes
@@ -52,12 +52,12 @@ class AudioLimits:
         self._before = 0.0
 
     def promised(self, frames: int, rate: int) -> None:
-        """What the header says. Raises BadAudio when that alone is too much."""
+        """Checks the length in the header. Raises BadAudio when that alone is too long."""
         self._check(frames / rate)
         self.notes.expected_seconds = frames / rate
 
     def reached(self, frames: int, rate: int) -> None:
-        """How much there is by now of the current stretch. Raises BadAudio when it is too much with those before."""
+        """Checks the length of the current stretch so far. Raises BadAudio when it is too long with those before."""
         seconds = self._before + frames / rate
         self._check(seconds)
         if seconds > self._believed:
@@ -68,7 +68,7 @@ class AudioLimits:
             )
 
     def stretch_ended(self, frames: int, rate: int) -> None:
-        """The sound goes on in another rate or with other channels."""
+        """The sound continues with another rate or other channels."""
         self._before += frames / rate
 
     def _check(self, seconds: float) -> None:

@@ -1,8 +1,8 @@
 """Reads what phones, cameras and messengers record, with FFmpeg's libraries, where the extra `media` is installed.
 
-Runs in a decoder alone, which can open nothing: the bytes are given to the library, the demuxer is named by what the
-bytes are, and only decoders of sound may be used, without threads. Leaves the turn to the caller after each little
-piece of work. Invariant: whatever is wrong with the bytes is a BadAudio.
+It runs only in a decoder, which can open nothing. The library gets the bytes, the kind of the bytes selects the
+demuxer, and only decoders of sound may be used, without threads. It yields to the caller after each small piece of
+work. Invariant: any fault in the bytes is a BadAudio.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _NOT_NEEDED: Final = ("av.__main__", "av.datasets")
 
 
 def _imported() -> Any:
-    """The whole package: it imports parts of itself when a file has subtitles, and a decoder can open nothing then."""
+    """Imports the whole package: it imports parts of itself when a file has subtitles, and a decoder can open nothing
+    then.
+    """
     try:
         package = importlib.import_module("av")
         for module in pkgutil.walk_packages(package.__path__, "av."):
@@ -49,8 +51,8 @@ CODECS: Final = (
     "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_u8", "pcm_s8", "pcm_f32le",
     "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw",
 )  # fmt: skip
-_PROBE_BYTES: Final = 2 << 20  # how far the beginning is searched for streams
-_PACKETS_AT_ONCE: Final = 64  # of video too, which are passed over
+_PROBE_BYTES: Final = 2 << 20  # how far from the beginning streams are searched
+_PACKETS_AT_ONCE: Final = 64  # of video too, which are skipped
 _BLOCK_FRAMES: Final = 1 << 14
 _MISSED_SECONDS: Final = 0.25
 _SCALES: Final = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "flt": 1.0, "dbl": 1.0}
@@ -62,12 +64,12 @@ def available() -> bool:
 
 
 def missing(name: str) -> BadAudio:
-    """The refusal of what only this could read."""
+    """The refusal of a file that only this could read."""
     return BadAudio("unsupported_audio", f"cannot read the audio: it is {name}; {ADVICE}")
 
 
 def blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Blocks:
-    """The first sound in the file, part by part. Raises BadAudio, at any part."""
+    """The first sound in the file, part by part. Raises BadAudio at any part."""
     if av is None:
         raise missing(kind.name)
     try:
@@ -76,7 +78,7 @@ def blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Bl
             mode="r",
             format=kind.demuxer,
             options=_options(),
-            metadata_errors="replace",  # titles are in any encoding
+            metadata_errors="replace",  # titles may have any encoding
         ) as container:
             reading = _Reading(_stream_of(container, kind), limits, split)
             yield from reading.of(container)
@@ -100,7 +102,7 @@ def _stream_of(container: Any, kind: AudioKind) -> Any:
     names = []
     for stream in container.streams.audio:
         codec = stream.codec_context
-        # AAC in WAV is one stream of frames without a mark, which nothing takes apart
+        # AAC in WAV is one stream of frames without marks, which no library takes apart
         if codec is not None and codec.codec.name in CODECS and (kind.demuxer, codec.name) != ("wav", "aac"):
             codec.thread_count = 1
             codec.thread_type = "NONE"
@@ -118,7 +120,7 @@ def _cannot_read(error: Exception, kind: AudioKind) -> BadAudio:
 
 
 class _Reading:
-    """One stream on its way to samples."""
+    """Reads one stream into samples."""
 
     def __init__(self, stream: Any, limits: AudioLimits, split: bool) -> None:
         self._stream, self._limits, self._split = stream, limits, split
@@ -129,7 +131,7 @@ class _Reading:
         self._failed = False  # the last packet could not be decoded
 
     def of(self, container: Any) -> Blocks:
-        """All of it; raises BadAudio."""
+        """Reads all of it; raises BadAudio."""
         promised = self._promised()
         if promised and self._stream.frames:  # there is an index, not only a number
             self._limits.promised(round(promised * 1000), 1000)
@@ -162,7 +164,7 @@ class _Reading:
                     raise
                 self._limits.notes.truncated = True
                 packet = None
-            except IndexError:  # PyAV, at the end of a file in which a stream turned up on the way
+            except IndexError:  # raised by PyAV at the end of a file in which a stream appeared late
                 packet = None
             if packet is None:
                 break
@@ -210,7 +212,7 @@ class _Reading:
 
 
 def _floats(frame: Any, channels: int) -> Floats:
-    """Its samples, float32 [n, channels], full scale 1."""
+    """The samples of a frame, float32 [n, channels], full scale 1."""
     array = frame.to_ndarray()
     rows = array.T if frame.format.is_planar else array.reshape(-1, channels)
     name = frame.format.name.removesuffix("p")

@@ -1,8 +1,9 @@
-"""Finds where an MPEG audio stream begins in bytes that begin with something else, and gives it a head. Pure.
+"""Finds where an MPEG audio stream begins after other bytes, and adds a head to it. Pure.
 
-A recording of a radio stream begins in the middle of a frame, others have zeros in front. Text and pictures hold what
-looks like the head of a frame too: only a row of frames, each where the one before ends, is believed. A stream without
-a head of its own (Xing's) has no length: the library takes one from the first frame, and reads no further.
+A recording of a radio stream begins inside a frame, and some files begin with zeros. Text and pictures may contain what
+looks like the head of a frame. So only a row of frames is accepted, in which each begins where the one before ends. A
+stream without a head of its own (Xing's) has no length: the library would estimate it from the first frame, and read no
+further.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 SEARCHED_BYTES: Final = 64 << 10  # a frame is at most 2,881 bytes
-_CANDIDATES: Final = 500  # bytes that might begin a frame: two milliseconds of looking
-_FRAMES: Final = 3  # in a row, or to the end of the bytes
+_CANDIDATES: Final = 500  # bytes that might begin a frame: two milliseconds of search
+_FRAMES: Final = 3  # in a row, or up to the end of the bytes
 
 # kbit/s by (version 1?, layer), sample rates of version 1
 _RATES: Final = {
@@ -25,7 +26,7 @@ _RATES: Final = {
 _HAS_FRAMES: Final = 1  # flags of a head
 _HAS_BYTES: Final = 2
 _ID3V1_BYTES: Final = 128
-_LAYER_3: Final = 1  # as it is written
+_LAYER_3: Final = 1  # as in the bytes
 _MOST_BITS: Final = 0xE0
 _LEAST_BYTES: Final = 24  # of a frame
 _HZ: Final = (44_100, 48_000, 32_000)
@@ -55,14 +56,16 @@ def _frames_follow(data: bytes | bytearray, position: int) -> bool:
 
 
 def headed(data: bytes, start: int) -> bytes:
-    """The stream that begins at `start`, with a head in front that promises more than there can be; "" for one that
-    has a head of its own for all of it, or is of no kind that knows them."""
+    """The stream that begins at `start`, with a head in front of it that promises more than there can be.
+
+    "" for a stream that has a head of its own for all of it, or that can have none.
+    """
     size = frame_bytes(data[start : start + 4])
     if size == 0 or data[start + 1] >> 1 & 3 != _LAYER_3:
         return b""
     first = data[start : start + size]
     if _others_follow(data, start):
-        start += size  # the head of the first file alone
+        start += size  # only the head of the first file
     elif any(mark in first for mark in (b"Xing", b"Info", b"VBRI")):
         return b""
     head = bytes([first[0], first[1] | 1, first[2] & 0x0C | _MOST_BITS, first[3]])
@@ -73,7 +76,7 @@ def headed(data: bytes, start: int) -> bytes:
 
 
 def counts_frames(data: bytes, start: int) -> bool:
-    """Whether the stream has a head that says how many frames follow."""
+    """Whether the stream has a head that gives the number of frames."""
     at = _head_at(data, start)
     return at > 0 and int.from_bytes(data[at + 4 : at + 8], "big") & _HAS_FRAMES != 0
 
@@ -85,7 +88,7 @@ def _head_at(data: bytes, start: int) -> int:
 
 
 def _others_follow(data: bytes, start: int) -> bool:
-    """Whether the stream goes on after the bytes that its head counts: files were joined."""
+    """Whether the stream continues after the bytes that its head counts: files were joined."""
     at = _head_at(data, start)
     flags = int.from_bytes(data[at + 4 : at + 8], "big")
     if at == 0 or not flags & _HAS_BYTES:
@@ -98,7 +101,7 @@ def _others_follow(data: bytes, start: int) -> bool:
 
 
 def seconds_by_first_frame(data: bytes, start: int) -> float:
-    """How long the stream is when all frames are as the first."""
+    """How long the stream is if all frames are like the first."""
     head = data[start : start + 4]
     size = frame_bytes(head)
     if size == 0:
@@ -109,7 +112,7 @@ def seconds_by_first_frame(data: bytes, start: int) -> float:
 
 
 def after_tag(data: bytes, start: int = 0) -> int:
-    """Where the stream begins in bytes that begin at `start` with an ID3 tag, or with the stream."""
+    """Where the stream begins, if an ID3 tag may come first at `start`."""
     if data[start : start + 3] != b"ID3":
         return start
     size = 0
@@ -119,7 +122,7 @@ def after_tag(data: bytes, start: int = 0) -> int:
 
 
 def frame_bytes(head: bytes) -> int:
-    """How long the frame with this head is; 0 for what is no head of a frame."""
+    """How long the frame with this head is; 0 if these bytes are not the head of a frame."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)

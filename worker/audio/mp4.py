@@ -1,8 +1,8 @@
-"""Finds the sound in an MP4 file: what it is coded in, and the packets of Opus, which OGG can hold as well.
+"""Finds the sound in an MP4 file: its codec, and the packets of Opus, which OGG can hold as well.
 
-Chromium records Opus in MP4; only the wrapping differs, so no sound is decoded here. Pure, on bytes. Sizes and tables
-are believed only as far as the file goes; boxes, tracks and samples are limited, and the caller has its turn after so
-many.
+Chromium records Opus in MP4. Only the container differs, so no sound is decoded here. Pure, on bytes. Sizes and tables
+are believed only within the file. The numbers of boxes, tracks and samples are limited, and it yields to the caller
+regularly.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class _Mp4Track(Struct):
     codec: bytes = b""
     head: bytes = b""
     default_bytes: int = 0
-    sizes: tuple[int, int, int] = (0, 0, 0)  # of all samples alike, else 0; their number; where the table is
+    sizes: tuple[int, int, int] = (0, 0, 0)  # the size of all, else 0; their number; where the table is
     chunks: tuple[int, int, int] = (0, 0, 0)  # where the table is, its entries, bytes of each
     runs: tuple[int, int] = (0, 0)  # samples in each chunk: where the table is, its entries
     packets: list[bytes] = field(default_factory=list)
 
 
 def codec_names(data: bytes) -> str:
-    """What the sound in the file is coded in, for people; "" where nothing is known."""
+    """The names of the codecs in the file, for people; "" where none is known."""
     found = _Tracks(data)
     for _ in found.look():
         pass
@@ -52,7 +52,7 @@ def codec_names(data: bytes) -> str:
 
 
 def ogg_parts(data: bytes, notes: ClipNotes) -> Iterator[bytes]:
-    """The first Opus track as an OGG Opus file, in parts, which may be empty. Raises BadAudio, at any part."""
+    """The first Opus track as an OGG Opus file, in parts, which may be empty. Raises BadAudio at any part."""
     found = _Tracks(data)
     yield from found.look()
     if not any(name == b"moov" for name in found.seen):
@@ -68,18 +68,18 @@ def ogg_parts(data: bytes, notes: ClipNotes) -> Iterator[bytes]:
 
 
 class _Tracks:
-    """The boxes of a file, gone through once."""
+    """The boxes of a file, read once."""
 
     def __init__(self, data: bytes) -> None:
         self.tracks: list[_Mp4Track] = []
         self.seen: set[bytes] = set()
         self.cut_off = False
         self._data = data
-        self._fragments: list[tuple[int, list[Box]]] = []  # each with where its moof begins
+        self._fragments: list[tuple[int, list[Box]]] = []  # each with the position where its moof begins
         self._samples = self._bytes = 0
 
     def look(self) -> Iterator[bytes]:
-        """Goes through the boxes. Raises BadAudio for more of them than any recording has."""
+        """Reads the boxes. Raises BadAudio for more boxes than any recording has."""
         position = count = moof = 0
         data = self._data
         while position + 8 <= len(data):
@@ -147,7 +147,7 @@ class _Tracks:
             track.runs = start + 8, self._entries(self._long(start + 4), start + 8, end, 12)
 
     def _entries(self, claimed: int, start: int, end: int, width: int) -> int:
-        """How many entries of a table are there."""
+        """How many entries of a table are in the file."""
         there = (end - start) // width
         if claimed > there:
             self.cut_off = True
@@ -156,7 +156,7 @@ class _Tracks:
     # packets
 
     def collect(self, track: _Mp4Track) -> Iterator[bytes]:
-        """Puts the packets of a track together. Raises BadAudio for more than there can be."""
+        """Collects the packets of a track. Raises BadAudio for more packets than there can be."""
         yield from self._from_tables(track)
         for moof, boxes in self._fragments:
             yield from self._from_fragment(track, moof, boxes)
@@ -212,7 +212,7 @@ class _Tracks:
                         yield b""
 
     def _add(self, track: _Mp4Track, position: int, size: int) -> bool:
-        """Whether the packet is there."""
+        """Adds a packet; returns whether its bytes are in the file."""
         self._samples += 1
         if self._samples > MAX_SAMPLES or size > ogg.MAX_PACKET_BYTES:
             raise BadAudio("damaged_audio", f"cannot read the MP4 file: sample {self._samples} has {size} bytes")
@@ -220,7 +220,7 @@ class _Tracks:
             self.cut_off = True
             return False
         self._bytes += size
-        if self._bytes > len(self._data):  # each byte once, or a small file becomes packets without end
+        if self._bytes > len(self._data):  # each byte once; otherwise a small file could become packets without end
             raise BadAudio("damaged_audio", "cannot read the MP4 file: its samples lie on one another")
         track.packets.append(self._data[position : position + size])
         return True
@@ -229,12 +229,12 @@ class _Tracks:
         return self._number(position, 4)
 
     def _number(self, position: int, width: int) -> int:
-        """Zero past the end."""
+        """The number at a position; zero after the end of the file."""
         return int.from_bytes(self._data[position : position + width], "big") if position >= 0 else 0
 
 
 def _opus_head(description: bytes) -> bytes:
-    """What OGG wants for a head (RFC 7845, 5.1) of what MP4 has (dOps), which is the other way round; "" without."""
+    """The head for OGG (RFC 7845, 5.1) from that of MP4 (dOps), which has the other byte order; "" without one."""
     at = description.find(b"dOps")
     if at < 0 or at + 15 > len(description):
         return b""

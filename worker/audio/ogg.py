@@ -1,6 +1,6 @@
-"""Writes packets of Opus and Vorbis into OGG, and looks whether an OGG file ends in the middle of a page.
+"""Writes packets of Opus and Vorbis into OGG, and checks whether an OGG file ends inside a page.
 
-No sound is decoded here: only the wrapping differs. Pure, on bytes. The caller has its turn after so many pages.
+No sound is decoded here: only the container differs. Pure, on bytes. It yields to the caller after a number of pages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def opus(head: bytes, packets: list[bytes]) -> Iterator[bytes]:
 
 
 def vorbis(heads: list[bytes], packets: list[bytes], samples: int) -> Iterator[bytes]:
-    """An OGG Vorbis file in parts; `heads` are its three head packets, `samples` at least what it holds."""
+    """An OGG Vorbis file in parts; `heads` are its three head packets, `samples` is at least what it holds."""
     counts = [0] * len(packets)
     counts[-1:] = [samples]
     return _stream(heads[:1], heads[1:], packets, counts)
@@ -43,7 +43,7 @@ def _stream(first: list[bytes], heads: list[bytes], packets: list[bytes], sample
     for packet, count in zip(packets, samples, strict=True):
         needed = len(packet) // 255 + 1
         if segments + needed > 255:
-            # Vorbis: only the end is known. A 0 here would have the library drop sound that comes after sample 0.
+            # Vorbis: only the end is known. With a 0 here the library would drop the sound after sample 0.
             parts.append(_page(held, total or -1, sequence, flags=0))
             sequence, held, segments = sequence + 1, [], 0
         held.append(packet)
@@ -57,7 +57,7 @@ def _stream(first: list[bytes], heads: list[bytes], packets: list[bytes], sample
 
 
 def _large(packet: bytes, sequence: int) -> Iterator[bytes]:
-    """The pages of a packet that may be longer than one."""
+    """The pages of a packet that may be longer than one page."""
     pieces = [packet[start : start + 255 * 255] for start in range(0, len(packet) + 1, 255 * 255)]
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1
@@ -66,7 +66,7 @@ def _large(packet: bytes, sequence: int) -> Iterator[bytes]:
 
 
 def _page(packets: list[bytes], granule: int, sequence: int, *, flags: int) -> bytes:
-    """One page of whole packets (RFC 3533); `granule` counts samples to its end."""
+    """One page of whole packets (RFC 3533); `granule` counts the samples up to its end."""
     table = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
     return _bytes_of(table, b"".join(packets), granule, sequence, flags)
 
@@ -77,7 +77,7 @@ def _bytes_of(table: bytes, body: bytes, granule: int, sequence: int, flags: int
 
 
 def _opus_samples(packet: bytes) -> int:
-    """How many samples at 48 kHz an Opus packet is (RFC 6716, 3.1)."""
+    """The number of samples at 48 kHz in an Opus packet (RFC 6716, 3.1)."""
     kind, code = packet[0] >> 3, packet[0] & 3
     if kind < 12:
         each = (480, 960, 1920, 2880)[kind & 3]
@@ -93,16 +93,16 @@ _MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _checksum(page: bytes) -> int:
-    """OGG's CRC: zlib's polynomial with the bits the other way round and nothing inverted."""
+    """OGG's CRC: zlib's polynomial with reversed bits and no inversion."""
     mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")
 
 
 def pages_are_whole(data: bytes) -> Iterator[bool]:
-    """Whether the file ends where a page does (RFC 3533), as the last of what it gives; True until then.
+    """Yields True during the check, and last whether the file ends at the end of a page (RFC 3533).
 
-    The library would read on silently to the page before. A last page without its end mark is no fault: browsers
-    record like that. Something after the stream, or damage, is for the library to judge.
+    The library would silently read up to the page before. A last page without its end mark is no fault, because
+    browsers record like that. Bytes after the stream, or damage, are left to the library.
     """
     position = pages = 0
     while position < len(data):

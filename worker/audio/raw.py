@@ -1,7 +1,7 @@
-"""Sound without any header, as telephony and recorders of raw samples send it: read by what the client declares.
+"""Reads sound without any header, as telephony and recorders of raw samples send it, by what the client declares.
 
-Pure. `audio/L16` is big-endian by its definition and little-endian in what most clients send: which of the two it is,
-the samples tell, as a sound in the wrong order is noise. Must not claim bytes that say themselves what they are.
+Pure. `audio/L16` is big-endian by definition, but most clients send little-endian. The samples decide, because sound in
+the wrong byte order is noise. It must not take bytes that have a header.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TELEPHONE_HZ: Final = 8_000
 _USUAL_HZ: Final = 16_000
 _LOOKED_AT_BYTES: Final = 64 << 10
 _MU_LAW_NAMES: Final = ("basic", "pcmu", "mulaw", "ulaw", "x-mulaw", "x-ulaw")
-# encoding, width, endianness ("" for either), rate when none is given; RFC 2586, 3190, 3551, 2046
+# encoding, width, endianness ("" for either), default rate; RFC 2586, 3190, 3551, 2046
 _TYPES: Final = {
     **{name: (wav.MU_LAW, 1, "little", _TELEPHONE_HZ) for name in _MU_LAW_NAMES},
     **{name: (wav.A_LAW, 1, "little", _TELEPHONE_HZ) for name in ("pcma", "alaw", "x-alaw")},
@@ -39,18 +39,18 @@ _PARAMETER: Final = re.compile(r";\s*([a-z-]+)\s*=\s*\"?([a-z0-9_-]+)\"?")
 
 
 def is_raw(declared: str) -> bool:
-    """Whether what is declared is sound without a header."""
+    """Whether the declared type is sound without a header."""
     return _kind(declared) in _TYPES
 
 
 def type_of_name(name: str) -> str:
-    """What the name of a file declares; "" when that is nothing raw."""
+    """The type that the name of a file declares; "" when that is not raw sound."""
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
     return f"audio/{_SUFFIXES[suffix]}" if suffix in _SUFFIXES else ""
 
 
 def parse(data: bytes | bytearray, declared: str) -> wav.Wav:
-    """How the bytes are to be read, as if a header said so. Raises BadAudio for a rate or channels that are none."""
+    """How to read the bytes, as if a header said so. Raises BadAudio for an impossible rate or number of channels."""
     encoding, width, order, rate = _TYPES[_kind(declared)]
     said = dict(_PARAMETER.findall(declared.lower()))
     if said.get("format", "") in _FORMATS:
@@ -79,7 +79,7 @@ def _number(said: dict[str, str], names: tuple[str, ...], otherwise: int) -> int
 
 
 def _sounds_big(data: bytes | bytearray) -> bool:
-    """Whether 16 bits make a smoother line when the first byte is the high one."""
+    """Whether 16-bit samples make a smoother line when the first byte is the high one."""
     length = min(len(data), _LOOKED_AT_BYTES) // 2 * 2
     head = bytes(data[:length])
     big, little = (np.frombuffer(head, order).astype(np.int32) for order in (">i2", "<i2"))

@@ -1,7 +1,7 @@
-"""Reads SILK, the voice messages of WeChat and QQ, where the extra `silk` is installed; names it elsewhere.
+"""Reads SILK, the voice messages of WeChat and QQ, where the extra `silk` is installed; otherwise it names the format.
 
-Runs in a decoder alone. The library decodes a whole file at once, so it is given some seconds of packets at a time, as
-files of their own; between two of them the caller has its turn. Invariant: whatever is wrong is a BadAudio.
+It runs only in a decoder. The library decodes a whole file at once, so it gets a few seconds of packets at a time, as
+separate files. Between two of them it yields to the caller. Invariant: any fault is a BadAudio.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def available() -> bool:
 
 
 def blocks(data: bytes, limits: AudioLimits, split: bool) -> Iterator[Floats]:
-    """The samples part by part; `data` begins with the mark. Raises BadAudio, at any part."""
+    """The samples part by part; `data` begins with the mark. Raises BadAudio at any part."""
     if pysilk is None:
         raise BadAudio(
             "unsupported_audio",
@@ -53,7 +53,7 @@ def blocks(data: bytes, limits: AudioLimits, split: bool) -> Iterator[Floats]:
 
 
 def _packets(data: bytes, limits: AudioLimits) -> Iterator[bytes]:
-    """The packets, many in a row. Notes a last one that is not whole."""
+    """The packets, many in a row. Notes when the last one is not whole."""
     position = first = len(_MARK)
     count = 0
     while position + 2 <= len(data):

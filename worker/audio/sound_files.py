@@ -1,8 +1,8 @@
-"""Reads compressed audio with libsndfile, block by block: files as they are, and recordings after rewrapping them.
+"""Reads compressed audio with libsndfile, block by block: files as they are, and recordings after rewrapping.
 
-What libsndfile cannot read goes to FFmpeg's libraries where they are installed (`media`), else it is refused with the
-name of what it is. Believes no length that a header gives, and leaves the turn to the caller after each little piece of
-work. Invariant: whatever is wrong with the bytes is a BadAudio; what can be read before an end that is missing, is.
+What libsndfile cannot read goes to FFmpeg's libraries where they are installed (`media`). Otherwise it is refused with
+the name of its format. It believes no length in a header, and yields to the caller after each small piece of work.
+Invariant: any fault in the bytes is a BadAudio. Everything before a missing end is read.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .limits import NOTHING, AudioLimits, BadAudio, Floats
 
 Blocks = Iterator[Floats]
 
-_STEP_FRAMES: Final = 1024  # what is read at once: so much is lost where a file breaks off
-_MAX_COUNT: Final = 1 << 40  # frame counts above are a library's way to say unknown
+_STEP_FRAMES: Final = 1024  # frames read at once: this much is lost where a file breaks off
+_MAX_COUNT: Final = 1 << 40  # with a larger count the library means: unknown
 _EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64"})
-_SPARE_BYTES: Final = 64  # a claim too large by no more counts its own head too
-_UNKNOWN_BYTES: Final = 1 << 30  # and above: written to a pipe
-_MISSED_SECONDS: Final = 0.1  # less than that is a header that counts something else too
+_SPARE_BYTES: Final = 64  # a claim that is too large by at most this counts its own head too
+_UNKNOWN_BYTES: Final = 1 << 30  # from this number on the file was written to a pipe
+_MISSED_SECONDS: Final = 0.1  # a header with a smaller difference counts something else too
 _ERRORS: Final = (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError)
 
 
 def decoded_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool) -> Blocks:
-    """What `decode.blocks` gives, for everything but plain WAV. Raises BadAudio, at any part."""
+    """What `decode.blocks` gives, for everything except plain WAV. Raises BadAudio at any part."""
     match kind.reader:
         case "webm":
             return _webm_blocks(data, kind, limits, split)
@@ -95,7 +95,7 @@ def _file_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool)
 
 
 def _claimed_bytes(data: bytes, name: str) -> int:
-    """How long the file is by its own head; 0 where that does not tell."""
+    """How long the file is by its own head; 0 where the head does not give it."""
     match name:
         case "AIFF":
             return 8 + int.from_bytes(data[4:8], "big")
@@ -117,16 +117,21 @@ def _joined(parts: Iterator[bytes]) -> Generator[Floats, None, bytes]:
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # the package ships no types
-    """A file that is only read on. soundfile otherwise seeks to where it is after each block, which fails at the end of
-    a FLAC of unknown length and costs the decoders of lossy formats their state."""
+    """A file that is only read forward.
+
+    Otherwise soundfile seeks to the current position after each block. That fails at the end of a FLAC of unknown
+    length, and it makes decoders of lossy formats lose their state.
+    """
 
     def seekable(self) -> bool:
         return False
 
 
 class _BytesFile(io.BytesIO):
-    """Bytes as a file. A damaged header may send the library before its beginning: there it stays where it is, which
-    the library notices; an exception would only be printed."""
+    """Bytes as a file. A damaged header may make the library seek to before the beginning.
+
+    Then the position does not change, which the library notices. An exception would only be printed.
+    """
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         try:
@@ -136,13 +141,13 @@ class _BytesFile(io.BytesIO):
 
 
 class _CannotRead(BadAudio):
-    """The library says no before the first sample."""
+    """The library refuses the file before the first sample."""
 
 
 def _library_blocks(
     data: bytes, limits: AudioLimits, split: bool, *, counted: bool = True, exact: bool = False
 ) -> Blocks:
-    """`counted`: the file may know how many frames it has; `exact`: it does."""
+    """The blocks of the library. `counted`: the file may know its number of frames; `exact`: it does."""
     frames = 0
     try:
         with _Forward(_BytesFile(data)) as source:
@@ -169,7 +174,7 @@ def _library_blocks(
 
 
 def _frames(source: _Forward) -> Iterator[Floats]:
-    """Blocks, each read in small steps: where the library stops at damage, only the step in hand is lost."""
+    """Blocks, each read in small steps: where the library stops at damage, only the current step is lost."""
     rows = block_frames(source.samplerate, source.channels)
     step = max(1, min(_STEP_FRAMES, rows))
     while True:
@@ -191,7 +196,7 @@ def _frames(source: _Forward) -> Iterator[Floats]:
 
 
 def _cannot_read(error: Exception) -> _CannotRead:
-    # the library's text begins with the name of its file object, which tells a client nothing
+    # the library's text begins with the name of its file object, which means nothing to a client
     cause = str(error).rsplit("Error : ", 1)[-1].rsplit(">: ", 1)[-1].strip().rstrip(".")
     if "not recognised" in cause or "unknown format" in cause.lower():
         return _CannotRead("unsupported_audio", f"cannot read the audio: it is not {READ}")
@@ -199,7 +204,7 @@ def _cannot_read(error: Exception) -> _CannotRead:
 
 
 def _named(error: _CannotRead, data: bytes, kind: AudioKind) -> BadAudio:
-    """For a whole file of a codec that is not read, its name; else what the library said."""
+    """The refusal: by name for a whole file of a codec that is not read, else with the library's own text."""
     if kind.reader == "wav" and (name := wav.encoding_name(data)) and not media.available():
         return media.missing(f"WAV with {name}")
     return BadAudio(error.code, str(error))

@@ -1,9 +1,9 @@
-"""Reads WAV headers and samples by what is there: no length that a header claims keeps sound from being read.
+"""Reads WAV headers and samples by what is there: no length in a header keeps sound from being read.
 
 Pure functions on bytes. Accepts PCM of 8 to 32 bits, floats of 32 and 64, A-law and µ-law, plain or extensible, in
-RIFF, RIFX (big-endian), RF64 and BW64. Lengths are wrong in many files: a writer to a pipe could not know it, others
-count their header, or never came back to fill it in. So the bytes count, and the claim only tells whether an end is
-missing.
+RIFF, RIFX (big-endian), RF64 and BW64. Lengths are wrong in many files: some writers wrote to a pipe and could not know
+them, some counted the header, some never filled them in. So the real bytes count, and the claimed length only shows
+whether an end is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ A_LAW: Final = 6
 MU_LAW: Final = 7
 FORMS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _EXTENSIBLE: Final = 0xFFFE
-_NOT_BELIEVED: Final = 1 << 30  # and above: 1 GiB, 2000000000, 2 GiB, 4 GiB less a header: it could not be known
+_NOT_BELIEVED: Final = 1 << 30  # from here on (1 GiB, 2000000000, 2 GiB, 4 GiB less a header) it was unknown
 _HEADER_BYTES: Final = 64  # a claim too large by no more than this, or by the header, counts more than the samples
 _TAIL_BYTES: Final = 4096  # after the samples, which need not be a chunk
 _MAX_CHUNKS: Final = 1000
@@ -39,7 +39,7 @@ _NAMES: Final = {
 
 
 class BadWav(ValueError):
-    """A WAV that can't be read; `damaged` is False when it is whole but of an encoding not read here."""
+    """A WAV that cannot be read; `damaged` is False when it is whole but in an encoding that is not read here."""
 
     def __init__(self, text: str, damaged: bool = True) -> None:
         super().__init__(text)
@@ -67,7 +67,7 @@ class _SampleForm(Struct, frozen=True):
 
 
 def parse(data: bytes | bytearray) -> Wav:
-    """The header of a WAV file. Raises BadWav when there is no sound format or no data in it."""
+    """The header of a WAV file. Raises BadWav when it has no sound format or no data."""
     if len(data) < 12:
         raise BadWav("the header is cut off")
     big = data[:4] == b"RIFX"
@@ -96,7 +96,7 @@ def parse(data: bytes | bytearray) -> Wav:
 
 
 def encoding_name(data: bytes | bytearray) -> str:
-    """What the codec in a WAV file is called; its number when that is all that is known, "" for no format at all."""
+    """The name of the codec in a WAV file; its number if it has no known name, "" without a format."""
     place = data.find(b"fmt ", 12, 1 << 16)
     if place < 0 or place + 10 > len(data):
         return ""
@@ -105,7 +105,7 @@ def encoding_name(data: bytes | bytearray) -> str:
 
 
 def _next_chunk(data: bytes | bytearray, end: int, size: int) -> int:
-    """Where the next chunk begins. Some writers leave out the byte that fills up an odd one."""
+    """Where the next chunk begins. Some writers leave out the byte that pads an odd chunk."""
     if size & 1 and bytes(data[end : end + 4]) in (b"fmt ", b"data"):
         return end
     return end + (size & 1)
@@ -125,7 +125,9 @@ def _format(body: bytes | bytearray, big: bool) -> _SampleForm:
 
 
 def _width(encoding: int, channels: int, block: int, bits: int) -> int:
-    """Bytes of a sample. Bits that are whole bytes are believed more than the size of a block, which others ignore."""
+    """Bytes of a sample. A whole number of bytes in the bits counts more than the block size, which some programs
+    ignore.
+    """
     by_block, rest = divmod(block, channels)
     usual = -(-bits // 8)
     if bits % 8 or rest or bits == 24:  # 20 bits in 3 bytes, 24 in 4
@@ -151,7 +153,7 @@ def _data(form: _SampleForm, offset: int, size: int, data: bytes | bytearray, bi
 
 
 def _chunks_to_the_end(data: bytes | bytearray, position: int, big: bool) -> bool:
-    """Whether what follows is other chunks, or nothing: then there really is no sound."""
+    """Whether only other chunks follow, or nothing: then there really is no sound."""
     for _ in range(_MAX_CHUNKS):
         if position >= len(data):
             return True
@@ -181,7 +183,7 @@ def _samples(data: bytes | bytearray, wav: Wav, offset: int, count: int) -> Floa
     order = ">" if wav.big else "<"
     if wav.encoding == FLOAT:
         values = np.frombuffer(data, f"{order}f{wav.width}", count, offset)
-        # infinities survive the clipping as NaN, so that the caller finds them
+        # infinities become NaN in the clipping, so that the caller finds them
         clipped: Floats = np.where(np.isinf(values), np.nan, np.clip(values, -1.0, 1.0)).astype(np.float32)
         return clipped
     if wav.encoding in (A_LAW, MU_LAW):

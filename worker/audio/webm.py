@@ -1,9 +1,8 @@
 """Takes the packets of Opus or Vorbis out of a WebM recording and puts them into OGG, which libsndfile reads.
 
-Browsers record WebM; only the wrapping differs, so no sound is decoded here. Pure, on bytes. Sizes are believed only as
-far as the file goes; a recording that lost its end gives the packets that are whole. Each element costs a step of
-Python and no more: their number and that of tracks is limited, a track is found by its number, and the caller has its
-turn after so many.
+Browsers record WebM. Only the container differs, so no sound is decoded here. Pure, on bytes. Sizes are believed only
+within the file. Of a recording that lost its end, the whole packets are used. Each element costs one step of Python:
+the numbers of elements and tracks are limited, tracks are found by number, and it yields to the caller regularly.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _CODEC_PRIVATE: Final = 0x63A2
 _BLOCK_GROUP: Final = 0xA0
 _BLOCK: Final = 0xA1
 _SIMPLE_BLOCK: Final = 0xA3
-# elements whose content is looked into; the rest is passed over by size
+# elements whose content is read; the others are skipped by size
 _CONTAINERS: Final = frozenset({_SEGMENT, _CLUSTER, _TRACKS, _TRACK, _BLOCK_GROUP})
 MAX_ELEMENTS: Final = 500_000  # an hour is 180,000 packets of 20 ms
 MAX_TRACKS: Final = 16
@@ -44,7 +43,7 @@ _LONGEST_BLOCK: Final = 8192  # samples of a packet of Vorbis
 
 
 class BadWebm(ValueError):
-    """A WebM without sound to take out; `code` is what the client is told."""
+    """A WebM without sound that can be taken out; `code` is the code for the client."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -59,8 +58,10 @@ class _Track(Struct):
 
 
 def ogg_parts(data: bytes, notes: ClipNotes) -> Iterator[bytes]:
-    """The first track of Opus (RFC 7845) or Vorbis as an OGG file, in parts, which may be empty: little is done between
-    two of them. Raises BadWebm, at any part."""
+    """The first track of Opus (RFC 7845) or Vorbis as an OGG file, in parts, which may be empty.
+
+    Each part takes little time. Raises BadWebm at any part.
+    """
     found = _Found()
     try:
         for count, (identity, start, end) in enumerate(_elements(data, notes)):
@@ -102,14 +103,14 @@ def _vorbis_heads(private: bytes) -> list[bytes]:
 
 
 class _Found:
-    """The tracks so far: in the order of the file, and those that OGG can hold by number."""
+    """The tracks so far: in the order of the file, and by number those that OGG can hold."""
 
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._by_number: dict[int, _Track] = {}
 
     def describe(self, identity: int, data: bytes, start: int, end: int) -> None:
-        """Takes what an element says of its track. Raises BadWebm for more tracks than any recording has."""
+        """Reads what an element says about its track. Raises BadWebm for more tracks than any recording has."""
         if identity == _TRACK:
             if len(self._tracks) == MAX_TRACKS:
                 raise BadWebm("damaged_audio", f"it has more than {MAX_TRACKS} tracks")
@@ -127,7 +128,7 @@ class _Found:
         self._by_number = {track.number: track for track in reversed(self._tracks) if track.codec in _KNOWN}
 
     def numbered(self, number: int) -> _Track | None:
-        """The track of these with this number, the first if there are several."""
+        """The one of these tracks with this number, the first if there are several."""
         return self._by_number.get(number)
 
     @property
@@ -169,9 +170,9 @@ def _take_packet(data: bytes, start: int, end: int, found: _Found) -> None:
 
 
 def _elements(data: bytes, notes: ClipNotes) -> Iterator[tuple[int, int, int]]:
-    """(id, start, end of content) of every element, containers entered, in file order (EBML, RFC 8794).
+    """(id, start, end of content) of every element in file order, containers entered (EBML, RFC 8794).
 
-    Containers are told by their id alone, so those of unknown size, as live recordings have, need no special care.
+    Containers are recognised by their id alone, so those of unknown size, as in live recordings, need no special care.
     """
     position = 0
     for _ in range(MAX_ELEMENTS):
@@ -194,7 +195,7 @@ def _elements(data: bytes, notes: ClipNotes) -> Iterator[tuple[int, int, int]]:
         yield identity, position, position + size
         position += size
         if not data[position : position + _PADDING_BYTES].strip(b"\0\r\n"):
-            return  # the end, or what a form or a download put behind it
+            return  # the end, or what a form or a download added after it
     raise BadWebm("damaged_audio", f"it has more than {MAX_ELEMENTS} elements")
 
 
@@ -203,7 +204,7 @@ class _CutOff(Exception):
 
 
 class _NoElement(Exception):
-    """What follows is damaged, or something else than WebM."""
+    """The bytes that follow are damaged, or are not WebM."""
 
 
 def _number(data: bytes, position: int, *, keep_marker: bool) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""Turns an accepted version into forms that workers map: same answers, less time, less memory, quicker to load.
+"""Turns an accepted version into forms that workers map: same answers, less time, less memory, faster loading.
 
 `compiler` makes them: `compile_mapped` the cheap one, `compile_rewritten` the faster one. `requantise`, `padding`,
-`tidy`, `attention`, `memory` and `answers` rewrite the graph, `steps` orders them; `trial` tries them on a `sample`,
-`recipe` keeps what was found; `finish` writes a form and holds it against the original on `probes` by `prove`.
-`weights` and `optimise` deal with files and ONNX Runtime, `key` names what a form depends on. Only a child of its own
-imports these modules: they bring in onnx (`key` alone does not).
+`tidy`, `attention`, `memory` and `answers` rewrite the graph, and `steps` orders them. `trial` tries them on a
+`sample`, and `recipe` keeps the result. `finish` writes a form and compares it with the original on `probes` by
+`prove`. `weights` and `optimise` handle files and ONNX Runtime; `key` names what a form depends on. Only a child
+process imports these modules, because they import onnx (`key` alone does not).
 """

@@ -1,9 +1,9 @@
-"""`python -m modelward.worker.compile`: a request on standard input, what was made of it on standard output.
+"""`python -m modelward.worker.compile`: reads a request from standard input and writes the results to standard output.
 
-Makes forms of one accepted version, at the lowest priority, with no right but to read it and to fill the directory that
-the daemon made for them; the daemon gives each its place among the others. Nothing depends on it: whatever becomes of
-this process, the version is served without. Exit status 0 when every stage was made or refused; 1 otherwise, the reason
-on standard error.
+It makes forms of one accepted version, at the lowest priority. It may only read that version and fill the directory
+that the daemon made for the forms; the daemon moves each form into its place. Nothing depends on it: if this process
+fails, the version is served without a form. Exit status 0 when every stage was made or refused; 1 otherwise, with the
+reason on standard error.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ from .directory import (
 from .priority import stand_back
 
 ATTRIBUTES: Final = tuple(call for call in FILE_ATTRIBUTES if call.name != "fchmod")
-"""What is made is sealed by its descriptor; nothing else of a file changes."""
+"""A form is sealed by its descriptor; nothing else of a file changes."""
 MAX_REQUEST_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
 NICENESS: Final = 19
 URGENT_NICENESS: Final = 10
-"""As a validator's: a version waits for both."""
+"""The same as a validator's: a version waits for both."""
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
 
 
 def main() -> int:
-    """Makes what the request on standard input asks for; the exit status."""
-    die_with_parent()  # nobody would take up what it makes
+    """Makes what the request on standard input names; returns the exit status."""
+    die_with_parent()  # then no process would read the result
     say = speaker()
     try:
         request = msgspec.json.decode(sys.stdin.buffer.read(MAX_REQUEST_BYTES), type=FormRequest)
@@ -98,18 +98,18 @@ def _make(request: FormRequest, plain: Artifact, say: Say) -> None:
     if missing:
         sys.stderr.write(f"compiling {plain.version}: {'; '.join(missing)}\n")
     with lasting():
-        from .stages import make  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
+        from .stages import make  # numpy, onnx and ONNX Runtime: imported only now, with no rights left to take away
 
     make(request, plain, directories, say)
 
 
 def _directories(request: FormRequest, plain: Artifact, say: Say) -> dict[str, FormDirectory]:
-    """A directory for each stage that is still to be made; what others made of the same bytes is taken over."""
+    """A directory for each stage that is still to be made. A form of the same bytes that exists elsewhere is reused."""
     root, source = Path(request.root), Path(request.artifact)
     found: dict[str, FormDirectory] = {}
     if any(name == COMPILED or name.startswith(f"{COMPILED}/") for name in plain.files) and not plain.compiled_model:
         for stage in request.stages:
-            say(FormRefused(stage, f"it has a directory {COMPILED!r} of its own"))
+            say(FormRefused(stage, f"it has its own directory {COMPILED!r}"))
         return {}
     for stage in (stage for stage in STAGES if stage in request.stages):
         begun = described(plain, stage, request.level)
@@ -120,13 +120,13 @@ def _directories(request: FormRequest, plain: Artifact, say: Say) -> dict[str, F
             continue
         say(FormStarted(stage))
         take_over(directory, plain, *there)
-        because = f"taken over from {there[1].version}, which has the same files"
+        because = f"reused from {there[1].version}, which has the same files"
         say(FormMade(stage, there[1].form, because, there[1].compiled))
     return found
 
 
 def _confined(request: FormRequest, directories: dict[str, FormDirectory]) -> list[str]:
-    """Takes away what compiling does not need; what could not be, one short phrase each."""
+    """Takes away the rights that compilation does not need. Returns a short phrase for each that stayed."""
     return_freed_memory()
     memory = request.memory_bytes
     addresses = 2 * memory + _MAPPED_BYTES if memory else 0
@@ -152,4 +152,4 @@ def _views(request: FormRequest, directories: dict[str, FormDirectory]) -> list[
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
-    os._exit(status)  # taking the libraries apart takes a tenth of what loading them does
+    os._exit(status)  # freeing the libraries takes a tenth of the time of loading them

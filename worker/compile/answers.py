@@ -1,8 +1,8 @@
-"""The best id of each frame found inside the graph, so that logits never leave it.
+"""Computes the best id of each frame inside the graph, so that logits never leave it.
 
-The output layer is cut into tiles of columns, each reduced to its best value and id at once: logits of a 30 s clip are
+The output layer is cut into tiles of columns, each reduced to its best value and id at once. Logits of a 30 s clip take
 50 MB as a whole and 6 MB a tile. Ties go to the lowest id, as in numpy. Where the end of the graph is not the
-dynamically quantised or plain linear layer that exporters write, one ArgMax behind the logits does the same.
+dynamically quantised or plain linear layer that exporters write, one ArgMax after the logits does the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Linear(Struct, frozen=True):
 
 
 def answer_ids(view: GraphView) -> int:
-    """Replace the first output, logits f32 [1,T,V], by `ids` i64 [1,T]; the number of tiles. Other outputs stay."""
+    """Replaces the first output, logits f32 [1,T,V], by `ids` i64 [1,T]. Returns the number of tiles. Other outputs
+    stay.
+    """
     logits = view.graph.output[0].name
     layer = find_linear(view, logits)
     if layer is None:
@@ -52,7 +54,7 @@ def answer_ids(view: GraphView) -> int:
 
 
 def find_linear(view: GraphView, out: str) -> Linear | None:
-    """The linear layer whose result is the tensor `out`, or None where anything differs from what exporters write."""
+    """The linear layer whose result is the tensor `out`; None when it differs from what exporters write."""
     add = view.maker(out, "Add")
     if add is None:
         return None
@@ -108,7 +110,7 @@ def _tiles(view: GraphView, layer: Linear) -> tuple[list[str], list[str]]:
 
 
 def _cutter(view: GraphView, columns: int, part: slice) -> Callable[[str], str]:
-    """Cuts constants that have one entry a column; leaves single numbers and what is computed alone."""
+    """Cuts constants that have one entry for each column; leaves single numbers and computed values as they are."""
 
     def cut(name: str) -> str:
         tensor = view.initializers.get(name)
@@ -131,7 +133,7 @@ def _tile(view: GraphView, layer: Linear, cut: Callable[[str], str]) -> str:
 
 
 def _best_of(view: GraphView, values: list[str], ids: list[str]) -> str:
-    """The id of the best tile, i64 [1,T]; the first of equals."""
+    """The id of the best tile, i64 [1,T]; the first one of equal tiles."""
     if len(values) == 1:
         flat = ids[0]
     else:

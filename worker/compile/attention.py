@@ -1,12 +1,10 @@
 """Attention with fewer copies.
 
-Recognised is what exporters write for heads split from three matrices: reshape and transpose each to [B,H,T,D], scale,
-product, softmax, product, transpose and reshape back. Two forms replace it, both for a batch of one:
-
-* `stride_attention` reads the heads in place, by FusedMatMul's batch transposition: same sums in the same order, so the
-  answers keep every bit (the proof looks);
-* `fuse_attention` hands it all to com.microsoft.MultiHeadAttention, which sums in another order: answers move by
-  rounding.
+It recognises what exporters write for heads that are split from three matrices: reshape and transpose of each to
+[B,H,T,D], scale, product, softmax, product, transpose and reshape back. Two forms replace it, both for a batch of one.
+`stride_attention` reads the heads in place, by FusedMatMul's batch transposition. The sums have the same order, so the
+answers keep every bit (the proof checks this). `fuse_attention` uses com.microsoft.MultiHeadAttention, which sums in
+another order, so answers change by rounding.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from .graph import (
 
 
 class Attention(Struct, frozen=True):
-    """q, k, v: tensors [B,T,heads*size]; `out` the tensor of the same shape that comes of them."""
+    """q, k, v: tensors [B,T,heads*size]; `out` is the resulting tensor of the same shape."""
 
     q: str
     k: str
@@ -37,7 +35,7 @@ class Attention(Struct, frozen=True):
 
 
 def find_attention(view: GraphView, softmax: NodeProto) -> Attention | None:
-    """The attention round this Softmax, or None where anything differs from the pattern."""
+    """The attention around this Softmax; None when anything differs from the pattern."""
     if attribute(softmax, "axis", -1) not in (-1, 3):
         return None
     scores, scale = _unscaled(view, softmax.input[0])
@@ -60,7 +58,9 @@ def find_attention(view: GraphView, softmax: NodeProto) -> Attention | None:
 
 
 def stride_attention(view: GraphView) -> int:
-    """Replace each attention by products that read the heads in place; how many. No bit of the answers may change."""
+    """Replaces each attention by products that read the heads in place; returns how many. No bit of the answers may
+    change.
+    """
     count = 0
     for softmax in view.nodes("Softmax"):
         a = find_attention(view, softmax)
@@ -83,7 +83,7 @@ def stride_attention(view: GraphView) -> int:
 
 
 def fuse_attention(view: GraphView) -> int:
-    """Replace each attention by one com.microsoft.MultiHeadAttention; how many. Answers move by rounding."""
+    """Replaces each attention by one com.microsoft.MultiHeadAttention; returns how many. Answers change by rounding."""
     count = 0
     for softmax in view.nodes("Softmax"):
         a = find_attention(view, softmax)
@@ -98,7 +98,7 @@ def fuse_attention(view: GraphView) -> int:
 
 
 def _unscaled(view: GraphView, name: str) -> tuple[str, float]:
-    """What a tensor is before a product or quotient with one constant number, and that number."""
+    """The tensor before a product or quotient with one constant number, and that number."""
     node = view.maker(name, "Mul", "Div")
     if node is None:
         return name, 1.0
@@ -110,7 +110,7 @@ def _unscaled(view: GraphView, name: str) -> tuple[str, float]:
 
 
 def _read_twice(view: GraphView, product: NodeProto, softmax: NodeProto) -> bool:
-    """Whether somebody else reads the scores."""
+    """Whether another node reads the scores."""
     name = product.output[0]
     while name != softmax.input[0]:
         reader = view.only_reader(name, "Mul", "Div")

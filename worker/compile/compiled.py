@@ -1,4 +1,4 @@
-"""What came of a compilation: the form, its files, and what it gains in processor time, loading and memory."""
+"""The result of a compilation: the form, its files, and how much processor time, loading time and memory it saves."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ class FileWritten(Struct, frozen=True):
 
 
 class Compiled(Struct, frozen=True):
-    """`form` "plain": use the version as it came, or the form there is; `because` says why, and there are no files.
+    """See the module.
 
-    "mapped" was not rewritten. "exact" and "fast" were; that is the level at which they were proved.
-    `files` are all of the form's files, relative to `out_dir`: a form is whole only while each has this size and hash.
-    `gain`: seconds of audio → CPU time of the form over that of the original; 0.0 for models without audio.
-    `load_seconds`: wall. `private_bytes`: memory that a process has for itself when the form is loaded.
-    With `lone_threads` the form answers bit for bit what it answers with those it was compiled for; 0: not proved.
+    `form` is "plain", "mapped", "exact" or "fast". "plain": use the version as it came, or an existing form; `because`
+    gives the reason, and there are no files. "mapped" was not rewritten. "exact" and "fast" were; that is the level at
+    which they were proved. `files` are all files of the form, relative to `out_dir`: a form is whole only while each
+    has this size and hash. `gain` maps seconds of audio to the CPU time of the form divided by that of the original;
+    0.0 for models without audio. `load_seconds` is wall time. `private_bytes` is the private memory of a process with
+    the form loaded. With `lone_threads` threads the form gives the same bits as with those it was compiled for; 0: not
+    proved.
     """
 
     form: Literal["plain", "mapped", "exact", "fast"]

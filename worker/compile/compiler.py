@@ -1,8 +1,8 @@
-"""Compiles one version into files that workers map: only tidied, or with the rewrites that pay on this machine.
+"""Compiles one version into files that workers map: only tidied, or with the rewrites that are faster on this machine.
 
-Nothing is taken on trust: every form is held against the answers of the original. Writes only into `out_dir`;
-publishing what is there is the caller's business. What fails with the model or the disk comes back as form "plain",
-with the reason: `because` begins with "cannot" when it may go better another time.
+It trusts nothing: every form is compared with the answers of the original. It writes only into `out_dir`; the caller
+publishes the result. A failure of the model or the disk is returned as form "plain" with the reason: `because` begins
+with "cannot" when another try may succeed.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def compile_mapped(
 ) -> Compiled:
     """The tidied graph in a mapped file, without any rewrite, in the empty directory `out_dir`; proved on short clips.
 
-    `probe_inputs`: one feed a clip, of one clip at its full length: features f32 [1,T,F], lengths i32 [1], the rest.
-    `one_clip`: the model is always run so, and its caller wants best ids, not logits (SenseVoice); otherwise
-    `lone_threads`, with which the form may run too, are not proved. `flags` (see `key.flags_in`) are those the form is
-    for; nothing here depends on them. Raises ValueError without clips.
+    `probe_inputs`: one feed for each clip, each of one clip at its full length: features f32 [1,T,F], lengths i32 [1],
+    the rest. `one_clip`: the model always runs like that, and its caller wants best ids, not logits (SenseVoice).
+    Otherwise `lone_threads`, with which the form may run too, are not proved. `flags` (see `key.flags_in`) are those
+    the form is for; nothing here depends on them. Raises ValueError without clips.
     """
     short = probes(probe_inputs, SHORT, one_clip=one_clip)
 
@@ -95,12 +95,12 @@ def compile_rewritten(
     measure: trial.Measure = prove.cpu_seconds,
     small_bytes: int = sample.SMALL_BYTES,
 ) -> tuple[Compiled, Recipe | None]:
-    """The form with the rewrites that `level` allows and that pay here, and what was learned of the graph.
+    """The form with the rewrites that `level` allows and that are faster here, and what was learned about the graph.
 
-    With a `recipe` (for this graph, machine, level and number of threads) its steps are taken without trials, and bits
-    are compared on five seconds of each clip: what depends on the length was proved when the recipe was learned. Should
-    the end result not be proved, steps are tried once. `progress` hears of each piece of work that begins. Steps are
-    tried on a part of a model with more than `small_bytes` of weights. The rest is as in `compile_mapped`.
+    With a `recipe` (for this graph, machine, level and number of threads) its steps are applied without trials, and
+    bits are compared on five seconds of each clip: what depends on the length was proved when the recipe was made. If
+    the result is not proved, steps are tried once. `progress` is called with each piece of work that begins. Of a model
+    with more than `small_bytes` of weights, steps are tried on a part. The rest is as in `compile_mapped`.
     """
     full, short, known = (probes(probe_inputs, extent, one_clip=one_clip) for extent in (FULL, SHORT, KNOWN))
     flags = frozenset(flags)
@@ -136,9 +136,9 @@ class _Attempt(Struct, frozen=True):
 
 
 def _attempts(recipe: Recipe | None, level: Level, *, small: bool) -> Iterator[_Attempt]:
-    """What is tried in turn until one form is proved; a plainer level last."""
+    """The ways that are tried in turn until one form is proved; a more careful level comes last."""
     if recipe is not None and recipe.level == level:
-        yield _Attempt("what was learned of this graph", level, recipe=recipe)
+        yield _Attempt("what was learned about this graph", level, recipe=recipe)
     if not small:
         yield _Attempt("what was found on parts of the model", level)
     yield _Attempt(f"the {level} form", level, WHOLE)
@@ -157,7 +157,7 @@ def _tried(
     groups, passed = plan(rewrites, attempt.level, one_clip=one_clip, flags=flags)
     done = [StepDone(step.name, False, because) for step, because in passed]
     if has_branches(model):
-        because = "the graph has branches or loops, which rewrites do not look into"
+        because = "the graph has branches or loops, which rewrites do not handle"
         done += [StepDone(step.name, False, because) for group in groups for step in group]
     else:
         done += trial.learn(model, groups, setting, small_bytes=attempt.small_bytes)
@@ -172,7 +172,7 @@ def _made(
     probes: Probes,
     progress: trial.Progress,
 ) -> tuple[Compiled | None, str]:
-    """(the proved form, or one not worth having; None and the reason when it answers otherwise)."""
+    """(the proved form, or one that is not worth keeping; None and the reason when its answers differ)."""
     steps = [step for step in rewrites if step.name in recipe.kept()]
     if not steps:
         return Compiled("plain", NO_REWRITE), ""
@@ -193,7 +193,7 @@ def _made(
 
 
 def _guarded(make: Callable[[Path], Compiled], out_dir: Path, providers: Sequence[str]) -> Compiled:
-    """What `make` returns for a scratch directory that is gone afterwards; its failures as a plain form."""
+    """Calls `make` with a scratch directory that is removed afterwards. A failure becomes a plain form."""
     if tuple(providers)[:1] not in ((), (CPU,)):
         return Compiled("plain", f"compiled forms are for the CPU and {providers[0]} comes first")
     try:

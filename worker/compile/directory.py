@@ -1,8 +1,8 @@
-"""The directory of one compiled form: made in the directory that the daemon gave, filled, described.
+"""The directory of one compiled form: created in the directory that the daemon gave, filled, described.
 
-A form holds hard links to all files of the version's artifact and, in `compiled/`, its own: no byte of the version is
-stored twice. Everything that needs a right over the artifact's files is done in `prepare`, before the compiler reads a
-model. Invariant: nothing outside the given directory is touched; the daemon renames what was made into place.
+A form has hard links to all files of the version's artifact and, in `compiled/`, its own files. So no byte of the
+version is stored twice. All work that needs a right over the artifact's files is done in `prepare`, before the compiler
+reads a model. Invariant: nothing outside the given directory changes; the daemon renames the result into place.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _DIRECTORY_MODE: Final = 0o750
 
 
 class FormDirectory(Struct, frozen=True):
-    """A directory under way. `description` is a descriptor of its empty artifact.json."""
+    """A directory that is being filled. `description` is a descriptor of its empty artifact.json."""
 
     path: Path
     description: int
 
     @property
     def compiled(self) -> Path:
-        """Where the form's own files go; the only part that the compiler may write to."""
+        """The directory of the form's own files; the compiler may write only there."""
         return self.path / COMPILED
 
     def complete(self, plain: Artifact, made: Artifact, files: Mapping[str, ArtifactFile]) -> None:
         """Describes and seals the form, durably. Raises OSError.
 
-        `made` says what was made, `files` are its own files, relative to `compiled`.
+        `made` describes the result; `files` are its own files, relative to `compiled`.
         """
         own = {f"{COMPILED}/{name}": file for name, file in files.items()}
         artifact = replace(made, files={**original_files(plain), **own})
@@ -54,7 +54,7 @@ class FormDirectory(Struct, frozen=True):
 
 
 def described(plain: Artifact, stage: str, level: str) -> Artifact:
-    """What the description of a form of this stage begins with; `level` is the one that was asked for. Reads files."""
+    """The first part of the description of a form of this stage; `level` is the requested one. Reads files."""
     wanted = "mapped" if stage == "mapped" else level
     return replace(
         plain,
@@ -71,7 +71,7 @@ def described(plain: Artifact, stage: str, level: str) -> Artifact:
 
 
 def prepare(path: Path, source: Path, plain: Artifact) -> FormDirectory:
-    """The new directory `path` for a form of the artifact `plain` that lies in `source`. Raises OSError."""
+    """Creates the directory `path` for a form of the artifact `plain` in `source`. Raises OSError."""
     path.mkdir(mode=_DIRECTORY_MODE)
     for name in original_files(plain):
         (path / name).parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def prepare(path: Path, source: Path, plain: Artifact) -> FormDirectory:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the file system refuses that. Raises OSError."""
+    """Links a file under another name; copies it where the file system refuses that. Raises OSError."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # too many links, or a file system without them
@@ -91,7 +91,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 def form_elsewhere(root: Path, wanted: Artifact, forms: tuple[str, ...]) -> tuple[Path, Artifact] | None:
     """A whole form of the same bytes and key that was made under another name of the version; None when there is none.
 
-    `wanted` names digest and key, `forms` what will do.
+    `wanted` names digest and key, `forms` the kinds that are good enough.
     """
     ending = tuple(form_name("", wanted.digest, wanted.key, form) for form in forms)
     try:
@@ -109,7 +109,7 @@ def form_elsewhere(root: Path, wanted: Artifact, forms: tuple[str, ...]) -> tupl
 
 
 def take_over(directory: FormDirectory, plain: Artifact, place: Path, other: Artifact) -> None:
-    """Makes the form that lies in `place` the version's own. Raises OSError."""
+    """Makes the form in `place` the version's own. Raises OSError."""
     files = {}
     for name, file in other.files.items():
         if name.startswith(f"{COMPILED}/"):

@@ -1,7 +1,7 @@
-"""Writes a graph as a form that workers map, opens that as a worker does, proves and weighs it, and hands it over.
+"""Writes a graph as a form that workers map, opens it as a worker does, proves it and measures it.
 
-The original is opened from its own file and answers the same clips turn by turn with the form; those runs are timed, so
-a clear gain needs no others. Invariant: files get to `out_dir` only when every answer was the same.
+The original is opened from its own file and answers the same clips in turn with the form. Those runs are timed, so a
+clear gain needs no other runs. Invariant: files get to `out_dir` only when every answer was the same.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from .trial import Measure
 
 KEPT_AT = 1.03  # of the original's CPU time: the weights are shared between workers and load several times faster
 ROUNDS = 3
-TELLING_SECONDS = 0.1  # a run of less is timed apart, in several rounds
+TELLING_SECONDS = 0.1  # a shorter run is timed separately, in several rounds
 
 
 class NotTheSame(Exception):
-    """A form that answers a clip otherwise than the original; the text says where."""
+    """A form that answers a clip differently from the original; the text says where."""
 
 
 class CompileJob(Struct, frozen=True):
-    """What is compiled, where to and for what: `threads` of any run, `lone_threads` of one alone (0: the same)."""
+    """What is compiled, where to and for what. `threads` of any run, `lone_threads` of one alone (0: the same)."""
 
     source: Path
     out_dir: Path
@@ -86,7 +86,7 @@ def finish(
 
 
 def _open(opener: Callable[[], ort.InferenceSession]) -> _Opened:
-    trim()  # or it is loaded into what was freed before, and seems to need nothing
+    trim()  # otherwise it loads into memory that was just freed, and seems to need none
     before, start = private_bytes(), time.perf_counter()
     session = opener()
     return _Opened(session, round(time.perf_counter() - start, 3), max(0, private_bytes() - before))
@@ -95,7 +95,7 @@ def _open(opener: Callable[[], ort.InferenceSession]) -> _Opened:
 def _prove(
     original: ort.InferenceSession, mapped: ort.InferenceSession, probes: Probes, level: Level
 ) -> tuple[list[ClipAnswer], dict[float, float]]:
-    """(the form's answers, CPU ratios of the timed clips whose runs are long enough to tell). Raises NotTheSame."""
+    """(the form's answers, CPU ratios of the timed clips whose runs are long enough). Raises NotTheSame."""
     got: list[ClipAnswer] = []
     gain: dict[float, float] = {}
     for number, clip in enumerate(probes.clips):
@@ -111,7 +111,7 @@ def _prove(
 
 
 def _timed(session: ort.InferenceSession, clip: Feeds) -> tuple[list[Array], float]:
-    """(outputs, CPU seconds); finding the best ids counts, wherever it is done."""
+    """(outputs, CPU seconds). Finding the best ids counts, whichever part does it."""
     before = time.process_time()
     outputs = run(session, clip)
     if outputs[0].ndim == 3:
@@ -126,7 +126,7 @@ def _weigh(
     gain: dict[float, float],
     measure: Measure,
 ) -> dict[float, float]:
-    """CPU time of the form over that of the original by length; what seems to cost too much is measured again."""
+    """CPU time of the form divided by that of the original, by length. A result that is too high is measured again."""
 
     def again(seconds: float) -> float:
         clip = probes.timed[seconds]
@@ -140,9 +140,9 @@ def _weigh(
 
 
 def _lone(job: CompileJob, model: Path, probes: Probes, wanted: Sequence[ClipAnswer]) -> tuple[StepDone, ...]:
-    """Whether the written form answers the same bits with `lone_threads`; empty when that is not wanted.
+    """Whether the written form answers with the same bits with `lone_threads`; empty when that is not wanted.
 
-    Threads share the work by the length of the clip alone: one clip of each length shows it.
+    How threads share the work depends only on the length of the clip, so one clip of each length is enough.
     """
     if job.lone_threads <= job.threads:
         return ()

@@ -1,7 +1,7 @@
-"""A small view of an ONNX graph for rewriting: who makes a tensor, who reads it, what a constant holds.
+"""A small view of an ONNX graph for rewriting: which node makes a tensor, which nodes read it, what a constant holds.
 
-Rewrites ask it about structure only, never about the names of nodes. It does no I/O and knows no model. After a rewrite
-call `sweep`: it drops what nothing reads any more, and keeps every input and output of the graph.
+Rewrites use its structure only, never the names of nodes. It does no I/O and knows no model. After a rewrite call
+`sweep`: it drops what nothing reads any more, and keeps every input and output of the graph.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MICROSOFT = "com.microsoft"
 
 
 class GraphView:
-    """Mutable index over one model's main graph. Constants are decoded on demand; weights stay where they are.
+    """A mutable index over one model's main graph. Constants are decoded on demand; weights stay where they are.
 
-    `directory`: where the file of weights lies that the graph refers to; None for a graph that holds all of its own.
+    `directory`: where the graph's file of weights is; None for a graph that holds all its weights itself.
     """
 
     def __init__(self, model: ModelProto, directory: Path | None = None) -> None:
@@ -48,16 +48,18 @@ class GraphView:
             self.readers[name].append(node)
 
     def nodes(self, *kinds: str) -> Iterator[NodeProto]:
-        """Nodes of these kinds in the order of the graph; the list is fixed when called."""
+        """Nodes of these kinds in the order of the graph; the list does not change after the call."""
         return iter([n for n in self.graph.node if n.op_type in kinds])
 
     def maker(self, name: str, *kinds: str) -> NodeProto | None:
-        """The node that makes this tensor if it is of one of these kinds (any kind when none is given)."""
+        """The node that makes this tensor, if it is of one of these kinds (any kind when none is given)."""
         node = self.makers.get(name)
         return node if node is not None and (not kinds or node.op_type in kinds) else None
 
     def only_reader(self, name: str, *kinds: str) -> NodeProto | None:
-        """The one node that reads this tensor; None when there are more, other kinds, or it leaves the graph."""
+        """The only node that reads this tensor; None when there are more, other kinds, or it is an output of
+        the graph.
+        """
         readers = self.readers.get(name, [])
         if len(readers) != 1 or name in self.outputs or (kinds and readers[0].op_type not in kinds):
             return None
@@ -78,7 +80,7 @@ class GraphView:
         return weights.load(tensor, self.directory)
 
     def scalar(self, name: str) -> float | None:
-        """The one number a constant holds, whatever its rank."""
+        """The one number that a constant holds, of whatever rank."""
         value = self.constant(name, limit=1)
         return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
 
@@ -99,7 +101,7 @@ class GraphView:
     def add_node(
         self, kind: str, inputs: Iterable[str], *, domain: str = "", outputs: int = 1, **attributes: Any
     ) -> NodeProto:
-        """Append a node with fresh output names; `sort` puts it in its place."""
+        """Appends a node with fresh output names; `sort` puts it in its place."""
         names = [self.fresh(kind) for _ in range(outputs)]
         node = helper.make_node(kind, list(inputs), names, name=names[0], domain=domain, **attributes)
         self.graph.node.append(node)
@@ -108,7 +110,7 @@ class GraphView:
         return node
 
     def rewire(self, old: str, new: str) -> None:
-        """Everything that read `old` reads `new`. An output of the graph keeps its name: its maker is renamed."""
+        """Makes everything that read `old` read `new`. An output of the graph keeps its name: its maker is renamed."""
         for reader in self.readers.pop(old, []):
             for i, name in enumerate(reader.input):
                 if name == old:
@@ -121,7 +123,9 @@ class GraphView:
             self.makers[old] = keep
 
     def sweep(self) -> int:
-        """Drop nodes and initializers that lead to no output, put the rest in order; the number of nodes dropped."""
+        """Drops nodes and initializers that lead to no output, and sorts the rest. Returns the number of
+        dropped nodes.
+        """
         needed, stack = set(), [self.makers[o] for o in self.outputs if o in self.makers]
         while stack:
             node = stack.pop()
@@ -150,7 +154,7 @@ def copied(node: NodeProto) -> NodeProto:
 
 
 def in_order(nodes: list[NodeProto]) -> list[NodeProto]:
-    """Nodes so that each comes after those it reads from, otherwise in the order given. Raises on a cycle."""
+    """The nodes, each after those that it reads from, otherwise in the given order. Raises on a cycle."""
     makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     waiting = [{makers[i] for i in node.input if i in makers} for node in nodes]
     readers: dict[int, list[int]] = defaultdict(list)
@@ -184,14 +188,14 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
 
 
 def other_input(node: NodeProto, name: str) -> str | None:
-    """Of a node with two inputs the one that is not `name`."""
+    """The input that is not `name`, of a node with two inputs."""
     if len(node.input) != 2 or name not in node.input or node.input[0] == node.input[1]:
         return None
     return str(node.input[1] if node.input[0] == name else node.input[0])
 
 
 def has_branches(model: ModelProto) -> bool:
-    """Whether any node holds graphs of its own (If, Loop, Scan): what they read from outside is not in a View."""
+    """Whether any node holds graphs of its own (If, Loop, Scan): what they read from outside is not in a GraphView."""
     kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
     return any(a.type in kinds for node in model.graph.node for a in node.attribute)
 

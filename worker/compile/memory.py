@@ -1,7 +1,7 @@
-"""The memory convolution along time, given to the blocked kernel.
+"""Lets the memory convolution along time use the blocked kernel.
 
-A depthwise Conv over [B,C,T] between two transpositions runs one channel after the other. The same convolution over
-[B,C,1,T] is one that ONNX Runtime's layout optimisation knows: it takes sixteen channels at a time and swallows both
+A depthwise Conv over [B,C,T] between two transpositions runs one channel after the other. ONNX Runtime's layout
+optimisation handles the same convolution over [B,C,1,T]: it takes sixteen channels at a time and removes both
 transpositions. Taps are summed in the same order.
 """
 
@@ -14,7 +14,7 @@ from .graph import GraphView, attribute
 
 
 def block_convolutions(view: GraphView) -> int:
-    """Give depthwise convolutions between transpositions a height of one; how many."""
+    """Gives depthwise convolutions between transpositions a height of one; returns how many."""
     count = 0
     for conv in view.nodes("Conv"):
         before = view.maker(conv.input[0], "Transpose")

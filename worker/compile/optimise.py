@@ -1,8 +1,8 @@
-"""ONNX Runtime's part: tidying a graph, opening it, and writing the form that workers map.
+"""The calls of ONNX Runtime: tidies a graph, opens it, and writes the form that workers map.
 
-What `write_mapped` leaves is the graph after every optimisation and one data file with all weights, also in the layout
-the kernels want, so that a session maps it and copies next to nothing. Such a file is right only for the ONNX Runtime
-and the CPU that wrote it. Errors of ONNX Runtime come out as CannotOptimise.
+`write_mapped` writes the graph after every optimisation, and one data file with all weights, also in the layout of the
+kernels. So a session maps the file and copies almost nothing. Such a file is right only for the ONNX Runtime and the
+CPU that wrote it. Errors of ONNX Runtime become CannotOptimise.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ORT_ERRORS = tuple(
 
 
 class CannotOptimise(RuntimeError):
-    """ONNX Runtime would not load or write a graph; the text has its reason."""
+    """ONNX Runtime could not load or write a graph; the text has its reason."""
 
 
 def options(threads: int, level: Any) -> ort.SessionOptions:
-    """Options every session of ours has: sequential, no spinning, quiet."""
+    """Options of every session here: sequential, no spinning, quiet."""
     made = ort.SessionOptions()
     made.intra_op_num_threads, made.inter_op_num_threads = max(1, threads), 1
     made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -44,19 +44,19 @@ def options(threads: int, level: Any) -> ort.SessionOptions:
 
 
 def open_model(path: Path, threads: int) -> ort.InferenceSession:
-    """A session as a worker opens a version as it came: every optimisation."""
+    """A session as a worker opens a version as it came: with every optimisation."""
     return _session(path, options(threads, ort.GraphOptimizationLevel.ORT_ENABLE_ALL))
 
 
 def open_mapped(path: Path, threads: int) -> ort.InferenceSession:
-    """A session as a worker opens a compiled form: nothing is optimised again, weights are mapped as they lie."""
+    """A session as a worker opens a compiled form: nothing is optimised again, weights are mapped as they are."""
     return _session(path, options(threads, ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
 
 
 def tidied(source: Path, directory: Path, threads: int) -> onnx.ModelProto:
-    """The model after ONNX Runtime's basic, meaning-preserving clean-up; its weights lie in `directory`.
+    """The model after ONNX Runtime's basic clean-up, which keeps its meaning; its weights are in `directory`.
 
-    Exporters spell the same network in different ways; behind this the spellings differ less.
+    Exporters write the same network in different ways; after this the graphs differ less.
     """
     try:
         graph = weights.save(weights.unpack(source, directory), directory)
@@ -73,7 +73,7 @@ def tidied(source: Path, directory: Path, threads: int) -> onnx.ModelProto:
 
 
 def write_mapped(source: Path, directory: Path, threads: int) -> Path:
-    """Writes `directory`/model.onnx and model.weights from the graph at `source`; returns the former."""
+    """Writes `directory`/model.onnx and model.weights from the graph at `source`; returns the path of the first."""
     wanted = options(threads, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     wanted.optimized_model_filepath = str(directory / MODEL)
     wanted.add_session_config_entry("session.optimized_model_external_initializers_file_name", DATA)

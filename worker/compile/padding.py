@@ -1,9 +1,9 @@
-"""The padding mask dropped, for runs of one clip at its full length.
+"""Drops the padding mask, for runs of one clip at its full length.
 
-A mask is `position < length` over the longest clip of the batch: with one clip it is true everywhere. From such a
-comparison the rest follows by plain rules: what is made of it is all ones, all zeros, all false. `Where` on all-false
-gives its second value, a product with all-ones its other factor. Sound only for a batch of one, fed without padding;
-the proof checks it on clips of many lengths. The count of frames that the graph puts out keeps its mask.
+A mask is `position < length` over the longest clip of the batch, so with one clip it is true everywhere. The rest
+follows by plain rules: tensors made from the comparison are all ones, all zeros or all false. `Where` on all-false
+gives its second value, and a product with all ones gives its other factor. This is right only for a batch of one
+without padding; the proof checks it on clips of many lengths. The output with the number of frames keeps its mask.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHAPE_ONLY = frozenset(
 
 
 def drop_padding(view: GraphView) -> int:
-    """Take the masks out; the number of Where and Mul nodes removed."""
+    """Removes the masks; returns the number of Where and Mul nodes removed."""
     known = uniform_tensors(view)
     removed = 0
     for node in view.nodes("Where", "Mul"):
@@ -58,7 +58,7 @@ def _uniform(view: GraphView, node: NodeProto, known: dict[str, float]) -> float
 
 
 def _is_position_before_length(view: GraphView, positions: str, lengths: str) -> bool:
-    """positions = Range(0, ReduceMax(lengths), 1), whatever casts and added axes lie between."""
+    """Whether positions = Range(0, ReduceMax(lengths), 1), with any casts and added axes in between."""
     span = view.maker(_source(view, positions), "Range")
     if span is None or view.scalar(span.input[0]) != 0 or view.scalar(span.input[2]) != 1:
         return False
@@ -67,14 +67,14 @@ def _is_position_before_length(view: GraphView, positions: str, lengths: str) ->
 
 
 def _source(view: GraphView, name: str) -> str:
-    """Back through nodes that change type or rank only."""
+    """The tensor before nodes that change only type or rank."""
     while (node := view.maker(name, "Cast", "Unsqueeze", "Squeeze", "Identity")) is not None:
         name = node.input[0]
     return name
 
 
 def _survivor(node: NodeProto, known: dict[str, float]) -> str | None:
-    """The input that a Where or Mul passes on unchanged, if the other is known to make no difference."""
+    """The input that a Where or Mul passes on unchanged, if the other one is known to make no difference."""
     if node.output[0] in known:
         return None
     if node.op_type == "Where":

@@ -1,7 +1,8 @@
-"""Lets everything else on the machine go before this process: processor, disk, and life when memory runs out.
+"""Gives this process the lowest priority for processor and disk, and makes it the first to be killed when memory runs
+out.
 
-Decides nothing. Reports what it could not do instead of failing. To be called before a second thread exists: threads
-that begin later inherit it.
+It decides nothing. It reports what it could not do instead of failing. To be called before a second thread exists,
+because later threads inherit it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import Final
 
 from ..sandbox.limits import libc
 
-_OOM_SCORE: Final = 900  # of 1000: of all processes of ours the first to go
+_OOM_SCORE: Final = 900  # of 1000: of all our processes it is killed first
 _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
 _IOPRIO_WHO_PROCESS: Final = 1
 _IOPRIO_CLASS_IDLE: Final = 3 << 13
 
 
 def stand_back(*, urgent: bool = False) -> tuple[str, ...]:
-    """Takes the lowest priority; what could not be set, one short phrase each.
+    """Takes the lowest priority. Returns a short phrase for each part that could not be set.
 
-    `urgent`: the processor is shared with low weight instead of being left to all others.
+    `urgent`: it shares the processor with low weight, instead of running only when the processor is idle.
     """
     problems = [] if urgent else [_idle_processor()]
     problems += [_idle_disk(), _first_to_go()]
@@ -34,7 +35,7 @@ def _idle_processor() -> str:
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except OSError as e:
-        return f"not left to idle time ({e.strerror})"  # the niceness of the limits holds
+        return f"not left to idle time ({e.strerror})"  # the niceness of the resource limits stays
     return ""
 
 

@@ -1,7 +1,7 @@
-"""The clips that a compilation is proved on, and what counts as the same answer on them. No I/O of its own.
+"""The clips that a compilation is proved on, and which answers count as the same on them. No I/O of its own.
 
-The caller's clips come first, as they are or cut short; then the same sounds at other lengths, for kernels choose their
-ways by length. Some are timed too. Invariant: a form that differs on any of them is not used.
+The caller's clips come first, whole or shortened. Then come the same sounds at other lengths, because kernels choose
+their algorithms by length. Some of the clips are timed too. Invariant: a form that differs on any of them is not used.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ FRAME_SECONDS = 0.06
 
 
 class Extent(Struct, frozen=True):
-    """How much a form is run: the caller's clips cut to `most_frames` (0: whole), other lengths, which are timed; of
-    the caller's clips `most_given` at most (0: all), spread evenly."""
+    """How long a form is run. `most_frames`: the caller's clips are cut to this (0: whole). Other lengths, which are
+    timed.
+
+    `most_given`: at most this many of the caller's clips (0: all), spread evenly.
+    """
 
     most_frames: int
     lengths: tuple[int, ...]
@@ -33,7 +36,7 @@ class Extent(Struct, frozen=True):
 
 FULL = Extent(0, FULL_LENGTHS, (84, 500))  # 5 s and 30 s
 SHORT = Extent(17, SHORT_LENGTHS, (37, 84))
-# for a graph of which all lengths, prompts and clips were proved with other weights
+# for a graph that was proved on all lengths, prompts and clips with other weights
 KNOWN = Extent(84, SHORT_LENGTHS, (84,), most_given=2)
 
 
@@ -45,9 +48,9 @@ class Probes(Struct, frozen=True):
     timed: dict[float, Feeds]
 
     def difference(self, wanted: Sequence[ClipAnswer], got: Sequence[ClipAnswer], level: Level) -> str:
-        """Where the first clip lies that is answered otherwise; "" when the form is proved.
+        """The first clip with a different answer, described in words; "" when the form is proved.
 
-        Level fast promises the same reading of real clips; those at other lengths only show that lengths work.
+        Level fast promises the same reading of real clips; clips at other lengths only show that those lengths work.
         """
         for i, (one, other) in enumerate(zip(wanted, got, strict=True)):
             if not self.same(i, one, other, level):
@@ -60,7 +63,7 @@ class Probes(Struct, frozen=True):
 
     @property
     def each_length(self) -> tuple[int, ...]:
-        """Numbers of the clips without those of the caller's that differ from the first in what is said only."""
+        """Indexes of the clips, without the caller's clips that differ from the first only in what is spoken."""
         return (0, *range(self.given, len(self.clips)))
 
     def place(self, number: int, level: Level) -> str:
@@ -70,7 +73,9 @@ class Probes(Struct, frozen=True):
 
 
 def probes(given: Sequence[Feeds], extent: Extent, *, one_clip: bool) -> Probes:
-    """The clips to prove a form on: as they are for a model that is not run clip by clip. ValueError without any."""
+    """The clips to prove a form on; unchanged for a model that is not run clip by clip. Raises ValueError
+    without any.
+    """
     if not given:
         raise ValueError("cannot compile without probe clips: nothing could be proved")
     if not one_clip:
@@ -87,12 +92,12 @@ def probes(given: Sequence[Feeds], extent: Extent, *, one_clip: bool) -> Probes:
 
 
 def answers(session: ort.InferenceSession, clips: Sequence[Feeds]) -> list[ClipAnswer]:
-    """What a session answers to each clip. Raises CannotOptimise."""
+    """The answers of a session to each clip. Raises CannotOptimise."""
     return [prove.answer(run(session, clip)) for clip in clips]
 
 
 def run(session: ort.InferenceSession, clip: Feeds) -> list[Array]:
-    """All outputs; inputs that the session has not are left out. Raises CannotOptimise."""
+    """All outputs; inputs that the session does not have are left out. Raises CannotOptimise."""
     known = {i.name for i in session.get_inputs()}
     try:
         return list(session.run(None, {name: value for name, value in clip.items() if name in known}))
@@ -101,7 +106,7 @@ def run(session: ort.InferenceSession, clip: Feeds) -> list[Array]:
 
 
 def reader(session: ort.InferenceSession, clip: Feeds) -> Callable[[], None]:
-    """A run as it is timed: finding the best ids counts."""
+    """One run as it is timed: finding the best ids counts."""
 
     def read() -> None:
         first = run(session, clip)[0]
@@ -112,7 +117,7 @@ def reader(session: ort.InferenceSession, clip: Feeds) -> Callable[[], None]:
 
 
 def _of_length(clips: Sequence[Feeds], longest: Feeds, frames: int) -> Feeds:
-    """One of the clips when it is about that long, else the longest cut or repeated."""
+    """One of the clips when it is about that long, else the longest one, cut or repeated."""
     near: Iterator[Feeds] = (clip for clip in clips if 0.8 * frames <= _frames(clip) <= 1.25 * frames)
     return next(near, None) or prove.at_length(longest, frames)
 

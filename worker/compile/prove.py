@@ -1,8 +1,8 @@
-"""Whether two forms of a model answer the same, and which of them is cheaper.
+"""Decides whether two forms of a model answer the same, and which of them is cheaper.
 
-Answers are kept as a hash of the logits and the best id of each frame. `exact` asks for every bit of the logits; `fast`
-for what a client can see: tags, tokens and their times. Times are CPU time, taken turn by turn in one process; a busy
-machine only ever adds to them, so the least of several rounds is what is compared.
+Answers are kept as a hash of the logits and the best id of each frame. `exact` requires every bit of the logits; `fast`
+requires what a client can see: tags, tokens and their times. Times are CPU time, measured in turn in one process. A
+busy machine only adds time, so the least time of several rounds is compared.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ClipAnswer(Struct, frozen=True):
 
 
 def answer(outputs: Sequence[Array], *, bits: bool = True) -> ClipAnswer:
-    """From a run's outputs: logits [1,T,V] or ids [1,T] first. Anything else counts by its bytes alone.
+    """The answer in a run's outputs: logits [1,T,V] or ids [1,T] first. Anything else counts by its bytes only.
 
     `bits` False: of logits only the best ids are kept, for a form that has no others.
     """
@@ -57,19 +57,21 @@ def answer(outputs: Sequence[Array], *, bits: bool = True) -> ClipAnswer:
 
 
 def same_bits(one: ClipAnswer, other: ClipAnswer) -> bool:
-    """Logits and everything else bit for bit; where one side has only ids, those of every frame."""
+    """Whether the logits and everything else have the same bits. Where one side has only ids, those of every frame
+    count.
+    """
     if one.rest != other.rest:
         return False
     return one.bits == other.bits if one.bits and other.bits else one.ids == other.ids
 
 
 def same_reading(one: ClipAnswer, other: ClipAnswer) -> bool:
-    """What a client can see: the tags of the prompt frames, the tokens and the frame each begins at."""
+    """Whether a client sees the same: the tags of the prompt frames, the tokens and the frame in which each begins."""
     return one.rest == other.rest and reading(one.ids) == reading(other.ids)
 
 
 def much_alike(one: ClipAnswer, other: ClipAnswer) -> bool:
-    """As many frames, and nine in ten the same: for clips cut anywhere, whose edges hold what nobody would say."""
+    """Whether there are as many frames, and nine of ten agree: for clips that are cut anywhere, even inside a word."""
     equal = sum(a == b for a, b in zip(one.ids, other.ids, strict=False))
     return one.rest == other.rest and len(one.ids) == len(other.ids) and 10 * equal >= 9 * len(one.ids)
 
@@ -82,10 +84,10 @@ def reading(ids: Sequence[int]) -> tuple[tuple[int, ...], tuple[tuple[int, int],
 
 
 def cpu_seconds(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Least CPU seconds of each over `rounds` turns; the caller has run each once before.
+    """The least CPU seconds of each over `rounds` turns. The caller has run each once before.
 
-    Some kernels count CPU time in ticks of milliseconds: a run that is shorter than TURN_SECONDS is timed by the wall,
-    several times a turn and in LEAST_TURNS at least. Of so short a time the least is as telling.
+    Some kernels count CPU time in ticks of milliseconds. So a run shorter than TURN_SECONDS is measured in wall time,
+    several times a turn and in at least LEAST_TURNS turns. For such a short time the least is as good a measure.
     """
     times = [_times(run) for run in runs]
     least = [math.inf] * len(runs)

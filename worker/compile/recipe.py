@@ -1,8 +1,8 @@
-"""What was learned by compiling one graph on one machine: which rewrites are kept there, which are refused and why.
+"""What was learned by compiling one graph on one machine: which rewrites are kept, and which are refused and why.
 
-Which of them pay and are exact depends on the graph, the processor and ONNX Runtime, not on the weights. So the next
-version with that graph is compiled without trials. Holds no proof: what a recipe makes is proved like everything else.
-`digest_of_graph` names the graph. Pure.
+Which of them are faster and exact depends on the graph, the processor and ONNX Runtime, not on the weights. So the next
+version with that graph is compiled without trials. A recipe is no proof: its result is proved like any other.
+`digest_of_graph` identifies the graph. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WHOLE_NUMBERS: Final = frozenset({TensorProto.INT64, TensorProto.INT32, TensorP
 
 
 class StepDone(Struct, frozen=True):
-    """A step and what became of it; `because` is for the operator."""
+    """A step and its result; `because` is for the operator."""
 
     name: str
     kept: bool
@@ -34,7 +34,9 @@ class StepDone(Struct, frozen=True):
 
 
 class Recipe(Struct, frozen=True):
-    """Steps in the order they were tried. `number` is that of the rewrites that were known then (see key.RECIPE)."""
+    """Steps in the order in which they were tried. `number` is that of the rewrites known at that time (see
+    key.RECIPE).
+    """
 
     level: Level
     steps: tuple[StepDone, ...] = ()
@@ -44,13 +46,13 @@ class Recipe(Struct, frozen=True):
         return tuple(step.name for step in self.steps if step.kept)
 
     def to_json(self) -> dict[str, object]:
-        """Text, numbers, lists and objects only; bounded."""
+        """The recipe as text, numbers, lists and objects; bounded."""
         steps = [asdict(s) | {"because": s.because[:MOST_LETTERS]} for s in self.steps[:MOST_STEPS]]
         return {"number": self.number, "level": self.level, "steps": steps}
 
 
 def recipe_of(told: Mapping[str, Any]) -> Recipe | None:
-    """The recipe that `to_json` made; None for one of other rewrites, or for what is none."""
+    """The recipe from what `to_json` made; None for one of other rewrites, or for anything else."""
     level, steps = told.get("level"), told.get("steps")
     if told.get("number") != RECIPE or level not in ("exact", "fast") or not isinstance(steps, list):
         return None
@@ -68,7 +70,7 @@ def _step(told: object) -> StepDone | None:
 
 
 def digest_of_graph(model: ModelProto) -> str:
-    """SHA-256 of a model's structure: operators, attributes, shapes and whole numbers, not weights nor names."""
+    """SHA-256 of a model's structure: operators, attributes, shapes and whole numbers, not weights or names."""
     found = hashlib.sha256()
     imports = sorted((o.domain, o.version) for o in model.opset_import)
     for piece in (imports, *_pieces(model.graph)):

@@ -17,28 +17,30 @@ from .graph import GraphView
 
 # flags of x86 (VNNI, AMX) and of ARM (dot products)
 EXACT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
-SEVEN_BITS = 64  # the largest magnitude of which two products with 255 fit in 16 bits
-# operator → places of its constant weight and of that weight's zero point
+SEVEN_BITS = 64  # the largest magnitude for which two products with 255 fit in 16 bits
+# operator → positions of its constant weight and of that weight's zero point
 PLACES = {"MatMulInteger": (1, 3), "MatMulIntegerToFloat": (1, 5), "DynamicQuantizeMatMul": (1, 3)}
 
 
 def multiplies_exactly(flags: Iterable[str]) -> bool:
-    """Whether u8 x s8 products are summed in 32 bits on a processor with these /proc/cpuinfo flags."""
+    """Whether a processor with these /proc/cpuinfo flags sums u8 x s8 products in 32 bits."""
     return not EXACT_PRODUCTS.isdisjoint(flags)
 
 
 def requantise(view: GraphView) -> int:
-    """Re-encode in place every weight that is used in no other way; the number of weights changed."""
+    """Re-encodes in place every weight that has no other use; returns the number of changed weights."""
     return _requantise(view, shift=128, greatest=255)
 
 
 def requantise_seven_bits(view: GraphView) -> int:
-    """The same for weights of 0 to 128 (quantised with a reduced range): from -64 to 64 they are exact everywhere."""
+    """The same for weights of 0 to 128 (quantised with a reduced range): from -64 to 64 they are exact on any
+    processor.
+    """
     return _requantise(view, shift=SEVEN_BITS, greatest=2 * SEVEN_BITS)
 
 
 def _requantise(view: GraphView, *, shift: int, greatest: int) -> int:
-    """Subtracts `shift` from every weight of values up to `greatest`, and from its zero point."""
+    """Subtracts `shift` from every weight with values up to `greatest`, and from its zero point."""
     wanted: dict[str, str] = {}
     for node in view.nodes(*PLACES):
         weight, zero = (node.input[i] if i < len(node.input) else "" for i in PLACES[node.op_type])
@@ -66,7 +68,7 @@ def _unsigned(view: GraphView, name: str) -> bool:
 
 
 def _only_there(view: GraphView, name: str) -> bool:
-    """A tensor may be shared, but only between weights or only between zero points of these operators."""
+    """Whether a tensor is shared only between weights, or only between zero points, of these operators."""
     places = {(n.op_type in PLACES, i == PLACES.get(n.op_type, (-1, -1))[0], i in PLACES.get(n.op_type, ()))
               for n in view.readers[name] for i, x in enumerate(n.input) if x == name}  # fmt: skip
     return name not in view.outputs and len(places) == 1 and all(known and fits for known, _, fits in places)
@@ -82,7 +84,7 @@ def _subtract(view: GraphView, tensor: TensorProto, shift: int) -> None:
 
 
 def _give_zero_point(view: GraphView, weight: str, shift: int) -> None:
-    """A weight without a zero point meant 0."""
+    """Gives a weight without a zero point one: it meant 0."""
     zero = view.add_constant(np.array(-shift, np.int8), "zero_point")
     for node in view.readers[weight]:
         place = PLACES[node.op_type][1]

@@ -1,7 +1,7 @@
-"""A part of a model that stands for all of it while rewrites are tried: some of its layers, or its last one.
+"""A part of a model on which rewrites are tried in place of the whole: some of its layers, or its last one.
 
-Blocks of a network are alike: what a rewrite changes and saves shows on a sixteenth of them. A part keeps the inputs it
-needs and has one output. Pure: graphs in, graphs out; weights stay in their file. Proves nothing about the whole.
+Blocks of a network are alike: a sixteenth of them shows what a rewrite changes and saves. A part keeps the inputs it
+needs and has one output. Pure: graphs in, graphs out; weights stay in their file. It proves nothing about the whole.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from . import weights
 from .graph import GraphView, in_order
 from .prove import Array, Feeds
 
-SHARE: Final = 16  # of all weights, one part in
+SHARE: Final = 16  # the divisor of all weights
 LEAST_BYTES: Final = 8 << 20
-SMALL_BYTES: Final = 64 << 20  # a model of no more is tried as a whole
+SMALL_BYTES: Final = 64 << 20  # a model with at most this much is tried as a whole
 ENTRY: Final = "entry"
 MOST_NODES: Final = 64  # of the last layer
 
 
 class ModelPart(Struct, frozen=True):
-    """A part of a model. `width`: features of its input ENTRY when it does not begin where the model begins, else 0."""
+    """A part of a model. `width`: features of its input ENTRY when it begins inside the model, else 0."""
 
     model: onnx.ModelProto
     width: int = 0
 
     def feeds(self, clip: Feeds) -> Feeds:
-        """The clip, or for a part in the middle noise of the clip's length."""
+        """The clip; for a part inside the model, noise of the clip's length."""
         if not self.width:
             return clip
         frames = next(iter(clip.values())).shape[1]
@@ -40,7 +40,7 @@ class ModelPart(Struct, frozen=True):
 
 
 def first_layers(model: onnx.ModelProto, bytes_wanted: int) -> ModelPart | None:
-    """From the inputs to the first added bias behind so many bytes of weights; None where there is none such."""
+    """From the inputs to the first added bias after this many bytes of weights; None where there is none."""
     known = {tensor.name: tensor for tensor in model.graph.initializer}
     seen: set[str] = set()
     total = 0

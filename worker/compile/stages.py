@@ -1,7 +1,7 @@
 """Makes the stages of a version's compiled forms in turn: the mapped one, then the rewritten one.
 
-Reports each as soon as it is whole, and why there is none. Decides nothing about how a graph is compiled and
-nothing about what is served. Invariant: a form that is reported answered as the original does, in this process.
+It reports each as soon as it is whole, or why there is none. It does not decide how a graph is compiled or what is
+served. Invariant: a reported form has answered like the original in this process.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
     """Makes a form for each of `directories`, by stage. Raises BadSubject, OutOfMemory, OSError."""
     if not directories:
         return
-    # The same files: while the version is judged, the artifact's own directory is renamed or removed at any moment.
-    # So is the form's own once it is reported: what is read for all of them is read before that.
+    # The same files: while the version is judged, the artifact's own directory may be renamed or removed at any moment.
+    # So may the form's own directory once it is reported: everything that is needed from it is read before that.
     source = next(iter(directories.values())).path
     clips = some_clips([*([Path(request.golden)] if request.golden else []), source / OWN])
     try:
@@ -55,10 +55,10 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
     del graph
     trim()
     made_by = set[str]()
-    # The cheap form first; where the graph is known, the better one, which then takes little more time.
+    # The cheap form first. If the graph is known, the better one first, which then takes little more time.
     for stage in sorted(directories, key=lambda stage: key in request.learned and stage != "rewritten"):
         if stage == "mapped" and "rewritten" in made_by:
-            continue  # the better one is there
+            continue  # the better one exists
         directory = directories[stage]
         say(FormStarted(stage))
         made = _compiled(request, plain, stage, directory, feeds, key, say)
@@ -112,7 +112,7 @@ def _compiled(
 
 
 def recipe_key(request: FormRequest, graph: onnx.ModelProto) -> str:
-    """Which versions on which machines a recipe is for: same graph, ONNX Runtime, processor, level, threads, rewrites.
+    """Identifies the versions and machines a recipe is for: graph, ONNX Runtime, processor, level, threads, rewrites.
 
     `graph` needs no weights.
     """
@@ -152,26 +152,26 @@ def _completed(
 
 
 def gains(plain: Artifact, made: Compiled, load_bytes: int) -> str:
-    """What the form brings: processor, load and memory, each by itself."""
+    """What the form saves: processor time, loading time and memory, each separately."""
     ratios = ", ".join(f"{ratio:.2f} at {seconds:g} s" for seconds, ratio in made.gain.items())
     return (
         f"CPU time {ratios} of the original's; loads in {made.load_seconds:.2f} s instead of "
-        f"{made.load_seconds_original:.2f}; {size(load_bytes)} of memory of its own, "
+        f"{made.load_seconds_original:.2f}; {size(load_bytes)} of private memory, "
         f"{size(_original_bytes(plain, made))} for the original"
     )
 
 
 def _original_bytes(plain: Artifact, made: Compiled) -> int:
-    """Memory that loading the original takes: what its judgement found, or what was seen here before that ended."""
+    """The memory for loading the original: from its validation, or measured here before the validation ended."""
     return plain.load_bytes or made.private_bytes_original
 
 
 def _load_bytes(request: FormRequest, plain: Artifact, directory: FormDirectory, made: Compiled) -> int:
-    """Memory that a worker needs for the form. Raises BadSubject, OutOfMemory."""
-    trim()  # or it is loaded into what trying the forms left behind, and seems to need nothing
+    """The memory that a worker needs for the form. Raises BadSubject, OutOfMemory."""
+    trim()  # otherwise it loads into memory left by the trials, and seems to need none
     before = private_bytes()
     model = f"{COMPILED}/{made.model_file}"
     subject = KINDS[plain.kind].load(directory.path, model, request.threads, request.providers, mapped=True)
     subject.probe()
-    # Opened once more for lone runs, it takes as much again at most: the weights are mapped already.
+    # A second session for lone runs takes at most as much again: the weights are mapped already.
     return max(0, private_bytes() - before) * (2 if made.lone_threads else 1)

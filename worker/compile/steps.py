@@ -1,6 +1,6 @@
-"""The rewrites in the order they are tried, each with the level it is allowed at and what it must bring.
+"""The rewrites in the order in which they are tried, each with its allowed level and the gain that it must bring.
 
-Steps of one group are alternatives: all start from the same graph and the cheapest that is proved is kept. Pure but for
+Steps of one group are alternatives: all start from the same graph, and the cheapest proved one is kept. Pure except for
 the rewrites themselves.
 """
 
@@ -22,17 +22,18 @@ from .tidy import fix_shapes
 
 Level = Literal["exact", "fast"]
 
-HELPS = 0.99  # a step has to save one part in a hundred
+HELPS = 0.99  # a step has to save at least one percent
 FREE = 1.05  # a step that saves memory may cost this much
-CLEAR = 0.08  # so far from what decides it, one round of timing is enough
-FREE_OF_LAST = 1.5  # the same of the last layer alone, which is a twentieth of a speech model
+CLEAR = 0.08  # this far from the limit, one round of timing is enough
+FREE_OF_LAST = 1.5  # the same for the last layer alone, which is a twentieth of a speech model
 WORST = 1.1  # and no length may get slower than this, noise included
 
 
 class RewriteStep(Struct, frozen=True):
-    """One rewrite. `limit` is the most that CPU time may become, as a ratio over the lengths (geometric mean).
+    """One rewrite.
 
-    `ends`: it changes the end of the graph only, and can be tried on the last layer.
+    `limit` is the highest allowed CPU time, as a ratio over the lengths (geometric mean). `ends`: it changes only the
+    end of the graph, and can be tried on the last layer.
     """
 
     name: str
@@ -65,7 +66,7 @@ STEPS: tuple[RewriteStep, ...] = (
 def plan(
     steps: Iterable[RewriteStep], level: Level, *, one_clip: bool, flags: Iterable[str]
 ) -> tuple[list[list[RewriteStep]], list[tuple[RewriteStep, str]]]:
-    """(groups of steps to try, in order; steps passed over, each because)."""
+    """(groups of steps to try, in order; skipped steps, each with its reason)."""
     groups: dict[str, list[RewriteStep]] = {}
     passed: list[tuple[RewriteStep, str]] = []
     exact_products = multiplies_exactly(flags)
@@ -84,7 +85,9 @@ def plan(
 
 
 def verdict(step: RewriteStep, ratios: Sequence[float]) -> tuple[bool, str]:
-    """Whether a proved step is worth it, from its CPU time over that of the form before it, one ratio a clip length."""
+    """Whether a proved step is kept, by its CPU time divided by that of the form before it, one ratio for each clip
+    length.
+    """
     average = mean(ratios)
     told = "CPU time " + " and ".join(f"{r:.2f}" for r in ratios) + " of before"
     if average > step.limit:
@@ -95,7 +98,9 @@ def verdict(step: RewriteStep, ratios: Sequence[float]) -> tuple[bool, str]:
 
 
 def is_clear(step: RewriteStep, ratios: Sequence[float]) -> bool:
-    """Whether times taken once are enough to keep `step`. They never refuse one: a busy neighbour only adds time."""
+    """Whether one measurement is enough to keep `step`. It is never enough to refuse one: a busy machine only adds
+    time.
+    """
     return max(ratios) < step.limit - CLEAR
 
 

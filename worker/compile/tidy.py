@@ -1,8 +1,8 @@
-"""Bookkeeping taken out of the graph: target shapes worked out at run time become constants, idle nodes go.
+"""Removes bookkeeping from the graph: shapes computed at run time become constants, and nodes without effect go.
 
-A target shape made of pieces (batch, time, heads, size) is a constant once the batch is one: 1, -1, heads, size. Sound
-for a batch of one only; the proof runs several lengths. Also removed: products with the constant one, casts that ONNX
-Runtime left between equal types, and Identity.
+A target shape made of pieces (batch, time, heads, size) is a constant once the batch is one: 1, -1, heads, size. This
+is right for a batch of one only; the proof runs several lengths. Also removed: products with the constant one, casts
+that ONNX Runtime left between equal types, and Identity.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .graph import GraphView, attribute
 
 
 def fix_shapes(view: GraphView) -> int:
-    """Give every Reshape whose target is [batch, at most one unknown, constants] a constant target; how many."""
+    """Gives every Reshape with target [batch, at most one unknown, constants] a constant target; returns how many."""
     made: dict[tuple[int, ...], str] = {}
     changed = 0
     for node in view.nodes("Reshape"):
@@ -48,7 +48,7 @@ def target_of_one(view: GraphView, shape: str) -> tuple[int, ...] | None:
 
 
 def dimension(view: GraphView, name: str) -> int | None:
-    """k when this tensor is the k-th dimension of some tensor, as a vector of one."""
+    """k when this tensor is the k-th dimension of some tensor, as a vector of one element."""
     node = view.maker(name, "Unsqueeze")
     gather = view.maker(node.input[0], "Gather") if node is not None else None
     if gather is None or view.maker(gather.input[0], "Shape") is None:

@@ -1,8 +1,8 @@
-"""Tries the rewrites one after the other on a part of the model: which of them are proved there, and which pay.
+"""Tries the rewrites one after the other on a part of the model: which of them are proved there, and which are faster.
 
-Alternatives start from the same graph, and the cheapest is kept. What is found holds for the part only: the form that
-is made by it is proved as a whole. Steps for the graph's end are tried on the last layer, all others on the first few;
-a small model, or one without such parts, is tried whole.
+Alternatives start from the same graph, and the cheapest is kept. The result is for the part only: the form that is made
+by it is proved as a whole. Steps for the graph's end are tried on the last layer, all others on the first layers. A
+small model, or one without such parts, is tried whole.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Progress = Callable[[str], None]
 
 
 class Setting(Struct, frozen=True):
-    """What all trials of one compilation share. `directory` holds the file of weights that the graphs refer to."""
+    """What all trials of one compilation share. `directory` has the file of weights that the graphs refer to."""
 
     directory: Path
     threads: int
@@ -49,7 +49,7 @@ class Setting(Struct, frozen=True):
 
 
 class _TrialForm(Struct):
-    """A rewritten part, open; `level` is what it is proved at."""
+    """A rewritten part, open; `level` is the level at which it is proved."""
 
     model: onnx.ModelProto
     session: ort.InferenceSession
@@ -57,7 +57,7 @@ class _TrialForm(Struct):
 
 
 class _Bench(Struct):
-    """A part on which steps are tried, its answers as it came, and the best form of it so far."""
+    """A part on which steps are tried, its original answers, and the best form of it so far."""
 
     setting: Setting
     sample: ModelPart
@@ -73,14 +73,14 @@ def learn(
     *,
     small_bytes: int = sample.SMALL_BYTES,
 ) -> tuple[StepDone, ...]:
-    """What became of each step. A model of at most `small_bytes` of weights is tried whole. Raises CannotOptimise."""
+    """The result of each step. A model with at most `small_bytes` of weights is tried whole. Raises CannotOptimise."""
     done: list[StepDone] = []
     layers, end = _parts(model, small_bytes)
     bench: _Bench | None = None
     for group in groups:
         part = end if group[0].ends else layers
         if bench is None or bench.sample is not part:
-            bench = None  # the other part's session goes first
+            bench = None  # the session of the other part is closed first
             bench = _bench(part, setting, whole=part.model is model)
             _go_on(bench, [step for g in groups for step in g if any(d.name == step.name and d.kept for d in done)])
         _best_of(bench, group, done)
@@ -88,7 +88,7 @@ def learn(
 
 
 def _parts(model: onnx.ModelProto, small_bytes: int) -> tuple[ModelPart, ModelPart]:
-    """(the first layers, the last one); the whole model twice where it is small or looks otherwise."""
+    """(the first layers, the last one); the whole model twice where it is small or has another structure."""
     whole = ModelPart(model)
     total = sum(weights.size(tensor) for tensor in model.graph.initializer)
     if total <= small_bytes:
@@ -116,7 +116,7 @@ def _go_on(bench: _Bench, kept: Sequence[RewriteStep]) -> None:
 
 
 def _best_of(bench: _Bench, group: Sequence[RewriteStep], done: list[StepDone]) -> None:
-    """Leaves in `bench` the cheapest proved form among the best so far and what the alternatives make of it."""
+    """Leaves in `bench` the cheapest proved form: the best one so far, or what the alternatives make of it."""
     before, kept = bench.best, -1
     for step in group:
         bench.setting.progress(f"trying: {step.name}")
@@ -149,7 +149,9 @@ def _try(bench: _Bench, before: _TrialForm, step: RewriteStep) -> tuple[_TrialFo
 
 
 def _weighed(bench: _Bench, step: RewriteStep, form: _TrialForm) -> tuple[bool, str]:
-    """Whether `step` pays. One that seems not to is measured once more: a busy neighbour only ever adds time."""
+    """Whether `step` is worth keeping. If it seems not to be, it is measured once more: a busy machine only
+    adds time.
+    """
     if step.ends and bench.sample.width:
         step = replace(step, limit=FREE_OF_LAST)
     ratios = _ratios(bench, form, 1)
@@ -163,7 +165,7 @@ def _weighed(bench: _Bench, step: RewriteStep, form: _TrialForm) -> tuple[bool, 
 
 
 def _ratios(bench: _Bench, form: _TrialForm, rounds: int) -> list[float]:
-    """CPU time of `form` over that of the best one so far, one number a timed length."""
+    """CPU time of `form` divided by that of the best one so far, one number for each timed length."""
     ratios = []
     for clip in bench.probes.timed.values():
         one, other = bench.setting.measure([reader(bench.best.session, clip), reader(form.session, clip)], rounds)

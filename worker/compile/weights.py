@@ -1,8 +1,8 @@
-"""A model's weights in a file of their own, and the small graph that refers to them.
+"""Puts a model's weights into a file of their own, and writes the small graph that refers to them.
 
-`unpack` copies the bytes of every large tensor from the model's file to one that ONNX Runtime maps, and never holds the
-model in memory: a graph of 240 MB is read as 2 MB. It walks protobuf's wire format no deeper than model, graph,
-initializer. `load` reads a tensor's values back for a rewrite. Invariant: the file of weights is only ever appended to.
+`unpack` copies the bytes of every large tensor from the model's file to one that ONNX Runtime maps. It never holds the
+model in memory: a graph of 240 MB is read as 2 MB. It reads protobuf's wire format only down to model, graph and
+initializer. `load` reads a tensor's values back for a rewrite. Invariant: the file of weights is only appended to.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class BadModelFile(ValueError):
-    """A file that is no ONNX model, or one whose weights are not where it says."""
+    """A file that is not an ONNX model, or one whose weights are not where it says."""
 
 
 def unpack(source: Path, directory: Path) -> onnx.ModelProto:
-    """The graph of `source`, its tensors over INLINE_BYTES copied to `directory`/WEIGHTS. Raises BadModel, OSError."""
+    """The graph of `source`; its tensors over INLINE_BYTES are copied to `directory`/WEIGHTS. Raises BadModelFile,
+    OSError.
+    """
     with (directory / WEIGHTS).open("wb", buffering=0) as out:
         return _opened(source, out)
 
 
 def read(source: Path) -> onnx.ModelProto:
-    """The graph of `source`; tensors over INLINE_BYTES have no values. Raises BadModel, OSError."""
+    """The graph of `source`; tensors over INLINE_BYTES have no values. Raises BadModelFile, OSError."""
     return _opened(source, None)
 
 
@@ -57,7 +59,7 @@ def _opened(source: Path, out: FileIO | None) -> onnx.ModelProto:
 def _unpacked(data: memoryview, beside: Path, out: FileIO | None) -> onnx.ModelProto:
     rest, graphs = _split(data, 0, len(data), _MODEL_GRAPH)
     if len(graphs) != 1:
-        raise ValueError("it holds no graph, or one in pieces")
+        raise ValueError("it holds no graph, or a graph in pieces")
     model = onnx.ModelProto.FromString(rest)
     rest, tensors = _split(data, *graphs[0], _GRAPH_INITIALIZER)
     model.graph.MergeFromString(rest)
@@ -79,7 +81,7 @@ def _unpacked(data: memoryview, beside: Path, out: FileIO | None) -> onnx.ModelP
 
 
 def save(model: onnx.ModelProto, directory: Path, name: str = GRAPH) -> Path:
-    """Writes the graph to `directory`; tensors that a rewrite made large join those in WEIGHTS, and leave memory."""
+    """Writes the graph to `directory`. Tensors that a rewrite made large move from memory to WEIGHTS."""
     with (directory / WEIGHTS).open("r+b", buffering=0) as out:
         for tensor in model.graph.initializer:
             if tensor.data_location != TensorProto.EXTERNAL and len(tensor.raw_data) > INLINE_BYTES:
@@ -90,7 +92,7 @@ def save(model: onnx.ModelProto, directory: Path, name: str = GRAPH) -> Path:
 
 
 def load(tensor: TensorProto, directory: Path | None) -> Array:
-    """A tensor's values, wherever they lie. Raises BadModel."""
+    """A tensor's values, wherever they are. Raises BadModelFile."""
     try:
         return np.asarray(numpy_helper.to_array(tensor, base_dir=str(directory or "")))
     except (onnx.checker.ValidationError, ValueError) as e:
@@ -98,7 +100,7 @@ def load(tensor: TensorProto, directory: Path | None) -> Array:
 
 
 def size(tensor: TensorProto) -> int:
-    """Bytes of a tensor's values; those that are packed in another way than raw do not count."""
+    """Bytes of a tensor's values; values that are not packed as raw bytes do not count."""
     if tensor.data_location == TensorProto.EXTERNAL:
         return int(next((e.value for e in tensor.external_data if e.key == "length"), "0"))
     return len(tensor.raw_data)
@@ -130,7 +132,7 @@ def _copy_external(tensor: TensorProto, beside: Path, out: FileIO) -> None:
 
 
 def _split(data: memoryview, start: int, end: int, wanted: int) -> tuple[bytes, list[tuple[int, int]]]:
-    """(all other fields as they lie, where the contents of the fields with that number lie)."""
+    """(all other fields as they are, where the contents of the fields with that number are)."""
     rest, found = bytearray(), []
     for number, kind, begin, at, after in _fields(data, start, end):
         if number == wanted and kind == _BYTES:
@@ -154,7 +156,7 @@ def _fields(data: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int
         elif kind in (_FIXED64, _FIXED32):
             length = 8 if kind == _FIXED64 else 4
         else:
-            raise ValueError("it is damaged, or no ONNX model")
+            raise ValueError("it is damaged, or not an ONNX model")
         if at + length > end:
             raise ValueError("it is truncated")
         yield tag >> 3, kind, begin, at, at + length
@@ -170,4 +172,4 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise ValueError("it is damaged, or no ONNX model")
+    raise ValueError("it is damaged, or not an ONNX model")

@@ -238,6 +238,6 @@ def test_a_worker_of_ours_is_started_with_its_settings_and_the_listening_socket(
         pool.wanted = 1
         pool.step()
         await soon(lambda: ends)
-        assert ends == [3], "descriptor 99 is no listening socket: it can never boot"
+        assert ends == [3], "descriptor 99 is not a listening socket: it can never boot"
 
     asyncio.run(work())

@@ -112,7 +112,7 @@ def test_a_recipe_that_does_not_hold_is_learned_anew(rewrite: Rewrite) -> None:
     assert made.form == "exact"
     assert learned is not None
     assert "attention fused" not in learned.kept()
-    refused = [s for s in made.steps if s.name == "what was learned of this graph"]
+    refused = [s for s in made.steps if s.name == "what was learned about this graph"]
     assert [s.kept for s in refused] == [False]
 
 

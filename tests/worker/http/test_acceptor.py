@@ -206,8 +206,8 @@ def test_ignores_the_signals_of_the_daemons_terminal(tmp_path: Path) -> None:
     ("changes", "because"),
     [
         ({"kind": "typewriter"}, "cannot serve kind 'typewriter'"),
-        ({"listen_fd": 999}, "descriptor 999 is no listening socket"),
-        ({"listen_fd": 2}, "descriptor 2 is no listening socket"),
+        ({"listen_fd": 999}, "descriptor 999 is not a listening socket"),
+        ({"listen_fd": 2}, "descriptor 2 is not a listening socket"),
     ],
 )
 def test_says_when_it_can_never_boot(tmp_path: Path, changes: dict[str, Any], because: str) -> None:
