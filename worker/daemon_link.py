@@ -1,7 +1,7 @@
-"""The worker's end of workers.sock: joins, does what the daemon says, tells what it does, and joins again for ever.
+"""The worker's end of workers.sock: joins, does what the daemon requests, reports its state, and joins again for ever.
 
-Must never end the worker because of the daemon: with nobody at the other end it serves on. Invariants: what is prepared
-is forgotten when the connection that could commit it ends; a version that is served already is not loaded again.
+It must never end the worker because of the daemon: without a daemon the worker serves on. Invariants: a prepared
+version is dropped when the connection that could commit it ends; a version that is served already is not loaded again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .shared.installed_release import RELEASE
 from .stats import Counters
 
 FIRST_WAIT_SECONDS: Final = 0.1
-LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that returns wants its workers back within a second
+LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that starts again wants its workers back within a second
 CONNECT_SECONDS: Final = 5.0
-FIRST_WORD_SECONDS: Final = 5.0  # how long a new worker lets requests wait for a daemon to say what to serve
-ABORTED_SECONDS: Final = 1.0  # how long it waits for what to serve instead of a version that was aborted
-QUIET_BEAT_SECONDS: Final = 20.0  # the daemon looks again at whom it has not heard for twice as long
+FIRST_WORD_SECONDS: Final = 5.0  # how long a new worker holds requests until a daemon sends what to serve
+ABORTED_SECONDS: Final = 1.0  # how long it waits for the replacement of a version that was aborted
+QUIET_BEAT_SECONDS: Final = 20.0  # after twice as long without a message the daemon checks the worker
 SHORTEST_BEAT_SECONDS: Final = 0.1
 REASON_CHARS: Final = 2000
 READ_BYTES: Final = 65536
@@ -40,13 +40,16 @@ UNSENT_BYTES: Final = 1 << 20
 
 
 class NotTheDaemon(OSError):
-    """Somebody else listens at the daemon's socket."""
+    """Another program listens at the daemon's socket."""
 
 
 class DaemonLink:
-    """`listener` gives the listening socket to hand over while it is held, `terms` what this worker runs with; the rest
-    is what the daemon may ask for. `apply` takes up what it can of other terms; `reopen` calls its argument, from any
-    thread, once nothing more goes to the log files that were open."""
+    """See the module. `listener` gives the listening socket to hand over while it is held, `terms` the current
+    settings.
+
+    The other arguments carry out requests of the daemon. `apply` takes up what it can of other terms. `reopen` calls
+    its argument, from any thread, once nothing more goes to the log files that were open.
+    """
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class DaemonLink:
             wait = min(LONGEST_WAIT_SECONDS, wait * 2)
 
     async def drained(self) -> None:
-        """Says that nothing is left, if there is somebody to hear it."""
+        """Reports that no work is left, if there is a connection."""
         self._send(p.Drained())
         if self._writer is not None:
             try:
@@ -116,7 +119,7 @@ class DaemonLink:
         beats: asyncio.Task[None] | None = None
         self._writer = writer
         try:
-            # Without beats the daemon would take this worker for one that hangs: it joins anew, and begins them anew.
+            # Without beats the daemon would take this worker for one that hangs: it joins again, and starts them again.
             beats = self._background.start("beats", self._beats, failed=lambda because: writer.close())
             return await self._listen(reader)
         finally:
@@ -134,7 +137,7 @@ class DaemonLink:
             await asyncio.get_running_loop().sock_connect(connection, self._path)
             _check_peer(connection)
             listener = self._listener()
-            # The daemon may have lost its own copy of the port with its life; this one keeps the port open till then.
+            # The daemon may have lost its own copy of the socket when it ended; this worker keeps it open until then.
             handed = [listener.fileno()] if listener is not None else []
             socket.send_fds(connection, [p.encode(self._hello())], handed)
             return await asyncio.open_unix_connection(sock=connection, limit=p.MAX_MESSAGE_BYTES)
@@ -185,7 +188,7 @@ class DaemonLink:
                     self._ordered = None
                 self._log.info("rollout aborted", rollout=message.rollout)
                 self._engine.abort(message.rollout)
-                # Most often it says at once what to serve instead, and that is not to be loaded twice.
+                # Most often it sends at once what to serve instead, and that must not be loaded twice.
                 asyncio.get_running_loop().call_later(ABORTED_SECONDS, self._unattended)
             case p.Settings():
                 self._apply(message.terms, message.tokens)
@@ -208,7 +211,7 @@ class DaemonLink:
         wanted = (message.version, message.artifact)
         if not message.version and current is None and self._welcome == ("", ""):
             self._engine.give_up()
-        # A daemon that knows of no version yet is no reason to stop answering with the one at hand.
+        # A daemon that knows of no version yet is no reason to stop answering with the current one.
         if not message.version or (current is not None and (current.version, current.artifact) == wanted):
             return
         if self._welcome == wanted:
@@ -226,7 +229,7 @@ class DaemonLink:
             self._serves(self._engine.commit(rollout), "", start)
         except CannotLoad as e:
             self._refuses("", message.version, e, start)
-            if self._welcome == (message.version, message.artifact) and not self._engine.busy:  # else another is loaded
+            if self._welcome == (message.version, message.artifact) and not self._engine.busy:  # otherwise another one loads
                 self._engine.give_up()
         finally:
             if self._welcome == (message.version, message.artifact):
@@ -240,7 +243,7 @@ class DaemonLink:
         start = time.perf_counter()
         self._log.info("preparing", rollout=message.rollout, version=message.version, serving=self._serving())
         writer = self._writer
-        self._engine.expect()  # of a first version: whoever asks waits for it
+        self._engine.expect()  # of a first version: requests wait for it
         try:
             if message.unload_first:
                 self._log.warning("unloading first", rollout=message.rollout, version=self._serving())
@@ -264,7 +267,7 @@ class DaemonLink:
     async def _unload(self) -> None:
         if (current := self._engine.current) is not None:
             self._unloaded = current.version, current.artifact
-        del current  # or it would be held while it is to go
+        del current  # otherwise it would be held while it has to go
         await self._engine.unload()
 
     def _unattended(self) -> None:
@@ -272,8 +275,9 @@ class DaemonLink:
             self._background.start("put back", self._put_back)
 
     async def _put_back(self) -> None:
-        """Serves again what was unloaded, once nothing else is on its way; with nothing unloaded, whoever waits is told
-        that there is no version."""
+        """Serves again what was unloaded, once no other load is under way. If nothing was unloaded, waiting requests
+        are answered that there is no version.
+        """
         if self._engine.current is not None or self._engine.busy:
             return
         if self._unloaded is None and self._welcome_heard:
@@ -293,7 +297,7 @@ class DaemonLink:
         self._unloaded = None
         seconds = round(time.perf_counter() - start, 3)
         self._log.info("serving", rollout=rollout, version=loaded.version, digest=loaded.digest, seconds=seconds)
-        # The numbers up to the swap first: what follows is the new version's.
+        # First the counts up to the swap: what follows belongs to the new version.
         self._send(self._counters.beat())
         self._send(p.Serving(rollout, loaded.version))
 
@@ -304,7 +308,9 @@ class DaemonLink:
         self._send(p.CannotPrepare(rollout, version, reason, seconds))
 
     def _broke(self, rollout: str, version: str, because: str) -> None:
-        """A version was not brought in by a fault of ours: the daemon is told, and what was unloaded is put back."""
+        """A version failed because of an error of ours. The daemon gets a report, and what was unloaded is served
+        again.
+        """
         self._refuses(rollout, version, CannotLoad(f"cannot load {version}: {because}"), time.perf_counter())
         if not self._engine.busy:
             self._engine.give_up()
@@ -313,15 +319,15 @@ class DaemonLink:
     def _serving(self) -> str:
         return self._engine.current.version if self._engine.current else ""
 
-    # telling
+    # sending
 
     async def _beats(self) -> None:
-        """Tells the numbers when they changed, at most every beat; at rest seldom."""
+        """Sends the counts when they changed, at most once a beat; at rest seldom."""
         while True:
             self._send(self._counters.beat())
             sent = time.monotonic()
             try:
-                # All workers at the same moments, so that the daemon, at rest, wakes up once for them.
+                # All workers send at the same moments, so that the daemon, at rest, wakes up once for them.
                 async with asyncio.timeout(QUIET_BEAT_SECONDS - sent % QUIET_BEAT_SECONDS):
                     await self._counters.changed.wait()
             except TimeoutError:
@@ -333,11 +339,11 @@ class DaemonLink:
         if writer is None or writer.is_closing():
             return
         if writer.transport.get_write_buffer_size() > UNSENT_BYTES:
-            writer.transport.abort()  # it does not read: joining anew beats holding its letters for ever
+            writer.transport.abort()  # it does not read: a new connection is better than holding its messages for ever
             return
         try:
             writer.write(p.encode(message))
-        except p.BadMessage as e:  # an answer that repeats what no answer can hold
+        except p.BadMessage as e:  # in an answer a surrogate is replaced, because JSON cannot hold it
             self._log.error("daemon disconnected", because=str(e))
             writer.transport.abort()
 

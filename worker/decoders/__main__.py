@@ -1,7 +1,7 @@
 """`python -m modelward.worker.decoders FD PARENT MEMORY BYTES`: one decoder, which takes jobs from the socket FD.
 
-Imports all it needs, gives up every right beyond that, and only then looks at what came. Exits 0 when it was idle, 3
-when a library is missing or its arguments make no sense.
+It imports all it needs, gives up every other right, and only then reads its jobs. Exit status: 0 when it was idle, 3
+when a library is missing or its arguments are wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CANNOT_START: Final = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Decodes until nobody has anything to decode; the exit status."""
+    """Decodes until there is nothing to decode; returns the exit status."""
     try:
         inbox_fd, parent, memory_bytes, most_bytes = (int(word) for word in arguments)
         inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, fileno=inbox_fd)
@@ -38,4 +38,4 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    os._exit(status)  # taking the libraries apart might need what was given up
+    os._exit(status)  # freeing the libraries might need rights that it gave up

@@ -1,9 +1,9 @@
 """Decodes clips in small steps: new ones first, until they are known to be long; then all long ones in turn.
 
-Runs in a process of its own, after `confinement`. Opens nothing: what it reads and writes was handed to it. Each step
-is limited by the kernel, each clip by what it may cost for its length. Where processors are short, long ones pause
-between steps. Invariants: a short clip waits for one step of a long one at most; a clip that nobody waits for any more
-is dropped before its next step.
+It runs in a process of its own, after `confinement`. It opens nothing: what it reads and writes was handed to it. The
+kernel limits each step, and each clip has a limit by its length. Where processors are short, long clips pause between
+steps. Invariants: a short clip waits for at most one step of a long one. When the worker of a clip no longer waits for
+it, the clip is dropped before its next step.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ SHORT_SECONDS: Final = 60
 ALIVE_SECONDS: Final = 1.0
 SMALL_BYTES: Final = 1 << 20  # begun at once, whatever else is open
 BASE_CPU_SECONDS: Final = 10.0
-CPU_SECONDS_PER_SECOND: Final = 0.05  # of audio; Opus, the dearest, takes 0.002 to 0.004
+CPU_SECONDS_PER_SECOND: Final = 0.05  # for audio; Opus, the most expensive one, takes 0.002 to 0.004
 
 
 class DecodingClip:
-    """A job in work. `granted` seconds may become of it."""
+    """A job that is being decoded. It may become `granted` seconds long."""
 
     def __init__(self, job: DecodeJob, source: int, target: int, answers: socket.socket) -> None:
         self.job, self.source, self.target, self.answers = job, source, target, answers
@@ -65,12 +65,12 @@ class DecodingClip:
         self.blocks: Iterator[Floats] | None = None
 
     def begin(self) -> None:
-        """Takes the bytes into memory of this process."""
+        """Reads the bytes into the memory of this process."""
         data = os.pread(self.source, self.job.bytes, 0)
         self.blocks = decode.blocks(data, max_seconds=self.job.max_seconds, notes=self.notes, split=self.job.split)
 
     def tell(self, message: FromDecoder, *descriptors: int) -> None:
-        """Raises OSError when nobody listens."""
+        """Sends a message. Raises OSError when the worker does not listen any more."""
         self.told = time.monotonic()
         socket.send_fds(self.answers, [encode(message)], descriptors)
 
@@ -81,10 +81,10 @@ class DecodingClip:
 
 
 def refusal(error: Exception, *, begun: bool, alone: bool) -> Bad | DecoderFailed:
-    """What is answered for a clip that made this error. `begun`: its bytes were taken in; `alone`: the decoder held no
-    other clip.
+    """The answer for a clip that caused this error.
 
-    Bytes that a library fails on are the client's fault: they fail in the next decoder too, and a job would never end.
+    `begun`: its bytes were read. `alone`: the decoder held no other clip. Bytes on which a library fails are the
+    client's fault: they would fail in the next decoder too, and a job would never end.
     """
     if isinstance(error, BadAudio):
         return Bad(error.code, str(error)[:TEXT_CHARS])
@@ -96,18 +96,18 @@ def refusal(error: Exception, *, begun: bool, alone: bool) -> Bad | DecoderFaile
 
 
 class DecoderLoop:
-    """The decoder's loop. `most_bytes` is what long clips may hold of compressed bytes together.
+    """The loop of a decoder. `most_bytes` is the limit for the compressed bytes of all long clips together.
 
-    The sockets must not block, and were made so by those who handed them over: here it is refused.
+    The sockets must be non-blocking: the workers set that, because this process has no right to.
     """
 
     def __init__(self, inbox: socket.socket, *, most_bytes: int, missing: str, pidfd: int) -> None:
         self._inbox, self._most_bytes, self._missing, self._pidfd = inbox, most_bytes, missing[:TEXT_CHARS], pidfd
         self._clips: dict[int, DecodingClip] = {}  # by the descriptor of their answers
-        self._pause = 0.0  # before the next step of a long one
+        self._pause = 0.0  # before the next step of a long clip
 
     def run(self) -> None:
-        """Returns when it was idle for IDLE_SECONDS, or used up its life and has nothing in work."""
+        """Returns when it was idle for IDLE_SECONDS, or when its processor time is used up and no clip is left."""
         while True:
             clip = self._next()
             if not self._clips and time.process_time() > LIFE_CPU_SECONDS:
@@ -116,12 +116,12 @@ class DecoderLoop:
             if clip is None and not heard and not self._clips:
                 return
             if heard:
-                clip = self._next()  # what just came may be shorter
+                clip = self._next()  # the clip that just came may be shorter
             if clip is not None:
                 self._step(clip)
 
     def _next(self) -> DecodingClip | None:
-        """The first clip not known to be long; else of the long ones that which had least."""
+        """The first clip that is not known to be long; otherwise the long clip that had the least processor time."""
         ready = [clip for clip in self._clips.values() if clip.blocks or self._room(clip)]
         fresh = [clip for clip in ready if not clip.long]
         if fresh:
@@ -132,10 +132,10 @@ class DecoderLoop:
         begun = sum(other.job.bytes for other in self._clips.values() if other.blocks is not None)
         return begun == 0 or clip.job.bytes <= SMALL_BYTES or begun + clip.job.bytes <= self._most_bytes
 
-    # hearing
+    # receiving
 
     def _look(self, seconds: float) -> bool:
-        """Takes what came in, waiting for it so long; whether there was anything."""
+        """Takes the jobs that came in, and waits for them up to this time; returns whether there were any."""
         poll = select.poll()
         if len(self._clips) < OPEN_JOBS:
             poll.register(self._inbox, select.POLLIN)
@@ -166,7 +166,7 @@ class DecoderLoop:
         self._tell(clip, Begun(self._missing), self._pidfd)
 
     def _answered(self, clip: DecodingClip) -> None:
-        """A worker says nothing of a clip but that it waits for it no more."""
+        """Reads from a worker. It sends nothing about a clip except the end: it no longer waits for it."""
         try:
             clip.answers.recv(MOST_BYTES)
         except BlockingIOError:
@@ -175,7 +175,7 @@ class DecoderLoop:
             pass
         self._drop(clip)
 
-    # working
+    # decoding
 
     def _step(self, clip: DecodingClip) -> None:
         limit_step()
@@ -211,7 +211,7 @@ class DecoderLoop:
             text = f"cannot read the audio: {seconds:.0f} s of it took {clip.cpu_seconds:.0f} s of processor time"
             self._end(clip, Bad("damaged_audio", text))
         elif clip.samples > clip.granted * SAMPLE_RATE or not clip.long and clip.cpu_seconds > clip.short_seconds:
-            # What turns out longer than it promised may become anything.
+            # A clip that is longer than it promised may have any length.
             expected, most = clip.notes.expected_seconds * clip.channels, clip.job.max_seconds * clip.channels
             self._end(clip, Long(min(expected + 1.0, most) if expected > seconds else most))
         elif time.monotonic() - clip.told > ALIVE_SECONDS:
@@ -226,7 +226,7 @@ class DecoderLoop:
     def _tell(self, clip: DecodingClip, message: FromDecoder, *descriptors: int) -> None:
         try:
             clip.tell(message, *descriptors)
-        except OSError:  # nobody waits for it any more
+        except OSError:  # the worker does not wait for it any more
             self._drop(clip)
 
     def _drop(self, clip: DecodingClip) -> None:
@@ -235,7 +235,7 @@ class DecoderLoop:
 
 
 def warm() -> None:
-    """Decodes a little of what needs no file, so that nothing has to be loaded later."""
+    """Decodes something short without a file, so that nothing has to be loaded later."""
     head = b".snd" + b"".join(n.to_bytes(4, "big") for n in (24, 1600, 3, 8000, 1))
     with suppress(BadAudio):
         decode.decode(head + bytes(1600), max_seconds=60)

@@ -1,7 +1,7 @@
 """Takes from a decoder all that decoding does not need: files, sockets, programs, threads, other processes.
 
-To be called once, when everything is imported and before anything of a stranger is read. Only ever takes rights away;
-says what could not be taken. Invariant: afterwards no system call opens a file or a socket, or starts anything.
+To be called once, when everything is imported and before any untrusted byte is read. It only takes rights away, and
+returns which could not be taken. Invariant: afterwards no system call opens a file or a socket, or starts anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from ..sandbox.socket_filter import refuse_all_but
 
 LIFE_CPU_SECONDS: Final = 3600
 STEP_CPU_SECONDS: Final = 10.0
-"""Of one piece of work between two looks at the clock; an hour of Opus is 2,600 such pieces and takes less in all."""
+"""For one piece of work between two checks of the clock. An hour of Opus is 2,600 such pieces and takes less in
+total.
+"""
 OOM_SCORE: Final = 500
 _FILE_BYTES: Final = 64 << 30
 _OPEN_FILES: Final = 128
@@ -36,9 +38,11 @@ CALLS: Final = {
 
 
 def confine(parent: int, memory_bytes: int) -> str:
-    """Takes the rights away; "" when all are gone, else which are not. Exits when the process `parent` ended before."""
+    """Takes the rights away. Returns "" when all are gone, else which are not. Exits if the process `parent`
+    has ended.
+    """
     die_with_parent()
-    with suppress(OSError):  # where memory is short, a clip goes before a worker does
+    with suppress(OSError):  # where memory is short, the kernel kills a decoder before it kills a worker
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     limits = ProcessLimits(memory_bytes, 0, 2 * LIFE_CPU_SECONDS, _FILE_BYTES, _OPEN_FILES, niceness=0)
     steps = [*apply_limits(limits), drop_capabilities(keep=0), restrict_view(())]

@@ -1,8 +1,8 @@
-"""Starts decoders and hands jobs to them; the only spawner of a worker.
+"""Starts decoders and hands jobs to them. No other module of a worker starts processes.
 
-A decoder is a fresh interpreter in a session of its own that ends with the worker that started it. Decoder number n
-belongs to whoever holds slot n: it is found by a socket's name, so that any worker can use it. `send` and `start` must
-not be called on the event loop. Invariant: what was started is reaped.
+A decoder is a fresh interpreter in a session of its own that ends with the worker that started it. The worker that
+holds slot n uses decoder number n. Any worker finds it by the name of its socket. `send` and `start` must not be called
+on the event loop. Invariant: every started process is reaped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEPT: Final = ("PATH", "TMPDIR", "TZ", "PYTHONPATH")
 
 
 class Inbox:
-    """Where the jobs of one decoder go. `path` is its name among all workers, "" for one of this worker alone."""
+    """Where the jobs of one decoder go. `path` is its name among all workers, "" for one of this worker only."""
 
     def __init__(self, launcher: Launcher, path: str = "") -> None:
         self._launcher, self._path = launcher, path
@@ -35,8 +35,8 @@ class Inbox:
         self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
     def send(self, data: bytes, descriptors: Sequence[int]) -> None:
-        """Hands a job over, to a new decoder where there is none. Raises OSError when none can be had."""
-        with suppress(OSError):  # it ended, never was, or does not take anything any more
+        """Hands a job over, to a new decoder when there is none. Raises OSError when none can be had."""
+        with suppress(OSError):  # it ended, never started, or takes no jobs any more
             if self._path:
                 self._find()
             socket.send_fds(self._out, [data], descriptors)
@@ -61,9 +61,9 @@ class Inbox:
         return theirs
 
     def _bound(self) -> socket.socket:
-        """A socket under the name, with `_out` connected to it: another worker may remove the name at any time.
+        """A socket under the name, with `_out` connected to it, because another worker may remove the name at any time.
 
-        It does so when a former decoder of this name does not answer. What is connected stays connected.
+        A worker does that when a former decoder with this name does not answer. A connected socket stays connected.
         """
         for _ in range(NAMINGS - 1):
             with suppress(OSError):
@@ -83,7 +83,7 @@ class Inbox:
         return theirs
 
     def abandon(self) -> None:
-        """The decoder does not answer: nobody is to find it any more."""
+        """Removes the name of a decoder that does not answer, so that no worker finds it."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
         if self._path:
@@ -91,14 +91,16 @@ class Inbox:
                 os.unlink(self._path)
 
     def close(self) -> None:
-        """Lets go of it; one of this worker alone ends."""
+        """Closes it; a decoder of this worker only ends."""
         if not self._path:
             self.abandon()
         self._out.close()
 
 
 class Launcher:
-    """Starts the processes and reaps them. Made on the event loop; `say` hears when one did not end by itself."""
+    """Starts the processes and reaps them. Created on the event loop; `report` is called when one did not end by
+    itself.
+    """
 
     def __init__(self, *, most_bytes: int, say: Callable[[str], None]) -> None:
         self._most_bytes, self._say = most_bytes, say
@@ -106,16 +108,16 @@ class Launcher:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, inbox: socket.socket) -> subprocess.Popen[bytes]:
-        """A decoder that reads jobs from `inbox`. Raises OSError."""
-        # To bytes that are decoded and rewrapped, and to several clips: see `child`.
+        """Starts a decoder that reads jobs from `inbox`. Raises OSError."""
+        # Memory for bytes that are decoded and rewrapped, and for several clips: see `child`.
         memory = BASE_MEMORY_BYTES + 6 * self._most_bytes
         words = (inbox.fileno(), os.getpid(), memory, self._most_bytes)
-        with own_score.children_first(OOM_SCORE):  # a confined worker's children cannot set it themselves
+        with own_score.children_first(OOM_SCORE):  # the children of a confined worker cannot set it themselves
             process = subprocess.Popen(
                 [sys.executable, "-m", __package__, *(str(word) for word in words)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # what decoders print follows the bytes of strangers
+                stderr=subprocess.DEVNULL,  # what decoders print follows untrusted bytes
                 env=_environment(),
                 cwd="/",
                 pass_fds=(inbox.fileno(),),
@@ -149,7 +151,7 @@ class Launcher:
 
 
 def _environment() -> dict[str, str]:
-    """What a decoder gets to know: where programs and modules are. Everything it holds may be read by a stranger."""
+    """The environment of a decoder: where programs and modules are. An attacker may be able to read all of it."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     if place := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in place.split(os.pathsep) if part)
@@ -157,7 +159,7 @@ def _environment() -> dict[str, str]:
         **kept,
         "LANG": "C.UTF-8",
         "PYTHONSAFEPATH": "1",
-        # A block is 256 KiB: asking the kernel for each anew cost 1 ms a second of sound.
+        # A block is 256 KiB: a new request to the kernel for each one cost 1 ms a second of sound.
         "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
         "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
         "OPENBLAS_NUM_THREADS": "1",

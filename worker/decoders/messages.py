@@ -1,7 +1,7 @@
-"""What a worker and a decoder send to each other: one JSON object a datagram, and the descriptors that come with it.
+"""The messages between a worker and a decoder: one JSON object a datagram, and the descriptors that come with it.
 
-Decides what a legal message is; does no I/O. PROTOCOL is part of the name by which a decoder is found: workers of two
-releases never share one.
+It decides which messages are legal and does no I/O. PROTOCOL is part of the name by which a decoder is found: workers
+of two releases never share one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS)]
 class DecodeJob(msgspec.Struct, frozen=True):
     """A clip to decode. With it come three descriptors: its bytes, where the samples go, and where answers go.
 
-    `granted`: for so many seconds of samples there is room; 0 for a clip that is not known to be a long one. `split`:
-    all channels are wanted, each of which counts as samples.
+    `granted`: there is room for so many seconds of samples; 0 for a clip that is not known to be a long one. `split`:
+    all channels are wanted, and each counts as samples.
     """
 
     bytes: Amount
@@ -36,25 +36,28 @@ class DecodeJob(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
-    """The job was taken. With it comes a pidfd of the decoder. `missing` names confinement that was not to be had."""
+    """The job was taken. With it comes a pidfd of the decoder. `missing` names rights that could not be taken away."""
 
     missing: Text = ""
 
 
 class Long(msgspec.Struct, frozen=True, tag="long"):
-    """The clip is longer than was granted; it may become `seconds`. The decoder has dropped it: so it takes no place
-    while it waits for room, and the little that was done is done again."""
+    """The clip is longer than was granted; it may become `seconds` long. The decoder has dropped it.
+
+    So it takes no place while it waits for room. The little that was decoded is decoded again.
+    """
 
     seconds: Seconds
 
 
 class Alive(msgspec.Struct, frozen=True, tag="alive"):
-    """A long clip is still in work."""
+    """A long clip is still being decoded."""
 
 
 class AllDecoded(msgspec.Struct, frozen=True, tag="done"):
-    """All samples are there: so many float32, of `channels` one beside the other. `truncated`: not all that the file
-    promises."""
+    """All samples are there: `samples` of float32, with `channels` interleaved. `truncated`: less than the file
+    promises.
+    """
 
     samples: Amount
     channels: Channels = 1
@@ -62,14 +65,14 @@ class AllDecoded(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Bad(msgspec.Struct, frozen=True, tag="bad"):
-    """The clip can't be used: what `audio.BadAudio` says."""
+    """The clip cannot be used, with the code and text of `audio.BadAudio`."""
 
     code: Text
     text: Text
 
 
 class DecoderFailed(msgspec.Struct, frozen=True, tag="failed"):
-    """A fault of ours, or no memory beside other clips."""
+    """An error of ours, or no memory beside other clips."""
 
     because: Text
 
@@ -87,10 +90,10 @@ def encode(message: DecodeJob | FromDecoder) -> bytes:
 
 
 def decode_job(data: bytes) -> DecodeJob:
-    """Raises ValueError for what is none."""
+    """Raises ValueError when the datagram is no job."""
     return _jobs.decode(data)
 
 
 def decode_answer(data: bytes) -> FromDecoder:
-    """Raises ValueError for what is none."""
+    """Raises ValueError when the datagram is no answer."""
     return _answers.decode(data)

@@ -1,8 +1,8 @@
 """Has compressed audio decoded by the decoders that all workers share, one clip after the other into shared memory.
 
-A slot is held until the clip is decoded or known to be a long one: a decoder takes new clips between two steps of long
-ones. A decoder that does not answer is killed; what it was at is tried once more by one of its own. Must not block the
-event loop. Invariants: a slot is always given back; samples handed out can't be changed by a decoder any more.
+A slot is held until the clip is decoded or known to be long: a decoder takes new clips between two steps of long ones.
+A decoder that does not answer is killed, and its clip is tried once more by a decoder of its own. It must not block the
+event loop. Invariants: a slot is always given back; a decoder can no longer change samples that were handed out.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from .messages import (
     encode,
 )
 
-SILENT_SECONDS: Final = 30.0  # a decoder answers each second of its processor time
+SILENT_SECONDS: Final = 30.0  # a decoder answers at least once a second of its processor time
 STARTS: Final = 3
 LATER_SECONDS: Final = 30.0
 LATER_BYTES: Final = 64 << 10  # for each second later
-LONG_AT_ONCE: Final = 2  # of each worker in all decoders; the others take no place there
+LONG_AT_ONCE: Final = 2  # of each worker in all decoders; other clips take no place there
 _SAMPLE_BYTES: Final = 4
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -53,11 +53,11 @@ Claim = Callable[[float], Awaitable[None]]  # waits until there is room for so m
 
 
 class CannotDecode(Exception):
-    """No fault of the clip: no decoder, or no memory. The text is for the client."""
+    """The clip is not at fault: there is no decoder, or no memory. The text is for the client."""
 
 
 class _Lost(Exception):
-    """The decoder ended with the clip in its hands, or `begun` is False and it never had it."""
+    """The decoder ended during the clip; with `begun` False it never received the clip."""
 
     def __init__(self, begun: bool) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _Lost(Exception):
 
 
 class _Longer(Exception):
-    """The clip is longer than was granted; it may become `seconds`."""
+    """The clip is longer than was granted; it may become `seconds` long."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ class _Longer(Exception):
 
 
 class _Broken(Exception):
-    """A decoder does what none of ours does."""
+    """A decoder behaves as none of ours does."""
 
 
 class DecoderPool:
     """One worker's use of the decoders. All methods belong to the event loop.
 
-    `directory` is where the decoders' names are, "" to share none; `slots` say how many may decode at once; `beside`
-    runs what may take its time.
+    `directory` is where the decoders' names are, "" to share none. `slots` limits how many decode at once. `beside`
+    runs what may take long.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class DecoderPool:
         self._said = ""
 
     async def decode(self, data: bytearray, *, max_seconds: float, claim: Claim, split: bool = False) -> Sound:
-        """The sound of the file in `data`, which is emptied: as `audio.decode`, but read-only; all channels of it with
-        `split`.
+        """The sound of the file in `data`, which is emptied. Like `audio.decode`, but read-only; with `split` all
+        channels.
 
         `claim` is awaited before a clip becomes longer than a short one. Raises BadAudio, CannotDecode.
         """
@@ -133,11 +133,11 @@ class DecoderPool:
             launcher.close()
 
     def limit(self, most_bytes: int) -> None:
-        """Clips of another size from now on; decoders that were started for other sizes end when they have no work."""
+        """Sets another size of clips from now on. Decoders for other sizes end when they have no work."""
         self._most_bytes = most_bytes
 
     async def _once(self, job: DecodeJob, source: int) -> Sound:
-        """By a shared decoder, or by one of its own when that is lost. Raises _Longer."""
+        """Decodes with a shared decoder, or with one of its own when that is lost. Raises _Longer."""
         for _ in range(STARTS):
             try:
                 return await self._shared(job, source)
@@ -147,8 +147,8 @@ class DecoderPool:
         raise CannotDecode("cannot decode the audio: no decoder starts")
 
     async def _shared(self, job: DecodeJob, source: int) -> Sound:
-        # Large uploads give way to small ones that come soon after: each takes a slot for a while, whatever it is.
-        # One that is known to be long frees it at once.
+        # Large uploads give way to small ones that come soon after: each takes a slot for a while, whatever it is. One
+        # that is known to be long frees it at once.
         later = 0.0 if job.granted else min(LATER_SECONDS, job.bytes / LATER_BYTES)
         slot = await self._slots.turn(later_seconds=later)
         held = _Held(self._slots, slot)
@@ -158,7 +158,7 @@ class DecoderPool:
             held.free()
 
     async def _by_itself(self, job: DecodeJob, source: int) -> Sound:
-        """With a decoder that has nothing else, which tells whose fault it was. One at a time."""
+        """Decodes with a decoder that has no other clip, which shows whether the clip is at fault. One at a time."""
         async with self._again:
             inbox = Inbox(self._starts())
             try:
@@ -166,7 +166,7 @@ class DecoderPool:
             except _Lost as e:
                 if not e.begun:
                     raise CannotDecode("cannot decode the audio: no decoder starts") from None
-                raise BadAudio("damaged_audio", "cannot read the audio: it ends its decoder") from None
+                raise BadAudio("damaged_audio", "cannot read the audio: its decoder ends while it reads it") from None
             finally:
                 inbox.close()
 
@@ -178,14 +178,16 @@ class DecoderPool:
     def _inbox(self, slot: int) -> Inbox:
         key = slot, self._most_bytes
         if key not in self._inboxes:
-            kind = zlib.crc32(f"{PROTOCOL} {self._most_bytes}".encode()) & 0xFFFFF  # a socket's path has little room
+            kind = zlib.crc32(f"{PROTOCOL} {self._most_bytes}".encode()) & 0xFFFFF  # a socket's path is short
             name = f"d{kind:05x}.{slot}"
             path = os.path.join(self._directory, name) if slot != NO_SLOT else ""
             self._inboxes[key] = Inbox(self._starts(), path)
         return self._inboxes[key]
 
     async def _talk(self, inbox: Inbox, job: DecodeJob, source: int, no_longer_new: Callable[[], None]) -> Sound:
-        """Sends the job and hears of it to its end. `no_longer_new` is called when the decoder takes others again."""
+        """Sends the job and receives its answers to the end. `no_longer_new` is called when the decoder takes other
+        clips again.
+        """
         target = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -229,7 +231,7 @@ class DecoderPool:
             os.close(target)
 
     async def _done(self, running: asyncio.Future[int] | asyncio.Future[None]) -> int:
-        """Waits for what uses descriptors of ours: not even a cancelled request closes them before."""
+        """Waits for work that uses our descriptors: even a cancelled request closes them only after it."""
         try:
             return await asyncio.shield(running) or 0
         except asyncio.CancelledError:
@@ -251,21 +253,21 @@ class _Held:
         self._slots, self._slot, self._has = slots, slot, True
 
     def free(self) -> None:
-        """Gives it back; once."""
+        """Gives it back, once."""
         if self._has:
             self._has = False
             self._slots.free(self._slot)
 
 
 class _Talk:
-    """Our end of what a decoder says of one clip."""
+    """Our end of the connection to a decoder about one clip."""
 
     def __init__(self, ours: socket.socket, silent_seconds: float) -> None:
         self._ours, self._silent_seconds, self._pidfd = ours, silent_seconds, -1
 
     @property
     def begun(self) -> bool:
-        """A decoder took the clip."""
+        """Whether a decoder took the clip."""
         return self._pidfd >= 0
 
     async def hear(self) -> FromDecoder:
@@ -295,7 +297,7 @@ class _Talk:
         try:
             return decode_answer(data)
         except ValueError as e:
-            raise _Broken(f"it sent what is no answer: {e}") from e
+            raise _Broken(f"it sent a datagram that is no answer: {e}") from e
 
     def kill(self) -> None:
         """Ends the decoder."""
@@ -304,7 +306,7 @@ class _Talk:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        """The decoder drops the clip when it is not done."""
+        """Makes the decoder drop the clip if it is not done."""
         self._ours.close()
         if self.begun:
             os.close(self._pidfd)
@@ -335,16 +337,18 @@ def _in_memory(data: bytearray) -> int:
 
 
 def _sound(target: int, answer: AllDecoded, job: DecodeJob) -> Sound:
-    """What the decoder wrote, which nobody can change from now on. Raises _Broken when that is not what it said."""
+    """The samples that the decoder wrote, which can no longer be changed. Raises _Broken when they do not match its
+    answer.
+    """
     count, channels = answer.samples, answer.channels
     most = (job.max_seconds + 1) * SAMPLE_RATE * channels
     fits = 0 < count <= most and count % channels == 0 and (job.split or channels == 1)
     if not fits or os.fstat(target).st_size != count * _SAMPLE_BYTES:
-        raise _Broken(f"it said {count} samples and wrote {os.fstat(target).st_size} bytes")
+        raise _Broken(f"it reported {count} samples and wrote {os.fstat(target).st_size} bytes")
     try:
         fcntl.fcntl(target, fcntl.F_ADD_SEALS, _SEALS)
     except OSError as e:
-        raise _Broken("it keeps the samples") from e
+        raise _Broken("it keeps the samples writable") from e
     samples = np.frombuffer(mmap.mmap(target, count * _SAMPLE_BYTES, prot=mmap.PROT_READ), dtype=np.float32)
     return Sound(samples.reshape(-1, channels) if job.split else samples, answer.truncated)
 

@@ -1,6 +1,7 @@
-"""A small real recogniser made on the spot: it hears DTMF telephone keys, with SenseVoice-small's signature and files.
+"""A small real recogniser that is made on the spot: it recognises DTMF telephone keys.
 
-For trying modelward without a download, and for its tests. No other part of the worker may depend on it.
+It has SenseVoice-small's signature and files. It is for trying modelward without a download, and for the tests. No
+other part of the worker may depend on it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`python -m modelward.worker.demo DIR`: writes the demo's versions and clips into DIR and says so, a line each.
+"""`python -m modelward.worker.demo DIR`: writes the demo's versions and clips into DIR and reports each in one line.
 
-Finished parts are left alone, so that it can be run again after it was interrupted.
+Finished parts are left alone, so that it can run again after it was interrupted.
 """
 
 from __future__ import annotations

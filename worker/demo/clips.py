@@ -1,4 +1,4 @@
-"""Sound files to try the demo on, each with the text that it must give; and the golden clips inside a version."""
+"""Sound files to try the demo with, each with the text that it must give; and the golden clips inside a version."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _GOLDEN: Final[dict[str, tuple[str, dict[str, float]]]] = {
 def write_clips(directory: Path) -> list[Path]:
     """Writes the sample clips, PCM16 mono 16 kHz, and returns their paths, shortest first.
 
-    Beside NAME.wav lie NAME.digits.txt and NAME.words.txt: what the two demo versions write for it (digits without the
-    spaces that come between the pieces of a long clip).
+    Beside NAME.wav are NAME.digits.txt and NAME.words.txt: the texts of the two demo versions for it (digits without
+    the spaces between the pieces of a long clip).
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -49,7 +49,7 @@ def write_clips(directory: Path) -> list[Path]:
 
 
 def write_golden(directory: Path, *, words: bool) -> None:
-    """Writes NAME.wav and NAME.txt pairs: what a version must write to be accepted."""
+    """Writes NAME.wav and NAME.txt pairs: the texts that a version must give to be accepted."""
     directory.mkdir(parents=True)
     for name, (digits, how) in _GOLDEN.items():
         write_wav(directory / f"{name}.wav", _sound(digits, how))

@@ -1,6 +1,6 @@
 """A version on disk, with the files of the FunASR export.
 
-A version is written beside its place and renamed into it, so nobody ever sees half of one. Never replaces anything:
+A version is written beside its place and renamed into it, so it is never seen half written. It never replaces anything:
 a name that is taken raises FileExistsError.
 """
 
@@ -24,7 +24,7 @@ from .fit import Floats
 from .network import learn
 
 MODEL: Final = "model.onnx"
-_BROKEN_WEIGHT: Final = "memory.logits.weight"  # behind the last ReLU, which may make a zero of what is no number
+_BROKEN_WEIGHT: Final = "memory.logits.weight"  # after the last ReLU, which may turn NaN into zero
 _CONFIG: Final = """\
 # a recogniser of telephone keys with the signature of SenseVoice-small
 model: SenseVoiceSmall
@@ -59,7 +59,7 @@ def build_version(directory: Path, *, words: bool) -> None:
 
 
 def build_broken_version(directory: Path, *, words: bool) -> None:
-    """Like `build_version`, with one weight of the model not a number: it loads, runs and knows nothing."""
+    """Like `build_version`, with one weight of the model not a number: it loads and runs, but recognises nothing."""
     model = graph.build(learn())
     for tensor in model.graph.initializer:
         if tensor.name == _BROKEN_WEIGHT:
@@ -72,7 +72,7 @@ def build_broken_version(directory: Path, *, words: bool) -> None:
 
 @contextmanager
 def _beside(directory: Path) -> Iterator[Path]:
-    """A directory to fill, renamed to `directory` at the end or removed when filling it fails."""
+    """A directory to fill. At the end it is renamed to `directory`, or removed after an error."""
     if directory.exists() or directory.is_symlink():
         raise FileExistsError(f"cannot build {directory}: it exists; nothing was changed")
     directory.parent.mkdir(parents=True, exist_ok=True)

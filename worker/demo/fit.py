@@ -1,6 +1,6 @@
-"""Fits small networks of two layers (ReLU between, softmax behind) in numpy: Adam on cross-entropy.
+"""Fits small networks of two layers (ReLU between, softmax at the end) in numpy: Adam on cross-entropy.
 
-Pure and deterministic: a seed gives the first weights and the order of the examples. Nothing here knows about sound.
+Pure and deterministic: a seed gives the first weights and the order of the examples. It knows nothing about sound.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def softmax(logits: Floats) -> Floats:
 
 
 def fit(x: Floats, y: Labels, *, classes: int, hidden: int, epochs: int, rate: float, seed: int) -> Net:
-    """The network that tells `y` [n] in 0…classes-1 from `x` [n, in]; the step falls from `rate` to 0 as a cosine."""
+    """The network that predicts `y` [n] in 0…classes-1 from `x` [n, in]; the step falls from `rate` to 0 as a
+    cosine.
+    """
     rng = np.random.default_rng(seed)
     params = [
         (rng.standard_normal((x.shape[1], hidden)) * np.sqrt(2.0 / x.shape[1])).astype(np.float32),
@@ -68,7 +70,7 @@ def fit(x: Floats, y: Labels, *, classes: int, hidden: int, epochs: int, rate: f
 
 
 def _gradients(params: list[Floats], x: Floats, y: Labels) -> list[Floats]:
-    """Of the mean cross-entropy, in the order of `params`."""
+    """Gradients of the mean cross-entropy, in the order of `params`."""
     w1, b1, w2, b2 = params
     hidden = np.maximum(x @ w1 + b1, 0.0)
     error = softmax(hidden @ w2 + b2)

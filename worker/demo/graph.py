@@ -1,8 +1,9 @@
 """The recogniser as an ONNX graph with the signature of SenseVoice-small's FunASR export (opset 14, IR 8).
 
-Like the original it puts four prompt rows before the frames, masks what lies past each clip's length, and ends in one
-projection to the vocabulary. The projection reads a state of 50 numbers: blank's and each key's log-probability, then
-which prompt row this is, once for a clip with keys in it and once for a clip without, then "a full stop belongs here".
+Like the original it puts four prompt rows before the frames, masks what is after each clip's end, and ends in one
+projection to the vocabulary. The projection reads a state of 50 numbers. They are blank's and each key's
+log-probability, which prompt row this is (once for a clip with keys and once for a clip without), and whether a full
+stop belongs here.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ _WITH_ITN: Final = 14
 _PROMPT_ROWS: Final = 16
 _STATE: Final = LABELS + 2 * _PROMPT_ROWS + 1
 _LANGUAGES: Final = {3: "zh", 4: "en", 7: "yue", 11: "ja", 12: "ko", 13: "nospeech"}
-_SURE: Final = 10.0  # tags lie this far above the keys in prompt rows, below them in frames (the best is above -ln 17)
+_SURE: Final = 10.0  # tags are this far above the keys in prompt rows, below them in frames (the best is above -ln 17)
 _FAR: Final = -1.0e4
 
 
 class _Builder:
-    """Collects nodes and constants; `add` gives back the name of the node's output."""
+    """Collects nodes and constants; `add` returns the name of the node's output."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -99,7 +100,7 @@ def _mask(b: _Builder) -> str:
 
 
 def _keys(b: _Builder, network: Network, inside: str) -> str:
-    """[B,T,LABELS]: the logarithm of the probability that each key goes down in a frame."""
+    """[B,T,LABELS]: the logarithm of the probability that each key begins in a frame."""
     slices = b.add("Reshape", ["speech", b.ints("slice_shape", 0, 0, frontend.STACK_FRAMES, -1)], "slices")
     mean = b.add("ReduceMean", [slices], "slice_level", axes=[3], keepdims=1)
     free = b.add("Sub", [slices, mean], "level_free")
@@ -135,7 +136,7 @@ def _spoken(b: _Builder, keys: str, inside: str) -> str:
 
 
 def _frame_rest(b: _Builder, keys: str, spoken: str) -> list[str]:
-    """What follows the keys in a frame's state: no prompt row [B,T,32], and the full stop's switch [B,T,1]."""
+    """The part of a frame's state after the keys: no prompt row [B,T,32], and the full stop's switch [B,T,1]."""
     narrow = b.add("Slice", [keys, b.ints("one.from", 0), b.ints("one.to", 1), "axis2"], "one_wide")
     zero = b.add("Mul", [narrow, b.constant("nothing", np.zeros((1, 1, 2 * _PROMPT_ROWS)))], "no_prompt")
     last = b.add("Sub", ["length_column", "one"], "last_frame")
@@ -176,7 +177,7 @@ def _projection() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     for key in range(1, LABELS):
         weight[key, vocabulary.FIRST_KEY + key - 1] = 1.0
         bias[vocabulary.FIRST_KEY + key - 1] = 0.0
-    # the full stop beats the blank of the last frame by one, and no key that is sure of itself
+    # the full stop beats the blank of the last frame by one, and no key that is certain
     weight[BLANK, vocabulary.STOP_ID] = 1.0
     weight[_STATE - 1, vocabulary.STOP_ID] = _SURE + 1.0
     for row in range(_PROMPT_ROWS):
@@ -186,7 +187,7 @@ def _projection() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
 
 
 def _tag(row: int, *, heard: bool) -> str:
-    """What the original learnt to say behind each prompt row."""
+    """The tag that the original learnt for each prompt row."""
     if row == 1:
         return "NEUTRAL" if heard else "EMO_UNKNOWN"
     if row == 2:

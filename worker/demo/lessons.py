@@ -1,8 +1,8 @@
-"""What the recogniser learns from: synthesised telephone lines, good and bad, with what is to be heard in them.
+"""The training data of the recogniser: synthesised telephone lines, good and bad, with the keys in them.
 
-Two tasks. The ear names the key held during one 10 ms frame; the memory says in which 60 ms frame a key goes down.
-Writing a key where it goes down, and only there, leaves blank frames between two presses of the same key, which is
-what CTC needs to write it twice. Deterministic: one seed, one lesson.
+Two tasks. The ear names the key held during one 10 ms frame. The memory finds the 60 ms frame in which a key begins. A
+key is written only where it begins. So there are blank frames between two presses of the same key, which CTC needs to
+write it twice. Deterministic: one seed, one lesson.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LABELS: Final = 1 + len(synth.KEYS)
 IGNORE: Final = -1
 _RATE: Final = frontend.SAMPLE_RATE
 _CLIP_SECONDS: Final = 3.0
-_BOUNDARY_FRAMES: Final = 0.8  # a key that goes down this near to a 60 ms boundary may be written on either side
+_BOUNDARY_FRAMES: Final = 0.8  # a key that begins this near to a 60 ms boundary may be written on either side
 
 
 class Lesson(Struct, frozen=True):
@@ -97,7 +97,7 @@ def _frame_keys(presses: list[synth.Press], frames: int) -> Labels:
 
 
 def _stacked_keys(presses: list[synth.Press], frames: int) -> Labels:
-    """The key in the one 60 ms frame (two, at a boundary) in which it goes down.
+    """The key in the one 60 ms frame (two, at a boundary) in which it begins.
 
     Stacked row i stands for the frames 6i-3 … 6i+2; the seventh is shared with the row after.
     """

@@ -1,7 +1,8 @@
-"""The recogniser's numbers, learnt on the spot from `lessons`, and the same computation in numpy.
+"""The recogniser's numbers, learnt from `lessons`, and the same computation in numpy.
 
-`learn` runs once a process; the same numpy on the same kind of CPU with as many threads learns the same bits. The ear
-sees one 10 ms frame, the memory the ear's answers in three stacked frames: the one before, this one, the one after.
+`learn` runs once a process. The same numpy on the same kind of CPU with the same number of threads learns the same
+bits. The ear gets one 10 ms frame. The memory gets the ear's answers in three stacked frames: the one before, this one,
+the one after.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def learn() -> Network:
     course = lessons(_LESSONS, _SEED)
     frames = np.concatenate([lesson.features for lesson in course])
     shift = -frames.mean(axis=0)
-    # one scale for all bins: then a change of level stays a constant over the bins, and the graph takes it out
+    # one scale for all bins: then a change of level stays a constant over the bins, and the graph removes it
     scale = np.full(frontend.MEL_BINS, 1.0 / float(frames.std()), dtype=np.float32)
     keys = np.concatenate([lesson.frame_keys for lesson in course])
     seen = keys != IGNORE

@@ -1,7 +1,7 @@
-"""Sounds made from nothing: DTMF key presses (ITU-T Q.23) and the noises a recogniser must not mistake for them.
+"""Synthesises DTMF key presses (ITU-T Q.23) and the noises that a recogniser must not take for them.
 
 Pure: the same arguments and seed always give the same samples. Samples are mono, 16 kHz, float32 in [-1, 1], rounded to
-the 65,536 levels of PCM16, so that a clip sounds the same from memory and from a file.
+the 65,536 levels of PCM16, so that a clip is the same from memory and from a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEYS: Final = "0123456789*#ABCD"
 _ROWS_HZ: Final = (697.0, 770.0, 852.0, 941.0)
 _COLUMNS_HZ: Final = (1209.0, 1336.0, 1477.0, 1633.0)
 _KEYPAD: Final = ("123A", "456B", "789C", "*0#D")
-_RAMP_SECONDS: Final = 0.004  # softer edges than a switch, so that a press is no click
+_RAMP_SECONDS: Final = 0.004  # softer edges than a switch, so that a press makes no click
 
 
 class Press(Struct, frozen=True):
@@ -34,7 +34,9 @@ class Press(Struct, frozen=True):
 
 
 class TelephoneLine(Struct, frozen=True):
-    """How the telephone sounds: peak level (dBFS), columns above rows (dB), both frequencies off by (1 = 100 %)."""
+    """How the telephone sounds: peak level (dBFS), columns above rows (dB), detuning of both frequencies (1 =
+    100 %).
+    """
 
     level_db: float = -12.0
     twist_db: float = 0.0
@@ -42,7 +44,7 @@ class TelephoneLine(Struct, frozen=True):
 
 
 def frequencies(key: str) -> tuple[float, float]:
-    """Row and column frequency of a key, Hz. Raises ValueError for anything that is no key."""
+    """Row and column frequency of a key, Hz. Raises ValueError for any other character."""
     for row, keys in zip(_ROWS_HZ, _KEYPAD, strict=True):
         if len(key) == 1 and key in keys:
             return row, _COLUMNS_HZ[keys.index(key)]
@@ -62,8 +64,8 @@ def dial(
 ) -> Samples:
     """A telephone number, float32 [n]: each key `tone_seconds`, then a gap; a space in `digits` is a pause.
 
-    `level_db` is the peak of the tones in dBFS; `snr_db` adds white noise that far below their power (None: no noise);
-    `edge_seconds` of nothing come first and last. Raises ValueError for a character that is no key.
+    `level_db` is the peak of the tones in dBFS. `snr_db` adds white noise that far below their power (None: no noise).
+    `edge_seconds` of silence come first and last. Raises ValueError for a character that is no key.
     """
     presses: list[Press] = []
     at = edge_seconds
@@ -117,7 +119,7 @@ def noise(total: int, rng: np.random.Generator, colour: float = 0.0) -> Signal:
 
 
 def steady_tones(total: int, rng: np.random.Generator) -> Signal:
-    """One to three sines anywhere from 50 to 4000 Hz that are no pair of the keypad: hum, whistles, ringing."""
+    """One to three sines from 50 to 4000 Hz that are no pair of the keypad: hum, whistles, ringing."""
     seconds = np.arange(total) / SAMPLE_RATE
     out = np.zeros(total)
     for _ in range(int(rng.integers(1, 4))):
@@ -129,7 +131,7 @@ def steady_tones(total: int, rng: np.random.Generator) -> Signal:
 
 
 def babble(total: int, rng: np.random.Generator) -> Signal:
-    """Something speech-like: gliding harmonics under moving formants, in syllables. Peak 1, float64 [total]."""
+    """A sound like speech: gliding harmonics under moving formants, in syllables. Peak 1, float64 [total]."""
     seconds = np.arange(total) / SAMPLE_RATE
     glide = 1.0 + 0.2 * np.sin(2 * np.pi * rng.uniform(0.3, 2.0) * seconds + rng.uniform(0, 6.28))
     pitch_hz = rng.uniform(80.0, 260.0) * glide
@@ -149,11 +151,11 @@ def babble(total: int, rng: np.random.Generator) -> Signal:
 
 
 def amplitude(db: float) -> float:
-    """The factor on samples that `db` decibels stand for."""
+    """The factor on samples for `db` decibels."""
     return float(10.0 ** (db / 20.0))
 
 
 def quantize(signal: Signal) -> Samples:
-    """As PCM16 would hold it: clipped to [-1, 1), rounded to steps of 1/32768, float32."""
+    """The samples as PCM16 would hold them: clipped to [-1, 1), rounded to steps of 1/32768, float32."""
     steps = np.clip(np.rint(signal * 32768.0), -32768, 32767)
     return (steps / 32768.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The demo's token table: blank first, the keys as digits or as words, then every tag SenseVoice knows.
+"""The demo's token table: blank first, the keys as digits or as words, then every tag of SenseVoice.
 
 Both forms have the same length and the same ids, so that one set of weights serves both.
 """
@@ -28,7 +28,7 @@ SIZE: Final = STOP_ID + 1 + len(TAGS)
 
 
 def pieces(*, words: bool) -> list[str]:
-    """The token of each id; U+2581 in front of a word stands for the space before it."""
+    """The token of each id; U+2581 at the start of a word stands for the space before it."""
     keys = ["\u2581" + _WORDS[key] for key in synth.KEYS] if words else list(synth.KEYS)
     return [*_SPECIAL, *keys, FULL_STOP, *TAGS]
 
@@ -39,6 +39,6 @@ def tag_id(tag: str) -> int:
 
 
 def text(digits: str, *, words: bool) -> str:
-    """What the recogniser writes when these keys are dialled; spaces (pauses) are not heard."""
+    """What the recogniser writes when these keys are dialled; spaces (pauses) have no text."""
     keys = digits.replace(" ", "")
     return " ".join(_WORDS[key] for key in keys) if words else keys
