@@ -229,7 +229,7 @@ class DaemonLink:
             self._serves(self._engine.commit(rollout), "", start)
         except CannotLoad as e:
             self._refuses("", message.version, e, start)
-            if self._welcome == (message.version, message.artifact) and not self._engine.busy:  # otherwise another one loads
+            if self._welcome == (message.version, message.artifact) and not self._engine.busy:  # another one loads
                 self._engine.give_up()
         finally:
             if self._welcome == (message.version, message.artifact):
