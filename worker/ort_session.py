@@ -1,7 +1,7 @@
-"""Opens and runs ONNX Runtime sessions the way a server needs them: few threads, little spinning, one kind of error.
+"""Opens and runs ONNX Runtime sessions as a server needs them: few threads, little spinning, one kind of error.
 
-Decides nothing about models. What ONNX Runtime raises is not one family of exceptions; here it becomes `SessionError`
-(could not be opened) or `RunFailed` (could not be run), each with the cause in the text.
+It decides nothing about models. ONNX Runtime raises exceptions without a common base class. Here they become
+`SessionError` (cannot be opened) or `RunFailed` (cannot be run), each with the cause in the text.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     OSError,
 )
 _ERROR_TEXT_LIMIT: Final = 500
-# A 5 s clip on two idle cores, against one thread: 0.72 of the time without spinning, 0.59 with this, 0.58 with no end
-# of it; beside two busy loops 1.1, 1.2 and 2.0.
+# A 5 s clip on two idle cores, against one thread: 0.72 of the time without spinning, 0.59 with this, 0.58 with endless
+# spinning; beside two busy loops 1.1, 1.2 and 2.0.
 LONE_SPIN_MICROSECONDS: Final = 30
 
 
 class SessionError(ValueError):
-    """A file ONNX Runtime can't make a session of."""
+    """A file from which ONNX Runtime cannot make a session."""
 
 
 class RunFailed(RuntimeError):
-    """A run that gave no answer."""
+    """A run without an answer."""
 
 
 class RunTerminated(RunFailed):
-    """A run that was told to end through its RunOptions."""
+    """A run that was ended through its RunOptions."""
 
 
 def missing_providers(providers: Sequence[str]) -> tuple[str, ...]:
-    """Those of `providers` that this ONNX Runtime does not have; `open_session` passes them over."""
+    """Those of `providers` that this ONNX Runtime does not have; `open_session` skips them."""
     available = set(ort.get_available_providers())
     return tuple(name for name in providers if name not in available)
 
@@ -57,9 +57,9 @@ def missing_providers(providers: Sequence[str]) -> tuple[str, ...]:
 def session_options(threads: int, *, lone: bool = False) -> Any:
     """Options of every session: `threads` for one operator (at least 1), operators one after another, no busy waiting.
 
-    Spinning threads of several workers on the same cores take time from each other. Those of a session that has the
-    cores to itself (`lone`) may, for LONE_SPIN_MICROSECONDS: between two operators, going to sleep takes longer. The
-    arena stays on: without it single runs were seen to peak at several times the memory.
+    Spinning threads of several workers on the same cores take time from each other. A session that has the cores alone
+    (`lone`) may spin, for LONE_SPIN_MICROSECONDS: between two operators, going to sleep takes longer. The arena stays
+    on: without it single runs peaked at several times the memory.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = max(1, threads)
@@ -68,7 +68,7 @@ def session_options(threads: int, *, lone: bool = False) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if lone else "0")
     if lone:
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(LONE_SPIN_MICROSECONDS))
-        options.add_session_config_entry("session.force_spinning_stop", "1")  # when a run has ended
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # after a run
     options.enable_cpu_mem_arena = True
     options.log_severity_level = 3
     return options
@@ -79,9 +79,9 @@ def open_session(
 ) -> ort.InferenceSession:
     """A session on `path` with those of `providers` that exist, in order, and the CPU last.
 
-    `mapped`: the file is a compiled form, optimised when it was made; its weights are mapped as they lie. `lone`: it
-    will only run while nothing else does.
-    Raises SessionError when the file is missing, torn, no ONNX model, or not runnable here.
+    `mapped`: the file is a compiled form, optimised when it was made; its weights are mapped as they are. `lone`: it
+    will run only while nothing else does. Raises SessionError when the file is missing, torn, not an ONNX model, or not
+    runnable here.
     """
     missing = missing_providers(providers)
     wanted = [name for name in dict.fromkeys((*providers, CPU)) if name not in missing]
@@ -113,13 +113,13 @@ def run(
         answers = session.run(list(outputs), dict(feeds), run_options)
     except ORT_ERRORS as e:
         if run_options is not None and run_options.terminate:
-            raise RunTerminated("cannot finish the run: it was told to end") from e
+            raise RunTerminated("cannot finish the run: it was asked to end") from e
         raise RunFailed(f"cannot run the model: {brief(e)}") from e
     return [np.asarray(answer) for answer in answers]
 
 
 def brief(error: Exception, directory: Path | None = None) -> str:
-    """ONNX Runtime's words in one line of bounded length, without its prefix and the file's `directory`."""
+    """The text of ONNX Runtime in one line of bounded length, without its prefix and the file's `directory`."""
     text = " ".join(str(error).split())
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]

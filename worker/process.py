@@ -1,7 +1,7 @@
-"""One worker from its first connection to its end: puts the parts together and owns the order of leaving.
+"""One worker from its first connection to its end: puts the parts together and ends them in the right order.
 
-Decides nothing about requests or versions. Invariant: it ends with every accepted request answered, or with its drain
-time used up and the number of those cut said in the log.
+It decides nothing about requests or versions. Invariant: at its end every accepted request is answered; or its drain
+time is used up, and the log has the number of requests that were cut.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MOST_DESCRIPTORS: Final = 4096
 LAST_WORDS_SECONDS: Final = 0.5
 SAMPLE_BYTES: Final = 16000 * 4  # a second of decoded audio
 UPLOADS_AT_ONCE: Final = 4  # of the largest size
-UNREAD_AT_ONCE: Final = 4  # answers that nobody reads, of the largest upload's size
+UNREAD_AT_ONCE: Final = 4  # answers that no client reads, of the largest upload's size
 SURPLUS_UPLOADS: Final = 16  # uploads that last, besides as many as may wait
 STUCK_SECONDS: Final = 10.0  # beyond the time of a request: what was told to end has ended by then
 CLIPS_AT_ONCE: Final = 2  # of the greatest length, decoded
@@ -151,7 +151,7 @@ class Process:
         )
 
     async def run(self) -> None:
-        """Serves until told to leave, then leaves."""
+        """Serves until it is asked to leave, then leaves."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._leaving.set)
         loop.add_signal_handler(signal.SIGUSR1, self._logs.reopen)
@@ -166,7 +166,7 @@ class Process:
         tasks = WorkerTasks(self._logs.events)
         following = tasks.start("log files", self._follow_logs, restart=True)
         jobs = tasks.start("jobs", self._jobs.run, restart=True) if self._jobs is not None else None
-        # A fault in the control loop is a fault of ours: it ends the process, which the daemon replaces.
+        # An error in the control loop is our fault: it ends the process, which the daemon replaces.
         await asyncio.wait({control, leaving}, return_when=asyncio.FIRST_COMPLETED)
         await self._leave_jobs(jobs)
         if not self._at_once:
@@ -180,7 +180,7 @@ class Process:
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await control
-        # What was given to the thread is done, or the disk does not answer: nobody waits for that.
+        # What was given to the thread is done, or the disk does not answer: this does not wait for that.
         await asyncio.wait({loop.run_in_executor(self._aside, int)}, timeout=LAST_WORDS_SECONDS)
 
     def _job_runner(self) -> JobRunner:
@@ -204,13 +204,13 @@ class Process:
         self._counters.heard(audio_seconds)
 
     async def _leave_jobs(self, jobs: asyncio.Task[None] | None) -> None:
-        """The job in hand goes back first: another worker goes on with it while this one answers what is left."""
+        """The current job goes back first: another worker continues it while this one answers the rest."""
         if jobs is not None:
             jobs.cancel()
             await asyncio.wait({jobs}, timeout=RELEASE_SECONDS)
 
     async def _follow_logs(self) -> None:
-        """Also with no daemon, and when nothing is logged: a file that lost its name is found by nobody."""
+        """Also without a daemon, and when nothing is logged: a file without a name cannot be found."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             self._logs.follow()
@@ -293,7 +293,7 @@ def _slots(directory: str, logs: LogFiles, aside: Executor) -> tuple[Slots, Slot
 
 
 def _connections() -> int:
-    """How many connections this process may hold, after raising its own limit of descriptors to something sensible."""
+    """How many connections this process may hold, after it raised its own limit of descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if 0 <= soft < most:

@@ -1,7 +1,7 @@
 """The messages between daemon and workers: newline-delimited JSON, one object a message, at most 64 KiB.
 
-Both programs import it. It decides what a legal message is and does no I/O. A message carries its kind in the key
-"type"; unknown keys are ignored, so that either side may learn new ones first.
+Both programs import it. It decides which messages are legal and does no I/O. A message carries its kind in the key
+"type"; unknown keys are ignored, so that either side may add keys first.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ PROTOCOL: Final = 1
 T = TypeVar("T")
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 
-# JSON knows numbers without end: what is counted, added up and shown has to stay within what everybody can count.
+# JSON has numbers of any size: counts and sums must stay within what all programs can count.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-# A directory's name: whatever says that it serves a longer one would fill tables and answers with it.
+# The length of a directory's name: a longer name of a version would fill tables and answers.
 VersionName = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 class BadMessage(ValueError):
-    """A line that is no message of this protocol; the text says why."""
+    """A line that is no message of this protocol; the text gives the reason."""
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
@@ -35,10 +35,11 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 
 
 class Hello(Message, frozen=True):
-    """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it loaded that from.
+    """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it was loaded from.
 
-    Told by our own workers: `release` of the package, `terms` that it runs with, `confinement` and what of it is
-    `missing` in words, and `places`, the directories that it is confined to, with what each is (worker.confinement).
+    Our own workers also send: `release` of the package, the `terms` that it runs with, `confinement` and what of it is
+    `missing` in words, and `places`, the directories that it is confined to, each with its identity
+    (sandbox.worker_sandbox).
     """
 
     pid: int
@@ -55,7 +56,7 @@ class Hello(Message, frozen=True):
 
 
 class Prepared(Message, frozen=True):
-    """The version is loaded aside and warm; `commit` will swap it in."""
+    """The version is loaded beside the served one and warm; `commit` will swap it in."""
 
     rollout: str
     version: VersionName
@@ -64,7 +65,7 @@ class Prepared(Message, frozen=True):
 
 
 class CannotPrepare(Message, frozen=True, tag="refused"):
-    """The version can't be loaded; the worker serves on what it has."""
+    """The version cannot be loaded; the worker serves on with what it has."""
 
     rollout: str
     version: VersionName
@@ -73,14 +74,14 @@ class CannotPrepare(Message, frozen=True, tag="refused"):
 
 
 class Serving(Message, frozen=True):
-    """From now on requests are answered by this version. `rollout` is "" for the version of the welcome."""
+    """From now on this version answers requests. `rollout` is "" for the version of the welcome."""
 
     rollout: str
     version: VersionName
 
 
 class RunTimes(msgspec.Struct, frozen=True):
-    """How long runs of the model took lately, waiting included: so many, and what 95 % of them took at most."""
+    """How long recent runs of the model took, waiting included: how many there were, and the 95th percentile."""
 
     runs: Count = 0
     p95_seconds: Seconds = 0.0
@@ -89,9 +90,9 @@ class RunTimes(msgspec.Struct, frozen=True):
 class Beat(Message, frozen=True):
     """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
 
-    `shared` and `lone` tell the runs that shared the machine from those that had it to themselves, and so went faster;
-    told by our own workers. `refusing` is why a request would not be answered now, "" while one would be.
-    `stuck` counts jobs that outlived every limit: only the worker's end ends them.
+    `shared` and `lone` tell runs that shared the machine from those that had it alone and were faster; our own workers
+    send them. `refusing` is why a request would not be answered now, "" when it would. `stuck` counts jobs that
+    outlived every limit: only the worker's end ends them.
     """
 
     inflight: Count = 0
@@ -133,7 +134,7 @@ class Welcome(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Load `version` from `artifact` beside what is served; with `unload_first` after letting go of that."""
+    """Load `version` from `artifact` beside what is served; with `unload_first` after unloading that."""
 
     rollout: str
     version: str
@@ -148,16 +149,16 @@ class Commit(Message, frozen=True):
 
 
 class Abort(Message, frozen=True):
-    """Forget what was prepared under this rollout."""
+    """Drop what was prepared under this rollout."""
 
     rollout: str
 
 
 class Settings(Message, frozen=True):
-    """Run with these terms, as far as that goes without a restart, then answer `applied`.
+    """Run with these terms, as far as that is possible without a restart, then answer `applied`.
 
-    Sent only to workers that said in `hello` what they run with. `tokens` stand for those in `token_file` (SHA-256):
-    for a worker that is confined to other directories and has to enforce them until it is replaced.
+    Sent only to workers whose `hello` has their terms. `tokens` are the SHA-256 of those in `token_file`: for a worker
+    that is confined to other directories and has to enforce them until it is replaced.
     """
 
     terms: Terms
@@ -169,7 +170,7 @@ class ReopenLogs(Message, frozen=True, tag="reopen_logs"):
 
 
 class Drain(Message, frozen=True):
-    """Accept nothing more, answer what was accepted, say `drained`, end."""
+    """Accept nothing more, answer what was accepted, send `drained`, end."""
 
 
 class Stop(Message, frozen=True):
@@ -178,21 +179,21 @@ class Stop(Message, frozen=True):
 
 FromDaemon = Welcome | Prepare | Commit | Abort | Settings | ReopenLogs | Drain | Stop
 
-# what a worker is started with
+# the settings of a worker at its start
 
 
 SLOT_FILES: Final = ("slots", "decode", "long")
-"""For running the model, for decoding audio, and for running the model on pieces of long clips. The size of each is how
-many may do that at once."""
+"""For running the model, for decoding audio, and for running the model on pieces of long clips. The size of each file
+is how many may do that at once.
+"""
 
 
 class WorkerSettings(Terms, frozen=True):
-    """Everything a worker of ours is told when it starts: one JSON object in its argument `--settings`.
+    """All settings of a worker of ours at its start: one JSON object in its argument `--settings`.
 
     `slots` is the directory of SLOT_FILES, through which workers share what may be done at once ("": each for itself).
-    `cache_dir` is where all artifacts are ("": anywhere). `jobs_dir` is where transcription jobs are ("": none are
-    taken). `run` stands for the run of the daemon that started it. `confine`: the worker gives up what it does not
-    need.
+    `cache_dir` is where all artifacts are ("": anywhere). `jobs_dir` is where transcription jobs are ("": no jobs).
+    `run` identifies the run of the daemon that started it. `confine`: the worker gives up what it does not need.
     """
 
     name: str
@@ -211,7 +212,7 @@ _from_daemon: msgspec.json.Decoder[FromDaemon] = msgspec.json.Decoder(FromDaemon
 
 
 def encode(message: Message) -> bytes:
-    """One line, newline included. Raises BadMessage when it would be longer than MAX_MESSAGE_BYTES, or is no text."""
+    """One line, newline included. Raises BadMessage when it is longer than MAX_MESSAGE_BYTES, or is not Unicode."""
     try:
         line = _encoder.encode(message) + b"\n"
     except UnicodeEncodeError as e:
@@ -224,17 +225,17 @@ def encode(message: Message) -> bytes:
 
 
 def decode_from_worker(line: bytes) -> FromWorker:
-    """The message in one line. Raises BadMessage with the reason when it is none."""
+    """The message in one line. Raises BadMessage with the reason when the line is no message."""
     return decoded(_from_worker, line, "a worker")
 
 
 def decode_from_daemon(line: bytes) -> FromDaemon:
-    """The message in one line. Raises BadMessage with the reason when it is none."""
+    """The message in one line. Raises BadMessage with the reason when the line is no message."""
     return decoded(_from_daemon, line, "the daemon")
 
 
 def decoded(decoder: msgspec.json.Decoder[T], line: bytes, sender: str) -> T:
-    """The message of `sender` in one line. Raises BadMessage with the reason when it is none."""
+    """The message of `sender` in one line. Raises BadMessage with the reason when the line is no message."""
     if len(line) > MAX_MESSAGE_BYTES:
         raise BadMessage(f"cannot read a message: {len(line)} bytes, at most {MAX_MESSAGE_BYTES}")
     try:

@@ -1,7 +1,8 @@
-"""What memory this process has, and giving that of a dropped model back to the system.
+"""Measures the memory of this process, and returns that of a dropped model to the system.
 
-glibc keeps what a session freed for later; after each swap that would be a model's worth. The spawner sets
-MALLOC_MMAP_THRESHOLD_, which covers the large blocks; trimming covers the rest. Trimming must run off the event loop.
+glibc keeps what a session freed for later use: after each swap as much as a whole model. The daemon sets
+MALLOC_MMAP_THRESHOLD_ when it starts a worker, which covers the large blocks; trimming covers the rest. Trimming must
+run off the event loop.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ _PAGE: Final = os.sysconf("SC_PAGESIZE")
 
 
 class Resident:
-    """Resident memory of this process, to be made before it has a model.
+    """Resident memory of this process. To be created before it has a model.
 
-    The kernel counts a page once for each place where it is mapped; here those of a model that is open several times
-    (`mappings`) count once, or it would seem to leak when it is opened for lone runs.
+    The kernel counts a page once for each place where it is mapped. Here the pages of a model that is open several
+    times (`mappings`) count once. Otherwise opening it for lone runs would look like a leak.
     """
 
     def __init__(self, mappings: Callable[[], int] = lambda: 1, statm: Path = Path("/proc/self/statm")) -> None:
@@ -34,7 +35,7 @@ class Resident:
         return (resident - model + model // max(1, self._mappings())) * _PAGE
 
     def _pages(self) -> tuple[int, int]:
-        """All that is resident, and of it what is mapped from files (proc_pid_statm(5))."""
+        """All resident pages, and those of them that are mapped from files (proc_pid_statm(5))."""
         _, resident, mapped, *_ = self._statm.read_bytes().split()
         return int(resident), int(mapped)
 

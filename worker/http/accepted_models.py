@@ -1,8 +1,8 @@
-"""Whether a client that names a model on OpenAI's routes means what is served here.
+"""Decides whether the model name that a client sends on OpenAI's routes means the model that is served here.
 
-Pure. Many clients have a fixed name built in, or one from a catalog: a name of SenseVoice, in any spelling and under
-any organisation, and the names of plain transcription at OpenAI and Groq. Must refuse a name that promises more than
-text and times, and the name of another version. Invariant: what is refused here is answered with 404.
+Pure. Many clients have a built-in name, or one from a catalog. Accepted are names of SenseVoice, in any spelling and
+under any organisation, and the names of plain transcription at OpenAI and Groq. It must refuse a name that promises
+more than text and times, and the name of another version. Invariant: a refused name is answered with 404.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FIXED: Final = re.compile(
 
 
 def is_accepted(name: str, version: str, aliases: Collection[str]) -> bool:
-    """Whether `name` is answered by `version`; no name at all is. `aliases` are the operator's further names."""
+    """Whether `version` answers requests for `name`; "" is accepted. `aliases` are the operator's further names."""
     asked = name.strip().casefold()
     if not asked:
         return True

@@ -1,9 +1,9 @@
-"""Takes connections from the listening socket that all workers share, and gives them up without losing a request.
+"""Accepts connections from the listening socket that all workers share, and leaves it without losing a request.
 
-Instead of uvicorn's own server: that ticks ten times a second, takes every waiting connection at once, and closes
-idle ones at shutdown even when a request is on its way. Must not read signals. Invariants: at rest nothing wakes up;
-a worker with work in hand lets its siblings take a new connection first; draining answers every request that reached
-a connection of ours.
+It replaces uvicorn's own server, which ticks ten times a second, accepts every waiting connection at once, and at
+shutdown closes idle connections even when a request is on its way. It must not read signals. Invariants: at rest
+nothing wakes up. A worker with requests in work lets other workers accept a new connection first. Draining answers
+every request that reached a connection of this worker.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NO_DESCRIPTOR_SECONDS: Final = 0.25
 REFUSING_SECONDS: Final = 5.0
 IDLE_GRACE_SECONDS: Final = 1.0
 LINGERING_PART: Final = 8
-"""One connection in so many may linger beside those that the limit allows."""
+"""One part in this many of the limit is allowed on top of it for connections that linger."""
 DRAIN_LOOK_SECONDS: Final = 0.02
 EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -40,8 +40,9 @@ EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Front:
     """The worker's side of the port. All methods belong to the event loop.
 
-    `busy` says how many requests are in work, `able` whether there is a model to answer with; `refused` is told of what
-    never became a request. `make_room` ends a request that costs its client nothing, False where there is none.
+    `busy` returns how many requests are in work, `able` whether there is a model that can answer. `refused` is called
+    for what never became a request. `make_room` ends a request that has cost its client nothing; False where there is
+    none.
     """
 
     def __init__(
@@ -74,20 +75,20 @@ class Front:
 
     @property
     def connections(self) -> list[Connection]:
-        """Those that are open."""
+        """The open connections."""
         return self._open_connections()
 
     @property
     def listener(self) -> socket.socket | None:
-        """The listening socket while it is held, to hand to a daemon that came back."""
+        """The listening socket while it is held, to hand to a daemon that comes back."""
         return self._listener
 
     def open(self) -> None:
-        """Begins to take connections. Does nothing while already open or draining."""
+        """Starts to accept connections. Does nothing when it already does, or while draining."""
         if self._listener is not None and not self._taking and self._pause is None and not self.draining:
             self._watch()
 
-    # taking
+    # accepting
 
     def _watch(self) -> None:
         assert self._listener is not None
@@ -100,7 +101,7 @@ class Front:
         self._taking = False
 
     def _readable(self) -> None:
-        """A connection waits: take it at once, or later when a sibling may be more at leisure."""
+        """A connection waits: accept it at once, or later if another worker may be less busy."""
         wait = min(LONGEST_YIELD_SECONDS, YIELD_SECONDS * self._busy()) if self._able() else UNABLE_SECONDS
         if self._loop.time() - self._last_taken < BURST_SECONDS:
             wait = max(wait, BURST_SECONDS / 2)
@@ -129,11 +130,11 @@ class Front:
             try:
                 connection, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
-                self._full_since = None  # nobody waits
+                self._full_since = None  # no connection waits
                 return True
             except OSError as e:
                 if e.errno not in EXHAUSTED:
-                    return True  # ECONNABORTED and its like: that client is gone, the next one is not
+                    return True  # ECONNABORTED and the like: this client is gone, the next one is not
                 self._exhausted(e)
                 return False
             self._starved, self._full_since = False, None
@@ -142,7 +143,9 @@ class Front:
         return True
 
     def _has_room(self) -> bool:
-        """At the limit: whether one more may be taken now. Otherwise one ends first, or nobody can; it comes back."""
+        """At the limit, whether one more connection may be accepted now. If not, one is asked to end first, if
+        any can.
+        """
         while len(self._lingering) > self._limits.connections // LINGERING_PART:
             next(iter(self._lingering)).cut()
         if self._held - len(self._lingering) < self._limits.connections or not self._waits() or self._shed():
@@ -154,7 +157,7 @@ class Front:
         return False
 
     def _waits(self) -> bool:
-        """Whether a connection waits to be taken; a sibling may have taken it."""
+        """Whether a connection waits to be accepted; another worker may have accepted it."""
         assert self._listener is not None
         poll = select.poll()
         poll.register(self._listener, select.POLLIN)
@@ -166,7 +169,7 @@ class Front:
         self._later(NO_DESCRIPTOR_SECONDS)
 
     def refusing(self) -> str:
-        """Why a new connection would not be taken, once that lasts; "" otherwise."""
+        """Why a new connection would not be accepted, once that lasts; "" otherwise."""
         if self._full_since is None or self._loop.time() - self._full_since < REFUSING_SECONDS:
             return ""
         return f"all {self._limits.connections} connections are taken"
@@ -186,7 +189,7 @@ class Front:
         return sorted(silent, key=lambda c: c.quiet_since)
 
     def _shed(self) -> bool:
-        """Closes the connection that has been silent longest; what its client has not read by now is dropped.
+        """Closes the connection that has been silent longest. What its client has not read by now is dropped.
 
         False when there is none.
         """
@@ -214,7 +217,7 @@ class Front:
     def _joined(self, connection: socket.socket, task: asyncio.Task[Any]) -> None:
         self._joining.discard(task)
         if task.cancelled():
-            connection.close()  # the loop ended before it became a connection: nobody else closes it
+            connection.close()  # the loop ended before it became a connection: no other code closes it
         elif task.exception() is not None:
             self._held -= 1  # it was gone before it became a connection
 
@@ -227,7 +230,9 @@ class Front:
     # leaving
 
     def _leave_port(self) -> None:
-        """Takes what waits already, then closes our copy of the listening socket; the port stays with the others."""
+        """Accepts what waits already, then closes our copy of the listening socket. The port stays with the other
+        workers.
+        """
         self._unwatch()
         self._no_pause()
         if self._listener is None:
@@ -245,8 +250,8 @@ class Front:
     async def drain(self, seconds: float) -> int:
         """Answers every request on its way, within `seconds`; returns how many connections are left.
 
-        Every answer says `Connection: close` meanwhile. A silent kept-alive connection gets IDLE_GRACE_SECONDS to send
-        its next request, then is closed unless bytes are waiting in it.
+        Meanwhile every answer has `Connection: close`. A silent kept-alive connection gets IDLE_GRACE_SECONDS for its
+        next request, then it is closed, unless bytes wait in it.
         """
         deadline = self._loop.time() + seconds
         self.draining = True
@@ -260,7 +265,9 @@ class Front:
         return len(self._state.connections)
 
     def cut(self) -> int:
-        """Ends every connection at once, becoming ones too, and takes no more; returns how many there were."""
+        """Ends every connection at once, also those that are being set up, and accepts no more. Returns how many there
+        were.
+        """
         self.draining = True
         self._unwatch()
         self._no_pause()

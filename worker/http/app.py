@@ -1,7 +1,7 @@
 """The worker's table of routes.
 
-Every answer passes the edge (identity, tokens, access log); errors look as `errors` says. A new surface is a file
-beside this one and its lines in the table.
+Every answer passes the middleware (identity, tokens, access log); `errors` gives the form of errors. A new group of
+routes is a file beside this one and its lines in the table.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ async def _no_model(request: Request, error: Exception) -> Response:
 
 
 async def _gone(_: Request, __: Exception) -> Response:
-    return Response(status_code=CLIENT_GONE)  # for the access log; nobody reads it
+    return Response(status_code=CLIENT_GONE)  # for the access log; no client reads it
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
-"""Who may ask for what: bearer tokens from a file, and what is taken from this machine only.
+"""Decides which requests are allowed: bearer tokens from a file, and requests that only this machine may send.
 
-Decides. The tokens come from `fresh_tokens`, which fails closed: a file that cannot be used lets nobody in. `fresh` is
-to be awaited before a request is judged; everything else asks no disk.
+The tokens come from `fresh_tokens`, which fails closed: with a file that cannot be used, no token is accepted. Await
+`fresh` before a request is checked; nothing else here reads a disk.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class TokenCheck:
-    """The rules for one file of tokens. `path` "" asks for none; `log` is told of a file that cannot be used.
+    """The rules for one file of tokens. With `path` "" no token is needed. `log` reports a file that cannot be used.
 
-    `changed` is called when `problem` is another one.
+    `changed` is called when `problem` changes.
     """
 
     def __init__(
@@ -38,28 +38,28 @@ class TokenCheck:
         self._path, self._tokens = path, FreshTokens(path, log.error, changed=changed)
 
     def use(self, path: str, marks: tuple[str, ...] = ()) -> None:
-        """From now on the tokens are those of this file; "" asks for none. `marks` as in TokensFile."""
+        """From now on the tokens are those of this file; with "" no token is needed. `marks`: see TokensFile."""
         if path != self._path:
             self._tokens.close()
             self._path, self._tokens = path, FreshTokens(path, self._log.error, marks, changed=self._changed)
 
     async def fresh(self) -> None:
-        """What was changed in the file until now counts from now on; takes a moment at most."""
+        """Makes every change in the file up to now count. It waits a short time at most."""
         await self._tokens.fresh()
 
     def problem(self) -> str:
-        """Why no token is let in, without the file's name; "" while there is nothing wrong with the file.
+        """Why no token is accepted, without the file's name; "" while the file is good.
 
-        As the last look found it; the next one begins.
+        The answer is that of the last reading; the next one is started.
         """
         if self._path:
             self._tokens.soon()
         return "the token file cannot be used; nobody is let in" if self._tokens.problem() else ""
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
-        """Raises ApiError 401 when the request needs a token and brings none that is good.
+        """Raises ApiError 401 when the request needs a token and has no good one.
 
-        A browser brings it in a cookie, which counts for what its own page sends. `POST /` has it in its body.
+        A browser sends it in a cookie, which counts for requests of our own page. `POST /` has it in its body.
         """
         if not self._path or path in OPEN_PATHS or (method, path) == ("POST", "/"):
             return
@@ -78,7 +78,7 @@ class TokenCheck:
             )
 
     def owner(self, headers: Mapping[str, str]) -> str:
-        """What stands for the token of a request that `check` let in; "" where none is asked for."""
+        """An identifier of the token of a request that `check` accepted; "" where no token is needed."""
         if not self._path:
             return ""
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -89,16 +89,18 @@ class TokenCheck:
         return hashlib.sha256(b"modelward owner " + mark.encode()).hexdigest() if mark else ""
 
     def owns(self, owner: str, headers: Mapping[str, str]) -> bool:
-        """Whether a request may see what belongs to `owner`. What came while no token was asked for is shown to
-        everybody that names it."""
+        """Whether a request may see what belongs to `owner`.
+
+        What came in while no token was needed is shown to every client that has its name.
+        """
         return not self._path or not owner or hmac.compare_digest(owner, self.owner(headers))
 
     def check_change(self, client: str, headers: Mapping[str, str], http_version: str = "1.1") -> None:
-        """Raises ApiError 403 when a request that changes something comes neither with a token nor from this machine.
+        """Raises ApiError 403 when a request that changes something has no token and does not come from this machine.
 
-        With a token file `check` has asked for one already. A proxy on this machine speaks for others, and a web page
-        in a browser here may name any address: neither counts as being here. nginx passes requests on by HTTP/1.0 and
-        says nothing else of itself unless it is told to; programs here speak 1.1.
+        With a token file `check` has required one already. A proxy on this machine sends requests of others, and a web
+        page in a browser here may use any address: neither counts as local. nginx passes requests on by HTTP/1.0 and
+        does not identify itself unless it is configured to; programs here use 1.1.
         """
         if self._path:
             return
@@ -111,21 +113,23 @@ class TokenCheck:
             raise ApiError(403, "cannot change anything for a client elsewhere: no token file is set", "loopback_only")
 
     def cookie_for(self, token: str) -> str:
-        """What a browser keeps for a good token; "" for any other, and where none is asked for."""
+        """What a browser keeps for a good token; "" for any other, and where no token is needed."""
         return self._tokens.pledge(token)
 
     def knows(self, token: str) -> bool:
-        """Whether the token is one of the file's; any is when there is no file."""
+        """Whether the token is in the file; True for any token when there is no file."""
         return not self._path or bool(self._tokens.check(token))
 
 
 def proxied(headers: Mapping[str, str]) -> bool:
-    """Whether a request says that a proxy passed it on."""
+    """Whether a header shows that a proxy passed the request on."""
     return any(name in PROXIED or name.startswith("x-forwarded-") for name in headers)
 
 
 def from_own_page(headers: Mapping[str, str]) -> bool:
-    """False for what a browser sends on behalf of another site, DNS names bound to this machine included."""
+    """False for a request that a browser sends for a page of another site, also through a DNS name bound to this
+    machine.
+    """
     origin = headers.get("origin")
     if origin is None:
         return True
@@ -143,13 +147,13 @@ def _cookie(header: str) -> str:
 
 
 def _same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that the page which sends this came from here; other clients send no Origin."""
+    """Whether the page that sends this came from here, by the Origin of the browser. Other clients send no Origin."""
     origin = headers.get("origin")
     return origin is None or _place(origin) == headers.get("host")
 
 
 def _place(origin: str) -> str | None:
-    """Host and port of an origin; None, which no Host header equals, for what is no address."""
+    """Host and port of an origin. None, which no Host header equals, for text that is no address."""
     try:
         return urlsplit(origin).netloc or None
     except ValueError:

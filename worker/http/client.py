@@ -1,7 +1,7 @@
-"""Which client a request counts for, where one client's share is limited: its address, or its network for IPv6.
+"""Decides which client a request counts for, where one client's share is limited: its address, or its IPv6 network.
 
-Pure. A proxy on this machine speaks for others, so for a loopback peer the last address of X-Forwarded-For counts,
-which that proxy wrote itself. Never decides who may do something: another program here can write any address.
+Pure. A proxy on this machine sends requests of others. So for a loopback peer the last address of X-Forwarded-For
+counts, which that proxy wrote itself. It never decides about permissions: another program here can write any address.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NETWORK_BITS: Final = 64
 
 
 def client_of(request: Request) -> str:
-    """The name that a client's shares are kept under."""
+    """The name under which a client's shares are counted."""
     peer = request.client.host if request.client else ""
     return client_named(peer, request.headers.get("x-forwarded-for", ""))
 

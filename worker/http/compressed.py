@@ -1,7 +1,7 @@
 """Unpacks a request's compressed body, in one pass and in small steps.
 
-Bounds what comes out and how many pieces it is made of, as it goes; between two steps the caller may end it. Must not
-copy what is still to be read.
+It bounds the unpacked size and the number of gzip members during unpacking. Between two steps the caller may end it. It
+must not copy what is still to be read.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ ENCODINGS: Final = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 MEMBERS: Final = 10_000
 FREE_MEMBERS: Final = 100
 LEAST_BYTES: Final = 256
-"""That the members hold on average, once there are more than FREE_MEMBERS: each costs a step of Python."""
+"""The average that members must hold once there are more than FREE_MEMBERS: each costs a step of Python."""
 _READ_BYTES: Final = 16 << 10
 _STEP_BYTES: Final = 1 << 20
 
 
 def unpack(data: bytes | bytearray, window: int, max_bytes: int, go_on: Callable[[], None] = lambda: None) -> bytearray:
-    """A compressed body, whole. `go_on` is called all along and may raise.
+    """Unpacks a whole compressed body. `go_on` is called all along and may raise.
 
-    Raises ApiError: 400 for what is damaged, has more than MEMBERS members or many that hold next to nothing, 413 for
-    more than `max_bytes`.
+    Raises ApiError: 400 for damaged data, more than MEMBERS members, or many that hold almost nothing; 413 for more
+    than `max_bytes`.
     """
     found = bytearray()
     with memoryview(data) as view:
@@ -44,7 +44,7 @@ def unpack(data: bytes | bytearray, window: int, max_bytes: int, go_on: Callable
 def _member(
     view: memoryview, position: int, window: int, max_bytes: int, found: bytearray, go_on: Callable[[], None]
 ) -> int:
-    """Adds the member at `position` to what was found; where the next one begins."""
+    """Adds the member at `position` to the result; returns where the next one begins."""
     stream = zlib.decompressobj(window)
     try:
         while not stream.eof:

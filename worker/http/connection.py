@@ -1,7 +1,7 @@
-"""One client connection of the service: what `framing` reads, with the limits that uvicorn does not have.
+"""One client connection of the service: reads what `framing` defines, with limits that uvicorn does not have.
 
-Bounds the size and the time of a request's head and of silence; `framing` decides what is a request. Must not read
-bodies.
+It bounds the size and the time of a request's head, and the time of silence; `http_framing` decides what is a request.
+It must not read bodies.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from .half_closed import HalfClosed
 from .speech_socket import MESSAGE_BYTES, SpeechSocket, is_handshake
 
 READ_BYTES: Final = 48 * 1024
-"""Taken from the kernel at once. Blocks of 128 KiB and more are mapped anew for each read, and two reads make one piece
-of a body: asyncio's own 256 KiB cost twice the processor time."""
+"""Bytes read from the kernel at once. Blocks of 128 KiB and more are mapped anew for each read, and two reads make one
+piece of a body. asyncio's own 256 KiB cost twice the processor time.
+"""
 
 
 class ConnectionLimits(Struct, frozen=True):
@@ -43,13 +44,14 @@ class ConnectionLimits(Struct, frozen=True):
 
 
 class TooLarge(Exception):
-    """A request's head is past the limit; ends parsing."""
+    """A request's head is over the limit; ends parsing."""
 
 
 class Connection(Framed):
-    """`refused` is called with (client, status) for what was answered before it became a request, `lost` at the end.
+    """See the module. `refused` is called with (client, status) for what was answered before it became a request.
 
-    It is in `lingering`, where the oldest comes first, from its end for its client until it is gone.
+    `lost` is called at the end. The connection is in `lingering`, oldest first, from its end for its client until it is
+    gone.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Connection(Framed):
         self._head_bytes = 0
         self.quiet_since = loop.time()
         self._unread_timer: asyncio.TimerHandle | None = None
-        self._unread = (0.0, 0)  # since when, and how much it was then
+        self._unread = (0.0, 0)  # the time, and the amount at that time
         self._half_closed: HalfClosed | None = None
 
     # transport
@@ -152,7 +154,7 @@ class Connection(Framed):
     # WebSockets
 
     def takes_upgrade(self) -> bool:
-        """A WebSocket, when everything before it on this connection was answered, and read."""
+        """Accepts a WebSocket when everything before it on this connection was answered and read."""
         method = self.parser.get_method()
         return (
             self.idle
@@ -161,7 +163,7 @@ class Connection(Framed):
         )
 
     def upgrade(self, more_bytes: int) -> None:
-        """As `Framed`: the connection goes on as another protocol, in whose place it is counted from now on."""
+        """As in `Framed`: the connection continues with another protocol, which takes its place in the count."""
         self._head_came()
         if more_bytes:  # a client waits for the answer to its handshake
             self.refuse(400)
@@ -171,7 +173,7 @@ class Connection(Framed):
         socket = SpeechSocket(self.config, self.server_state, self._lost, self._limits.unread_seconds)
         socket.begin(self.transport, b"".join(head))
 
-    # what the client does not read
+    # data that the client does not read
 
     @property
     def peer(self) -> str:
@@ -180,7 +182,7 @@ class Connection(Framed):
 
     @property
     def unread_bytes(self) -> int:
-        """Of answers that wait in this process."""
+        """Bytes of answers that wait in this process."""
         return self.transport.get_write_buffer_size()
 
     @property
@@ -190,11 +192,11 @@ class Connection(Framed):
 
     @property
     def read_rate(self) -> float:
-        """Bytes a second that the client read of it meanwhile."""
+        """Bytes a second that the client has read of it meanwhile."""
         return (self._unread[1] - self.unread_bytes) / max(self.unread_seconds, 1e-3)
 
     def cut(self) -> None:
-        """Ends the connection at once; what is unread is dropped."""
+        """Ends the connection at once; unread data is dropped."""
         self._all_read()
         self._lingering.pop(self, None)
         self.transport.abort()
@@ -205,22 +207,24 @@ class Connection(Framed):
             self._unread_timer = None
 
     def _look_at_unread(self) -> None:
-        late = self.unread_seconds > 2 * self._limits.look_seconds  # this process did not run: nobody could read
+        late = self.unread_seconds > 2 * self._limits.look_seconds  # this process did not run, so no client could read
         if self.read_rate < self._limits.read_rate and not late:
             self.cut()
             return
         self._unread = self.loop.time(), self.unread_bytes
         self._unread_timer = self.loop.call_later(self._limits.look_seconds, self._look_at_unread)
 
-    # what waits for whom
+    # waiting for the client
 
     @property
     def idle(self) -> bool:
-        """No request is being read or answered (the rest of an answered one's body may still be coming)."""
+        """Whether no request is being read or answered (the rest of the body of an answered one may still be
+        coming).
+        """
         return self.cycle is None or self.cycle.response_complete
 
     def close_if_idle(self) -> bool:
-        """Closes the connection when nothing is under way, bytes that wait to be read included. True when it did."""
+        """Closes the connection when nothing is under way and no bytes wait to be read. True when it did."""
         if self.transport.is_closing():
             return True
         if not self.idle or (not self._in_body and self._head_bytes_waiting()):
@@ -229,7 +233,7 @@ class Connection(Framed):
         return True
 
     def timeout_keep_alive_handler(self) -> None:
-        """Called when a connection was silent for the keep-alive time: closed, unless a request came just now."""
+        """Called when a connection was silent for the keep-alive time: closes it, unless a request came just now."""
         self.close_if_idle()
 
     def _head_bytes_waiting(self) -> bool:
@@ -256,25 +260,25 @@ class Connection(Framed):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What is called when the parser gave up."""
+        """Called when the parser gave up."""
         self.refuse(431 if self._head_bytes > self._limits.head_bytes else 400)
 
     def refuse(self, status: int) -> None:
-        """As `Framed`, and reports it."""
+        """As in `Framed`, and reports the refusal."""
         self._refused(self.peer, status)
         super().refuse(status)
 
 
 def server_config(app: Any, limits: ConnectionLimits) -> Config:
-    """uvicorn's settings: no signals, no logs, no banner; what it would decide by itself is decided here."""
+    """uvicorn's settings: no signals, no logs, no banner. What it would decide by itself is decided here."""
     config = Config(
         app,
         loop="asyncio",
         http=Connection,
         ws="none",  # uvicorn takes none by itself
         ws_max_size=MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # what is unpacked cannot be bounded beforehand
-        ws_ping_timeout=None,  # pings keep proxies from giving up; TCP finds who is gone
+        ws_per_message_deflate=False,  # the size of unpacked data cannot be bounded beforehand
+        ws_ping_timeout=None,  # pings keep proxies from timing out; TCP finds clients that are gone
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -1,6 +1,6 @@
 """The parts that a request needs, handed to the routes as one value.
 
-Holds no decision of its own. Only the settings change while a worker runs, and all of them at once.
+It makes no decision of its own. While a worker runs, only the settings change, and all of them at once.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from .upload_limits import Uploads
 
 
 class Service(Struct):
-    """`draining`: this worker takes no new connections and asks its clients to go elsewhere. `jobs` is None
-    where no directory for them was given."""
+    """`draining`: this worker takes no new connections and asks its clients to connect elsewhere.
+
+    `jobs` is None where no directory for jobs was given.
+    """
 
     settings: WorkerSettings
     engine: Engine

@@ -1,8 +1,9 @@
-"""Pages of other origins that the operator named may call the service from a browser (`workers.cors_origins`).
+"""Lets pages of other origins that the operator named call the service from a browser (`workers.cors_origins`).
 
-Starlette's middleware speaks the protocol; here stands who is let in, and that it stands outside the check of tokens: a
-browser asks beforehand without one, and may read why it was refused. Must not allow credentials: cookies of this
-service are for its own page, other pages send the token in a header. Invariant: without the key nothing is added.
+Starlette's middleware handles the protocol. This module decides which origins are allowed, and that it runs before the
+check of tokens: a browser's preflight request has no token, and the page may read why a request was refused. It must
+not allow credentials: cookies of this service are for its own page, other pages send the token in a header. Invariant:
+without the key nothing is added.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ REMEMBERED_SECONDS: Final = 600
 
 
 class CrossOrigin:
-    """The application `app` for pages of the origins that the settings name; they may change at any time."""
+    """The application `app` for pages of the origins in the settings, which may change at any time."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
@@ -41,7 +42,7 @@ def _shared(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
         allow_origins=origins,
         allow_methods=METHODS,
         allow_headers=("*",),
-        allow_private_network=True,  # pages elsewhere, service on this network: what the operator asked for
+        allow_private_network=True,  # pages elsewhere, service on this network: the operator asked for this
         expose_headers=EXPOSED,
         max_age=REMEMBERED_SECONDS,
     )

@@ -1,7 +1,7 @@
-"""Asks the daemon over its admin socket on behalf of a client. With no daemon there is nobody to ask.
+"""Sends requests to the daemon over its admin socket for a client. Without a daemon there is no answer.
 
-Decides nothing. Bounds how many clients may wait for it, how long, and how much it may answer. Invariant: a client that
-left takes no place.
+It decides nothing. It bounds how many clients may wait for the daemon, how long, and the size of the answer. Invariant:
+a client that left takes no place.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ AT_ONCE: Final = 8
 
 
 class DaemonUnreachable(Exception):
-    """No daemon answers; the text says why."""
+    """No daemon answers; the text gives the reason."""
 
 
 class Reply(Struct, frozen=True):
-    """What the daemon answered."""
+    """The daemon's answer."""
 
     status: int
     body: bytes
 
 
 class DaemonApi:
-    """The daemon behind `api_socket`. `running`: what a worker that leaves ends, so that whoever asked is answered."""
+    """The daemon behind `api_socket`. `running` holds requests that a leaving worker ends, so that clients get an
+    answer.
+    """
 
     def __init__(self, api_socket: str, running: set[asyncio.Task[Any]]) -> None:
         self._api_socket, self._running = api_socket, running
@@ -46,10 +48,10 @@ class DaemonApi:
     async def ask(
         self, request: Request, method: str, path: str, body: bytes = b"", *, seconds: float = DECIDED_SECONDS
     ) -> Reply:
-        """Its answer to the client of `request`. Raises Unreachable when none comes within `seconds`, Gone when the
-        client leaves first.
+        """The daemon's answer for the client of `request`.
 
-        ApiError 503 when too many are waiting, or when this worker leaves before the daemon decided.
+        Raises DaemonUnreachable when none comes within `seconds`, Gone when the client leaves first. Raises ApiError
+        503 when too many requests wait, or when this worker leaves before the daemon decided.
         """
         with self._place():
             task, gone = awaited(self._ask(method, path, body, seconds)), awaited(client_gone(request))
@@ -116,13 +118,13 @@ async def _read_answer(reader: asyncio.StreamReader) -> Reply:
     if not answer.complete:
         raise OSError("it ends early")
     status = parser.get_status_code()
-    if not 100 <= status <= 999:  # the parser takes any number, no server sends this one on
+    if not 100 <= status <= 999:  # the parser accepts any number; no server sends this one on
         raise OSError(f"its status is {status}")
     return Reply(status, bytes(answer.body))
 
 
 class _HttpAnswer:
-    """What the parser calls."""
+    """Called by the parser."""
 
     def __init__(self) -> None:
         self.body = bytearray()

@@ -1,7 +1,7 @@
-"""What can go wrong with a request, as answers: a status, a sentence for the client, a type and a code.
+"""The errors of a request as answers: a status, a sentence for the client, a type and a code.
 
-Decides nothing about when; only how it looks: `{"error": {"message", "type", "code"}}`, on OpenAI's routes with the
-`param` their clients read, on those of the Open Inference Protocol `{"error": text}`, as that protocol has it.
+It decides only their form: `{"error": {"message", "type", "code"}}`. OpenAI's routes add the `param` that their clients
+read; those of the Open Inference Protocol answer `{"error": text}`, as that protocol says.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_
 
 
 class ApiError(Exception):
-    """Ends a request with an answer. `code` is for programs, the message for people, `param` the field at fault."""
+    """Ends a request with an answer. `code` is for programs, the message for people, `param` the wrong field."""
 
     def __init__(
         self, status: int, message: str, code: str, headers: dict[str, str] | None = None, *, param: str | None = None
@@ -28,7 +28,7 @@ class ApiError(Exception):
 
 
 def too_slow(because: Exception | str) -> ApiError:
-    """An upload that was ended before it was whole; the rest of it is not waited for."""
+    """An upload that was ended before it was whole; the rest of it is not read."""
     return ApiError(408, str(because), "upload_too_slow", {"connection": "close"})
 
 

@@ -1,8 +1,8 @@
 """The offline WebSocket protocol of FunASR's runtime: settings in JSON, samples or a file in pieces, then the end.
 
-Pure. Settings stay for the next clip of the connection, as they do there. `2pass` is answered as well, without the
-texts on the way that it also asks for; `online` asks for nothing else and is refused. Invariant: one answer a clip,
-and a final one.
+Pure. Settings stay for the next clip of the connection, as in FunASR. `2pass` is answered as well, but without the
+intermediate texts that it requests. `online` requests nothing else and is refused. Invariant: one answer for each clip,
+and it is final.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from .talks import (
 )
 
 _SAMPLES: Final = frozenset({"", "pcm", "wav"})
-"""Formats in which a clip may be bare samples; a file of any other is sent as it is, and a WAV is seen by its head."""
+"""Formats in which a clip may be bare samples. A file of another format is taken as it is, and a WAV is recognised by
+its head.
+"""
 _HEAD_BYTES: Final = 12
 _NAME_CHARS: Final = 255
 """A longer name of a clip is cut; a longer setting is refused. Both are kept for the whole connection."""
@@ -58,13 +60,13 @@ class FunasrTalk:
         return held if is_wav or self._format not in _SAMPLES else wav_head(self._rate, PCM, 2) + held
 
     def _set(self, message: str) -> bool:
-        """Takes the settings; True when the clip is whole."""
+        """Reads the settings; True when the clip is whole."""
         try:
             told = msgspec.json.decode(message.encode())
         except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as e:
-            raise bad_message(f"it is no JSON: {e}") from e
+            raise bad_message(f"it is not JSON: {e}") from e
         if not isinstance(told, dict):
-            raise bad_message("it is no JSON object")
+            raise bad_message("it is not a JSON object")
         self._mode = _text(told, "mode", self._mode).lower()
         if self._mode not in ("offline", "2pass"):
             raise bad_message(f"the mode {self._mode[:40]!r} is not served here; known: offline, 2pass")
@@ -101,7 +103,7 @@ class FunasrTalk:
 
 
 def _sentence(segment: Segment) -> dict[str, Any]:
-    """One sentence with the times of its tokens, in milliseconds: each lasts until the next, a second at most."""
+    """One sentence with the times of its tokens in milliseconds: each lasts until the next, at most a second."""
     ends = [*segment.times[1:], segment.end]
     times = [
         [round(start * 1000), round(max(start, min(end, start + WORD_SECONDS)) * 1000)]
@@ -129,7 +131,7 @@ def _named(told: dict[str, Any], key: str, now: str) -> str:
     if value is None:
         return now
     if not isinstance(value, str):
-        raise bad_message(f"{key} is no text")
+        raise bad_message(f"{key} is not a string")
     return value
 
 

@@ -1,7 +1,7 @@
-"""A client that has sent its request and ended its sending side: whether it still waits, or is gone altogether.
+"""Finds out whether a client that ended its sending side still waits for the answer, or is gone.
 
-Both look alike from here: the connection's end of file came. So a `100 Continue`, which every client of HTTP/1.1 passes
-over (RFC 9110 15.2), is written to it; a client that is gone answers with a reset. Must not be used once an answer has
+Both look the same here: the connection's end of file came. So a `100 Continue`, which every HTTP/1.1 client ignores
+(RFC 9110 15.2), is written to it; a client that is gone answers with a reset. It must not be used once an answer has
 begun, nor with HTTP/1.0. Invariant: `gone` is called at most once, and nothing is written after `end`.
 """
 
@@ -14,13 +14,15 @@ from typing import Final
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 ASKED_AT_SECONDS: Final = (0.0, 1.0, 5.0, 25.0)
-"""Some clients take no more than five such lines for one request."""
+"""Some clients accept no more than five such lines for one request."""
 FIRST_LOOK_SECONDS: Final = 0.02
 LONGEST_LOOK_SECONDS: Final = 0.5
 
 
 class HalfClosed:
-    """Watches one connection until `end`. `may_write`: no answer has begun; `gone` is called when nobody waits."""
+    """Watches one connection until `end`. `may_write`: no answer has begun. `gone` is called when the client is
+    gone.
+    """
 
     def __init__(self, transport: asyncio.Transport, may_write: Callable[[], bool], gone: Callable[[], None]) -> None:
         self._transport, self._may_write, self._gone = transport, may_write, gone
@@ -32,7 +34,7 @@ class HalfClosed:
         self._look()
 
     def end(self) -> None:
-        """Nothing is to be watched any more."""
+        """Ends the watch."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -50,7 +52,7 @@ class HalfClosed:
         self._pause = min(2 * self._pause, LONGEST_LOOK_SECONDS)
 
     def _is_reset(self) -> bool:
-        """The loop no longer watches a connection whose end of file came."""
+        """The loop no longer watches a connection after its end of file."""
         descriptor = self._transport.get_extra_info("socket").fileno()
         if descriptor < 0:
             return True

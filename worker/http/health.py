@@ -1,6 +1,6 @@
-"""`GET /health` and `GET /ready`: does this process answer with a model, and does it take traffic.
+"""`GET /health` and `GET /ready`: whether this process has a model that answers, and whether it takes requests.
 
-Describe the version that serves. A candidate that fails changes neither.
+They describe the version that serves. A candidate that fails changes neither.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from .json import as_json
 
 
 async def health(request: Request) -> Response:
-    """200 while alive and a model is loaded, else 503."""
+    """200 while the process runs and a model is loaded, else 503."""
     service: Service = request.app.state.service
     body = _state(service)
     return as_json(body, 200 if service.engine.current else 503, _retry(body["status"] == "no model"))
 
 
 async def ready(request: Request) -> Response:
-    """200 when a request would be answered: a model is loaded, the worker does not drain and refuses nobody."""
+    """200 when a request would be answered: a model is loaded, the worker does not drain and does not refuse
+    requests.
+    """
     service: Service = request.app.state.service
     body = _state(service)
     if body["status"] == "ok" and (reason := service.counters.refusing()):

@@ -1,7 +1,7 @@
-"""What every route that runs the model shares: a request let in, read, and answered by one version within its limits.
+"""What all routes that run the model share: a request is admitted, read, and answered by one version within its limits.
 
-Turns what may go wrong into answers. Knows no kind of model: what to read and what to run is each route's own.
-Invariant: one request is answered by one version, whose name and digest go out in its headers.
+It turns errors into answers. It knows no kind of model: each route decides what to read and what to run. Invariant: one
+version answers one request, and its name and digest are in the answer's headers.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ async def run_model(
     read: Callable[[Count], Awaitable[B]],
     job: Callable[[B, LoadedVersion], Coroutine[Any, Any, T]],
 ) -> tuple[LoadedVersion, T]:
-    """The version that answers and the outcome of `job` on what `read` read.
+    """The version that answers, and the outcome of `job` with what `read` returned.
 
-    `read` is given the counter of uploaded bytes; `job` is ended when the client leaves or the time is over. Both may
-    raise ApiError. Raises ApiError for whatever prevents an answer ("cannot `verb` …"); Gone.
+    `read` gets the counter of uploaded bytes. `job` is ended when the client leaves or the time is over. Both may raise
+    ApiError. Raises ApiError for anything that prevents an answer ("cannot `verb` …"); Gone.
     """
     service: Service = request.app.state.service
     trace_of(request.scope).inference = True
@@ -63,7 +63,7 @@ async def run_model(
 
 
 async def available(service: Service, deadline: float) -> None:
-    """Waits for a version that is on its way, for as long as the request has."""
+    """Waits for a version that is on its way, as long as the request has time."""
     with suppress(TimeoutError), service.work.expecting():
         async with asyncio.timeout(max(0.0, deadline - time.perf_counter())):
             await service.engine.available()
@@ -87,7 +87,7 @@ async def _answer(
 
 
 async def _within(request: Request, service: Service, verb: str, job: Coroutine[Any, Any, T], deadline: float) -> T:
-    """Awaits `job` for as long as the client stays and the time allows."""
+    """Awaits `job` while the client stays and the time allows."""
     task, gone = awaited(job, trace_of(request.scope).request_id), awaited(client_gone(request))
     service.work.running.add(task)
     try:
@@ -102,7 +102,7 @@ async def _within(request: Request, service: Service, verb: str, job: Coroutine[
         service.work.running.discard(task)
         gone.cancel()
         task.cancel()
-        # Collected here, so that an answer nobody waits for leaves no warning behind.
+        # Read here, so that an exception that no code awaits causes no warning.
         await asyncio.wait({task, gone})
 
 

@@ -1,7 +1,7 @@
 """The Open Inference Protocol over HTTP (`/v2`): health, what is served, and inference on tensors.
 
-The model's name is the version's without its trailing version; the version's own name and the kind are taken as well,
-so that a client that never wants to know need not. Inference is for models of kind tensor: speech has its own routes.
+The model's name is the version's without its trailing version. The version's own name and the kind are accepted as
+well, for clients that do not care. Inference is for models of kind tensor: speech has its own routes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CONFIG_TYPES: Final = {"BYTES": "TYPE_STRING"}
 
 
 async def server(request: Request) -> Response:
-    """What answers here."""
+    """Describes this server."""
     return as_json({"name": "modelward", "version": RELEASE, "extensions": EXTENSIONS})
 
 
@@ -49,7 +49,7 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """200 when requests should come here."""
+    """200 when it takes requests."""
     service: Service = request.app.state.service
     good = service.engine.current is not None and not service.draining() and not service.counters.refusing()
     return as_json({"ready": good}, 200 if good else 503, {} if good else {"retry-after": "1"})
@@ -78,7 +78,7 @@ async def model_ready(request: Request) -> Response:
 
 
 async def config(request: Request) -> Response:
-    """The same in the words of Triton's model configuration."""
+    """The same in the form of Triton's model configuration."""
     loaded = _named(request)
     inputs, outputs = _ports(loaded)
     return as_json(
@@ -159,7 +159,7 @@ async def _run(
     except BadInput as e:
         raise ApiError(400, str(e), "bad_input") from e
     finally:
-        # Only matters when it is still being run: nobody waits for it any more.
+        # Only needed while it still runs: its answer is not awaited any more.
         options.terminate = True
     if len(parts) == 1:
         return answer(parts, {}, "application/json")
@@ -167,7 +167,7 @@ async def _run(
 
 
 def _allow(service: Service, request: Request, size: int) -> None:
-    """An answer of so many bytes may be made. Raises ApiError 400 when it is too large, 503 when too much is unread."""
+    """Allows an answer of this size. Raises ApiError 400 when it is too large, 503 when too much is unread."""
     check_size(size)
     try:
         service.answers.allow(trace_of(request.scope), size)
@@ -177,12 +177,12 @@ def _allow(service: Service, request: Request, size: int) -> None:
 
 
 def model_name(version: str, kind: str) -> str:
-    """The name a model goes by, whatever its version."""
+    """The name of a model, whatever its version."""
     return split_name(version)[0] or kind
 
 
 def _named(request: Request) -> LoadedVersion:
-    """What is served, when it is what the path names. Raises ApiError 404, 503 (as NoModel)."""
+    """The served version, if the path names it. Raises ApiError 404, 503 (as NoModel)."""
     service: Service = request.app.state.service
     loaded = service.engine.take()
     trace_of(request.scope).took(loaded)

@@ -1,8 +1,8 @@
-"""`/v1/jobs`: long recordings that no connection is held open for. Taken in, shown, cancelled.
+"""`/v1/jobs`: long recordings without an open connection. A job is accepted, shown, cancelled.
 
-Shapes and rules of the routes only. A job takes the form of `/v1/audio/transcriptions` and answers in its formats, or
-in that of `/api/predict` (response_format `predict`). Invariants: 202 is sent when the job is safe on the disk; where
-tokens are asked for, a job is shown to the token that brought it and to no other.
+Only the form and the rules of the routes. A job takes the form of `/v1/audio/transcriptions` and answers in its
+formats, or in that of `/api/predict` (response_format `predict`). Invariants: 202 is sent only when the job is safe on
+the disk. Where tokens are needed, a job is shown only to the token that sent it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .upload_limits import Full, TooSlow
 
 PREDICT: Final = "predict"
 LOOK_AGAIN_SECONDS: Final = 2
-"""What a client is advised to wait before it asks for a job again."""
+"""How long a client should wait before it requests a job again."""
 MAX_EMBEDDED_BYTES: Final = 16 << 20
 
 
@@ -80,7 +80,7 @@ async def create(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    """The job as it is now. Raises ApiError 404 for one that is not there or belongs to another token."""
+    """The current state of the job. Raises ApiError 404 for one that does not exist or belongs to another token."""
     view = await _found(request)
     service: Service = request.app.state.service
     answer = await _answer(request, view) if view.answer_bytes <= MAX_EMBEDDED_BYTES else None
@@ -101,8 +101,10 @@ async def show(request: Request) -> Response:
 
 
 async def result(request: Request) -> Response:
-    """The result alone, as `/v1/audio/transcriptions` would have answered. Raises ApiError 404, 409 while it is not
-    there, or what the job failed with."""
+    """The result alone, as `/v1/audio/transcriptions` would have answered.
+
+    Raises ApiError 404, 409 while there is no result, or the error of a failed job.
+    """
     view = await _found(request)
     answer = await _answer(request, view)
     if view.outcome is None or view.outcome.state != DONE or answer is None:
@@ -145,7 +147,7 @@ async def _found(request: Request) -> JobView:
 
 
 async def _answer(request: Request, view: JobView) -> bytes | None:
-    """The result, once it is certain that it may be sent. Raises ApiError 503 when too much is unread already."""
+    """The result, once it may be sent. Raises ApiError 503 when too much is unread already."""
     if view.answer_bytes < 0:
         return None
     service: Service = request.app.state.service
@@ -171,18 +173,18 @@ def _unknown() -> ApiError:
 
 def _no_disk(error: Exception) -> ApiError:
     because = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    return ApiError(503, f"cannot look at the job: {because}", "no_disk")
+    return ApiError(503, f"cannot read the job: {because}", "no_disk")
 
 
 async def _loaded(service: Service) -> LoadedVersion:
-    """The version that the fields are checked against. Raises ApiError, NoModel."""
+    """The version against which the fields are checked. Raises ApiError, NoModel."""
     check_serves_speech(service.settings.kind)
     await available(service, time.perf_counter() + service.settings.request_timeout_seconds)
     return service.engine.take()
 
 
 def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> bytearray:
-    """The recording. Raises ApiError for what could never be done."""
+    """The recording. Raises ApiError for a request that could never be fulfilled."""
     if clip.data is None:
         raise ApiError(400, "cannot transcribe: the form has no part 'file'", "missing_audio", param="file")
     if not clip.data:
@@ -192,7 +194,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
     split_of(clip.fields)
     if fields.stream:
         raise ApiError(
-            400, "cannot stream a job: ask for it again, it shows its text so far", "bad_value", param="stream"
+            400, "cannot stream a job: request it again, it shows its text so far", "bad_value", param="stream"
         )
     if callback := clip.fields.get("callback", "").strip():
         try:
@@ -207,7 +209,7 @@ def _checked(clip: UploadedClip, loaded: LoadedVersion, settings: Terms) -> byte
 
 
 def _kept(clip: UploadedClip) -> dict[str, list[str]]:
-    """The fields that the job is done by, with what its recording is declared to be."""
+    """The fields that the job needs, with the declared type of its recording."""
     kept = {name: values for name, values in clip.repeated.items() if name not in ("callback", DECLARED)}
     return {**kept, DECLARED: [clip.declared]} if clip.declared else kept
 
@@ -220,7 +222,7 @@ def _plain(clip: UploadedClip) -> UploadedClip:
 
 
 def limits_of(settings: Terms) -> StoreLimits:
-    """How much may be kept."""
+    """The limits for jobs."""
     return StoreLimits(
         settings.jobs_max_jobs,
         settings.jobs_max_bytes,
@@ -232,7 +234,9 @@ def limits_of(settings: Terms) -> StoreLimits:
 
 
 def _form(request: JobRequest) -> UploadedClip:
-    """Without the model's name, which was checked when the job came: the version may have another one by now."""
+    """The form without the model's name, which was checked when the job came: the version may have another name
+    by now.
+    """
     fields = {name: values[-1] for name, values in request.fields.items() if values and name != "model"}
     return UploadedClip(fields=fields, repeated=request.fields)
 

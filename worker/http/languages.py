@@ -1,7 +1,7 @@
-"""What clients call the languages: codes, tags with script and region, names in English and their own, as our codes.
+"""Translates what clients call the languages into our codes: codes, tags with script and region, and names.
 
-Pure. Must not guess: a word that is in no table is no language. Regions decide where they decide what is spoken:
-Hong Kong and Macao speak Cantonese. Invariant: each of our own codes stands for itself.
+Pure. It must not guess: a word that is in no table is no language. The region counts where it determines the spoken
+language: in Hong Kong and Macao that is Cantonese. Invariant: each of our own codes means itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPACES: Final = re.compile(r"[\s_()]+")
 
 
 def language_code(text: str) -> str:
-    """The code for what a client calls a language, AUTO for nothing; the text itself, in lower case, if it is none."""
+    """The code for a client's name of a language; AUTO for ""; the text itself in lower case if it is unknown."""
     asked = _SPACES.sub("-", text.strip().strip("\"'<|>").lower()).strip("-")
     if not asked:
         return AUTO

@@ -1,7 +1,7 @@
-"""`GET /metrics`: this worker's numbers in Prometheus' text format.
+"""`GET /metrics`: this worker's metrics in Prometheus' text format.
 
-Behind one listening socket each scrape meets some worker: the label says which. Who wants all of them asks the daemon,
-whose metrics of the same names mean the same.
+All workers share one listening socket, so each scrape reaches any one of them; the label says which. The daemon has the
+metrics of all of them, with the same names and meanings.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ METRICS: Final = (
 
 
 async def metrics(request: Request) -> Response:
-    """The text. Asks the model nothing and waits for nobody."""
+    """The text. It does not use the model and waits for nothing."""
     service: Service = request.app.state.service
     return Response(exposition(service), headers={"content-type": CONTENT_TYPE})
 
 
 def exposition(service: Service) -> str:
-    """This worker's numbers now."""
+    """This worker's current metrics."""
     out, counters, name = Exposition(METRICS), service.counters, service.settings.name
     out.add("modelward_worker_requests_total", counters.requests, worker=name)
     out.add("modelward_worker_request_errors_total", counters.errors, worker=name)

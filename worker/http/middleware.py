@@ -1,7 +1,7 @@
-"""Around every request: its identity, who may ask, which version answered, the access log, the numbers of the beats.
+"""Wraps every request: its identity, the check of tokens, the version that answered, the access log, the beat's counts.
 
-Decides nothing about the answer itself. Must log each request exactly once, also those that end badly. While the worker
-drains, every answer whose request came in whole asks the client to go elsewhere.
+It decides nothing about the answer itself. It must log each request exactly once, also those that fail. While the
+worker drains, every answer to a whole request asks the client to connect elsewhere.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .paths import meant_path
 from .sign_in import asks_for_token, wants_form
 
 TRACE: Final = "modelward.trace"
-CLIENT_GONE: Final = 499  # as nginx writes it: nobody was there to answer
+CLIENT_GONE: Final = 499  # as nginx writes it: the client was gone
 PATH_CHARS: Final = 512
 AGENT_CHARS: Final = 200
 PASSED_OVER_BYTES: Final = 1 << 20
@@ -36,12 +36,14 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Gone(Exception):
-    """The client went away: there is nobody to answer."""
+    """The client is gone: no answer can be sent."""
 
 
 async def client_gone(request: Request) -> None:
-    """Returns when the client left. What it sends until then is passed over; beyond PASSED_OVER_BYTES it is not read,
-    and this never returns."""
+    """Returns when the client left. What it sends until then is dropped.
+
+    After PASSED_OVER_BYTES it is not read any more, and this never returns.
+    """
     passed_over = 0
     while (message := await request.receive())["type"] != "http.disconnect":
         passed_over += len(message.get("body", b""))
@@ -50,7 +52,7 @@ async def client_gone(request: Request) -> None:
 
 
 class Trace(Struct, eq=False):
-    """What becomes known of a request on its way. `seconds`: from its last byte to its answer. See also `Answer`."""
+    """What is found out about a request on its way. `seconds`: from its last byte to its answer. See also `Answer`."""
 
     request_id: str
     start: float = field(default_factory=time.perf_counter)
@@ -66,7 +68,7 @@ class Trace(Struct, eq=False):
     pending: int = 0
 
     def took(self, loaded: LoadedVersion) -> None:
-        """This version answers."""
+        """Records that this version answers."""
         self.version, self.digest = loaded.version, loaded.digest
 
 
@@ -99,7 +101,7 @@ class ServiceMiddleware:
         except Exception:  # noqa: BLE001 - one request's fault must not end the worker; it is logged with its trace
             self._service.logs.events.exception("a request failed", request=trace.request_id, path=scope["path"])
             if trace.started:
-                trace.status = 500  # what the client saw begin did not end well
+                trace.status = 500  # the client saw an answer begin that did not end well
             else:
                 problem = ApiError(500, "cannot answer: the service failed; it goes on serving", "internal_error")
                 await error_response(problem, scope["path"])(scope, inward, outward)
@@ -133,13 +135,13 @@ class ServiceMiddleware:
                 headers["x-request-id"] = trace.request_id
                 if trace.inference or trace.version:
                     self._name_version(trace, headers)
-                # An answer before the body's end: closing now would reset the connection under the answer.
+                # An answer before the body's end: closing now would reset the connection during the answer.
                 if self._service.draining() and trace.received:
                     headers["connection"] = "close"
             elif message["type"] == "http.response.body":
                 trace.sent_bytes += len(message.get("body", b""))
             await send(message)
-            if message["type"] == "http.response.body":  # it is the connection's now
+            if message["type"] == "http.response.body":  # the connection handles it now
                 sent = len(message.get("body", b""))
                 trace.pending = max(0, trace.pending - sent) if message.get("more_body", False) else 0
 

@@ -1,7 +1,7 @@
-"""OpenAI's surface: `POST /v1/audio/transcriptions` and `GET /v1/models`, as its clients expect them.
+"""OpenAI's routes: `POST /v1/audio/transcriptions` and `GET /v1/models`, as its clients expect them.
 
-Shapes and words only: what is recognised is everybody's, and what the form asks for is read by `openai_fields`. Must
-not begin an answer before its status is known. Invariant: errors look as OpenAI's do.
+Forms and words only: recognition is shared by all routes, and `openai_fields` reads the form. It must not begin an
+answer before its status is known. Invariant: errors have OpenAI's form.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .upload import UploadedClip
 
 
 class Transcriptions:
-    """The route; an ASGI application, because a streamed answer begins before the clip is through."""
+    """The route; an ASGI application, because a streamed answer begins before the clip is finished."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers in one of FORMATS, or with one event for each piece. Raises ApiError before the answer has begun."""
@@ -71,15 +71,19 @@ class Transcriptions:
 
 
 def read_fields(clip: UploadedClip, loaded: LoadedVersion) -> tuple[TranscriptionFields, str, bool]:
-    """What a form asks for: the answer, the language, and whether numbers are digits. Raises ApiError 400."""
+    """The requested form of the answer, the language, and whether numbers are written as digits. Raises
+    ApiError 400.
+    """
     asked = asked_for(clip.fields, clip.repeated)
     language = language_of(clip.fields.get("language", ""), loaded.model)
-    # Whisper writes marks and figures unasked, so its clients expect them.
+    # Whisper writes marks and figures by default, so its clients expect them.
     return asked, language, truth(clip.fields.get("itn", "true"))
 
 
 class _Stream:
-    """A streamed answer. The status goes out with the first bit of text: what fails before has one of its own."""
+    """A streamed answer. The status is sent with the first part of the text: an earlier failure has a status of its
+    own.
+    """
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.begun = False
@@ -109,7 +113,7 @@ class _Stream:
 
 
 async def models(request: Request) -> Response:
-    """The one model there is: the version that answers."""
+    """The only model: the version that answers."""
     service: Service = request.app.state.service
     current = service.engine.current
     if current is not None:
@@ -118,7 +122,7 @@ async def models(request: Request) -> Response:
 
 
 async def model(request: Request) -> Response:
-    """One model by name. Raises ApiError 404 for a name that is not answered."""
+    """One model by name. Raises ApiError 404 for a name that is not accepted."""
     service: Service = request.app.state.service
     current = service.engine.take()
     trace_of(request.scope).took(current)
@@ -131,13 +135,13 @@ def _model(loaded: LoadedVersion) -> dict[str, Any]:
 
 
 async def translations(request: Request) -> Response:
-    """Raises ApiError 404: a model that writes what was said has no other language to write it in."""
-    text = "cannot translate: SenseVoice writes what was said, in its own language; ask /v1/audio/transcriptions"
+    """Raises ApiError 404: the model writes only the spoken language."""
+    text = "cannot translate: SenseVoice writes the spoken language; use /v1/audio/transcriptions"
     raise ApiError(404, text, "no_translation")
 
 
 def check_model(asked: str, version: str, settings: Terms = Terms()) -> None:  # noqa: B008 - frozen
-    """Raises ApiError 404, as OpenAI does, for a model that is not the one served."""
+    """Raises ApiError 404, as OpenAI does, for a model that is not the served one."""
     if is_accepted(asked, version, settings.model_aliases):
         return
     raise ApiError(
@@ -149,7 +153,7 @@ def check_model(asked: str, version: str, settings: Terms = Terms()) -> None:  #
 
 
 def shaped(answer: dict[str, Any], asked: TranscriptionFields) -> Response:
-    """The answer in the format that was asked for."""
+    """The answer in the requested format."""
     segments: tuple[Segment, ...] = tuple(answer["segments"])
     headers = {"x-audio-truncated": "true"} if answer.get("truncated") else {}
     shapes: dict[str, Callable[[], Response]] = {
@@ -165,7 +169,7 @@ def shaped(answer: dict[str, Any], asked: TranscriptionFields) -> Response:
 
 
 def _truncated(answer: dict[str, Any]) -> dict[str, bool]:
-    """Said only where it is so: a part of the clip is missing."""
+    """Present only when a part of the clip is missing."""
     return {"truncated": True} if answer.get("truncated") else {}
 
 
@@ -187,7 +191,7 @@ def _verbose(answer: dict[str, Any], segments: tuple[Segment, ...], asked: Trans
 
 
 def _times(segments: tuple[Segment, ...], asked: TranscriptionFields) -> dict[str, Any]:
-    """The lists of segments and words, of what was asked for; OpenAI has them in verbose_json alone."""
+    """The requested lists of segments and words; OpenAI has them in verbose_json only."""
     body: dict[str, Any] = {}
     if asked.segments:
         body["segments"] = [_segment(number, segment) for number, segment in enumerate(segments)]
@@ -198,7 +202,7 @@ def _times(segments: tuple[Segment, ...], asked: TranscriptionFields) -> dict[st
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    """OpenAI's fields; those that only Whisper has figures for carry values that pass its clients' filters."""
+    """OpenAI's fields. Those that only Whisper can fill have values that pass its clients' filters."""
     channel = {} if segment.channel is UNSET else {"channel": segment.channel}
     return {
         "id": number,

@@ -1,8 +1,8 @@
-"""What a form on OpenAI's route asks for besides the clip, read from every spelling that clients use.
+"""What a form on OpenAI's route requests besides the clip, in every spelling that clients use.
 
-Pure. Must accept what such clients send without being asked (a prompt, a temperature, unknown fields) and refuse what
-would silently give something else than was asked for. Invariant: a field of OpenAI's is honoured, is of no effect by
-its nature, or is answered with 400 and its name.
+Pure. It must accept what such clients send by default (a prompt, a temperature, unknown fields). It must refuse what
+would silently give another result than requested. Invariant: a field of OpenAI's is honoured, has no effect by its
+nature, or is answered with 400 and its name.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def asked_for(fields: Mapping[str, str], repeated: Mapping[str, Sequence[str]]) 
 
 
 def _listed(name: str, repeated: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """The members of a list, however it was sent: several fields, one JSON list, or one text with commas."""
+    """The members of a list, in any form: several fields, one JSON list, or one text with commas."""
     for field, values in repeated.items():
         if _NUMBERED.sub("", field) == name:
             for value in values:

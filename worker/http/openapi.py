@@ -1,7 +1,7 @@
-"""`GET /openapi.json`: the service's own routes described, made from the table of routes: they cannot differ.
+"""`GET /openapi.json`: describes the service's own routes. It is made from the table of routes, so they cannot differ.
 
-Describes; decides nothing. What the table does not know of a route stands in ABOUT. Invariant: every route of the table
-is in it, the files of the page excepted.
+It decides nothing. ABOUT holds what the table does not know of a route. Invariant: every route of the table is in it,
+except the files of the page.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ABOUT: Final[Mapping[str, RouteAbout]] = {
         {"audio": _FILE, "language": _LANGUAGE, "itn": _ITN | {"default": False}},
         ("audio",),
     ),
-    "/api/reload-model": RouteAbout("Have the daemon look for versions"),
+    "/api/reload-model": RouteAbout("Have the daemon search for versions"),
     "/v1/audio/transcriptions": RouteAbout(
         "OpenAI's: the text of a clip",
         {
@@ -52,15 +52,15 @@ ABOUT: Final[Mapping[str, RouteAbout]] = {
             "response_format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]},
             "timestamp_granularities[]": {"type": "array", "items": {"type": "string", "enum": list(GRANULARITIES)}},
             "stream": {"type": "boolean", "default": False},
-            "prompt": _TEXT | {"description": "taken and of no effect"},
-            "temperature": {"type": "number", "description": "taken and of no effect"},
+            "prompt": _TEXT | {"description": "accepted, without effect"},
+            "temperature": {"type": "number", "description": "accepted, without effect"},
             "itn": _ITN | {"default": True},
         },
         ("file",),
     ),
     "/v1/jobs": RouteAbout(
         "A long recording as a job: the form of /v1/audio/transcriptions; 202 once it is safe on the disk",
-        {"file": _FILE, "callback": _TEXT | {"description": "an address that is told of the end"}},
+        {"file": _FILE, "callback": _TEXT | {"description": "an address that gets a report at the end"}},
         ("file",),
     ),
     "/v1/jobs/{job}": RouteAbout("A job: its state, its progress, its result; DELETE cancels or removes it"),

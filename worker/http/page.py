@@ -1,7 +1,8 @@
-"""`GET /`: a page to drop or record audio and read the text, from files of the package alone.
+"""`GET /`: a page to drop or record audio and read the text, from files of the package only.
 
-A request names a key of a table read at start, never a path. The page may load nothing from elsewhere, run nothing
-inline and be framed by nobody. Where tokens are asked for, a browser without one gets a form for it instead.
+A request names a key of a table that was read at the start, never a path. The page loads nothing from elsewhere, runs
+no inline script, and no other page may frame it. Where tokens are needed, a browser without one gets a form for it
+instead.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class _Sender:
 
 
 async def sign_in(request: Request) -> Response:
-    """Takes the form's token into a cookie that only this page's own requests carry."""
+    """Puts the form's token into a cookie that only this page's own requests carry."""
     service: Service = request.app.state.service
     data = bytes(await read_small(request, max_bytes=FORM_BYTES, seconds=FORM_SECONDS))
     try:
@@ -69,6 +70,6 @@ async def sign_in(request: Request) -> Response:
 
 
 def _behind_tls(request: Request) -> bool:
-    """Whether the browser speaks TLS: to a proxy, as this port does not. A browser that lies harms itself alone."""
+    """Whether the browser uses TLS: to a proxy, as this port does not. A browser that lies harms only itself."""
     origin, scheme = request.headers.get("origin", ""), request.headers.get("x-forwarded-proto", "")
     return origin.startswith("https:") or scheme.rpartition(",")[2].strip().lower() == "https"

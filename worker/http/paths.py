@@ -1,7 +1,7 @@
-"""Which path a request means: some clients end it with a slash, or join a base address and a path with two.
+"""Decides which path a request means: some clients end it with a slash, or join base address and path with two.
 
-Pure. Must not touch the paths that change something: what a proxy in front refuses by its exact path has one spelling
-alone. Invariant: a path that is in the table of routes means itself.
+Pure. It must not change the paths of requests that change something: a proxy in front may refuse them by their exact
+path, so they have one spelling only. Invariant: a path in the table of routes means itself.
 """
 
 from __future__ import annotations

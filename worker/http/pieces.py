@@ -1,6 +1,6 @@
-"""A large answer, sent in pieces: others have their turn between two, and no piece is copied before it is sent.
+"""Sends a large answer in pieces: other tasks run between two, and no piece is copied before it is sent.
 
-Must not make the answer. Invariant: what goes out is what came in, in its order.
+It must not make the answer. Invariant: the output is the input, in its order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PIECE_BYTES: Final = 256 << 10
 
 
 def answer(parts: Sequence[bytes | memoryview], headers: Mapping[str, str], media_type: str) -> Response:
-    """The parts as one body; in pieces where it is a large one."""
+    """The parts as one body; in pieces when it is large."""
     if sum(len(part) for part in parts) <= PIECE_BYTES:
         return Response(b"".join(parts), 200, dict(headers), media_type)
     return Pieces(parts, headers, media_type)
@@ -31,7 +31,7 @@ class Pieces(Response):
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it; `send` waits where the client does not read."""
+        """Sends it; `send` waits when the client does not read."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for piece in pieces(self._parts):
             await send({"type": "http.response.body", "body": piece, "more_body": True})

@@ -32,5 +32,5 @@ async def predict(request: Request) -> Response:
 
 
 def predict_body(answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer as this route shapes it: its text, under `result`, comes first."""
+    """The answer in the form of this route: its text comes first, under `result`."""
     return {"result": answer.get("text", ""), **{name: value for name, value in answer.items() if name != "text"}}

@@ -1,6 +1,6 @@
-"""`POST /api/reload-model`: asks the daemon to look at the model root again and answers with what it decided.
+"""`POST /api/reload-model`: asks the daemon to check the model root again and answers with its decision.
 
-Decides nothing: the daemon does. With no daemon there is nobody to ask; what is served stays.
+It decides nothing. Without a daemon there is no answer, and the served version stays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Decision(msgspec.Struct):
 
 
 async def reload_model(request: Request) -> Response:
-    """200 with the daemon's decision, good or bad; 503 when no daemon could be asked."""
+    """200 with the daemon's decision, good or bad; 503 when no daemon could be reached."""
     service: Service = request.app.state.service
     daemon: DaemonApi = request.app.state.daemon
     client = request.client.host if request.client else ""
@@ -36,7 +36,7 @@ async def reload_model(request: Request) -> Response:
 
 
 async def look_again(request: Request, daemon: DaemonApi) -> Decision:
-    """What the daemon decided after another look. Raises Unreachable, ApiError 503, Gone."""
+    """The daemon's decision after another check. Raises DaemonUnreachable, ApiError 503, Gone."""
     reply = await daemon.ask(request, "POST", "/v1/rescan?wait=1")
     try:
         return msgspec.json.decode(reply.body, type=Decision)

@@ -1,7 +1,7 @@
 """The Open Inference Protocol's model repository: versions as the daemon knows them; load is activate.
 
-Decides nothing but what a name means: a version's name is that version; a model's name is whatever the daemon chooses
-after another look. Must not unload what is served: another version takes its place, or it stays.
+It decides only what a name means. A version's name is that version. A model's name is whatever the daemon chooses after
+another check. It must not unload the served version: another version replaces it, or it stays.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ class _RepositoryAnswer(msgspec.Struct):
 
 
 async def index(request: Request) -> Response:
-    """Every version with its state; only those that serve when the body says `{"ready": true}`."""
+    """Every version with its state; only those that serve when the body is `{"ready": true}`."""
     asked = await _asked(request)
     service: Service = request.app.state.service
     current = service.engine.current
     try:
         versions = await _versions(request)
     except DaemonUnreachable:
-        # Nobody to ask: what this worker itself knows is still true.
+        # No daemon: what this worker itself knows is still true.
         versions = [_Version(current.version, "accepted", live=True, serving=["this"])] if current else []
     entries = [_entry(version) for version in versions]
     return as_json([entry for entry in entries if entry["state"] == "READY" or asked.get("ready") is not True])
 
 
 async def load(request: Request) -> Response:
-    """Brings a version into service; 200 with no body once it serves."""
+    """Brings a version into service; 200 without a body once it serves."""
     asked = await _asked(request)
     if asked.get("parameters"):
         raise ApiError(400, "cannot load with parameters: a version comes with all it needs", "bad_request")
@@ -105,14 +105,14 @@ async def unload(request: Request) -> Response:
         if version.serving or version.live or (current is not None and current.version == version.version):
             raise ApiError(
                 409,
-                f"cannot unload {name}: {version.version} is what is served; load another, which takes its place",
+                f"cannot unload {name}: {version.version} serves; load another version, which replaces it",
                 "in_service",
             )
     return Response(status_code=200)
 
 
 async def _asked(request: Request) -> dict[str, Any]:
-    """The body's JSON object; nothing at all is an empty one. Raises ApiError 400, 403."""
+    """The body's JSON object; an empty body is an empty one. Raises ApiError 400, 403."""
     service: Service = request.app.state.service
     host = request.client.host if request.client else ""
     service.gate.check_change(host, request.headers, request.scope["http_version"])
@@ -123,7 +123,7 @@ async def _asked(request: Request) -> dict[str, Any]:
         raise ApiError(400, f"cannot read the request: its JSON is wrong: {e}", "bad_request") from e
     parameters = asked.get("parameters")
     if isinstance(parameters, dict):
-        parameters.pop("unload_dependents", None)  # which there are none of
+        parameters.pop("unload_dependents", None)  # there are none
     return asked
 
 
@@ -137,14 +137,14 @@ async def _versions(request: Request) -> list[_Version]:
 
 
 async def _choose(request: Request, model: str) -> None:
-    """The daemon looks again and chooses; raises ApiError unless a version of `model` serves then."""
+    """The daemon checks again and chooses. Raises ApiError unless a version of `model` serves then."""
     decision = await look_again(request, request.app.state.daemon)
     if not decision.success:
         raise ApiError(400, decision.message or f"cannot load {model}", "refused")
     serving = [v.version for v in await _versions(request) if v.serving]
     if not any(split_name(version)[0] == model for version in serving):
         now = ", ".join(serving) or "nothing"
-        raise ApiError(400, f"cannot load {model}: {now} is served, and the choice fell on no version of it", "refused")
+        raise ApiError(400, f"cannot load {model}: {now} is served, and no version of it was chosen", "refused")
 
 
 def _check(reply: Reply, what: str) -> None:

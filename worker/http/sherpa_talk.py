@@ -1,7 +1,7 @@
 """The protocol of sherpa-onnx's offline WebSocket server: a rate, a length and float samples, a JSON result for each.
 
-Pure. `Done` instead of a clip is the client's farewell, which the session knows. Invariant: a clip has exactly the
-length that was announced.
+Pure. A client that sends `Done` instead of a clip ends; the session handles that. Invariant: a clip has exactly the
+announced length.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SherpaTalk:
         rate = checked_rate(int.from_bytes(self._held[:4], "little", signed=True))
         self._left = int.from_bytes(self._held[4:8], "little", signed=True)
         if self._left < 0 or self._left % _SAMPLE_BYTES:
-            raise bad_message(f"{self._left} bytes are no float samples")
+            raise bad_message(f"{self._left} bytes are not float samples")
         if self._left > self._max_bytes:
             text = f"cannot take the clip: {self._left} bytes were announced, more than {self._max_bytes}"
             raise ApiError(413, text, "upload_too_large")
@@ -81,7 +81,7 @@ class SherpaTalk:
         return msgspec.json.encode({**found, "version": answer.get("version", "")}).decode()
 
     def failure(self, error: dict[str, Any]) -> str:
-        return ""  # it says why by closing
+        return ""  # it gives the reason when it closes
 
 
 def _tag(name: str) -> str:

@@ -1,6 +1,6 @@
-"""What a browser without a token gets where tokens are asked for: a form for it, and the protection every page has.
+"""The form for a browser without a token, where tokens are needed, and the security headers of every page.
 
-Pure. The form needs no file of ours, as those ask for a token too.
+Pure. The form uses no other file, because files need a token too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WORDS: Final = {
 
 
 def wants_form(method: str, path: str, accept: str, error: ApiError) -> bool:
-    """Whether a refusal goes to a person who opened the page and can be asked."""
+    """Whether a refused request came from a person who opened the page and can enter a token."""
     return error.status == 401 and path == "/" and method == "GET" and "text/html" in accept
 
 

@@ -1,8 +1,9 @@
 """WebSockets of the clients of FunASR's runtime and of sherpa-onnx: each clip becomes a request like any other.
 
-The first message tells the protocol. A clip passes the check of tokens, the limits of uploads, the queue, the access
-log and the counters as a POST would; its answer or its error goes back as the protocol has it. Must not hold a clip
-itself. Invariants: one clip of a connection at a time; what cannot be answered ends the connection with the reason.
+The first message shows the protocol. A clip passes the check of tokens, the limits of uploads, the queue, the access
+log and the counters as a POST does. Its answer or its error has the form of the protocol. It must not hold a clip
+itself. Invariants: one clip of a connection at a time; a clip that cannot be answered ends the connection with the
+reason.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from .upload import UploadedClip
 PATHS: Final = frozenset({"/", "/ws"})
 SESSIONS: Final = 256
 CLIENT_SHARE: Final = 2
-"""One part of so many of the sessions is for one client."""
+"""One client gets at most one part in this many of the sessions."""
 IDLE_SECONDS: Final = 75.0
 UNREAD_SECONDS: Final = 60.0
 FAREWELL: Final = "Done"
@@ -63,7 +64,7 @@ class SpeechSessions:
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one connection, from its handshake on."""
+        """Serves one connection from its handshake on."""
         began = time.perf_counter()
         socket: SpeechSocket = scope[SOCKET]
         await receive()  # the handshake, which is whole
@@ -90,7 +91,7 @@ class SpeechSessions:
             self._log(scope, 101, began)
 
     async def _admit(self, scope: Scope) -> None:
-        """Raises ApiError when this client may not talk here."""
+        """Raises ApiError when this client may not open a session here."""
         headers, service = Headers(scope=scope), self._service
         if meant_path(scope["path"]) not in PATHS:
             raise ApiError(404, f"cannot talk at {scope['path'][:200]}: WebSockets are taken at /", "no_such_route")
@@ -106,7 +107,7 @@ class SpeechSessions:
             raise ApiError(503, f"cannot talk: {SESSIONS // CLIENT_SHARE} WebSockets of this client are open", "busy")
 
     def _log(self, scope: Scope, status: int, began: float) -> None:
-        """One line for the handshake, at the end of what it led to; each clip has its own."""
+        """Logs one line for the handshake, at the end of the session; each clip has its own line."""
         self._service.logs.access(
             method="GET",
             path=scope["path"][:PATH_CHARS],
@@ -187,18 +188,18 @@ class SpeechSessions:
 
 
 def _client(scope: Scope) -> str:
-    """The name that the client's share is kept under."""
+    """The name under which the client's share is counted."""
     peer = scope["client"][0] if scope.get("client") else ""
     return client_named(peer, Headers(scope=scope).get("x-forwarded-for", ""))
 
 
 def _is_named(origin: str, origins: Collection[str]) -> bool:
-    """Browsers let any page open a WebSocket: whether this one's may."""
+    """Whether the page may open a WebSocket: browsers allow that to any page."""
     return "*" in origins or origin in origins
 
 
 class _Messages:
-    """What the client says, in order. None once it is gone."""
+    """The client's messages, in order. None once it is gone."""
 
     def __init__(self, receive: Receive) -> None:
         self.closed = False
@@ -221,7 +222,7 @@ class _Messages:
         self._back.append(message)
 
     async def gone(self) -> None:
-        """Returns when the client left. A message that comes instead is kept, and this never returns."""
+        """Returns when the client left. If a message comes instead, it is kept, and this never returns."""
         message = await self.next()
         if message is not None:
             self.put_back(message)
@@ -247,7 +248,7 @@ class _Body:
 
 
 class _Outcome:
-    """What the request was answered with. `error` is the error's JSON, None when there is an answer."""
+    """The answer to the request. `error` is the error's JSON, None when there is an answer."""
 
     def __init__(self) -> None:
         self.status = CLIENT_GONE

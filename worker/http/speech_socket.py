@@ -1,8 +1,8 @@
 """A connection that became a WebSocket: uvicorn's protocol over the library `websockets`, within the service's limits.
 
-Taken are whole handshakes alone, and only when nothing of HTTP is under way; then no byte is read as HTTP again. A
-handshake that is refused ends the connection. Must not know what is said. Invariants: a message, its pieces and what
-is written and not read are bounded; a client that does not wait for the handshake's answer is cut off.
+It accepts only whole handshakes, and only when no HTTP request is under way; after that no byte is read as HTTP. A
+refused handshake ends the connection. It must not interpret messages. Invariants: a message, its pieces and unread data
+are bounded; a client that does not wait for the handshake's answer is cut off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REFUSED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection:
 
 
 def is_handshake(version: str, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a head asks for a WebSocket and for nothing else. Pure; names are in lower case."""
+    """Whether a head requests a WebSocket and nothing else. Pure; names are in lower case."""
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         found.setdefault(name, []).append(value.strip().lower())
@@ -41,8 +41,10 @@ def is_handshake(version: str, method: bytes, headers: Iterable[tuple[bytes, byt
 
 
 class SpeechSocket(WebSocketsSansIOProtocol):
-    """One connection. `busy` while a clip is taken or answered; `lost` is called at the end. It is
-    cut when more than it should hold was unread for `cut_seconds`."""
+    """One connection. `busy` while a clip is received or answered; `lost` is called at the end.
+
+    It is cut when too much data was unread for `cut_seconds`.
+    """
 
     def __init__(self, config: Config, state: ServerState, lost: Callable[[], None], cut_seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -54,7 +56,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
         self._unread_since = 0.0
 
     def begin(self, transport: asyncio.Transport, head: bytes) -> None:
-        """Takes over a connection whose handshake came whole; nothing came after it."""
+        """Takes over a connection whose handshake came whole, with nothing after it."""
         self.connection_made(transport)
         transport.set_protocol(self)
         self.data_received(head)
@@ -69,7 +71,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
         self._lost()
 
     def pause_writing(self) -> None:
-        """More waits than the connection should hold: what is not read in time ends it, a closing frame too."""
+        """Too much data waits: if it is not read in time, the connection ends, even with a closing frame in it."""
         super().pause_writing()
         if self._unread_timer is None:
             self._unread_since = self.loop.time()
@@ -109,7 +111,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
             return
         super().handle_ping()
 
-    # what `Front` asks of each connection
+    # what `Front` uses of each connection
 
     @property
     def idle(self) -> bool:
@@ -136,7 +138,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     def close_if_idle(self) -> bool:
-        """Ends it with the word that the service starts anew, when nothing is under way. True when it did."""
+        """Ends it with the status "service restart" when nothing is under way. True when it did."""
         if not self.transport.is_closing():
             if not self.idle:
                 return False
@@ -144,7 +146,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
         return True
 
     def is_refused(self) -> None:
-        """Its handshake was answered with an error, and nothing more will be."""
+        """Its handshake was answered with an error, and nothing follows."""
         self.handshake_complete = True
 
     def rests(self) -> None:

@@ -1,6 +1,6 @@
-"""What a WebSocket of another server's clients says, as clips and answers: what each of those protocols has to do here.
+"""What a WebSocket protocol of another server has to do here: turn messages into clips, and answers into messages.
 
-A talk is pure: messages in, bytes of a clip out; an answer in, the text of a message out. Must not wait or count.
+A talk is pure: messages in, bytes of a clip out; an answer in, the text of a message out. It must not wait or count.
 Invariant: a message that its protocol does not have is an ApiError.
 """
 
@@ -18,14 +18,14 @@ _OPEN_ENDED: Final = 0xFFFFFFFF
 
 
 class Fed(NamedTuple):
-    """What a message brought: bytes of the clip, and whether the clip is whole."""
+    """The content of a message: bytes of the clip, and whether the clip is whole."""
 
     audio: bytes = b""
     over: bool = False
 
 
 class Talk(Protocol):
-    """One connection's protocol. `name` stands in the access log; `language` and `itn` are those of the next clip."""
+    """One connection's protocol. `name` is for the access log; `language` and `itn` are those of the next clip."""
 
     name: str
     language: str
@@ -35,17 +35,17 @@ class Talk(Protocol):
         """The next message belongs to another clip."""
 
     def feed(self, message: str | bytes) -> Fed:
-        """Takes one message. Raises ApiError."""
+        """Reads one message. Raises ApiError."""
 
     def result(self, answer: dict[str, Any]) -> str:
-        """The message that a clip's answer is."""
+        """The message with a clip's answer."""
 
     def failure(self, error: dict[str, Any]) -> str:
-        """The message that says why there is no answer; "" where the protocol has none."""
+        """The message with the reason why there is no answer; "" where the protocol has none."""
 
 
 def wav_head(rate: int, encoding: int, width: int) -> bytes:
-    """The head of a WAV of one channel whose end is not known yet."""
+    """The head of a WAV of one channel whose length is not known yet."""
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF", _OPEN_ENDED, b"WAVE",
@@ -55,7 +55,7 @@ def wav_head(rate: int, encoding: int, width: int) -> bytes:
 
 
 def checked_rate(rate: object) -> int:
-    """Raises ApiError for what is no sample rate."""
+    """Raises ApiError for an impossible sample rate."""
     low, high = RATES
     if isinstance(rate, bool) or not isinstance(rate, int) or not low <= rate <= high:
         raise bad_message(f"the sample rate is {str(rate)[:40]}, not {low} to {high}")

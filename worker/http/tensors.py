@@ -1,7 +1,7 @@
-"""The Open Inference Protocol's inference messages: bytes to tensors and back, the binary extension included.
+"""The Open Inference Protocol's inference messages: bytes to tensors and back, with the binary extension.
 
-Pure. Everything a client chose is checked against the model before a tensor is made: names, types, shapes, sizes,
-counts. Binary data is little-endian and row-major behind the JSON; BYTES are a 4-byte length and UTF-8 text each.
+Pure. Everything from a client is checked against the model before a tensor is made: names, types, shapes, sizes,
+counts. Binary data is little-endian and row-major after the JSON; BYTES are a 4-byte length and UTF-8 text each.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Input(msgspec.Struct):
 
 
 class Output(msgspec.Struct):
-    """One output that is asked for."""
+    """One requested output."""
 
     name: str
     parameters: Parameters = {}
@@ -66,7 +66,7 @@ class Infer(msgspec.Struct):
 
 
 class InferRequest(Struct, frozen=True):
-    """A request that fits the model. `outputs` says of each output by name whether it goes out as binary data."""
+    """A request that fits the model. `outputs` maps the name of each output to whether it is sent as binary data."""
 
     id: str
     feeds: dict[str, Array]
@@ -74,7 +74,7 @@ class InferRequest(Struct, frozen=True):
 
     @property
     def bytes(self) -> int:
-        """Memory of the inputs; a string counts as its reference alone."""
+        """Memory of the inputs; of a string only its reference counts."""
         return sum(array.nbytes for array in self.feeds.values())
 
 
@@ -105,7 +105,7 @@ def check_size(total: int) -> None:
 
 
 def known_bytes(wanted: InferRequest, ports: Sequence[TensorPort]) -> int:
-    """What the wanted outputs take at least, as far as the graph says before it runs."""
+    """The least size of the wanted outputs, as far as the graph shows it before it runs."""
     asked = [port for port in ports if port.name in wanted.outputs and port.datatype != BYTES]
     known = [port for port in asked if min(port.shape, default=1) >= 0]
     return sum(math.prod(port.shape) * np.dtype(DTYPES[port.datatype]).itemsize for port in known)
@@ -171,7 +171,7 @@ def _feeds(given: Sequence[Input], binary: memoryview, ports: Sequence[TensorPor
 
 
 def _check(entry: Input, port: TensorPort) -> None:
-    """Raises ApiError unless type and shape are the model's."""
+    """Raises ApiError unless type and shape match the model's."""
     for name in _UNSUPPORTED:
         if name in entry.parameters:
             raise _bad(f"{name} is not supported")
@@ -197,16 +197,16 @@ def _from_bytes(entry: Input, data: memoryview) -> Array:
         needed = count * dtype.itemsize
         raise _bad(f"the input {entry.name!r} of shape {entry.shape} takes {needed} bytes, {len(data)} came")
     if entry.datatype == "BOOL":
-        # any other byte would be a bool that is neither
+        # any other byte would be an invalid bool
         truth: Array = np.frombuffer(data, dtype=np.uint8) != 0
         return _shaped(truth, entry)
-    # copied, for ONNX Runtime wants its inputs aligned
+    # copied, because ONNX Runtime needs aligned inputs
     array: Array = np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype)
     return _shaped(array, entry)
 
 
 def _shaped(array: Array, entry: Input) -> Array:
-    """The elements in the shape sent, which is of any size beside a 0."""
+    """The elements in the shape sent, which may have any size beside a 0."""
     try:
         return array.reshape(entry.shape)
     except (ValueError, OverflowError) as e:
@@ -247,7 +247,7 @@ def _from_json(entry: Input) -> Array:
     nested: Any = element
     for _ in entry.shape:
         nested = list[nested]
-    # flat, or nested as the shape says: both are the protocol's
+    # flat, or nested as the shape says: the protocol allows both
     values, reason = _as(raw, types.GenericAlias(list, element))
     flat = values is not None
     if not flat:
@@ -255,11 +255,11 @@ def _from_json(entry: Input) -> Array:
     if values is None:
         raise _bad(f"the data of {entry.name!r} is wrong: {reason}")
     try:
-        with np.errstate(over="ignore"):  # past the largest FP32 is infinity
+        with np.errstate(over="ignore"):  # above the largest FP32 it becomes infinity
             array = np.array(values, dtype=DTYPES[entry.datatype])
     except (ValueError, OverflowError, TypeError) as e:
         raise _bad(f"the data of {entry.name!r} is no {entry.datatype}{entry.shape}: {e}") from e
-    # of texts numpy takes rows of different lengths as well: each is then one element
+    # numpy accepts rows of texts with different lengths: then each row is one element
     if not flat and list(array.shape) != entry.shape:
         raise _bad(f"the data of {entry.name!r} has the shape {list(array.shape)}, not {entry.shape}")
     if array.size != math.prod(entry.shape):
@@ -295,7 +295,7 @@ def _outputs(asked: Infer, ports: Sequence[TensorPort]) -> dict[str, bool]:
 
 
 def _to_bytes(array: Array, datatype: str) -> bytes | memoryview:
-    """Its own memory where that is possible: copying 100 MB would keep the interpreter from everybody else."""
+    """Its own memory where possible: a copy of 100 MB would hold the interpreter for too long."""
     if datatype == BYTES:
         parts = []
         for text in array.ravel():
@@ -306,7 +306,7 @@ def _to_bytes(array: Array, datatype: str) -> bytes | memoryview:
 
 
 def _to_list(array: Array, datatype: str) -> list[Any]:
-    """The elements, row-major; what JSON has no number for becomes null."""
+    """The elements, row-major; values without a JSON number become null."""
     if array.size > MAX_JSON_NUMBERS:
         raise _bad(f"{array.size} elements are too many for JSON, at most {MAX_JSON_NUMBERS}; ask for binary data")
     if datatype == BF16:

@@ -1,6 +1,6 @@
-"""What the routes that turn a clip into text share: the upload, its wishes, and audio's mistakes as answers.
+"""What the routes that turn a clip into text share: the upload, its options, and audio errors as answers.
 
-Must not shape the result: that is each route's own.
+It must not decide the form of the result: each route does.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Wish(Struct, frozen=True):
 async def transcribe_upload(
     request: Request, *, part: str, wish: Callable[[UploadedClip, LoadedVersion], Wish]
 ) -> dict[str, Any]:
-    """The answer for the clip in the request, with `version`; `wish` reads what else the client sent.
+    """The answer for the clip in the request, with `version`. `options` reads the other fields of the client.
 
-    Raises ApiError for whatever prevents an answer; Gone.
+    Raises ApiError for anything that prevents an answer; Gone.
     """
     service: Service = request.app.state.service
 
@@ -98,9 +98,8 @@ def check_serves_speech(kind: str) -> None:
 
 
 def language_of(text: str, model: Any) -> str:
-    """The language asked for, in any of the words for it; "auto" when none.
-
-    Raises ApiError 400 for one the model does not know.
+    """The requested language in any of its names; "auto" when none. Raises ApiError 400 for a language that the model
+    does not know.
     """
     known, asked = cast(SpeechModel, model).languages, text.strip().lower()
     language = asked if asked in known else language_code(text)
@@ -115,7 +114,7 @@ def language_of(text: str, model: Any) -> str:
 
 
 def split_of(fields: Mapping[str, str]) -> bool:
-    """Whether `channels` asks for each channel by itself. Raises ApiError 400 for another word."""
+    """Whether `channels` requests each channel separately. Raises ApiError 400 for another word."""
     word = fields.get("channels", "").strip().lower()
     if word in ("", "mix", "split"):
         return word == "split"
@@ -124,7 +123,7 @@ def split_of(fields: Mapping[str, str]) -> bool:
 
 
 def truth(text: str) -> bool:
-    """What a form means by a word for yes or no. Raises ApiError 400 for another."""
+    """The meaning of a form's word for yes or no. Raises ApiError 400 for another word."""
     word = text.strip().lower()
     if word in TRUE:
         return True

@@ -1,7 +1,7 @@
-"""Bytes of large answers that their clients have not read yet: bounded for a worker and for one client.
+"""Bounds the bytes of large answers that clients have not read yet, for a worker and for one client.
 
-Decides whether another large answer may be made, before it is. Must not send. Invariant: what is unread stays within
-the limit and one answer; a client that reads is not refused for those that do not, as long as one of those can be cut.
+It decides whether another large answer may be made. It must not send. Invariant: unread bytes stay within the limit
+plus one answer. A client that reads is not refused because of clients that do not, as long as one of those can be cut.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 LARGE_BYTES: Final = 1 << 20
-"""Smaller answers are not asked about: the kernel and the connection hold them."""
+"""Smaller answers are not counted: the kernel and the connection hold them."""
 CUT_SECONDS: Final = 2.0
-"""A client that reads nothing for so long may be cut off for others."""
+"""A client that reads nothing for this time may be cut off in favour of others."""
 SLOW_RATE: Final = 64 * 1024
 """Bytes a second; a client that reads faster is not cut off."""
 
@@ -22,15 +22,16 @@ class Unread(Exception):
 
 
 class SendingAnswer(Protocol):
-    """A request on its way: `pending` bytes were allowed to it and are not in its connection yet."""
+    """A request on its way. `pending` bytes were allowed to it and are not in its connection yet."""
 
     client: str
     pending: int
 
 
 class Sending(Protocol):
-    """A connection: `unread_bytes` of what was sent wait in it, read at `read_rate` bytes a second since
-    `unread_seconds`."""
+    """A connection. `unread_bytes` wait in it. It was read at `read_rate` bytes a second in the last
+    `unread_seconds`.
+    """
 
     @property
     def peer(self) -> str: ...
@@ -50,14 +51,16 @@ def most_stuck(connections: Collection[Sending]) -> Sending | None:
 
 
 class Answers:
-    """The book of one worker; all methods belong to the event loop. `most_bytes` of all clients, half of it of one."""
+    """The counts of one worker; all methods belong to the event loop. `most_bytes` for all clients, half of it
+    for one.
+    """
 
     def __init__(self, most_bytes: int, connections: Callable[[], Collection[Sending]]) -> None:
         self._most_bytes, self._connections = most_bytes, connections
         self.open: set[SendingAnswer] = set()
 
     def limit(self, most_bytes: int) -> None:
-        """Another limit from now on; what was allowed stays so."""
+        """Sets another limit from now on; what was allowed stays allowed."""
         self._most_bytes = most_bytes
 
     def allow(self, answer: SendingAnswer, size: int) -> None:
@@ -79,7 +82,7 @@ class Answers:
         return stuck is not None
 
     def _too_much(self, client: str, size: int) -> int:
-        """The bytes that are in the way, 0 when there is room. The first answer always has room."""
+        """How many unread bytes prevent the answer, 0 when there is room. The first answer always has room."""
         held = [(a.client, a.pending) for a in self.open if a.pending]
         held += [(c.peer, c.unread_bytes) for c in self._connections() if c.unread_bytes]
         every, mine = sum(size for _, size in held), sum(size for name, size in held if name == client)

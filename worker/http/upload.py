@@ -1,7 +1,7 @@
 """Reads one clip and its settings from a request's body as it arrives, into memory and nowhere else.
 
-Bounds everything a client chooses: bytes, parts, names, field sizes, how long it may be silent. Accepts a form with the
-clip in one part, or the clip itself as the body. Must not look into the audio.
+It bounds everything that a client controls: bytes, parts, names, field sizes, silence. It accepts a form with the clip
+in one part, or the clip itself as the body. It must not read the audio.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ READ_FIELDS: Final = frozenset(
     }
     | {"timestamp_granularities"}
 )
-"""A field of these that is too long is refused; any other is passed over, as a long prompt is that nobody reads."""
+"""A field of these that is too long is refused. Any other is skipped, such as a long prompt, which has no effect."""
 PREAMBLE_BYTES: Final = 4096
 NAME_BYTES: Final = 100
 TYPE_CHARS: Final = 2048
 """Of a Content-Type or Content-Disposition: reading its parameters takes the square of its length."""
-PARAMETERS: Final = 32  # semicolons of such a header: each is another turn over the rest of it
+PARAMETERS: Final = 32  # semicolons of such a header: each is another pass over the rest of it
 OVERHEAD_BYTES: Final = 64 * 1024  # of a form around its clip
 SILENT_SECONDS: Final = 30.0
 
 
 class UploadedClip(Struct, eq=False):
-    """An audio file's bytes and the text fields that came with it. `data` is None when there was no clip at all.
-    `declared` is what the clip is said to be: the Content-Type, or what its name tells where that says nothing.
+    """An audio file's bytes and the text fields that came with it.
 
-    `fields` keeps the last of those with the same name, `repeated` all of them in order. `others` are the names of
-    files that nobody asked for.
+    `data` is None when there was no clip. `declared` is the declared type of the clip: the Content-Type, or what its
+    name shows where that is no help. `fields` keeps the last field of each name, `repeated` all of them in order.
+    `others` are the names of unexpected files.
     """
 
     data: bytearray | None = None
@@ -70,8 +70,9 @@ async def read_clip(
 ) -> UploadedClip:
     """The clip in the form's part named `part`, or the whole body when its type is audio.
 
-    `count` is told of every byte kept and may raise. Raises ApiError: 400 for what is no form, 408 when the client is
-    silent for SILENT_SECONDS or not done in `seconds`, 413 past `max_bytes`, 415 for other types; Gone when it left.
+    `count` is called with the size of every piece kept and may raise. Raises ApiError: 400 for a bad form, 408 when the
+    client is silent for SILENT_SECONDS or not done in `seconds`, 413 past `max_bytes`, 415 for other types; Gone when
+    it left.
     """
     given = request.headers.get("content-type", "")
     if len(given) > TYPE_CHARS:
@@ -189,7 +190,7 @@ async def _read_form(
 
 
 async def _without_preamble(chunks: AsyncIterator[bytes], first: bytes) -> AsyncIterator[bytes]:
-    """The form from its first boundary on: what stands before it is for readers that know no forms (RFC 2046 5.1.1)."""
+    """The form from its first boundary on: the text before it is for readers that know no forms (RFC 2046 5.1.1)."""
     begun, held = False, b""
     async for chunk in chunks:
         if begun:

@@ -1,8 +1,8 @@
-"""Uploads under way in one worker: how many, how many bytes, how fast, and which one makes room for others.
+"""Bounds the uploads under way in one worker: how many, how many bytes, how fast, and which one makes room for others.
 
-A slow upload costs its sender nothing and us a place. So one that stays below the least rate is ended, and where a
-limit is reached, the slowest goes. Must not wait, and must not read bodies. Invariant: places and bytes are bounded; an
-upload that comes at once is not refused for slow ones.
+A slow upload costs its sender nothing and takes a place here. So one that stays below the least rate is ended, and
+where a limit is reached, the slowest is. It must not wait, and must not read bodies. Invariant: places and bytes are
+bounded; an upload that comes at once is not refused because of slow ones.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final
 from msgspec import Struct, field
 
 GRACE_SECONDS: Final = 10.0
-"""Over so many seconds the least rate is measured, and before them it is not asked for."""
+"""The least rate is measured over this time; a younger upload is not checked."""
 LOOK_SECONDS: Final = 0.5
 RECENT_LOOKS: Final = 3
-"""Over so many looks it is measured which upload is the slowest."""
+"""The number of checks over which the slowest upload is determined."""
 YOUNG_SECONDS: Final = 1.0
 """A younger upload takes none of the places: most are over by then."""
 NEW_SECONDS: Final = 0.1
@@ -30,17 +30,19 @@ SLOW_RATE: Final = 64 * 1024
 SMALL_BYTES: Final = 2 << 20
 """Uploads up to this size may use all of the bytes; larger ones leave an eighth."""
 PIECE_SECONDS: Final = 0.001
-"""Between two pieces of all large uploads of a worker while it has other requests; a piece is about 100 KB."""
+"""The pause between two pieces of all large uploads of a worker while it has other requests; a piece is about
+100 KB.
+"""
 AT_ONCE: Final = 512
 """Uploads under way, young ones included."""
 
 
 class Full(Exception):
-    """No room for this upload; the text says which limit."""
+    """There is no room for this upload; the text names the limit."""
 
 
 class TooSlow(Exception):
-    """The upload was ended; the text says why."""
+    """The upload was ended; the text gives the reason."""
 
 
 class Upload(Struct, eq=False):
@@ -55,7 +57,7 @@ class Upload(Struct, eq=False):
     limit: asyncio.Timeout | None = None
 
     def rate(self, now: float, looks: int = 0) -> float:
-        """Bytes a second since `looks` looks ago, 0 for as long as is known."""
+        """Bytes a second over the last `looks` checks; 0: over all that are known."""
         marks = self.marks if not looks or len(self.marks) <= looks else list(self.marks)[-looks:]
         since, moved = marks[0] if marks else (self.began, 0)
         return (self.moved - moved) / max(now - since, 1e-3)
@@ -64,7 +66,9 @@ class Upload(Struct, eq=False):
 def slowest(
     uploads: Iterable[Upload], now: float, *, at_least_seconds: float, large: Callable[[str], bool], client: str
 ) -> Upload | None:
-    """The upload to end for one of `client`: the slowest that is slow, or is of another, `large` client. Pure."""
+    """The upload to end for one of `client`: the slowest that is slow, or that belongs to another, `large` client.
+    Pure.
+    """
     found = [
         (upload.rate(now, RECENT_LOOKS), -upload.bytes, number, upload)
         for number, upload in enumerate(uploads)
@@ -75,7 +79,7 @@ def slowest(
 
 
 def slow_ones(uploads: Iterable[Upload], now: float, *, at_least_seconds: float) -> list[Upload]:
-    """The uploads that may be ended for anybody, the slowest last. Pure."""
+    """The uploads that may be ended for any client, the slowest last. Pure."""
     found = [
         (rate, -upload.bytes, number, upload)
         for number, upload in enumerate(uploads)
@@ -85,10 +89,10 @@ def slow_ones(uploads: Iterable[Upload], now: float, *, at_least_seconds: float)
 
 
 class Uploads:
-    """The book of one worker. All methods belong to the event loop.
+    """The counts of one worker. All methods belong to the event loop.
 
     `places`: uploads that last; `most_bytes`: of all together, read or being read; `least_rate`: bytes a second, 0 for
-    none. `monotonic` is the loop's clock; `requests` says how many the worker has in all.
+    none. `monotonic` is the loop's clock; `requests` returns how many requests the worker has in all.
     """
 
     def __init__(
@@ -104,28 +108,28 @@ class Uploads:
         self._now, self._requests = monotonic, requests
         self._next_piece = 0.0
         self._reading: set[Upload] = set()
-        self._slow: list[Upload] = []  # as of some time ago: finding them anew for each that comes would cost too much
+        self._slow: list[Upload] = []  # from a short time ago: a new search for each upload would cost too much
         self._held: dict[str, int] = {}
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
 
     def __len__(self) -> int:
-        """Uploads that are being read."""
+        """The number of uploads that are being read."""
         return len(self._reading)
 
     def limit(self, *, places: int, most_bytes: int, least_rate: int) -> None:
-        """Other limits from now on; uploads beyond them make room when others come."""
+        """Sets other limits from now on; uploads beyond them make room when others come."""
         self._places, self._most_bytes, self._least_rate = places, most_bytes, least_rate
 
     @property
     def bytes(self) -> int:
-        """Of all bodies that are held."""
+        """The bytes of all bodies that are held."""
         return self._bytes
 
     @contextmanager
     def held(self, client: str) -> Iterator[Upload]:
-        """A body of this client; its bytes are counted until the end of the context."""
+        """Holds a body of this client; its bytes are counted until the end of the context."""
         upload = Upload(client, self._now())
         try:
             yield upload
@@ -134,9 +138,9 @@ class Uploads:
 
     @asynccontextmanager
     async def reading(self, upload: Upload) -> AsyncIterator[Callable[[int], None]]:
-        """The place of a body while it is read; yields the function that counts its bytes, which may raise Full.
+        """The place of a body while it is read; yields the function that counts its bytes, which may raise UploadsFull.
 
-        Raises Full when there is no place, TooSlow when the upload was ended.
+        Raises UploadsFull when there is no place, TooSlow when the upload was ended.
         """
         upload.began = self._now()
         self._enter(upload)
@@ -154,7 +158,9 @@ class Uploads:
                 self._timer = None
 
     async def give_way(self, received: int) -> None:
-        """Waits before the next piece of an upload of which so much came, when it is large and others want the loop."""
+        """Waits before the next piece of a large upload when other requests need the loop. So far `received` bytes have
+        come.
+        """
         if received <= SMALL_BYTES:
             return
         if self._requests() <= sum(upload.moved > SMALL_BYTES for upload in self._reading):
@@ -206,7 +212,7 @@ class Uploads:
 
     def _look(self) -> None:
         now = self._now()
-        stopped = now - self._looked > 4 * LOOK_SECONDS  # this process did not run: nobody was slow meanwhile
+        stopped = now - self._looked > 4 * LOOK_SECONDS  # this process did not run: no upload was slow meanwhile
         self._looked = now
         self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
         for upload in tuple(self._reading):
@@ -235,7 +241,7 @@ class Uploads:
         return 2 * self._held.get(client, 0) > self._most_bytes or 2 * places > self._places
 
     def _end_slow(self) -> bool:
-        """Ends one that is slow, about the slowest. False when there is none."""
+        """Ends a slow one, about the slowest. False when there is none."""
         now = self._now()
         while True:
             while self._slow:
@@ -254,7 +260,7 @@ class Uploads:
         return found is not None
 
     def _end(self, upload: Upload, because: str) -> None:
-        """Its task learns of it at the next turn of the loop; its place and bytes are free now."""
+        """Ends an upload: its task notices at the next turn of the loop; its place and bytes are free now."""
         upload.because = f"cannot read the upload: {because}"
         self._reading.discard(upload)
         self._release(upload)

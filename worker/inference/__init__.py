@@ -1,1 +1,1 @@
-"""The models in memory, and what is done with one clip or one tensor."""
+"""The models in memory, and how they run on one clip or one tensor."""

@@ -1,7 +1,9 @@
-"""Runs models off the event loop, first come first served piece by piece, as many at once as there are slots for.
+"""Admits requests and runs models off the event loop, in order of arrival, piece by piece, as many at once as there are
+slots.
 
-A request has one job in the line at any time; a clip of many pieces queues anew for each, in the line of long clips,
-which short ones pass. Decides who is let in. Invariant: requests admitted and bytes of decoded audio are bounded.
+A request has one job in the queue at any time. A clip of many pieces queues again for each piece, in the queue of long
+clips, which short clips overtake. Invariant: the number of admitted requests and the bytes of decoded audio are
+bounded.
 """
 
 from __future__ import annotations
@@ -34,29 +36,29 @@ P = ParamSpec("P")
 T = TypeVar("T")
 SAMPLE_BYTES: Final = 4
 SHORT_SECONDS: Final = 60.0
-"""A clip up to this length is decoded whatever else is held."""
+"""A clip up to this length is decoded however much is held."""
 
 EXPECTING: Final = 256
 """Requests that wait for a model that is on its way."""
 
 
 class Busy(Exception):
-    """No room now; the text says which limit. The client may come again in a second."""
+    """There is no room now; the text names the limit. The client may come again in a second."""
 
 
 class Stopped(Exception):
-    """Nobody waits for the result of this job any more."""
+    """The result of this job is not awaited any more."""
 
 
 class Work:
-    """The lanes of one worker. All methods belong to the event loop; the functions given run in threads.
+    """The threads of one worker. All methods belong to the event loop; the given functions run in threads.
 
-    `queue`: requests that may wait besides the one in work. `audio_bytes`: decoded samples of long clips above which no
-    further one is decoded. `slots`: for running the model, for decoding and for pieces of long clips, shared with other
-    workers or not.
-    `decoders`: where the names of shared decoders are, "" for none. `ran` hears of each inference that ended;
-    `free_processors` says how many threads would have a processor each. A job that runs longer than `limit_seconds`
-    (0: none) is stuck, a run longer than `slow_seconds` may be in the way; `noticed` and `slowed` are called then.
+    `queue`: requests that may wait besides the one in work. `audio_bytes`: with more decoded samples of long clips than
+    this no further one is decoded. `slots`: for running the model, for decoding and for pieces of long clips, shared
+    with other workers or not. `decoders`: the directory with the names of shared decoders, "" for none. `ran` is called
+    for each inference that ended. `free_processors` returns how many threads would have a processor each. A job that
+    runs longer than `limit_seconds` (0: none) is stuck, and `noticed` is called then. A run longer than `slow_seconds`
+    may delay others, and `slowed` is called then.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Work:
             slowed=slowed,
         )
         self._short, self._long = sort("inference", short_slots), sort("long", long_slots, niceness=LONG_NICENESS)
-        # Beside one another, so that decoding an hour of audio does not stand before everybody's inference.
+        # On threads of its own, so that decoding an hour of audio does not delay every inference.
         self._decoding, self._cutting = Lanes("decoding"), Lanes("cutting")
         self._cutting_long = Lanes("cutting long", LONG_NICENESS)
         self._stuck_decoding = Overdue(limit_seconds, noticed)
@@ -99,7 +101,7 @@ class Work:
         self._pool = DecoderPool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
 
     def limit(self, *, queue: int, audio_bytes: int, clip_bytes: int, limit_seconds: float) -> None:
-        """Other limits for what comes from now on."""
+        """Sets other limits for new requests."""
         self._queue = queue
         self._hold.limit(audio_bytes, max(1, queue // 2))
         self._pool.limit(clip_bytes)
@@ -122,7 +124,7 @@ class Work:
         return self._short.slots.waiting + self._long.slots.waiting
 
     def jammed(self) -> str:
-        """Why no request can be answered soon: jobs that go on and on hold every slot; "" when one can."""
+        """Why no request can be answered soon: jobs that do not end hold every slot; "" when one can."""
         if because := self._short.jammed():
             return because
         if self._decoders.jammed(self._stuck_decoding.count):
@@ -130,7 +132,7 @@ class Work:
         return ""
 
     def check(self) -> None:
-        """Raises Busy when a request that comes now could not be admitted."""
+        """Raises Busy when a new request could not be admitted."""
         if self.load > self._queue:
             raise Busy(f"cannot take the request: {self._queue} are waiting already")
 
@@ -146,7 +148,7 @@ class Work:
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
-        """A request that waits for a model that is on its way. Raises Busy when too many do."""
+        """Counts a request that waits for a model that is on its way. Raises Busy when too many do."""
         if self._expecting >= EXPECTING:
             raise Busy(f"cannot take the request: {self._expecting} wait for a model already")
         self._expecting += 1
@@ -156,7 +158,7 @@ class Work:
             self._expecting -= 1
 
     def give_up(self) -> None:
-        """Ends everything in `running`: the worker leaves and can't wait any longer."""
+        """Ends everything in `running`: the worker leaves and cannot wait any longer."""
         for task in tuple(self.running):
             task.cancel()
 
@@ -168,11 +170,11 @@ class Work:
         long: bool = False,
         later_seconds: float = 0.0,
     ) -> T:
-        """As `Runs.run`, with slots of their own for pieces of `long` clips."""
+        """Like `Runs.run`, with slots of their own for pieces of `long` clips."""
         return await (self._long if long else self._short).run(job, lone_threads, later_seconds=later_seconds)
 
     async def decode(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same beside inference."""
+        """Runs a decoding job the same way, beside inference."""
         return await self._decode(await self._decoders.turn(), partial(job, *args, **kwargs))
 
     @asynccontextmanager
@@ -187,11 +189,11 @@ class Work:
         split: bool = False,
     ) -> AsyncIterator[Sound]:
         """The sound of an audio file, which is emptied; counted as held to the end. Raises BadAudio, CannotDecode,
-        Busy. Without `counted` it takes no room from requests: there is one such clip at a time.
+        Busy.
 
-        `declared` is its Content-Type, for sound without a header; with `split` all channels are kept.
-
-        Cancelled, nothing more than the step in hand is done to it.
+        Without `counted` it takes no room from requests: there is one such clip at a time. `declared` is its
+        Content-Type, for sound without a header; with `split` all channels are kept. When cancelled, it finishes only
+        the current step.
         """
         with self._hold.share(client) as share:
 
@@ -206,7 +208,7 @@ class Work:
             if header is None:
                 sound = await self._pool.decode(data, max_seconds=max_seconds, claim=claim, split=split)
             else:
-                check_form(header.rate, header.channels, split=split)  # room is asked for by what they say
+                check_form(header.rate, header.channels, split=split)  # room is requested by their declared length
                 seconds = min(header.frames / header.rate, max_seconds) * (header.channels if split else 1)
                 await claim(seconds)
                 read = partial(_read_wav, data, header, max_seconds, split)
@@ -216,8 +218,11 @@ class Work:
             yield sound
 
     async def stoppable(self, job: Callable[[Callable[[], None]], T], *, long: bool = False) -> T:
-        """Runs `job` like `decode`, a `long` one `beside`; what it is given raises Stopped when nobody waits for the
-        result any more, and lets a long one give way to others."""
+        """Runs `job` like `decode`, a `long` one like `beside`.
+
+        The job gets a function that raises Stopped when the result is not awaited any more, and makes a long job give
+        way to others.
+        """
         stopped = threading.Event()
         pauses = Pauses() if long else None
 
@@ -233,14 +238,16 @@ class Work:
             stopped.set()
 
     async def beside(self, job: Callable[[], T], *, long: bool) -> T:
-        """Runs what takes longer than the event loop may, but needs no slot; `long` jobs one after the other."""
+        """Runs what is too long for the event loop but needs no slot; `long` jobs one after the other."""
         async with self._one_long if long else nullcontext():
             return await (self._cutting_long if long else self._cutting).start(job, lambda: None)
 
     @asynccontextmanager
     async def reserved(self, amount: int) -> AsyncIterator[Callable[[int], None]]:
-        """Waits until so many bytes may be held besides audio, and counts them to the end; what is given is to be told
-        what became of them."""
+        """Waits until so many bytes may be held besides audio, and counts them to the end.
+
+        It yields a function that must be told the real number of bytes.
+        """
         with self._hold.share("") as share:
             await self._hold.claim(share, amount)
             yield partial(self._hold.settle, share)
@@ -255,7 +262,7 @@ class Work:
         return self._decoding.start(job, over)
 
     def close(self) -> None:
-        """Takes no more part in what workers share."""
+        """Stops using what workers share."""
         self._pool.close()
         for slots in (self._short.slots, self._long.slots, self._decoders):
             slots.close()

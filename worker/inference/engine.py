@@ -1,8 +1,8 @@
-"""Holds the model that answers, and replaces it without a request noticing.
+"""Holds the model that answers, and replaces it without any effect on requests.
 
-Loads and warms in a thread of its own, swaps one reference on the event loop, and lets the old model go with the last
-request that holds it. Must not hold a lock while a model loads or runs. Invariant: at most one version is prepared, and
-a load that nobody waits for any more never becomes one.
+It loads and warms a model in a thread of its own, swaps one reference on the event loop, and frees the old model after
+the last request that holds it. It must not hold a lock while a model loads or runs. Invariant: at most one version is
+prepared, and a load that is not awaited any more is never prepared.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..shared.started import start_thread
 from .loader import Load, LoadedVersion, Model
 
 ABANDONED_LOADS: Final = 2
-# Requests first, but not by much: a loading thread that starves while it holds the interpreter's lock keeps the
-# requests of its own process waiting. p95 while swapping against steady, two cores at half load: 2.6 with 19, 1.4
-# with 10, 1.2 with 5, 1.3 with 0.
+# Requests first, but not by much. A loading thread that gets no processor while it holds the interpreter's lock makes
+# requests of its own process wait. p95 while swapping against steady, two cores at half load: 2.6 with 19, 1.4 with 10,
+# 1.2 with 5, 1.3 with 0.
 LOAD_NICENESS: Final = 5
-# Taking a session apart keeps the interpreter's lock for 20 ms each, and every answer of this worker waits for it: that
-# is done when nothing is in work, or when no such moment came.
+# Closing a session keeps the interpreter's lock for 20 ms each, and every answer of this worker waits for it. So that
+# is done when no request is in work, or after a while without such a moment.
 QUIET_LOOK_SECONDS: Final = 0.02
 QUIET_LOOKS: Final = 100
 TRIM_SECONDS: Final = 0.2
@@ -36,15 +36,15 @@ RELEASE_SECONDS: Final = 30.0
 
 
 class CannotLoad(Exception):
-    """The version can't be served; the text is the reason. What is served did not change."""
+    """The version cannot be served; the text gives the reason. What is served did not change."""
 
 
 class GivenUp(CannotLoad):
-    """The load was aborted, or another one was ordered: no fault of the version."""
+    """The load was aborted, or another one was requested: no fault of the version."""
 
 
 class NoModel(Exception):
-    """Nothing is served yet."""
+    """No model is served yet."""
 
 
 class _Preparing(Struct, eq=False):
@@ -56,11 +56,11 @@ class _Preparing(Struct, eq=False):
 
 
 class Engine:
-    """One model at a time for requests, one more aside. All methods belong to the event loop.
+    """One model for requests, one more prepared. All methods belong to the event loop.
 
-    `abandoned` counts loads that were given up and still run. `gentle` lowers the priority of the loading thread. Only
-    right while the session runs in the calling thread alone: ONNX Runtime's own pool threads inherit the priority of
-    the thread that makes them and can't be raised again. `quiet` says whether no request is in work.
+    `abandoned` counts loads that were given up and still run. `gentle` lowers the priority of the loading thread. It is
+    right only while the session runs in the calling thread: ONNX Runtime's own pool threads inherit the priority of the
+    thread that makes them and cannot be raised again. `quiet` returns whether no request is in work.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Engine:
         self._reloading: asyncio.Event | None = None
 
     def take(self) -> LoadedVersion:
-        """The version for one request, to keep to its end. Raises NoModel."""
+        """The version for one request, which keeps it to its end. Raises NoModel."""
         if self.current is None:
             raise NoModel("cannot answer: no model is loaded")
         return self.current
@@ -98,7 +98,7 @@ class Engine:
             self._reloading = asyncio.Event()
 
     async def unload(self) -> None:
-        """Lets go of what is served, and waits until the last request that holds it ended or RELEASE_SECONDS passed.
+        """Unloads the served version, and waits until the last request that holds it ended or RELEASE_SECONDS passed.
 
         Requests that come meanwhile wait in `available` for the next commit, or until `give_up`.
         """
@@ -115,7 +115,7 @@ class Engine:
         await loop.run_in_executor(self._trimming, trim)
 
     def give_up(self) -> None:
-        """No version is on its way after all: whoever waits for one is told so."""
+        """No version is on its way after all: requests that wait for one get an error."""
         if self._reloading is not None:
             self._reloading.set()
             self._reloading = None
@@ -131,10 +131,11 @@ class Engine:
         return self._preparing is not None or self._prepared is not None
 
     async def prepare(self, rollout: str, version: str, artifact: str) -> LoadedVersion:
-        """Loads and warms `version` aside; the newest call replaces an older one. Raises CannotLoad with the reason.
+        """Loads and warms `version` beside the served one. Raises CannotLoad with the reason.
 
-        An older call that is still waiting ends with GivenUp; its load goes on alone and its result is dropped.
-        While ABANDONED_LOADS of those run, the newest waits: what is slow about them is no fault of its own.
+        The newest call replaces an older one. An older call that still waits ends with GivenUp; its load goes on alone
+        and its result is dropped. While ABANDONED_LOADS of those run, the newest waits, because a slow load then would
+        be no fault of its own.
         """
         self._forget("replaced by a newer one")
         if (ready := self._at_hand(version, artifact)) is not None:
@@ -143,7 +144,7 @@ class Engine:
         return await self._load_aside(rollout, version, artifact)
 
     def commit(self, rollout: str) -> LoadedVersion:
-        """Requests from now on get what was prepared under `rollout`. Raises CannotLoad when that is nothing."""
+        """New requests get what was prepared under `rollout`. Raises CannotLoad when nothing was."""
         if self._prepared is None or self._prepared[0] != rollout:
             raise CannotLoad("nothing is prepared under this rollout")
         old, self.current = self.current, self._prepared[1]
@@ -155,7 +156,7 @@ class Engine:
         return self.current
 
     def abort(self, rollout: str) -> None:
-        """Forgets what was prepared, or is being loaded, under `rollout`."""
+        """Drops what was prepared, or is being loaded, under `rollout`."""
         if self._preparing is not None and self._preparing.rollout == rollout:
             self._forget("aborted")
         if self._prepared is not None and self._prepared[0] == rollout:
@@ -182,7 +183,7 @@ class Engine:
         return await preparing.done
 
     def _start(self) -> None:
-        """Starts the load that is due; while too many run that were given up, the first of them to end does it."""
+        """Starts the load that is due. While too many abandoned loads run, the first of them to end starts it."""
         preparing, loop = self._preparing, asyncio.get_running_loop()
         if preparing is None or preparing.started or self.abandoned >= ABANDONED_LOADS:
             return
@@ -192,7 +193,7 @@ class Engine:
         work = partial(_load_and_warm, self._load, preparing.version, preparing.artifact, gentle, loop, deliver)
         try:
             start_thread(f"load {preparing.version}", work)
-        except RuntimeError as e:  # the system allows no more
+        except RuntimeError as e:  # the system allows no more threads
             self._arrived(preparing, CannotLoad(f"cannot load {preparing.version}: {e}"))
 
     def _arrived(self, preparing: _Preparing, result: LoadedVersion | CannotLoad) -> None:
@@ -208,12 +209,12 @@ class Engine:
             preparing.done.set_exception(result)
             self._trim_soon(asyncio.get_running_loop())
         else:
-            # Here and not where it is awaited: an abort that comes between must find it.
+            # Here and not where it is awaited: an abort in between must find it.
             self._prepared = (preparing.rollout, result)
             preparing.done.set_result(result)
 
     def _let_go(self, loaded: LoadedVersion) -> None:
-        """Its model goes in a quiet moment after the last request that holds it has ended."""
+        """Frees its model in a quiet moment after the last request that holds it has ended."""
         loop = asyncio.get_running_loop()
         weakref.finalize(loaded, self._trim_soon, loop, loaded.model).atexit = False
 
@@ -222,7 +223,7 @@ class Engine:
             loop.call_soon_threadsafe(loop.call_later, TRIM_SECONDS, partial(self._trim, [*models]))
 
     def _trim(self, models: list[Model], looks: int = QUIET_LOOKS) -> None:
-        """Takes apart what is in `models`, which nobody else holds any more, and gives the memory back."""
+        """Frees what is in `models`, which nothing else holds any more, and returns the memory."""
         if models and looks and not self._quiet():
             asyncio.get_running_loop().call_later(QUIET_LOOK_SECONDS, self._trim, models, looks - 1)
             return

@@ -1,9 +1,10 @@
-"""The same model once more, on the same mapped weights, with more threads: for runs that have the machine alone.
+"""A second session of the same model, on the same mapped weights, with more threads: for runs that have the machine
+alone.
 
-Opened beside, when it is first wanted: a server that is never that quiet never pays for it. Decides nothing about when
-(see `slots` and `idle`). Invariant: while it is not open, or can't be, the usual one answers, with the same bits; that
-they are the same was proved when the form was made. Its threads rank behind those that answer others: should somebody
-else come while a lone run goes on, he gets his processor.
+It is opened when it is first wanted, so a server that is never that quiet does not pay for it. It does not decide when
+to use it (see `slots` and `cpu_load`). Invariant: while it is not open, or cannot be opened, the usual session answers,
+with the same bits, as was proved when the form was made. Its threads have a lower priority than those that answer other
+requests. If another request comes during a lone run, it gets its processor.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ M = TypeVar("M")
 
 
 class Lone(Generic[M]):
-    """`open_warm` gives the model and may raise anything; `say` hears why there is none. Any thread may call."""
+    """`open_warm` returns the model and may raise anything. `report` is called with the reason when there is none. For
+    any thread.
+    """
 
     def __init__(self, threads: int, open_warm: Callable[[], M], say: Callable[[str], None]) -> None:
         self._threads, self._open, self._say = threads, open_warm, say
@@ -29,7 +32,7 @@ class Lone(Generic[M]):
         self.model: M | None = None
 
     def threads(self) -> int:
-        """How many it runs with; 1 while there is none. The first call begins to open it."""
+        """How many threads it runs with; 1 while it is not open. The first call starts to open it."""
         if self.model is None:
             self._begin()
             return 1
@@ -37,7 +40,7 @@ class Lone(Generic[M]):
 
     def _begin(self) -> None:
         if not self._begun.acquire(blocking=False):
-            return  # for good: what could not be opened once is not tried at each request
+            return  # for good: after a failure it is not opened again at each request
         try:
             start_thread(f"open {self._threads} threads", self._work)
         except RuntimeError as e:

@@ -1,7 +1,7 @@
-"""Loads an artifact as the kind of model it is: the one place that knows which module serves which kind.
+"""Loads an artifact as the kind of model it is. Only this module knows which module serves which kind.
 
-Imports a kind's module when the kind is chosen, so that a missing library shows when the process starts and not at the
-first reload. Must not keep anything: what it returns belongs to the engine.
+It imports a kind's module when the kind is chosen, so that a missing library is noticed when the process starts and not
+at the first reload. It must not keep anything: what it returns belongs to the engine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Place = tuple[int, ...]
 
 
 class Model(Protocol):
-    """What the engine asks of a model of any kind."""
+    """What the engine uses of a model of any kind."""
 
     @property
     def mappings(self) -> int:
@@ -36,32 +36,34 @@ class Model(Protocol):
 
 
 class SpeechModel(Model, Protocol):
-    """What a recogniser of speech offers. Samples are mono, 16 kHz, float32, shape (samples,)."""
+    """What a speech recogniser offers. Samples are mono, 16 kHz, float32, shape (samples,)."""
 
     languages: frozenset[str]
 
     def cut(self, samples: Samples, *, trim: bool = False) -> Sequence[tuple[int, int]]:
-        """Pieces of at most 30 s as (first sample, sample after the last); none without voice. With `trim` without
-        longer silences."""
+        """Pieces of at most 30 s as (first sample, sample after the last); none without voice.
+
+        With `trim` without longer silences.
+        """
 
     def lone_threads(self) -> int:
-        """With how many threads a run that has the machine to itself can be made now; 1 for no more than any other."""
+        """The number of threads for a run that has the machine alone now; 1 for no more than any other run."""
 
     def recognize(self, samples: Samples, threads: int = 1, *, language: str, itn: bool, options: Any) -> Any:
-        """What is said in one piece; `options` comes from `options()` and ends the run when its `terminate` is set.
+        """The text of one piece. `options` comes from `options()` and ends the run when its `terminate` is set.
 
-        `threads` above 1 is what `lone_threads` answered.
+        `threads` above 1 is what `lone_threads` returned.
         """
 
     def join(self, pieces: Sequence[tuple[Place, Any]], samples: int) -> dict[str, Any]:
         """The answer for the whole clip from its pieces and their places."""
 
     def options(self) -> Any:
-        """Something with an attribute `terminate` that other threads may set."""
+        """An object with an attribute `terminate` that other threads may set."""
 
 
 class LoadedVersion(Struct, frozen=True, eq=False, weakref=True):
-    """A version in memory, warm. A request keeps the one it began with.
+    """A version in memory, warm. A request keeps the one that it began with.
 
     `created` is when its artifact was made, seconds since 1970; 0 when that is not known.
     """
@@ -85,11 +87,11 @@ SPEECH_KINDS: Final = frozenset({"sensevoice"})
 
 
 def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: None) -> Load:
-    """A function (version, artifact directory) -> Loaded for the settings' kind.
+    """A function (version, artifact directory) -> LoadedVersion for the settings' kind.
 
-    `say` hears when a compiled form can't be used and the version is served as it came.
-    Raises UnknownKind, or ImportError when a library is missing. What it returns raises BadArtifact, BadModel, OSError
-    and whatever the runtime raises on a model it can't take.
+    `report` is called when a compiled form cannot be used and the version is served as it came. Raises UnknownKind, or
+    ImportError when a library is missing. The returned function raises BadArtifact, BadSenseVoiceFiles, OSError and
+    whatever the runtime raises on a bad model.
     """
     if settings.kind not in KINDS:
         raise UnknownKind(f"cannot serve kind {settings.kind!r}; known: {', '.join(sorted(KINDS))}")
@@ -115,7 +117,7 @@ def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: N
 def _compiled(
     module: Any, artifact: Artifact, directory: Path, settings: WorkerSettings, say: Callable[[str], None]
 ) -> Any | None:
-    """The compiled form, open; None when there is none, or none that is good on this machine, or it doesn't open."""
+    """The compiled form, open; None when there is none, when none fits this machine, or when it cannot be opened."""
     if not artifact.compiled_model:
         return None
     if artifact.key != form_key(artifact.digest, artifact.level):

@@ -1,6 +1,6 @@
 """A SenseVoice version as the engine and the routes use it: the recogniser behind plain methods.
 
-Adapts only: what is said, cut and joined is decided in `sensevoice`. A lone run (see `lone`) is heard by the same
+It only adapts: `sensevoice` recognises, cuts and joins. For a lone run (see `exclusive_session`) it uses the same
 recogniser opened with more threads.
 """
 
@@ -34,8 +34,10 @@ class SenseVoice:
         self._lone: Lone[Recognizer] | None = None
 
     def allow_lone(self, threads: int, providers: Sequence[str], say: Callable[[str], None]) -> None:
-        """This is a compiled form that was proved to answer the same with so many threads. `say` hears when it can't
-        be opened so."""
+        """Records that this is a compiled form that was proved to answer the same with this number of threads.
+
+        `report` is called when it cannot be opened with them.
+        """
         again = self._recognizer.again
 
         def open_warm() -> Recognizer:
@@ -51,7 +53,7 @@ class SenseVoice:
         return 2 if self._lone is not None and self._lone.model is not None else 1
 
     def lone_threads(self) -> int:
-        """With how many threads `recognize` can be called now."""
+        """The number of threads with which `recognize` can be called now."""
         return self._lone.threads() if self._lone is not None else 1
 
     def warm(self) -> None:
@@ -63,7 +65,7 @@ class SenseVoice:
         return [(span.start, span.end) for span in self._recognizer.cut(samples, trim=trim)]
 
     def recognize(self, samples: Samples, threads: int = 1, *, language: str, itn: bool, options: Any) -> Piece:
-        """What is said in one piece, the same with one thread or more. Raises what the recogniser raises."""
+        """The text of one piece, the same with one thread or more. Raises what the recogniser raises."""
         lone = self._lone.model if self._lone is not None and threads > 1 else None
         return (lone or self._recognizer).recognize(samples, language=language, itn=itn, run_options=options)
 

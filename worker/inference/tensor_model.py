@@ -1,7 +1,8 @@
 """Any ONNX model, tensors in and tensors out, as the engine and the routes use it.
 
-Knows names, types and shapes of its inputs and outputs in the words of the Open Inference Protocol, and runs. Holds
-nothing of a request. A BF16 array is its bits as uint16, because numpy has no such type; a free dimension is -1.
+It knows names, types and shapes of its inputs and outputs in the words of the Open Inference Protocol, and runs the
+model. It holds nothing of a request. A BF16 array is its bits as uint16, because numpy has no such type; a free
+dimension is -1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BYTES: Final = "BYTES"
 MAX_MADE_UP_ELEMENTS: Final = 1 << 28
 _ONNX_BFLOAT16: Final = 16  # TensorProto.BFLOAT16; the onnx package itself costs every worker memory
 _FREE_SIZES: Final = (1, 16, 128)
-# ONNX Runtime's name of a type: the protocol's, and what numpy holds it in
+# ONNX Runtime's name of a type: the protocol's name, and the numpy type for it
 _DATATYPES: Final[Mapping[str, tuple[str, Any]]] = {
     "tensor(bool)": ("BOOL", np.bool_),
     "tensor(uint8)": ("UINT8", np.uint8),
@@ -49,7 +50,7 @@ DTYPES: Final[Mapping[str, Any]] = dict(_DATATYPES.values())
 
 
 class BadInput(ValueError):
-    """Tensors that this model can't be run on, while it runs on others; the text is for the client."""
+    """Tensors that this model cannot run on, while it runs on others; the text is for the client."""
 
 
 class TensorPort(Struct, frozen=True):
@@ -69,7 +70,7 @@ class TensorModel:
     mappings = 1
 
     def __init__(self, session: Any) -> None:
-        """Raises SessionError when it has an input or output that can't be served."""
+        """Raises SessionError when it has an input or output that cannot be served."""
         self._session = session
         self.inputs = tuple(_port(entry, "input") for entry in session.get_inputs())
         self.outputs = tuple(_port(entry, "output") for entry in session.get_outputs())
@@ -79,7 +80,7 @@ class TensorModel:
             raise SessionError("cannot use the model: it has strings and bfloat16 outputs, which is not served")
 
     def warm(self) -> None:
-        """Runs on made-up tensors. Raises SessionError when it answers none of those tried."""
+        """Runs on generated tensors. Raises SessionError when it answers none of them."""
         trouble = ""
         for name, feeds in made_up(self.inputs):
             try:
@@ -96,7 +97,7 @@ class TensorModel:
         return ort.RunOptions()
 
     def infer(self, feeds: Mapping[str, Array], outputs: Sequence[str], options: Any) -> list[Array]:
-        """As `run`, but raises BadInput when the model still answers what it was warmed with: then it is not broken."""
+        """Like `run`, but raises BadInput when the model still answers its warm-up input: then it is not broken."""
         try:
             return self.run(feeds, outputs, options)
         except RunTerminated:
@@ -109,7 +110,7 @@ class TensorModel:
             raise
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None, options: Any = None) -> list[Array]:
-        """The named outputs, or all. Raises RunTerminated when told to end, RunFailed on any other error."""
+        """The named outputs, or all. Raises RunTerminated when it was asked to end, RunFailed on any other error."""
         names = [port.name for port in self.outputs] if outputs is None else list(outputs)
         types = {port.name: port.datatype for port in self.inputs}
         given: dict[str, Any] = {
@@ -120,7 +121,7 @@ class TensorModel:
         return ort_session.run(self._session, names, given, options)
 
     def _run_values(self, given: dict[str, Any], names: list[str], options: Any) -> list[Array]:
-        """The way for bfloat16 outputs, which ONNX Runtime gives to Python as its own values only."""
+        """For bfloat16 outputs, which ONNX Runtime gives to Python only as its own values."""
         try:
             values = {
                 name: value if isinstance(value, ort.OrtValue) else ort.OrtValue.ortvalue_from_numpy(value)
@@ -129,7 +130,7 @@ class TensorModel:
             return [_array(value) for value in self._session.run_with_ort_values(names, values, options)]
         except ort_session.ORT_ERRORS as e:
             if options is not None and options.terminate:
-                raise RunTerminated("cannot finish the run: it was told to end") from e
+                raise RunTerminated("cannot finish the run: it was asked to end") from e
             raise RunFailed(f"cannot run the model: {ort_session.brief(e)}") from e
 
 
@@ -141,7 +142,7 @@ def load(directory: Path, *, model: str, threads: int, providers: Sequence[str],
 def made_up(inputs: Sequence[TensorPort]) -> Iterator[tuple[str, dict[str, Array]]]:
     """Inputs of the declared shapes to try, each with its name: zeros and ones, several sizes for free dimensions.
 
-    What numbers a graph can take is not written in it. Raises SessionError when they would be too large.
+    The graph does not say which numbers it accepts. Raises SessionError when the inputs would be too large.
     """
     free = any(size < 0 for port in inputs for size in port.shape)
     for size in _FREE_SIZES if free else _FREE_SIZES[:1]:

@@ -1,8 +1,8 @@
 """From an uploaded clip to an answer: decode, cut, recognise piece by piece with one version, join.
 
-Knows nothing of HTTP. Must not touch the model on the event loop. Invariant: every piece of a clip is recognised by the
-version the request began with; cancelled, it starts no further piece and ends the run in progress. What is said of
-each piece on the way adds up to the answer's text.
+It knows nothing of HTTP. It must not touch the model on the event loop. Invariant: every piece of a clip is recognised
+by the version with which the request began. When cancelled, it starts no further piece and ends the run in progress.
+The texts that it sends for the pieces add up to the answer's text.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ LONG_SAMPLES: Final = int(SHORT_SECONDS * SAMPLE_RATE)
 
 
 class Hearing(Struct, frozen=True):
-    """How a clip is to be heard. `declared` is its Content-Type, for sound without a header; `split`: each channel by
-    itself; `trim`: without silences in short clips too."""
+    """How to read and cut a clip. `declared` is its Content-Type, for sound without a header.
+
+    `split`: each channel separately. `trim`: without silences in short clips too.
+    """
 
     language: str = "auto"
     itn: bool = False
@@ -46,9 +48,9 @@ async def transcribe(
 ) -> dict[str, Any]:
     """The answer for the clip in `data` (an audio file's bytes, emptied once decoded), without `version`.
 
-    `client` is who sent it, for its share of what may be held. `said` is awaited with the text that each piece adds,
-    when it adds any. A clip whose end is missing has `truncated` in its answer; one without voice is not run.
-    Raises BadAudio for what is no usable audio, CannotDecode, Busy, and whatever the model raises.
+    `client` is the sender, for its share of what may be held. `said` is awaited with the text that each piece adds, if
+    any. The answer for a clip without its end has `truncated`. A clip without voice is not run. Raises BadAudio for
+    audio that cannot be used, CannotDecode, Busy, and whatever the model raises.
     """
     model = cast(SpeechModel, loaded.model)
     options = model.options()
@@ -69,13 +71,16 @@ async def transcribe(
             answer = await work.decode(model.join, pieces, len(sound.samples))
             return {**answer, "truncated": True} if sound.truncated else answer
     finally:
-        # Only matters when a piece is still being run: nobody waits for it any more.
+        # Matters only while a piece still runs: its result is not awaited any more.
         options.terminate = True
 
 
 def places_of(model: SpeechModel, sound: Sound, *, trim: bool = False) -> list[Place]:
-    """The places of all pieces in the order of their beginnings. Of channels that were split, each is silent while
-    others speak: there silence is always left out, so that turns become segments."""
+    """The places of all pieces in the order of their beginnings.
+
+    Of split channels, each is silent while others speak. So there silence is always left out, and turns become
+    segments.
+    """
     if sound.samples.ndim == 1:
         return list(model.cut(sound.samples, trim=trim))
     places = [
@@ -94,7 +99,7 @@ def piece_at(sound: Sound, place: Place) -> Samples:
 
 
 async def _say(said: Callable[[str], Awaitable[None]], before: str, more: str) -> str:
-    """Says what `more` adds to the text so far; returns the text that has been said."""
+    """Sends what `more` adds to the text so far; returns the text that has been sent."""
     text = join_texts(before, more)
     if len(text) > len(before):
         await said(text[len(before) :])

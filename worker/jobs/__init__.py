@@ -1,1 +1,1 @@
-"""Transcription jobs of a worker: taking them in, working on them piece by piece, ending them."""
+"""Transcription jobs of a worker: accepts them, works on them piece by piece, ends them."""

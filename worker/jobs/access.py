@@ -1,6 +1,6 @@
-"""What the routes ask of jobs: take one in, show one, cancel one. The disk is asked on threads, and for a bounded time.
+"""What the routes do with jobs: accept one, show one, cancel one. Threads use the disk, for a bounded time.
 
-Who may see a job is decided by the routes. Invariant: a request never waits longer than DISK_SECONDS for the disk.
+The routes decide who may see a job. Invariant: a request never waits longer than DISK_SECONDS for the disk.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ T = TypeVar("T")
 
 
 class DiskBusy(Exception):
-    """The disk does not answer in time, or too many wait for it."""
+    """The disk does not answer in time, or too many requests wait for it."""
 
 
 class JobView(Struct, frozen=True):
-    """A job as it is now. `place` is its position among those that wait; `answer_bytes` is its result's size,
-    -1 where there is none."""
+    """A job as it is now.
+
+    `place` is its position among those that wait; `answer_bytes` is its result's size, -1 where there is none.
+    """
 
     seen: JobSeen
     place: int = 0
@@ -56,7 +58,7 @@ class JobView(Struct, frozen=True):
 
 
 class JobAccess:
-    """`wake` is called when a job was taken in."""
+    """See the module. `wake` is called when a job was accepted."""
 
     def __init__(self, path: str, wake: Callable[[], None]) -> None:
         self._store, self._wake = JobStore(path), wake
@@ -74,7 +76,9 @@ class JobAccess:
         owner: str,
         callback: str,
     ) -> JobRequest:
-        """The job, once it is safe. Raises NotTaken, DiskBusy; after the latter the job may be there or not."""
+        """Accepts a job and returns it once it is safe. Raises NotTaken, DiskBusy. After DiskBusy the job may exist or
+        not.
+        """
         accept = partial(
             self._store.accept,
             fields=fields,
@@ -89,7 +93,7 @@ class JobAccess:
         try:
             request = await self._aside(partial(_take, accept, held))
         finally:
-            held.clear()  # what no thread has begun is not kept in memory, and not taken in later
+            held.clear()  # what no thread has begun is not kept in memory, and not accepted later
         self._wake()
         return request
 
@@ -102,16 +106,16 @@ class JobAccess:
         return await self._aside(partial(read_bytes, self._store.directory.of(job_id) / ANSWER, MAX_ANSWER_BYTES))
 
     async def request(self, job_id: str) -> JobRequest | None:
-        """What was asked for; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
+        """The request of a job; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
         seen = await self._aside(partial(self._store.directory.job, job_id))
         return seen.request if seen is not None else None
 
     async def cancel(self, job_id: str) -> bool:
-        """Whether the job was there. Raises DiskBusy, OSError, UnreadableJob."""
+        """Whether there was such a job. Raises DiskBusy, OSError, UnreadableJob."""
         return await self._aside(partial(self._store.cancel, job_id, wall()))
 
     def close(self) -> None:
-        """What was begun goes on; nothing more begins."""
+        """Starts nothing more; work that has begun continues."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _view(self, job_id: str) -> JobView | None:
@@ -155,14 +159,14 @@ class JobAccess:
     def _over(self, job: asyncio.Future[T]) -> None:
         self._waiting -= 1
         if not job.cancelled():
-            job.exception()  # nobody may wait for it any more
+            job.exception()  # the answer may not be awaited any more
 
 
 def _take(accept: Callable[[bytes | bytearray], JobRequest], held: list[bytes | bytearray]) -> JobRequest:
-    """Takes in what is still held. Raises NotTaken."""
+    """Accepts what is still held. Raises NotTaken."""
     for data in held[:1]:
         return accept(data)
-    raise NotTaken("nobody waits for it any more")
+    raise NotTaken("its client no longer waits for it")
 
 
 def _size(path: Path) -> int:

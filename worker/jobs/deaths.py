@@ -1,8 +1,8 @@
-"""When a job is given up because workers die over it. Pure.
+"""Decides when a job is given up because workers die during it. Pure.
 
-A worker that dies alone over a job is the job's fault when it happens twice at the same piece. When the daemon ended
-too, the machine or an operator may be the cause, so more deaths are allowed. Invariant: a job that makes progress is
-never given up, and one that makes none is not tried for ever.
+If a worker dies twice at the same piece while the daemon lives on, the job is at fault. If the daemon ended too, the
+machine or an operator may be the cause, so more deaths are allowed. Invariant: a job that makes progress is never given
+up, and a job without progress is not tried for ever.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Final
 from ..shared.job_records import JobClaim
 
 MOST_ALONE: Final = 2
-"""Workers that die over the same piece while their daemon lives on."""
+"""Workers that die during the same piece while their daemon lives on."""
 MOST: Final = 5
-"""Workers that die over the same piece for any reason."""
+"""Workers that die during the same piece for any reason."""
 
 
 def next_claim(former: JobClaim | None, *, worker: str, run: str, pieces: int) -> JobClaim:
-    """The claim of a worker of the daemon's run `run`, with `pieces` done; `former` was not given back: that died."""
+    """The claim of a worker in the daemon's run `run`, with `pieces` done. `former`: the claim of a worker that
+    died.
+    """
     if former is None:
         return JobClaim(worker, run, pieces)
     alone = int(former.run == run)

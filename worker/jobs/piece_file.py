@@ -1,8 +1,8 @@
-"""The pieces of a job that are done, one line each, so that a worker that dies costs the piece in hand alone.
+"""The finished pieces of a job, one line each, so that a worker that dies loses only the current piece.
 
-The first line is the plan: where the recording is cut. Each further line is one piece, in the order of the plan.
-Belongs to one worker at a time, which holds the job's lock, and to a thread. Invariant: a line that is not whole
-counts for nothing, and is cut off before another is written.
+The first line is the plan: where the recording is cut. Each further line is one piece, in the order of the plan. It
+belongs to one worker at a time, which holds the job's lock, and to a thread. Invariant: an incomplete line does not
+count, and is cut off before another is written.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ Span = tuple[int, ...]
 
 
 class Plan(msgspec.Struct, frozen=True, tag=True):
-    """How many samples the recording has, and its pieces as (first sample, sample after the last), with the channel
-    where channels are split."""
+    """The number of samples, and the pieces as (first sample, sample after the last), with the channel where they are
+    split.
+    """
 
     samples: int
     spans: tuple[Span, ...]
 
 
 class PieceDone(msgspec.Struct, frozen=True, tag=True):
-    """What one piece says, and which version heard it."""
+    """The text of one piece, and the version that recognised it."""
 
     version: str
     digest: str
@@ -39,7 +40,7 @@ class PieceDone(msgspec.Struct, frozen=True, tag=True):
 
 
 class PiecesDone(msgspec.Struct, frozen=True):
-    """What a file of pieces holds: `whole_bytes` are those of its whole lines."""
+    """The content of a file of pieces; `whole_bytes` are those of its whole lines."""
 
     plan: Plan | None = None
     pieces: tuple[PieceDone, ...] = ()
@@ -47,12 +48,12 @@ class PiecesDone(msgspec.Struct, frozen=True):
 
     @property
     def placed(self) -> list[tuple[Span, Piece]]:
-        """Each piece that is done with its place."""
+        """Each finished piece with its place."""
         spans = self.plan.spans if self.plan is not None else ()
         return [(span, done.piece) for span, done in zip(spans, self.pieces, strict=False)]
 
     def versions(self) -> tuple[JobVersion, ...]:
-        """Which version heard which part."""
+        """Which version recognised which part."""
         spans = self.plan.spans if self.plan is not None else ()
         return merged(
             [
@@ -69,7 +70,7 @@ class PiecesDone(msgspec.Struct, frozen=True):
         for _, piece in self.placed:
             text = join_texts(text, piece.text)
         count = len(self.pieces)
-        # Silence between pieces is no work: after the last one all is done.
+        # Silence between pieces is no work: after the last piece all is done.
         at = self.plan.samples if count >= len(self.plan.spans) else self.plan.spans[count][0]
         return JobProgress(_seconds(self.plan.samples), _seconds(at), text, self.versions())
 
@@ -78,7 +79,7 @@ _line: msgspec.json.Decoder[Plan | PieceDone] = msgspec.json.Decoder(Plan | Piec
 
 
 def read_pieces(path: Path) -> PiecesDone:
-    """What a file holds; nothing where there is none. Raises OSError."""
+    """The content of a file; nothing where there is none. Raises OSError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -88,7 +89,7 @@ def read_pieces(path: Path) -> PiecesDone:
 
 
 def parse_pieces(data: bytes) -> PiecesDone:
-    """The same from a file's bytes: everything before the first line that is not whole. Pure."""
+    """The same from a file's bytes: everything before the first incomplete line. Pure."""
     plan: Plan | None = None
     pieces: list[PieceDone] = []
     at = 0
@@ -108,7 +109,7 @@ def parse_pieces(data: bytes) -> PiecesDone:
 
 
 def append_line(path: Path, entry: Plan | PieceDone, at_bytes: int) -> int:
-    """Writes one more line after `at_bytes`, durably; how many bytes there are then. Raises OSError."""
+    """Writes one more line after `at_bytes`, durably; returns the new length in bytes. Raises OSError."""
     line = msgspec.json.encode(entry) + b"\n"
     fd = os.open(path, _OPEN, 0o600)
     try:

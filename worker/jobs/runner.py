@@ -1,8 +1,8 @@
-"""Works on the jobs that lie on the disk, one at a time, behind every request that somebody waits for.
+"""Works on the jobs on the disk, one at a time, after every request that a client waits for.
 
-Each piece that is done is on the disk before the next begins. The version of the model may change between two pieces:
-each piece is recorded with the version that heard it. Must not touch the disk on the event loop. Invariants: this
-worker holds one job at most; when it leaves it gives that job back; a disk without room delays a job and never ends it.
+Each finished piece is on the disk before the next begins. The version of the model may change between two pieces: each
+piece is recorded with its version. It must not touch the disk on the event loop. Invariants: this worker holds at most
+one job; when it leaves it gives that job back; a disk without room delays a job and never ends it.
 """
 
 from __future__ import annotations
@@ -36,18 +36,20 @@ from .piece_file import PieceDone, PiecesDone, Plan, append_line
 from .store import ClaimedJob, JobStore
 
 LOOK_SECONDS: Final = 5.0
-"""How often to look for jobs that other workers took in, or that a worker left behind."""
+"""How often to look for jobs that other workers accepted, or that a worker left behind."""
 MODEL_SECONDS: Final = 0.5
-"""The same while no model is loaded: a worker that starts goes on with a dead one's job as soon as it can."""
+"""The same while no model is loaded: a worker that starts continues a dead one's job as soon as it can."""
 RETRY_SECONDS: Final = 5.0
-"""Before a job is tried again that could not go on: no decoder, no room on the disk, a model that failed."""
+"""The pause before a job is tried again that could not continue: no decoder, no room on the disk, a model that
+failed.
+"""
 WAIT_SECONDS: Final = 30.0
-"""A job that could not go on here is left to other workers for so long, so that other jobs have their turn."""
+"""A job that could not continue here is left to other workers for this time, so that other jobs get a turn."""
 PIECE_TRIES: Final = 3
 DECLARED: Final = "declared"
-"""The field that keeps what the recording was declared to be."""
+"""The field with the declared type of the recording."""
 LATER_SECONDS: Final = 30.0
-"""A piece of a job gives way to every piece of a request that asks up to so long after it."""
+"""A piece of a job gives way to every piece of a request that comes up to this time after it."""
 RELEASE_SECONDS: Final = 2.0
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
 T = TypeVar("T")
@@ -62,13 +64,13 @@ class CannotGoOn(Exception):
 
 
 class CancelledByClient(Exception):
-    """Somebody ended the job meanwhile."""
+    """The client ended the job meanwhile."""
 
 
 class JobWords(Struct, frozen=True):
-    """What the routes know of a request: the language and whether to write numbers as digits, and the answer's shape.
+    """What the routes know of a request: the language, whether to write numbers as digits, and the form of the answer.
 
-    `read` raises CannotGoOn for what the loaded version cannot do; `shape` gives the body and its media type.
+    `read` raises CannotGoOn for what the loaded version cannot do; `shape` returns the body and its media type.
     """
 
     read: Callable[[JobRequest, LoadedVersion], tuple[str, bool]]
@@ -81,8 +83,10 @@ def wall() -> float:
 
 
 class JobRunner:
-    """All methods belong to the event loop. `max_audio_seconds` is asked for each job; `ended` hears each end's state
-    and how many seconds of audio were heard."""
+    """All methods belong to the event loop. `max_audio_seconds` is called for each job.
+
+    `ended` is called at each end with the state and the seconds of audio that were recognised.
+    """
 
     def __init__(
         self,
@@ -113,7 +117,7 @@ class JobRunner:
         self._wake.set()
 
     async def run(self) -> None:
-        """Works on jobs until cancelled; then the job in hand is given back."""
+        """Works on jobs until cancelled; then the current job is given back."""
         try:
             while True:
                 self._wake.clear()
@@ -130,7 +134,7 @@ class JobRunner:
                 await self._wake.wait()
 
     async def _one(self) -> bool:
-        """Works on the next job. False when there is none, or it could not go on now."""
+        """Works on the next job. False when there is none, or it could not continue now."""
         if self._engine.current is None:
             return False
         try:
@@ -138,13 +142,13 @@ class JobRunner:
                 await self._aside(self._claim)
             finally:
                 for job_id, because in self._store.passed_over.items():
-                    self._log.error("a job cannot be claimed; others have their turn", job=job_id, because=because)
+                    self._log.error("a job cannot be claimed; other jobs continue", job=job_id, because=because)
             if (job := self._held) is None:
                 return False
             try:
                 await self._work_on(job)
             except (OSError, UnreadableJob) as e:
-                self._log.error("a job cannot go on; others have their turn", job=job.request.id, because=str(e))
+                self._log.error("a job cannot continue; other jobs continue", job=job.request.id, because=str(e))
                 self._waiting[job.request.id] = time.monotonic() + WAIT_SECONDS
             finally:
                 await self._aside(self._give_back)
@@ -220,7 +224,9 @@ class JobRunner:
         return await self._joined(job.request, done, truncated)
 
     async def _planned(self, job: ClaimedJob, sound: Sound) -> PiecesDone:
-        """What is done, with the plan; begun anew where the plan is of other samples than a decoder gives now."""
+        """The finished pieces, with the plan. It begins again where the plan is for other samples than a decoder gives
+        now.
+        """
         plan = job.done.plan
         if plan is not None and plan.samples == len(sound.samples):
             return job.done
@@ -230,7 +236,7 @@ class JobRunner:
         return PiecesDone(made, (), await self._appended(job, made, 0))
 
     async def _heard(self, job: ClaimedJob, samples: Floats) -> PieceDone:
-        """What one piece says, by the version that is served now."""
+        """The text of one piece, by the version that is served now."""
         for attempt in range(1, PIECE_TRIES + 1):
             loaded = await self._loaded()
             language, itn = self._words.read(job.request, loaded)
@@ -249,14 +255,14 @@ class JobRunner:
         raise CannotGoOn("model_failed", f"cannot transcribe: the model failed {PIECE_TRIES} times on one piece")
 
     async def _loaded(self) -> LoadedVersion:
-        """The version that is served, also when it is on its way. Raises NoModel."""
+        """The served version, also when it is on its way. Raises NoModel."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LATER_SECONDS):
                 await self._engine.available()
         return self._engine.take()
 
     async def _record(self, job: ClaimedJob, done: PiecesDone, piece: PieceDone) -> PiecesDone:
-        """Writes the piece down. Raises CancelledByClient."""
+        """Writes the piece to the disk. Raises CancelledByClient."""
         return PiecesDone(done.plan, (*done.pieces, piece), await self._appended(job, piece, done.whole_bytes))
 
     async def _appended(self, job: ClaimedJob, entry: Plan | PieceDone, at_bytes: int) -> int:
@@ -291,7 +297,7 @@ class JobRunner:
         return JobOutcome(DONE, wall(), duration, text, versions, kind), body
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
-        """What `work` returns, tried again while the disk has no room. Raises OSError for anything else."""
+        """The result of `work`, tried again while the disk has no room. Raises OSError for anything else."""
         while True:
             try:
                 done = await self._aside(work)
@@ -300,7 +306,7 @@ class JobRunner:
             except OSError as e:
                 if e.errno not in _NO_ROOM:
                     raise
-                self._trouble(f"cannot write down a job's progress: {e.strerror}; it waits for room")
+                self._trouble(f"cannot record a job's progress: {e.strerror}; it waits for room")
             await asyncio.sleep(RETRY_SECONDS)
 
     def _trouble(self, sentence: str) -> None:

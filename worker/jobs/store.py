@@ -1,8 +1,8 @@
-"""Takes jobs in, gives them to this worker one at a time, and ends them. Everything here is for a thread.
+"""Accepts jobs, gives them to this worker one at a time, and ends them. Everything here is for a thread.
 
-What is acknowledged is on the disk: a job is written and synced beside its place and gets its name last. Room is
-given under one lock of all workers. Invariants: a job is worked on by one worker at a time, the one with its lock; a
-job ends once, and the first that ends it decides how.
+What is acknowledged is on the disk: a job is written and synced beside its place and gets its name last. Room is given
+under one lock of all workers. Invariants: one worker at a time works on a job, the one with its lock; a job ends once,
+and the first end counts.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from .deaths import next_claim, poisoned
 from .piece_file import PiecesDone, read_pieces
 
 FIELDS_BYTES: Final = 16 << 10
-"""Of all fields of a job together: they are kept in memory while the job is there."""
+"""For all fields of a job together: they are kept in memory as long as the job exists."""
 CLIENT_SHARE: Final = 2
-"""One part of so many is for one client."""
+"""One client gets at most one part in this many."""
 LOCK_TRIES: Final = 200
 LOCK_PAUSE_SECONDS: Final = 0.01
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
@@ -51,8 +51,11 @@ _never: Final = Event()
 
 
 class NotTaken(Exception):
-    """The job was not taken in, and nothing of it is left. `full`: the disk has no room; else the store or the client
-    has too much already, or something else is in the way for now."""
+    """The job was not accepted, and nothing of it is left.
+
+    `full`: the disk has no room. Otherwise the store or the client has too much already, or something else prevents it
+    for now.
+    """
 
     def __init__(self, because: str, *, full: bool = False) -> None:
         super().__init__(f"cannot take the job: {because}; nothing was kept")
@@ -60,7 +63,9 @@ class NotTaken(Exception):
 
 
 class StoreLimits(Struct, frozen=True):
-    """`most_jobs` and `most_bytes` of all together; so much of the disk is to stay free, the larger one counts."""
+    """`most_jobs` and `most_bytes` of all together. `min_free`: how much of the disk must stay free; the larger one
+    counts.
+    """
 
     most_jobs: int
     most_bytes: int
@@ -79,7 +84,7 @@ class ClaimedJob(Struct, eq=False):
 
 
 class JobStore:
-    """The jobs in the directory at `path`. `worker` is this one's name, `run` stands for the daemon that started it."""
+    """The jobs in the directory at `path`. `worker` is the name of this worker, `run` identifies the daemon's run."""
 
     def __init__(self, path: str, *, worker: str = "", run: str = "") -> None:
         self.directory = JobDirectory(path)
@@ -87,7 +92,7 @@ class JobStore:
         self.passed_over: dict[str, str] = {}
         """Jobs that the last `claim` could not take, and why: their files cannot be read or written."""
 
-    # taking in
+    # accepting
 
     def accept(
         self,
@@ -100,7 +105,9 @@ class JobStore:
         owner: str = "",
         callback: str = "",
     ) -> JobRequest:
-        """The job once it is safe on the disk; `now` is wall seconds. Raises NotTaken; then nothing was kept."""
+        """Returns the job once it is safe on the disk; `now` is wall seconds. Raises NotTaken; then nothing was
+        kept.
+        """
         kept = {name: list(values) for name, values in fields.items()}
         if sum(len(name) + sum(map(len, values)) for name, values in kept.items()) > FIELDS_BYTES:
             raise NotTaken(f"its fields are longer than {FIELDS_BYTES} characters together")
@@ -125,7 +132,7 @@ class JobStore:
         return request
 
     def _reserve(self, coming: Path, size: int, client: str, limits: StoreLimits) -> int:
-        """Makes the job's directory with its room on the disk; the lock that says that it is on its way."""
+        """Creates the job's directory with its room on the disk. Returns the lock that marks it as unfinished."""
         for _ in range(LOCK_TRIES):
             with self.directory.store_locked() as mine:
                 if mine:
@@ -159,7 +166,7 @@ class JobStore:
             raise NotTaken("the disk would have less free space than disk.min_free", full=True)
 
     def _forget(self, coming: Path, job_id: str) -> None:
-        """Takes away what was not taken in. What cannot be removed now, `tidy` removes."""
+        """Removes a job that was not accepted. What cannot be removed now, `tidy` removes."""
         with suppress(OSError):
             # Also one that has its name already: it was not acknowledged.
             self.directory.remove(job_id)
@@ -169,10 +176,11 @@ class JobStore:
     # working
 
     def claim(self, now: float, left: Collection[str] = ()) -> ClaimedJob | None:
-        """The next job for this worker, locked; None when there is none. Those that may not be tried again are failed,
-        and those with an id in `left` are not looked at. One that has a fault does not keep others from being claimed.
+        """The next job for this worker, locked; None when there is none.
 
-        Raises OSError where the fault is that of the disk, or when no other job can be claimed; UnreadableJob as well.
+        Jobs that may not be tried again are failed, and those with an id in `left` are skipped. A job with a fault does
+        not keep others from being claimed. Raises OSError when the disk has a fault, or when no other job can be
+        claimed; the same for UnreadableJob.
         """
         self.passed_over = {}
         fault: OSError | UnreadableJob | None = None
@@ -198,7 +206,7 @@ class JobStore:
             return None
         try:
             directory = self.directory.of(job_id)
-            if (directory / OUTCOME).exists():  # it ended meanwhile; what is left of the work goes
+            if (directory / OUTCOME).exists():  # it ended meanwhile; what is left of the work is removed
                 files.strip(directory)
                 os.close(lock)
                 return None
@@ -218,7 +226,7 @@ class JobStore:
             raise
 
     def release(self, job: ClaimedJob) -> None:
-        """Gives a job back for another worker, or for later; of one that was ended meanwhile the work is removed.
+        """Gives a job back for another worker, or for later. If the job was ended meanwhile, the work is removed.
 
         Raises OSError; then it counts as if this worker died.
         """
@@ -234,8 +242,9 @@ class JobStore:
             os.close(job.lock)
 
     def end(self, job: ClaimedJob, outcome: JobOutcome, answer: bytes | None = None) -> bool:
-        """Ends a job, with its answer, and gives it back; False when it had been ended already. Raises OSError; then
-        the job is as before."""
+        """Ends a job, with its answer, and gives it back; False when it had ended already. Raises OSError; then the job
+        is as before.
+        """
         try:
             if answer is not None:
                 files.replace(job.directory / ANSWER, answer)
@@ -254,13 +263,13 @@ class JobStore:
         return mine
 
     def ended(self, job: ClaimedJob) -> bool:
-        """Whether somebody ended the job: its client cancelled it, or removed it as well."""
+        """Whether the job has ended: its client cancelled it, or removed it as well."""
         return (job.directory / OUTCOME).exists() or not (job.directory / REQUEST).exists()
 
-    # what a client asks
+    # requests of a client
 
     def cancel(self, job_id: str, now: float) -> bool:
-        """Ends a job that has not ended; removes one that has. Whether it was there. Raises OSError."""
+        """Ends a job that has not ended; removes one that has. Returns whether it existed. Raises OSError."""
         seen = self.directory.job(job_id)
         if seen is None:
             return False
@@ -277,7 +286,7 @@ class JobStore:
                 raise
             return False  # another request removed it just now
         lock = self.directory.lock(job_id)
-        if lock is not None:  # no worker has it: nobody else will remove the recording
+        if lock is not None:  # no worker has it: no other code will remove the recording
             try:
                 files.strip(directory)
             finally:

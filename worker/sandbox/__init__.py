@@ -1,1 +1,1 @@
-"""What the processes of a worker may not do, and how that is taken from them."""
+"""Takes from the processes of a worker the rights that they do not need."""

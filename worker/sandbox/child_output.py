@@ -1,6 +1,6 @@
-"""Keeps a child process's standard output for protocol lines; whatever else prints goes to standard error.
+"""Keeps a child process's standard output for protocol lines; all other output goes to standard error.
 
-Closes every other descriptor that was inherited. To be called first thing, before libraries open files.
+It closes every other inherited descriptor. To be called first, before libraries open files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Takes the network and most of the file system away from this process, as far as the kernel allows.
 
-A network namespace (of its own, or inside a user namespace when unprivileged) and Landlock by plain system calls. Must
-run before a second thread exists. Reports what could not be applied; never fails. Only ever takes rights away.
+It uses a network namespace (of its own, or inside a user namespace when unprivileged) and Landlock by plain system
+calls. It must run before a second thread exists. It reports what could not be applied and never fails. It only takes
+rights away.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ class VisiblePath(Struct, frozen=True):
 
 
 def leave_network() -> str:
-    """Moves this process to an empty network namespace; "" when done, else why not."""
+    """Moves this process to an empty network namespace. Returns "" when done, else the reason."""
     if libc.unshare(_CLONE_NEWNET) == 0:
         return ""
     uid, gid = os.getuid(), os.getgid()
     if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return f"network not taken away ({os.strerror(ctypes.get_errno())})"
-    # our own ids go on meaning us: owners of files are compared with them
+    # our own ids must keep their meaning: owners of files are compared with them
     try:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
@@ -79,16 +80,16 @@ def leave_network() -> str:
 
 
 def drop_capabilities(*, keep: int = _KEPT_CAPABILITIES) -> str:
-    """Gives up every capability but `keep`: those over files' permissions, which the view bounds; "" when done, else
-    why not.
+    """Gives up every capability but `keep`: those over files' permissions, which the view bounds. Returns "" or the
+    reason.
 
-    As root it would otherwise keep them all, and in a user namespace it has just been given them.
+    As root it would otherwise keep them all, and in a user namespace it has just got them.
     """
     header = struct.pack("=II", _CAPABILITY_VERSION_3, 0)
     held = ctypes.create_string_buffer(24)
     if libc.capget(header, held) == 0 and held.raw == bytes(24):
         return ""  # nothing to give up; in a service even that may be refused
-    permitted = struct.unpack("=6I", held.raw)[1]  # containers often hold the first of them alone
+    permitted = struct.unpack("=6I", held.raw)[1]  # containers often hold only the first of them
     left = keep & permitted if os.geteuid() == 0 else 0
     kept = struct.pack("=6I", left, left, 0, 0, 0, 0)
     if libc.capset(header, kept) != 0:
@@ -97,10 +98,10 @@ def drop_capabilities(*, keep: int = _KEPT_CAPABILITIES) -> str:
 
 
 def restrict_view(views: Iterable[VisiblePath], *, signals: bool = False) -> str:
-    """Leaves only `views` of the file system, for ever; "" when done, else what is missing. Needs no_new_privs.
+    """Leaves only `views` of the file system, for ever. Returns "" when done, else what is missing. Needs no_new_privs.
 
-    Views of paths that do not exist are passed over. Only processes started afterwards can be signalled; with
-    `signals` also those that the user could signal before.
+    Views of paths that do not exist are skipped. Only processes started afterwards can be signalled; with `signals`
+    also those that the user could signal before.
     """
     abi = libc.syscall(_SYS_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_CREATE_RULESET_VERSION))
     if abi < 1:

@@ -1,7 +1,7 @@
-"""What a process may use at most, set before it reads anything that came from others.
+"""Limits what a process may use, before it reads anything that came from others.
 
-Resource limits, no new privileges, low priority, glibc's malloc told to give memory back. Every step reports what it
-could not do instead of failing: the caller says it and goes on with the rest. Invariant: a limit is only ever lowered.
+Resource limits, no new privileges, low priority, and a malloc that returns memory. Every step reports what it could not
+do instead of failing. The caller logs it and continues. Invariant: a limit is only lowered.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ProcessLimits(Struct, frozen=True):
 
 
 def apply_limits(limits: ProcessLimits) -> tuple[str, ...]:
-    """Sets everything of `limits` that it can; the answer names what could not be set, one short phrase each."""
+    """Sets all of `limits` that it can. Returns a short phrase for each that could not be set."""
     return tuple(_problems(limits))
 
 
@@ -69,9 +69,9 @@ def _problems(limits: ProcessLimits) -> Iterator[str]:
 
 
 def end_before_others(score: int) -> str:
-    """Where memory runs out the kernel ends this process before those of a lower score (oom_score_adj, 0 to 1000).
+    """When memory runs out the kernel kills this process before those of a lower score (oom_score_adj, 0 to 1000).
 
-    "" when done, else why not. A higher score stays.
+    Returns "" when done, else the reason. A higher score stays.
     """
     place = Path("/proc/self/oom_score_adj")
     try:
@@ -83,9 +83,9 @@ def end_before_others(score: int) -> str:
 
 
 class Score:
-    """This process's score of `end_before_others`, to be kept while its file is still in view.
+    """This process's score for `end_before_others`, opened while its file is still in view.
 
-    Children that are started in `children_first` get a higher one, which they cannot set themselves any more.
+    Children that are started in `children_first` get a higher score, which they cannot set themselves any more.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Score:
 
     @contextmanager
     def children_first(self, score: int) -> Iterator[None]:
-        """Does nothing where the file was not kept, or the kernel refuses."""
+        """Does nothing where the file was not opened, or the kernel refuses."""
         with self._lock:
             own = b""
             try:
@@ -119,29 +119,34 @@ own_score: Final = Score()
 
 
 def be_nicer(by: int) -> None:
-    """Lowers the priority of the calling thread alone (setpriority(2)), by so much: a process that was started at a low
-    one may not set any that is above it. Does nothing where the kernel refuses."""
+    """Lowers the priority of the calling thread only (setpriority(2)), relative to its own.
+
+    A process that was started at a low priority may not set a higher one. Does nothing where the kernel refuses.
+    """
     with suppress(OSError):
         os.nice(by)
 
 
 def return_freed_memory() -> None:
-    """Tells glibc to map large blocks one by one, so that memory of a dropped model goes back to the kernel."""
-    mallopt = getattr(libc, "mallopt", None)  # other C libraries do not have it, nor need it
+    """Makes glibc map large blocks one by one, so that memory of a dropped model is returned to the kernel."""
+    mallopt = getattr(libc, "mallopt", None)  # other C libraries do not have it and do not need it
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
 
 
 def die_with_parent() -> None:
-    """The kernel ends this process when the thread that started it does. To be called again after a change of rights,
-    which takes the wish back (prctl(2), PR_SET_PDEATHSIG). Does nothing where the kernel refuses."""
+    """The kernel ends this process when the thread that started it ends.
+
+    To be called again after a change of rights, which clears the setting (prctl(2), PR_SET_PDEATHSIG). Does nothing
+    where the kernel refuses.
+    """
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _lower(which: int, value: int) -> str:
     _, hard = resource.getrlimit(which)
     bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    # past the soft limit of CPU time comes SIGXCPU, which tells more than the SIGKILL of the hard one
+    # at the soft limit of CPU time comes SIGXCPU, which is clearer than the SIGKILL of the hard one
     soft = max(0, bounded - _CPU_GRACE_SECONDS) if which == resource.RLIMIT_CPU else bounded
     return _call(lambda: resource.setrlimit(which, (soft, bounded)))
 

@@ -1,8 +1,8 @@
-"""Refuses this process groups of system calls that it has no use for, by a seccomp filter of their own.
+"""Refuses this process groups of system calls that it does not need, by a seccomp filter for each group.
 
-What cannot be bounded by paths (Landlock has no right for modes, owners and times of files) or by resource limits.
-Needs no_new_privs; holds for threads and children made afterwards, for ever. Threads can still be made, processes not.
-Only ever takes rights away; reports what it could not do.
+It covers what neither paths (Landlock has no right for modes, owners and times of files) nor resource limits can bound.
+It needs no_new_privs, and holds for threads and children made afterwards, for ever. Threads can still be made,
+processes not. It only takes rights away and reports what it could not do.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ _ALL_BUT_UNIX: Final = 0xFFFFFFFE  # AF_UNIX is 1
 
 
 class Call(NamedTuple):
-    """A system call's numbers; -1 where a machine has none. Refused as a whole, or by the bits of one argument.
+    """A system call's numbers; -1 where a machine has none. Refused always, or by the bits of one argument.
 
-    `refused_bits`: refused when any of them is set in argument number `argument`; `needed_bits`: when none is.
+    `refused_bits`: refused when any of them is set in argument number `argument`. `needed_bits`: refused when none of
+    them is.
     """
 
     name: str
@@ -58,13 +59,13 @@ class Call(NamedTuple):
 
 PROCESSES: Final = (
     Call("clone", 56, 220, argument=0, needed_bits=_CLONE_THREAD),
-    Call("clone3", 435, 435, answer=_NOT_KNOWN),  # its flags are out of sight; C libraries fall back to clone
+    Call("clone3", 435, 435, answer=_NOT_KNOWN),  # its flags cannot be read by a filter; C libraries fall back to clone
     Call("fork", 57, -1),
     Call("vfork", 58, -1),
     Call("execve", 59, 221),
     Call("execveat", 322, 281),
 )
-"""New processes and programs; threads go on being made."""
+"""New processes and programs; threads can still be made."""
 
 FILE_ATTRIBUTES: Final = (
     Call("chmod", 90, -1),
@@ -92,7 +93,7 @@ FILE_ATTRIBUTES: Final = (
     Call("open", 2, -1, argument=2, refused_bits=_SET_ID_BITS),
     Call("creat", 85, -1, argument=1, refused_bits=_SET_ID_BITS),
     Call("openat", 257, 56, argument=3, refused_bits=_SET_ID_BITS),
-    Call("openat2", 437, 437, answer=_NOT_KNOWN),  # its mode is out of sight
+    Call("openat2", 437, 437, answer=_NOT_KNOWN),  # its mode cannot be read by a filter
 )
 """Modes, owners, times and attributes of files, devices, and files made set-uid."""
 
@@ -144,11 +145,12 @@ PRIVILEGES: Final = (
     Call("mq_open", 240, 180),
 )
 """Other processes, namespaces, mounts, memory and queues that outlive their process, and large parts of the kernel that
-neither Python nor ONNX Runtime uses."""
+neither Python nor ONNX Runtime uses.
+"""
 
 KERNEL: Final = (
     Call("clone", 56, 220, argument=0, refused_bits=_CLONE_NEW),
-    Call("clone3", 435, 435, answer=_NOT_KNOWN),  # its flags are out of sight; C libraries fall back to clone
+    Call("clone3", 435, 435, answer=_NOT_KNOWN),  # its flags cannot be read by a filter; C libraries fall back to clone
     Call("io_uring_setup", 425, 425),
     Call("pidfd_getfd", 438, 438),
     Call("name_to_handle_at", 303, 264),
@@ -175,10 +177,10 @@ KERNEL: Final = (
     Call("migrate_pages", 256, 238),
     Call("move_pages", 279, 239),
 )
-"""Namespaces of new processes, descriptors of others, and what only those need that run the machine."""
+"""Namespaces of new processes, descriptors of others, and calls that only administration of the machine needs."""
 
 NETWORK: Final = (Call("socket", 41, 198, argument=0, refused_bits=_ALL_BUT_UNIX),)
-"""New sockets other than Unix sockets. One that was handed over goes on accepting."""
+"""New sockets other than Unix sockets. A socket that was handed over still accepts."""
 
 _AUDIT: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -190,7 +192,7 @@ class _FilterProgram(ctypes.Structure):
 
 
 def refuse_calls(calls: Iterable[Call]) -> str:
-    """Refuses these from now on; "" when done, else why not."""
+    """Refuses these from now on. Returns "" when done, else the reason."""
     machine = platform.machine()
     if machine not in _AUDIT:
         return f"system calls not refused (not known how on {machine})"
@@ -203,7 +205,7 @@ def refuse_calls(calls: Iterable[Call]) -> str:
 
 
 def program(calls: Iterable[Call], machine: str) -> bytes:
-    """The filter's code: kills on a foreign architecture's calls, refuses those above, lets the rest through."""
+    """The filter's code: kills on a foreign architecture's calls, refuses those above, allows the rest."""
     lines: list[Line] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, _AUDIT[machine]),

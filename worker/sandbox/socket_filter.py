@@ -1,7 +1,7 @@
 """Refuses this process and its children every new socket, or all but a few system calls, by a seccomp filter.
 
-Holds where the network can't be left by a namespace: in a service that may make none, in most containers. Needs
-no_new_privs, and that no socket is open yet. Only ever takes rights away; reports what it could not do.
+It works where no namespace can take the network away: in a service that may make none, in most containers. It needs
+no_new_privs, and no socket may be open yet. It only takes rights away and reports what it could not do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Machine(NamedTuple):
     refused: tuple[int, ...]
 
 
-# socket, and two ways around it: io_uring_setup (a ring opens sockets by itself) and pidfd_getfd (somebody else's)
+# socket, and two ways around it: io_uring_setup (a ring opens sockets by itself) and pidfd_getfd (of another process)
 _MACHINES: Final = {
     "x86_64": _Machine(0xC000003E, (41, 425, 438)),
     "aarch64": _Machine(0xC00000B7, (198, 425, 438)),
@@ -49,7 +49,7 @@ class _SocketFilterProgram(ctypes.Structure):
 
 
 def refuse_sockets() -> str:
-    """No socket can be opened from now on; "" when done, else why not."""
+    """No socket can be opened from now on. Returns "" when done, else the reason."""
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return f"sockets not refused (not known how on {platform.machine()})"
@@ -57,7 +57,7 @@ def refuse_sockets() -> str:
 
 
 def refuse_all_but(calls: Mapping[str, tuple[int, ...]]) -> str:
-    """Only system calls with these numbers, by machine, are let through from now on; "" when done, else why not.
+    """Allows only system calls with these numbers, by machine, from now on. Returns "" when done, else the reason.
 
     The others fail with EPERM.
     """
@@ -78,7 +78,7 @@ def _install(machine: _Machine, numbers: Sequence[int], *, on_match: int, otherw
 
 
 def _filter(machine: _Machine, numbers: Sequence[int], on_match: int, otherwise: int) -> bytes:
-    """Code that kills on a foreign architecture's calls and refuses another ABI's; then it depends on the number."""
+    """Code that kills on a foreign architecture's calls and refuses another ABI's; then the number decides."""
     checks = [(_EQUAL, number) for number in numbers]
     lines = [
         (_LOAD, 0, 0, _ARCHITECTURE),

@@ -1,8 +1,8 @@
 """Takes from a worker what serving does not need: files, addresses to connect to, privileges, parts of the kernel.
 
-To be called once, before a second thread exists and before anything is loaded. Only ever takes rights away, and reports
-what could not be taken; never fails. Invariants: a worker reads no model root and no state, and writes to its logs, to
-transcription jobs and to the directory that workers share alone; what it starts has no more rights than itself.
+To be called once, before a second thread exists and before anything is loaded. It only takes rights away, reports what
+could not be taken, and never fails. Invariants: a worker reads no model root and no state. It writes only to its logs,
+to transcription jobs and to the directory that workers share. Processes that it starts have no more rights than itself.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _LOOK: Final = READ_FILE | READ_DIR
 _APPEND: Final = WRITE_FILE | MAKE_REG
 _KEEP: Final = _LOOK | WRITE_FILE | MAKE_REG | MAKE_DIR | REMOVE_FILE | REMOVE_DIR | TRUNCATE
 _SHARE: Final = _LOOK | WRITE_FILE | MAKE_SOCK | REMOVE_FILE
-# The kernel may forget what it knows of a file in /proc and make it anew, without the rights it was given. An open
+# The kernel may drop what it knows of a file in /proc and make it anew, without the rights it was given. An open
 # descriptor prevents that.
 _IN_PROC: Final = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg")
 _ELF: Final = b"\x7fELF\x02\x01"
@@ -67,8 +67,8 @@ _INTERPRETER: Final = 3
 class Confinement(Struct, frozen=True):
     """What holds and what does not, each in short phrases for people.
 
-    `places` are the directories that the worker may use beside its program, with what they are now: one that is made
-    anew is another, which the worker cannot use.
+    `places` are the directories that the worker may use beside its program, with their identities. A directory that is
+    made anew is another one, which the worker cannot use.
     """
 
     applied: tuple[str, ...] = ()
@@ -136,11 +136,11 @@ def _hold() -> None:
         try:
             os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
-            continue  # nor is it in view
+            continue  # it is not in view either
 
 
 def _programs() -> Iterator[str]:
-    """What is run to start a decoder: this interpreter and its loader. Nothing when that cannot be known."""
+    """The programs that start a decoder: this interpreter and its loader. Nothing when that cannot be known."""
     found: list[str] = []
     for path in (sys.executable, "/proc/self/exe"):
         real = os.path.realpath(path)
@@ -153,11 +153,13 @@ def _programs() -> Iterator[str]:
 
 
 def loader_of(program: str) -> str:
-    """The dynamic loader that a program names; "" for none. Raises OSError, ValueError for what is no program."""
+    """The dynamic loader that a program names; "" for none. Raises OSError, ValueError for a file that is no
+    program.
+    """
     with open(program, "rb") as f:
         head = f.read(64)
         if len(head) < 64 or not head.startswith(_ELF):
-            raise ValueError(f"{program} is no 64-bit program")
+            raise ValueError(f"{program} is not a 64-bit program")
         at, size, count = _ELF_HEAD.unpack_from(head)
         for number in range(min(count, 64)):
             f.seek(at + number * size)

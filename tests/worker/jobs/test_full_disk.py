@@ -43,7 +43,7 @@ def test_a_job_waits_for_room_and_goes_on(tmp_path: Path, disk: Path) -> None:
         client = running.client()
         job = accepted(client, recording(8))
         filler = fill(disk)
-        said_so = "cannot write down a job's progress: No space left on device; it waits for room"
+        said_so = "cannot record a job's progress: No space left on device; it waits for room"
         eventually(lambda: any(line["event"] == said_so for line in running.lines("modelward.log")))
         stuck = seen(client, job)
         assert stuck["state"] == "running" and stuck["progress"] < 1 and seen(client, job)["text"] == stuck["text"]
