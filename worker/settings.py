@@ -1,7 +1,7 @@
-"""What the configuration says to all workers alike, and which part of it a running worker can take up.
+"""The settings that are the same for all workers, and which of them a running worker can take up.
 
-Pure. The daemon makes Terms of its configuration; a worker reports those it runs with. Invariant: a field that is not
-in LIVE stays what it was at the worker's start, so a worker that needs another value of it has to be replaced.
+Pure. The daemon makes Terms from its configuration; a worker reports its own. Invariant: a field that is not in LIVE
+stays as it was at the worker's start, so a worker that needs another value of it has to be replaced.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
-# What a file of the configuration can hold, and a JSON number cannot exceed.
+# The limit of a configuration file, and of a JSON number.
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """`listen` is the address that the worker's listening socket is bound to, as its daemon names it. `min_free` are
-    the bytes and the fraction of a disk that jobs leave free; the larger one counts."""
+    """`listen` is the address of the worker's listening socket, in the spelling of its daemon.
+
+    `min_free` are the bytes and the fraction of a disk that jobs leave free; the larger one counts.
+    """
 
     listen: str = ""
     kind: str = "sensevoice"
@@ -44,11 +46,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     min_free: tuple[Whole, Seconds] = (0, 0.0)
 
     def with_live(self, wanted: Terms) -> Self:
-        """The same with everything that a running worker can take up as `wanted` has it."""
+        """The same, with every field that a running worker can take up as in `wanted`."""
         return msgspec.structs.replace(self, **{name: getattr(wanted, name) for name in LIVE})
 
     def terms(self) -> Terms:
-        """Only what all workers have alike."""
+        """Only the settings that are the same for all workers."""
         return Terms(**{name: getattr(self, name) for name in FIELDS})
 
 

@@ -1,7 +1,7 @@
-"""What a worker tells of itself: requests in work, answered, failed, how long they took, memory.
+"""The figures that a worker reports: requests in work, answered, failed, how long they took, memory.
 
-Counts answers to inference only, so that a probe of /health never looks like a failing model. Holds bounded windows of
-durations that begin anew with each swap: the daemon compares versions by them.
+It counts only answers to inference, so that a probe of /health never looks like a failing model. Its windows of
+durations are bounded and begin anew with each swap: the daemon compares versions by them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Window = deque[tuple[float, float]]  # when it ended, seconds it took
 
 
 class Histogram:
-    """Durations by length: `buckets` counts those up to each of `bounds`; the last those above all."""
+    """Durations by length: `buckets` counts those up to each of `bounds`; the last one those above all."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -34,19 +34,18 @@ class Histogram:
         self.seconds = 0.0
 
     def add(self, seconds: float) -> None:
-        """One more."""
+        """Adds one duration."""
         self.buckets[bisect_left(self.bounds, seconds)] += 1
         self.seconds += seconds
 
 
 class Counters:
-    """Numbers of the beats. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
+    """The figures of the beats. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
 
-    For /metrics: `answers` by class, `audio_seconds`, `jobs` that ended here by state, and two histograms: of the
-    answers that a model worked on, and of the times that something ready for the model waited for it. They outlive a
-    swap.
-    Asked for each beat: `refusing`, why a request would not be answered, "" while one would be; `stuck`, how many jobs
-    do not end.
+    For /metrics: `answers` by class, `audio_seconds`, `jobs` that ended here by state, and two histograms. They are of
+    the answers that a model worked on, and of the times that ready work waited for the model. They outlive a swap.
+    Called for each beat: `refusing` returns why a request would not be answered, "" while one would be; `stuck` returns
+    how many jobs do not end.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, resident: Resident | None = None) -> None:
@@ -83,22 +82,22 @@ class Counters:
         self.changed.set()
 
     def ran(self, *, waited: float, took: float, lone: bool) -> None:
-        """The model ran: seconds it waited for its turn, and until its end; `lone` with the machine to itself."""
+        """The model ran: seconds it waited for its turn, and until its end; `lone`: it had the machine alone."""
         self.waits.add(waited)
         (self._lone if lone else self._shared).append((self._monotonic(), took))
 
     def heard(self, audio_seconds: float) -> None:
-        """So much audio was turned into text."""
+        """This much audio was turned into text."""
         self.audio_seconds += audio_seconds
 
     def swapped(self) -> None:
-        """Another version answers from now on: durations of the old one are forgotten."""
+        """Another version answers from now on: durations of the old one are dropped."""
         for window in (self._durations, self._shared, self._lone):
             window.clear()
         self.changed.set()
 
     def beat(self) -> Beat:
-        """The numbers now; clears `changed`."""
+        """The current figures; clears `changed`."""
         self.changed.clear()
         return Beat(
             inflight=self.inflight,

@@ -53,7 +53,7 @@ def _opened(source: Path, out: FileIO | None) -> onnx.ModelProto:
         ):
             return _unpacked(view, source.parent, out)
     except (DecodeError, ValueError, IndexError) as e:
-        raise BadModelFile(f"cannot open {source.name}: {str(e) or 'it is no ONNX model'}") from e
+        raise BadModelFile(f"cannot open {source.name}: {str(e) or 'it is not an ONNX model'}") from e
 
 
 def _unpacked(data: memoryview, beside: Path, out: FileIO | None) -> onnx.ModelProto:

@@ -1,1 +1,1 @@
-"""Which request has its turn: slots, shares and threads."""
+"""Decides which request runs next: slots, shares and threads."""

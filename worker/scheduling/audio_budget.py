@@ -1,8 +1,8 @@
-"""How much decoded audio a worker holds at once, and whose turn it is to hold more.
+"""Bounds how much decoded audio a worker holds at once, and decides which request may hold more next.
 
-Decides and waits; knows no audio. Short clips do not ask. Invariants: without a clip that lied of its length, no more
-than the limit is held, or one clip; no client has more than its share while it has more than one; among those that wait
-the shortest comes first.
+It decides and waits; it knows no audio. Short clips are not counted. Invariants: unless a clip is longer than it
+declared, no more than the limit is held, or one clip. No client has more than its share while it has more than one
+clip. Of those that wait the shortest comes first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 CLIENT_SHARE = 0.5
-"""Of the limit."""
+"""A share of the limit."""
 
 
 class Crowded(Exception):
@@ -22,7 +22,9 @@ class Crowded(Exception):
 
 
 class AudioShare(Struct, eq=False):
-    """What one request holds, in bytes, and what it waits for more than that. `client` "" is nobody in particular."""
+    """What one request holds, in bytes, and the larger amount that it waits for. `client` "" is no client in
+    particular.
+    """
 
     client: str
     held: int = 0
@@ -31,9 +33,9 @@ class AudioShare(Struct, eq=False):
 
 
 def next_granted(waiting: Sequence[AudioShare], all_shares: Collection[AudioShare], limit: int) -> AudioShare | None:
-    """Which of `waiting` may have what it wants now, the shortest first; None for none. Pure.
+    """Which of `waiting` gets what it wants now, the shortest first; None for none. Pure.
 
-    The oldest holder has more at once: two that wait for one another would wait for ever.
+    The oldest holder gets more at once: two that wait for each other would wait for ever.
     """
     total = sum(share.held for share in all_shares)
     oldest = next((share for share in all_shares if share.held), None)
@@ -49,7 +51,7 @@ def next_granted(waiting: Sequence[AudioShare], all_shares: Collection[AudioShar
 class Hold:
     """The shares of all requests of a worker. All methods belong to the event loop.
 
-    `places`: how many clips may wait; half of them of one client.
+    `places`: how many clips may wait; one client gets half of them.
     """
 
     def __init__(self, limit_bytes: int, places: int) -> None:
@@ -58,11 +60,11 @@ class Hold:
 
     @property
     def bytes(self) -> int:
-        """What is held now."""
+        """The bytes held now."""
         return sum(share.held for share in self._shares)
 
     def limit(self, limit_bytes: int, places: int) -> None:
-        """Other limits from now on; what is held already stays so, and what waits waits on."""
+        """Sets other limits from now on. What is held stays held, and what waits still waits."""
         self._limit, self._places = limit_bytes, places
         self._grant()
 
@@ -78,7 +80,7 @@ class Hold:
             self._grant()
 
     async def claim(self, share: AudioShare, amount: int) -> None:
-        """Waits until the request may hold `amount` in all. Raises Crowded when it would have to, and too many do."""
+        """Waits until the request may hold `amount` in all. Raises Crowded when too many wait already."""
         share.wanted, share.granted = amount, asyncio.Event()
         self._grant()
         if not share.granted.is_set() and share.client:
@@ -97,7 +99,7 @@ class Hold:
         return [share for share in self._shares if share.granted is not None and not share.granted.is_set()]
 
     def settle(self, share: AudioShare, amount: int) -> None:
-        """It became `amount` in truth."""
+        """Records that it became `amount` in truth."""
         share.held = amount
         self._grant()
 

@@ -1,6 +1,6 @@
-"""Whether the machine has processors to spare now, by the kernel's count of runnable threads.
+"""Finds out whether the machine has processors to spare now, by the kernel's count of runnable threads.
 
-Invariant: what cannot be read means no.
+Invariant: a count that cannot be read means no.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 LOADAVG: Final = Path("/proc/loadavg")
-LOOKS: Final = 3  # whoever handed us the work is often still on its way to sleep at the first
+LOOKS: Final = 3  # at the first reading, the thread that handed over the work is often still about to sleep
 BETWEEN_SECONDS: Final = 0.0003
 _never: Final = threading.Event()
 
 
 def room(*, runnable: int, processors: int) -> int:
-    """How many threads of ours would have a processor each; `runnable` counts one of us and all others that want one.
+    """How many threads of ours would have a processor each. `runnable` counts one of ours and all others that want one.
 
     Of many processors some are always in use for a moment: a quarter of them may be. Pure.
     """
@@ -39,7 +39,7 @@ def free_processors(path: Path = LOADAVG) -> int:
 
 
 def runnable(path: Path = LOADAVG) -> int:
-    """How many threads of the machine run or want to, with the one that asks (proc(5)); many where it does not say."""
+    """How many threads of the machine run or want to, with the calling one (proc(5)); many where it cannot be read."""
     try:
         return int(path.read_text().split()[3].partition("/")[0])
     except (OSError, IndexError, ValueError):

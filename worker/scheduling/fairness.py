@@ -1,8 +1,8 @@
-"""Which request gets the next slot that workers share. Pure.
+"""Decides which request gets the next slot that workers share. Pure.
 
 A slot is the right to run the model once. The oldest request of all workers gets the next one. A worker that does not
-take a free slot is passed over. A request that gets none for long while no holder makes progress runs without one.
-Invariant: with every worker alive, slots are given in the order in which they were asked for.
+take a free slot is skipped. A request that gets no slot for long, while no holder makes progress, runs without one.
+Invariant: with every worker alive, slots are given in the order of the requests.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ PATIENCE_SECONDS: Final = 2.0
 
 
 def mark(since_ns: int, number: int) -> int:
-    """Where a worker stands in the line: since when its oldest request waits (the machine's monotonic clock)."""
+    """The place of a worker in the queue: since when its oldest request waits (the machine's monotonic clock)."""
     return (since_ns // 1000) << NUMBER_BITS | number
 
 
 def number_of(mark: int) -> int:
-    """The worker that stands there."""
+    """The number of the worker with this mark."""
     return mark & (1 << NUMBER_BITS) - 1
 
 
@@ -30,19 +30,20 @@ def is_first(mine: int, others: Collection[int], passed_over: Collection[int]) -
 
 
 def next_in_line(others: Collection[int], passed_over: Collection[int]) -> int | None:
-    """The mark of whom to wake because a slot is free; None when nobody waits."""
+    """The mark of the worker to wake because a slot is free; None when none waits."""
     return min((other for other in others if other not in passed_over), default=min(others, default=None))
 
 
 def idle_ahead(mine: int, others: Collection[int], *, slot_free: bool) -> frozenset[int]:
-    """Those who could take a slot now and stand before `mine`."""
+    """The marks before `mine` of workers that could take a slot now."""
     return frozenset(other for other in others if other < mine) if slot_free else frozenset()
 
 
 def passed_over(
     before: Collection[int], idle_before: Collection[int], idle_now: Collection[int], others: Collection[int]
 ) -> frozenset[int]:
-    """Who does not count in the line: those of `before` who still wait, and who left a slot lying at two looks running.
+    """The marks that do not count in the queue: those of `before` that still wait, and left a slot free at two checks
+    in a row.
 
     Such a worker is stopped, or hangs.
     """
@@ -51,13 +52,13 @@ def passed_over(
 
 
 def moved_on(mine: int, before: Collection[int], now: Collection[int]) -> bool:
-    """Whether somebody stood before `mine` at one look and no more at the next: the line moves, nothing hangs."""
+    """Whether a mark was before `mine` at one check and no longer at the next: the queue moves, nothing hangs."""
     return any(other < mine for other in set(before) - set(now))
 
 
 def goes_alone(*, running: int, denied_seconds: float, alone_already: bool) -> bool:
-    """Whether a worker that gets no slot runs one piece of work without: those who hold them may hang.
+    """Whether a worker that gets no slot runs one piece of work without: the holders may hang.
 
-    Once it came to that, it stays so until a slot is had again: waiting anew for each request would be no service.
+    After the first time it stays so until it gets a slot again: a new wait for each request would be no service.
     """
     return running == 0 and (alone_already or denied_seconds >= PATIENCE_SECONDS)

@@ -1,8 +1,9 @@
-"""Runs of the model of one sort: the slots they wait for, the threads they run in, and those that go on and on.
+"""Runs of the model of one kind: the slots that they wait for, their threads, and runs that do not end.
 
-Short clips and pieces of long ones are two sorts, each with as many slots as there are workers: a piece of a long clip
-takes the model for a second, which no short clip is to wait for. Its thread is nicer, so that a short run beside it
-has most of a processor. Must not decide who is let in. Invariant: that a run ended is said once.
+Short clips and pieces of long ones are two kinds, each with as many slots as there are workers. A piece of a long clip
+takes the model for a second, and no short clip should wait for that. Threads for long pieces have a lower priority, so
+that a short run beside them has most of a processor. It does not decide which requests are admitted. Invariant: the end
+of each run is reported once.
 """
 
 from __future__ import annotations
@@ -23,20 +24,26 @@ from .threads import Lanes
 T = TypeVar("T")
 
 LONG_NICENESS: Final = 5
-"""As that of a load beside requests (see `engine`): with more, a thread that has the interpreter's lock starves."""
+"""The same as that of a load beside requests (see `engine`): with more, a thread that has the interpreter's lock
+starves.
+"""
 
 
 SLOW_SECONDS: Final = 20.0
-"""So long a run may take unless others of late took longer: with a beat of the worker it is an alert within 30 s."""
+"""A run may take this long, unless others took longer lately. With a beat of the worker this gives an alert within 30
+s.
+"""
 USUAL: Final = 2.0
-"""Times the longest of late, that a run may take where that is more."""
+"""A run may take this many times as long as the longest recent one, if that is more."""
 LATE: Final = 32
 
 
 class Run(Struct, eq=False):
-    """One job of inference: when it was asked for, when the model began and ended, seconds of the machine's monotonic
-    clock (the same for all processes). `request` is the name of the task that asked, `slot` -1 for none shared;
-    `threads` above 1 say that it had the machine to itself."""
+    """One run of the model. Times are seconds of the machine's monotonic clock, the same for all processes.
+
+    It holds when the run was requested, when it began and when it ended. `request` is the name of the task that
+    requested it, `slot` is -1 without a shared slot. `threads` above 1 means that it had the machine alone.
+    """
 
     request: str
     slot: int
@@ -47,11 +54,11 @@ class Run(Struct, eq=False):
 
 
 class Runs:
-    """All methods belong to the event loop; the functions given run in threads, at this `niceness`.
+    """All methods belong to the event loop; the given functions run in threads, at this `niceness`.
 
-    `ran` hears of each that ended; `free_processors` says how many threads would have a processor each. A run longer
-    than `limit_seconds` (0: none) is stuck, one longer than `slow_seconds` and than is usual is slow; `noticed` and
-    `slowed` are called then.
+    `ran` is called at the end of each run; `free_processors` returns how many threads would have a processor each. A
+    run longer than `limit_seconds` (0: none) is stuck, and `noticed` is called. One longer than `slow_seconds` and
+    longer than usual is slow, and `slowed` is called.
     """
 
     def __init__(
@@ -79,24 +86,24 @@ class Runs:
         return self._stuck.count
 
     def limit(self, limit_seconds: float) -> None:
-        """Another limit, for runs that start from now on."""
+        """Sets another limit, for runs that start from now on."""
         self._stuck.limit(limit_seconds)
 
     def jammed(self) -> str:
-        """Why a request would wait for long or for ever, as all slots are held; "" when it would not."""
+        """Why a request would wait for long or for ever, because all slots are held; "" when it would not."""
         if self.slots.jammed(self.stuck):
             return "every slot is held by a run of the model that does not end"
-        # Long runs that nobody waits for, nor asked beside, are no matter.
+        # Long runs do not count when no request waits for them or beside them.
         if self._asked > self._started and self.slots.jammed(self._slow.count):
-            return f"every slot is held by a run of the model that goes on for more than {self._slow_seconds:g} s"
+            return f"every slot is held by a run of the model that takes more than {self._slow_seconds:g} s"
         return ""
 
     async def run(self, job: Callable[[int], T], lone_threads: Callable[[], int], *, later_seconds: float = 0.0) -> T:
-        """Runs `job` with a number of threads when its turn comes: `lone_threads()` where nobody else has the slots for
-        them and the machine has room, 1 otherwise.
+        """Runs `job` with a number of threads when its turn comes.
 
-        Cancelled before its turn, it never runs; after it, its result is dropped. It gives way to what is asked for up
-        to `later_seconds` after it.
+        That number is `lone_threads()` when no other work has a slot and the machine has processors to spare, 1
+        otherwise. If it is cancelled before its turn, it never runs; after that, its result is dropped. It gives way to
+        requests that come up to `later_seconds` after it.
         """
         task = asyncio.current_task()
         run = Run(task.get_name() if task else "", NO_SLOT, time.monotonic())

@@ -1,6 +1,6 @@
 """Counts jobs that outlived every limit: nothing in this process can end them, only its own end.
 
-Must not touch the jobs. `noticed` is called when one became overdue. Invariant: a job that ended is not counted.
+It must not touch the jobs. `noticed` is called when one becomes overdue. Invariant: a job that ended is not counted.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Overdue:
         return len(self._jobs)
 
     def limit(self, limit_seconds: float) -> None:
-        """Another limit, for jobs that start from now on."""
+        """Sets another limit, for jobs that start from now on."""
         self._limit_seconds = limit_seconds
 
     def begun(self) -> Callable[[], None]:
-        """A job started; what is returned is to be called at its end."""
+        """Records that a job started; the returned function must be called at its end."""
         if not self._limit_seconds:
             return _nothing
         job = object()

@@ -1,7 +1,7 @@
-"""Pauses that long work makes between its steps while others want the processor.
+"""Pauses that long work makes between its steps while other work wants the processor.
 
-A lower priority is not enough: it counts among the threads of one session only where the kernel groups them by session.
-Must not be used on the event loop. Invariant: alone, it never pauses.
+A lower priority is not enough: where the kernel groups threads by session, it counts only within one session. It must
+not be used on the event loop. Invariant: alone, it never pauses.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ _never: Final = threading.Event()
 
 
 def pause_seconds(seconds: float, cpu_seconds: float) -> float:
-    """How long to wait after a step that took `seconds`, `cpu_seconds` of them at work. Pure.
+    """How long to wait after a step that took `seconds`, with `cpu_seconds` of processor time. Pure.
 
-    Others wanted the processor for the rest of them: they are to have it for about as long as the step took.
+    During the rest other threads had the processor: they get it for about as long as the step took.
     """
     return min(MOST_PAUSE_SECONDS, seconds) if seconds > 1.5 * cpu_seconds + 0.001 else 0.0
 
 
 class Pauses:
-    """To be called by the thread that works, as often as it likes."""
+    """To be called by the working thread, as often as it likes."""
 
     def __init__(self) -> None:
         self._began = 0.0
         self._cpu_began = 0.0
 
     def __call__(self) -> None:
-        """Waits where a step is over and others wanted the processor meanwhile."""
+        """Waits at the end of a step if other threads wanted the processor meanwhile."""
         now = time.monotonic()
         if not self._began:
             self._began, self._cpu_began = now, time.thread_time()

@@ -1,7 +1,7 @@
-"""Whether this worker refuses every request, and has for some seconds: what readiness, beats and alerts go by.
+"""Decides whether this worker refuses every request, and has done so for some seconds, for readiness, beats and alerts.
 
-One refusal under load is no matter; many with no request taken between them are. Must not wait. Invariant: once a
-request is taken, nothing is refused any more.
+One refusal under load does not matter; many without an accepted request between them do. It must not wait. Invariant:
+once a request is accepted, the worker no longer counts as refusing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 LASTING_SECONDS: Final = 5.0
 OLD_SECONDS: Final = 30.0
-"""A refusal as old as this says nothing of now."""
+"""A refusal as old as this shows nothing about now."""
 
 
 class Refusing:
@@ -24,14 +24,14 @@ class Refusing:
         self._because = ""
 
     def refused(self, because: str) -> None:
-        """A request was refused for want of room."""
+        """Records that a request was refused for lack of room."""
         now = self._monotonic()
         if not self._because or now - self._last > OLD_SECONDS:
             self._since = now
         self._last, self._because = now, because
 
     def taken(self) -> None:
-        """A request was let in, whatever became of it."""
+        """Records that a request was admitted, whatever its result."""
         self._because = ""
 
     def because(self) -> str:

@@ -1,9 +1,9 @@
-"""The file through which workers share slots: locks on its bytes, and a socket for each worker to be woken by.
+"""The file through which workers share slots: locks on its bytes, and a socket for each worker to wake it.
 
-It decides nothing (see `fairness`). Locks of open file descriptions (fcntl(2), F_OFD_SETLK) end with the process in any
-case, need no daemon, and never block here. The file's size is the number of slots; the daemon sets it. Byte n locked:
-slot n is in use. Byte NUMBERS + n: worker number n lives. Byte ALONE + n: it runs something without a slot. Byte
-LINE + mark: a worker waits in the queue there.
+It decides nothing (see `fairness`). Locks of open file descriptions (fcntl(2), F_OFD_SETLK) always end with the
+process, need no daemon, and never block here. The file's size is the number of slots; the daemon sets it. Byte n
+locked: slot n is in use. Byte NUMBERS + n: worker number n lives. Byte ALONE + n: it runs something without a slot.
+Byte LINE + mark: a worker waits in the queue there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HELD_BY_OTHERS: Final = {errno.EAGAIN, errno.EACCES}
 
 
 class Board:
-    """One worker's hold on the file at `path`, which must be there. Raises OSError, also when it can't be used."""
+    """One worker's hold on the file at `path`, which must exist. Raises OSError, also when it cannot be used."""
 
     def __init__(self, path: str) -> None:
         if struct.calcsize("P") != 8:
@@ -43,7 +43,7 @@ class Board:
         self.bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
+                raise OSError(errno.EINVAL, "it is not a regular file")
             self.number = self._enter()
             self._bind()
         except OSError:
@@ -51,12 +51,14 @@ class Board:
             raise
 
     def close(self) -> None:
-        """Lets go of everything held."""
+        """Releases everything that is held."""
         os.close(self._fd)
         self.bell.close()
 
     def unlink(self) -> None:
-        """Takes the socket's name away, before it is closed for good; where the file is another now it is not ours."""
+        """Removes the socket's name before the socket is closed. If the file is another one now, the name is
+        not ours.
+        """
         with suppress(OSError):
             if os.fstat(self._fd).st_nlink:
                 os.unlink(self._bell_path(self.number))
@@ -69,11 +71,11 @@ class Board:
     # slots
 
     def take(self, held: Collection[int]) -> int | None:
-        """A slot that nobody holds, ours from now on; None when all are in use. `held` are those we have already."""
+        """A free slot, ours from now on; None when all are in use. `held` are those that we have already."""
         count = self.count()
-        if len(held) >= count:  # there were more when they were taken
+        if len(held) >= count:  # there were more slots when they were taken
             return None
-        for slot in ((self.number + i) % count for i in range(count)):  # not all of them begin at the same one
+        for slot in ((self.number + i) % count for i in range(count)):  # so that not all of them begin at the same slot
             if slot not in held and self._lock(slot):
                 return slot
         return None
@@ -83,7 +85,7 @@ class Board:
         self._unlock(slot)
 
     def has_free(self, held: Collection[int]) -> bool:
-        """Whether some slot is in nobody's use."""
+        """Whether any slot is free."""
         return any(slot not in held and self._other(slot, 1) is None for slot in range(self.count()))
 
     def others_run(self, held: Collection[int]) -> bool:
@@ -104,7 +106,7 @@ class Board:
         """Whether another worker runs something without a slot."""
         return self._other(ALONE, 1 << NUMBER_BITS) is not None
 
-    # the line
+    # the queue
 
     def stand(self, mark: int) -> None:
         """Joins the queue at `mark`; every worker sees it."""
@@ -127,7 +129,7 @@ class Board:
         return found
 
     def wake(self, mark: int) -> None:
-        """Has the worker that stands at `mark` look again. Nothing happens when it is gone or was woken often."""
+        """Wakes the worker at `mark`. Nothing happens when it is gone or was woken often."""
         with suppress(OSError):
             self.bell.sendto(b".", self._bell_path(number_of(mark)))
 
@@ -137,7 +139,7 @@ class Board:
             for _ in range(DATAGRAMS):
                 self.bell.recv(1)
 
-    # inside
+    # internal
 
     def _enter(self) -> int:
         for number in range(1 << NUMBER_BITS):
@@ -148,7 +150,7 @@ class Board:
     def _bind(self) -> None:
         path = self._bell_path(self.number)
         with suppress(FileNotFoundError):
-            os.unlink(path)  # of one that was killed: the number is ours
+            os.unlink(path)  # of a worker that was killed: the number is ours
         self.bell.bind(path)
 
     def _bell_path(self, number: int) -> str:

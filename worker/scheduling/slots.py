@@ -1,9 +1,10 @@
 """Waits for the right to run the model: as many at once as there are workers, whichever of them has the requests.
 
-A client's connection stays with the worker that took it, so one worker may have three requests and another none. Slots
-are shared instead of requests moved: a worker runs side by side what its idle siblings leave. Must not block and not
-depend on the daemon: what waits for a disk, opening the board, is done aside. Invariants: no request waits while a slot
-is free; without a board, or with one slot, a worker runs one piece of work at a time, as if it were alone.
+A client's connection stays with the worker that accepted it, so one worker may have three requests and another none.
+Slots are shared instead of moving requests: a worker runs at the same time what its idle siblings leave free. It must
+not block and not depend on the daemon: what waits for a disk, such as opening the file, runs on a thread. Invariants:
+no request waits while a slot is free. Without the file, or with one slot, a worker runs one piece of work at a time, as
+if it were alone.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from . import fairness as turn
 from .slot_file import Board
 
 NO_SLOT: Final = -1
-LOOK_SECONDS: Final = 0.02  # while waiting, in case a call to wake was lost with a worker
+LOOK_SECONDS: Final = 0.02  # while waiting, in case a wake-up was lost with a worker
 REOPEN_SECONDS: Final = 1.0
-OPEN_SECONDS: Final = 0.25  # a request waits for the board to be opened for so long at most
+OPEN_SECONDS: Final = 0.25  # a request waits at most this long for the file to be opened
 
 
 class _Waiter(Struct, eq=False):
@@ -33,9 +34,10 @@ class _Waiter(Struct, eq=False):
 
 
 class Slots:
-    """One worker's share. All methods belong to the event loop. `path` "" is for a worker that shares nothing.
+    """One worker's share. All methods belong to the event loop.
 
-    `say` hears when the board can't be used. `aside` is where it is opened and given up; without one, here and now.
+    `path` "" is for a worker that shares nothing. `report` is called when the file cannot be used. `aside` runs what
+    opens and closes it; without one, that happens at once.
     """
 
     def __init__(
@@ -74,28 +76,28 @@ class Slots:
 
     @property
     def reach(self) -> int:
-        """How many slots the piece of work that just got its turn may fill: all, while nobody else runs or waits."""
+        """How many slots the piece of work that just got its turn may fill: all, while no other work runs or waits."""
         board = self._board
         if self._running != 1 or self._line or board is None:
             return 1
         try:
             return 1 if board.others_run(self._held) or board.line() else max(1, board.count())
-        except OSError:  # the next look says it
+        except OSError:  # the next check reports it
             return 1
 
     def jammed(self, stuck: int) -> bool:
-        """Whether nothing can run here, as all that runs are `stuck` pieces and no slot is free."""
+        """Whether nothing can run here, because all that runs are `stuck` pieces and no slot is free."""
         if not stuck or stuck < self._running:
             return False
         try:
             return self._board is None or self._board.count() <= 1 or not self._board.has_free(self._held)
-        except OSError:  # the next look says it
+        except OSError:  # the next check reports it
             return False
 
     async def turn(self, *, later_seconds: float = 0.0) -> int:
-        """Waits for a slot; returns it, for `free`. Cancelled, it has none.
+        """Waits for a slot and returns it, for `free`. If cancelled, it has none.
 
-        Who can wait gives way to those who ask up to `later_seconds` later.
+        Work that can wait gives way to requests that come up to `later_seconds` later.
         """
         since = self._now_ns() + int(later_seconds * 1e9)
         waiter = _Waiter(since, asyncio.get_running_loop().create_future())
@@ -125,7 +127,7 @@ class Slots:
             self._pass_on()
 
     def close(self) -> None:
-        """Takes part no more; who waits is left waiting."""
+        """Takes no more slots. What waits is left waiting."""
         if self._timer is not None:
             self._timer.cancel()
         self._opening = None
@@ -138,14 +140,16 @@ class Slots:
     # deciding
 
     def _look(self) -> int:
-        """Gives slots to those of ours whose turn it is; how many. Right at any moment, needed whenever one changed."""
+        """Gives slots to those of our requests whose turn it is; returns how many. Right at any moment, needed after
+        each change.
+        """
         try:
             shared = self._shared()
             if self._awaits_board():
                 self._set_timer(waits=bool(self._line))
                 return 0
             return self._give(shared)
-        except OSError as e:  # no locks to be had any more
+        except OSError as e:  # no more locks are available
             self._drop_board(e)
             return self._give(None)
 
@@ -175,7 +179,8 @@ class Slots:
         mine = turn.mark(waiter.since_ns, board.number)
         slot = self._seize(mine, board)
         if slot is None and self._standing != mine:
-            # Who frees a slot from now on sees us; one that came free before that is there to be had.
+            # A worker that frees a slot from now on sees our mark; a slot that became free before that can be taken
+            # now.
             self._stand(mine)
             slot = self._seize(mine, board)
         if slot is not None:
@@ -204,7 +209,7 @@ class Slots:
             self._board.step_out(before)
 
     def _pass_on(self) -> None:
-        """Wakes the first of the others that wait, if there is something for him."""
+        """Wakes the first of the other workers that wait, if there is a slot for it."""
         if self._board is not None and (others := self._board.line()) and self._board.has_free(self._held):
             first = turn.next_in_line(others, self._passed_over)
             assert first is not None
@@ -229,7 +234,8 @@ class Slots:
         self._timer = None
         if self._board is not None and self._standing is not None:
             others = self._board.line()
-            # Who left the line because he goes alone says nothing of the slots: all of us would wait for one another.
+            # A worker that left the queue to run without a slot proves nothing about the slots: otherwise all would
+            # wait for each other.
             if turn.moved_on(self._standing, self._others, others) and not self._board.someone_alone():
                 self._denied_ns = self._now_ns()
             self._others = frozenset(others)
@@ -238,10 +244,10 @@ class Slots:
             self._idle_ahead = idle
         self._look()
 
-    # the board
+    # the file
 
     def _shared(self) -> Board | None:
-        """The board while it shares something; opened, and opened anew when its file is another now."""
+        """The file while it shares something; opened, and opened again when another file has the name now."""
         if self._board is not None and (count := self._board.count()):
             return self._board if count > 1 or self._held else None
         if self._held or not self._path or self._opening is not None:
@@ -253,7 +259,7 @@ class Slots:
         return self._board if self._board is not None and self._board.count() > 1 else None
 
     def _awaits_board(self) -> bool:
-        """Whether a board is being opened that is worth to be waited for."""
+        """Whether the file is being opened, and waiting for that is worth it."""
         if self._opening is None or self._opened_ns is None:
             return False
         return self._now_ns() - self._opened_ns < OPEN_SECONDS * 1e9
@@ -289,7 +295,7 @@ class Slots:
     def _drop_board(self, because: OSError) -> None:
         self._cannot(because)
         self._close_board()
-        self._held.clear()  # their locks went with it
+        self._held.clear()  # their locks ended with it
 
     def _close_board(self) -> None:
         if (board := self._let_go()) is not None:
@@ -309,6 +315,6 @@ class Slots:
 
 
 def _leave(board: Board) -> None:
-    """Takes the socket's name away; may wait for a disk."""
+    """Removes the socket's name; may wait for a disk."""
     board.unlink()
     board.close()

@@ -1,8 +1,7 @@
-"""Threads for the model: each job begins at once, in a thread that has none, or in a new one.
+"""Threads for the model: each job begins at once, in a free thread or in a new one.
 
-Bounds nothing itself: there are as many threads as there ever were jobs at a time, and how many that are is decided
-before (see `slots`). Unlike a pool's, they are never more. Invariant: that a job ended is said once, on the event loop,
-also when nobody waits for its result.
+It bounds nothing itself: there are as many threads as there were jobs at one time, and `slots` bounds those. Invariant:
+the end of a job is reported once, on the event loop, even when its result is not awaited any more.
 """
 
 from __future__ import annotations
@@ -29,7 +28,9 @@ class _Job(Struct, frozen=True, eq=False):
 
 
 class Lanes:
-    """All methods belong to the event loop. `name` is for the threads, which are so much nicer than the process."""
+    """All methods belong to the event loop. `name` is the name of the threads, which have this niceness relative to the
+    process.
+    """
 
     def __init__(self, name: str, niceness: int = 0) -> None:
         self._name, self._niceness = name, niceness
@@ -37,9 +38,10 @@ class Lanes:
         self._busy = self._threads = 0
 
     def start(self, run: Callable[[], T], over: Callable[[], None]) -> asyncio.Future[T]:
-        """Runs it beside the event loop; the result. `over` is called when it has ended, before anyone sees that.
+        """Runs it beside the event loop; returns the result. `over` is called at its end, before the result can be
+        read.
 
-        Raises RuntimeError when no thread can be had at all; then it has ended too.
+        Raises RuntimeError when no thread can be had at all; then `over` has been called too.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
@@ -57,7 +59,7 @@ class Lanes:
                 self._busy -= 1
                 over()
                 raise
-            return  # the system allows no more: those there are do it one after the other
+            return  # the system allows no more: the existing threads do it one after the other
         self._threads += 1
 
     def _work(self) -> None:
@@ -72,7 +74,7 @@ class Lanes:
                 error = e
             with suppress(RuntimeError):  # the loop is closed: the process ends
                 job.loop.call_soon_threadsafe(self._ended, job, result, error)
-            del job, result, error  # or they live until the next job comes
+            del job, result, error  # otherwise they live until the next job comes
 
     def _ended(self, job: _Job, result: Any, error: Exception | None) -> None:
         self._busy -= 1

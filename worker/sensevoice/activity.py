@@ -1,8 +1,8 @@
-"""Which moments of a clip may hold voice, and which stand out enough for the gaps between them to be pauses.
+"""Finds the moments of a clip that may hold voice, and those loud enough that the gaps between them are pauses.
 
-Pure arithmetic on the samples, in two judgements that never contradict each other. `voiced` is lax: only what lies at
-the noise floor of the clip is not voice, so a quiet speaker beside a loud one, and a quiet recording, are voice.
-`prominent` is strict: what it leaves is quiet beside the loudest sound of the next two seconds. No level alone makes a
+Pure arithmetic on the samples, in two judgements that never contradict each other. `voiced` is lax: only sound at the
+noise floor of the clip is not voice, so a quiet speaker beside a loud one, and a quiet recording, are voice.
+`prominent` is strict: everything else is quiet beside the loudest sound of the next two seconds. No level alone makes a
 sound silence, except one below the last bit of 16 and 60 dB below the clip's loudest moment.
 """
 
@@ -20,24 +20,24 @@ Flags = npt.NDArray[np.bool_]
 FRAME: Final = 160  # samples of 10 ms
 PER_SECOND: Final = SAMPLE_RATE // FRAME
 
-_NOTHING_DB: Final = -120.0  # the power of digital silence
+_NOTHING_DB: Final = -120.0  # the power of digital silence is one step of 16 bits
 _LAST_BIT_DB: Final = -90.0  # one step of 16 bits
-_RANGE_DB: Final = 60.0  # what is further below the loudest moment than this is the floor, if below the last bit too
-_FLOOR_WINDOW: Final = 10  # the floor and the peak of a steady sound look this many seconds to each side
+_RANGE_DB: Final = 60.0  # sound this far below the loudest moment is the floor, if it is below the last bit too
+_FLOOR_WINDOW: Final = 10  # the floor and the peak of a steady sound are taken this many seconds to each side
 _PEAK_WINDOW: Final = 2  # a pause is quiet beside the peak this many seconds to each side
-_LEAST_MARGIN_DB: Final = 2.0  # more than white noise ever stands out from its own floor, less than voice at 0 dB does
+_LEAST_MARGIN_DB: Final = 2.0  # white noise never exceeds its own floor by more; voice at 0 dB does
 _MOST_MARGIN_DB: Final = 6.0
-_MARGIN: Final = 5.0  # times the usual step between two frames of the noise: what it hardly ever exceeds
+_MARGIN: Final = 5.0  # this many times the usual step between two frames, the noise is hardly ever higher
 _SMOOTHING: Final = 5  # frames averaged for it: as long as the shortest sound of speech
-_BELOW_PEAK_DB: Final = 40.0  # quieter than the peak by this much is a pause on any floor
-_STEADY_DB: Final = -50.0  # above: a steady sound is kept, it may be voice
-_STEADY_RANGE_DB: Final = 10.0  # less between loud and quiet than this is a steady sound
+_BELOW_PEAK_DB: Final = 40.0  # sound that is quieter than the peak by this much is a pause on any floor
+_STEADY_DB: Final = -50.0  # above this a steady sound is kept, because it may be voice
+_STEADY_RANGE_DB: Final = 10.0  # with a smaller difference between loud and quiet a sound is steady
 
 
 def energies(samples: Floats) -> Floats:
     """Power of each 10 ms without mean and slope, in dB below full scale, float32 [ceil(n/160)].
 
-    Mean and slope are what an offset, hum and rumble put into so short a time. The last frame may be partial.
+    In such a short time, offset, hum and rumble appear as mean and slope. The last frame may be partial.
     """
     whole = len(samples) // FRAME
     rows = samples[: whole * FRAME].reshape(whole, FRAME)
@@ -62,10 +62,10 @@ _RAMP: Final = _ramp()
 
 
 def voiced(energy: Floats) -> Flags:
-    """Which frames may hold voice, [frames]: those that stand out from the noise floor, if only a little.
+    """Which frames may hold voice, [frames]: those above the noise floor, even by a little.
 
-    The floor is the lower of the clip's and that of the ten seconds to each side. A steady sound has no floor to stand
-    out from; it counts as voice unless it is very quiet. Every prominent frame is voiced.
+    The floor is the lower of the clip's and that of the ten seconds to each side. A steady sound has no floor below it;
+    it counts as voice unless it is very quiet. Every prominent frame is voiced.
     """
     low, high = _seconds(energy)
     near, peak = _around(low, _FLOOR_WINDOW, np.minimum), _around(high, _FLOOR_WINDOW, np.maximum)
@@ -76,9 +76,9 @@ def voiced(energy: Floats) -> Flags:
 
 
 def _margin(energy: Floats) -> Floats:
-    """What the noise around each frame hardly ever rises above its floor by, dB [frames].
+    """How far the noise around each frame rises above its floor, with rare exceptions, dB [frames].
 
-    Told from the steps between one frame and the next, which voice makes at its edges only, where they are smallest.
+    It is estimated from the smallest steps between one frame and the next. Voice makes steps only at its edges.
     """
     steps = np.abs(np.diff(energy, prepend=energy[:1]))
     usual = _around(np.median(_by_second(steps), axis=1), _FLOOR_WINDOW, np.minimum)
@@ -86,7 +86,9 @@ def _margin(energy: Floats) -> Floats:
 
 
 def prominent(energy: Floats) -> Flags:
-    """Which frames are no pause, [frames]: louder than the floor around them by a share of what the voice there is."""
+    """Which frames are no pause, [frames]: louder than the floor around them by a share of the level of the voice
+    there.
+    """
     low, high = _seconds(energy)
     floor, peak = _around(low, _FLOOR_WINDOW, np.minimum), _around(high, _PEAK_WINDOW, np.maximum)
     threshold = np.maximum(floor + np.clip(0.35 * (peak - floor), 4.0, 15.0), peak - _BELOW_PEAK_DB)
@@ -95,9 +97,9 @@ def prominent(energy: Floats) -> Flags:
 
 
 def _seconds(energy: Floats) -> tuple[Floats, Floats]:
-    """The quiet and the loud percentile of each second, dB; what is as good as digital silence counts as that."""
+    """The quiet and the loud percentile of each second, dB; almost digital silence counts as digital silence."""
     low, high = np.percentile(_by_second(energy), (10, 95), axis=1)
-    # digital silence between takes says nothing of the noise under the voice
+    # digital silence between takes shows nothing about the noise under the voice
     bottom = min(_LAST_BIT_DB, float(energy.max()) - _RANGE_DB)
     return np.maximum(low, bottom), np.maximum(high, bottom)
 
@@ -109,20 +111,20 @@ def _by_second(values: Floats) -> Floats:
 
 
 def _around(values: Floats, seconds: int, extreme: np.ufunc) -> Floats:
-    """The least or greatest of each second and so many to each side."""
+    """The least or greatest of each second and of the neighbours to each side."""
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, seconds, mode="edge"), 2 * seconds + 1)
     found: Floats = extreme.reduce(windows, axis=1)
     return found
 
 
 def _frames(values: Floats, frames: int) -> Floats:
-    """A value of each second for each of its frames."""
+    """The value of each second for each of its frames."""
     spread: Floats = np.repeat(values, PER_SECOND)[:frames].astype(np.float32)
     return spread
 
 
 def _smooth(energy: Floats) -> Floats:
-    """The mean power of each frame and the two to each side, dB."""
+    """The mean power of each frame and its two neighbours to each side, dB."""
     power = np.pad(10.0 ** (energy.astype(np.float64) / 10.0), _SMOOTHING // 2, mode="edge")
     mean = np.convolve(power, np.full(_SMOOTHING, 1.0 / _SMOOTHING), mode="valid")
     decibels: Floats = (10.0 * np.log10(mean)).astype(np.float32)

@@ -1,8 +1,8 @@
 """From a model's answer to words: greedy CTC, the four tag frames, and when each token begins.
 
-Pure. Frames 0 to 3 carry language, emotion, event and text norm and are read where they are; text is decoded from frame
-4 on alone. Merging first and dropping four tokens afterwards, as other runtimes do, loses text or leaks a tag
-when a tag frame is blank or equals its neighbour.
+Pure. Frames 0 to 3 carry language, emotion, event and text norm, and are read at these places. Text is decoded only
+from frame 4 on. Other runtimes merge first and drop four tokens afterwards, which loses text or leaks a tag when a tag
+frame is blank or equals its neighbour.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BLANK: Final = 0
 
 
 class BadOutput(RuntimeError):
-    """An answer no text can be made of: the model is broken."""
+    """An answer that gives no text: the model is broken."""
 
 
 class Decoded(Struct, frozen=True):
@@ -42,7 +42,7 @@ class Decoded(Struct, frozen=True):
 def greedy(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:
     """The best id of each frame: [frames, V] → int64 [frames]. Raises BadOutput when a frame has no finite best.
 
-    argmax stops at the first NaN, so looking at the winners alone finds NaN anywhere.
+    argmax stops at the first NaN, so checking only the winners finds a NaN anywhere.
     """
     if logits.shape[0] == 0:
         return np.zeros(0, dtype=np.int64)
@@ -70,7 +70,7 @@ def decode(ids: npt.NDArray[np.integer[Any]], vocabulary: Vocabulary, blank: int
 def _tokens(ids: npt.NDArray[np.integer[Any]], vocabulary: Vocabulary, blank: int) -> tuple[list[str], list[float]]:
     tokens: list[str] = []
     times: list[float] = []
-    pending = bytearray()  # byte pieces side by side are one text in UTF-8
+    pending = bytearray()  # adjacent byte pieces are one text in UTF-8
     for frame, token in _changes(ids, blank):
         byte = vocabulary.byte(token)
         text = "" if byte is not None else vocabulary.text(token)

@@ -1,7 +1,7 @@
-"""Which files of a version are the model, its tokens and its normalisation, and the reading of `am.mvn`.
+"""Finds which files of a version are the model, its tokens and its normalisation, and reads `am.mvn`.
 
-Finds by name only and opens nothing but `am.mvn`. Published versions name the same thing differently, so names are
-preferences, not rules: a single `.onnx` of any name will do.
+It finds by name only and opens nothing but `am.mvn`. Published versions use different names for the same thing, so
+names are preferences, not rules: a single `.onnx` of any name is accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from .frontend import FEATURE_SIZE, Floats
 
-# quantised first: where both are present, the large one is the source of the small one
+# quantised first: where both exist, the large one is the source of the small one
 PREFERRED: Final = ("model_quant.onnx", "model.int8.onnx", "model.onnx")
 TOKENS: Final = ("tokens.json", "tokens.txt")
 CMVN: Final = "am.mvn"
@@ -23,7 +23,7 @@ _MAX_CMVN_BYTES: Final = 1 << 20
 
 
 class BadSenseVoiceFiles(ValueError):
-    """A version that can't be used as a SenseVoice model; the text says which file and why."""
+    """A version that cannot be used as a SenseVoice model; the text says which file and why."""
 
 
 class ModelFiles(Struct, frozen=True):
@@ -35,8 +35,10 @@ class ModelFiles(Struct, frozen=True):
 
 
 def find(directory: Path, model: str = "") -> ModelFiles:
-    """The files in `directory`; `model` names the ONNX file, perhaps in a directory below, and wins over every
-    preference. Raises BadModel."""
+    """The files in `directory`. Raises BadSenseVoiceFiles.
+
+    `model` names the ONNX file, perhaps in a directory below, and wins over every preference.
+    """
     try:
         names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
     except OSError as e:
@@ -72,8 +74,10 @@ def _choose(names: list[str]) -> str:
 
 
 def read_cmvn(path: Path) -> tuple[Floats, Floats]:
-    """(shift, scale) from Kaldi's nnet text, float32 [560] each: the numbers in brackets after `<AddShift>` and
-    `<Rescale>`. Raises BadModel."""
+    """(shift, scale) from Kaldi's nnet text, float32 [560] each. Raises BadSenseVoiceFiles.
+
+    They are the numbers in brackets after `<AddShift>` and `<Rescale>`.
+    """
     try:
         with path.open("rb") as f:
             data = f.read(_MAX_CMVN_BYTES + 1)
@@ -88,11 +92,11 @@ def read_cmvn(path: Path) -> tuple[Floats, Floats]:
 
 
 def cmvn_from(words: list[str], file: str, key: str) -> Floats:
-    """560 finite numbers as float32 [560]. Raises BadModel naming `file` and `key`."""
+    """560 finite numbers as float32 [560]. Raises BadSenseVoiceFiles naming `file` and `key`."""
     if len(words) != FEATURE_SIZE:
         raise BadSenseVoiceFiles(f"cannot use {file}: {key} has {len(words)} numbers, expected {FEATURE_SIZE}")
     try:
-        with np.errstate(over="ignore"):  # past the largest float is infinity, which is refused below
+        with np.errstate(over="ignore"):  # a number above the largest float becomes infinity, which is refused below
             values = np.array([float(word) for word in words], dtype=np.float64).astype(np.float32)
     except ValueError as e:
         raise BadSenseVoiceFiles(f"cannot use {file}: {key}: {e}") from e

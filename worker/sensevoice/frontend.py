@@ -1,8 +1,9 @@
-"""From samples to the numbers SenseVoice was trained on: Kaldi's log-mel filter bank, stacked frames, normalisation.
+"""From samples to the features that SenseVoice was trained on: Kaldi's log-mel filter bank, stacked frames,
+normalisation.
 
 Pure arithmetic, no I/O and no randomness: dither is 0, so that the same samples always give the same features. The
 constants are those of the published models (Kaldi fbank with a Hamming window, `snip_edges`, 80 bins; seven frames
-stacked every six) and must not be tuned: a model only understands the features it was trained on.
+stacked every six). They must not be tuned: a model only works with the features that it was trained on.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ _BLOCK_FRAMES: Final = 128  # a block stays in the cache, and a long clip never 
 
 
 def frame_count(samples: int) -> int:
-    """How many 10 ms frames a clip of so many samples has; 0 when it is shorter than one window."""
+    """How many 10 ms frames a clip with this many samples has; 0 when it is shorter than one window."""
     return 1 + (samples - WINDOW_SAMPLES) // SHIFT_SAMPLES if samples >= WINDOW_SAMPLES else 0
 
 
 def fbank(samples: npt.NDArray[np.floating]) -> Floats:
     """Log-mel energies, float32 [frames, 80], of mono 16 kHz samples in [-1, 1]; [0, 80] below 400 samples.
 
-    Kaldi's `ComputeFbank` with dither 0 and snip_edges: per frame remove the mean, pre-emphasis 0.97, Hamming window,
-    power spectrum of 512 points, triangles on the mel scale, natural logarithm.
+    Kaldi's `ComputeFbank` with dither 0 and snip_edges: for each frame remove the mean, pre-emphasis 0.97, Hamming
+    window, power spectrum of 512 points, triangles on the mel scale, natural logarithm.
     """
     signal = np.asarray(samples, dtype=np.float32)
     if signal.ndim != 1:
@@ -63,7 +64,7 @@ def fbank(samples: npt.NDArray[np.floating]) -> Floats:
 
 
 def _frames(signal: Floats, frames: Floats) -> None:
-    """Writes the frames of `signal` to `frames` [n, 400]: mean removed, pre-emphasised, under the window."""
+    """Writes the frames of `signal` to `frames` [n, 400]: mean removed, pre-emphasised, windowed."""
     scaled = signal * np.float32(_SCALE)
     raw = np.lib.stride_tricks.sliding_window_view(scaled, WINDOW_SAMPLES)[::SHIFT_SAMPLES]
     mean = raw.mean(axis=1, dtype=np.float64).astype(np.float32)
@@ -83,8 +84,8 @@ def _energies(frames: Floats, halves: Floats, waves: Floats, out: Floats) -> Non
     """Mel energies of `frames` [n, 400] into `out` [n, 80]; `halves` and `waves`, [2, n, 256], are scratch.
 
     One step of a radix-2 FFT of 512 points (decimation in frequency): the even bins are the transform of the sum of a
-    frame's two halves, the odd ones that of their difference. What is left is small enough that a matrix product takes
-    half of the time of NumPy's FFT.
+    frame's two halves, the odd bins that of their difference. The rest is so small that a matrix product takes half of
+    the time of NumPy's FFT.
     """
     tail = frames[:, _HALF:]  # of the second half; the rest of it is zero
     halves[:] = frames[:, :_HALF]

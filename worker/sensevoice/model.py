@@ -1,8 +1,9 @@
-"""What a SenseVoice version is: its graph's flavour, prompt ids, normalisation and tokens, checked against each other.
+"""Describes a SenseVoice version: its graph's flavour, prompt ids, normalisation and tokens, checked against each
+other.
 
-Both exports in use, FunASR's and sherpa-onnx's, are told apart by the names of the graph's inputs, never by file names.
-Runs nothing: everything here is known from a session's signature and metadata and from two small files. An answer may
-be logits (float) or already the best ids (integers).
+The two exports in use, FunASR's and sherpa-onnx's, are distinguished by the names of the graph's inputs, never by file
+names. It runs nothing: everything is known from a session's signature and metadata and from two small files. An answer
+may be logits (float) or the best ids (integers).
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ _LENGTH_OUTPUT: Final = "encoder_out_lens"
 
 
 class Description(Struct, frozen=True):
-    """One version, understood. `logits_width` is None where the graph leaves it open or answers ids.
+    """One version. `logits_width` is None where the graph leaves it open or answers with ids.
 
-    `languages` maps the names a client may ask for to prompt ids. `length_output` is "" when the graph has none; then
+    `languages` maps the names that a client may use to prompt ids. `length_output` is "" when the graph has none; then
     the answer has as many frames as the input and four more.
     """
 
@@ -78,7 +79,7 @@ class Description(Struct, frozen=True):
         return len(self.vocabulary)
 
     def check_vocabulary(self) -> None:
-        """Raises BadModel when the tokens do not match the width of the logits, as stated or as declared."""
+        """Raises BadSenseVoiceFiles when the tokens do not match the width of the logits, as stated or as declared."""
         for what, size in (
             ("metadata states a vocabulary of", self.stated_vocabulary),
             ("answers logits of width", self.logits_width),
@@ -91,7 +92,9 @@ class Description(Struct, frozen=True):
 
 
 def describe(session: ort.InferenceSession, files: ModelFiles) -> Description:
-    """Reads the graph's signature and metadata and the files beside it. Raises BadModel with file and cause."""
+    """Reads the graph's signature and metadata and the files beside it. Raises BadSenseVoiceFiles with file and
+    cause.
+    """
     name = files.model.name
     metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
     inputs = session.get_inputs()
@@ -169,7 +172,7 @@ def _check_front_end(metadata: Mapping[str, str], name: str) -> None:
 
 
 def _cmvn(files: ModelFiles, metadata: Mapping[str, str], flavour: str) -> tuple[Floats, Floats]:
-    """Each flavour's own place first, the other's second."""
+    """The normalisation: from each flavour's own place, else from the other's."""
     stated = "neg_mean" in metadata and "inv_stddev" in metadata
     if files.cmvn is not None and (flavour == "funasr" or not stated):
         return read_cmvn(files.cmvn)
@@ -199,7 +202,7 @@ def _integer(metadata: Mapping[str, str], key: str, default: int, name: str) -> 
         raise BadSenseVoiceFiles(
             f"cannot use {name}: metadata {key} is {text[:40]!r}, expected a whole number"
         ) from None
-    if not -_INT32 <= value < _INT32:  # graphs take their ids so
+    if not -_INT32 <= value < _INT32:  # graphs take their ids as 32-bit numbers
         raise BadSenseVoiceFiles(f"cannot use {name}: metadata {key} is {text[:40]}, beyond what 32 bits hold")
     return value
 

@@ -1,7 +1,7 @@
-"""A loaded SenseVoice version that turns samples into text. Everything after loading is safe to call from many threads.
+"""A loaded SenseVoice version that turns samples into text. After loading, every call is safe from many threads.
 
-Holds a session and tables that never change; keeps nothing of a clip. The same samples give the same answer, always.
-One run is at most a minute of audio, because attention takes memory with the square of the length.
+It holds a session and tables that never change, and keeps nothing of a clip. The same samples always give the same
+answer. One run is at most a minute of audio, because attention needs memory with the square of the length.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = ["BadSenseVoiceFiles", "BadOutput", "Piece", "Recognizer", "Span", "Tr
 Ids = npt.NDArray[np.int64]
 
 MAX_RUN_SECONDS: Final = 60.0
-_WARM_SECONDS: Final = 1  # touches every weight; more makes the first answer no faster and a swap slower
+_WARM_SECONDS: Final = 1  # it touches every weight; a longer clip makes the first answer no faster and a swap slower
 
 
 def check_language(language: str) -> str:
-    """The language as the model knows it ("" is auto). Raises ValueError with the list of those there are."""
+    """The language as the model knows it ("" is auto). Raises ValueError with the list of languages."""
     name = language.strip().lower() or "auto"
     if name not in LANGUAGES:
         raise ValueError(f"cannot transcribe in {language[:40]!r}: the language is one of {', '.join(LANGUAGES)}")
@@ -57,7 +57,7 @@ def check_language(language: str) -> str:
 
 
 def features_of(description: Description, samples: Floats) -> Floats:
-    """What a model is given for these samples, float32 [frames, 560]."""
+    """The input of a model for these samples, float32 [frames, 560]."""
     stacked = frontend.stack(frontend.fbank(samples))
     return frontend.apply_cmvn(stacked, description.shift, description.scale)
 
@@ -89,11 +89,10 @@ class Recognizer:
         providers: Sequence[str] = (ort_session.CPU,),
         mapped: bool = False,
     ) -> Recognizer:
-        """The version in `directory`; `model` names the ONNX file when the usual choice is not meant.
+        """The version in `directory`; `model` names the ONNX file when it is not the usual choice.
 
-        `mapped`: that file is a compiled form (see session.open_session).
-
-        Raises BadModel when a file is missing, unreadable, foreign, or does not match the others.
+        `mapped`: that file is a compiled form (see ort_session.open_session). Raises BadSenseVoiceFiles when a file is
+        missing, unreadable, foreign, or does not match the others.
         """
         files = find(directory, model)
         try:
@@ -103,7 +102,7 @@ class Recognizer:
         return cls(session, describe(session, files))
 
     def again(self, *, threads: int, providers: Sequence[str]) -> Recognizer:
-        """The same compiled form opened once more, for runs that have the machine to themselves. Raises BadModel."""
+        """The same compiled form, opened once more for runs that have the machine alone. Raises BadSenseVoiceFiles."""
         files = self.description.files
         try:
             session = ort_session.open_session(
@@ -114,9 +113,9 @@ class Recognizer:
         return Recognizer(session, self.description)
 
     def warm(self) -> None:
-        """One run on a fixed sound, so that the first client does not pay for first-time allocations.
+        """One run on a fixed sound, so that the first client does not wait for first-time allocations.
 
-        Raises BadModel when the model can't be run or answers nonsense.
+        Raises BadSenseVoiceFiles when the model cannot be run or answers nonsense.
         """
         noise = np.random.default_rng(0).normal(0.0, 0.05, _WARM_SECONDS * SAMPLE_RATE).astype(np.float32)
         try:
@@ -131,7 +130,7 @@ class Recognizer:
     def recognize(
         self, samples: Floats, *, language: str = "auto", itn: bool = False, run_options: ort.RunOptions | None = None
     ) -> Piece:
-        """What one piece says; an empty piece for less than 25 ms.
+        """The text of one piece; an empty piece for less than 25 ms.
 
         Raises ValueError for an unknown language or more than a minute, BadOutput when the model answers nonsense,
         RunFailed or RunTerminated when the run did not finish.
@@ -168,7 +167,7 @@ class Recognizer:
         return join(pieces, len(samples) / SAMPLE_RATE)
 
     def features(self, samples: Floats) -> Floats:
-        """What the model is given for these samples, float32 [frames, 560]."""
+        """The input of the model for these samples, float32 [frames, 560]."""
         return features_of(self.description, samples)
 
     def feeds(self, features: Floats, *, language: str = "auto", itn: bool = False) -> dict[str, npt.NDArray[Any]]:

@@ -1,9 +1,9 @@
-"""Cuts a long clip at its pauses into pieces a model can take.
+"""Cuts a long clip at its pauses into pieces that a model can take.
 
-Pure arithmetic on what `activity` finds in the samples. A clip of up to 30 s is one piece, untouched, or none when
-nothing in it is voiced. In a longer one, and in any when silence is to be left out, every voiced frame lies in exactly
-one piece, pieces are in order, do not overlap and are at most 30 s; only stretches without voice are left out. A cut
-falls into a pause wherever one can be reached, else on the quietest moment.
+Pure arithmetic on what `activity` finds in the samples. A clip of up to 30 s is one piece, unchanged, or none when
+nothing in it is voiced. In a longer one, and in any clip when silence is left out, every voiced frame is in exactly one
+piece. Pieces are in order, do not overlap and are at most 30 s; only stretches without voice are left out. A cut is
+made in a pause if one is in reach, else at the quietest moment.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MAX_PIECE_SECONDS: Final = 30.0
 _MAX_FRAMES: Final = int(MAX_PIECE_SECONDS) * PER_SECOND
 _SHORTEST_PAUSE: Final = 12  # 120 ms; shorter gaps are stops inside words
 _DROPPED_PAUSE: Final = 2 * PER_SECOND  # a silence this long always ends a piece and is left out
-_EDGE: Final = 50  # 500 ms of it stay with the voice beside it: what is softer than the noise begins and ends there
+_EDGE: Final = 50  # 500 ms of it stay with the voice beside it, whose soft begin and end is below the noise
 _PAD: Final = 20  # 200 ms of a shorter pause
-_EARLY: Final = 10 * PER_SECOND  # cuts before this only when there is none later
+_EARLY: Final = 10 * PER_SECOND  # an earlier cut is made only when there is no later one
 _QUIET_SMOOTHING: Final = 5  # frames averaged to find the quietest moment
 
 
@@ -53,8 +53,10 @@ class Span(Struct, frozen=True):
 
 
 def cut(samples: Floats, *, trim: bool = False) -> list[Span]:
-    """The pieces of a mono 16 kHz clip; none where there is no voice. With `trim` silence is left out of short clips
-    as well."""
+    """The pieces of a mono 16 kHz clip; none where there is no voice.
+
+    With `trim` silence is left out of short clips as well.
+    """
     total = len(samples)
     if total == 0:
         return []
@@ -69,7 +71,7 @@ def cut(samples: Floats, *, trim: bool = False) -> list[Span]:
 def plan(voice: Flags, loud: Flags, energy: Floats, limit: int = _MAX_FRAMES) -> list[tuple[int, int]]:
     """Pieces as (first frame, end frame): in order, apart, at most `limit` frames, with all voiced frames in them.
 
-    `loud` are the frames that are certainly no pause; where all is voice, cuts are between them.
+    `loud` are the frames that are certainly no pause. Where all is voice, cuts are between them.
     """
     pieces: list[tuple[int, int]] = []
     for start, end in _stretches(voice):
@@ -78,7 +80,7 @@ def plan(voice: Flags, loud: Flags, energy: Floats, limit: int = _MAX_FRAMES) ->
             pieces.append((start, before))
             start = after
         pieces.append((start, end))
-    return [(start, end) for start, end in pieces if voice[start:end].any()]  # not what is padding alone
+    return [(start, end) for start, end in pieces if voice[start:end].any()]  # not a piece of padding only
 
 
 def _stretches(voice: Flags) -> list[tuple[int, int]]:
@@ -96,8 +98,8 @@ def _stretches(voice: Flags) -> list[tuple[int, int]]:
 def _best_cut(voice: Flags, loud: Flags, energy: Floats, start: int, limit: int) -> tuple[int, int]:
     """(end of this piece, start of the next) for a piece that begins at `start` and must end by `limit`.
 
-    Silence is better than what is only quiet beside louder voice, and a place late in the piece better than an early
-    one. Nothing is left out at a place that may hold voice.
+    Silence is better than sound that is only quiet beside louder voice, and a place late in the piece is better than an
+    early one. Nothing is left out at a place that may hold voice.
     """
     silent, quiet = _pauses(voice, start, limit), _pauses(loud, start, limit)
     for pauses in (_late(silent, start), _late(quiet, start), silent, quiet):
@@ -106,14 +108,14 @@ def _best_cut(voice: Flags, loud: Flags, energy: Floats, start: int, limit: int)
         begin, end = max(pauses, key=lambda pause: _worth(pause, start, limit))
         if voice[begin:end].any():
             return (place := _quietest(energy, begin, end)), place
-        end += int(np.argmax(voice[end:])) if voice[end:].any() else 0  # the pause may go on beyond the window
+        end += int(np.argmax(voice[end:])) if voice[end:].any() else 0  # the pause may continue after the window
         pad = min(_PAD, (end - begin) // 2)
         return min(begin + pad, limit), end - pad
     return (place := _quietest(energy, start + (limit - start) // 2, limit)), place
 
 
 def _pauses(taken: Flags, start: int, limit: int) -> list[tuple[int, int]]:
-    """The gaps after the first frame that is taken, long enough for a pause."""
+    """The gaps after the first taken frame that are long enough for a pause."""
     first = start + int(np.argmax(taken[start:limit])) if taken[start:limit].any() else limit
     return [(begin + first, end + first) for begin, end in _runs(~taken[first:limit]) if end - begin >= _SHORTEST_PAUSE]
 
@@ -123,7 +125,7 @@ def _late(pauses: list[tuple[int, int]], start: int) -> list[tuple[int, int]]:
 
 
 def _worth(pause: tuple[int, int], start: int, limit: int) -> float:
-    """Longer pauses are better cuts, up to a second; a later one makes fewer pieces."""
+    """The value of a cut. Longer pauses are better, up to a second; a later cut makes fewer pieces."""
     begin, end = pause
     return min(end - begin, PER_SECOND) / PER_SECOND + 0.5 * (begin - start) / (limit - start)
 

@@ -1,8 +1,8 @@
-"""Words and captions out of segments: pure text work for subtitles and word times.
+"""Words and captions from segments: pure text work for subtitles and word times.
 
-Knows nothing of HTTP or models. A word is a run of tokens up to the next space, or one sign in scripts without spaces;
-a caption is a few of them, cut at sentence ends, pauses, and before it grows too long to read.
-Invariant: the words of a segment one after the other, with their spaces, are its text.
+It knows nothing of HTTP or models. A word is a run of tokens up to the next space, or one sign in scripts without
+spaces. A caption is a few words, cut at sentence ends, at pauses, and before it is too long to read. Invariant: the
+words of a segment one after the other, with their spaces, are its text.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from msgspec import Struct
 from .transcript import Segment, is_unspaced
 
 CAPTION_SECONDS: Final = 7.0
-CAPTION_WIDTH: Final = 84  # columns: two lines of 42, as broadcasters have it; a wide sign takes two
-CLAUSE_WIDTH: Final = 42  # past this much a comma ends a caption too
+CAPTION_WIDTH: Final = 84  # columns: two lines of 42, as broadcasters use; a wide sign takes two
+CLAUSE_WIDTH: Final = 42  # after this much a comma ends a caption too
 PAUSE_SECONDS: Final = 1.0
-WORD_SECONDS: Final = 1.0  # the most that a word before a pause lasts from its last token on
+WORD_SECONDS: Final = 1.0  # the longest time from the last token of a word before a pause to its end
 _SENTENCE_END: Final = frozenset(".?!。？！…")
 _CLAUSE_END: Final = frozenset(",;:，、；：")
 _MARKS: Final = _SENTENCE_END | _CLAUSE_END | frozenset("\"'”’）)》」』】")
 
 
 class Timed(Struct, frozen=True):
-    """Text with its start and end in seconds from the beginning of the clip; `spaced`: a space stands before it."""
+    """Text with its start and end in seconds from the beginning of the clip; `spaced`: there is a space before it."""
 
     text: str
     start: float
@@ -34,7 +34,7 @@ class Timed(Struct, frozen=True):
 
 
 def words_of(segment: Segment) -> list[Timed]:
-    """The words of a segment, marks kept at the word before them. Without token times the segment is one word."""
+    """The words of a segment; marks belong to the word before them. Without token times the segment is one word."""
     begun: list[tuple[str, float, float, bool]] = []  # text, its first and its last sound, whether a space was before
     space = False
     for token, time in zip(segment.tokens, segment.times, strict=False):
@@ -58,7 +58,7 @@ def words_of(segment: Segment) -> list[Timed]:
 
 
 def captions_of(segments: Iterable[Segment]) -> list[Timed]:
-    """Captions in order, none over CAPTION_SECONDS or CAPTION_WIDTH but for a single long word."""
+    """Captions in order. None is over CAPTION_SECONDS or CAPTION_WIDTH, except a single long word."""
     found: list[Timed] = []
     for segment in segments:
         held: list[Timed] = []
@@ -88,7 +88,7 @@ def vtt(captions: Sequence[Timed]) -> str:
 
 
 def _goes_on(before: str, token: str) -> bool:
-    """Whether `token` belongs to the word `before`, which it follows without a space."""
+    """Whether `token` belongs to the word `before`, after which it comes without a space."""
     return _is_mark(token) or not (is_unspaced(before[-1]) or is_unspaced(token[0]))
 
 

@@ -1,7 +1,8 @@
-"""The table of pieces a model writes with: read from `tokens.json` or `tokens.txt`, and what each piece means.
+"""The table of pieces with which a model writes: read from `tokens.json` or `tokens.txt`, and the meaning of each
+piece.
 
-Reading is strict: a table with a gap or a double id would decode to wrong text silently, so it is refused. Separators
-are ASCII only, because some pieces are themselves Unicode spaces or line separators.
+Reading is strict: a table with a gap or a double id would silently give wrong text, so it is refused. Separators are
+ASCII only, because some pieces are Unicode spaces or line separators themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _CONTROL: Final = frozenset({"<unk>", "<s>", "</s>", "<pad>", "<blk>", "<blank>"
 
 
 class BadTokenTable(ValueError):
-    """A token table that can't be used; the text names the file and the cause."""
+    """A token table that cannot be used; the text names the file and the cause."""
 
 
 class Vocabulary(Struct, frozen=True):
@@ -43,7 +44,7 @@ class Vocabulary(Struct, frozen=True):
         return int(match[1], 16) if match else None
 
     def text(self, token: int) -> str:
-        """What a piece adds to the text: "" for tags and control pieces, U+2581 as a space."""
+        """The text of a piece: "" for tags and control pieces, U+2581 as a space."""
         piece = self.pieces[token]
         if piece in _CONTROL or _TAG.fullmatch(piece):
             return ""
@@ -51,7 +52,9 @@ class Vocabulary(Struct, frozen=True):
 
 
 def read(path: Path) -> Vocabulary:
-    """The table in a `.json` file (array, position = id) or a `.txt` file (`piece id` a line). Raises BadTokens."""
+    """The table in a `.json` file (array, position = id) or a `.txt` file (`piece id` in each line). Raises
+    BadTokenTable.
+    """
     try:
         with path.open("rb") as f:
             data = f.read(MAX_BYTES + 1)
@@ -76,7 +79,7 @@ def _from_json(text: str) -> tuple[str, ...]:
     for position, piece in enumerate(value):
         if not isinstance(piece, str):
             raise ValueError(f"entry {position} is {type(piece).__name__}, expected text")
-        piece.encode()  # half of a surrogate pair could never be sent to a client
+        piece.encode()  # a half of a surrogate pair could never be sent to a client
     return tuple(value)
 
 
@@ -97,7 +100,7 @@ def _from_lines(text: str) -> tuple[str, ...]:
 
 
 def _split(line: str, number: int) -> tuple[str, int]:
-    """`piece id`, cut at the last ASCII blank; a line that holds only a number is the piece of one space."""
+    """`piece id`, cut at the last ASCII blank; a line with only a number is the piece of one space."""
     stripped = line.rstrip(" \t")
     cut = max(stripped.rfind(" "), stripped.rfind("\t"))
     piece, digits = stripped[: max(cut, 0)].strip(" \t"), stripped[cut + 1 :]

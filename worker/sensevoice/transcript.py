@@ -1,7 +1,7 @@
-"""What a clip says: the answers for its pieces joined into one text with times, language, emotion and events.
+"""The transcript of a clip: the answers for its pieces joined into one text with times, language, emotion and events.
 
-Pure. Text is joined the way it is written: no space where both sides are of a script without spaces, one elsewhere.
-Tags are names without their brackets; the clip's language and emotion are those that lasted longest.
+Pure. Text is joined as it is written: without a space where both sides are of a script without spaces, with one
+elsewhere. Tags are names without their brackets. The clip's language and emotion are those that lasted longest.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ class Piece(Struct, frozen=True):
 
 
 class Segment(Struct, frozen=True):
-    """A piece in its place: start and end, and the token times, in seconds from the beginning of the clip. `channel` is
-    there where channels were split, the first is 0."""
+    """A piece in its place: start and end, and the token times, in seconds from the beginning of the clip.
+
+    `channel` is present where channels were split; the first is 0.
+    """
 
     start: float
     end: float
@@ -85,7 +87,7 @@ def join(pieces: Iterable[tuple[Span, Piece]], duration: float) -> Transcript:
 
 
 def join_texts(before: str, after: str) -> str:
-    """Two texts one after the other, with a space unless the script at the seam is written without."""
+    """Two texts one after the other, with a space unless the script at the join is written without."""
     if not before or not after:
         return before or after
     seam = before[-1] in _CLOSING or (is_unspaced(before[-1]) and is_unspaced(after[0]))

@@ -1,9 +1,9 @@
 """An accepted version in the daemon's own form: an immutable directory with `artifact.json` in it.
 
-Writes and reads that description; the directory's name is the daemon's to give. Nothing here judges a model. Invariant:
-what `read_artifact` returns is whole (every file named is there in its full size, nothing else is) and was written by
-this user or by root; anything torn, foreign or of another format raises. Contents are hashed once, when they are
-copied; reading checks sizes, owners, modes and names only, so that a worker's start does not read gigabytes.
+It writes and reads that description; the daemon names the directory. It does not judge models. Invariant: what
+`read_artifact` returns is whole and was written by this user or by root. Every file that it names is there in its full
+size, and no other file is. Anything torn, foreign or of another format raises. Contents are hashed once, when they are
+copied. Reading checks only sizes, owners, modes and names, so that a worker's start does not read gigabytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DESCRIPTION: Final = "artifact.json"
 COMPILED: Final = "compiled"
 """The directory of a compiled form inside its directory."""
 FORMS: Final[Mapping[str, tuple[str, ...]]] = {"mapped": ("mapped",), "rewritten": ("exact", "fast")}
-"""What each stage of compiling may come out as."""
+"""The possible results of each stage of compilation."""
 MAX_DESCRIPTION_BYTES: Final = 16 << 20
 FILE_MODE: Final = 0o440
 DIRECTORY_MODE: Final = 0o750  # writable by the owner: the daemon must be able to remove it
@@ -48,11 +48,12 @@ class ArtifactFile(Struct, frozen=True):
 
 
 class Artifact(Struct, frozen=True):
-    """What `artifact.json` says. `model` is the ONNX file to load, relative; `load_bytes` the memory that loading took.
+    """The content of `artifact.json`. `model` is the ONNX file to load, relative; `load_bytes` the memory that loading
+    took.
 
-    `form` is "plain" when there are only the version's files as they came. Else it is mapped, exact or fast, and
-    `compiled_model` is the compiled form's file beside them. A form is only good on a machine of the same `key`, which
-    depends on the `level` that was asked for. With `lone_threads` it was proved to answer the same, bit for bit
+    `form` is "plain" when there are only the version's files as they came. Otherwise it is mapped, exact or fast, and
+    `compiled_model` is the compiled form's file beside them. A form is good only on a machine with the same `key`,
+    which depends on the requested `level`. With `lone_threads` threads it was proved to answer the same, bit for bit
     (0: with none).
     """
 
@@ -92,25 +93,25 @@ def original_files(artifact: Artifact) -> dict[str, ArtifactFile]:
 
 
 def artifact_name(version: str, digest: str) -> str:
-    """The directory name of an artifact: the version's name and the head of its digest, 255 bytes at most."""
+    """The directory name of an artifact: the version's name and the start of its digest, at most 255 bytes."""
     return f"{version.encode()[:_MAX_VERSION_BYTES].decode(errors='ignore')}-{digest[:_DIGEST_HEAD]}"
 
 
 def form_name(version: str, digest: str, key: str, form: str) -> str:
-    """The directory name of a compiled form of an artifact: that of the artifact, the head of the key, the form."""
+    """The directory name of a compiled form: that of the artifact, the start of the key, the form."""
     ending = f"-{digest[:_DIGEST_HEAD]}-{key[:_DIGEST_HEAD]}-{form}"
     return version.encode()[: 255 - len(ending)].decode(errors="ignore") + ending
 
 
 def create_description(directory: Path) -> int:
-    """A new, empty description in `directory`, open for writing: to be filled by `write_artifact`. Raises OSError."""
+    """A new, empty description in `directory`, open for writing, for `write_artifact`. Raises OSError."""
     return os.open(
         directory / DESCRIPTION, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
     )
 
 
 def describe(directory: Path, artifact: Artifact, descriptor: int | None = None) -> None:
-    """Writes the description alone. `descriptor` is what `create_description` gave; it is closed. Raises OSError."""
+    """Writes only the description. `descriptor` is that of `create_description`; it is closed. Raises OSError."""
     data = msgspec.json.format(msgspec.json.encode(artifact), indent=1)
     with open(create_description(directory) if descriptor is None else descriptor, "wb") as f:
         f.write(data)
@@ -119,8 +120,8 @@ def describe(directory: Path, artifact: Artifact, descriptor: int | None = None)
 def write_artifact(directory: Path, artifact: Artifact, descriptor: int | None = None) -> None:
     """Writes the description into `directory`, makes everything in it read-only and durable. Raises OSError.
 
-    The directory is still aside when this is called: the daemon renames it into place, after this returns.
-    `descriptor` is what `create_description` gave; it is closed.
+    The daemon renames the directory into place after this returns. `descriptor` is that of `create_description`; it is
+    closed.
     """
     describe(directory, artifact, descriptor)
     for parent, names, files in os.walk(directory, topdown=False):
@@ -173,14 +174,14 @@ def _parse(data: bytes, directory: Path) -> Artifact:
     for name in artifact.files:
         parts = name.split("/")
         if name == DESCRIPTION or any(part in ("", ".", "..") or "\0" in part for part in parts):
-            raise BadArtifact(f"cannot use artifact {directory}: {name!r} is no name of a file inside it")
+            raise BadArtifact(f"cannot use artifact {directory}: {name!r} is not the name of a file inside it")
     if artifact.model not in artifact.files:
         raise BadArtifact(f"cannot use artifact {directory}: its model {artifact.model!r} is not among its files")
     if artifact.compiled_model and artifact.compiled_model not in artifact.files:
         raise BadArtifact(f"cannot use artifact {directory}: {artifact.compiled_model!r} is not among its files")
     hashes = [artifact.digest, *(entry.sha256 for entry in artifact.files.values())]
     if not all(map(is_digest, hashes)):
-        raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: a digest that is none")
+        raise BadArtifact(f"cannot use artifact {directory}: {DESCRIPTION}: a wrong digest")
     return artifact
 
 
@@ -196,10 +197,10 @@ def _files_below(directory: Path) -> set[str]:
 
 
 def _ours(path: Path, status: os.stat_result, kind: int) -> None:
-    """Raises BadArtifact unless it is of this kind (stat.S_IF…), belongs to us or root, and others can't write it."""
+    """Raises BadArtifact unless it is of this kind (stat.S_IF…), belongs to us or root, and others cannot write it."""
     if stat.S_IFMT(status.st_mode) != kind:
         raise BadArtifact(
-            f"cannot use artifact: {path} is no {'directory' if kind == stat.S_IFDIR else 'regular file'}"
+            f"cannot use artifact: {path} is not a {'directory' if kind == stat.S_IFDIR else 'regular file'}"
         )
     if status.st_uid not in (os.geteuid(), 0):
         raise BadArtifact(f"cannot use artifact: {path} belongs to uid {status.st_uid}, not to us or root")
@@ -212,7 +213,7 @@ def _ours(path: Path, status: os.stat_result, kind: int) -> None:
 def _seal(path: Path, mode: int) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if os.fstat(descriptor).st_mode & 0o777 != mode:  # a group that a directory hands down is no concern
+        if os.fstat(descriptor).st_mode & 0o777 != mode:  # a group that a directory hands down does not matter
             os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:

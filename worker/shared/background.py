@@ -1,9 +1,9 @@
-"""Starts the worker's tasks and threads; the only place that does.
+"""Starts the worker's tasks and threads. No other module does that.
 
-A task that ends by an exception of any type is logged. What follows is up to the part that started it: it is started
-again after a pause, where a worker can do without it for a moment; or `failed` is called, which makes good what the
-task did not do. The worker ends only for its control loop, which nothing else could replace: the daemon then starts
-another worker. Invariant: no exception of a task is lost.
+A task that ends by an exception of any type is logged. The part that started it decides what follows. It is started
+again after a pause, where a worker can do without it for a moment. Or `failed` is called, which makes up for the task.
+The worker ends only for its control loop, which nothing else could replace; then the daemon starts another worker.
+Invariant: no exception of a task is lost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 PAUSES_SECONDS: Final = (1.0, 2.0, 5.0, 15.0)
-"""Before a task that failed is started again; the last one holds for every further failure."""
+"""The pause before a failed task is started again; the last one holds for every further failure."""
 MAX_REASON: Final = 300
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class WorkerTasks:
         restart: bool = False,
         failed: Callable[[str], None] = lambda because: None,
     ) -> asyncio.Task[None]:
-        """Runs what `factory` makes. To be ended by `cancel` alone. `failed` is called with the exception in a line."""
+        """Runs what `factory` makes. Only `cancel` ends it. `failed` is called with the exception in one line."""
         task = asyncio.get_running_loop().create_task(self._run(name, factory, restart, failed), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

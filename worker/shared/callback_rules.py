@@ -1,8 +1,8 @@
-"""Which addresses a job may report to: those that the configuration lists, and no other. Pure.
+"""Decides to which addresses a job may report: only to those that the configuration lists. Pure.
 
-An entry is the beginning of a URL, or a network that host names may lead to. Workers check the URL when a job is
-accepted; the daemon checks it again, and every address that its name has, before it connects. Invariant: a URL that
-two programs might read differently is refused.
+An entry is the beginning of a URL, or a network to which host names may lead. Workers check the URL when they accept a
+job. The daemon checks it again before it connects, with every address of its name. Invariant: a URL that two programs
+might read differently is refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _HIDDEN: Final = re.compile(r"%(2e|2f|5c|00)", re.IGNORECASE)
 
 
 class BadCallback(ValueError):
-    """A URL that is none, or that nothing allows; the text says why."""
+    """A bad URL, or one that no entry allows; the text gives the reason."""
 
 
 class CallbackUrl(NamedTuple):
-    """A URL in its parts. `path` has its query."""
+    """A URL in its parts. `path` includes its query."""
 
     scheme: str
     host: str
@@ -35,7 +35,7 @@ class CallbackUrl(NamedTuple):
 
 
 def parse_callback(text: str) -> CallbackUrl:
-    """Raises BadCallback for what is no plain http or https URL."""
+    """Raises BadCallback when the text is not a plain http or https URL."""
     if len(text) > MAX_URL_CHARS:
         raise BadCallback(f"it is longer than {MAX_URL_CHARS} characters")
     if not _PLAIN.fullmatch(text) or "\\" in text:
@@ -44,7 +44,7 @@ def parse_callback(text: str) -> CallbackUrl:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as e:
-        raise BadCallback("it is no URL") from e
+        raise BadCallback("it is not a URL") from e
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower().rstrip(".")
     if scheme not in PORTS or not host:
         raise BadCallback("it does not begin with http:// or https:// and a host")
@@ -68,7 +68,7 @@ def check_entry(entry: str) -> str:
 
 
 def check_url(text: str, entries: Iterable[str]) -> CallbackUrl:
-    """The URL in its parts. Raises BadCallback for one that no entry is the beginning of."""
+    """The URL in its parts. Raises BadCallback when it begins with no entry."""
     wanted = parse_callback(text)
     for entry in entries:
         if network_of(entry) is None and _begins(parse_callback(entry), wanted):
@@ -77,10 +77,10 @@ def check_url(text: str, entries: Iterable[str]) -> CallbackUrl:
 
 
 def check_address(text: str, url: CallbackUrl, entries: Iterable[str]) -> None:
-    """Raises BadCallback for an address that the host of an allowed `url` led to and that is not to be reached.
+    """Raises BadCallback for a forbidden address to which the host of an allowed `url` led.
 
-    Addresses of the public internet are, and those of a listed network. An address that a listed URL names itself is
-    listed with it.
+    Addresses of the public internet are allowed, and those of a listed network. An address in a listed URL is listed
+    too.
     """
     address = plain_address(text)
     if _same(url.host, address):
@@ -89,11 +89,11 @@ def check_address(text: str, url: CallbackUrl, entries: Iterable[str]) -> None:
     if any(address.version == network.version and address in network for network in networks):
         return
     if not address.is_global or address.is_multicast or _embedded(address):
-        raise BadCallback(f"its host leads to {address}, which is no public address and in no listed network")
+        raise BadCallback(f"its host leads to {address}, which is neither a public address nor in a listed network")
 
 
 def network_of(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """The network that an entry is; None for a URL."""
+    """The network of an entry; None for a URL."""
     if "://" in entry:
         return None
     try:
@@ -117,7 +117,7 @@ def _same(host: str, address: IPAddress) -> bool:
 
 
 def _embedded(address: IPAddress) -> bool:
-    """Whether an IPv6 address stands for an IPv4 one: a gateway may lead it into a private network."""
+    """Whether an IPv6 address contains an IPv4 one: a gateway may lead it into a private network."""
     if isinstance(address, ipaddress.IPv4Address):
         return False
     return bool(address.sixtofour or address.teredo or address in _NAT64)

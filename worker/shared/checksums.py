@@ -1,4 +1,4 @@
-"""What the daemon's look and the validator both hold of a version's list of checksums. Pure."""
+"""What the daemon and the validator both know of a version's list of checksums. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durable files: written beside, synced, renamed, the directory synced. For the daemon and for workers."""
+"""Writes durable files: beside their place, synced, renamed, the directory synced. For the daemon and for workers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o640, *, beside: Path | None = None) -> None:
-    """Puts `content` at `path`, whole or not at all, power cuts included.
+    """Puts `content` at `path`, whole or not at all, even after a power cut.
 
-    Only one thread may write a given file, unless each gives a name of its own to write to first, `beside`. Raises
-    OSError; then the old file is intact, or, when only the last sync failed, the new one is there but might not survive
-    a power cut.
+    Only one thread may write a given file, unless each writes first to a name of its own, `beside`. Raises OSError;
+    then the old file is intact. If only the last sync failed, the new file is there but may not survive a power cut.
     """
     if beside is None:
         beside = path.with_name(f".{path.name}.tmp")  # always the same name: what a crash left is found again
@@ -30,7 +29,9 @@ def replace_file(path: Path, content: bytes, mode: int = 0o640, *, beside: Path 
 
 
 def write_new(path: Path, content: bytes, mode: int) -> None:
-    """A new file, its content synced; its name is not durable yet. Raises OSError; then a part of it may be there."""
+    """A new file with its content synced; its name is not durable yet. Raises OSError; then a part of it may be
+    there.
+    """
     _fill(_open_new(path, mode), content)
 
 

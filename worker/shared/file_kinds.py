@@ -1,4 +1,4 @@
-"""What kind of thing a path leads to, in words for messages. Pure."""
+"""The kind of file at a path, in words for messages. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a compiled form depends on, as one short name. Pure.
+"""Combines what a compiled form depends on into one short name. Pure.
 
-A form made under one key is right only where the key comes out the same: the version's bytes, ONNX Runtime (its graph
-and pre-packed weights), the CPU's features (which kernels, which packing) and the options it was made with.
+A form is right only where the key is the same. The key has the version's bytes, ONNX Runtime (its graph and pre-packed
+weights), the CPU's features (kernels, packing) and the options of the compilation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-RECIPE = 2  # raise when the rewrites change what they produce
+RECIPE = 2  # raise it when the rewrites change their result
 
 # flags of /proc/cpuinfo by which ONNX Runtime chooses kernels and weight layouts
 TELLING = frozenset(
@@ -23,7 +23,7 @@ TELLING = frozenset(
 
 
 def key(digest: str, onnxruntime: str, flags: Iterable[str], options: Mapping[str, str | int]) -> str:
-    """Sixteen hex digits; equal for equal arguments in any order, flags that ONNX Runtime does not ask for left out."""
+    """Sixteen hex digits; equal for equal arguments in any order. Flags that ONNX Runtime does not use are left out."""
     told = [RECIPE, digest, onnxruntime, sorted(TELLING.intersection(flags)), sorted(options.items())]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 

@@ -1,8 +1,8 @@
-"""The tokens of a file for a program with an event loop: the file is looked at on a thread, answers come from memory.
+"""The tokens of a file for a program with an event loop: a thread reads the file, answers come from memory.
 
-Decides nothing. Must not wait longer than LOOK_SECONDS for a disk: what was found last holds until the disk answers.
-Before the first look nobody is let in. Invariant: after `fresh` on a disk that answers, a change that was made before
-the call counts.
+It decides nothing. It must not wait longer than READ_SECONDS for a disk: until the disk answers, the last content
+holds. Before the first reading no token is accepted. Invariant: after `fresh` on a disk that answers, a change that was
+made before the call counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ LOOK_SECONDS: Final = 0.25
 
 
 class FreshTokens(TokensFile):
-    """See the module and TokensFile. `changed` is called on the event loop when another problem was found, or none."""
+    """See the module and TokensFile. `changed` is called on the event loop when the problem changes, also when
+    it ends.
+    """
 
     def __init__(
         self,
@@ -36,21 +38,21 @@ class FreshTokens(TokensFile):
         self._late: Future[None] | None = None
 
     def look(self) -> None:
-        """Looks at the file. Not for an event loop."""
+        """Reads the file. Not for an event loop."""
         super()._look()
 
     async def fresh(self) -> None:
-        """Returns when the file was looked at, or after LOOK_SECONDS; at once while the disk does not answer."""
+        """Returns when the file has been read, or after READ_SECONDS; at once while the disk does not answer."""
         if not self.configured:
             return
         coming = self.soon()
         if coming is self._late:
-            return  # somebody waited for it already
+            return  # another call waited for it already
         if not (await asyncio.wait({asyncio.wrap_future(coming)}, timeout=LOOK_SECONDS))[0]:
             self._late = coming
 
     def soon(self) -> Future[None]:
-        """A look that has not begun yet."""
+        """A reading that has not begun yet."""
         if self._coming is None or self._coming.running() or self._coming.done():
             loop = asyncio.get_running_loop()
             self._coming = self._thread.submit(self.look)
@@ -58,11 +60,11 @@ class FreshTokens(TokensFile):
         return self._coming
 
     def close(self) -> None:
-        """No look begins any more."""
+        """No reading begins any more."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _look(self) -> None:
-        """Answers come from the last look."""
+        """Answers come from the last reading."""
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
         problem = self._problem

@@ -1,10 +1,10 @@
 """Where one HTTP/1.1 request ends and the next begins, for every port of ours: uvicorn's protocol, made strict.
 
-An upgrade that is not taken is ignored, and its body belongs to its request (RFC 9110 7.8); one that is taken ends HTTP
-on its connection. What two readers could
-read in two ways is refused and the connection ends: both kinds of length, several lengths or hosts, other codings than
-chunked. Trailers are dropped. Must not look at what a request asks for. Invariant: no byte of a body is ever read as a
-request. Built against uvicorn 0.54 and httptools 0.9: the methods overridden are the parser's callbacks.
+An upgrade that is not accepted is ignored, and its body belongs to its request (RFC 9110 7.8). An accepted one ends
+HTTP on its connection. A head that two readers could read in two ways is refused and the connection ends: both kinds of
+length, several lengths or hosts, other codings than chunked. Trailers are dropped. It must not interpret a request.
+Invariant: no byte of a body is ever read as a request. Built against uvicorn 0.54 and httptools 0.9: the overridden
+methods are the parser's callbacks.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of what came without end: a head, a trailer, a chunk's extension. A read may go over it by its own size."""
+"""For a head, a trailer or a chunk's extension without an end. A read may exceed it by its own size."""
 REASONS: Final = {
-    400: "it is no valid HTTP/1.1",
+    400: "it is not valid HTTP/1.1",
     408: "its head did not come in time",
     431: "its head is too large",
 }
 
 
 class Faulty(Exception):
-    """A request that is refused for what its head says; ends parsing. The text says what is wrong."""
+    """A request that is refused because of its head; ends parsing. The text says what is wrong."""
 
 
 class AfterLastRequest(Exception):
@@ -40,11 +40,11 @@ class AfterLastRequest(Exception):
 
 
 def fault_in(version: str, method: bytes, headers: Headers) -> str:
-    """Why nobody may read this head, "" when there is one way to read it. Pure; names are in lower case."""
+    """Why this head is refused, "" when there is one way to read it. Pure; names are in lower case."""
     named = [(name, value.strip()) for name, value in headers if name in _FRAMING]
     lengths, codings, hosts = ([value for name, value in named if name == key] for key in _FRAMING)
     if version not in VERSIONS:
-        return f"HTTP/{version} is not spoken here"
+        return f"HTTP/{version} is not supported here"
     if method == b"CONNECT":
         return "CONNECT is not for this port"
     if len(hosts) > 1 or (version == "1.1" and not hosts):
@@ -66,11 +66,11 @@ def _fields(body: bytes) -> list[tuple[bytes, bytes]]:
 
 
 class Framed(HttpToolsProtocol):
-    """One connection. What is no request is answered in its turn, after the requests before it, and ends it."""
+    """One connection. Bytes that are no request are answered after the requests before them, and end the connection."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._again = False  # the parser is being told anew what it knew before an upgrade
+        self._again = False  # a new parser gets again what the old one knew before an upgrade
         self._in_body = False
         self._last = False  # this request is the last of its connection
         self._over = self._no_request = False
@@ -93,7 +93,7 @@ class Framed(HttpToolsProtocol):
         """The connection ended for its client, which may still send."""
 
     def data_received(self, data: bytes) -> None:
-        """Feeds the parser, as often as upgrades interrupt it."""
+        """Feeds the parser, once more after each upgrade that interrupts it."""
         self._unset_keepalive_if_required()
         if self._over or self.transport.is_closing():
             self.transport.drop(len(data))  # type: ignore[attr-defined]
@@ -120,14 +120,14 @@ class Framed(HttpToolsProtocol):
         if self._endless_bytes > MAX_HEAD_BYTES:
             self.refuse(431)
 
-    # refusing
+    # refusals
 
     def send_400_response(self, msg: str) -> None:
-        """What is called when the parser gave up; uvicorn's text is not used."""
+        """Called when the parser gave up; uvicorn's text is not used."""
         self.refuse(400)
 
     def refuse(self, status: int) -> None:
-        """Answers what is no request, once everything before it was answered, and closes; reads no more."""
+        """Answers bytes that are no request, once everything before them was answered, and closes; reads no more."""
         self._over = self._no_request = True
         reason = f"cannot read the request: {self._fault or REASONS[status]}"
         body = json.dumps(
@@ -136,7 +136,7 @@ class Framed(HttpToolsProtocol):
         waits = bool(self.pipeline) and self.pipeline[0][0] is self.cycle
         if self.cycle is None or self.cycle.response_complete:
             self._write(status, body)
-        elif self._in_body and not waits:  # the request that is being answered is cut off
+        elif self._in_body and not waits:  # the current answer is cut off
             if not self.cycle.response_started:
                 self._write(status, body)
             self.cycle.disconnected = True
@@ -144,7 +144,7 @@ class Framed(HttpToolsProtocol):
             self.transport.close()
         else:
             if self._in_body:
-                self.pipeline.popleft()  # it is the one that is refused
+                self.pipeline.popleft()  # this is the refused request
             self._write_later(status, body)
 
     def _write(self, status: int, body: bytes) -> None:
@@ -175,18 +175,20 @@ class Framed(HttpToolsProtocol):
     # upgrades
 
     def takes_upgrade(self) -> bool:
-        """Whether the upgrade that this head asks for is taken; it has no body then."""
+        """Whether the requested upgrade is accepted; then the request has no body."""
         return False
 
     def upgrade(self, more_bytes: int) -> None:
-        """HTTP is over on this connection; so many bytes came after the head already, and are dropped."""
+        """HTTP is over on this connection. So many bytes came after the head already, and are dropped."""
         raise NotImplementedError
 
     def _should_upgrade(self) -> bool:
         return self._upgrading
 
     def _ignore_upgrade(self) -> None:
-        """The parser takes what follows for another protocol: a new one reads on, told how long the body is."""
+        """The parser takes what follows for another protocol. So a new parser continues, which gets the length of the
+        body.
+        """
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does; `Over` watches it
         length = [b"%s: %s\r\n" % field for field in self.headers if field[0] in _FRAMING[:2]]
@@ -211,7 +213,7 @@ class Framed(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._again and not self._in_body:  # a trailer is no header: it came after who reads those had begun
+        if not self._again and not self._in_body:  # a trailer is no header: it came after the header was read
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -237,4 +239,4 @@ class Framed(HttpToolsProtocol):
         super().on_message_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Nothing to warn of: an upgrade may be offered."""
+        """Logs nothing: an upgrade may be offered."""

@@ -1,7 +1,7 @@
-"""Which release of the package this process runs, read once: the files may be another release's by tomorrow.
+"""The release of the package that this process runs, read once: later the files may belong to another release.
 
-Reads the installer's own record. The standard library's reader of such records would do, but keeps two megabytes for it
-in processes that ask once.
+It reads the installer's own record. The standard library can read it too, but keeps two megabytes in processes that
+need it once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ MAX_RECORD_BYTES: Final = 1 << 20
 
 
 def installed(package: str) -> str:
-    """The version of an installed package, as it is now; "" when it is not there. `package` as its record is named."""
+    """The version of an installed package, as it is now; "" when it is not there. `package` is the name in its
+    record.
+    """
     for place in sys.path:
         try:
             names = os.listdir(place or ".")

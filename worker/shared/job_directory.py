@@ -1,8 +1,8 @@
-"""The directory in which transcription jobs lie: looks at jobs, knows who has one locked, removes what is over.
+"""The directory of transcription jobs: reads jobs, finds which are locked, removes those that are over.
 
-For workers and the daemon alike; everything here may wait for a disk, so it is for threads. Must not begin or end a
-job. Invariants: a job is there from the moment its directory has its name, and whole then; a lock ends with the process
-that holds it, however that ends; what a crash left half made or half removed is found by its name and removed.
+For workers and the daemon; everything here may wait for a disk, so it is for threads. It must not begin or end a job.
+Invariants: a job exists from the moment its directory has its name, and is whole then. A lock always ends with the
+process that holds it. What a crash left half made or half removed is found by its name and removed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .job_records import (
 )
 
 COMING, GOING = ".new-", ".gone-"
-"""What the names of directories begin with that are no jobs yet, or no more."""
+"""The first character of names of directories that are no jobs yet, or no jobs any more."""
 STORE_LOCK: Final = ".lock"
 MAX_RECORD_BYTES: Final = 16 << 20
 MOST_ENTRIES: Final = 100_000
@@ -47,17 +47,17 @@ MODE: Final = 0o600
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _BUSY: Final = {errno.EAGAIN, errno.EACCES}
 _OF_ONE_JOB: Final = {errno.EIO, errno.EUCLEAN, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
-"""Errors that a job alone may have, so that the others go on. That of a process, as EMFILE, is not one's own."""
+"""Errors of one job only, so that the others continue. An error of the process, such as EMFILE, is not one of these."""
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 R = TypeVar("R")
 
 
 class UnreadableJob(Exception):
-    """A record that is none, or that cannot be read; the text says which and why."""
+    """A record that is damaged or cannot be read; the text says which and why."""
 
 
 class StoreUsage(Struct, frozen=True):
-    """What jobs take: of all of them, and of one client's. Directories that are on their way count as jobs."""
+    """What all jobs take, and those of one client. Directories of unfinished jobs count as jobs."""
 
     jobs: int = 0
     bytes: int = 0
@@ -66,25 +66,25 @@ class StoreUsage(Struct, frozen=True):
 
 
 class JobDirectory:
-    """The directory at `path`. Jobs that were seen are remembered: what a job was asked for does not change."""
+    """The directory at `path`. It keeps jobs that it has read: the request of a job does not change."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self._requests: dict[str, JobRequest] = {}
         self._outcomes: dict[str, JobOutcome] = {}
-        self._sizes: dict[str, int] = {}  # of ended ones: they do not grow
+        self._sizes: dict[str, int] = {}  # of ended jobs: they do not grow
         self.unreadable: dict[str, str] = {}
 
     def of(self, job_id: str) -> Path:
-        """A job's directory. `job_id` must be one."""
+        """A job's directory. `job_id` must be the id of one."""
         if not is_id(job_id):
-            raise ValueError("no id of a job")
+            raise ValueError("not the id of a job")
         return self.path / job_id
 
-    # looking
+    # reading
 
     def look(self) -> list[JobSeen]:
-        """All jobs that can be read, in no order; why others cannot is in `unreadable`. Raises OSError."""
+        """All jobs that can be read, in no order; `unreadable` has the reason for the others. Raises OSError."""
         found, here = [], set()
         for name in self._names():
             if not is_id(name):
@@ -101,7 +101,7 @@ class JobDirectory:
                     raise
                 self.unreadable[name] = f"cannot read {name}: {e.strerror}"
         for known in (self._requests, self._outcomes, self._sizes, self.unreadable):
-            for name in [name for name in list(known) if name not in here]:  # other threads look too
+            for name in [name for name in list(known) if name not in here]:  # other threads read too
                 known.pop(name, None)
         return found
 
@@ -121,7 +121,7 @@ class JobDirectory:
         return self._job(job_id)
 
     def _job(self, job_id: str) -> JobSeen | None:
-        """The same of a directory that is there."""
+        """The same for a directory that exists."""
         if (request := self._requests.get(job_id)) is None:
             request = read_record(self.of(job_id) / REQUEST, JobRequest)
             if request is None or request.id != job_id:
@@ -137,12 +137,12 @@ class JobDirectory:
         if (known := self._outcomes.get(job_id)) is None:
             known = read_record(self.of(job_id) / OUTCOME, JobOutcome)
             if known is not None:
-                # The text may be long, and is read again when a client asks for it.
+                # The text may be long, and is read again when a client requests it.
                 self._outcomes[job_id] = msgspec.structs.replace(known, text="", versions=())
         return known
 
     def callback(self, job_id: str) -> CallbackRecord:
-        """What became of the request to its callback address. Raises OSError, UnreadableJob."""
+        """The state of the report to its callback address. Raises OSError, UnreadableJob."""
         return read_record(self.of(job_id) / CALLBACK, CallbackRecord) or CallbackRecord()
 
     def usage(self, client: str = "") -> StoreUsage:
@@ -189,7 +189,7 @@ class JobDirectory:
 
     @contextmanager
     def store_locked(self) -> Iterator[bool]:
-        """The lock under which room is counted and given; yields whether it could be had. Raises OSError."""
+        """The lock under which room is counted and given; yields whether it was free. Raises OSError."""
         fd = try_lock(self.path / STORE_LOCK, os.O_CREAT)
         try:
             yield fd is not None
@@ -200,7 +200,7 @@ class JobDirectory:
     # removing
 
     def remove(self, job_id: str) -> None:
-        """Removes a job with all that belongs to it. Raises OSError; then the rest goes with `tidy`."""
+        """Removes a job with all that belongs to it. Raises OSError; then `tidy` removes the rest."""
         self._requests.pop(job_id, None)
         self._outcomes.pop(job_id, None)
         self._sizes.pop(job_id, None)
@@ -210,7 +210,7 @@ class JobDirectory:
             remove_tree(going)
 
     def strip(self, job_id: str) -> bool:
-        """Removes from an ended job what a worker left there that died before it could; False while one has it.
+        """Removes from an ended job what a worker left that died too early; False while a worker has it.
 
         Raises OSError.
         """
@@ -224,7 +224,8 @@ class JobDirectory:
         return True
 
     def tidy(self) -> int:
-        """Removes what is half removed, and what a process left that died while it took in a job; how many of these.
+        """Removes what is half removed, and what a process left that died while it accepted a job. Returns how many of
+        these.
 
         Raises OSError.
         """
@@ -238,7 +239,9 @@ class JobDirectory:
         return gone
 
     def _remove_unless_coming(self, name: str) -> bool:
-        """What is being taken in is locked from the moment that it can be seen under the lock of the store."""
+        """Removes what a dead process left. A job that is being accepted is locked as soon as it can be seen under the
+        lock of the store.
+        """
         with self.store_locked() as mine:
             if not mine:
                 return False
@@ -254,7 +257,7 @@ class JobDirectory:
 
 
 def try_lock(path: Path, more_flags: int = 0) -> int | None:
-    """A descriptor with the write lock on the file, closed to let go of it; None when it is locked or not there."""
+    """A descriptor with the write lock on the file, until it is closed; None when it is locked or does not exist."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | more_flags, MODE)
     except FileNotFoundError:
@@ -294,9 +297,9 @@ def read_record(path: Path, kind: type[R]) -> R | None:
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Puts `content` at `path` durably, whole or not at all, unless something is there already; False then.
+    """Puts `content` at `path` durably, whole or not at all, unless a file is there already; False then.
 
-    Raises OSError; then it may be there all the same, whole.
+    Raises OSError; then the whole file may be there all the same.
     """
     beside = _beside(path)
     try:
@@ -313,7 +316,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Puts `content` at `path` durably, whole or not at all, in place of what is there. Raises OSError."""
+    """Puts `content` at `path` durably, whole or not at all; replaces what is there. Raises OSError."""
     replace_file(path, content, MODE, beside=_beside(path))
 
 
@@ -330,7 +333,7 @@ def strip(directory: Path) -> None:
 
 
 def _size(directory: Path) -> int:
-    """Of the files directly below, as they are now; the directory itself counts little."""
+    """The size of the files directly below, as they are now; the directory itself counts little."""
     total = 0
     try:
         with os.scandir(directory) as entries:
@@ -343,7 +346,7 @@ def _size(directory: Path) -> int:
 
 
 def remove_tree(directory: Path) -> None:
-    """Files first, then the directory; there are no directories in a job's."""
+    """Removes files first, then the directory; a job has no directories inside."""
     try:
         with os.scandir(directory) as entries:
             names = [entry.path for entry in entries]

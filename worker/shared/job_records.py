@@ -1,7 +1,7 @@
-"""What is written down of a transcription job, its order among others, and how it looks to its client.
+"""The records of a transcription job, its order among others, and its form for its client.
 
-Pure: no file, no clock. Workers and the daemon read and write these records. Invariant: what a job was asked for
-never changes after it was accepted, and how it ended never changes after it ended.
+Pure: no file, no clock. Workers and the daemon read and write these records. Invariant: the request of a job never
+changes after it was accepted, and its outcome never changes after it ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 ID: Final = re.compile(r"job_[0-9a-f]{32}")
-"""128 random bits: nobody guesses the id of another client's job."""
+"""128 random bits, so that no client can guess the id of another client's job."""
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 STATES: Final = (QUEUED, RUNNING, DONE, FAILED, CANCELLED)
@@ -28,8 +28,11 @@ REQUEST, AUDIO, PIECES, CLAIM, OUTCOME, ANSWER, CALLBACK = (
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """What a client asked for. `created` is wall seconds; `client` counts for shares, `owner` stands for the token
-    that may read the job ("" where none was asked for); `fields` are those of the form, in their order."""
+    """A client's request. `created` is wall seconds; `client` is the name for shares.
+
+    `owner` identifies the token that may read the job ("" where none was needed). `fields` are those of the form, in
+    their order.
+    """
 
     id: str
     created: float
@@ -41,9 +44,9 @@ class JobRequest(msgspec.Struct, frozen=True):
 
 
 class JobClaim(msgspec.Struct, frozen=True):
-    """Which worker works on a job, or did when it died. `run` is the daemon's run that it was started in.
+    """Which worker works on a job, or did when it died. `run` is the daemon's run that started the worker.
 
-    `deaths`: workers that died over the piece number `pieces`; `deaths_alone`: those whose daemon lived on.
+    `deaths`: workers that died during the piece number `pieces`; `deaths_alone`: those whose daemon lived on.
     """
 
     worker: str
@@ -54,7 +57,7 @@ class JobClaim(msgspec.Struct, frozen=True):
 
 
 class JobVersion(msgspec.Struct, frozen=True):
-    """A version of the model and the part of the recording that it heard, in seconds."""
+    """A version of the model and the part of the recording that it recognised, in seconds."""
 
     version: str
     digest: str
@@ -63,8 +66,10 @@ class JobVersion(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True):
-    """How a job ended: `state` is one of ENDED, `finished` wall seconds. `answer_type` is the media type of the answer,
-    which lies beside; `error` and `code` are given for a failed one."""
+    """How a job ended: `state` is one of ENDED, `finished` wall seconds.
+
+    `answer_type` is the media type of the answer, which has its own file; a failed job has `error` and `code`.
+    """
 
     state: str
     finished: float
@@ -77,7 +82,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
 
 
 class CallbackRecord(msgspec.Struct, frozen=True):
-    """What became of the request to the callback address: `state` is waiting, delivered or given_up."""
+    """The state of the report to the callback address: `state` is waiting, delivered or given_up."""
 
     state: str = "waiting"
     tries: int = 0
@@ -86,7 +91,7 @@ class CallbackRecord(msgspec.Struct, frozen=True):
 
 
 class JobProgress(msgspec.Struct, frozen=True):
-    """How far an unfinished job is: `done` of `duration` seconds were heard, and what they say."""
+    """How far an unfinished job is: `done` of `duration` seconds are recognised, with this text."""
 
     duration: float = 0.0
     done: float = 0.0
@@ -95,7 +100,7 @@ class JobProgress(msgspec.Struct, frozen=True):
 
 
 class JobSeen(msgspec.Struct, frozen=True):
-    """A job as a look at its directory found it. `claimed`: a worker works on it, or died over it."""
+    """A job as found in its directory. `claimed`: a worker works on it, or died during it."""
 
     request: JobRequest
     state: str
@@ -113,8 +118,8 @@ def is_id(text: str) -> bool:
 def in_order(jobs: Iterable[JobSeen]) -> list[JobSeen]:
     """The unfinished jobs in the order in which workers take them.
 
-    Those that a worker has begun come first. Then clients take turns: the client with the fewest jobs before has the
-    next one. Among equals the oldest is first.
+    Jobs that a worker has begun come first. Then clients take turns: the client with the fewest jobs before it is next.
+    Among equals the oldest is first.
     """
     unfinished = sorted(
         (job for job in jobs if job.state in (QUEUED, RUNNING)), key=lambda job: (job.request.created, job.request.id)
@@ -131,13 +136,13 @@ def in_order(jobs: Iterable[JobSeen]) -> list[JobSeen]:
 
 
 def position(job_id: str, jobs: Iterable[JobSeen]) -> int:
-    """How many queued jobs are taken before this one, and one more; 0 for one that does not wait."""
+    """How many queued jobs are taken before this one, plus one; 0 for a job that does not wait."""
     queued = [job.request.id for job in in_order(jobs) if job.state == QUEUED]
     return queued.index(job_id) + 1 if job_id in queued else 0
 
 
 def merged(versions: Sequence[JobVersion]) -> tuple[JobVersion, ...]:
-    """The same with parts that follow one another and were heard by the same version as one."""
+    """The same, with adjacent parts of the same version merged into one."""
     found: list[JobVersion] = []
     for part in versions:
         last = found[-1] if found else None
@@ -158,7 +163,7 @@ def job_as_json(
     answer: object = None,
     keep_seconds: float = 0.0,
 ) -> dict[str, Any]:
-    """A job as its client sees it. `answer` is the result in the format that was asked for, of a job that is done."""
+    """A job as its client sees it. `answer` is the result of a finished job, in the requested format."""
     body: dict[str, Any] = {"id": request.id, "object": "job", "state": state, "created": _time(request.created)}
     if outcome is None:
         done, duration = progress.done, progress.duration

@@ -1,9 +1,9 @@
-"""Ends a connection so that its client can read the answer though it still sends.
+"""Ends a connection so that its client can read the answer although it still sends.
 
-Closing a socket with bytes that were not read makes the kernel send a reset, which may overtake the answer (RFC 9112
-9.6). So the sending side ends first, what still comes is dropped, and the rest ends when the client does, or soon.
-Must not decide when a connection ends. Invariant: a connection that was closed is gone after LINGER_SECONDS, or when
-MOST_BYTES more came.
+When a socket with unread bytes is closed, the kernel sends a reset, which may overtake the answer (RFC 9112 9.6). So
+the sending side ends first, what still comes is dropped, and the rest ends when the client does, or soon. It must not
+decide when a connection ends. Invariant: a closed connection is gone after LINGER_SECONDS, or after MOST_BYTES more
+came.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ MOST_BYTES: Final = 1 << 20
 
 
 class Lingering:
-    """A transport; all but `close` and `is_closing` is the one that is given.
+    """A transport; all but `close` and `is_closing` is that of the given one.
 
-    `sends`: whether the client may still send what nobody will read; `began` is called when what it sends is dropped
-    from now on.
+    `sends`: whether the client may still send unread bytes; `began` is called when what it sends is dropped from now
+    on.
     """
 
     def __init__(self, transport: asyncio.Transport, sends: Callable[[], bool], began: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class Lingering:
         return self._timer is not None or self._transport.is_closing()
 
     def close(self) -> None:
-        """Ends it once what was written is sent; at once when the client sends nothing more, or at the second call."""
+        """Ends it once the written data is sent; at once when the client sends nothing more, or at the second call."""
         if self.is_closing() or not self._sends() or not self._transport.can_write_eof():
             self._transport.close()
             return
@@ -46,7 +46,7 @@ class Lingering:
         self._began()
 
     def drop(self, count: int) -> None:
-        """So many bytes came that nobody reads."""
+        """Counts bytes that came and were dropped."""
         self._dropped += count
         if self._dropped > MOST_BYTES:
             self._transport.close()

@@ -1,9 +1,9 @@
-"""One thread that does what is to be done to log files, in the order in which it was asked for.
+"""One thread that does all work on log files, in the order of the requests.
 
-Whoever logs puts a line into a bounded queue and never waits: a disk that does not answer holds up this thread alone.
-What finds no room is counted, and told at its place among the lines as soon as the disk answers again. Must not poll:
-with nothing to write the thread sleeps. Invariants: what was taken is written in order; a crash loses at most what was
-queued; at the end nobody waits longer than the time that is given.
+A part that logs puts a line into a bounded queue and never waits: a disk that does not answer delays only this thread.
+Lines without room are counted, and reported at their place among the lines as soon as the disk answers again. It must
+not poll: with nothing to write the thread sleeps. Invariants: accepted lines are written in order. A crash loses at
+most what was queued. At the end no caller waits longer than the given time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .started import start_thread
 
 MOST_BYTES: Final = 4 << 20
 LINE_COST: Final = 200
-"""What a queued line takes in memory besides its bytes."""
+"""The memory of a queued line besides its bytes."""
 MOST_JOBS: Final = 100
 END_SECONDS: Final = 2.0
 
@@ -29,10 +29,10 @@ Job = Callable[[], object]
 
 
 class LogWriter:
-    """See the module. `missed` is called on the thread, with how many lines found no room and for how many seconds
-    the disk did not answer.
+    """See the module. What `write` or a job raises goes to standard error.
 
-    `lost` is how many lines found no room so far; it only grows. What `write` or a job raises goes to standard error.
+    `missed` is called on the thread, with the number of lines without room and the seconds for which the disk did not
+    answer. `lost` is the total number of lines without room.
     """
 
     def __init__(self, missed: Callable[[int, float], object], *, most_bytes: int = MOST_BYTES) -> None:
@@ -57,7 +57,7 @@ class LogWriter:
         return True
 
     def do(self, job: Job) -> bool:
-        """Has `job` done in its turn among the lines; False when MOST_JOBS wait already. From any thread."""
+        """Has `job` run in its turn among the lines; False when MOST_JOBS wait already. From any thread."""
         with self._lock:
             if self._jobs >= MOST_JOBS:
                 return False
@@ -70,12 +70,12 @@ class LogWriter:
 
     @property
     def stuck_seconds(self) -> float:
-        """For how long the thread has been at what it does now; 0 when it does nothing."""
+        """For how long the thread has been busy with its current work; 0 when it has none."""
         began = self._began
         return 0.0 if began is None else time.monotonic() - began
 
     def flush(self, seconds: float = END_SECONDS) -> bool:
-        """Returns when what was queued until now is done, or after `seconds`: then False."""
+        """Returns when all that is queued now is done, or after `seconds`: then False."""
         done = threading.Event()
         return self.do(done.set) and done.wait(seconds)
 
@@ -96,6 +96,6 @@ class LogWriter:
                 self._bytes -= cost
             else:
                 self._jobs -= 1
-            if self._untold:  # at the end of what is queued: what was dropped came after that
+            if self._untold:  # at the end of what is queued: the dropped lines came after that
                 count, self._untold = self._untold, 0
                 self._line_up(partial(self._missed, count, seconds))

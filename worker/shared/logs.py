@@ -1,10 +1,10 @@
-"""Log files of a process: whole JSON lines, one write each, on files that several processes append to.
+"""The log files of a process: whole JSON lines, one write each, on files to which several processes append.
 
-Decides which file a line belongs to and how long it may be; must never raise into the program, whatever the disk does.
-In the background a thread does everything that touches a file, and a disk that does not answer stops nobody who logs,
+It decides which file a line belongs to and how long it may be. It must never raise into the program, whatever the disk
+does. In the background a thread does everything that touches a file, so a disk that does not answer stops no caller,
 not even at the start (see log_writer). Other programs delete and rename log files: each writer notices that its file
-has lost its name and opens it anew. Invariant: a line is either whole or not there; what could not be written is
-counted, and logged once writing works again.
+has lost its name and opens it anew. Invariant: a line is whole or not there. Lines that could not be written are
+counted, and the count is logged once writing works again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ LINE_BYTES: Final = 64 * 1024
 TEXT_CHARS: Final = 16 * 1024
 RETRY_SECONDS: Final = 1.0
 NAME_SECONDS: Final = 2.0
-"""Between two looks, while lines are written, at what has the name of a file now."""
+"""While lines are written, the time between two checks of what has the name of a file."""
 FOLLOW_SECONDS: Final = 15.0
-"""Between two looks at files that nothing is written to; the program calls `Logs.follow`."""
+"""The time between two checks of files without new lines; the program calls `Logs.follow`."""
 STUCK_SECONDS: Final = 5.0
-"""A disk that has not answered for so long is reported."""
-ERROR_BYTES: Final = 4096  # at most so much of a line goes to standard error: a pipe takes it at once or not at all
+"""A disk that has not answered for this time is reported."""
+ERROR_BYTES: Final = 4096  # of a line, to standard error: a pipe takes this much at once or not at all
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -52,9 +52,9 @@ def now() -> str:
 
 
 def line_of(fields: MutableMapping[str, Any]) -> bytes:
-    """One JSON line, newline included, at most LINE_BYTES; a longer one keeps its beginning and says so.
+    """One JSON line, newline included, at most LINE_BYTES; a longer one is cut and marked.
 
-    Lone surrogates (file names that are no UTF-8) become JSON escapes, so every line is valid UTF-8.
+    Lone surrogates (file names that are not UTF-8) become JSON escapes, so every line is valid UTF-8.
     """
     line = _dump(fields)
     if len(line) <= LINE_BYTES:
@@ -76,8 +76,8 @@ def _shortened(value: Any, chars: int) -> Any:
 class LogFile:
     """One file, opened by name for appending, at its first line if not now. `path` None writes to standard error.
 
-    `dropped` counts lines since the last one that could be written, `lost` all of them. A lock is held for one write
-    or one reopening, so that nothing goes to the old file once `reopen` has returned.
+    `dropped` counts lines since the last written one, `lost` all of them. A lock is held for one write or one
+    reopening, so that nothing goes to the old file once `reopen` has returned.
     """
 
     def __init__(self, path: Path | None, *, name_seconds: float = NAME_SECONDS, opened: bool = True) -> None:
@@ -93,9 +93,9 @@ class LogFile:
             self._open()
 
     def write(self, line: bytes) -> bool:
-        """Appends `line` (which ends in a newline). Never raises: a line that can't be written is counted, and False.
+        """Appends `line` (which ends in a newline). Never raises: a line that cannot be written is counted, and False.
 
-        A file without a name gets no line. That a file has another name is seen within `name_seconds`.
+        A file without a name gets no line. Another file with its name is noticed within `name_seconds`.
         """
         with self._lock:
             self._follow(by_name=time.monotonic() >= self._look_at)
@@ -106,7 +106,9 @@ class LogFile:
             return False
 
     def follow(self) -> str:
-        """Opens the file anew if another has its name, or none; why lines are dropped now, "" when they are not."""
+        """Opens the file anew if another file has its name, or none. Returns why lines are dropped now, "" when they
+        are not.
+        """
         with self._lock:
             self._follow(by_name=True)
             if self.path is None or self._ready():
@@ -114,7 +116,7 @@ class LogFile:
             return f"cannot write {self.path}: {self._because}; {self.dropped} lines were dropped"
 
     def _ready(self) -> bool:
-        """Whether the file is open and says how many lines it lacks, if it lacks any."""
+        """Whether the file is open. Also writes how many lines it lacks, if any."""
         if self._fd < 0 and not self._open():
             return False
         if self.dropped:
@@ -125,7 +127,9 @@ class LogFile:
         return True
 
     def _follow(self, *, by_name: bool) -> None:
-        """Lets go of a file that lost its name. One that has another name is kept until a new one could be opened."""
+        """Closes a file that lost its name. If another file has the name, the old one is kept until the new one is
+        open.
+        """
         if self.path is None or self._fd < 0:
             return
         mine = os.fstat(self._fd)
@@ -149,13 +153,13 @@ class LogFile:
             self._fd, self._torn = old, torn
 
     def close(self) -> None:
-        """Nothing is written any more, whoever still has it."""
+        """Nothing is written any more, whichever part still has it."""
         with self._lock:
             self._close()
             self.path = None
 
     def reopen(self) -> None:
-        """Lets go of the file and opens the one that now has the name."""
+        """Closes the file and opens the one that has the name now."""
         with self._lock:
             self._close()
             self._retry_at = 0.0
@@ -179,7 +183,7 @@ class LogFile:
             return False
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            self._failed(f"{self.path} is no regular file")
+            self._failed(f"{self.path} is not a regular file")
             return False
         self._fd = fd
         return True
@@ -209,7 +213,7 @@ class LogFile:
 class LogFiles:
     """All log files of one process. `directory` "" sends everything to standard error.
 
-    In the `background` a thread opens and writes the files, after it did `first`; otherwise whoever logs does.
+    With `background` a thread opens and writes the files, after it did `first`; otherwise the calling thread does.
     """
 
     def __init__(
@@ -231,7 +235,7 @@ class LogFiles:
         self._lost_before = 0
         self._writer = LogWriter(self._missed) if background else None
         self._do(first)
-        self.follow()  # opened now: when descriptors run out, that must still find its way into a log
+        self.follow()  # opened now: when descriptors run out, that must still be logged
         self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
             _Sink({level: partial(self._take, partial(self._route, level)) for level in LEVELS.values()}),
             processors=[self._enough, self._stamp, structlog.processors.format_exc_info, _bounded, _render],
@@ -241,9 +245,9 @@ class LogFiles:
         self.set_level(level)
 
     def close(self, seconds: float = END_SECONDS) -> bool:
-        """Waits until what was logged is written, at most so long; False when that was not enough.
+        """Waits until what was logged is written, for a limited time; False when that was not enough.
 
-        What is logged afterwards is written if there is time before the process ends.
+        Later lines are written if there is time before the process ends.
         """
         return self._writer is None or self._writer.flush(seconds)
 
@@ -254,14 +258,14 @@ class LogFiles:
         return self._lost_before + files + (self._writer.lost if self._writer is not None else 0)
 
     def stuck(self) -> str:
-        """A sentence about a disk that does not answer; "" while it does. Waits for nothing."""
+        """A sentence about a disk that does not answer; "" while it does. Does not wait."""
         seconds = self._writer.stuck_seconds if self._writer is not None else 0.0
         if seconds < STUCK_SECONDS:
             return ""
         return f"cannot write logs in {self._root}: the disk has not answered for {seconds:.0f} s; lines are dropped"
 
     def set_level(self, level: str) -> None:
-        """What is worth a line from now on; `debug` also opens debug.log, every other level closes it."""
+        """Sets which events are logged from now on; `debug` also opens debug.log, every other level closes it."""
         self._level = LEVELS.get(level, LEVELS["info"])
         self._do(partial(self._keep_debug, self._level <= LEVELS["debug"]))
 
@@ -289,22 +293,22 @@ class LogFiles:
             self._writer.do(job)
 
     def _missed(self, count: int, seconds: float) -> None:
-        """On the thread: lines that found no room because the disk did not answer."""
+        """On the thread: lines without room because the disk did not answer."""
         because = f"the disk did not answer for {seconds:.1f} s"
         note = {"worker": self.worker, "event": f"dropped {count} lines: {because}"}
         self._route(LEVELS["warning"], line_of({"time": now(), "level": "warning", **note}))
 
     def access(self, **fields: Any) -> None:
-        """One line of a request; `time` and `worker` are added."""
+        """One line for a request; `time` and `worker` are added."""
         self._take(self._access.write, line_of({"time": now(), "worker": self.worker, **fields}))
 
     def refused(self, client: str, status: int) -> None:
-        """The line of what was answered before it became a request."""
+        """The line for what was answered before it became a request."""
         nothing = {"method": "", "path": "", "seconds": 0.0, "bytes": 0, "version": "", "request": "", "agent": ""}
         self.access(**nothing, status=status, client=client)
 
     def reopen(self, then: Job = lambda: None) -> None:
-        """Each file is opened anew by its name; when `then` is called, nothing more goes to those open now.
+        """Opens each file anew by its name; when `then` is called, nothing more goes to the former files.
 
         `then` may be called on another thread, and is not called while the disk does not answer.
         """
@@ -317,19 +321,20 @@ class LogFiles:
         self._do(work)
 
     def follow(self, then: Callable[[list[str]], object] = lambda trouble: None) -> None:
-        """Opens each file anew that another program deleted or renamed.
+        """Opens each file anew that another program deleted or renamed. To be called every FOLLOW_SECONDS, from any
+        thread.
 
-        `then` is called as in `reopen`, with sentences about the files that can't be written. To be called every
-        FOLLOW_SECONDS, from any thread: what is written to looks by itself.
+        `then` is called as in `reopen`, with sentences about the files that cannot be written. A file with new lines is
+        checked by the write itself.
         """
         self._do(lambda: then([trouble for file in set(self._files.values()) if (trouble := file.follow())]))
 
     def adopt_logging(self) -> None:
-        """Sends the standard library's records (libraries speak there) to the event log, warnings and above."""
+        """Sends the standard library's records (libraries use it) to the event log, warnings and above."""
         root = logging.getLogger()
         root.handlers[:] = [_FromLogging(self.events)]
         root.setLevel(logging.WARNING)
-        # Both write a warning for every malformed request; that is one line in the access log already.
+        # Both log a warning for every malformed request; that is one line in the access log already.
         logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
@@ -355,8 +360,10 @@ class LogFiles:
 
 
 def _to_standard_error(line: bytes) -> None:
-    """Where an event goes that no log file takes; cut to what a pipe takes at once, and dropped when it takes none."""
-    with contextlib.suppress(OSError, ValueError):  # closed, or there is none
+    """Where an event goes that no log file takes. It is cut to what a pipe takes at once, and dropped when the pipe
+    takes none.
+    """
+    with contextlib.suppress(OSError, ValueError):  # closed, or missing
         fd = sys.stderr.fileno()
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
@@ -373,7 +380,7 @@ def _render(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple[by
 
 
 class _Sink:
-    """What structlog writes to: one method a level."""
+    """The target of structlog: one method for each level."""
 
     def __init__(self, writes: Mapping[int, Write]) -> None:
         self.debug, self.info = writes[LEVELS["debug"]], writes[LEVELS["info"]]

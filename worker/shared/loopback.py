@@ -1,6 +1,6 @@
-"""Whether an address is this machine's own: who comes from one may do what others need a token for.
+"""Decides whether an address is this machine's own: a client with such an address may do what others need a token for.
 
-Pure: asks no resolver. An IPv4 address that is written as an IPv6 one (::ffff:127.0.0.1) counts as what it stands for.
+Pure: it uses no resolver. An IPv4 address written as an IPv6 one (::ffff:127.0.0.1) counts as the IPv4 address.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def plain_address(text: str) -> IPAddress:
-    """The address without its zone, an IPv4 one that is written as IPv6 as IPv4. Raises ValueError."""
+    """The address without its zone; an IPv4 one written as IPv6 becomes IPv4. Raises ValueError."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an IP address can only be this machine's own. No name is, not even "localhost"."""
+    """Whether an IP address can only be this machine's own. A name never is, not even "localhost"."""
     try:
         return plain_address(host).is_loopback
     except ValueError:
@@ -25,5 +25,5 @@ def is_loopback(host: str) -> bool:
 
 
 def is_this_machine(host: str) -> bool:
-    """The same for a host as people configure it, who also write "localhost"."""
+    """The same for a configured host, where people also write "localhost"."""
     return host == "localhost" or is_loopback(host)

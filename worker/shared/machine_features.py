@@ -1,6 +1,6 @@
 """What a compiled form depends on of this machine: ONNX Runtime's version and the processor's features.
 
-Imports no ONNX Runtime: the daemon asks here too which forms are good on this machine.
+It does not import ONNX Runtime: the daemon also uses it, to find the forms that are good on this machine.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from .installed_release import installed
 _RUNTIMES: Final = ("onnxruntime", "onnxruntime_gpu", "onnxruntime_openvino", "onnxruntime_rocm")
 
 HIDE: Final = "MODELWARD_HIDE_CPU_FLAGS"
-"""In the environment: features, separated by commas, that are taken for missing. A switch for tests and measurements:
-ONNX Runtime looks for itself, and goes on using them."""
+"""An environment variable: features, separated by commas, that count as missing. For tests and measurements only: ONNX
+Runtime detects features by itself, and still uses them.
+"""
 
 
 def cpu_flags(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """The features of the first processor, less those that HIDE names; none where the kernel does not tell."""
+    """The features of the first processor, without those in HIDE; none where the kernel does not list them."""
     try:
         found = flags_in(Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -35,9 +36,9 @@ def runtime() -> str:
 
 
 def form_keys() -> Callable[[str, str], str]:
-    """A function (digest, level) -> the key of the form that this machine makes of a version (see compile.key).
+    """A function (digest, level) -> the key of the form that this machine makes of a version (see form_key).
 
-    Reads files: not for an event loop. What it returns does not.
+    Reads files: not for an event loop. The returned function reads none.
     """
     flags, version = cpu_flags(), runtime()
     return lambda digest, level: key(digest, version, flags, {"level": level})

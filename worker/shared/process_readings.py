@@ -1,6 +1,6 @@
 """Reads what a process did, from /proc: CPU time, waiting for a processor, reading from disks.
 
-Decides nothing. A figure that cannot be had is 0, which never speaks for progress.
+It decides nothing. A figure that cannot be read is 0, which never counts as progress.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read(pid: int, proc: Path = Path("/proc"), *, without: int = 0) -> ProcessRe
 
 
 def size_of(directory: str) -> int:
-    """Bytes of the files directly in a directory; of a part of them when there are very many or some cannot be seen."""
+    """Bytes of the files directly in a directory; of a part of them when there are very many or some cannot be read."""
     total = 0
     with suppress(OSError, ValueError), os.scandir(directory) as entries:
         for entry in islice(entries, MOST_FILES):
@@ -70,13 +70,15 @@ def _runs(path: str) -> bool:
 
 
 def _stat(path: str) -> list[bytes]:
-    """The fields from the state on (proc_pid_stat(5)): the name before may hold ")". Raises OSError, ValueError."""
+    """The fields from the state on (proc_pid_stat(5)): the name before them may hold ")". Raises OSError,
+    ValueError.
+    """
     content = _content(path)
     return content[content.rindex(b")") + 2 :].split()
 
 
 def _disk_bytes(path: str) -> int:
-    """0 where another user's process is looked at."""
+    """Bytes from and to disks; 0 for a process of another user."""
     with suppress(OSError, ValueError, IndexError):
         lines = _content(path).splitlines()
         return sum(int(line.split()[1]) for line in lines if line.startswith(_DISK))

@@ -1,8 +1,8 @@
-"""How much of its time a process has used up, from readings of what it did. Pure.
+"""Measures how much of its time limit a process has used, from readings of what it did. Pure.
 
-What counts is CPU time that it used, and time in which it stood still. Waiting for a processor or for a disk that
-delivers does not count: a slow or busy machine uses up nothing of a limit. Invariant: an endless loop, a hang and a
-stopped process each reach any limit; a process that only waits for its turn does not.
+CPU time counts, and time without progress. Waiting for a processor, or for a disk that delivers data, does not count: a
+slow or busy machine uses up nothing of a limit. Invariant: an endless loop, a hang and a stopped process each reach any
+limit; a process that only waits for its turn does not.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 USUAL_BYTES: Final = 500 << 20
-"""Up to this size the configured limit is for the whole of a version; a larger one has more in proportion."""
+"""Up to this size a version has the configured limit; a larger one has more in proportion."""
 _RAN_SHARE: Final = 0.01
 _WAITED_SHARE: Final = 0.1
-"""Less of the time between two readings is the noise of a process that does nothing."""
+"""With less of the time between two readings the process does nothing; this is noise."""
 _OUTSIDE: Final = {"D": "it waits for a disk", "T": "it is stopped by a signal", "t": "it is stopped by a debugger"}
 
 
 class ProcessReading(Struct, frozen=True):
     """What a process did since it began. `at` is monotonic seconds.
 
-    `cpu_seconds` is of all threads; `waited_seconds` is time in which threads could run and had no processor;
-    `disk_bytes` went from and to disks; `faults` are pages that were read from a disk. `state` is R when any thread
+    `cpu_seconds` is of all threads. `waited_seconds` is time in which threads could run and had no processor.
+    `disk_bytes` went from and to disks. `faults` are pages that were read from a disk. `state` is R when any thread
     runs or could run, else that of the main thread (proc_pid_stat(5)).
     """
 
@@ -37,7 +37,7 @@ class ProcessReading(Struct, frozen=True):
 
 
 class Spent(Struct, frozen=True):
-    """What a process has used up from `first` to `last`; `still_seconds` since it last made progress."""
+    """What a process has used from `first` to `last`; `still_seconds` since it last made progress."""
 
     first: ProcessReading
     last: ProcessReading
@@ -49,7 +49,7 @@ class Spent(Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """What counts against a limit."""
+        """The seconds that count against a limit."""
         return max(self.cpu_seconds, self.still_seconds)
 
 
@@ -61,21 +61,21 @@ class Allowance(Struct, frozen=True):
 
 
 class LimitReached(Struct, frozen=True):
-    """A limit is reached. `own`: by what the process itself does; else something outside holds it."""
+    """A limit is reached. `own`: because of the process itself; otherwise something outside holds it up."""
 
     because: str
     own: bool
 
 
 def begin(reading: ProcessReading) -> Spent:
-    """Nothing is used up yet."""
+    """The start, with nothing used."""
     return Spent(reading, reading)
 
 
 def after(spent: Spent, reading: ProcessReading, longest_step_seconds: float) -> Spent:
-    """What is used up after another reading.
+    """The sum after another reading. A step counts at most `longest_step_seconds`.
 
-    A step counts at most `longest_step_seconds`: the one that reads may have been stopped or starved itself.
+    The reading process may have been stopped itself, or had no processor.
     """
     if moved(spent.last, reading):
         return replace(spent, last=reading, still_seconds=0.0)
@@ -96,7 +96,7 @@ def moved(before: ProcessReading, now: ProcessReading) -> bool:
 
 
 def outside(reading: ProcessReading) -> str:
-    """What outside the process keeps it from going on, "" when nothing does."""
+    """What outside the process holds it up, "" for nothing."""
     return _OUTSIDE.get(reading.state, "")
 
 
@@ -119,5 +119,5 @@ def over(spent: Spent, allowance: Allowance) -> LimitReached | None:
 
 
 def scale(size_bytes: int, slowness: float = 1.0) -> float:
-    """How many times the configured limit a version of this size has on a machine `slowness` times as slow as usual."""
+    """The factor on the configured limit for a version of this size on a machine `slowness` times as slow as usual."""
     return max(1.0, size_bytes / USUAL_BYTES) * max(1.0, slowness)

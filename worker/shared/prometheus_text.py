@@ -1,6 +1,6 @@
-"""Writes Prometheus' text format, 0.0.4: one table says which metrics there are, and nothing else can be written.
+"""Writes Prometheus' text format, 0.0.4. A table lists the metrics; no other metric can be written.
 
-Used by the daemon and the workers. Knows no metric itself and reads no clock.
+The daemon and the workers use it. It knows no metric itself and reads no clock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SUFFIXES: Final = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_su
 
 
 class Metric(NamedTuple):
-    """One metric. `labels` are all that its samples carry ("le" of a histogram not counted)."""
+    """One metric. `labels` are all labels of its samples (without "le" of a histogram)."""
 
     name: str
     type: Literal["counter", "gauge", "histogram", "summary"]
@@ -23,14 +23,16 @@ class Metric(NamedTuple):
 
 
 class Exposition:
-    """Collects samples of the metrics in `table`; the last of the same name and labels counts."""
+    """Collects samples of the metrics in `table`; the last one of the same name and labels counts."""
 
     def __init__(self, table: Iterable[Metric]) -> None:
         self._table = {metric.name: metric for metric in table}
         self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, name: str, value: float | None, *, suffix: str = "", **labels: str) -> None:
-        """One sample; None is left out. KeyError or ValueError for a name or labels that are not in the table."""
+        """Adds one sample; None is left out. Raises KeyError or ValueError for a name or labels that are not in the
+        table.
+        """
         metric = self._table[name]
         wanted = {*metric.labels, "le"} if suffix == "_bucket" else set(metric.labels)
         if set(labels) != wanted or suffix not in _SUFFIXES.get(metric.type, ("",)):
@@ -55,7 +57,7 @@ def _help(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    # A name from the file system may hold bytes that are no UTF-8; the format has none of those.
+    # A name from the file system may hold bytes that are not UTF-8; the format has only UTF-8.
     whole = text.encode("utf-8", "replace").decode()
     return whole.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 

@@ -1,7 +1,7 @@
-"""Measured sizes, spans of time, shares and counts as texts for people: "1.5KiB", "1h6m", "62.5%", "2 files".
+"""Sizes, durations, shares and counts as texts for people: "1.5KiB", "1h6m", "62.5%", "2 files".
 
 Pure. The panel's format.js follows the same rules; a test compares the two over one table. The units are those of the
-configuration, so that a text may be pasted there. Halves are rounded up, in the same arithmetic as in JavaScript.
+configuration, so that a text may be pasted there. Halves are rounded up, with the same arithmetic as in JavaScript.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def size(count_bytes: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Two units at most, and what is left is cut off: 4000 -> "1h6m", 90 -> "1m30s", 2.34 -> "2.3s", 0.012 -> "12ms".
+    """Two units at most, the rest is cut off: 4000 -> "1h6m", 90 -> "1m30s", 2.34 -> "2.3s", 0.012 -> "12ms".
 
     Less than zero is "0s".
     """

@@ -1,6 +1,7 @@
-"""Starts threads, and tasks whose outcome the starter awaits; for the worker and the daemon.
+"""Starts threads, and tasks whose result the caller awaits; for the worker and the daemon.
 
-It decides nothing. What nobody awaits is started by the background module of each program, which loses no exception.
+It decides nothing. Tasks whose result is not awaited are started by the background module of each program, which loses
+no exception.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ Thread = threading.Thread
 
 
 def awaited(work: Coroutine[Any, Any, T], name: str = "") -> asyncio.Task[T]:
-    """A task whose result or exception its starter awaits."""
+    """A task whose result or exception the caller awaits."""
     return asyncio.get_running_loop().create_task(work, name=name or None)
 
 
 def start_thread(name: str, work: Callable[[], None]) -> Thread:
-    """A thread that does not hold up the end of the process. Raises RuntimeError when the system has none to give."""
+    """A thread that does not delay the end of the process. Raises RuntimeError when the system has none to give."""
     thread = Thread(target=work, daemon=True, name=name)
     thread.start()
     return thread

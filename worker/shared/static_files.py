@@ -32,7 +32,7 @@ class Asset(NamedTuple):
 
 
 def load(directory: Path) -> dict[str, Asset]:
-    """URL path to file: "/" is index.html, everything else lies under PREFIX. Raises OSError."""
+    """URL path to file: "/" is index.html, everything else is under PREFIX. Raises OSError."""
     found = {}
     for path in directory.rglob("*"):
         if (content_type := _TYPES.get(path.suffix)) and path.is_file():
@@ -51,7 +51,7 @@ def answer(asset: Asset, if_none_match: str, headers: Mapping[str, str] | None =
 
 
 def protection(policy: str, *, microphone: bool = False) -> dict[str, str]:
-    """The headers of a page that nobody may frame, with this Content-Security-Policy."""
+    """The headers of a page that no other page may frame, with this Content-Security-Policy."""
     return {
         "content-security-policy": policy,
         "x-content-type-options": "nosniff",

@@ -1,9 +1,9 @@
-"""Reads a file of bearer tokens for the service and for the panel: one token a line, "#" begins a remark.
+"""Reads a file of bearer tokens for the service and for the panel: one token a line, "#" begins a comment.
 
-A file is taken whole or not at all. What is no regular file, too large, unreadable, damaged or without a token lets
-nobody in, and `problem` says why. Must not wait for another program: a FIFO or a device is never opened. It may wait
-for a disk: a program with an event loop takes `fresh_tokens`. A symbolic link is followed, because secrets are often
-mounted as links. Tokens are kept as their SHA-256 only, and all of them are compared.
+A file is used whole or not at all. With a file of another kind, too large, unreadable, damaged or without a token, no
+token is accepted, and `problem` gives the reason. It must not wait for another program: it never opens a FIFO or a
+device. It may wait for a disk: a program with an event loop uses `fresh_tokens`. A symbolic link is followed, because
+secrets are often mounted as links. Tokens are kept as their SHA-256 only, and all of them are compared.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Seen = tuple[int, ...]
 
 
 class BadTokenFile(ValueError):
-    """The file cannot be used; the text says why."""
+    """The file cannot be used; the text gives the reason."""
 
 
 def mark_of(token: str) -> str:
-    """What stands for a token in memory."""
+    """The identifier of a token in memory."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 def tokens_in(data: bytes) -> tuple[str, ...]:
-    """The tokens in a whole file. Pure. Raises BadTokens when a line can be no token, or none is one."""
+    """The tokens in a whole file. Pure. Raises BadTokenFile when a line cannot be a token, or no line is one."""
     try:
         lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError:
-        raise BadTokenFile("it is no UTF-8 text") from None
+        raise BadTokenFile("it is not UTF-8 text") from None
     tokens = []
     for number, line in enumerate(lines, 1):
         token = line.strip()
@@ -55,10 +55,10 @@ def tokens_in(data: bytes) -> tuple[str, ...]:
 
 
 class TokensFile:
-    """The tokens of the file at `path` ("" asks for none), read again when it changes.
+    """The tokens of the file at `path` ("": no token is needed), read again when it changes.
 
-    `report` is called once for each new reason why the file cannot be used. `marks` stand for its tokens while the file
-    is out of this process's sight (see worker.confinement), read by one that may see it.
+    `report` is called once for each new reason why the file cannot be used. `marks` replace its tokens while this
+    process cannot see the file (see sandbox.worker_sandbox); a process that can see it has read them.
     """
 
     def __init__(self, path: str, report: Callable[[str], None], marks: tuple[str, ...] = ()) -> None:
@@ -69,11 +69,11 @@ class TokensFile:
 
     @property
     def configured(self) -> bool:
-        """Whether tokens are asked for."""
+        """Whether a token is needed."""
         return bool(self._path)
 
     def problem(self) -> str:
-        """Why nobody is let in, as the file is now; "" while it is good or none is asked for."""
+        """Why no token is accepted, as the file is now; "" while it is good or no token is needed."""
         if self._path:
             self._look()
         return self._problem
@@ -85,7 +85,7 @@ class TokensFile:
         return self.still_good(mark_of(token))
 
     def marks(self) -> tuple[str, ...]:
-        """What stands for its tokens now; none while the file cannot be used."""
+        """The current marks of its tokens; none while the file cannot be used."""
         if self._path:
             self._look()
         return self._marks
@@ -101,16 +101,16 @@ class TokensFile:
         return mark if good and mark else ""
 
     def pledge(self, token: str) -> str:
-        """What a browser may keep instead of a good token: it tells nothing of it and ends with it. "" for others."""
+        """What a browser may keep instead of a good token: it reveals nothing of it and ends with it. "" for others."""
         mark, nonce = self.check(token), secrets.token_hex(16)
         return f"{nonce}.{_signature(mark, nonce)}" if mark else ""
 
     def knows_pledge(self, pledge: str) -> bool:
-        """Whether it stands for a token that is in the file now."""
+        """Whether its token is in the file now."""
         return bool(self.mark_of_pledge(pledge))
 
     def mark_of_pledge(self, pledge: str) -> str:
-        """The mark of the token in the file that it stands for; "" for none."""
+        """The mark of its token in the file; "" for none."""
         nonce, _, given = pledge.partition(".")
         if not self._path or not nonce.isascii() or not given.isascii() or len(pledge) > MAX_PLEDGE_CHARS:
             return ""
@@ -152,8 +152,8 @@ def _identity(found: os.stat_result) -> Seen:
 
 
 def _read(path: str) -> tuple[bytes, Seen]:
-    """All bytes of a small regular file, and what it is then. Raises OSError, BadTokens."""
-    _check(os.stat(path))  # first: to open a device may do something already
+    """All bytes of a small regular file, and its stat result. Raises OSError, BadTokenFile."""
+    _check(os.stat(path))  # checked first: opening a device may have an effect already
     fd = os.open(path, _FLAGS)
     try:
         before = os.fstat(fd)
@@ -170,6 +170,6 @@ def _read(path: str) -> tuple[bytes, Seen]:
 
 def _check(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise BadTokenFile("it is no regular file")
+        raise BadTokenFile("it is not a regular file")
     if found.st_size > MAX_FILE_BYTES:
         raise BadTokenFile(f"it is larger than {MAX_FILE_BYTES} bytes")

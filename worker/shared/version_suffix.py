@@ -1,6 +1,6 @@
-"""What counts as the trailing version of a name: `v1.2` of `sensevoice-v1.2`, `2024-07-17`, `1.2.3-rc1`.
+"""Finds the trailing version of a name: `v1.2` of `sensevoice-v1.2`, `2024-07-17`, `1.2.3-rc1`.
 
-Pure. The daemon orders versions by it, a worker answers to it: both read it here.
+Pure. The daemon orders versions by it, and a worker answers to it: both use this module.
 """
 
 from __future__ import annotations

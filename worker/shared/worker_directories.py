@@ -1,7 +1,7 @@
-"""The directories that a worker is confined to beside its program, and what each is now.
+"""The directories that a worker is confined to beside its program, and the identity of each.
 
-Only reads; for worker and daemon alike. A directory that is made anew under the same name is another one, which a
-worker that was confined before cannot use: the daemon replaces it then.
+It only reads; for worker and daemon. A directory that is made anew under the same name is another one, which a worker
+that was confined before cannot use: then the daemon replaces the worker.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..protocol import WorkerSettings
 
 
 def token_places(token_file: str) -> tuple[str, ...]:
-    """The directories of a file that is replaced by renaming, and of the one that it is a link to; none for "".
+    """The directory of a file that is replaced by renaming, and of the file that it links to; none for "".
 
-    A file directly below "/" has none: everything is in that directory.
+    A file directly below "/" has none, because everything is in that directory.
     """
     if not token_file:
         return ()
@@ -31,7 +31,7 @@ def places_of(settings: WorkerSettings) -> tuple[str, ...]:
 
 
 def identities(paths: Iterable[str]) -> dict[str, str]:
-    """What stands for the directory that each path leads to now, "" where there is none. Not for an event loop."""
+    """The identity of the directory at each path now, "" where there is none. Not for an event loop."""
     return {path: _identity(path) for path in paths}
 
 

@@ -1,9 +1,10 @@
-"""`python -m modelward.worker.validate`: a candidate on standard input, answers and a verdict on standard output.
+"""`python -m modelward.worker.validate`: reads a candidate from standard input, writes answers and a verdict to
+standard output.
 
-First takes everything away from itself that judging does not need, and only then imports what parses models. Standard
-output carries protocol lines alone: whatever else prints goes to standard error. Exit status 0 when a verdict was
-given, whichever; 1 when none could be. Of the cache it sees the directory that the daemon made for it, and nothing else
-but the version that serves, to read; the daemon gives its directory a name, or removes it.
+First it gives up every right that the validation does not need; only then does it import what parses models. Standard
+output carries protocol lines only: all other output goes to standard error. Exit status 0 when it gave a verdict, good
+or bad; 1 when it could not. Of the cache it sees only the directory that the daemon made for it and, for reading, the
+version that serves. The daemon gives its directory a name, or removes it.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ from .time_limit import Patience
 
 MAX_CANDIDATE_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 64 << 30
-OOM_SCORE: Final = 500  # before the workers that serve; a compiler goes before
+OOM_SCORE: Final = 500  # killed before the workers that serve; a compiler is killed before it
 _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
-_CPU_MARGIN_SECONDS: Final = 10  # the kernel's limit holds if the watch can't
+_CPU_MARGIN_SECONDS: Final = 10  # the kernel's limit, for the case that the watch fails
 
 
 def main() -> int:
-    """Judges the candidate on standard input; the exit status."""
-    die_with_parent()  # a verdict that nobody waits for is worth no processor
+    """Judges the candidate on standard input; returns the exit status."""
+    die_with_parent()  # without the daemon no process would read the verdict
     sys.stdout.flush()
     say = speaker()
     try:
@@ -92,18 +93,18 @@ def _judged(candidate: Candidate, patience: Patience, allowance: Allowance) -> J
     patience.say(sandbox)
     patience.start()
     with lasting():
-        from .runner import judge  # numpy, onnx and ONNX Runtime: only now, with nothing left to take
+        from .runner import judge  # numpy, onnx and ONNX Runtime: imported only now, with no rights left to take away
 
     return judge(candidate, Path(candidate.directory), patience.say, (sandbox,), copied=lambda: _after_copy(candidate))
 
 
 def _sandboxed(candidate: Candidate, allowance: Allowance) -> GateDone:
-    """Applies every limit that the kernel knows; the answer says which it did not."""
+    """Applies every limit that the kernel knows; the answer names those that it could not."""
     start = perf_counter()
     return_freed_memory()
     cpu_seconds = int(allowance.cpu_seconds) + _CPU_MARGIN_SECONDS if allowance.cpu_seconds else 0
     memory = candidate.memory_bytes
-    # other providers map their devices' memory: tens of gigabytes of addresses that are no memory of ours
+    # other providers map their devices' memory: tens of gigabytes of addresses that are not memory of ours
     addresses = 2 * memory + _MAPPED_BYTES if memory and _only_cpu(candidate) else 0
     limits = ProcessLimits(memory, addresses, cpu_seconds, MAX_FILE_BYTES)
     views = _views(candidate)
@@ -117,21 +118,21 @@ def _sandboxed(candidate: Candidate, allowance: Allowance) -> GateDone:
 
 
 def _after_copy(candidate: Candidate) -> None:
-    """What follows parses what strangers made, and reads the copy alone: no file of anybody's gets another mode."""
+    """From here on it parses untrusted files and reads only the copy: no file gets another mode."""
     problem = refuse_calls(FILE_ATTRIBUTES) if _only_cpu(candidate) else ""
     if problem:
-        sys.stderr.write(f"cannot refuse changes of files' modes: {problem}; judging goes on\n")
+        sys.stderr.write(f"cannot refuse changes of files' modes: {problem}; the validation continues\n")
 
 
 def _allowance(candidate: Candidate) -> Allowance:
-    """The configured time: as it is for standing still, in proportion to the work for CPU time."""
+    """The configured time: unchanged for time without progress, in proportion to the work for CPU time."""
     seconds = max(1, candidate.threads) * candidate.timeout_seconds
     cpu_seconds = seconds * scale(process_readings.size_of(candidate.path), machine_speed.slowness())
     return Allowance(candidate.timeout_seconds, cpu_seconds)
 
 
 def _no_network(candidate: Candidate) -> str:
-    """Takes the network away in either of two ways, or both; "" when it is gone, else why not."""
+    """Takes the network away in either of two ways, or both. Returns "" when it is gone, else the reason."""
     left = leave_network()
     # other providers talk to their drivers' services over sockets
     refused = refuse_sockets() if _only_cpu(candidate) else "sockets are needed"
@@ -164,4 +165,4 @@ def _unusable(candidate: Candidate) -> str:
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
-    os._exit(status)  # taking the libraries apart takes a tenth of what loading them does
+    os._exit(status)  # freeing the libraries takes a tenth of the time of loading them

@@ -1,7 +1,7 @@
-"""What gates are given and what they answer.
+"""The input and the answers of gates.
 
-A gate reads the candidate and what earlier gates found, adds its own finding and returns an Answer. Invariant: files
-are read below `directory` only, the private copy, from the moment the layout gate has made it.
+A gate reads the candidate and what earlier gates found, adds its own result and returns a GateAnswer. Invariant: from
+the moment the layout gate has made the private copy, files are read only below `directory`, which holds it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class GateAnswer(Struct, frozen=True):
 
 
 class NoVerdict(Exception):
-    """The version can't be judged now: it was changed meanwhile, or the trouble is not its own. Look again later."""
+    """The version cannot be judged now: it was changed meanwhile, or the fault is not its own. Judge it again later."""
 
 
 class Hindered(NoVerdict):
-    """The machine is in the way: no memory, no disk. Nothing is known about the version."""
+    """The machine prevents a verdict: no memory, no disk. Nothing is known about the version."""
 
 
 class Context(Struct):
-    """One judgement under way.
+    """One validation under way. The gates fill it.
 
-    The layout gate fills `files` and `digest`, the signature gate `operators`, the load gate `subject`,
+    The layout gate fills `files` and `digest`, the signature gate `operators`. The load gate fills `subject`,
     `baseline_bytes` (resident before it), `load_bytes` (taken by loading and one run) and `load_seconds` (CPU time of
-    loading), the golden gate `clips`.
+    loading). The golden gate fills `clips`.
     """
 
     candidate: Candidate
@@ -69,7 +69,7 @@ class Context(Struct):
 
 
 def printable(text: str, limit: int = MAX_BECAUSE_CHARACTERS) -> str:
-    """One line that is safe on a terminal: names and library texts come from whoever made the version."""
+    """One line that is safe on a terminal: names and library texts come from the maker of the version."""
     line = " ".join(text.split())
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in line)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"

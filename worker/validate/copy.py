@@ -1,8 +1,8 @@
-"""Copies a version's files into the private directory and hashes the very bytes that were written there.
+"""Copies a version's files into the private directory and hashes the very bytes that it wrote there.
 
-Copy-on-write where the file system can (FICLONE), else block by block; blocks of zeros become holes, so that a sparse
-file takes no more room here than there. Follows no link out (see tree). Invariant: the digest describes what lies in
-the copy; a source that changed while it was read raises Changed, never a mixed copy.
+Copy-on-write where the file system supports it (FICLONE), else block by block. Blocks of zeros become holes, so that a
+sparse file takes no more space in the copy. It follows no link out of the version (see safe_walk). Invariant: the
+digest describes the copy; a source that changes during the copy raises Changed, never a mixed copy.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Changed(Exception):
 
 
 def copy_files(root: int, files: Mapping[str, FileSeen], into: Path) -> dict[str, ArtifactFile]:
-    """Copies every file of `files` from the directory descriptor `root` below `into`; sizes and SHA-256 of the copies.
+    """Copies every file of `files` from the directory descriptor `root` below `into`; returns sizes and SHA-256 of the
+    copies.
 
-    Raises Changed, BadTree when a name became something else, OSError with the file's name when it can't be read or
+    Raises Changed, BadTree when a name became something else, OSError with the file's name when it cannot be read or
     written.
     """
     copied: dict[str, ArtifactFile] = {}
@@ -74,7 +75,7 @@ def _cloned(source: int, target: int) -> bool:
 
 
 def _copy_blocks(source: int, target: int, limit: int) -> str:
-    """Copies at most `limit` bytes and one block more (a file that grows is noticed, not followed)."""
+    """Copies at most `limit` bytes and one block more (a file that grows is noticed, but not read to its end)."""
     hashed, total = hashlib.sha256(), 0
     while total <= limit and (block := os.read(source, BLOCK_BYTES)):
         hashed.update(block)

@@ -1,6 +1,6 @@
-"""How far a text is from what was said: characters to change, over characters that should be there.
+"""Measures how far a text is from the spoken words: characters to change, over characters expected.
 
-Pure. Levenshtein distance on normalised text, so that punctuation, width, case and spacing, which models differ in
+Pure. Levenshtein distance on normalised text, so that punctuation, width, case and spacing, in which models differ
 freely, do not count.
 """
 
@@ -20,7 +20,7 @@ class Errors(Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Edits for each expected character; a text where none was expected counts each character as one."""
+        """Edits for each expected character; without expected text each character counts as one error."""
         return self.wrong / max(1, self.expected)
 
 

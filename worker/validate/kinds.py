@@ -1,4 +1,4 @@
-"""The kinds of models there are: which files each needs, which signature, and how it is loaded."""
+"""The kinds of models: which files each needs, which signature, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ TENSOR_MODEL: Final = "model.onnx"
 
 
 class ProbeFeeds(Protocol):
-    """Inputs on which two forms of a model are compared, each by the names of the graph's inputs: the built-in one and
-    what `clips` (f32, mono, 16 kHz) become. Raises BadSubject, OutOfMemory."""
+    """Inputs on which two forms of a model are compared, each by the names of the graph's inputs.
+
+    They are the built-in input and those made from `clips` (f32, mono, 16 kHz). Raises BadSubject, OutOfMemory.
+    """
 
     def __call__(
         self,
@@ -44,8 +46,10 @@ class Load(Protocol):
 
 
 class Kind(Struct, frozen=True):
-    """`model_file` finds the ONNX file in a directory and `signature` says what the graph is, both raising BadSubject;
-    `load` is given directory, model file, threads and providers."""
+    """`model_file` finds the ONNX file in a directory and `signature` describes the graph; both raise BadSubject.
+
+    `load` gets directory, model file, threads and providers.
+    """
 
     model_file: Callable[[Path], str]
     signature: Callable[[Path, str, Signature], str]

@@ -1,6 +1,6 @@
-"""How slow this machine is, against a usual one, by a short piece of fixed work.
+"""Measures how slow this machine is, compared with a usual one, by a short piece of fixed work.
 
-CPU time is measured, so a busy machine or a quota does not count; a slow or emulated processor does. Reads nothing
+CPU time is measured, so a busy machine or a quota does not count; a slow or emulated processor does. It reads nothing
 that came from others. Invariant: at least 1, at most MOST.
 """
 
@@ -17,7 +17,7 @@ _COUNT: Final = 150_000
 
 
 def slowness() -> float:
-    """How many times the usual CPU time this machine takes."""
+    """The CPU time on this machine divided by the usual one."""
     return min(MOST, max(1.0, min(_once() for _ in range(TIMES)) / USUAL_SECONDS))
 
 

@@ -36,7 +36,7 @@ def reset_peak() -> None:
 
 
 def private_bytes() -> int:
-    """Memory of this process that is its own: what is mapped from files can be dropped and read again."""
+    """Private memory of this process: what is mapped from files can be dropped and read again."""
     return _figure(_PRIVATE)
 
 
@@ -50,7 +50,7 @@ def room_for(size: int) -> bool:
 
 
 def timed(action: Callable[[], T]) -> tuple[T, float]:
-    """What `action` returns, and the seconds it took on the wall clock."""
+    """The result of `action`, and the seconds it took on the wall clock."""
     start = perf_counter()
     result = action()
     return result, perf_counter() - start

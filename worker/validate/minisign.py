@@ -23,7 +23,7 @@ _TRUSTED: Final = "trusted comment: "
 
 
 class BadSignature(ValueError):
-    """No signature that one of the keys stands for; the text says why."""
+    """No signature of one of the keys; the text gives the reason."""
 
 
 class PublicKey(Struct, frozen=True):
@@ -39,7 +39,7 @@ class PublicKey(Struct, frozen=True):
 
 
 def parse_key(text: str) -> PublicKey:
-    """A key as configured: the base64 line, or a whole `.pub` file with its comment. Raises BadSignature."""
+    """A configured key: the base64 line, or a whole `.pub` file with its comment. Raises BadSignature."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     raw = _decoded(lines[-1] if lines else "", _KEY_BYTES, "a configured public key")
     if raw[:2] != b"Ed":

@@ -1,6 +1,6 @@
-"""The loaded model under judgement, whatever its kind: what the gates after `load` may ask of it.
+"""The loaded model in validation, whatever its kind: what the gates after `load` may use of it.
 
-Two kinds exist, `speech` (SenseVoice) and `tensors` (any ONNX model). Gates know this protocol only.
+There are two kinds, `speech` (SenseVoice) and `tensors` (any ONNX model). Gates use only this protocol.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _OUT_OF_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "bad allocati
 
 
 class BadSubject(ValueError):
-    """A model that can't be loaded or run; the text says which file and why."""
+    """A model that cannot be loaded or run; the text says which file and why."""
 
 
 class Subject(Protocol):
-    """A loaded model with a built-in input. Nothing here changes it: the same question has the same answer."""
+    """A loaded model with a built-in input. Nothing here changes it: the same input has the same answer."""
 
     def probe(self) -> list[Array]:
-        """All outputs for the built-in input. Raises BadSubject when it can't be run."""
+        """All outputs for the built-in input. Raises BadSubject when it cannot be run."""
         ...
 
     def batch_remark(self) -> tuple[bool, str]:
-        """Whether a batch of two answers like two single runs, and a remark, "" when there is nothing to say."""
+        """Whether a batch of two answers like two single runs, and a remark, "" for none."""
         ...
 
     def remark(self) -> str:
-        """What is odd about the answer to the built-in input, "" when nothing is."""
+        """What is odd about the answer to the built-in input, "" for nothing."""
         ...
 
     def hear(self, samples: npt.NDArray[np.float32]) -> str:
-        """The text of a clip, mono 16 kHz. Raises BadSubject when it can't be run or when the kind has no texts."""
+        """The text of a clip, mono 16 kHz. Raises BadSubject when it cannot be run or when the kind has no texts."""
         ...
 
 
@@ -46,7 +46,7 @@ class OutOfMemory(Exception):
 
 
 def explained(error: SessionError | RunFailed) -> Exception:
-    """The error to raise for what ONNX Runtime said: OutOfMemory when that is what it means, else BadSubject."""
+    """The error to raise for a text of ONNX Runtime: OutOfMemory when that is its meaning, else BadSubject."""
     text = str(error)
     if any(mark in text for mark in _OUT_OF_MEMORY):
         return OutOfMemory(text)

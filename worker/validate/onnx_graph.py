@@ -1,7 +1,7 @@
-"""What an ONNX file says of itself, read without loading weights and without running anything.
+"""What an ONNX file declares, read without loading weights and without running anything.
 
-Parses the protobuf, walks every graph inside (branches, loops, functions), and offers the signature in ONNX Runtime's
-words, so that one check serves a file and a session. Pure but for opening the one file.
+It parses the protobuf and reads every graph inside (branches, loops, functions). It gives the signature in ONNX
+Runtime's words, so that one check works for a file and a session. Pure except for opening the one file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TYPE_NAMES: Final = {
 
 
 class BadGraph(ValueError):
-    """A file that is no usable ONNX model; the text says why."""
+    """A file that is not a usable ONNX model; the text gives the reason."""
 
 
 class GraphPort(Struct, frozen=True):
@@ -65,7 +65,7 @@ class Metadata(Struct, frozen=True):
 
 
 class Signature:
-    """An ONNX file seen the way a session is seen: `get_inputs`, `get_outputs`, `get_modelmeta`."""
+    """An ONNX file in the form of a session: `get_inputs`, `get_outputs`, `get_modelmeta`."""
 
     def __init__(self, model: Any) -> None:
         weights = {tensor.name for tensor in model.graph.initializer}
@@ -84,7 +84,7 @@ class Signature:
 
 
 def read_graph(path: Path) -> Any:
-    """The `onnx.ModelProto` in a file, external weights left where they are. Raises BadGraph, MemoryError, OSError."""
+    """The `onnx.ModelProto` in a file, without its external weights. Raises BadGraph, MemoryError, OSError."""
     size = path.stat().st_size
     if size == 0:
         raise BadGraph("it is empty")
@@ -95,19 +95,19 @@ def read_graph(path: Path) -> Any:
         try:
             model.ParseFromString(memoryview(data))
         except DecodeError as e:
-            if "alloc failed" in str(e) or not room_for(size):  # the parser reports want of memory as damage
+            if "alloc failed" in str(e) or not room_for(size):  # the parser reports lack of memory as damage
                 raise MemoryError(f"no memory to parse {size} bytes") from e
-            cause = "truncated or damaged" if data[:1] == _FIRST_BYTE else "no ONNX file"
+            cause = "truncated or damaged" if data[:1] == _FIRST_BYTE else "not an ONNX file"
             raise BadGraph(f"it is {cause}, and can't be parsed") from e
     if not model.graph.node or not model.graph.output:
         raise BadGraph("it holds no graph")
     if any(isinstance(text, bytes) for text in _texts(model)):
-        raise BadGraph("it holds a name that is no UTF-8")
+        raise BadGraph("it holds a name that is not UTF-8")
     return model
 
 
 def external_weights(model: Any) -> Iterator[Any]:
-    """Every tensor whose data lies in another file."""
+    """Every tensor whose data is in another file."""
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             yield tensor
@@ -120,7 +120,7 @@ def operators(model: Any) -> set[tuple[str, str]]:
 
 
 def wrong_operators(model: Any) -> str:
-    """Why the model's operators can't be run here, "" when nothing speaks against it."""
+    """Why the model's operators cannot be run here, "" when they can."""
     known = onnx.defs.onnx_opset_version()
     for imported in model.opset_import:
         if imported.domain in _STANDARD and imported.version > known:
@@ -134,7 +134,7 @@ def wrong_operators(model: Any) -> str:
 
 
 def wrong_weights(model: Any, sizes: Mapping[str, int]) -> str:
-    """Why external weights can't be where the model says, given the version's file sizes by name; "" when they can.
+    """Why external weights cannot be where the model says, given the version's file sizes by name; "" when they can.
 
     Offsets and lengths as in ONNX's ExternalData: relative file name, bytes from the start, bytes.
     """
@@ -171,7 +171,7 @@ def _graphs(model: Any) -> Iterator[Any]:
 
 
 def _texts(model: Any) -> Iterator[Any]:
-    """Every text that is looked at here: protobuf gives what is no UTF-8 as bytes, and does not mind."""
+    """Every text that is read here: protobuf returns text that is not UTF-8 as bytes, without an error."""
     for imported in model.opset_import:
         yield imported.domain
     for function in model.functions:

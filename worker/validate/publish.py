@@ -1,8 +1,8 @@
 """Describes an accepted private copy as the artifact that workers load.
 
-Writes the description, and makes everything durable and read-only; the daemon checks it and renames the directory into
-place. Before that, a draft of the description lets others read the copy while it is judged. Invariant: nothing outside
-the private directory is touched.
+It writes the description, and makes everything durable and read-only; the daemon checks it and renames the directory
+into place. Before that, a draft of the description lets others read the copy during the validation. Invariant: nothing
+outside the private directory is touched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def complete(context: Context, gates: tuple[GateDone, ...]) -> None:
 
 
 def draft(context: Context) -> None:
-    """Describes the copy for those that read it before it is accepted; neither durable nor sealed. Raises OSError."""
+    """Describes the copy for programs that read it before it is accepted; neither durable nor sealed. Raises
+    OSError.
+    """
     describe(context.directory, _artifact(context, ()))
 
 

@@ -1,6 +1,6 @@
-"""Runs the gates in order until one fails, says each start and end, and makes an artifact of what was accepted.
+"""Runs the gates in order until one fails, reports each start and end, and makes an artifact of an accepted version.
 
-Knows no gate's business. Invariant: exactly one verdict comes out.
+It knows no details of the gates. Invariant: exactly one verdict is given.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def judge(
     *,
     copied: Callable[[], None] = lambda: None,
 ) -> Judged:
-    """The verdict on a candidate, judged in `directory`, which is empty and ours; `before` goes in front of the gates.
+    """The verdict on a candidate, judged in `directory`, which is empty and ours. `before` is put in front of the
+    gates.
 
-    `copied` is called when the version lies there as a copy, before anything parses it.
-
-    On acceptance it holds a whole artifact, which the daemon renames into place; else it is the daemon's to remove.
+    `copied` is called when the version is there as a copy, before anything parses it. On acceptance the directory holds
+    a whole artifact, which the daemon renames into place; otherwise the daemon removes it.
     """
     if candidate.kind not in KINDS:
         return Judged(False, f"its kind {candidate.kind!r} is not one of {', '.join(KINDS)}")
@@ -96,7 +96,7 @@ def _timed(name: str, gate: Gate, context: Context) -> GateDone:
     try:
         answer = gate(context)
         if name == "load" and not answer.passed and context.candidate.memory_short and not room_for(context.bytes):
-            raise MemoryError  # ONNX Runtime has many words for it
+            raise MemoryError  # ONNX Runtime has many texts for it
     except (MemoryError, OutOfMemory):
         allowed = context.candidate.memory_bytes
         if context.candidate.memory_short:
@@ -109,7 +109,7 @@ def _timed(name: str, gate: Gate, context: Context) -> GateDone:
 
 
 def _accepted(context: Context, done: tuple[GateDone, ...]) -> Judged:
-    """What follows acceptance: the copy becomes an artifact."""
+    """After acceptance: makes an artifact of the copy."""
     try:
         complete(context, done)
     except OSError as e:

@@ -1,8 +1,8 @@
 """Lists a version's files without ever leaving it.
 
-Walks by directory descriptor and opens with RESOLVE_BENEATH, so neither a link nor a rename under way can lead outside.
-Regular files and directories only; a link is allowed when it ends at a regular file inside the version. Reads no
-contents.
+It walks by directory descriptor and opens with RESOLVE_BENEATH, so neither a link nor a concurrent rename can lead
+outside. It allows only regular files and directories, and a link that ends at a regular file inside the version. It
+reads no contents.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _RESOLVE_BENEATH: Final = 0x08
 
 
 class BadTree(ValueError):
-    """Something in the version that no version may hold; the text names the path and why."""
+    """Something in the version that no version may hold; the text names the path and the reason."""
 
 
 class FileSeen(Struct, frozen=True):
-    """A regular file as it was seen; two equal ones are the same unchanged file."""
+    """A regular file as it was found; two equal ones are the same unchanged file."""
 
     inode: int
     bytes: int
@@ -58,8 +58,8 @@ def open_version(path: str) -> int:
 def files_of(root: int, passed_over: Collection[str] = ()) -> dict[str, FileSeen]:
     """Every regular file below the directory `root` by its relative name, links inside it by their own names.
 
-    `passed_over` names links directly in `root` that are no part of the version.
-    Raises BadTree naming the first path that is not allowed, OSError when something can't be read or is gone.
+    `passed_over` names links directly in `root` that are no part of the version. Raises BadTree naming the first path
+    that is not allowed, OSError when something cannot be read or is gone.
     """
     found: dict[str, FileSeen] = {}
     for name, seen in _walk(root, root, "", 1, passed_over):
@@ -70,11 +70,13 @@ def files_of(root: int, passed_over: Collection[str] = ()) -> dict[str, FileSeen
 
 
 def open_file(root: int, name: str) -> int:
-    """A descriptor to read the regular file `name`. Raises BadTree when it is none or outside, OSError otherwise."""
+    """A descriptor to read the regular file `name`. Raises BadTree when it is another kind of file or outside, OSError
+    otherwise.
+    """
     descriptor = _open_beneath(root, name)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise BadTree(f"{name} is no regular file")
+        raise BadTree(f"{name} is not a regular file")
     return descriptor
 
 
@@ -124,7 +126,7 @@ def _through_link(root: int, path: str) -> FileSeen:
     finally:
         os.close(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise BadTree(f"{path} is a link to something that is no regular file")
+        raise BadTree(f"{path} is a link to something that is not a regular file")
     return FileSeen.of(status)
 
 
@@ -147,7 +149,7 @@ def _open_beneath(root: int, path: str) -> int:
 
 
 def _open_step_by_step(root: int, path: str) -> int:
-    """For kernels before 5.6: one name after another, no links at all."""
+    """For kernels before 5.6: opens one name after another and allows no links."""
     *parents, name = path.split("/")
     directory = os.dup(root)
     try:

@@ -1,4 +1,4 @@
-"""SenseVoice as a subject: the workers' own recogniser on the built-in clip."""
+"""SenseVoice as a model under test: the workers' own recogniser on the built-in clip."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class SenseVoiceUnderTest:
         return False, f"in a batch of two the logits differ by {worst:.2g} from single runs"
 
     def remark(self) -> str:
-        """An empty text or no language tag: odd, but no fault, since the clip says nothing."""
+        """An empty text or no language tag: odd, but no fault, since the clip has no meaning."""
         known = self._recognizer.description
         answer = self.probe()[0][0]
         try:
@@ -104,7 +104,7 @@ class SenseVoiceUnderTest:
         return " and ".join(odd if decoded.language else [*odd, "no language tag"])
 
     def hear(self, samples: npt.NDArray[np.float32]) -> str:
-        """The text as a worker would answer it. Raises BadSubject, OutOfMemory."""
+        """The text that a worker would answer. Raises BadSubject, OutOfMemory."""
         try:
             return self._recognizer.transcribe(samples).text
         except RunFailed as e:
@@ -132,7 +132,7 @@ def probe_feeds(
     threads: int,
     providers: Sequence[str],
 ) -> list[dict[str, Array]]:
-    """The graph's inputs for the built-in clip under several prompts, and for each piece of `clips`.
+    """The graph's inputs for the built-in clip with several prompts, and for each piece of `clips`.
 
     Nothing is loaded or run. Raises BadSubject.
     """

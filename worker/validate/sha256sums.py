@@ -1,6 +1,6 @@
 """Reads SHA256SUMS as coreutils' `sha256sum` writes it: text and binary marks, escaped names, `./` in front.
 
-Pure. Lists what should be there; comparing is the integrity gate's.
+Pure. It lists what should be there; the integrity gate compares.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ESCAPED: Final = {"\\": "\\", "n": "\n", "r": "\r"}
 
 
 class BadSums(ValueError):
-    """A list of checksums that can't be used; the text names the line and why."""
+    """A list of checksums that cannot be used; the text names the line and the reason."""
 
 
 def parse_sums(data: bytes) -> dict[str, str]:
@@ -50,7 +50,7 @@ def _entry(line: str, number: int) -> tuple[str, str]:
     while name.startswith("./"):
         name = name[2:].lstrip("/")
     if any(part in ("", ".", "..") for part in name.split("/")):
-        raise BadSums(f"line {number}: {name!r} is no name inside the version")
+        raise BadSums(f"line {number}: {name!r} is not a name inside the version")
     return name, sha256.lower()
 
 

@@ -1,7 +1,7 @@
-"""Any ONNX model as a subject: run on zeros and on ones of its declared shapes.
+"""Any ONNX model as a model under test: it runs on zeros and on ones of its declared shapes.
 
-What numbers a graph can take is not written in it, so several sizes are tried for free dimensions, and a graph that
-answers any of them is taken to work.
+The graph does not say which numbers it accepts. So several sizes are tried for free dimensions, and a graph that
+answers any of them counts as working.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Tensors:
     def load(
         cls, directory: Path, model: str, threads: int, providers: Sequence[str], *, mapped: bool = False
     ) -> Tensors:
-        """The model in `directory`, with an input it answers. Raises BadSubject, OutOfMemory."""
+        """The model in `directory`, with an input that it answers. Raises BadSubject, OutOfMemory."""
         try:
             loaded = tensor_model.load(directory, model=model, threads=threads, providers=providers, mapped=mapped)
             return cls(loaded, *_working_feeds(loaded))
@@ -43,7 +43,7 @@ class Tensors:
         return _answers(self._model, self.working_feeds)
 
     def batch_remark(self) -> tuple[bool, str]:
-        """Nothing: which dimension is the batch, if any, is not written in a graph."""
+        """Nothing: the graph does not say which dimension is the batch, if any."""
         return True, ""
 
     def remark(self) -> str:
@@ -51,7 +51,7 @@ class Tensors:
         return self._remark
 
     def hear(self, samples: npt.NDArray[np.float32]) -> str:
-        """Raises BadSubject: tensors say nothing."""
+        """Raises BadSubject: a tensor model gives no text."""
         raise BadSubject("a model of kind tensor has no texts")
 
 
@@ -63,7 +63,7 @@ def probe_feeds(
     threads: int,
     providers: Sequence[str],
 ) -> list[dict[str, Array]]:
-    """The one input that the graph is found to answer: it is loaded and run. Raises BadSubject, OutOfMemory."""
+    """The one input that the graph answers; to find it, the model is loaded and run. Raises BadSubject, OutOfMemory."""
     return [Tensors.load(directory, model, threads, providers).working_feeds]
 
 
@@ -74,7 +74,7 @@ def not_finite(outputs: Sequence[Array]) -> tuple[int, int]:
 
 
 def _working_feeds(model: TensorModel) -> tuple[dict[str, Array], str]:
-    """An input with finite answers, else one with any answer; a remark on what did not work before it."""
+    """An input with finite answers, else one with any answer; a remark on inputs that failed before it."""
     trouble: list[str] = []
     answered: dict[str, Array] | None = None
     for name, feeds in made_up(model.inputs):

@@ -1,8 +1,8 @@
-"""Ends this process with a verdict when judging uses up its time.
+"""Ends this process with a verdict when the validation uses up its time.
 
-Time is what `worker.progress` counts: CPU time, and time without progress. A run inside ONNX Runtime can't be
-interrupted from its own thread; another thread still can give the verdict and end the process. Invariant: at most one
-verdict is sent, whichever thread is first.
+Time is what `worker.shared.progress` counts: CPU time, and time without progress. A run inside ONNX Runtime cannot be
+interrupted from its own thread. Another thread can give the verdict and end the process. Invariant: at most one verdict
+is sent, whichever thread is first.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ..shared.progress import (
 
 Say = Callable[[child_protocol.FromValidator], None]
 LOOKS: Final = 20
-"""So many readings in the shortest time that is allowed without progress."""
+"""The number of readings in the shortest time that is allowed without progress."""
 LONGEST_SECONDS: Final = 1.0
 SHORTEST_SECONDS: Final = 0.05
 
 
 class Patience:
-    """Passes messages on to `say`, remembers the gate under way, and gives up when the allowance is used up."""
+    """Passes messages on to `send`, keeps the current gate, and gives up when the allowance is used up."""
 
     def __init__(self, say: Say, allowance: Allowance) -> None:
         self._say = say
@@ -43,7 +43,7 @@ class Patience:
         self._stopped = threading.Event()
 
     def say(self, message: child_protocol.FromValidator) -> None:
-        """One message, unless a verdict was given already."""
+        """Sends one message, unless a verdict was sent already."""
         with self._lock:
             if self._ended:
                 return
@@ -53,14 +53,14 @@ class Patience:
             self._say(message)
 
     def start(self) -> None:
-        """Begins to count. Starts a thread: what needs a single one comes before."""
+        """Starts to count. It starts a thread: whatever needs a single-threaded process must come before."""
         if self._allowance.still_seconds > 0:
             threading.Thread(target=self._watch, name="patience", daemon=True).start()
 
     def _watch(self) -> None:
         period = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, self._allowance.still_seconds / LOOKS))
         first = self._read()
-        if first is None:  # nothing to go by: the daemon's own watch has to do
+        if first is None:  # nothing can be read: the daemon's own watch must be enough
             return
         spent = begin(first)
         while not self._stopped.wait(period):

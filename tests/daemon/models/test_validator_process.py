@@ -233,7 +233,7 @@ IN_DIRECTORY = "os.chdir(c['directory'])"
         (f"digest={'ab' * 32!r}", "", "its digest is 'abab"),
         ("kind='tensor'", "", "its kind is 'tensor'"),
         (f"files={{'model.onnx': {{'bytes': 5, 'sha256': {'cd' * 32!r}}}}}", "", "its digest of its files is"),
-        ("files={'../x': {'bytes': 5, 'sha256': 'ab' * 32}}", "", "'../x' is no name of a file inside it"),
+        ("files={'../x': {'bytes': 5, 'sha256': 'ab' * 32}}", "", "'../x' is not the name of a file inside it"),
         ("", "open('other', 'w').close()", "other is not listed"),
         ("", "os.chmod('model.onnx', 0o4440)", "would run as another user"),
         ("", "os.chmod('model.onnx', 0o666)", "writable by others"),

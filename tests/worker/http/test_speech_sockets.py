@@ -189,14 +189,14 @@ def test_no_sound_is_an_empty_text_as_it_is_there(served: Served) -> None:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        ("{", "it is no JSON"),
+        ("{", "it is not JSON"),
         ("[1]", "no JSON object"),
         ('{"mode": "online"}', "'online' is not served here"),
         ('{"audio_fs": 1}', "the sample rate is 1"),
         ('{"audio_fs": "fast"}', "the sample rate is fast"),
         ('{"wav_name": 5}', "wav_name is not a string"),
         *((json.dumps({key: "x" * 256}), f"{key} is longer") for key in ("svs_lang", "wav_format", "mode")),
-        ("[" * 5000, "it is no JSON"),
+        ("[" * 5000, "it is not JSON"),
         (struct.pack("<ii", 16000, -4), "-4 bytes are not float samples"),
         (struct.pack("<ii", 16000, 6), "6 bytes are not float samples"),
         (struct.pack("<ii", 0, 4), "the sample rate is 0"),

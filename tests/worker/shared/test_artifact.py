@@ -72,8 +72,8 @@ def test_the_name_tells_version_and_digest_and_fits_any_file_system() -> None:
         (lambda d: (d / "more").write_text("x"), "more is not listed"),
         (lambda d: (d / "golden" / "one.txt").chmod(0o666), "writable by others"),
         (lambda d: d.chmod(0o777), "writable by others"),
-        (lambda d: ((d / "model.onnx").unlink(), (d / "model.onnx").symlink_to("/etc/hostname")), "no regular file"),
-        (lambda d: ((d / "golden" / "one.txt").unlink(), os.mkfifo(d / "golden" / "one.txt")), "no regular file"),
+        (lambda d: ((d / "model.onnx").unlink(), (d / "model.onnx").symlink_to("/etc/hostname")), "not a regular file"),
+        (lambda d: ((d / "golden" / "one.txt").unlink(), os.mkfifo(d / "golden" / "one.txt")), "not a regular file"),
     ],
 )
 def test_refuses_a_damaged_one_and_says_what(damage: object, words: str, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_refuses_what_belongs_to_somebody_else(tmp_path: Path) -> None:
     [
         ({"format": 2}, "format 2"),
         ({"model": "other.onnx"}, "is not among its files"),
-        ({"digest": "short"}, "a digest that is none"),
+        ({"digest": "short"}, "a wrong digest"),
         ({"files": {"../model.onnx": ArtifactFile(1, "ab" * 32)}}, "no name of a file inside"),
         ({"files": {"/model.onnx": ArtifactFile(1, "ab" * 32)}}, "no name of a file inside"),
         ({"files": {DESCRIPTION: ArtifactFile(1, "ab" * 32)}}, "no name of a file inside"),

@@ -59,7 +59,7 @@ def test_a_file_shows_the_same_signature_as_a_session(tmp_path: Path) -> None:
     ("data", "words"),
     [
         (b"", "it is empty"),
-        (b"\x00" * 100, "no ONNX file"),
+        (b"\x00" * 100, "not an ONNX file"),
         (model().SerializeToString()[:-5], "truncated or damaged"),
         (b"\x08\x08", "it holds no graph"),
     ],

@@ -61,8 +61,8 @@ def test_lists_files_in_sub_directories_and_links_that_stay_inside(version: Path
         ("/proc/self/cwd", "bad is a link that leads outside"),
         ("nowhere", "bad is a link to nothing"),
         ("bad", "bad is a link that never ends"),
-        ("sub", "bad is a link to something that is no regular file"),
-        (".", "bad is a link to something that is no regular file"),
+        ("sub", "bad is a link to something that is not a regular file"),
+        (".", "bad is a link to something that is not a regular file"),
     ],
 )
 def test_names_a_link_that_is_not_allowed(target: str, words: str, version: Path, root: int) -> None:

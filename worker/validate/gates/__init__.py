@@ -1,1 +1,1 @@
-"""The checks that a version passes, a file each."""
+"""The checks that a version passes, one file each."""

@@ -1,8 +1,8 @@
-"""Gate 6: the model writes what is known to be said in the golden clips.
+"""Gate 6: the model writes the known text of the golden clips.
 
-Two sets, each judged alone, so that a version can't dilute the operator's clips with its own: the operator's directory
-and the version's `golden/`. A clip of the operator's that can't be used is a warning, never the version's fault. Fills
-the context's `clips` with some of those heard, for the budget gate.
+There are two sets: the operator's directory and the version's `golden/`. Each is judged separately, so that a version
+cannot hide errors on the operator's clips among its own. An operator's clip that cannot be used is a warning, never the
+version's fault. It fills the context's `clips` with some of the clips, for the latency gate.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def check(context: Context) -> GateAnswer:
 
 
 def some_clips(directories: Iterable[Path]) -> list[npt.NDArray[np.float32]]:
-    """A few short clips of the sets in `directories`, mono, 16 kHz; those that can't be used are passed over."""
+    """A few short clips of the sets in `directories`, mono, 16 kHz; those that cannot be used are skipped."""
     found: list[npt.NDArray[np.float32]] = []
     for directory in directories:
         for number, (_, clip, _) in enumerate(_pairs(directory)):
@@ -86,7 +86,7 @@ def some_clips(directories: Iterable[Path]) -> list[npt.NDArray[np.float32]]:
 
 
 def _judged(name: str, found: _Set, most: float) -> GateAnswer | None:
-    """The verdict on one set, None when it holds nothing at all."""
+    """The verdict on one set, None when the set is empty."""
     notes = [f"{found.unusable[0]} (and {len(found.unusable) - 1} more)"] if len(found.unusable) > 1 else found.unusable
     if found.skipped:
         notes = [*notes, f"{count(found.skipped, 'clip')} left out: no time"]

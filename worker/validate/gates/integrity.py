@@ -1,8 +1,8 @@
-"""Gate 2: the copy holds exactly what SHA256SUMS says, and somebody trusted says so.
+"""Gate 2: the copy holds exactly what SHA256SUMS lists, and a trusted key signed that list, if keys are configured.
 
-Compares the hashes taken while copying; reads only SHA256SUMS and its signature. A file that is not listed rejects,
-since a model could read it; documentation, what download tools leave behind and golden/ are let pass as long as no
-signature is asked for.
+It compares the hashes taken during the copy, and reads only SHA256SUMS and its signature. A file that is not listed
+rejects the version, because a model could read it. Documentation, files of download tools and golden/ are accepted
+unlisted, unless a signature is required.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEFT_BY_TOOLS: Final = frozenset(
 
 
 def check(context: Context) -> GateAnswer:
-    """Passes when everything listed is there and matches, or when nothing is listed and nothing was required."""
+    """Passes when everything listed is there and matches, or when nothing is listed and nothing is required."""
     keys = context.candidate.public_keys
     if SUMS not in context.files:
         if keys:

@@ -1,10 +1,10 @@
 """Gate 8: the version is not much slower than the one that serves now.
 
-Both answer the same clips in turn in this process. A version that is fast enough beside the compiled form of the live
-one, which loads quickly, is so beside the live one as it came; any other is compared with that. So that a busy machine
-decides nothing, a version is too slow only when the fastest of several runs says so and, where the CPU alone computes,
-CPU time over all runs says so too; differences under 10 ms a clip do not count. More memory is told, not refused:
-whether there is room is decided when the workers move.
+Both answer the same clips in turn in this process. First the live version's compiled form is used, which loads quickly.
+A version that is fast enough beside it is also fast enough beside the live version as it came. Any other is compared
+with that. A busy machine must not decide. So a version is too slow only when the fastest of several runs shows it and,
+where only the CPU computes, CPU time over all runs shows it too. Differences under 10 ms a clip do not count. More
+memory is reported, not refused: the rollout decides whether there is room.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class SubjectTimes(Struct):
 
     @property
     def wall_seconds(self) -> float:
-        """Mean over the pieces of work of the fastest run."""
+        """The mean, over the pieces of work, of the fastest run."""
         return sum(self.fastest) / len(self.fastest)
 
     @property
     def cpu_seconds(self) -> float:
-        """Mean over all runs; the clock behind it may tick coarsely, so single runs mean little."""
+        """The mean over all runs. Its clock may have coarse steps, so a single run means little."""
         return self.cpu / max(1, self.runs)
 
     def run(self, number: int, work: Work) -> None:
-        """Does piece `number` of the work once and takes its time."""
+        """Does piece `number` of the work once and measures it."""
         wall, cpu = perf_counter(), process_time()
         work()
         self.cpu += process_time() - cpu
@@ -61,7 +61,9 @@ class SubjectTimes(Struct):
 
 
 def check(context: Context) -> GateAnswer:
-    """Passes when the latency is within `max_latency_ratio` of the live version's, or when there is none to compare."""
+    """Passes when the latency is within `max_latency_ratio` of the live version's, or when there is none to compare
+    with.
+    """
     candidate = context.candidate
     if not candidate.live_artifact:
         return GateAnswer(True, "no live version to compare with")
@@ -81,17 +83,17 @@ def check(context: Context) -> GateAnswer:
 
 
 def _live_forms(directory: Path, artifact: Artifact, candidate: Candidate) -> Iterator[tuple[Subject, str]]:
-    """The live version and how it is called: its compiled form, then as it came. Raises BadSubject, OutOfMemory."""
+    """The live version, with a name for it: its compiled form, then as it came. Raises BadSubject, OutOfMemory."""
     load = KINDS[artifact.kind].load
     if artifact.compiled_model:
-        with suppress(BadSubject):  # made on another machine, say: the other one tells
+        with suppress(BadSubject):  # for example made on another machine: the other form is used
             compiled = load(directory, artifact.compiled_model, candidate.threads, candidate.providers, mapped=True)
             yield compiled, f"{artifact.version} ({artifact.form})"
     yield load(directory, artifact.model, candidate.threads, candidate.providers), artifact.version
 
 
 def _paces(context: Context, live: Subject) -> tuple[SubjectTimes, SubjectTimes]:
-    """Ours and theirs."""
+    """The paces of the candidate and of the live version."""
     patience_seconds = SHARE_OF_TIMEOUT * context.candidate.timeout_seconds or float("inf")
     ours, theirs = _work(context.loaded(), context), _work(live, context)
     return paces(ours, theirs, patience_seconds, lambda one, other: not _too_slow(context, one, other))
@@ -103,8 +105,10 @@ def paces(
     patience_seconds: float,
     enough: Callable[[SubjectTimes, SubjectTimes], bool] = lambda ours, theirs: False,
 ) -> tuple[SubjectTimes, SubjectTimes]:
-    """How long two subjects take for the same pieces of work, in turn: over a few rounds, until patience is out, or
-    until LEAST_ROUNDS are `enough`."""
+    """How long two subjects take for the same pieces of work, in turn.
+
+    It runs a few rounds, until `patience` is over, or until LEAST_ROUNDS are `enough`.
+    """
     deadline = perf_counter() + patience_seconds
     first, second = SubjectTimes([float("inf")] * len(ours)), SubjectTimes([float("inf")] * len(theirs))
     for done in range(1, ROUNDS + 1):
@@ -117,7 +121,7 @@ def paces(
 
 
 def too_slow(ours: SubjectTimes, theirs: SubjectTimes, most: float, *, only_cpu: bool) -> bool:
-    """Whether every measure that counts says that ours takes more than `most` times as long."""
+    """Whether every measure that counts shows that ours takes more than `most` times as long."""
     pairs = [(ours.wall_seconds, theirs.wall_seconds)]
     if only_cpu:
         pairs.append((ours.cpu_seconds, theirs.cpu_seconds))
@@ -136,7 +140,7 @@ def _judged(context: Context, ours: SubjectTimes, theirs: SubjectTimes, live: Ar
         ratio = ours.wall_seconds / max(theirs.wall_seconds, 1e-6)
         return GateAnswer(False, f"{ratio:.1f} times as slow as the live version, at most {most:.1f} ({said})")
     more = context.load_bytes - live.load_bytes
-    alike = live.form == "plain"  # a compiled form needs less than what it was made of
+    alike = live.form == "plain"  # a compiled form needs less than what it was made from
     if alike and live.load_bytes and context.load_bytes > most * live.load_bytes and more > _MEMORY_NOT_COUNTED_BYTES:
         said += f"; needs {size(context.load_bytes)} of memory, the live version {size(live.load_bytes)}"
         return GateAnswer(True, said, warning=True)

@@ -1,8 +1,9 @@
-"""Gate 1: the version holds plain files only, and enough of them; then they are copied.
+"""Gate 1: the version holds only plain files, and all that are needed; then they are copied.
 
-Names what is not allowed or missing, the names of our own files among it. Fills the context's `files`, `digest` and
-`model`: every later gate reads the copy. Raises NoVerdict when the version changed meanwhile or the trouble is the
-disk's: a copy leaves the disk's margin free, or takes no more than a tenth of what is free.
+It names what is not allowed or missing; the names of our own files are not allowed. It fills the context's `files`,
+`digest` and `model`: every later gate reads the copy. It raises NoVerdict when the version changed meanwhile, and
+Hindered when the disk is at fault. A copy leaves `min_free` of the disk free, or takes at most a tenth of the free
+space.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from ..safe_walk import (
 MAX_VERSION_BYTES: Final = 64 << 30
 OUR_NAMES: Final = (DESCRIPTION, COMPILED)
 SMALL_PART: Final = 10
-"""A copy that takes a tenth of what is free, or less, is always made."""
+"""A copy that takes a tenth of the free space, or less, is always made."""
 _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
 def check(context: Context) -> GateAnswer:
-    """Passes when the version is whole as far as names and kinds of files tell, and lies copied in the directory."""
+    """Passes when names and kinds of files are right, and the files are copied into the directory."""
     try:
         root = open_version(context.candidate.path)
         try:
@@ -67,7 +68,7 @@ def _judged(context: Context, root: int) -> GateAnswer:
     if wrong := _ours(seen) or _too_much(seen, context):
         return GateAnswer(False, wrong)
     model_file = KINDS[context.candidate.kind].model_file
-    model_file(Path(context.candidate.path))  # before gigabytes are copied for nothing
+    model_file(Path(context.candidate.path))  # before gigabytes are copied in vain
     context.files = copy_files(root, seen, context.directory)
     if files_of(root, passed_over) != seen:
         raise Changed("files came, went or were modified")
@@ -86,7 +87,7 @@ def _help(context: Context, error: OSError) -> str:
 
 
 def _ours(seen: Mapping[str, FileSeen]) -> str:
-    """The reason when a file would take the place of one that the daemon writes beside a version's files."""
+    """The reason when a file has a name that the daemon uses beside a version's files."""
     for name in seen:
         if name.partition("/")[0] in OUR_NAMES:
             return f"{name}: the daemon keeps this name for its own files ({', '.join(OUR_NAMES)}); rename it"
@@ -94,7 +95,7 @@ def _ours(seen: Mapping[str, FileSeen]) -> str:
 
 
 def _too_much(seen: Mapping[str, FileSeen], context: Context) -> str:
-    """Why these files are not copied, "" when nothing speaks against it. Raises Hindered when the disk is too full."""
+    """Why these files are not copied, "" when there is no reason. Raises Hindered when the disk is too full."""
     total = sum(file.bytes for file in seen.values())
     if total > MAX_VERSION_BYTES:
         return f"it holds {size(total)}, at most {size(MAX_VERSION_BYTES)}"
@@ -112,7 +113,7 @@ def _too_much(seen: Mapping[str, FileSeen], context: Context) -> str:
 def room_missing(needed: int, free: int, kept: int) -> int:
     """Bytes that are missing for a copy; 0 or less when it may be made.
 
-    It leaves `kept` free, or takes no more than a tenth of what is free: on a disk that is low already, a small
-    version is served all the same.
+    It leaves `kept` free, or takes at most a tenth of the free space: on a disk that is low already, a small version is
+    served all the same.
     """
     return 0 if needed * SMALL_PART <= free else needed + kept - free

@@ -1,6 +1,6 @@
-"""Gate 4: ONNX Runtime opens the model as the workers will, and we know what that takes.
+"""Gate 4: ONNX Runtime opens the model as the workers will, and the memory and time for it are measured.
 
-Measures memory at its peak from here on; the probe's first run still counts to it. Fills the context's `subject`,
+Memory is measured at its peak from here on, including the probe's first run. It fills the context's `subject`,
 `baseline_bytes` and `load_bytes`.
 """
 
@@ -21,7 +21,7 @@ from ..model_under_test import BadSubject, Subject
 
 
 def check(context: Context) -> GateAnswer:
-    """Passes when the model loads; what it answers is the probe's business."""
+    """Passes when the model loads; the probe gate checks its answers."""
     candidate = context.candidate
     reset_peak()
     context.baseline_bytes = resident_bytes()

@@ -1,7 +1,7 @@
 """Gate 5: the model answers a built-in input with finite numbers, the same twice.
 
-An empty text or an odd tag is only a warning: the input says nothing. So is a batch that answers otherwise than single
-runs where the numbers are quantised for each run, since workers run one clip at a time.
+An empty text or an odd tag is only a warning, because the input has no meaning. A batch that answers differently from
+single runs is a warning too, if the numbers are quantised for each run: workers run one clip at a time.
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ def _judged(context: Context) -> GateAnswer:
 
 
 def _quantised_each_run(context: Context) -> bool:
-    """Whether the scale of the numbers depends on everything in the run, so that a batch can't equal single runs."""
+    """Whether the scale of the numbers depends on everything in the run, so that a batch cannot equal single runs."""
     return not context.operators.isdisjoint(_QUANTISED_EACH_RUN)
