@@ -284,7 +284,7 @@ class Supervisor:
         workers = WorkersSeen(
             frozen(self.registry.peers()),
             frozen(self.pool.processes()),
-            self.pool.vacancies(),
+            self.pool.pending_starts(),
             self.pool.wanted,
             self._workers.because,
         )
@@ -403,7 +403,7 @@ class Supervisor:
         self.reopen_own_logs(
             partial(asyncio.get_running_loop().call_soon_threadsafe, self.maintenance.reopened, OWN_LOGS)
         )
-        return [OWN_LOGS, *self.registry.tell_all(ReopenLogs())]
+        return [OWN_LOGS, *self.registry.send_all(ReopenLogs())]
 
     def restart_workers(self, because: str) -> None:
         """Every worker is replaced, one after another, each successor first."""

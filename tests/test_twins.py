@@ -99,7 +99,7 @@ COVERED_BY: dict[str, str] = {
     "system/test_daemon_dies.py": "daemon/supervisor.py",
     "system/test_frozen_logs.py": "daemon/system/logs.py",
     "system/test_hung_disks.py": "daemon/system/safe_read.py",
-    "system/test_jobs.py": ("daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/store_look.py"),
+    "system/test_jobs.py": ("daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/job_scan.py"),
     "system/test_links.py": "daemon/controllers/link_moves.py",
     "system/test_outside_cleaners.py": "daemon/controllers/disk_reads.py",
     "system/test_settings.py": (

@@ -96,7 +96,7 @@ class Process:
             **_work_limits(settings),
             slots=_slots(settings.slots, logs, self._aside),
             decoders=settings.slots,
-            say=logs.events.warning,
+            report=logs.events.warning,
             ran=self._ran,
             noticed=self._stuck,
             slowed=self._slowed,
@@ -201,7 +201,7 @@ class Process:
 
     def _job_ended(self, state: str, audio_seconds: float) -> None:
         self._counters.jobs[state] += 1
-        self._counters.heard(audio_seconds)
+        self._counters.recognised(audio_seconds)
 
     async def _leave_jobs(self, jobs: asyncio.Task[None] | None) -> None:
         """The current job goes back first: another worker continues it while this one answers the rest."""
@@ -288,7 +288,7 @@ def _unread_bytes(settings: WorkerSettings) -> int:
 
 def _slots(directory: str, logs: LogFiles, aside: Executor) -> tuple[Slots, Slots, Slots]:
     paths = (os.path.join(directory, name) if directory else "" for name in SLOT_FILES)
-    running, decoding, long = (Slots(path, say=logs.events.warning, aside=aside) for path in paths)
+    running, decoding, long = (Slots(path, report=logs.events.warning, aside=aside) for path in paths)
     return running, decoding, long
 
 

@@ -86,7 +86,7 @@ class Counters:
         self.waits.add(waited)
         (self._lone if lone else self._shared).append((self._monotonic(), took))
 
-    def heard(self, audio_seconds: float) -> None:
+    def recognised(self, audio_seconds: float) -> None:
         """This much audio was turned into text."""
         self.audio_seconds += audio_seconds
 

@@ -26,7 +26,7 @@ from ..errors import ModelwardError
 from ..state.store import Store
 from ..supervisor import Supervisor
 from ..system import malloc, single_instance
-from ..system.background import end_process, end_within, hear_threads
+from ..system.background import end_process, end_within, record_thread_failures
 from ..system.clock import Clock, SystemClock
 from ..system.logs import followed, open_logs
 from ..system.peer_access import warning_of_root
@@ -64,7 +64,7 @@ def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
 async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     """The exit status. Raises ModelwardError when there was no start."""
     supervisor = build()
-    hear_threads(supervisor.background)
+    record_thread_failures(supervisor.background)
     supervisor.reopen_own_logs = logs.reopen
     supervisor.maintenance.follow_own_logs = partial(followed, logs)
     supervisor.config_reload.set_own_level = logs.set_level

@@ -34,10 +34,10 @@ from ..health.alerts import (
 from ..health.delivery import Notifier, Sender
 from ..health.mounts import StatVfs
 from ..health.notification_planner import (
+    GroupNotified,
     Item,
     Notification,
     NotificationPace,
-    Told,
     plan,
 )
 from ..health.rules import HealthRule, rules
@@ -116,8 +116,8 @@ class AlertManager:
         self.more_metrics: set[str] = set()
         self.exposed: list[Callable[[Exposition], None]] = []
         self._alerts: dict[str, Alert] = {}
-        self._told: dict[str, Told] = {}
-        self._kept: dict[str, Told] = {}
+        self._told: dict[str, GroupNotified] = {}
+        self._kept: dict[str, GroupNotified] = {}
         self._ends: deque[float] = deque(maxlen=1000)
         self._measured: tuple[SystemSample, float] | None = None
         self._began = self._looked = float("-inf")

@@ -20,10 +20,10 @@ from ..workers import slot_files
 from ..workers.pool import WorkerPool
 from ..workers.replacement import Places
 from ..workers.settings_of_config import settings_of, shared_dir
-from ..workers.token_digests import TokenMarks, told_tokens
+from ..workers.token_digests import TokenMarks, read_token_marks
 
 
-class Looked(Struct, frozen=True):
+class DiskReading(Struct, frozen=True):
     """What the last look found: the machine, the workers' places, their files of slots."""
 
     capacity: Capacity
@@ -51,14 +51,14 @@ class DiskReads:
         self._config, self._clock, self._terms = config, clock, terms
         self._pool, self._watch, self._sockets_in_place = pool, watch, sockets_in_place
         self._tokens = self._tokens_of_reload = TokenMarks()
-        self.found = Looked(Capacity(1), Places())
+        self.found = DiskReading(Capacity(1), Places())
 
     def look(self) -> str:
         """On a thread: a new `found`. Returns what the watch on the model root has to report, "" for nothing."""
         config = self._config()
         places = Places(identities(places_of(settings_of("", config, self._terms(), -1))), self._clock.monotonic())
-        self.found = Looked(capacity(), places, slot_files.kept(shared_dir(config)), self._sockets_in_place())
-        self._tokens = told_tokens(config.workers.token_file)
+        self.found = DiskReading(capacity(), places, slot_files.kept(shared_dir(config)), self._sockets_in_place())
+        self._tokens = read_token_marks(config.workers.token_file)
         self._pool.written_down()
         return self._watch.check()
 
@@ -68,7 +68,7 @@ class DiskReads:
 
     def read_tokens_of(self, config: Config) -> None:
         """On a thread: reads the token file of a configuration before that is in force."""
-        self._tokens_of_reload = told_tokens(config.workers.token_file)
+        self._tokens_of_reload = read_token_marks(config.workers.token_file)
 
     def tokens(self) -> tuple[str, ...]:
         """Digests of the tokens in the configured file, for workers that may not read it."""

@@ -60,7 +60,7 @@ class FormWatch:
 
     async def _run(self) -> None:
         cores = (await asyncio.to_thread(capacity)).processors
-        await asyncio.to_thread(self._slots.look)
+        await asyncio.to_thread(self._slots.refresh)
         last = self._clock.monotonic()
         while True:
             await asyncio.sleep(ASIDE_SECONDS)
@@ -111,7 +111,7 @@ class FormWatch:
 def _sample(
     work: Compilation, pids: Sequence[int], slots: InUse
 ) -> tuple[ProcessorUsage, dict[int, float], int | None, float | None] | None:
-    slots.look()
+    slots.refresh()
     used = work.usage()
     if used is None:
         return None

@@ -138,7 +138,7 @@ def at_rest(seen: Snapshot) -> Rest | None:
         return None
     if serving is None or activation.busy or seen.versions.busy or activation.complaint or not activation.resting:
         return None
-    if seen.config.workers.memory or workers.vacancies or len(workers.processes) != workers.wanted:
+    if seen.config.workers.memory or workers.pending_starts or len(workers.processes) != workers.wanted:
         return None
     if any(e.state not in _SETTLED for e in entries):
         return None

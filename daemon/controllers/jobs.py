@@ -20,8 +20,8 @@ from ...worker.shared.job_records import CallbackRecord, JobRequest
 from ..config.load import Config
 from ..jobs.callback_planner import GIVEN_UP, after_try, to_begin
 from ..jobs.callback_sender import CallbackFailed, HostNames, deliver
+from ..jobs.job_scan import JobScan, JobsFound
 from ..jobs.jobs_seen import JobsSeen, StandstillClock
-from ..jobs.store_look import StoreFound, StoreLook
 from ..system.background import here
 from ..system.clock import Clock
 from ..workers.settings_of_config import jobs_dir
@@ -41,7 +41,7 @@ class JobKeeping:
     def __init__(self, config: Callable[[], Config], clock: Clock, clock_trouble: Callable[[], str]) -> None:
         self._config, self._clock, self._clock_trouble = config, clock, clock_trouble
         self._log = structlog.get_logger(JOBS)
-        self._look = StoreLook(jobs_dir(config()))
+        self._scan = JobScan(jobs_dir(config()))
         self._still, self._seen = StandstillClock(), JobsSeen()
         self._task: asyncio.Task[None] | None = None
         self._sending: dict[str, tuple[JobRequest, asyncio.Task[None]]] = {}
@@ -80,7 +80,7 @@ class JobKeeping:
 
     async def _once(self) -> None:
         keep, trouble, wall = self._config().jobs.keep, self._clock_trouble(), self._clock.wall()
-        found = await asyncio.to_thread(lambda: self._look.look(wall, keep, clock_trouble=trouble))
+        found = await asyncio.to_thread(lambda: self._scan.run(wall, keep, clock_trouble=trouble))
         unfinished = JobsSeen(found.counts).unfinished
         still = self._still.seconds(found.marks, unfinished, self._clock.monotonic())
         if found.removed:
@@ -98,7 +98,7 @@ class JobKeeping:
 
     # callbacks
 
-    def _report(self, found: StoreFound) -> None:
+    def _report(self, found: JobsFound) -> None:
         for request in to_begin(found.due, [request for request, _ in self._sending.values()]):
             self._sending[request.id] = request, here().start(f"callback {request.id}", partial(self._send, request))
 
@@ -113,7 +113,7 @@ class JobKeeping:
         config = self._config().jobs
         because, for_good = "", False
         try:
-            body = await asyncio.to_thread(self._look.body, request, config.keep)
+            body = await asyncio.to_thread(self._scan.body, request, config.keep)
             headers = {
                 "Content-Type": "application/json",
                 "User-Agent": "modelward",
@@ -133,7 +133,7 @@ class JobKeeping:
         if record.state == GIVEN_UP:
             self._log.warning("a job's callback is given up", job=request.id, tries=record.tries, because=because)
         try:
-            await asyncio.to_thread(self._look.keep, request.id, record)
+            await asyncio.to_thread(self._scan.keep, request.id, record)
         except FileNotFoundError:
             return  # its client removed it meanwhile
         except OSError as e:
@@ -142,7 +142,7 @@ class JobKeeping:
 
     async def _record(self, request: JobRequest) -> CallbackRecord:
         try:
-            return await asyncio.to_thread(self._look.record, request.id)
+            return await asyncio.to_thread(self._scan.record, request.id)
         except OSError as e:
             self._log.error(f"cannot read what became of a callback: {e.strerror or e}", job=request.id)
             return CallbackRecord()

@@ -94,4 +94,4 @@ class Liveness:
         busy = is_busy(seen, began=self._began)
         early = seen.now - self._began < CONFIRM_SECONDS
         ready = may_answer(seen, busy=busy) and not (early and self._unconfirmed())
-        self._service_manager.tell(self._sentence(), ready=ready, busy=busy)
+        self._service_manager.report(self._sentence(), ready=ready, busy=busy)

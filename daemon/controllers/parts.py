@@ -32,7 +32,7 @@ from ..workers.settings_of_config import shared_dir
 from .activation import Activation
 from .alerting import AlertManager
 from .child_requests import worker_count
-from .disk_reads import Looked
+from .disk_reads import DiskReading
 from .form_choice import judged_seconds
 from .form_order import FormOrder
 from .forms import Forms
@@ -105,7 +105,7 @@ class SocketsController(_Part):
 
     channel: WorkersSocket
     api: AdminServer
-    looked: Callable[[], Looked]
+    looked: Callable[[], DiskReading]
     name = "sockets"
 
     async def ensure(self) -> None:
@@ -137,7 +137,7 @@ class WorkersController(_Part):
     activation: Activation
     validation: Validation
     former: Callable[[], FormerWorkers]
-    looked: Callable[[], Looked]
+    looked: Callable[[], DiskReading]
     terms: Callable[[], Terms]
     clock: Clock
     because: str = ""
@@ -181,7 +181,7 @@ class WorkersController(_Part):
         return max(needs, key=lambda need: (need.file_bytes, need.load_bytes), default=self._need)
 
     def next_due(self) -> float | None:
-        return self.pool.next_look()
+        return self.pool.next_check()
 
     async def stop(self) -> None:
         if self.drain_seconds is None:

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from .alerts import Alert, restore
-from .notification_planner import Told
+from .notification_planner import GroupNotified
 from .rules import HealthRule
 
 FACT: Final = "alerts"
 MAX_CHARS: Final = 500
 
 
-def record(alerts: Mapping[str, Alert], told: Mapping[str, Told], now: float, wall: float) -> dict[str, Any]:
+def record(alerts: Mapping[str, Alert], told: Mapping[str, GroupNotified], now: float, wall: float) -> dict[str, Any]:
     """What to keep. `now` is monotonic, `wall` the same moment in seconds since 1970."""
     return {
         "firing": {a.fingerprint: wall - (now - a.fired) for a in alerts.values() if a.fired is not None},
@@ -33,14 +33,14 @@ def record(alerts: Mapping[str, Alert], told: Mapping[str, Told], now: float, wa
 
 def read(
     kept: object, rules: Iterable[HealthRule], now: float, wall: float
-) -> tuple[dict[str, Alert], dict[str, Told]]:
+) -> tuple[dict[str, Alert], dict[str, GroupNotified]]:
     """Alerts and what was told of them; of a record that makes no sense, nothing."""
     try:
         if not isinstance(kept, dict):
             return {}, {}
         firing = {str(f): now - max(0.0, wall - float(since)) for f, since in kept["firing"].items()}
         told = {
-            str(group): Told(
+            str(group): GroupNotified(
                 now - max(0.0, wall - float(t["last_sent"])), {str(f): str(text) for f, text in t["firing"].items()}
             )
             for group, t in kept["told"].items()

@@ -17,7 +17,7 @@ import psutil
 from msgspec import Struct, field
 
 from ..system import cgroups
-from ..system.safe_read import told
+from ..system.safe_read import kernel_text
 
 RESOURCES: Final = ("cpu", "io", "memory")
 _TICK: Final = os.sysconf("SC_CLK_TCK")
@@ -118,7 +118,7 @@ def _counter(text: str, name: str) -> int | None:
 def _process(pid: int) -> ProcessFigures | None:
     """From one file and one status (proc_pid_stat(5)); psutil reads five files for the same, and lists a directory."""
     try:
-        fields = told(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        fields = kernel_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
         if fields[0] in "ZX":
             return None
         # Since Linux 6.2 the size of the directory is the number of what is open; before, it is 0.
@@ -131,7 +131,7 @@ def _process(pid: int) -> ProcessFigures | None:
 def _read(path: str) -> str:
     """A file of /proc; "" when it is not there."""
     try:
-        return told(path)
+        return kernel_text(path)
     except OSError:
         return ""
 

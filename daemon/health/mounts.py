@@ -19,7 +19,7 @@ from msgspec import Struct, field
 
 from ...worker.shared.started import start_thread
 from ..system.clock import Clock
-from ..system.safe_read import told_bytes
+from ..system.safe_read import kernel_bytes
 
 PATIENCE_SECONDS: Final = 0.5
 STUCK_SECONDS: Final = 5.0
@@ -179,7 +179,7 @@ class Mounts:
         Every mount point, longest first, with its kind. Of mounts one over the other the last counts.
         """
         try:
-            text = told_bytes(f"{self._proc}/self/mountinfo", MAX_MOUNTINFO_BYTES)
+            text = kernel_bytes(f"{self._proc}/self/mountinfo", MAX_MOUNTINFO_BYTES)
         except OSError:
             text = b""
         if text == self._text and self._points:

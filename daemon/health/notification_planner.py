@@ -30,7 +30,7 @@ class Item(Struct, frozen=True):
     not_to: str = ""
 
 
-class Told(Struct, frozen=True):
+class GroupNotified(Struct, frozen=True):
     """What a group's receivers know: the alerts by fingerprint with their sentences, and when they were last told."""
 
     last_sent: float
@@ -44,7 +44,7 @@ class Notification(Struct, frozen=True):
     firing: tuple[Item, ...]
     resolved: tuple[tuple[str, str], ...]
     fresh: int
-    after: Told
+    after: GroupNotified
 
     @property
     def over(self) -> bool:
@@ -56,14 +56,16 @@ class NotificationPlan(Struct, frozen=True):
     """`due`: when time alone will ask for another message."""
 
     messages: tuple[Notification, ...]
-    told: dict[str, Told]
+    told: dict[str, GroupNotified]
     due: float | None
 
 
 KEEP_EMPTY_SECONDS: Final = 3600.0
 
 
-def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: NotificationPace) -> NotificationPlan:
+def plan(
+    active: Iterable[Item], told: Mapping[str, GroupNotified], now: float, pace: NotificationPace
+) -> NotificationPlan:
     """What is to be sent now."""
     groups: dict[str, dict[str, Item]] = {}
     for item in active:
@@ -84,7 +86,7 @@ def plan(active: Iterable[Item], told: Mapping[str, Told], now: float, pace: Not
     return NotificationPlan(tuple(messages), after, min(dues, default=None))
 
 
-def _when(items: Mapping[str, Item], known: Told | None, pace: NotificationPace) -> float | None:
+def _when(items: Mapping[str, Item], known: GroupNotified | None, pace: NotificationPace) -> float | None:
     """When this group's next message is due; None: not by time alone."""
     firing = known.firing if known else {}
     fresh = [item for fingerprint, item in items.items() if fingerprint not in firing]
@@ -99,10 +101,10 @@ def _when(items: Mapping[str, Item], known: Told | None, pace: NotificationPace)
     return None
 
 
-def _message(group: str, items: Mapping[str, Item], known: Told | None, now: float) -> Notification:
+def _message(group: str, items: Mapping[str, Item], known: GroupNotified | None, now: float) -> Notification:
     firing = known.firing if known else {}
     gone = {f: text for f, text in firing.items() if f not in items}
     fresh = sum(f not in firing for f in items)
     order = sorted(items.values(), key=lambda item: (item.fingerprint in firing, item.since, item.fingerprint))
-    after = Told(now, {item.fingerprint: item.text for item in order})
+    after = GroupNotified(now, {item.fingerprint: item.text for item in order})
     return Notification(group, tuple(order), tuple(sorted(gone.items())), fresh, after)

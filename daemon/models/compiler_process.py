@@ -21,7 +21,7 @@ from ...worker import child_protocol, protocol
 from ...worker.shared.artifact import BadArtifact
 from ...worker.shared.started import awaited
 from ..system.background import reader
-from ..system.safe_read import told
+from ..system.safe_read import kernel_text
 from .validator_process import Chunks
 from .validator_process import ValidatorChild as Started
 
@@ -252,9 +252,9 @@ def usage(pid: int) -> ProcessorUsage | None:
         threads = os.listdir(f"/proc/{pid}/task")
         cpu, eager = 0, False
         for thread in threads:
-            fields = told(f"/proc/{pid}/task/{thread}/stat").rpartition(") ")[2].split()
+            fields = kernel_text(f"/proc/{pid}/task/{thread}/stat").rpartition(") ")[2].split()
             eager = eager or fields[0] in ("R", "D")
-        fields = told(f"/proc/{pid}/stat").rpartition(") ")[2].split()
+        fields = kernel_text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
         cpu = int(fields[11]) + int(fields[12])
         return ProcessorUsage(cpu / TICKS, eager)
     except (OSError, ValueError, IndexError):

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from ...worker.shared.loopback import is_loopback, plain_address
 from ..system.background import reader
-from ..system.safe_read import told
+from ..system.safe_read import kernel_text
 
 TABLES: Final = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 OVERFLOW: Final = "/proc/sys/kernel/overflowuid"
@@ -81,7 +81,7 @@ class Peers:
 
     def _known(self, uid: int) -> bool:
         with suppress(OSError, ValueError):
-            if uid == int(told(OVERFLOW)):  # a user of another namespace, whoever that is
+            if uid == int(kernel_text(OVERFLOW)):  # a user of another namespace, whoever that is
                 return False
         return self._operator(uid)
 

@@ -67,7 +67,7 @@ def _workers(seen: Snapshot) -> Iterator[Figure]:
     because = "" if workers.ready else _nothing_yet(seen) if serving is None else f"{serving.version} is not loaded"
     expected = _on_its_way(seen)
     yield Figure("workers_ready", float(workers.ready), "", because, expected)
-    blocked = next((vacancy.blocked for vacancy in workers.vacancies if vacancy.blocked), "")
+    blocked = next((pending.blocked for pending in workers.pending_starts if pending.blocked), "")
     missing = max(0, workers.wanted - own) if serving is not None else 0
     yield Figure("workers_missing", float(missing), "", blocked, expected)
     for peer in workers.peers:
@@ -91,7 +91,9 @@ def _on_its_way(seen: Snapshot) -> bool:
     if current is not None:
         return current.old is None and current.origin != "converge"
     processes = seen.workers.processes
-    first = all(process.failures == 0 and process.doubted is None and process.ready_at is None for process in processes)
+    first = all(
+        process.failures == 0 and process.overdue_since is None and process.ready_at is None for process in processes
+    )
     return first and any(process.phase is Phase.STARTING for process in processes)
 
 

@@ -19,7 +19,7 @@ from ..models.catalog import CatalogEntry
 from ..models.snapshot import Names, RootSeen, Sight
 from ..workers.peer import WorkerPeer
 from ..workers.pool import WorkerProcess
-from ..workers.pool_planner import Vacancy
+from ..workers.pool_planner import PendingStart
 from ..workers.rollout_executor import Rollout
 from .serving_state import Position
 
@@ -72,7 +72,7 @@ class WorkersSeen(Struct, frozen=True):
 
     peers: tuple[WorkerPeer, ...] = ()
     processes: tuple[WorkerProcess, ...] = ()
-    vacancies: tuple[Vacancy, ...] = ()
+    pending_starts: tuple[PendingStart, ...] = ()
     wanted: int = 0
     because: str = ""
 

@@ -132,8 +132,8 @@ def workers(seen: WorkersSeen) -> list[WorkerReport]:
     for process in seen.processes:
         if process.name not in known:
             reports.append(_absent(process.name, process.child.pid, process.phase.value))
-    for vacancy in seen.vacancies:
-        reports.append(_absent("", None, "blocked" if vacancy.blocked else "waiting", because=vacancy.blocked))
+    for pending in seen.pending_starts:
+        reports.append(_absent("", None, "blocked" if pending.blocked else "waiting", because=pending.blocked))
     return reports
 
 

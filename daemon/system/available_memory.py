@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import cgroups
 from .capacity import Capacity
-from .safe_read import told
+from .safe_read import kernel_text
 
 
 def available_bytes(proc: Path = cgroups.PROC, root: Path = cgroups.ROOT) -> int | None:
@@ -34,7 +34,7 @@ def capacity(proc: Path = cgroups.PROC, root: Path = cgroups.ROOT) -> Capacity:
 
 def _machine(proc: Path, name: str) -> int | None:
     with suppress(OSError, ValueError, IndexError):
-        for line in told(proc / "meminfo").splitlines():
+        for line in kernel_text(proc / "meminfo").splitlines():
             if line.startswith(name):
                 return max(0, int(line.split()[1])) * 1024
     return None
@@ -43,6 +43,6 @@ def _machine(proc: Path, name: str) -> int | None:
 def memory_pressure(proc: Path = cgroups.PROC) -> float | None:
     """Percent of the last ten seconds in which a task waited for memory; None where the kernel does not report it."""
     with suppress(OSError, ValueError, StopIteration):
-        line = next(line for line in told(proc / "pressure/memory").splitlines() if line.startswith("some "))
+        line = next(line for line in kernel_text(proc / "pressure/memory").splitlines() if line.startswith("some "))
         return float(line.partition("avg10=")[2].split()[0])
     return None

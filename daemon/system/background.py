@@ -177,7 +177,7 @@ async def _reading(work: Coroutine[Any, Any, T], name: str) -> T:
             raise RuntimeError(f"{type(e).__name__} in {name}") from e
 
 
-def hear_threads(background: Background) -> None:
+def record_thread_failures(background: Background) -> None:
     """From now on records every exception that ends a thread of this process, also in threads of other packages."""
 
     def hook(given: threading.ExceptHookArgs) -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .safe_read import told
+from .safe_read import kernel_text
 
 PROC: Final = Path("/proc")
 ROOT: Final = Path("/")
@@ -72,9 +72,9 @@ def oom_kills(proc: Path = PROC, root: Path = ROOT) -> int | None:
 def _quota(group: _Group) -> float | None:
     with suppress(OSError, ValueError):
         if group.second:
-            allowed, period = told(f"{group.path}/cpu.max").split()
+            allowed, period = kernel_text(f"{group.path}/cpu.max").split()
         else:
-            allowed, period = (told(f"{group.path}/cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+            allowed, period = (kernel_text(f"{group.path}/cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
         if allowed.isdigit() and int(period) > 0:  # not "max", not -1
             return int(allowed) / int(period)
     return None
@@ -101,7 +101,7 @@ def _memory(group: _Group) -> Memory | None:
 def _number(path: str) -> int | None:
     """The whole number in a file; None for "max", and when there is no such file."""
     with suppress(OSError, ValueError):
-        text = told(path).strip()
+        text = kernel_text(path).strip()
         return int(text) if text.isdigit() else None
     return None
 
@@ -109,7 +109,7 @@ def _number(path: str) -> int | None:
 def _counters(path: str) -> dict[str, int]:
     """The lines of a file with a name and a number each; {} when there is no such file."""
     with suppress(OSError):
-        pairs = (line.partition(" ") for line in told(path).splitlines())
+        pairs = (line.partition(" ") for line in kernel_text(path).splitlines())
         return {name: int(value) for name, _, value in pairs if value.isdigit()}
     return {}
 
@@ -117,7 +117,7 @@ def _counters(path: str) -> dict[str, int]:
 def _levels(controller: str, proc: Path, root: Path) -> Iterator[_Group]:
     """Our own group of this controller, then each visible group above it."""
     with suppress(OSError, ValueError):
-        ours = _ours(told(f"{proc}/self/cgroup"))
+        ours = _ours(kernel_text(f"{proc}/self/cgroup"))
         mounts = _mounts(proc)
         for mount, path in _candidates(controller, ours, mounts):
             base = f"{root}{mount.point}".replace("//", "/")
@@ -163,7 +163,7 @@ def _below(path: str, top: str) -> str:
 
 @lru_cache(maxsize=4)  # hierarchies stay where they were mounted at boot
 def _mounts(proc: Path) -> tuple[_Mount, ...]:
-    return tuple(_parsed(told(f"{proc}/self/mountinfo", MOUNTINFO_BYTES)))
+    return tuple(_parsed(kernel_text(f"{proc}/self/mountinfo", MOUNTINFO_BYTES)))
 
 
 def _parsed(text: str) -> Iterator[_Mount]:

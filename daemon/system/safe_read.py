@@ -13,7 +13,7 @@ from typing import IO, Final
 
 from ...worker.shared.file_kinds import kind_of
 
-MAX_TOLD_BYTES: Final = 64 * 1024
+MAX_KERNEL_BYTES: Final = 64 * 1024
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
@@ -30,18 +30,18 @@ def open_regular(path: str | Path) -> IO[bytes]:
     return open(descriptor, "rb")
 
 
-def told(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> str:
+def kernel_text(path: str | Path, most_bytes: int = MAX_KERNEL_BYTES) -> str:
     """The text of a file in /proc or /sys, at most `most_bytes`; bytes that are not ASCII are replaced. Raises
     OSError.
     """
-    return told_bytes(path, most_bytes).decode("ascii", "replace")
+    return kernel_bytes(path, most_bytes).decode("ascii", "replace")
 
 
-def told_bytes(path: str | Path, most_bytes: int = MAX_TOLD_BYTES) -> bytes:
+def kernel_bytes(path: str | Path, most_bytes: int = MAX_KERNEL_BYTES) -> bytes:
     """The bytes of such a file. Raises OSError."""
     fd, parts = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
     try:
-        while most_bytes > 0 and (part := os.read(fd, min(most_bytes, MAX_TOLD_BYTES))):
+        while most_bytes > 0 and (part := os.read(fd, min(most_bytes, MAX_KERNEL_BYTES))):
             parts.append(part)
             most_bytes -= len(part)
     finally:

@@ -31,7 +31,7 @@ class ServiceManager:
         self.stopping = self._ready = False
         self._status = ""
 
-    def tell(self, sentence: str, *, ready: bool, busy: bool) -> None:
+    def report(self, sentence: str, *, ready: bool, busy: bool) -> None:
         """Reports the state. `ready` counts the first time only; `busy` asks for more time until then."""
         if self.stopping:
             return

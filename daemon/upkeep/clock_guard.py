@@ -63,7 +63,7 @@ class ClockJudgement(Struct, frozen=True):
     held: str = ""
 
 
-def look(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, ClockJudgement]:
+def judge(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, ClockJudgement]:
     """The next state, and what may be done by ages now."""
     step = (wall - trust.last_wall) - (elapsed - trust.last_elapsed)
     jumped = abs(step) > JUMP_SECONDS

@@ -17,7 +17,7 @@ import structlog
 
 from ...worker.shared.durable_files import replace_file
 from ..system.clock import Clock
-from .clock_guard import ClockJudgement, Trust, look
+from .clock_guard import ClockJudgement, Trust, judge
 
 RECORD: Final = "clock.json"
 MAX_RECORD_BYTES: Final = 4096
@@ -64,14 +64,14 @@ class TrustedClock:
         self._lock = threading.Lock()
         self._log = structlog.get_logger("upkeep")
 
-    def look(self) -> ClockJudgement:
+    def judge(self) -> ClockJudgement:
         """The time to count ages from now, and what may not go by it. Reads and writes a small file."""
         with self._lock:
             if self._trust is None:
                 self._boot = self._boot_of()
                 self._trust = self._begin()
             elapsed = self._clock.elapsed()
-            self._trust, judged = look(self._trust, self._clock.wall(), elapsed)
+            self._trust, judged = judge(self._trust, self._clock.wall(), elapsed)
             if elapsed >= self._write_at or judged.refused or bool(judged.held) != bool(self._held):
                 self._keep(self._trust)
                 self._write_at = elapsed + KEEP_SECONDS

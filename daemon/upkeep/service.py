@@ -50,7 +50,7 @@ from .from_config import (
 )
 from .fs_port import FileSystemPort
 from .logs.compress_thread import Packing
-from .logs.log_directory import live_names, look, open_log_directory
+from .logs.log_directory import list_logs, live_names, open_log_directory
 from .logs.rotation_outcome import LogSet
 from .logs.rotator import Rotator
 from .logs.tail import Tail, tail
@@ -215,7 +215,7 @@ class Upkeep:
 
     def _judged(self) -> ClockJudgement:
         """What the clocks allow now; remembered for `clock_held`."""
-        judged = self._trusted.look()
+        judged = self._trusted.judge()
         self.clock_held = judged.held
         return judged
 
@@ -227,7 +227,7 @@ class Upkeep:
         except (OSError, Refused):
             return 0.0
         try:
-            return max((a.modified for a in look(fd, self._files).archives if a.live in OWN_LOGS), default=0.0)
+            return max((a.modified for a in list_logs(fd, self._files).archives if a.live in OWN_LOGS), default=0.0)
         except OSError:
             return 0.0
         finally:
@@ -289,7 +289,7 @@ class Upkeep:
             return
         try:
             try:
-                names = live_names(look(fd, self._files), log_set.patterns)
+                names = live_names(list_logs(fd, self._files), log_set.patterns)
             except OSError:
                 names = []
             yield fd, names

@@ -46,7 +46,7 @@ class Listener(Protocol):
     """Receives the messages of the connections. Each method is called on the event loop and must not block."""
 
     def joined(self, line: WorkerConnection, hello: p.Hello, fds: list[int]) -> None: ...
-    def said(self, line: WorkerConnection, message: p.FromWorker) -> None: ...
+    def received(self, line: WorkerConnection, message: p.FromWorker) -> None: ...
     def left(self, line: WorkerConnection, because: str) -> None: ...
 
 
@@ -148,7 +148,7 @@ class WorkersSocket:
     async def close(self) -> None:
         """Closes all connections and removes the socket file. If the disk does not answer, the file stays."""
         for line in list(self._lines):
-            self._close(line, "the daemon stops", tell=False)
+            self._close(line, "the daemon stops", log=False)
         self._stop_accepting()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -224,7 +224,7 @@ class WorkersSocket:
         try:
             here().fault("workers.sock")
             for text in line.lines.feed(data):
-                self._hear(line, p.decode_from_worker(text))
+                self._handle(line, p.decode_from_worker(text))
                 if line not in self._lines:
                     return
         except p.BadMessage as e:
@@ -235,7 +235,7 @@ class WorkersSocket:
             # Some of its messages are lost. When it joins again it sends everything that counts.
             self._close(line, f"an error in the daemon: {sentence(e)}")
 
-    def _hear(self, line: WorkerConnection, message: p.FromWorker) -> None:
+    def _handle(self, line: WorkerConnection, message: p.FromWorker) -> None:
         now = asyncio.get_running_loop().time()
         if now - line.counted_from > MESSAGES_SECONDS:
             line.counted_from, line.heard = now, 0
@@ -243,7 +243,7 @@ class WorkersSocket:
         if line.heard > MAX_MESSAGES:
             raise p.BadMessage(f"cannot read more than {MAX_MESSAGES} messages in {MESSAGES_SECONDS:g} s")
         if line.greeted:
-            self._listener.said(line, message)
+            self._listener.received(line, message)
             return
         if not isinstance(message, p.Hello):
             raise p.BadMessage(f"cannot take {message.__struct_config__.tag} before hello")
@@ -255,7 +255,7 @@ class WorkersSocket:
         fds, line.fds = line.fds, []
         self._listener.joined(line, message, fds)
 
-    def _close(self, line: WorkerConnection, because: str, *, tell: bool = True) -> None:
+    def _close(self, line: WorkerConnection, because: str, *, log: bool = True) -> None:
         if line not in self._lines:
             return
         self._lines.discard(line)
@@ -266,7 +266,7 @@ class WorkersSocket:
             line.deadline.cancel()
         _close_all(line.fds)
         line.sock.close()
-        if not tell:
+        if not log:
             return
         if not line.greeted and line.who.pid == os.getpid():
             return  # the daemon tested its own socket

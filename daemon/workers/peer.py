@@ -97,7 +97,7 @@ class WorkerEvent(Struct, frozen=True):
     seconds: float = 0.0
 
 
-def hear(peer: WorkerPeer, message: p.FromWorker, now: float) -> WorkerEvent | None:
+def receive(peer: WorkerPeer, message: p.FromWorker, now: float) -> WorkerEvent | None:
     """Updates the worker with a message. Raises BadMessage when the worker cannot send it now."""
     peer.heard = now
     match message:

@@ -35,16 +35,16 @@ from ..system.processes import (
 )
 from . import backoff
 from .pool_planner import (
-    Doubt,
     Kill,
     Member,
     Order,
+    PendingStart,
     Phase,
     PoolLimits,
+    Recheck,
     Retire,
     Start,
-    Vacancy,
-    next_look,
+    next_check,
     orders,
     places,
 )
@@ -82,7 +82,7 @@ class WorkerProcess(Struct):
     since: float
     heard: float
     outdated: str = ""
-    doubted: float | None = None
+    overdue_since: float | None = None
     seen: ProcessReading | None = None
     killed: str = ""
     terms: Terms | None = None
@@ -122,7 +122,7 @@ class WorkerPool:
         self._log = structlog.get_logger("pool")
         self._processes: dict[str, WorkerProcess] = {}
         self._former: dict[str, Identity] = {}
-        self._vacancies: tuple[Vacancy, ...] = ()
+        self._pending_starts: tuple[PendingStart, ...] = ()
         self._number = 0
         self._in_charge = False
         self.wanted = 0
@@ -134,15 +134,15 @@ class WorkerPool:
     def processes(self) -> tuple[WorkerProcess, ...]:
         return tuple(self._processes.values())
 
-    def vacancies(self) -> tuple[Vacancy, ...]:
-        return self._vacancies
+    def pending_starts(self) -> tuple[PendingStart, ...]:
+        return self._pending_starts
 
-    def next_look(self) -> float | None:
-        return next_look(self._members(), self._vacancies, self.limits)
+    def next_check(self) -> float | None:
+        return next_check(self._members(), self._pending_starts, self.limits)
 
     # what other parts report
 
-    def heard(self, name: str, *, ready: bool, terms: Terms | None = None) -> None:
+    def record_message(self, name: str, *, ready: bool, terms: Terms | None = None) -> None:
         """Records a message of the worker. `ready`: it can answer requests, or has nothing to load. `terms`: it runs
         with them.
         """
@@ -152,7 +152,7 @@ class WorkerPool:
             if ready and process.phase is Phase.STARTING:
                 process.phase, process.since, process.ready_at = Phase.READY, process.heard, process.heard
             if process.phase is Phase.READY:
-                process.doubted = None
+                process.overdue_since = None
 
     def replace(self, name: str, because: str) -> bool:
         """Asks for the worker to be replaced, its successor first. False when there is none of that name."""
@@ -165,7 +165,7 @@ class WorkerPool:
     def unblock(self) -> None:
         """Lets every start that waits be tried at once, because something changed."""
         now = self._clock.monotonic()
-        self._vacancies = tuple(Vacancy(0, now) for _ in self._vacancies)
+        self._pending_starts = tuple(PendingStart(0, now) for _ in self._pending_starts)
 
     # actions
 
@@ -178,8 +178,8 @@ class WorkerPool:
             for name, who in tuple(self._former.items()):
                 self.take_back(name, who)
         members, now = self._members(), self._clock.monotonic()
-        self._vacancies, _ = places(members, self._vacancies, self.wanted)
-        for order in orders(members, self._vacancies, self.wanted, now, self.limits):
+        self._pending_starts, _ = places(members, self._pending_starts, self.wanted)
+        for order in orders(members, self._pending_starts, self.wanted, now, self.limits):
             self._carry_out(order)
 
     def _carry_out(self, order: Order) -> None:
@@ -188,18 +188,18 @@ class WorkerPool:
                 self._start(order)
             case Retire():
                 self.retire(order.name, order.because)
-            case Doubt():
+            case Recheck():
                 process = self._processes[order.name]
-                process.doubted, process.seen = self._clock.monotonic(), self._read(process.child.pid)
+                process.overdue_since, process.seen = self._clock.monotonic(), self._read(process.child.pid)
             case Kill():
                 self.kill(order.name, order.because)
 
     def _start(self, order: Start) -> None:
         failures = 0
-        if order.vacancy is not None:
-            i = self._vacancies.index(order.vacancy)
-            self._vacancies = self._vacancies[:i] + self._vacancies[i + 1 :]
-            failures = order.vacancy.failures
+        if order.pending is not None:
+            i = self._pending_starts.index(order.pending)
+            self._pending_starts = self._pending_starts[:i] + self._pending_starts[i + 1 :]
+            failures = order.pending.failures
         name = self._next_name()
         settings, listen_fd = self._settings(name)
         try:
@@ -239,7 +239,7 @@ class WorkerPool:
         if not retired:
             served = now - process.ready_at if process.ready_at is not None else 0.0
             if status == NEVER_BOOTS:
-                self._vacancies += (Vacancy(process.failures, now, "it can never boot (exit status 3)"),)
+                self._pending_starts += (PendingStart(process.failures, now, "it can never boot (exit status 3)"),)
             else:
                 self._vacate(backoff.failures_after(process.failures, served))
         self._log.log(
@@ -257,14 +257,14 @@ class WorkerPool:
 
     def _vacate(self, failures: int) -> None:
         delay = backoff.delay_seconds(failures, self._chance())
-        self._vacancies += (Vacancy(failures, self._clock.monotonic() + delay),)
+        self._pending_starts += (PendingStart(failures, self._clock.monotonic() + delay),)
 
     def retire(self, name: str, because: str) -> None:
         """Asks a worker to finish its work and leave. It is killed when it takes too long."""
         process = self._processes.get(name)
         if process is None or process.phase is Phase.RETIRING:
             return
-        process.phase, process.since, process.doubted = Phase.RETIRING, self._clock.monotonic(), None
+        process.phase, process.since, process.overdue_since = Phase.RETIRING, self._clock.monotonic(), None
         self._log.info("worker retires", worker=name, because=because)
         if not self._drain(name):
             process.child.signal(signal.SIGTERM)
@@ -354,7 +354,7 @@ class WorkerPool:
 
     def written_down(self) -> bool:
         """Checks whether the record of the workers can still be read, for the next `step`. Not on the event loop."""
-        return self._record.look()
+        return self._record.check()
 
     def _next_name(self) -> str:
         self._number += 1
@@ -362,13 +362,13 @@ class WorkerPool:
 
     def _members(self) -> tuple[Member, ...]:
         return tuple(
-            Member(h.name, h.phase, h.since, h.heard, h.outdated, h.doubted, bool(h.killed), self._spared(h))
+            Member(h.name, h.phase, h.since, h.heard, h.outdated, h.overdue_since, bool(h.killed), self._spared(h))
             for h in self._processes.values()
         )
 
     def _spared(self, process: WorkerProcess) -> bool:
         """Whether an overdue worker only waits: it loads, or it would answer but gets no processor."""
-        if process.doubted is None or process.seen is None or process.killed:
+        if process.overdue_since is None or process.seen is None or process.killed:
             return False
         now = self._read(process.child.pid)
         if now is None:

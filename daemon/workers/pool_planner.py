@@ -22,8 +22,8 @@ class Phase(StrEnum):
 class Member(Struct, frozen=True):
     """One worker process. `since` is when its phase began, `heard` when its last message came, monotonic seconds.
 
-    `outdated` is why it must be replaced, "" when it need not. `doubted` is when it was first found overdue, None once
-    it sent a message after that. `spared`: a later check found that it only waits. `doomed`: it is being killed.
+    `outdated` is why it must be replaced, "" when it need not. `overdue_since` is when it was first found overdue, None
+    once it sent a message after that. `spared`: a later check found that it only waits. `doomed`: it is being killed.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Member(Struct, frozen=True):
     since: float
     heard: float
     outdated: str = ""
-    doubted: float | None = None
+    overdue_since: float | None = None
     doomed: bool = False
     spared: bool = False
 
 
-class Vacancy(Struct, frozen=True):
+class PendingStart(Struct, frozen=True):
     """A start that waits after a worker died: the deaths in a row and when it is due, monotonic seconds."""
 
     failures: int
@@ -50,14 +50,14 @@ class PoolLimits(Struct, frozen=True):
     start_seconds: float = 60.0
     drain_seconds: float = 30.0
     silence_seconds: float = 40.0
-    second_look_seconds: float = 2.0
+    recheck_seconds: float = 2.0
     starting: int = 64
 
 
 class Start(Struct, frozen=True):
     """Starts a worker. `pending` is the start that waited; None for a new one."""
 
-    vacancy: Vacancy | None
+    pending: PendingStart | None
     because: str
 
 
@@ -66,8 +66,8 @@ class Retire(Struct, frozen=True):
     because: str
 
 
-class Doubt(Struct, frozen=True):
-    """The worker is overdue: check again after `second_look_seconds`."""
+class Recheck(Struct, frozen=True):
+    """The worker is overdue: check again after `recheck_seconds`."""
 
     name: str
     because: str
@@ -78,21 +78,23 @@ class Kill(Struct, frozen=True):
     because: str
 
 
-Order = Start | Retire | Doubt | Kill
+Order = Start | Retire | Recheck | Kill
 
 
 def orders(
-    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: PoolLimits
+    members: tuple[Member, ...], pending_starts: tuple[PendingStart, ...], wanted: int, now: float, limits: PoolLimits
 ) -> tuple[Order, ...]:
     """What to do now, in this order. Called again after all is done; `pending` are those that `places` left."""
     return (
         *_overdue(members, now, limits),
-        *_starts(members, vacancies, wanted, now, limits),
+        *_starts(members, pending_starts, wanted, now, limits),
         *_retirements(members, wanted),
     )
 
 
-def places(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int) -> tuple[tuple[Vacancy, ...], int]:
+def places(
+    members: tuple[Member, ...], pending_starts: tuple[PendingStart, ...], wanted: int
+) -> tuple[tuple[PendingStart, ...], int]:
     """The pending starts that are still needed, soonest first, and how many workers are missing, these included.
 
     Fewer workers may be wanted than have died. A worker that is being replaced makes room for one more.
@@ -100,7 +102,7 @@ def places(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: 
     staying = sum(m.phase is not Phase.RETIRING for m in members)
     surge = any(m.outdated and m.phase is not Phase.RETIRING and not m.doomed for m in members)
     missing = max(0, wanted + surge - staying)
-    return tuple(sorted(vacancies, key=lambda v: (bool(v.blocked), v.due))[:missing]), missing
+    return tuple(sorted(pending_starts, key=lambda v: (bool(v.blocked), v.due))[:missing]), missing
 
 
 def _due(m: Member, limits: PoolLimits) -> tuple[float, str]:
@@ -120,21 +122,21 @@ def _overdue(members: tuple[Member, ...], now: float, limits: PoolLimits) -> lis
         due, because = _due(m, limits)
         if m.doomed or now < due:
             continue
-        if m.doubted is None:
-            found.append(Doubt(m.name, because))
-        elif now >= m.doubted + limits.second_look_seconds:
-            found.append(Doubt(m.name, because) if m.spared else Kill(m.name, because))
+        if m.overdue_since is None:
+            found.append(Recheck(m.name, because))
+        elif now >= m.overdue_since + limits.recheck_seconds:
+            found.append(Recheck(m.name, because) if m.spared else Kill(m.name, because))
     return found
 
 
 def _starts(
-    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], wanted: int, now: float, limits: PoolLimits
+    members: tuple[Member, ...], pending_starts: tuple[PendingStart, ...], wanted: int, now: float, limits: PoolLimits
 ) -> list[Order]:
-    kept, missing = places(members, vacancies, wanted)
+    kept, missing = places(members, pending_starts, wanted)
     found: list[Order] = []
-    for vacancy in kept:
-        if not vacancy.blocked and now >= vacancy.due:
-            found.append(Start(vacancy, "a worker died" if vacancy.failures else "a worker is missing"))
+    for pending in kept:
+        if not pending.blocked and now >= pending.due:
+            found.append(Start(pending, "a worker died" if pending.failures else "a worker is missing"))
     replacing = sum(m.phase is not Phase.RETIRING for m in members) >= wanted
     because = "replacement" if replacing else f"{wanted} workers are wanted"
     found += [Start(None, because) for _ in range(missing - len(kept))]
@@ -156,11 +158,13 @@ def _retirements(members: tuple[Member, ...], wanted: int) -> list[Order]:
     return []
 
 
-def next_look(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], limits: PoolLimits) -> float | None:
+def next_check(
+    members: tuple[Member, ...], pending_starts: tuple[PendingStart, ...], limits: PoolLimits
+) -> float | None:
     """When the orders change by time alone, monotonic seconds; None when they do not."""
     full = sum(m.phase is Phase.STARTING for m in members) >= limits.starting
-    due = [v.due for v in vacancies if not v.blocked and not full]
+    due = [v.due for v in pending_starts if not v.blocked and not full]
     for m in members:
         if not m.doomed:
-            due.append(_due(m, limits)[0] if m.doubted is None else m.doubted + limits.second_look_seconds)
+            due.append(_due(m, limits)[0] if m.overdue_since is None else m.overdue_since + limits.recheck_seconds)
     return min(due, default=None)

@@ -36,7 +36,7 @@ class PoolRecord:
         with open(self._path, "rb") as file:
             return file.read(most_bytes)
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Checks whether the file is there. From any thread but the event loop's."""
         self.there = self._path.exists()
         return self.there

@@ -101,7 +101,7 @@ class WorkerRegistry:
 
     # sending
 
-    def tell(self, name: str, message: p.Message) -> bool:
+    def send(self, name: str, message: p.Message) -> bool:
         """Sends a message to one worker; False when it is not connected, or loses its connection by this."""
         for line, peer in self._peers.items():
             if peer.name == name:
@@ -115,14 +115,14 @@ class WorkerRegistry:
         if peer is None:
             return False
         peer.draining = True
-        return self.tell(name, p.Drain())
+        return self.send(name, p.Drain())
 
     def dismiss(self, name: str, because: str) -> None:
         """Ends the connection of a worker that does not answer; it may join again."""
         for line in [line for line, peer in self._peers.items() if peer.name == name]:
             line.close(because)
 
-    def tell_all(self, message: p.Message) -> list[str]:
+    def send_all(self, message: p.Message) -> list[str]:
         """Sends a message to every worker; returns their names."""
         for line in list(self._peers):
             line.send(message)
@@ -179,11 +179,11 @@ class WorkerRegistry:
             return WelcomeState(*self.moving_to, welcome.beat_seconds)
         return welcome
 
-    def said(self, line: WorkerConnection, message: p.FromWorker) -> None:
+    def received(self, line: WorkerConnection, message: p.FromWorker) -> None:
         peer = self._peers.get(line)
         if peer is None:
             return
-        event = peer_state.hear(peer, message, self._clock.monotonic())
+        event = peer_state.receive(peer, message, self._clock.monotonic())
         self._tell_pool(peer)
         if event is not None:
             self._notify(event)
@@ -207,7 +207,7 @@ class WorkerRegistry:
 
     def _tell_pool(self, peer: WorkerPeer) -> None:
         if self.pool is not None and not peer.attached:
-            self.pool.heard(peer.name, ready=peer.settled, terms=peer.terms)
+            self.pool.record_message(peer.name, ready=peer.settled, terms=peer.terms)
 
     def _notify(self, event: WorkerEvent) -> None:
         self._changed.set()

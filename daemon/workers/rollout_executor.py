@@ -257,13 +257,13 @@ class RolloutExecutor:
         unload_first = way is not Way.BESIDE
         now, because = self._clock.monotonic(), f"{because}; unloads first: {tight}" if unload_first else because
         offer = peer_state.offer(peer, rollout.wire_id, target.version, target.artifact, now, unload_first=unload_first)
-        self._registry.tell(worker, offer)
+        self._registry.send(worker, offer)
         self._step(rollout, "prepare", f"{worker} loads {target.version} ({because})", worker)
 
     def _commit(self, rollout: Rollout, workers: tuple[str, ...], because: str) -> None:
         for worker in workers:
             if (peer := self._registry.peer(worker)) is not None:
-                self._registry.tell(worker, peer_state.commit(peer, self._clock.monotonic()))
+                self._registry.send(worker, peer_state.commit(peer, self._clock.monotonic()))
         self._step(rollout, "commit", f"{', '.join(workers)} swap ({because})", ", ".join(workers))
 
     def _leave_out(self, rollout: Rollout, worker: str, because: str) -> None:
@@ -288,7 +288,7 @@ class RolloutExecutor:
         self._step(rollout, "back", because)
         for peer in self._registry.peers():
             if peer.rollout == rollout.wire_id and peer.stage in (Stage.PREPARING, Stage.PREPARED, Stage.REFUSED):
-                self._registry.tell(peer.name, peer_state.abort(peer, now))
+                self._registry.send(peer.name, peer_state.abort(peer, now))
         if rollout.old is None:
             self._decide(rollout, False, f"{because}; nothing else is there to serve")
             return

@@ -36,7 +36,7 @@ class InUse:
         self._fds: list[int] = []
         self._over = False
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Opens the files that have the names now. Not for an event loop."""
         self._let_go()
         with suppress(OSError):

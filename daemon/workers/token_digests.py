@@ -25,7 +25,7 @@ class TokenMarks(NamedTuple):
         return self.marks if path == self.path else ()
 
 
-def told_tokens(path: str) -> TokenMarks:
+def read_token_marks(path: str) -> TokenMarks:
     """The marks of the file as it is now."""
     marks = TokensFile(path, lambda problem: None).marks()  # the workers report what is wrong with it
     return TokenMarks(path, marks if len(marks) <= MOST_TOLD else ())

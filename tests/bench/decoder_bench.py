@@ -40,7 +40,7 @@ async def _free(seconds: float) -> None:
 
 async def main(rounds: int) -> None:
     slots, lanes = Slots(), Lanes("decoding")
-    pool = DecoderPool("", slots, lanes, most_bytes=64 << 20, say=print)
+    pool = DecoderPool("", slots, lanes, most_bytes=64 << 20, report=print)
     print(
         f"{'':22}{'pool: median':>14}{'least':>8}{'thread: median':>16}{'least':>8}{'more: median':>14}{'least':>8}  ms"
     )

@@ -87,7 +87,7 @@ async def fuzz(count: int, seed: int, files: list[bytes]) -> int:
         path.touch()
         os.truncate(path, os.cpu_count() or 1)
         slots = Slots(str(path))
-        pool = DecoderPool(directory, slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append)
+        pool = DecoderPool(directory, slots, Lanes("decoding"), most_bytes=64 << 20, report=said.append)
         began, left = time.monotonic(), iter(range(count))
 
         async def free(seconds: float) -> None:

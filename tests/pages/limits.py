@@ -16,7 +16,7 @@ from modelward.daemon.health import (
     delivery,
     series,
 )
-from modelward.daemon.jobs import callback_planner, callback_sender, store_look
+from modelward.daemon.jobs import callback_planner, callback_sender, job_scan
 from modelward.daemon.models import retention, scan
 from modelward.daemon.models import validator_process as validation
 from modelward.daemon.panel import (
@@ -220,7 +220,7 @@ def _jobs() -> Iterable[Row]:
     yield "callbacks under way", str(callback_planner.AT_ONCE), "others wait"
     yield "one callback", _time(callback_sender.TOTAL_SECONDS), "tried again"
     yield "tries of a callback", str(callback_planner.MOST_TRIES), "given up"
-    yield "result inside a callback", _bytes(store_look.MAX_BODY_BYTES), "left out"
+    yield "result inside a callback", _bytes(job_scan.MAX_BODY_BYTES), "left out"
 
 
 def _workers() -> Iterable[Row]:

@@ -178,7 +178,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(town: House) -> None:
         if Path(f"/proc/{victim}").exists():
             os.kill(victim, signal.SIGCONT)
     town.await_serving(OLD)
-    assert "said nothing for" in before.history("worker-ended")[0]["because"]
+    assert "sent nothing for" in before.history("worker-ended")[0]["because"]
 
 
 def test_a_worker_that_can_never_boot_is_not_started_again_until_something_changes(build: Build) -> None:

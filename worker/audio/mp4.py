@@ -45,7 +45,7 @@ class _Mp4Track(Struct):
 def codec_names(data: bytes) -> str:
     """The names of the codecs in the file, for people; "" where none is known."""
     found = _Tracks(data)
-    for _ in found.look():
+    for _ in found.read_boxes():
         pass
     names = [_NAMES.get(t.codec, t.codec.decode("ascii", "replace")) for t in found.tracks if t.handler == b"soun"]
     return ", ".join(name for name in names if name and name.isprintable())
@@ -54,7 +54,7 @@ def codec_names(data: bytes) -> str:
 def ogg_parts(data: bytes, notes: ClipNotes) -> Iterator[bytes]:
     """The first Opus track as an OGG Opus file, in parts, which may be empty. Raises BadAudio at any part."""
     found = _Tracks(data)
-    yield from found.look()
+    yield from found.read_boxes()
     if not any(name == b"moov" for name in found.seen):
         raise BadAudio("truncated_audio", "cannot read the MP4 file: its index (moov) is missing; it was not ended")
     track = next((track for track in found.tracks if track.codec == b"Opus" and track.head), None)
@@ -78,7 +78,7 @@ class _Tracks:
         self._fragments: list[tuple[int, list[Box]]] = []  # each with the position where its moof begins
         self._samples = self._bytes = 0
 
-    def look(self) -> Iterator[bytes]:
+    def read_boxes(self) -> Iterator[bytes]:
         """Reads the boxes. Raises BadAudio for more boxes than any recording has."""
         position = count = moof = 0
         data = self._data

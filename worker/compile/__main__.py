@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from ..child_protocol import STAGES, FormMade, FormRefused, FormRequest, FormsDone, FormStarted
-from ..sandbox.child_output import Say, speaker
+from ..sandbox.child_output import Send, message_writer
 from ..sandbox.landlock import (
     READ,
     READ_WRITE,
@@ -69,7 +69,7 @@ _MAPPED_BYTES: Final = 2 << 30  # libraries, and weights mapped from files
 def main() -> int:
     """Makes what the request on standard input names; returns the exit status."""
     die_with_parent()  # then no process would read the result
-    say = speaker()
+    send = message_writer()
     try:
         request = msgspec.json.decode(sys.stdin.buffer.read(MAX_REQUEST_BYTES), type=FormRequest)
         plain = read_artifact(Path(request.artifact))
@@ -77,22 +77,22 @@ def main() -> int:
         sys.stderr.write(f"cannot compile: no request on standard input: {e}\n")
         return 1
     try:
-        _make(request, plain, say)
+        _make(request, plain, send)
     except (OSError, MemoryError) as e:
         sys.stderr.write(f"cannot compile {plain.version}: {e or type(e).__name__}\n")
         return 1
     except Exception as e:  # noqa: BLE001  the top of a child: whatever it is, there is no form
         sys.stderr.write(f"cannot compile {plain.version}: {type(e).__name__}: {str(e)[:300]}\n")
         return 1
-    say(FormsDone())
+    send(FormsDone())
     return 0
 
 
-def _make(request: FormRequest, plain: Artifact, say: Say) -> None:
+def _make(request: FormRequest, plain: Artifact, send: Send) -> None:
     os.umask(0o027)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     missing = [*stand_back(urgent=request.urgent)]
-    directories = _directories(request, plain, say)
+    directories = _directories(request, plain, send)
     missing += _confined(request, directories)
     die_with_parent()
     if missing:
@@ -100,16 +100,16 @@ def _make(request: FormRequest, plain: Artifact, say: Say) -> None:
     with lasting():
         from .stages import make  # numpy, onnx and ONNX Runtime: imported only now, with no rights left to take away
 
-    make(request, plain, directories, say)
+    make(request, plain, directories, send)
 
 
-def _directories(request: FormRequest, plain: Artifact, say: Say) -> dict[str, FormDirectory]:
+def _directories(request: FormRequest, plain: Artifact, send: Send) -> dict[str, FormDirectory]:
     """A directory for each stage that is still to be made. A form of the same bytes that exists elsewhere is reused."""
     root, source = Path(request.root), Path(request.artifact)
     found: dict[str, FormDirectory] = {}
     if any(name == COMPILED or name.startswith(f"{COMPILED}/") for name in plain.files) and not plain.compiled_model:
         for stage in request.stages:
-            say(FormRefused(stage, f"it has its own directory {COMPILED!r}"))
+            send(FormRefused(stage, f"it has its own directory {COMPILED!r}"))
         return {}
     for stage in (stage for stage in STAGES if stage in request.stages):
         begun = described(plain, stage, request.level)
@@ -118,10 +118,10 @@ def _directories(request: FormRequest, plain: Artifact, say: Say) -> dict[str, F
         if there is None or there[1].version == plain.version:
             found[stage] = directory
             continue
-        say(FormStarted(stage))
+        send(FormStarted(stage))
         take_over(directory, plain, *there)
         because = f"reused from {there[1].version}, which has the same files"
-        say(FormMade(stage, there[1].form, because, there[1].compiled))
+        send(FormMade(stage, there[1].form, because, there[1].compiled))
     return found
 
 

@@ -33,12 +33,12 @@ from .recipe import digest_of_graph, recipe_of
 from .steps import Level
 from .weights import BadModelFile, read
 
-Say = Callable[[FromCompiler], None]
+Send = Callable[[FromCompiler], None]
 Feeds = dict[str, npt.NDArray[np.generic]]
 _FAILED: Final = "cannot "
 
 
-def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDirectory], say: Say) -> None:
+def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDirectory], send: Send) -> None:
     """Makes a form for each of `directories`, by stage. Raises BadSubject, OutOfMemory, OSError."""
     if not directories:
         return
@@ -60,13 +60,13 @@ def make(request: FormRequest, plain: Artifact, directories: Mapping[str, FormDi
         if stage == "mapped" and "rewritten" in made_by:
             continue  # the better one exists
         directory = directories[stage]
-        say(FormStarted(stage))
-        made = _compiled(request, plain, stage, directory, feeds, key, say)
+        send(FormStarted(stage))
+        made = _compiled(request, plain, stage, directory, feeds, key, send)
         if made.form == "plain":
-            say(FormRefused(stage, printable(made.because), again=made.because.startswith(_FAILED)))
+            send(FormRefused(stage, printable(made.because), again=made.because.startswith(_FAILED)))
             continue
         answer = _completed(request, plain, stage, directory, made)
-        say(answer)
+        send(answer)
         if isinstance(answer, FormMade):
             made_by.add(stage)
 
@@ -78,7 +78,7 @@ def _compiled(
     directory: FormDirectory,
     feeds: Sequence[Feeds],
     key: str,
-    say: Say,
+    send: Send,
 ) -> Compiled:
     source, flags, one_clip = directory.path / plain.model, cpu_flags(), plain.kind == "sensevoice"
     if stage == "mapped":
@@ -104,10 +104,10 @@ def _compiled(
         providers=request.providers,
         one_clip=one_clip,
         recipe=known,
-        progress=lambda because: say(FormProgress(printable(because))),
+        progress=lambda because: send(FormProgress(printable(because))),
     )
     if learned is not None and learned != known:
-        say(FormLearned(key, learned.to_json()))
+        send(FormLearned(key, learned.to_json()))
     return made
 
 

@@ -61,7 +61,7 @@ class DecodingClip:
         self.short_seconds = SHORT_CPU_SECONDS if job.bytes <= SMALL_BYTES else SHORT_CPU_SECONDS_OF_LARGE
         self.cpu_seconds = 0.0
         self.samples = 0
-        self.told = time.monotonic()
+        self.sent_at = time.monotonic()
         self.blocks: Iterator[Floats] | None = None
 
     def begin(self) -> None:
@@ -69,9 +69,9 @@ class DecodingClip:
         data = os.pread(self.source, self.job.bytes, 0)
         self.blocks = decode.blocks(data, max_seconds=self.job.max_seconds, notes=self.notes, split=self.job.split)
 
-    def tell(self, message: FromDecoder, *descriptors: int) -> None:
+    def send(self, message: FromDecoder, *descriptors: int) -> None:
         """Sends a message. Raises OSError when the worker does not listen any more."""
-        self.told = time.monotonic()
+        self.sent_at = time.monotonic()
         socket.send_fds(self.answers, [encode(message)], descriptors)
 
     def close(self) -> None:
@@ -112,10 +112,10 @@ class DecoderLoop:
             clip = self._next()
             if not self._clips and time.process_time() > LIFE_CPU_SECONDS:
                 return
-            heard = self._look(IDLE_SECONDS if clip is None else self._pause if clip.long else 0.0)
-            if clip is None and not heard and not self._clips:
+            received = self._receive(IDLE_SECONDS if clip is None else self._pause if clip.long else 0.0)
+            if clip is None and not received and not self._clips:
                 return
-            if heard:
+            if received:
                 clip = self._next()  # the clip that just came may be shorter
             if clip is not None:
                 self._step(clip)
@@ -134,7 +134,7 @@ class DecoderLoop:
 
     # receiving
 
-    def _look(self, seconds: float) -> bool:
+    def _receive(self, seconds: float) -> bool:
         """Takes the jobs that came in, and waits for them up to this time; returns whether there were any."""
         poll = select.poll()
         if len(self._clips) < OPEN_JOBS:
@@ -163,7 +163,7 @@ class DecoderLoop:
             job, source, target, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=answers)
         )
         self._clips[answers] = clip
-        self._tell(clip, Begun(self._missing), self._pidfd)
+        self._send(clip, Begun(self._missing), self._pidfd)
 
     def _answered(self, clip: DecodingClip) -> None:
         """Reads from a worker. It sends nothing about a clip except the end: it no longer waits for it."""
@@ -214,18 +214,18 @@ class DecoderLoop:
             # A clip that is longer than it promised may have any length.
             expected, most = clip.notes.expected_seconds * clip.channels, clip.job.max_seconds * clip.channels
             self._end(clip, Long(min(expected + 1.0, most) if expected > seconds else most))
-        elif time.monotonic() - clip.told > ALIVE_SECONDS:
-            self._tell(clip, Alive())
+        elif time.monotonic() - clip.sent_at > ALIVE_SECONDS:
+            self._send(clip, Alive())
 
     # answering
 
     def _end(self, clip: DecodingClip, message: FromDecoder) -> None:
-        self._tell(clip, message)
+        self._send(clip, message)
         self._drop(clip)
 
-    def _tell(self, clip: DecodingClip, message: FromDecoder, *descriptors: int) -> None:
+    def _send(self, clip: DecodingClip, message: FromDecoder, *descriptors: int) -> None:
         try:
-            clip.tell(message, *descriptors)
+            clip.send(message, *descriptors)
         except OSError:  # the worker does not wait for it any more
             self._drop(clip)
 

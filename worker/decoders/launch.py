@@ -102,8 +102,8 @@ class Launcher:
     itself.
     """
 
-    def __init__(self, *, most_bytes: int, say: Callable[[str], None]) -> None:
-        self._most_bytes, self._say = most_bytes, say
+    def __init__(self, *, most_bytes: int, report: Callable[[str], None]) -> None:
+        self._most_bytes, self._report = most_bytes, report
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -138,7 +138,7 @@ class Launcher:
         os.close(pidfd)
         status = process.wait()
         if status:
-            self._say(f"a decoder ended: {_why(status)}")
+            self._report(f"a decoder ended: {_why(status)}")
 
     def close(self) -> None:
         """Ends and reaps all."""

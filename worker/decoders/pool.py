@@ -90,15 +90,15 @@ class DecoderPool:
         beside: Lanes,
         *,
         most_bytes: int,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         silent_seconds: float = SILENT_SECONDS,
     ) -> None:
-        self._directory, self._slots, self._beside, self._say = directory, slots, beside, say
+        self._directory, self._slots, self._beside, self._report = directory, slots, beside, report
         self._most_bytes, self._silent_seconds = most_bytes, silent_seconds
         self._launchers: dict[int, Launcher] = {}  # by the size of clips that their decoders are for
         self._inboxes: dict[tuple[int, int], Inbox] = {}
         self._again, self._long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
-        self._said = ""
+        self._reported = ""
 
     async def decode(self, data: bytearray, *, max_seconds: float, claim: Claim, split: bool = False) -> Sound:
         """The sound of the file in `data`, which is emptied. Like `audio.decode`, but read-only; with `split` all
@@ -153,7 +153,7 @@ class DecoderPool:
         slot = await self._slots.turn(later_seconds=later)
         held = _Held(self._slots, slot)
         try:
-            return await self._talk(self._inbox(slot), job, source, held.free)
+            return await self._exchange(self._inbox(slot), job, source, held.free)
         finally:
             held.free()
 
@@ -162,7 +162,7 @@ class DecoderPool:
         async with self._again:
             inbox = Inbox(self._starts())
             try:
-                return await self._talk(inbox, job, source, _nothing)
+                return await self._exchange(inbox, job, source, _nothing)
             except _Lost as e:
                 if not e.begun:
                     raise CannotDecode("cannot decode the audio: no decoder starts") from None
@@ -172,7 +172,7 @@ class DecoderPool:
 
     def _starts(self) -> Launcher:
         if self._most_bytes not in self._launchers:
-            self._launchers[self._most_bytes] = Launcher(most_bytes=self._most_bytes, say=self._say)
+            self._launchers[self._most_bytes] = Launcher(most_bytes=self._most_bytes, report=self._report)
         return self._launchers[self._most_bytes]
 
     def _inbox(self, slot: int) -> Inbox:
@@ -184,7 +184,7 @@ class DecoderPool:
             self._inboxes[key] = Inbox(self._starts(), path)
         return self._inboxes[key]
 
-    async def _talk(self, inbox: Inbox, job: DecodeJob, source: int, no_longer_new: Callable[[], None]) -> Sound:
+    async def _exchange(self, inbox: Inbox, job: DecodeJob, source: int, no_longer_new: Callable[[], None]) -> Sound:
         """Sends the job and receives its answers to the end. `no_longer_new` is called when the decoder takes other
         clips again.
         """
@@ -192,16 +192,16 @@ class DecoderPool:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.setblocking(False)
-        talk = _Talk(ours, self._silent_seconds)
+        exchange = _Exchange(ours, self._silent_seconds)
         try:
             with theirs:
                 fds = (source, target, theirs.fileno())
                 await self._done(self._beside.start(lambda: inbox.send(encode(job), fds), _nothing))
             while True:
-                answer = await talk.hear()
+                answer = await exchange.receive()
                 match answer:
                     case Begun():
-                        self._complain(answer.missing)
+                        self._report_missing(answer.missing)
                         if job.granted:
                             no_longer_new()
                     case Alive():
@@ -215,19 +215,19 @@ class DecoderPool:
                     case DecoderFailed():
                         raise CannotDecode(f"cannot decode the audio: {answer.because}")
         except TimeoutError:
-            self._say(f"a decoder is killed: it did not answer for {self._silent_seconds:g} s")
-            talk.kill()
+            self._report(f"a decoder is killed: it did not answer for {self._silent_seconds:g} s")
+            exchange.kill()
             inbox.abandon()
-            raise _Lost(talk.begun) from None
+            raise _Lost(exchange.begun) from None
         except _Broken as e:
-            self._say(f"a decoder is killed: {e}")
-            talk.kill()
+            self._report(f"a decoder is killed: {e}")
+            exchange.kill()
             inbox.abandon()
             raise _Lost(True) from e
         except OSError as e:
             raise CannotDecode(f"cannot decode the audio: {e.strerror or e}") from e
         finally:
-            talk.close()
+            exchange.close()
             os.close(target)
 
     async def _done(self, running: asyncio.Future[int] | asyncio.Future[None]) -> int:
@@ -240,10 +240,10 @@ class DecoderPool:
                 os.close(fd)
             raise
 
-    def _complain(self, missing: str) -> None:
-        if missing and missing != self._said:
-            self._say(f"decoders are less confined than they could be: {missing}")
-        self._said = missing
+    def _report_missing(self, missing: str) -> None:
+        if missing and missing != self._reported:
+            self._report(f"decoders are less confined than they could be: {missing}")
+        self._reported = missing
 
 
 class _Held:
@@ -259,7 +259,7 @@ class _Held:
             self._slots.free(self._slot)
 
 
-class _Talk:
+class _Exchange:
     """Our end of the connection to a decoder about one clip."""
 
     def __init__(self, ours: socket.socket, silent_seconds: float) -> None:
@@ -270,7 +270,7 @@ class _Talk:
         """Whether a decoder took the clip."""
         return self._pidfd >= 0
 
-    async def hear(self) -> FromDecoder:
+    async def receive(self) -> FromDecoder:
         """The next answer. Raises _Lost, TimeoutError, _Broken."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._silent_seconds):

@@ -47,13 +47,13 @@ def learn() -> Network:
     seen = keys != IGNORE
     level_free = _level_free(frames, shift, scale)
     ear = fit(level_free[seen], keys[seen], classes=LABELS, hidden=48, epochs=8, rate=4e-3, seed=_SEED)
-    contexts = np.concatenate([context(hear(ear, lesson.features, shift, scale)) for lesson in course])
+    contexts = np.concatenate([context(ear_answers(ear, lesson.features, shift, scale)) for lesson in course])
     rows = np.concatenate([lesson.stacked_keys for lesson in course])
     memory = fit(contexts, rows, classes=LABELS, hidden=64, epochs=40, rate=4e-3, seed=_SEED)
     return Network(shift, scale, ear, memory)
 
 
-def hear(ear: Net, features: Floats, shift: Floats, scale: Floats) -> Floats:
+def ear_answers(ear: Net, features: Floats, shift: Floats, scale: Floats) -> Floats:
     """Log-mel frames [t, 80] → the ear's probabilities, stacked [ceil(t/6), 7·LABELS]."""
     return frontend.stack(softmax(ear.logits(_level_free(features, shift, scale))))
 

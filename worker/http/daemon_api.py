@@ -45,7 +45,7 @@ class DaemonApi:
         self._api_socket, self._running = api_socket, running
         self._waiting = 0
 
-    async def ask(
+    async def request(
         self, request: Request, method: str, path: str, body: bytes = b"", *, seconds: float = DECIDED_SECONDS
     ) -> Reply:
         """The daemon's answer for the client of `request`.

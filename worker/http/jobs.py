@@ -32,7 +32,7 @@ from .errors import ApiError, too_slow
 from .inference import available
 from .json import as_json
 from .middleware import trace_of
-from .openai_fields import asked_for
+from .openai_fields import requested_fields
 from .predict import predict_body
 from .transcription import AUDIO_STATUS, check_serves_speech, split_of
 from .unread_answers import LARGE_BYTES, Unread
@@ -253,7 +253,7 @@ def _shape(request: JobRequest, answer: dict[str, Any]) -> tuple[bytes, str]:
     form = _form(request)
     if _plain(form) is not form:
         return msgspec.json.encode(predict_body(answer)), "application/json"
-    shaped = openai.shaped(answer, asked_for(form.fields, form.repeated))
+    shaped = openai.shaped(answer, requested_fields(form.fields, form.repeated))
     return bytes(shaped.body), shaped.headers["content-type"]
 
 

@@ -24,7 +24,7 @@ from .context import Service
 from .cross_origin import CrossOrigin
 from .errors import ApiError, error_response
 from .paths import meant_path
-from .sign_in import asks_for_token, wants_form
+from .sign_in import token_form, wants_form
 
 TRACE: Final = "modelward.trace"
 CLIENT_GONE: Final = 499  # as nginx writes it: the client was gone
@@ -177,7 +177,7 @@ class ServiceMiddleware:
 
 def _refusal(error: ApiError, scope: Scope, headers: Headers) -> Response:
     if wants_form(scope["method"], scope["path"], headers.get("accept", ""), error):
-        return asks_for_token(headers.get("accept-language", ""))
+        return token_form(headers.get("accept-language", ""))
     return error_response(error, scope["path"])
 
 

@@ -30,9 +30,9 @@ from .errors import ApiError, error_of
 from .json import as_json
 from .languages import ENGLISH_NAMES
 from .middleware import trace_of
-from .openai_fields import TranscriptionFields, asked_for
+from .openai_fields import TranscriptionFields, requested_fields
 from .transcription import (
-    Wish,
+    TranscriptionOptions,
     language_of,
     split_of,
     transcribe_upload,
@@ -51,14 +51,14 @@ class Transcriptions:
         asked = TranscriptionFields()
         stream = _Stream(scope, send)
 
-        def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
+        def options(clip: UploadedClip, loaded: LoadedVersion) -> TranscriptionOptions:
             nonlocal asked
             check_model(clip.fields.get("model", ""), loaded.version, service.settings)
             asked, language, itn = read_fields(clip, loaded)
-            return Wish(language, itn, split_of(clip.fields), stream.delta if asked.stream else None)
+            return TranscriptionOptions(language, itn, split_of(clip.fields), stream.delta if asked.stream else None)
 
         try:
-            answer = await transcribe_upload(request, part="file", wish=wish)
+            answer = await transcribe_upload(request, part="file", options=options)
         except ApiError as e:
             if not stream.begun:
                 raise
@@ -74,7 +74,7 @@ def read_fields(clip: UploadedClip, loaded: LoadedVersion) -> tuple[Transcriptio
     """The requested form of the answer, the language, and whether numbers are written as digits. Raises
     ApiError 400.
     """
-    asked = asked_for(clip.fields, clip.repeated)
+    asked = requested_fields(clip.fields, clip.repeated)
     language = language_of(clip.fields.get("language", ""), loaded.model)
     # Whisper writes marks and figures by default, so its clients expect them.
     return asked, language, truth(clip.fields.get("itn", "true"))

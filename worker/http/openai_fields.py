@@ -36,7 +36,7 @@ class TranscriptionFields(Struct, frozen=True):
     stream: bool = False
 
 
-def asked_for(fields: Mapping[str, str], repeated: Mapping[str, Sequence[str]]) -> TranscriptionFields:
+def requested_fields(fields: Mapping[str, str], repeated: Mapping[str, Sequence[str]]) -> TranscriptionFields:
     """Raises ApiError 400 for what can't be had."""
     form = fields.get("response_format", "").strip().lower() or "json"
     if form not in FORMATS:

@@ -21,7 +21,7 @@ from ..shared import static_files
 from ..shared.static_files import protection
 from .auth import COOKIE
 from .context import Service
-from .sign_in import asks_for_token
+from .sign_in import token_form
 from .upload import read_small
 
 FORM_BYTES: Final = 4096
@@ -62,7 +62,7 @@ async def sign_in(request: Request) -> Response:
     except (UnicodeDecodeError, ValueError):
         token = ""
     if not service.gate.knows(token):
-        return asks_for_token(request.headers.get("accept-language", ""))
+        return token_form(request.headers.get("accept-language", ""))
     answer = Response(status_code=303, headers={"location": "/", "cache-control": "no-store"})
     if cookie := service.gate.cookie_for(token):
         answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict", secure=_behind_tls(request))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..inference.loader import LoadedVersion
 from .json import as_json
 from .transcription import (
-    Wish,
+    TranscriptionOptions,
     language_of,
     split_of,
     transcribe_upload,
@@ -22,12 +22,12 @@ from .upload import UploadedClip
 async def predict(request: Request) -> Response:
     """The text of the clip in the form's part `audio` (or of the body itself), with its pieces and their times."""
 
-    def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
+    def options(clip: UploadedClip, loaded: LoadedVersion) -> TranscriptionOptions:
         fields = {**request.query_params, **clip.fields}
         itn = truth(fields.get("itn", fields.get("use_itn", "")))
-        return Wish(language_of(fields.get("language", ""), loaded.model), itn, split_of(fields))
+        return TranscriptionOptions(language_of(fields.get("language", ""), loaded.model), itn, split_of(fields))
 
-    answer = await transcribe_upload(request, part="audio", wish=wish)
+    answer = await transcribe_upload(request, part="audio", options=options)
     return as_json(predict_body(answer))
 
 

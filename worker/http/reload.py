@@ -28,16 +28,16 @@ async def reload_model(request: Request) -> Response:
     client = request.client.host if request.client else ""
     service.gate.check_change(client, request.headers, request.scope["http_version"])
     try:
-        return as_json(await look_again(request, daemon))
+        return as_json(await rescan(request, daemon))
     except DaemonUnreachable as e:
         serving = service.engine.current.version if service.engine.current else "nothing"
         message = f"cannot ask the daemon to look: {e}; still serving {serving}"
         return as_json(Decision(False, message), 503, {"retry-after": "1"})
 
 
-async def look_again(request: Request, daemon: DaemonApi) -> Decision:
+async def rescan(request: Request, daemon: DaemonApi) -> Decision:
     """The daemon's decision after another check. Raises DaemonUnreachable, ApiError 503, Gone."""
-    reply = await daemon.ask(request, "POST", "/v1/rescan?wait=1")
+    reply = await daemon.request(request, "POST", "/v1/rescan?wait=1")
     try:
         return msgspec.json.decode(reply.body, type=Decision)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:

@@ -17,7 +17,7 @@ from .daemon_api import DaemonApi, DaemonUnreachable, Reply
 from .errors import ApiError
 from .json import as_json
 from .model_names import split_name
-from .reload import look_again
+from .reload import rescan
 from .upload import read_small
 
 BODY_BYTES: Final = 64 * 1024
@@ -78,7 +78,7 @@ async def load(request: Request) -> Response:
         versions = await _versions(request)
         if any(version.version == name for version in versions):
             body = msgspec.json.encode({"version": name})
-            _check(await daemon.ask(request, "POST", "/v1/activate?wait=1", body), f"load {name}")
+            _check(await daemon.request(request, "POST", "/v1/activate?wait=1", body), f"load {name}")
         elif any(split_name(version.version)[0] == name for version in versions):
             await _choose(request, name)
         else:
@@ -129,7 +129,7 @@ async def _asked(request: Request) -> dict[str, Any]:
 
 async def _versions(request: Request) -> list[_Version]:
     daemon: DaemonApi = request.app.state.daemon
-    reply = await daemon.ask(request, "GET", "/v1/versions", seconds=LOOK_SECONDS)
+    reply = await daemon.request(request, "GET", "/v1/versions", seconds=LOOK_SECONDS)
     try:
         return msgspec.json.decode(reply.body, type=_Versions).versions
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -138,7 +138,7 @@ async def _versions(request: Request) -> list[_Version]:
 
 async def _choose(request: Request, model: str) -> None:
     """The daemon checks again and chooses. Raises ApiError unless a version of `model` serves then."""
-    decision = await look_again(request, request.app.state.daemon)
+    decision = await rescan(request, request.app.state.daemon)
     if not decision.success:
         raise ApiError(400, decision.message or f"cannot load {model}", "refused")
     serving = [v.version for v in await _versions(request) if v.serving]

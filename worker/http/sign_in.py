@@ -40,7 +40,7 @@ def wants_form(method: str, path: str, accept: str, error: ApiError) -> bool:
     return error.status == 401 and path == "/" and method == "GET" and "text/html" in accept
 
 
-def asks_for_token(accept_language: str) -> Response:
+def token_form(accept_language: str) -> Response:
     """401 with the form, in the browser's language."""
     words = _WORDS["zh" if accept_language.strip().lower().startswith("zh") else "en"]
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

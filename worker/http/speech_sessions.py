@@ -34,7 +34,7 @@ from .paths import meant_path
 from .sherpa_talk import SherpaTalk
 from .speech_socket import SOCKET, SpeechSocket
 from .talks import Talk
-from .transcription import Wish, language_of, transcribe_upload
+from .transcription import TranscriptionOptions, language_of, transcribe_upload
 from .upload import UploadedClip
 
 PATHS: Final = frozenset({"/", "/ws"})
@@ -272,11 +272,11 @@ async def _transcribed(scope: Scope, receive: Receive, send: Send) -> None:
     """The application behind the middleware; leaves its answer in the scope."""
     request, talk = Request(scope, receive), scope[TALK]
 
-    def wish(clip: UploadedClip, loaded: LoadedVersion) -> Wish:
-        return Wish(language_of(talk.language, loaded.model), talk.itn)
+    def options(clip: UploadedClip, loaded: LoadedVersion) -> TranscriptionOptions:
+        return TranscriptionOptions(language_of(talk.language, loaded.model), talk.itn)
 
     try:
-        scope[ANSWER] = await transcribe_upload(request, part="audio", wish=wish)
+        scope[ANSWER] = await transcribe_upload(request, part="audio", options=options)
     except Gone:
         await Response(status_code=CLIENT_GONE)(scope, receive, send)
         return

@@ -28,18 +28,20 @@ TRUE: Final = frozenset({"1", "true", "yes", "on", "y", "t"})
 FALSE: Final = frozenset({"0", "false", "no", "off", "n", "f", ""})
 
 
-class Wish(Struct, frozen=True):
-    """How a clip is to be transcribed. `said`, when given, is called with each new bit of text as it is recognised;
-    the bits one after the other are the answer's text."""
+class TranscriptionOptions(Struct, frozen=True):
+    """How to transcribe a clip.
+
+    `on_text`, if given, is awaited with each new part of the text. The parts one after the other are the answer's text.
+    """
 
     language: str = "auto"
     itn: bool = False
     split: bool = False
-    said: Callable[[str], Awaitable[None]] | None = None
+    on_text: Callable[[str], Awaitable[None]] | None = None
 
 
 async def transcribe_upload(
-    request: Request, *, part: str, wish: Callable[[UploadedClip, LoadedVersion], Wish]
+    request: Request, *, part: str, options: Callable[[UploadedClip, LoadedVersion], TranscriptionOptions]
 ) -> dict[str, Any]:
     """The answer for the clip in the request, with `version`. `options` reads the other fields of the client.
 
@@ -64,7 +66,7 @@ async def transcribe_upload(
         return clip
 
     async def job(clip: UploadedClip, loaded: LoadedVersion) -> dict[str, Any]:
-        asked = wish(clip, loaded)
+        asked = options(clip, loaded)
         assert clip.data is not None
         try:
             return await transcribe(
@@ -76,7 +78,7 @@ async def transcribe_upload(
                 work=service.work,
                 max_audio_seconds=service.settings.max_audio_seconds,
                 client=client_of(request),
-                said=asked.said,
+                on_text=asked.on_text,
             )
         except Busy as e:
             raise ApiError(503, str(e), "busy") from e
@@ -87,7 +89,7 @@ async def transcribe_upload(
 
     check_serves_speech(service.settings.kind)
     loaded, answer = await run_model(request, verb="transcribe", read=read, job=job)
-    service.counters.heard(float(answer.get("duration", 0.0)))
+    service.counters.recognised(float(answer.get("duration", 0.0)))
     return {**answer, "version": loaded.version}
 
 

@@ -69,7 +69,7 @@ class Work:
         slots: tuple[Slots, Slots, Slots] | None = None,
         decoders: str = "",
         clip_bytes: int = 64 << 20,
-        say: Callable[[str], None] = lambda text: None,
+        report: Callable[[str], None] = lambda text: None,
         ran: Callable[[Run], None] = lambda run: None,
         free_processors: Callable[[], int] = free_processors,
         limit_seconds: float = 0.0,
@@ -98,7 +98,7 @@ class Work:
         self._cutting_long = Lanes("cutting long", LONG_NICENESS)
         self._stuck_decoding = Overdue(limit_seconds, noticed)
         self._one_long = asyncio.Lock()
-        self._pool = DecoderPool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, say=say)
+        self._pool = DecoderPool(decoders, self._decoders, self._decoding, most_bytes=clip_bytes, report=report)
 
     def limit(self, *, queue: int, audio_bytes: int, clip_bytes: int, limit_seconds: float) -> None:
         """Sets other limits for new requests."""

@@ -26,8 +26,8 @@ class Lone(Generic[M]):
     any thread.
     """
 
-    def __init__(self, threads: int, open_warm: Callable[[], M], say: Callable[[str], None]) -> None:
-        self._threads, self._open, self._say = threads, open_warm, say
+    def __init__(self, threads: int, open_warm: Callable[[], M], report: Callable[[str], None]) -> None:
+        self._threads, self._open, self._report = threads, open_warm, report
         self._begun = threading.Lock()
         self.model: M | None = None
 
@@ -44,7 +44,7 @@ class Lone(Generic[M]):
         try:
             start_thread(f"open {self._threads} threads", self._work)
         except RuntimeError as e:
-            self._say(f"cannot use {self._threads} threads for a lone run: {e}; one answers")
+            self._report(f"cannot use {self._threads} threads for a lone run: {e}; one answers")
 
     def _work(self) -> None:
         # Threads of the session inherit it, and could not be raised again.
@@ -52,4 +52,4 @@ class Lone(Generic[M]):
         try:
             self.model = self._open()
         except Exception as e:  # noqa: BLE001 - the top of a thread that opens what somebody else made
-            self._say(f"cannot use {self._threads} threads for a lone run: {e}; one answers")
+            self._report(f"cannot use {self._threads} threads for a lone run: {e}; one answers")

@@ -86,7 +86,7 @@ KINDS: Final = {"sensevoice": ".sensevoice_model", "tensor": ".tensor_model"}
 SPEECH_KINDS: Final = frozenset({"sensevoice"})
 
 
-def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: None) -> Load:
+def loader(settings: WorkerSettings, report: Callable[[str], None] = lambda text: None) -> Load:
     """A function (version, artifact directory) -> LoadedVersion for the settings' kind.
 
     `report` is called when a compiled form cannot be used and the version is served as it came. Raises UnknownKind, or
@@ -105,7 +105,7 @@ def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: N
             raise ValueError(
                 f"cannot load {version}: it is of kind {artifact.kind}, this worker serves {settings.kind}"
             )
-        model = _compiled(module, artifact, Path(directory), settings, say) or module.load(
+        model = _compiled(module, artifact, Path(directory), settings, report) or module.load(
             Path(directory), model=artifact.model, threads=settings.threads, providers=settings.providers
         )
         created = int((Path(directory) / DESCRIPTION).stat().st_mtime)
@@ -115,13 +115,13 @@ def loader(settings: WorkerSettings, say: Callable[[str], None] = lambda text: N
 
 
 def _compiled(
-    module: Any, artifact: Artifact, directory: Path, settings: WorkerSettings, say: Callable[[str], None]
+    module: Any, artifact: Artifact, directory: Path, settings: WorkerSettings, report: Callable[[str], None]
 ) -> Any | None:
     """The compiled form, open; None when there is none, when none fits this machine, or when it cannot be opened."""
     if not artifact.compiled_model:
         return None
     if artifact.key != form_key(artifact.digest, artifact.level):
-        say(f"{artifact.version} was compiled for another ONNX Runtime or processor; served as it came")
+        report(f"{artifact.version} was compiled for another ONNX Runtime or processor; served as it came")
         return None
     try:
         model = module.load(
@@ -132,8 +132,8 @@ def _compiled(
             mapped=True,
         )
     except (ValueError, RuntimeError, OSError) as e:
-        say(f"the compiled form of {artifact.version} can't be used: {e}; served as it came")
+        report(f"the compiled form of {artifact.version} can't be used: {e}; served as it came")
         return None
     if artifact.lone_threads > settings.threads:
-        model.allow_lone(artifact.lone_threads, settings.providers, say)
+        model.allow_lone(artifact.lone_threads, settings.providers, report)
     return model

@@ -33,7 +33,7 @@ class SenseVoice:
         self._recognizer = recognizer
         self._lone: Lone[Recognizer] | None = None
 
-    def allow_lone(self, threads: int, providers: Sequence[str], say: Callable[[str], None]) -> None:
+    def allow_lone(self, threads: int, providers: Sequence[str], report: Callable[[str], None]) -> None:
         """Records that this is a compiled form that was proved to answer the same with this number of threads.
 
         `report` is called when it cannot be opened with them.
@@ -45,7 +45,7 @@ class SenseVoice:
             opened.warm()
             return opened
 
-        self._lone = Lone(threads, open_warm, say)
+        self._lone = Lone(threads, open_warm, report)
 
     @property
     def mappings(self) -> int:

@@ -44,12 +44,12 @@ async def transcribe(
     work: Work,
     max_audio_seconds: float,
     client: str = "",
-    said: Callable[[str], Awaitable[None]] | None = None,
+    on_text: Callable[[str], Awaitable[None]] | None = None,
 ) -> dict[str, Any]:
     """The answer for the clip in `data` (an audio file's bytes, emptied once decoded), without `version`.
 
-    `client` is the sender, for its share of what may be held. `said` is awaited with the text that each piece adds, if
-    any. The answer for a clip without its end has `truncated`. A clip without voice is not run. Raises BadAudio for
+    `client` is the sender, for its share of what may be held. `on_text` is awaited with the text that each piece adds,
+    if any. The answer for a clip without its end has `truncated`. A clip without voice is not run. Raises BadAudio for
     audio that cannot be used, CannotDecode, Busy, and whatever the model raises.
     """
     model = cast(SpeechModel, loaded.model)
@@ -66,8 +66,8 @@ async def transcribe(
                 recognize = partial(model.recognize, piece, language=hearing.language, itn=hearing.itn, options=options)
                 heard = await work.infer(recognize, model.lone_threads, long=long)
                 pieces.append((place, heard))
-                if said is not None:
-                    text = await _say(said, text, model.join(pieces[-1:], len(sound.samples))["text"])
+                if on_text is not None:
+                    text = await _send_new_text(on_text, text, model.join(pieces[-1:], len(sound.samples))["text"])
             answer = await work.decode(model.join, pieces, len(sound.samples))
             return {**answer, "truncated": True} if sound.truncated else answer
     finally:
@@ -98,9 +98,9 @@ def piece_at(sound: Sound, place: Place) -> Samples:
     return np.ascontiguousarray(sound.samples[place[0] : place[1], place[2]])
 
 
-async def _say(said: Callable[[str], Awaitable[None]], before: str, more: str) -> str:
+async def _send_new_text(on_text: Callable[[str], Awaitable[None]], before: str, more: str) -> str:
     """Sends what `more` adds to the text so far; returns the text that has been sent."""
     text = join_texts(before, more)
     if len(text) > len(before):
-        await said(text[len(before) :])
+        await on_text(text[len(before) :])
     return text

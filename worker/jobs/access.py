@@ -127,7 +127,7 @@ class JobAccess:
         if directory.outcome(job_id) is not None:
             outcome = read_record(here / OUTCOME, JobOutcome)
             return JobView(seen, outcome=outcome, answer_bytes=_size(here / ANSWER))
-        place = position(job_id, directory.look()) if seen.state == QUEUED else 0
+        place = position(job_id, directory.jobs()) if seen.state == QUEUED else 0
         return JobView(seen, place, self._progress(job_id, here / PIECES))
 
     def _progress(self, job_id: str, pieces: Path) -> JobProgress:

@@ -150,7 +150,7 @@ class JobStore:
         raise NotTaken("other jobs are being taken in")
 
     def _check_room(self, size: int, client: str, limits: StoreLimits) -> None:
-        self.directory.look()  # so that the share of the client is known
+        self.directory.jobs()  # so that the share of the client is known
         used = self.directory.usage(client)
         if used.jobs >= limits.most_jobs:
             raise NotTaken(f"there are {used.jobs} already (jobs.max_jobs)")
@@ -184,7 +184,7 @@ class JobStore:
         """
         self.passed_over = {}
         fault: OSError | UnreadableJob | None = None
-        for seen in in_order(self.directory.look()):
+        for seen in in_order(self.directory.jobs()):
             if seen.request.id in left:
                 continue
             try:

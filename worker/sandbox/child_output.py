@@ -11,20 +11,20 @@ from typing import Final
 
 from .. import protocol
 
-Say = Callable[[protocol.Message], None]
+Send = Callable[[protocol.Message], None]
 _MAX_DESCRIPTORS: Final = 1 << 16
 
 
-def speaker() -> Say:
+def message_writer() -> Send:
     """A function that writes one message to what was standard output until now. Raises OSError when that is closed."""
     real = os.dup(1)
     os.dup2(2, 1)
     for first, last in ((3, real), (real + 1, _MAX_DESCRIPTORS)):
         os.closerange(first, last)
 
-    def say(message: protocol.Message) -> None:
+    def send(message: protocol.Message) -> None:
         line = memoryview(protocol.encode(message))
         while line:
             line = line[os.write(real, line) :]
 
-    return say
+    return send

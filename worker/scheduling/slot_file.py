@@ -133,7 +133,7 @@ class Board:
         with suppress(OSError):
             self.bell.sendto(b".", self._bell_path(number_of(mark)))
 
-    def heard(self) -> None:
+    def clear_wake(self) -> None:
         """Empties the socket that wakes this worker."""
         with suppress(OSError):
             for _ in range(DATAGRAMS):

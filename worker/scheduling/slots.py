@@ -44,15 +44,15 @@ class Slots:
         self,
         path: str = "",
         *,
-        say: Callable[[str], None] = lambda text: None,
+        report: Callable[[str], None] = lambda text: None,
         aside: Executor | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._path, self._say, self._now_ns = path, say, monotonic_ns
+        self._path, self._report, self._now_ns = path, report, monotonic_ns
         self._aside, self._opening = aside, None  # type: Executor | None, asyncio.Future[Board] | None
         self._board: Board | None = None
         self._opened_ns: int | None = None
-        self._said = ""
+        self._reported = ""
         self._line: deque[_Waiter] = deque()
         self._held: set[int] = set()
         self._running = 0
@@ -217,7 +217,7 @@ class Slots:
 
     def _woken(self) -> None:
         if self._board is not None:
-            self._board.heard()
+            self._board.clear_wake()
             self._look()
             self._pass_on()
 
@@ -289,7 +289,7 @@ class Slots:
         self._look()
 
     def _use(self, board: Board) -> None:
-        self._board, self._said = board, ""
+        self._board, self._reported = board, ""
         asyncio.get_running_loop().add_reader(board.bell, self._woken)
 
     def _drop_board(self, because: OSError) -> None:
@@ -309,9 +309,9 @@ class Slots:
 
     def _cannot(self, e: OSError) -> None:
         because = e.strerror or str(e)
-        if because != self._said:
-            self._say(f"cannot share slots with other workers: {because}; one piece of work at a time is run")
-        self._said = because
+        if because != self._reported:
+            self._report(f"cannot share slots with other workers: {because}; one piece of work at a time is run")
+        self._reported = because
 
 
 def _leave(board: Board) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from .token_file import TokensFile
 
-LOOK_SECONDS: Final = 0.25
+READ_SECONDS: Final = 0.25
 
 
 class FreshTokens(TokensFile):
@@ -37,7 +37,7 @@ class FreshTokens(TokensFile):
         self._coming: Future[None] | None = None
         self._late: Future[None] | None = None
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Reads the file. Not for an event loop."""
         super()._look()
 
@@ -48,14 +48,14 @@ class FreshTokens(TokensFile):
         coming = self.soon()
         if coming is self._late:
             return  # another call waited for it already
-        if not (await asyncio.wait({asyncio.wrap_future(coming)}, timeout=LOOK_SECONDS))[0]:
+        if not (await asyncio.wait({asyncio.wrap_future(coming)}, timeout=READ_SECONDS))[0]:
             self._late = coming
 
     def soon(self) -> Future[None]:
         """A reading that has not begun yet."""
         if self._coming is None or self._coming.running() or self._coming.done():
             loop = asyncio.get_running_loop()
-            self._coming = self._thread.submit(self.look)
+            self._coming = self._thread.submit(self.refresh)
             self._coming.add_done_callback(lambda _: self._tell(loop))
         return self._coming
 

@@ -83,7 +83,7 @@ class JobDirectory:
 
     # reading
 
-    def look(self) -> list[JobSeen]:
+    def jobs(self) -> list[JobSeen]:
         """All jobs that can be read, in no order; `unreadable` has the reason for the others. Raises OSError."""
         found, here = [], set()
         for name in self._names():

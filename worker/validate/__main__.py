@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from ..child_protocol import Candidate, GateDone, GateStarted, Judged
-from ..sandbox.child_output import speaker
+from ..sandbox.child_output import message_writer
 from ..sandbox.landlock import (
     READ,
     READ_WRITE,
@@ -61,7 +61,7 @@ def main() -> int:
     """Judges the candidate on standard input; returns the exit status."""
     die_with_parent()  # without the daemon no process would read the verdict
     sys.stdout.flush()
-    say = speaker()
+    send = message_writer()
     try:
         candidate = msgspec.json.decode(sys.stdin.buffer.read(MAX_CANDIDATE_BYTES), type=Candidate)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
@@ -70,32 +70,32 @@ def main() -> int:
     if wrong := _unusable(candidate):
         sys.stderr.write(f"cannot validate: {wrong}\n")
         return 1
-    patience = Patience(say, allowance := _allowance(candidate))
+    patience = Patience(send, allowance := _allowance(candidate))
     try:
-        patience.say(_judged(candidate, patience, allowance))
+        patience.send(_judged(candidate, patience, allowance))
     except OSError as e:
-        patience.say(Judged(False, f"cannot judge it: {e.filename}: {e.strerror}", hindered=True))
+        patience.send(Judged(False, f"cannot judge it: {e.filename}: {e.strerror}", hindered=True))
     except MemoryError:
         because = "cannot judge it: needs more memory than " + ("there is now" if candidate.memory_short else "allowed")
-        patience.say(Judged(False, because, hindered=candidate.memory_short))
+        patience.send(Judged(False, because, hindered=candidate.memory_short))
     except Exception as e:  # noqa: BLE001  the top of a child: whatever it is, it is a reason not to serve this version
         short = candidate.memory_short and not room_for(process_readings.size_of(candidate.path))
-        patience.say(Judged(False, f"cannot judge it: {type(e).__name__}: {str(e)[:300]}", hindered=short))
+        patience.send(Judged(False, f"cannot judge it: {type(e).__name__}: {str(e)[:300]}", hindered=short))
     return 0
 
 
 def _judged(candidate: Candidate, patience: Patience, allowance: Allowance) -> Judged:
     os.umask(0o027)
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    patience.say(GateStarted("sandbox"))
+    patience.send(GateStarted("sandbox"))
     sandbox = _sandboxed(candidate, allowance)
     die_with_parent()
-    patience.say(sandbox)
+    patience.send(sandbox)
     patience.start()
     with lasting():
         from .runner import judge  # numpy, onnx and ONNX Runtime: imported only now, with no rights left to take away
 
-    return judge(candidate, Path(candidate.directory), patience.say, (sandbox,), copied=lambda: _after_copy(candidate))
+    return judge(candidate, Path(candidate.directory), patience.send, (sandbox,), copied=lambda: _after_copy(candidate))
 
 
 def _sandboxed(candidate: Candidate, allowance: Allowance) -> GateDone:

@@ -36,7 +36,7 @@ class Subject(Protocol):
         """What is odd about the answer to the built-in input, "" for nothing."""
         ...
 
-    def hear(self, samples: npt.NDArray[np.float32]) -> str:
+    def transcribe(self, samples: npt.NDArray[np.float32]) -> str:
         """The text of a clip, mono 16 kHz. Raises BadSubject when it cannot be run or when the kind has no texts."""
         ...
 

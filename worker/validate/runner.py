@@ -35,7 +35,7 @@ from .measure import room_for
 from .model_under_test import OutOfMemory
 from .publish import complete, draft
 
-Say = Callable[[child_protocol.FromValidator], None]
+Send = Callable[[child_protocol.FromValidator], None]
 Gate = Callable[[Context], GateAnswer]
 
 GATES: Final[tuple[tuple[str, Gate], ...]] = (
@@ -52,7 +52,7 @@ GATES: Final[tuple[tuple[str, Gate], ...]] = (
 def judge(
     candidate: child_protocol.Candidate,
     directory: Path,
-    say: Say,
+    send: Send,
     before: tuple[GateDone, ...] = (),
     *,
     copied: Callable[[], None] = lambda: None,
@@ -69,26 +69,26 @@ def judge(
     done = list(before)
     try:
         for name, gate in GATES:
-            say(GateStarted(name))
+            send(GateStarted(name))
             answer = _timed(name, gate, context)
-            say(answer)
+            send(answer)
             done.append(answer)
             if not answer.passed:
                 return _verdict(context, accepted=False, because=answer.because)
             if name == "layout":
                 copied()
             elif name == "signature":
-                _offer(context, say)
+                _offer(context, send)
         return _accepted(context, tuple(done))
     except NoVerdict as e:
         return _verdict(context, accepted=False, because=str(e), no_verdict=e)
 
 
-def _offer(context: Context, say: Say) -> None:
+def _offer(context: Context, send: Send) -> None:
     """Reports that the copy may be read: it is what was signed, and a graph that can be run."""
     with suppress(OSError):  # it only saves time
         draft(context)
-        say(Copied(context.digest, context.bytes))
+        send(Copied(context.digest, context.bytes))
 
 
 def _timed(name: str, gate: Gate, context: Context) -> GateDone:

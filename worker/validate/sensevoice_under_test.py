@@ -103,7 +103,7 @@ class SenseVoiceUnderTest:
         odd = [] if decoded.text else ["no text"]
         return " and ".join(odd if decoded.language else [*odd, "no language tag"])
 
-    def hear(self, samples: npt.NDArray[np.float32]) -> str:
+    def transcribe(self, samples: npt.NDArray[np.float32]) -> str:
         """The text that a worker would answer. Raises BadSubject, OutOfMemory."""
         try:
             return self._recognizer.transcribe(samples).text

@@ -50,7 +50,7 @@ class Tensors:
         """Which inputs were refused or gave numbers that are not finite."""
         return self._remark
 
-    def hear(self, samples: npt.NDArray[np.float32]) -> str:
+    def transcribe(self, samples: npt.NDArray[np.float32]) -> str:
         """Raises BadSubject: a tensor model gives no text."""
         raise BadSubject("a model of kind tensor has no texts")
 

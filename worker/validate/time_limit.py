@@ -24,7 +24,7 @@ from ..shared.progress import (
     over,
 )
 
-Say = Callable[[child_protocol.FromValidator], None]
+Send = Callable[[child_protocol.FromValidator], None]
 LOOKS: Final = 20
 """The number of readings in the shortest time that is allowed without progress."""
 LONGEST_SECONDS: Final = 1.0
@@ -34,15 +34,15 @@ SHORTEST_SECONDS: Final = 0.05
 class Patience:
     """Passes messages on to `send`, keeps the current gate, and gives up when the allowance is used up."""
 
-    def __init__(self, say: Say, allowance: Allowance) -> None:
-        self._say = say
+    def __init__(self, send: Send, allowance: Allowance) -> None:
+        self._send = send
         self._allowance = allowance
         self._gate = "sandbox"
         self._ended = False
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
-    def say(self, message: child_protocol.FromValidator) -> None:
+    def send(self, message: child_protocol.FromValidator) -> None:
         """Sends one message, unless a verdict was sent already."""
         with self._lock:
             if self._ended:
@@ -50,7 +50,7 @@ class Patience:
             if isinstance(message, GateStarted):
                 self._gate = message.gate
             self._ended = isinstance(message, Judged)
-            self._say(message)
+            self._send(message)
 
     def start(self) -> None:
         """Starts to count. It starts a thread: whatever needs a single-threaded process must come before."""
@@ -80,6 +80,6 @@ class Patience:
                 return
             self._ended = True
             because = f"{self._gate} took too long: {end.because}"
-            self._say(GateDone(self._gate, False, round(seconds, 4), because))
-            self._say(Judged(False, because, hindered=not end.own))
+            self._send(GateDone(self._gate, False, round(seconds, 4), because))
+            self._send(Judged(False, because, hindered=not end.own))
             os._exit(0)

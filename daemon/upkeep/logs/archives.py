@@ -12,7 +12,7 @@ from ...answers.logs import RotationStep
 from ..fs_port import FileSystemPort
 from . import compress as pack
 from .archive_pieces import past_keep
-from .log_directory import Listing, live_names, look
+from .log_directory import Listing, list_logs, live_names
 from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Archive, RotationPolicy, drops, oldest_to_spare
 
@@ -35,7 +35,7 @@ class Archives:
         return [a for a in listing.archives if a.live in names]
 
     def drop(self, log_set: LogSet, dir_fd: int, live_bytes: int, outcome: RotationOutcome, now: float) -> None:
-        archives, policy = self.mine(log_set, look(dir_fd, self._files)), log_set.policy
+        archives, policy = self.mine(log_set, list_logs(dir_fd, self._files)), log_set.policy
         surplus = self._surplus(dir_fd, archives, policy)
         for drop in drops(archives, policy, now, live_bytes=live_bytes, surplus=surplus):
             path = f"{log_set.directory}/{drop.name}"
@@ -62,7 +62,7 @@ class Archives:
         return found
 
     def give_up_oldest(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> bool:
-        oldest = oldest_to_spare(self.mine(log_set, look(dir_fd, self._files)))
+        oldest = oldest_to_spare(self.mine(log_set, list_logs(dir_fd, self._files)))
         if oldest is None:
             return False
         try:

@@ -75,7 +75,7 @@ class Listing(Struct, frozen=True):
     heads: tuple[str, ...]
 
 
-def look(dir_fd: int, files: FileSystemPort) -> Listing:
+def list_logs(dir_fd: int, files: FileSystemPort) -> Listing:
     """Everything in the directory that has to do with rotation; at most MAX_ENTRIES entries are looked at."""
     names: list[str] = []
     archives, parts, heads = [], [], []

@@ -26,7 +26,7 @@ from . import collapse as collapsing
 from . import compress as pack
 from .archive_pieces import MAX_PIECES, pieces
 from .archives import Archives
-from .log_directory import Listing, live_file, live_names, look, open_log_directory
+from .log_directory import Listing, list_logs, live_file, live_names, open_log_directory
 from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Live, RotationPolicy, next_stamp, parse_archive, why_rotate
 
@@ -89,7 +89,7 @@ class Rotator:
                 continue
             with self._opened(log_set, outcome) as dir_fd:
                 if dir_fd is not None:
-                    plain = (a for a in self._archives.mine(log_set, look(dir_fd, self._files)) if not a.packed)
+                    plain = (a for a in self._archives.mine(log_set, list_logs(dir_fd, self._files)) if not a.packed)
                     jobs += [(not log_set.own, a.bytes, a.name, log_set) for a in plain]
         for _, _, name, log_set in sorted(jobs, key=lambda job: job[:3]):
             if self._stop.is_set():
@@ -126,7 +126,7 @@ class Rotator:
     ) -> None:
         if not outcome.dry_run:
             self._archives.relieve(log_set, dir_fd, outcome)
-        listing = look(dir_fd, self._files)
+        listing = list_logs(dir_fd, self._files)
         live_bytes = 0
         for name in live_names(listing, log_set.patterns):
             path = f"{log_set.directory}/{name}"
@@ -250,7 +250,7 @@ class Rotator:
             return
 
     def _tidy(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
-        listing = look(dir_fd, self._files)
+        listing = list_logs(dir_fd, self._files)
         mine = set(live_names(Listing(_lives(listing), (), (), ()), log_set.patterns))
         for name in (*listing.parts, *listing.heads):
             if _live_of(name) not in mine:
@@ -265,7 +265,7 @@ class Rotator:
                 outcome.steps.append(RotationStep("cleaned", path, because))
             except OSError as e:
                 outcome.trouble.append(cannot("clean up", path, e))
-        for archive in self._archives.mine(log_set, look(dir_fd, self._files)):
+        for archive in self._archives.mine(log_set, list_logs(dir_fd, self._files)):
             for ending in pack.ENDINGS.values():
                 if not archive.packed and archive.name + ending in listing.names:
                     self._settle(log_set, dir_fd, archive.name, archive.name + ending, outcome, SETTLED_AT_START_BYTES)

@@ -73,7 +73,9 @@ class World:
         self.peers = [WorkerPeer("w1", 4, False, 0.0, serving="v1", beat=Beat(requests=5, errors=1, p95_seconds=0.2))]
         serving = SimpleNamespace(version="v1", digest="d" * 64)
         self.registry = SimpleNamespace(peers=lambda: tuple(self.peers))
-        self.pool = SimpleNamespace(wanted=1, vacancies=lambda: (), processes=lambda: (), process=lambda name: None)
+        self.pool = SimpleNamespace(
+            wanted=1, pending_starts=lambda: (), processes=lambda: (), process=lambda name: None
+        )
         self.activation: Any = SimpleNamespace(
             complaint="",
             rollouts={},
@@ -116,7 +118,7 @@ class World:
                 validation.misplaced,
             ),
             ActivationSeen(activation.position, activation.held, complaint=activation.complaint, last=failed),
-            WorkersSeen(tuple(self.peers), pool.processes(), pool.vacancies(), pool.wanted),
+            WorkersSeen(tuple(self.peers), pool.processes(), pool.pending_starts(), pool.wanted),
             UpkeepSeen(upkeep.trouble, upkeep.last, upkeep.sweeps, upkeep.removed_files, upkeep.removed_bytes),
             (self.watch.state, self.watch.because),
             self.async_store.problem,
@@ -205,7 +207,7 @@ def test_the_first_judgement_is_no_alarm_unless_it_stands_still(world: World) ->
 
 
 def test_the_first_load_is_no_alarm_and_a_worker_that_dies_while_it_loads_is(world: World) -> None:
-    process = SimpleNamespace(failures=0, doubted=None, ready_at=None, phase=Phase.STARTING)
+    process = SimpleNamespace(failures=0, overdue_since=None, ready_at=None, phase=Phase.STARTING)
 
     async def work(alert_manager: AlertManager) -> None:
         world.peers.clear()

@@ -11,13 +11,15 @@ from modelward.daemon.config.alert_metrics import FIGURES
 from modelward.daemon.health.addresses import MAX_BYTES, scrub
 from modelward.daemon.health.alerts import Alert, AlertState
 from modelward.daemon.health.message_text import fit, sentence, text
-from modelward.daemon.health.notification_planner import Item, Notification, Told
+from modelward.daemon.health.notification_planner import GroupNotified, Item, Notification
 from modelward.daemon.health.rules import BUILT_IN, HealthRule
 
 
 def message(count: int, *, resolved: int = 0, group: str = "critical", words: str = "磁盘 is full") -> Notification:
     items = tuple(Item(f"a{n}", group, 0.0, f"{words} {n}") for n in range(count))
-    return Notification(group, items, tuple((f"r{n}", f"{words} {n}") for n in range(resolved)), count, Told(0.0))
+    return Notification(
+        group, items, tuple((f"r{n}", f"{words} {n}") for n in range(resolved)), count, GroupNotified(0.0)
+    )
 
 
 def test_five_hundred_alerts_are_one_text_within_the_limit_that_counts_the_rest() -> None:
@@ -42,7 +44,7 @@ def test_says_what_fires_since_when_and_what_is_over() -> None:
 
 
 def test_a_channel_is_not_told_of_its_own_failure() -> None:
-    own = Notification("warning", (Item("x", "warning", 0.0, "no", "1:webhook"),), (), 1, Told(0.0))
+    own = Notification("warning", (Item("x", "warning", 0.0, "no", "1:webhook"),), (), 1, GroupNotified(0.0))
     assert text(own, "box", 1.0, 100, "1:webhook") is None
     assert text(own, "box", 1.0, 100, "2:mail") is not None
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.daemon.health.notification_planner import (
+    GroupNotified,
     Item,
     Notification,
     NotificationPace,
-    Told,
     plan,
 )
 
@@ -26,7 +26,7 @@ def names(message: Notification) -> list[str]:
 
 def test_five_hundred_alerts_in_a_second_are_one_message() -> None:
     items = [item(f"a{n}", n / 500) for n in range(500)]
-    told: dict[str, Told] = {}
+    told: dict[str, GroupNotified] = {}
     sent = []
     for tenth in range(600):
         now = tenth / 10
@@ -89,7 +89,7 @@ def test_groups_do_not_wait_for_one_another() -> None:
 
 def test_a_restart_says_nothing_again_and_tells_what_ended_once() -> None:
     """What a former daemon told is known."""
-    told = {"warning": Told(-100.0, {"a": "a is bad", "b": "b is bad"})}
+    told = {"warning": GroupNotified(-100.0, {"a": "a is bad", "b": "b is bad"})}
     both = [item("a", -500), item("b", -500)]
     assert plan(both, told, 50, PACE).messages == ()
     step = plan(both[:1], told, 61, PACE)
@@ -102,7 +102,7 @@ def test_never_too_often_never_resolved_before_firing_and_right_in_the_end(
     looks: list[tuple[float, set[str]]],
 ) -> None:
     """However alerts come and go: the receivers' picture follows, at most one message an interval."""
-    told: dict[str, Told] = {}
+    told: dict[str, GroupNotified] = {}
     now, last = 0.0, float("-inf")
     since: dict[str, float] = {}
     believed: set[str] = set()

@@ -483,7 +483,7 @@ def test_a_token_file_that_cannot_be_used_is_a_figure_for_an_alert_until_it_is_m
             asyncio.run_coroutine_threadsafe(panel.server.keep(), panel.loop).result(PATIENCE_SECONDS)
             return [figure.because for figure in panel.server.figures()]
 
-        assert len(unusable()) == 1 and "no regular file" in unusable()[0]
+        assert len(unusable()) == 1 and "not a regular file" in unusable()[0]
         (tmp_path / "new").write_text("good\n")
         (tmp_path / "new").rename(path)
         assert unusable() == []

@@ -16,9 +16,9 @@ from modelward.daemon.system import background as module
 from modelward.daemon.system.background import (
     PROVED_SECONDS,
     Background,
-    hear_threads,
     here,
     reader,
+    record_thread_failures,
     start_thread,
 )
 from modelward.daemon.system.failures import MAX_PARTS, PAUSES_SECONDS, SHOWN_SECONDS
@@ -148,7 +148,7 @@ def test_a_guarded_callback_raises_nothing() -> None:
 def test_what_ends_a_thread_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         background = Background(FakeClock())
-        hear_threads(background)
+        record_thread_failures(background)
 
         def work() -> None:
             raise LookupError("in a thread")

@@ -43,18 +43,18 @@ def ear(tmp_path: Path) -> Iterator[Ear]:
 
 def test_ready_is_said_once_and_a_status_when_it_changes(ear: Ear) -> None:
     manager = ServiceManager(ear.environ, SystemClock())
-    manager.tell("loading", ready=False, busy=False)
-    manager.tell("loading", ready=False, busy=False)
-    manager.tell("serving v1", ready=True, busy=False)
-    manager.tell("serving v1", ready=True, busy=False)
-    manager.tell("serving v2", ready=False, busy=True)
+    manager.report("loading", ready=False, busy=False)
+    manager.report("loading", ready=False, busy=False)
+    manager.report("serving v1", ready=True, busy=False)
+    manager.report("serving v1", ready=True, busy=False)
+    manager.report("serving v2", ready=False, busy=True)
     assert ear.heard() == [["STATUS=loading"], ["READY=1", "STATUS=serving v1"], ["STATUS=serving v2"]]
 
 
 def test_a_start_that_makes_progress_asks_for_time(ear: Ear) -> None:
     manager = ServiceManager(ear.environ, SystemClock())
-    manager.tell("judging v1", ready=False, busy=True)
-    manager.tell("judging v1", ready=False, busy=True)
+    manager.report("judging v1", ready=False, busy=True)
+    manager.report("judging v1", ready=False, busy=True)
     assert ear.heard() == [["EXTEND_TIMEOUT_USEC=60000000", "STATUS=judging v1"], ["EXTEND_TIMEOUT_USEC=60000000"]]
 
 
@@ -63,7 +63,7 @@ def test_every_reload_ends_with_ready_and_none_is_announced_before_the_start_is_
     manager.reloading()
     manager.reloaded("serving v1")
     assert ear.heard() == []
-    manager.tell("serving v1", ready=True, busy=False)
+    manager.report("serving v1", ready=True, busy=False)
     ear.heard()
     manager.reloading()
     manager.reloaded("serving v1; configuration refused")
@@ -76,7 +76,7 @@ def test_every_reload_ends_with_ready_and_none_is_announced_before_the_start_is_
 def test_after_stopping_nothing_is_said_that_would_deny_it(ear: Ear) -> None:
     manager = ServiceManager(ear.environ, SystemClock())
     manager.stop("draining", 30)
-    manager.tell("serving v1", ready=True, busy=False)
+    manager.report("serving v1", ready=True, busy=False)
     manager.reloading()
     manager.reloaded("serving v1")
     assert ear.heard() == [["STOPPING=1", "EXTEND_TIMEOUT_USEC=30000000", "STATUS=draining"]]

@@ -10,7 +10,7 @@ from modelward.daemon.upkeep.clock_guard import (
     OFF_SECONDS,
     STEADY_SECONDS,
     Trust,
-    look,
+    judge,
 )
 from modelward.daemon.upkeep.clock_guard import ClockJudgement as Judgement
 
@@ -23,7 +23,7 @@ def begin() -> tuple[Trust, HandClock]:
 
 
 def see(trust: Trust, clock: HandClock) -> tuple[Trust, Judgement]:
-    return look(trust, clock.wall(), clock.elapsed())
+    return judge(trust, clock.wall(), clock.elapsed())
 
 
 def test_the_wall_clock_is_believed_while_it_runs_with_the_other() -> None:

@@ -35,7 +35,7 @@ from modelward.daemon.upkeep.clock_record import TrustedClock
 clock = TrustedClock(Path(sys.argv[1]), SystemClock())
 for line in sys.stdin:
     Path(os.environ["FAKETIME_TIMESTAMP_FILE"]).write_text(line)
-    judged = clock.look()
+    judged = clock.judge()
     print(int(judged.now), judged.refused or "-", judged.held or "-", sep="|", flush=True)
 """
 
@@ -153,10 +153,10 @@ def test_without_a_record_the_newest_archive_says_what_time_it_was(base: Path) -
 
 def test_after_a_boot_the_last_good_time_still_counts(tmp_path: Path) -> None:
     clock = HandClock()
-    TrustedClock(tmp_path, clock, boot=lambda: "one").look()
+    TrustedClock(tmp_path, clock, boot=lambda: "one").judge()
     for days, believed in ((3, True), (40, False)):
         later = HandClock(wall=NOON + days * DAY)
-        judged = TrustedClock(tmp_path, later, boot=lambda: f"boot after {days}").look()  # noqa: B023
+        judged = TrustedClock(tmp_path, later, boot=lambda: f"boot after {days}").judge()  # noqa: B023
         assert bool(judged.held) is not believed
         assert judged.now <= later.wall() and (judged.now == later.wall()) is believed
 
@@ -165,13 +165,13 @@ def test_after_a_boot_the_last_good_time_still_counts(tmp_path: Path) -> None:
 def test_a_damaged_record_costs_the_memory_of_it_and_nothing_else(tmp_path: Path, content: bytes) -> None:
     (tmp_path / RECORD).write_bytes(content)
     clock = HandClock()
-    assert TrustedClock(tmp_path, clock).look().now == clock.wall()
+    assert TrustedClock(tmp_path, clock).judge().now == clock.wall()
     assert (tmp_path / RECORD).read_bytes() != content
 
 
 def test_a_state_directory_that_takes_no_file_stops_nothing(tmp_path: Path) -> None:
     clock = HandClock()
-    assert TrustedClock(tmp_path / "nowhere", clock).look().now == clock.wall()
+    assert TrustedClock(tmp_path / "nowhere", clock).judge().now == clock.wall()
 
 
 def test_the_machines_own_clocks_are_judged_when_they_jump(tmp_path: Path) -> None:

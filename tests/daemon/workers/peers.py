@@ -31,7 +31,7 @@ class Ears:
         self.lines.append(line)
         self.fds += fds
 
-    def said(self, line: WorkerConnection, message: p.FromWorker) -> None:
+    def received(self, line: WorkerConnection, message: p.FromWorker) -> None:
         if isinstance(message, p.Reopened):
             raise p.BadMessage("cannot take that now")
         self.heard.append(message)

@@ -111,7 +111,7 @@ class Room:
         while True:
             self.wake.clear()
             self.pool.step()
-            due = self.pool.next_look()
+            due = self.pool.next_check()
             wait = 5.0 if due is None else max(0.02, due - self.clock.monotonic())
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(wait, 5.0)):

@@ -14,7 +14,7 @@ from tests.support import PATIENCE_SECONDS, soon
 from modelward.daemon.workers.pool_planner import PoolLimits
 from modelward.worker.protocol import WorkerSettings
 
-LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2)
+LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, recheck_seconds=2)
 
 
 class Shop(Room):

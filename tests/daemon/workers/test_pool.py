@@ -48,9 +48,9 @@ def test_a_worker_that_exits_1_at_once_is_started_ever_more_slowly(tmp_path: Pat
         for started in range(1, 8):
             shop.pool.step()
             await shop.all_ended(started)
-            (vacancy,) = shop.pool.vacancies()
-            due = shop.pool.next_look()
-            assert due == vacancy.due
+            (pending,) = shop.pool.pending_starts()
+            due = shop.pool.next_check()
+            assert due == pending.due
             waits.append(due - shop.time.monotonic())
             shop.time.advance(waits[-1] - 0.01)
             shop.pool.step()
@@ -78,7 +78,7 @@ def test_in_a_minute_of_dying_at_once_there_are_at_most_eight_starts(tmp_path: P
 def test_having_served_for_a_while_it_is_back_at_once(tmp_path: Path) -> None:
     async def work(shop: Shop) -> None:
         shop.pool.step()
-        shop.pool.heard("w1", ready=True)
+        shop.pool.record_message("w1", ready=True)
         shop.time.advance(11)
         os.kill(shop.pid("w1"), signal.SIGKILL)
         await shop.all_ended(1)
@@ -92,11 +92,11 @@ def test_having_served_for_a_while_it_is_back_at_once(tmp_path: Path) -> None:
 def test_having_died_before_it_was_ready_never_counts_as_having_served(tmp_path: Path) -> None:
     async def work(shop: Shop) -> None:
         shop.pool.step()
-        shop.pool.heard("w1", ready=False)
+        shop.pool.record_message("w1", ready=False)
         shop.time.advance(50)
         os.kill(shop.pid("w1"), signal.SIGKILL)
         await shop.all_ended(1)
-        assert [v.failures for v in shop.pool.vacancies()] == [1]
+        assert [v.failures for v in shop.pool.pending_starts()] == [1]
 
     run(tmp_path, HANG, work)
 
@@ -110,8 +110,8 @@ def test_a_worker_that_can_never_boot_is_not_started_again_before_something_chan
             shop.time.advance(3600)
             shop.pool.step()
         assert shop.names() == []
-        assert shop.pool.next_look() is None
-        assert {v.blocked for v in shop.pool.vacancies()} == {"it can never boot (exit status 3)"}
+        assert shop.pool.next_check() is None
+        assert {v.blocked for v in shop.pool.pending_starts()} == {"it can never boot (exit status 3)"}
         shop.code = HANG
         shop.pool.unblock()
         shop.pool.step()
@@ -124,7 +124,7 @@ def test_a_worker_that_can_never_boot_is_not_started_again_before_something_chan
 def test_a_successor_that_dies_is_started_no_faster_and_the_old_worker_stays(tmp_path: Path, code: str) -> None:
     async def work(shop: Shop) -> None:
         shop.pool.step()
-        shop.pool.heard("w1", ready=True)
+        shop.pool.record_message("w1", ready=True)
         shop.code = code
         assert shop.pool.replace("w1", "SIGUSR2")
         shop.pool.step()
@@ -164,15 +164,15 @@ def test_fewer_wanted_leaves_no_place_waiting(tmp_path: Path) -> None:
         shop.pool.wanted = 3
         shop.pool.step()
         await soon(lambda: not shop.names())
-        assert len(shop.pool.vacancies()) >= 2
+        assert len(shop.pool.pending_starts()) >= 2
         shop.pool.wanted = 1
         shop.pool.step()
-        assert len(shop.pool.vacancies()) == 1
+        assert len(shop.pool.pending_starts()) == 1
         shop.code = HANG
         shop.time.advance(10)
         shop.pool.step()
         assert len(shop.names()) == 1
-        assert shop.pool.vacancies() == ()
+        assert shop.pool.pending_starts() == ()
 
     run(tmp_path, EXIT_1, work)
 
@@ -182,19 +182,19 @@ def test_who_ignores_the_wish_to_leave_is_killed_after_its_time(tmp_path: Path) 
         shop.pool.step()
         await soon((tmp_path / "w1").exists)
         shop.pool.wanted = 0
-        shop.pool.heard("w1", ready=True)
+        shop.pool.record_message("w1", ready=True)
         shop.pool.step()
         shop.time.advance(30)
-        shop.pool.heard("w1", ready=True)
+        shop.pool.record_message("w1", ready=True)
         shop.pool.step()
         assert shop.names() == ["w1"], "a second look first"
         shop.time.advance(2)
-        shop.pool.heard("w1", ready=True)
+        shop.pool.record_message("w1", ready=True)
         shop.pool.step()
         await shop.all_ended(1)
         assert shop.ended[0].because == "it did not drain in 30 s"
         assert shop.ended[0].retired
-        assert shop.pool.vacancies() == ()
+        assert shop.pool.pending_starts() == ()
 
     run(tmp_path, IGNORES_SIGTERM, work)
 
@@ -204,14 +204,14 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path, ready: bool)
     async def work(shop: Shop) -> None:
         shop.pool.step()
         if ready:
-            shop.pool.heard("w1", ready=True)
+            shop.pool.record_message("w1", ready=True)
         shop.time.advance(60)
         shop.pool.step()
-        assert shop.pool.next_look() == shop.time.monotonic() + 2
+        assert shop.pool.next_check() == shop.time.monotonic() + 2
         shop.time.advance(2)
         shop.pool.step()
         shop.pool.step()
-        assert shop.pool.next_look() is None, "nothing to look at before it is gone"
+        assert shop.pool.next_check() is None, "nothing to look at before it is gone"
         await shop.all_ended(1)
         assert shop.ended[0].because == ("it sent nothing for 40 s" if ready else "it was not ready in 60 s")
         assert shop.ended[0].status == -signal.SIGABRT
@@ -251,7 +251,7 @@ def test_a_silent_worker_that_gets_no_processor_is_not_killed(tmp_path: Path, wa
         seconds = itertools.count()
         shop.read = lambda pid: ProcessReading(at := float(next(seconds)), 0.01 * at, waited * at)
         shop.pool.step()
-        shop.pool.heard("w1", ready=True)
+        shop.pool.record_message("w1", ready=True)
         shop.time.advance(40)
         shop.pool.step()
         shop.time.advance(2)
@@ -266,11 +266,11 @@ def test_a_daemon_that_was_stopped_for_an_hour_kills_nobody_who_still_speaks(tmp
         shop.pool.wanted = 2
         shop.pool.step()
         for name in ("w1", "w2"):
-            shop.pool.heard(name, ready=True)
+            shop.pool.record_message(name, ready=True)
         shop.time.advance(3600)
         shop.pool.step()
         for name in ("w1", "w2"):
-            shop.pool.heard(name, ready=True)
+            shop.pool.record_message(name, ready=True)
         shop.time.advance(2)
         shop.pool.step()
         assert shop.names() == ["w1", "w2"]
@@ -304,7 +304,7 @@ def test_a_start_that_fails_is_tried_again_later_and_stops_nobody(tmp_path: Path
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert shop.names() == ["w1"]
-        assert [v.failures for v in shop.pool.vacancies()] == [1]
+        assert [v.failures for v in shop.pool.pending_starts()] == [1]
         shop.time.advance(1.1)
         shop.pool.step()
         assert len(shop.names()) == 2
@@ -320,7 +320,7 @@ def test_a_program_that_is_gone_is_tried_again_later(tmp_path: Path) -> None:
         room.pool.wanted = 1
         for failures in range(1, 5):
             room.pool.step()
-            assert [v.failures for v in room.pool.vacancies()] == [failures]
+            assert [v.failures for v in room.pool.pending_starts()] == [failures]
             clock.advance(61)
 
     asyncio.run(work())

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from modelward.daemon.workers.pool_planner import (
-    Doubt,
     Kill,
     Member,
     Order,
+    PendingStart,
     Phase,
     PoolLimits,
+    Recheck,
     Retire,
     Start,
-    Vacancy,
-    next_look,
+    next_check,
     orders,
     places,
 )
 
 NOW = 1000.0
-LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2)
+LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, recheck_seconds=2)
 S, R, L = Phase.STARTING, Phase.READY, Phase.RETIRING
 
 
@@ -29,31 +29,31 @@ def m(name: str, phase: Phase = R, *, age: float = 5, quiet: float = 1, outdated
 
 
 def told(
-    *members: Member, vacancies: tuple[Vacancy, ...] = (), wanted: int = 2, limits: PoolLimits = LIMITS
+    *members: Member, pending_starts: tuple[PendingStart, ...] = (), wanted: int = 2, limits: PoolLimits = LIMITS
 ) -> list[str]:
     """The orders in a few letters."""
-    return [_short(order) for order in orders(members, vacancies, wanted, NOW, limits)]
+    return [_short(order) for order in orders(members, pending_starts, wanted, NOW, limits)]
 
 
 def _short(order: Order) -> str:
     match order:
-        case Start(vacancy, because):
-            return f"start{'' if vacancy is None else f'({vacancy.failures})'}: {because}"
+        case Start(pending, because):
+            return f"start{'' if pending is None else f'({pending.failures})'}: {because}"
         case Retire(name):
             return f"retire {name}"
-        case Doubt(name):
-            return f"doubt {name}"
+        case Recheck(name):
+            return f"recheck {name}"
         case Kill(name):
             return f"kill {name}"
 
 
 START, REPLACE = "start: 2 workers are wanted", "start: replacement"
-due, later = Vacancy(0, NOW), Vacancy(3, NOW + 4)
-late, blocked = Vacancy(2, NOW - 1), Vacancy(0, NOW, "exit status 3")
+due, later = PendingStart(0, NOW), PendingStart(3, NOW + 4)
+late, blocked = PendingStart(2, NOW - 1), PendingStart(0, NOW, "exit status 3")
 
 
 @pytest.mark.parametrize(
-    ("members", "vacancies", "expected"),
+    ("members", "pending_starts", "expected"),
     [
         # as many as wanted, no more and no fewer
         ((), (), [START, START]),
@@ -87,26 +87,28 @@ late, blocked = Vacancy(2, NOW - 1), Vacancy(0, NOW, "exit status 3")
         ((m("a", S, outdated="x"), m("b"), m("c")), (), ["retire a"]),
     ],
 )
-def test_workers_come_and_go(members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], expected: list[str]) -> None:
-    assert told(*members, vacancies=vacancies) == expected
+def test_workers_come_and_go(
+    members: tuple[Member, ...], pending_starts: tuple[PendingStart, ...], expected: list[str]
+) -> None:
+    assert told(*members, pending_starts=pending_starts) == expected
 
 
 @pytest.mark.parametrize(
     ("member", "expected"),
     [
         (m("a", S, age=59), []),
-        (m("a", S, age=60), ["doubt a"]),
-        (m("a", S, age=99, doubted=NOW - 1), []),
-        (m("a", S, age=99, doubted=NOW - 2), ["kill a"]),
-        (m("a", S, age=99, doubted=NOW - 2, doomed=True), []),
-        (m("a", S, age=99, doubted=NOW - 2, spared=True), ["doubt a"]),
-        (m("a", R, quiet=45, doubted=NOW - 2, spared=True), ["doubt a"]),
+        (m("a", S, age=60), ["recheck a"]),
+        (m("a", S, age=99, overdue_since=NOW - 1), []),
+        (m("a", S, age=99, overdue_since=NOW - 2), ["kill a"]),
+        (m("a", S, age=99, overdue_since=NOW - 2, doomed=True), []),
+        (m("a", S, age=99, overdue_since=NOW - 2, spared=True), ["recheck a"]),
+        (m("a", R, quiet=45, overdue_since=NOW - 2, spared=True), ["recheck a"]),
         (m("a", R, quiet=39), []),
-        (m("a", R, quiet=40), ["doubt a"]),
-        (m("a", R, quiet=45, doubted=NOW - 2), ["kill a"]),
+        (m("a", R, quiet=40), ["recheck a"]),
+        (m("a", R, quiet=45, overdue_since=NOW - 2), ["kill a"]),
         (m("a", L, age=29, quiet=99), []),
-        (m("a", L, age=30, quiet=1), ["doubt a"]),
-        (m("a", L, age=32, doubted=NOW - 2), ["kill a"]),
+        (m("a", L, age=30, quiet=1), ["recheck a"]),
+        (m("a", L, age=32, overdue_since=NOW - 2), ["kill a"]),
     ],
 )
 def test_who_is_overdue_is_looked_at_again_and_then_killed(member: Member, expected: list[str]) -> None:
@@ -115,7 +117,7 @@ def test_who_is_overdue_is_looked_at_again_and_then_killed(member: Member, expec
 
 def test_everybody_who_fell_silent_at_once_is_doubted_before_anybody_is_killed() -> None:
     registry = [m(name, quiet=3600) for name in "abcdefgh"]
-    assert told(*registry, wanted=8) == [f"doubt {name}" for name in "abcdefgh"]
+    assert told(*registry, wanted=8) == [f"recheck {name}" for name in "abcdefgh"]
 
 
 def test_a_successor_that_is_being_killed_is_no_reason_to_let_the_old_one_go() -> None:
@@ -128,7 +130,7 @@ def test_only_so_many_load_at_the_same_time() -> None:
     assert len(told(wanted=8, limits=limits)) == 3
     assert len(told(m("a", S), m("b", S), wanted=8, limits=limits)) == 1
     assert told(m("a", S), m("b", S), m("c", S), wanted=8, limits=limits) == []
-    assert next_look((m("a", S),), (due,), PoolLimits(starting=1)) == NOW - 5 + 60
+    assert next_check((m("a", S),), (due,), PoolLimits(starting=1)) == NOW - 5 + 60
 
 
 def test_the_last_ready_worker_stays_until_there_is_another() -> None:
@@ -151,18 +153,18 @@ def test_places_nobody_needs_are_dropped_the_hopeless_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "vacancies", "moment"),
+    ("members", "pending_starts", "moment"),
     [
         ((), (), None),
         ((), (blocked,), None),
         ((), (blocked, later), NOW + 4),
         ((m("a", S, age=10),), (), NOW + 50),
         ((m("a", R, quiet=10), m("b", L, age=5)), (), NOW + 25),
-        ((m("a", R, quiet=50, doubted=NOW),), (), NOW + 2),
-        ((m("a", L, age=90, doubted=NOW - 9, doomed=True),), (), None),
+        ((m("a", R, quiet=50, overdue_since=NOW),), (), NOW + 2),
+        ((m("a", L, age=90, overdue_since=NOW - 9, doomed=True),), (), None),
     ],
 )
 def test_the_next_look_is_when_time_alone_changes_something(
-    members: tuple[Member, ...], vacancies: tuple[Vacancy, ...], moment: float | None
+    members: tuple[Member, ...], pending_starts: tuple[PendingStart, ...], moment: float | None
 ) -> None:
-    assert next_look(members, vacancies, LIMITS) == moment
+    assert next_check(members, pending_starts, LIMITS) == moment

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from modelward.daemon.workers.backoff import delay_seconds, failures_after
 from modelward.daemon.workers.pool_planner import (
-    Doubt,
     Kill,
     Member,
+    PendingStart,
     Phase,
     PoolLimits,
+    Recheck,
     Retire,
     Start,
-    Vacancy,
-    next_look,
+    next_check,
     orders,
     places,
 )
 
-LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, second_look_seconds=2, starting=3)
+LIMITS = PoolLimits(start_seconds=60, drain_seconds=30, silence_seconds=40, recheck_seconds=2, starting=3)
 TICK_SECONDS = 0.5
 REST_SECONDS = 600.0  # six processes in a row that never get ready take 435
 simulated = settings(max_examples=40)
@@ -58,7 +58,7 @@ class Process:
     since: float = 0.0
     heard: float = 0.0
     outdated: str = ""
-    doubted: float | None = None
+    overdue_since: float | None = None
     killed_at: float | None = None
 
     @property
@@ -74,13 +74,13 @@ class Shop:
     fates: list[Fate]
     now: float = 0.0
     registry: dict[str, Process] = field(default_factory=dict)
-    vacancies: tuple[Vacancy, ...] = ()
+    pending_starts: tuple[PendingStart, ...] = ()
     number: int = 0
     most: int = 0
 
     def members(self) -> tuple[Member, ...]:
         return tuple(
-            Member(c.name, c.phase, c.since, c.heard, c.outdated, c.doubted, c.killed_at is not None)
+            Member(c.name, c.phase, c.since, c.heard, c.outdated, c.overdue_since, c.killed_at is not None)
             for c in self.registry.values()
         )
 
@@ -89,7 +89,7 @@ class Shop:
         for process in list(self.registry.values()):
             self._live(process)
         self._step()
-        assert next_look(self.members(), self.vacancies, LIMITS) is None or self.registry or self.vacancies
+        assert next_check(self.members(), self.pending_starts, LIMITS) is None or self.registry or self.pending_starts
 
     def _live(self, c: Process) -> None:
         age, fate = self.now - c.born, c.fate
@@ -102,39 +102,39 @@ class Shop:
             del self.registry[c.name]
             if c.phase is not Phase.RETIRING:
                 failures = failures_after(c.failures, self.now - c.since if c.phase is Phase.READY else 0)
-                self.vacancies += (Vacancy(failures, self.now + delay_seconds(failures, 0.5)),)
+                self.pending_starts += (PendingStart(failures, self.now + delay_seconds(failures, 0.5)),)
             return
         if c.phase is Phase.STARTING and fate.ready_after is not None and age >= fate.ready_after:
-            c.phase, c.since, c.heard, c.doubted = Phase.READY, self.now, self.now, None
+            c.phase, c.since, c.heard, c.overdue_since = Phase.READY, self.now, self.now, None
         if c.phase is Phase.READY and (fate.silent_after is None or age < fate.silent_after):
-            c.heard, c.doubted = self.now, None
+            c.heard, c.overdue_since = self.now, None
 
     def _step(self) -> None:
         members = self.members()
-        self.vacancies, _ = places(members, self.vacancies, self.wanted)
-        for order in orders(members, self.vacancies, self.wanted, self.now, LIMITS):
+        self.pending_starts, _ = places(members, self.pending_starts, self.wanted)
+        for order in orders(members, self.pending_starts, self.wanted, self.now, LIMITS):
             match order:
-                case Start(vacancy, _):
-                    self._start(vacancy)
+                case Start(pending, _):
+                    self._start(pending)
                 case Retire(name):
                     self._retire(self.registry[name])
-                case Doubt(name):
-                    self.registry[name].doubted = self.now
+                case Recheck(name):
+                    self.registry[name].overdue_since = self.now
                 case Kill(name, because):
                     self._kill(self.registry[name], because)
         self.most = max(self.most, len(self.registry))
 
-    def _start(self, vacancy: Vacancy | None) -> None:
-        if vacancy is not None:
-            assert not vacancy.blocked
-            assert self.now >= vacancy.due, "started before its time"
-            kept = list(self.vacancies)
-            kept.remove(vacancy)
-            self.vacancies = tuple(kept)
+    def _start(self, pending: PendingStart | None) -> None:
+        if pending is not None:
+            assert not pending.blocked
+            assert self.now >= pending.due, "started before its time"
+            kept = list(self.pending_starts)
+            kept.remove(pending)
+            self.pending_starts = tuple(kept)
         self.number += 1
         fate = self.fates.pop(0) if self.fates else GOOD
         name = f"w{self.number}"
-        failures = vacancy.failures if vacancy else 0
+        failures = pending.failures if pending else 0
         self.registry[name] = Process(name, fate, self.now, failures, since=self.now, heard=self.now)
         assert sum(c.phase is Phase.STARTING for c in self.registry.values()) <= LIMITS.starting
 
@@ -143,15 +143,15 @@ class Shop:
         assert others >= self.wanted or not c.ready and others, f"{c.name} leaves {others} of {self.wanted}"
         assert c.outdated or len(self.registry) > self.wanted
         assert all(o.phase is not Phase.RETIRING for o in self.registry.values()), "two leave at the same time"
-        c.phase, c.since, c.doubted = Phase.RETIRING, self.now, None
+        c.phase, c.since, c.overdue_since = Phase.RETIRING, self.now, None
 
     def _kill(self, c: Process, because: str) -> None:
         assert c.killed_at is None
-        assert c.doubted is not None
-        assert self.now - c.doubted >= LIMITS.second_look_seconds
+        assert c.overdue_since is not None
+        assert self.now - c.overdue_since >= LIMITS.recheck_seconds
         limit = {
             Phase.STARTING: (self.now - c.since >= 60, "not ready"),
-            Phase.READY: (self.now - c.heard >= 40, "said nothing"),
+            Phase.READY: (self.now - c.heard >= 40, "sent nothing"),
             Phase.RETIRING: (self.now - c.since >= 30, "did not drain"),
         }[c.phase]
         assert limit[0]
@@ -166,7 +166,7 @@ class Shop:
     @property
     def at_ease(self) -> bool:
         ready = [c for c in self.registry.values() if c.ready and not c.outdated]
-        return len(ready) == len(self.registry) == self.wanted and not self.vacancies
+        return len(ready) == len(self.registry) == self.wanted and not self.pending_starts
 
 
 @simulated

@@ -78,13 +78,13 @@ def test_what_was_given_last_is_written_last_and_the_end_waits_for_it(tmp_path: 
         for n in range(50):
             record.write(b"%d" % n)
         await record.settled(PATIENCE_SECONDS)
-        assert record.read(10) == b"49" and record.look()
+        assert record.read(10) == b"49" and record.check()
         for n in range(500):  # while a thread is about to end its work
             record.write(b"%d" % n)
             await asyncio.to_thread(lambda n=n: eventually(lambda: record.read(10) == b"%d" % n))
         record.write(b"")
         await record.settled(PATIENCE_SECONDS)
-        assert not record.look()
+        assert not record.check()
 
     asyncio.run(work())
 
@@ -104,7 +104,7 @@ def test_a_returning_daemon_takes_its_workers_back_and_gives_no_name_twice(tmp_p
         assert [who.pid for who in shop.pool.remembered().values()] == pids
         shop.pool.step()
         for name in ("w1", "w2"):
-            shop.pool.heard(name, ready=True)
+            shop.pool.record_message(name, ready=True)
         shop.pool.step()
         assert shop.names() == ["w1", "w2", "w3"]
         assert [process.child.pid for process in shop.pool.processes()][:2] == pids

@@ -329,9 +329,9 @@ def test_the_death_and_the_hangup_may_be_seen_in_any_order(tmp_path: Path) -> No
 def test_what_is_said_to_all_reaches_all_and_to_nobody_is_said(tmp_path: Path) -> None:
     async def work() -> None:
         async with room(tmp_path, wanted=2, serve="v1") as it:
-            assert sorted(it.registry.tell_all(p.ReopenLogs())) == ["w1", "w2"]
+            assert sorted(it.registry.send_all(p.ReopenLogs())) == ["w1", "w2"]
             await soon(lambda: sum(e.kind == "reopened" for e in it.events) == 2)
-            assert not it.registry.tell("w9", p.Stop())
+            assert not it.registry.send("w9", p.Stop())
             assert not it.registry.drain("w9")
 
     run(work)
@@ -343,7 +343,7 @@ def test_telling_a_worker_that_reads_no_more_says_so(tmp_path: Path) -> None:
             Attached(it.socket)
             await soon(lambda: it.registry.peers())
             message = p.Prepare("r", "v", "x" * 60_000)
-            answers = [it.registry.tell("mine", message) for _ in range(60)]
+            answers = [it.registry.send("mine", message) for _ in range(60)]
             assert answers[0]
             assert not answers[-1]
             assert it.registry.peers() == ()

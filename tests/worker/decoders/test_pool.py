@@ -32,7 +32,7 @@ async def pool(directory: Path | None = None, said: list[str] | None = None) -> 
     slots = Slots(str(directory / "decode") if directory else "")
     place = str(directory) if directory else ""
     made = DecoderPool(
-        place, slots, Lanes("decoding"), most_bytes=64 << 20, say=(said if said is not None else []).append
+        place, slots, Lanes("decoding"), most_bytes=64 << 20, report=(said if said is not None else []).append
     )
     try:
         yield made
@@ -198,7 +198,9 @@ def test_a_decoder_that_does_not_answer_is_killed_and_its_slot_is_free_again(sta
     async def play() -> None:
         said: list[str] = []
         slots = Slots()
-        decoders = DecoderPool("", slots, Lanes("decoding"), most_bytes=64 << 20, say=said.append, silent_seconds=8.0)
+        decoders = DecoderPool(
+            "", slots, Lanes("decoding"), most_bytes=64 << 20, report=said.append, silent_seconds=8.0
+        )
         try:
             await decode(decoders, spoken(3))
             (pid,) = started()

@@ -120,7 +120,7 @@ def test_the_graph_computes_what_the_learner_does(made: Path) -> None:
     parts = ("hidden.weight", "hidden.bias", "logits.weight", "logits.bias")
     ear, memory = (fit.Net(*(learnt[f"{name}.{part}"] for part in parts)) for name in ("ear", "memory"))
     sound = (np.random.default_rng(8).standard_normal(20_000) * 0.05).astype(np.float32)
-    heard = network.hear(ear, network.frontend.fbank(sound), ears.shift[:80], ears.scale[:80])
+    heard = network.ear_answers(ear, network.frontend.fbank(sound), ears.shift[:80], ears.scale[:80])
     keys = memory.logits(network.context(heard))
     expected = np.log(fit.softmax(keys))
     (answer,) = ears.hear(sound)

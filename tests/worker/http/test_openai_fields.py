@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelward.worker.http.errors import ApiError
-from modelward.worker.http.openai_fields import FORMATS, asked_for
+from modelward.worker.http.openai_fields import FORMATS, requested_fields
 
 VERBOSE = ("response_format", "verbose_json")
 
@@ -15,7 +15,7 @@ def read(*fields: tuple[str, str]) -> tuple[str, bool, bool, bool]:
     repeated: dict[str, list[str]] = {}
     for name, value in fields:
         repeated.setdefault(name, []).append(value)
-    found = asked_for({name: values[-1] for name, values in repeated.items()}, repeated)
+    found = requested_fields({name: values[-1] for name, values in repeated.items()}, repeated)
     return found.format, found.words, found.segments, found.stream
 
 

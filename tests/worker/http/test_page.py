@@ -9,7 +9,7 @@ from tests import asking
 from tests.worker.http.serving import Served, serving, wav
 
 from modelward.worker.http.page import STATIC
-from modelward.worker.http.sign_in import asks_for_token
+from modelward.worker.http.sign_in import token_form
 from modelward.worker.shared.static_files import load
 
 PAGE = load(STATIC)
@@ -122,5 +122,5 @@ def test_behind_tls_the_cookie_is_for_tls_alone(tmp_path: Path, headers: dict[st
 
 
 def test_asks_in_the_browsers_language() -> None:
-    assert "令牌" in bytes(asks_for_token("zh-CN,zh;q=0.9").body).decode()
-    assert "Token" in bytes(asks_for_token("").body).decode()
+    assert "令牌" in bytes(token_form("zh-CN,zh;q=0.9").body).decode()
+    assert "Token" in bytes(token_form("").body).decode()

@@ -190,7 +190,7 @@ def test_no_sound_is_an_empty_text_as_it_is_there(served: Served) -> None:
     ("message", "reason"),
     [
         ("{", "it is not JSON"),
-        ("[1]", "no JSON object"),
+        ("[1]", "not a JSON object"),
         ('{"mode": "online"}', "'online' is not served here"),
         ('{"audio_fs": 1}', "the sample rate is 1"),
         ('{"audio_fs": "fast"}', "the sample rate is fast"),

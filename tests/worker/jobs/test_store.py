@@ -19,7 +19,7 @@ import pytest
 from tests.small_disk import run_on_small_disk
 from tests.support import PATIENCE_SECONDS, modules
 
-from modelward.daemon.jobs.store_look import StoreLook
+from modelward.daemon.jobs.job_scan import JobScan
 from modelward.worker.jobs.access import THREADS, JobAccess
 from modelward.worker.jobs.store import ClaimedJob, JobStore, NotTaken, StoreLimits
 from modelward.worker.shared.job_directory import COMING, JobDirectory, replace, write_once
@@ -40,7 +40,7 @@ def accept(
 
 
 def states(path: Path) -> dict[str, str]:
-    return {job.request.id: job.state for job in JobDirectory(str(path)).look()}
+    return {job.request.id: job.state for job in JobDirectory(str(path)).jobs()}
 
 
 def claimed(store: JobStore) -> ClaimedJob:
@@ -144,7 +144,7 @@ for number in range(100):
     try:
         kept.append(store.accept(bytes(50_000), {}, StoreLimits(1000, 1 << 30), now=1.0, client=str(number)).id)
     except NotTaken as e:
-        print(e.full, len(kept), sorted(job.request.id for job in store.directory.look()) == sorted(kept))
+        print(e.full, len(kept), sorted(job.request.id for job in store.directory.jobs()) == sorted(kept))
         print([name for name in os.listdir(sys.argv[1]) if name.startswith(".new")], e)
         break
 """
@@ -243,7 +243,7 @@ def test_a_job_that_cannot_be_read_is_named_and_stops_no_other(tmp_path: Path) -
     bad, good = accept(tmp_path), accept(tmp_path)
     (tmp_path / bad.id / "job.json").write_bytes(b'{"id": 7}')
     directory = JobDirectory(str(tmp_path))
-    assert [job.request.id for job in directory.look()] == [good.id]
+    assert [job.request.id for job in directory.jobs()] == [good.id]
     assert bad.id in directory.unreadable
 
 
@@ -277,23 +277,23 @@ def test_a_crash_at_any_moment_of_the_end_leaves_the_answer_or_a_job_that_goes_o
 def test_the_recording_goes_though_the_worker_died_when_it_had_ended_the_job(tmp_path: Path) -> None:
     job_id = accept(tmp_path).id
     (tmp_path / job_id / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
-    look = StoreLook(tmp_path)
+    scan = JobScan(tmp_path)
     lock = JobDirectory(str(tmp_path)).lock(job_id)
     assert lock is not None
-    look.look(2.0, 60.0)
+    scan.run(2.0, 60.0)
     assert (tmp_path / job_id / "audio").exists(), "a worker still has it"
     os.close(lock)
-    look.look(3.0, 60.0)
+    scan.run(3.0, 60.0)
     assert {path.name for path in (tmp_path / job_id).iterdir()} == {"job.json", "outcome.json"}
-    assert look.look(100.0, 60.0).removed == 1 and states(tmp_path) == {}
+    assert scan.run(100.0, 60.0).removed == 1 and states(tmp_path) == {}
 
 
 def test_nothing_is_removed_while_the_clock_is_not_believed(tmp_path: Path) -> None:
     job_id = accept(tmp_path).id
     (tmp_path / job_id / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
-    look = StoreLook(tmp_path)
-    assert look.look(1e9, 60.0, clock_trouble="it is ahead").removed == 0
-    assert look.look(1e9, 60.0).removed == 1
+    scan = JobScan(tmp_path)
+    assert scan.run(1e9, 60.0, clock_trouble="it is ahead").removed == 0
+    assert scan.run(1e9, 60.0).removed == 1
 
 
 def test_a_crash_at_any_moment_of_a_cancel_leaves_it_cancelled_or_as_it_was(tmp_path: Path) -> None:
@@ -359,11 +359,11 @@ def test_a_job_whose_record_cannot_be_read_goes_when_results_go(tmp_path: Path, 
     job_id = accept(tmp_path).id
     (tmp_path / job_id / name).write_bytes(b"{")
     os.utime(tmp_path / job_id, (1000.0, 1000.0))
-    look = StoreLook(tmp_path)
-    found = look.look(1050.0, 60.0)
+    scan = JobScan(tmp_path)
+    found = scan.run(1050.0, 60.0)
     assert found.removed == 0 and job_id in found.unreadable
-    assert look.look(1070.0, 60.0, clock_trouble="it is ahead").removed == 0
-    found = look.look(1070.0, 60.0)
+    assert scan.run(1070.0, 60.0, clock_trouble="it is ahead").removed == 0
+    found = scan.run(1070.0, 60.0)
     assert found.removed == 1 and not found.unreadable and not (tmp_path / job_id).exists()
 
 
@@ -372,19 +372,19 @@ def test_a_callback_that_was_tried_is_not_due_again_while_the_disk_is_full(tmp_p
 import os, sys
 from pathlib import Path
 from modelward.daemon.jobs.callback_planner import after_try
-from modelward.daemon.jobs.store_look import StoreLook
+from modelward.daemon.jobs.job_scan import JobScan
 from modelward.worker.jobs.store import JobStore, StoreLimits
 place = Path(sys.argv[1])
 job = JobStore(str(place)).accept(b"a", {}, StoreLimits(9, 1 << 30), now=1.0, client="c", callback="http://x/").id
 (place / job / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
-look = StoreLook(place)
+scan = JobScan(place)
 
 def due(now, look=look):
-    return [request.id == job for request in look.look(now, 1e6).due]
+    return [request.id == job for request in scan.run(now, 1e6).due]
 
 def tried(because, now):
     try:
-        look.keep(job, after_try(look.record(job), because, now))
+        scan.keep(job, after_try(scan.record(job), because, now))
     except OSError as e:
         print(e.strerror)
 
@@ -396,12 +396,12 @@ try:
 except OSError:
     pass
 tried("refused", 10.0)
-print(due(11.0), due(21.0), look.record(job).tries)
+print(due(11.0), due(21.0), scan.record(job).tries)
 tried("", 21.0)
-print(due(1000.0), look.look(1000.0, 1e6).callbacks_waiting)
+print(due(1000.0), scan.run(1000.0, 1e6).callbacks_waiting)
 os.unlink(place / "filler")
 os.close(filler)
-later = StoreLook(place)
+later = JobScan(place)
 print(due(1000.0), due(1000.0, later), later.record(job).state, later.record(job).tries)
 """
     assert run_on_small_disk(tmp_path, code).splitlines() == [
@@ -421,7 +421,7 @@ def test_a_job_that_the_disk_does_not_give_keeps_no_other_from_being_worked_on(t
     (tmp_path / bad / name).symlink_to(tmp_path / bad / name)  # ELOOP
     job = claimed(store)
     assert job.request.id == good
-    found = StoreLook(tmp_path).look(1e9, 60.0)
+    found = JobScan(tmp_path).run(1e9, 60.0)
     assert found.removed == 0 and (tmp_path / bad).exists()
     assert bad in (store.passed_over if name in ("claim.json", "pieces") else store.directory.unreadable)
     if store.passed_over:

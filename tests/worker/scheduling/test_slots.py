@@ -328,7 +328,7 @@ def test_follows_the_number_of_slots(tmp_path: Path) -> None:
 def test_goes_alone_while_the_file_is_gone_and_shares_again_when_it_is_back(tmp_path: Path) -> None:
     async def play() -> None:
         clock, said = Hands(), list[str]()
-        slots = Slots(str(tmp_path / "slots"), say=said.append, monotonic_ns=clock)
+        slots = Slots(str(tmp_path / "slots"), report=said.append, monotonic_ns=clock)
         for _ in range(3):
             alone = Asked(slots, 0)
             await rest()

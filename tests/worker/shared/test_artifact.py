@@ -86,7 +86,7 @@ def test_refuses_a_damaged_one_and_says_what(damage: object, words: str, tmp_pat
 def test_refuses_a_linked_directory_and_one_that_is_not_there(tmp_path: Path) -> None:
     written(tmp_path / "v1")
     (tmp_path / "link").symlink_to("v1")
-    with pytest.raises(BadArtifact, match="no directory"):
+    with pytest.raises(BadArtifact, match="not a directory"):
         read_artifact(tmp_path / "link")
     with pytest.raises(BadArtifact, match="No such file"):
         read_artifact(tmp_path / "v2")
@@ -106,9 +106,9 @@ def test_refuses_what_belongs_to_somebody_else(tmp_path: Path) -> None:
         ({"format": 2}, "format 2"),
         ({"model": "other.onnx"}, "is not among its files"),
         ({"digest": "short"}, "a wrong digest"),
-        ({"files": {"../model.onnx": ArtifactFile(1, "ab" * 32)}}, "no name of a file inside"),
-        ({"files": {"/model.onnx": ArtifactFile(1, "ab" * 32)}}, "no name of a file inside"),
-        ({"files": {DESCRIPTION: ArtifactFile(1, "ab" * 32)}}, "no name of a file inside"),
+        ({"files": {"../model.onnx": ArtifactFile(1, "ab" * 32)}}, "not the name of a file inside"),
+        ({"files": {"/model.onnx": ArtifactFile(1, "ab" * 32)}}, "not the name of a file inside"),
+        ({"files": {DESCRIPTION: ArtifactFile(1, "ab" * 32)}}, "not the name of a file inside"),
     ],
 )
 def test_refuses_a_description_that_leads_elsewhere(more: dict[str, object], words: str, tmp_path: Path) -> None:

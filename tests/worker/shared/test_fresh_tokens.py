@@ -21,10 +21,10 @@ class Hanging(FreshTokens):
         self.answers = threading.Event()
         self.looks = 0
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         self.looks += 1
         self.answers.wait(PATIENCE_SECONDS)
-        super().look()
+        super().refresh()
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:

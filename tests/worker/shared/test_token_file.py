@@ -27,10 +27,10 @@ def _socket(path: Path) -> None:
 
 UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "No such file"),
-    "a FIFO": (os.mkfifo, "no regular file"),
-    "a directory": (Path.mkdir, "no regular file"),
-    "a socket": (_socket, "no regular file"),
-    "a device": (lambda path: path.symlink_to("/dev/zero"), "no regular file"),
+    "a FIFO": (os.mkfifo, "not a regular file"),
+    "a directory": (Path.mkdir, "not a regular file"),
+    "a socket": (_socket, "not a regular file"),
+    "a device": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
     "a link to nothing": (lambda path: path.symlink_to("nothing"), "No such file"),
     "a link to itself": (lambda path: path.symlink_to(path), "symbolic links"),
     "empty": (lambda path: path.write_text(""), "no token"),
@@ -99,7 +99,7 @@ def test_a_fifo_as_token_file_holds_up_no_worker_and_its_beat_says_that_nobody_i
         assert client.get("/health").status_code == 200
         assert client.get("/ready").status_code == 503 and "nobody is let in" in client.get("/ready").text
         eventually(lambda: "nobody is let in" in running.daemon.told(p.Beat)[-1].refusing)
-        assert any("no regular file" in line["event"] for line in running.lines("error.log"))
+        assert any("not a regular file" in line["event"] for line in running.lines("error.log"))
         (tmp_path / "good").write_text("x\n")
         (tmp_path / "good").rename(path)
         assert client.get("/v1/models", headers={"authorization": "Bearer x"}).status_code == 200

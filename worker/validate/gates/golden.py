@@ -113,7 +113,7 @@ def _hear_all(context: Context, directory: Path, deadline: float) -> _Set:
         except (BadAudio, OSError, UnicodeDecodeError) as e:
             found.unusable.append(f"{name} can't be used: {e}")
             continue
-        found.heard.append(ClipErrors(name, compare(context.loaded().hear(samples), expected)))
+        found.heard.append(ClipErrors(name, compare(context.loaded().transcribe(samples), expected)))
         _keep(context, samples)
     return found
 

@@ -148,7 +148,7 @@ def _judged(context: Context, ours: SubjectTimes, theirs: SubjectTimes, live: Ar
 
 
 def _work(subject: Subject, context: Context) -> list[Work]:
-    return [subject.probe, *(lambda clip=clip: subject.hear(clip) for clip in context.clips)]
+    return [subject.probe, *(lambda clip=clip: subject.transcribe(clip) for clip in context.clips)]
 
 
 def _ms(pace: SubjectTimes) -> str:

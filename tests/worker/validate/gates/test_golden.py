@@ -30,7 +30,7 @@ class Parrot:
     def remark(self) -> str:
         return ""
 
-    def hear(self, samples: npt.NDArray[np.float32]) -> str:
+    def transcribe(self, samples: npt.NDArray[np.float32]) -> str:
         return self.text
 
 

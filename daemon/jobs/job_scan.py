@@ -39,7 +39,7 @@ MAX_BODY_BYTES: Final = 1 << 20
 """A callback with a longer result is sent without it, and its receiver fetches the result."""
 
 
-class StoreFound(Struct, frozen=True):
+class JobsFound(Struct, frozen=True):
     """The result of one reading. `due` are jobs whose end has to be reported now, first those with the fewest tries,
     then the oldest.
     """
@@ -54,7 +54,7 @@ class StoreFound(Struct, frozen=True):
     unreadable: str = ""
 
 
-class StoreLook:
+class JobScan:
     """The jobs in the directory at `path`."""
 
     def __init__(self, path: Path) -> None:
@@ -65,20 +65,20 @@ class StoreLook:
         self._unwritten: dict[str, CallbackRecord] = {}  # what the disk has not taken yet
         self._writing = Lock()
 
-    def look(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> StoreFound:
+    def run(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> JobsFound:
         """Reads the jobs once; `now` is wall seconds. Raises OSError."""
         directory = self.directory
         directory.path.mkdir(mode=MODE, exist_ok=True)  # if another program removed it, the workers are replaced
-        jobs = directory.look()
+        jobs = directory.jobs()
         removed = 0 if clock_trouble else self._remove(jobs, now, keep_seconds)
         directory.tidy()
-        jobs = directory.look() if removed else jobs
+        jobs = directory.jobs() if removed else jobs
         self._strip({job.request.id for job in jobs if job.state in ENDED})
         counts = Counter({state: 0 for state in STATES})
         counts.update(job.state for job in jobs)
         due, waiting = self._callbacks([job for job in jobs if job.state in ENDED and job.request.callback], now)
         unreadable = next(iter(directory.unreadable.values()), "") or self._callback_trouble
-        return StoreFound(
+        return JobsFound(
             dict(counts),
             directory.usage().bytes,
             frozenset(self._marks(jobs)),
