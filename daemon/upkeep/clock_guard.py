@@ -1,9 +1,10 @@
-"""Which time ages are counted from when the wall clock jumps: the one judge for sweeps and for rotation.
+"""Decides from which time ages are counted when the wall clock jumps. Sweeps and rotation both use it.
 
-Pure: a state and the two clocks in, a state and a judgement out. A step forward is not believed until it has stood for
-a day, for it would make every file look old; one that is taken back is forgotten at once. A step back is believed at
-once: it only makes files look younger, and what is written then must not look old when the clock is set forward again.
-Invariant: the trusted time never runs ahead of the wall clock, nor of the time that passed since it was last believed.
+Pure: a state and the two clocks in, a state and a judgement out. A step forward would make every file look old. So it
+counts only after it has lasted for a day, and a step that is taken back is forgotten at once. A step back counts at
+once: it only makes files look younger. Files that are written after it must not look old when the clock is set forward
+again. Invariant: the trusted time never runs ahead of the wall clock, nor of the time that passed since it was last
+believed.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from ..units import span
 
 JUMP_SECONDS: Final = 3600.0
 STEADY_SECONDS: Final = 86400.0
-"""So long a step forward has to stand before it is believed."""
+"""A step forward is believed after it has lasted for this time."""
 OFF_SECONDS: Final = 7 * 86400.0
-"""So long a machine may have been off: a wall clock that is further ahead after a boot is a step forward."""
+"""The longest time that a machine may have been off. If the wall clock is further ahead after a boot, that is a
+step.
+"""
 REFUSE_SECONDS: Final = 60.0
-"""So long after a jump nothing goes by its age, whatever is believed."""
+"""For this time after a jump nothing is removed by its age."""
 
 
 class Trust(Struct, frozen=True):
-    """`wall` was believed at `elapsed`; `last_*` are the latest look, `steady_since` when the wall last jumped.
+    """What is known of the two clocks. All fields are in seconds; `elapsed` counts from the boot, suspend included.
 
-    All in seconds; `elapsed` counts from the boot, suspend included. Up to `slack_seconds` ahead are no jump.
+    `wall` was believed at `elapsed`. `last_*` are from the latest check. `steady_since` is the time of the last jump of
+    the wall clock. A difference of at most `slack_seconds` is no jump.
     """
 
     wall: float
@@ -39,21 +43,23 @@ class Trust(Struct, frozen=True):
 
     @classmethod
     def begin(cls, wall: float, elapsed: float) -> Trust:
-        """The first look ever believes the wall clock."""
+        """The very first check believes the wall clock."""
         return cls(wall, elapsed, wall, elapsed, elapsed - REFUSE_SECONDS)
 
     @classmethod
     def after_boot(cls, good: float, since: float, wall: float, elapsed: float) -> Trust:
-        """The first look when it was `good` at the `since` of this boot or before: the machine may have been off."""
+        """The first check after a start, when `good` was the time at `since`: the machine may have been off in
+        between.
+        """
         return cls(good, since, wall, elapsed, elapsed - REFUSE_SECONDS, OFF_SECONDS)
 
     def good(self) -> float:
-        """The latest time that is known to have been reached, whatever the wall clock said since."""
+        """The latest time that is known to have been reached, whatever the wall clock showed since."""
         return self.wall + (self.last_elapsed - self.elapsed)
 
 
 class ClockJudgement(Struct, frozen=True):
-    """`now`: count ages from it. `refused`: why nothing may go by its age in this pass, else "".
+    """`now`: the time to count ages from. `refused`: why nothing may go by its age in this pass, else "".
 
     `held`: what is reported as long as the wall clock is not believed, else "".
     """
@@ -64,13 +70,13 @@ class ClockJudgement(Struct, frozen=True):
 
 
 def judge(trust: Trust, wall: float, elapsed: float) -> tuple[Trust, ClockJudgement]:
-    """The next state, and what may be done by ages now."""
+    """The next state, and what may be done by age now."""
     step = (wall - trust.last_wall) - (elapsed - trust.last_elapsed)
     jumped = abs(step) > JUMP_SECONDS
     steady_since = elapsed if jumped else trust.steady_since
     expected = trust.wall + (elapsed - trust.elapsed)
     ahead = wall - expected
-    follows = ahead >= -JUMP_SECONDS or trust.slack_seconds == JUMP_SECONDS  # after a boot it may not be set yet
+    follows = ahead >= -JUMP_SECONDS or trust.slack_seconds == JUMP_SECONDS  # after a boot the clock may not be set yet
     if (ahead <= trust.slack_seconds and follows) or elapsed - steady_since >= STEADY_SECONDS:
         state = Trust(wall, elapsed, wall, elapsed, steady_since)
     else:

@@ -1,7 +1,7 @@
-"""Looks at the clocks for upkeep and keeps the last good time in the state directory, over restarts and reboots.
+"""Reads the clocks for upkeep and keeps the last good time in the state directory, over restarts and reboots.
 
-Decides nothing: trusted.py does. Without a record of its own the newest archive of our logs stands in for it. Any
-thread may look. Invariant: a record that cannot be read or written costs the memory of it and stops nothing.
+It decides nothing: clock_guard.py does. If there is no record, the time of the newest archive of our logs is used. Any
+thread may call it. Invariant: a record that cannot be read or written stops nothing; only the time in it is lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .clock_guard import ClockJudgement, Trust, judge
 RECORD: Final = "clock.json"
 MAX_RECORD_BYTES: Final = 4096
 KEEP_SECONDS: Final = 600.0
-"""Between two writings of the record while nothing changes."""
+"""The time between two writes of the record while nothing changes."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -36,7 +36,7 @@ class _Record(msgspec.Struct, frozen=True):
 
 
 def boot_id() -> str:
-    """What this boot is called; "" where nobody says."""
+    """The kernel's identifier of this boot; "" where it cannot be read."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -44,7 +44,7 @@ def boot_id() -> str:
 
 
 class TrustedClock:
-    """See the module. `newest`: when our newest archive was written, seconds since 1970, 0 for none."""
+    """See the module. `newest` gives when our newest archive was written, seconds since 1970; 0 for none."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class TrustedClock:
         self._log = structlog.get_logger("upkeep")
 
     def judge(self) -> ClockJudgement:
-        """The time to count ages from now, and what may not go by it. Reads and writes a small file."""
+        """The time to count ages from now, and what may not go by its age. Reads and writes a small file."""
         with self._lock:
             if self._trust is None:
                 self._boot = self._boot_of()

@@ -1,8 +1,8 @@
-"""From the configuration to what upkeep works with: the classes in the order of their sweeping, the sets of logs.
+"""Makes from the configuration what upkeep works with: the classes in the order of their sweep, and the sets of logs.
 
-Pure. Built-in classes come cheapest first (tmp, cache, logs), then the operator's, then compiled versions, then
-versions themselves, and jobs; a class of the operator's that has a built-in's name takes its place. Invariant: in the
-log directory only our own log files' archives may go, whoever configures the class.
+Pure. Built-in classes come first, those that cost least first (tmp, cache, logs). Then come the operator's classes,
+compiled versions, versions, and jobs. An operator's class with the name of a built-in class replaces it. Invariant: in
+the log directory only archives of our own log files may be removed, whoever configures the class.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .logs.rotation_policy import RotationPolicy
 OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
 KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})
 JOBS: Final = "jobs"
-_DAY_SECONDS: Final = 86400.0  # of versions only what retention lets go is removed then
+_DAY_SECONDS: Final = 86400.0  # of versions only those that retention releases are removed then
 
 
 def rules(config: Config) -> list[ClassRule]:
-    """The classes in the order in which a full disk is swept."""
+    """The classes in the order in which they are swept on a full disk."""
     control = config.control
     first = [
         ClassRule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
@@ -35,7 +35,7 @@ def rules(config: Config) -> list[ClassRule]:
     last = [
         ClassRule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
         ClassRule("versions", str(config.models.root), max_age_seconds=_DAY_SECONDS, unit="directory"),
-        # No limit here: a job goes when it has ended and was kept for jobs.keep, and what is taken in is bounded.
+        # No limit here: a job is removed jobs.keep after its end, and the number of accepted jobs is bounded.
         ClassRule(JOBS, str(control.state_dir / "jobs"), unit="directory"),
     ]
     theirs = [
@@ -52,14 +52,14 @@ def rules(config: Config) -> list[ClassRule]:
 
 
 def _logs(rule: ClassRule, config: Config) -> ClassRule:
-    """The same rule; over the log directory one that touches our own archives alone."""
+    """The same rule; over the log directory a rule for our own archives only."""
     if rule.path != str(config.logs.dir):
         return rule
     return replace(rule, active=frozenset(OWN_LOGS), ours=frozenset(OWN_LOGS))
 
 
 def _unit(name: str) -> str:
-    """Versions go whole or not at all, whoever configures the class."""
+    """Versions are removed as a whole, whoever configures the class."""
     return "directory" if name in KEPT_BY_RETENTION else "file"
 
 
@@ -87,5 +87,5 @@ def _policy(logs: LogsSection | LogsExtra, method: str) -> RotationPolicy:
 
 
 def margin(share: DiskShare) -> Margin:
-    """A share of the configuration as a margin."""
+    """A share from the configuration as a margin."""
     return Margin(share.size_bytes) if share.percent is None else Margin(fraction=share.percent / 100)

@@ -1,6 +1,6 @@
-"""The file calls that upkeep makes, in one place, so that a test can make the n-th of them fail.
+"""The file calls that upkeep makes, in one place, so that a test can make the n-th call fail.
 
-A plain table of functions: the defaults are the operating system's own. It adds nothing and decides nothing.
+A plain table of functions. The defaults are the operating system's own. It adds nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KIND: Final = 0o170000  # S_IFMT: the bits of st_mode that say what kind of file
 
 
 class FileSystemPort(Struct, frozen=True):
-    """Every call raises OSError as the function it stands for does."""
+    """Every call raises OSError as the function behind it does."""
 
     open: Callable[..., int] = os.open
     close: Callable[[int], None] = os.close
@@ -44,7 +44,7 @@ class FileSystemPort(Struct, frozen=True):
 
 
 def write_whole(files: FileSystemPort, fd: int, data: bytes) -> None:
-    """Writes all of `data`, in as many calls as it takes."""
+    """Writes all of `data`, in as many calls as needed."""
     view = memoryview(data)
     while view:
         view = view[files.write(fd, view) :]  # type: ignore[arg-type]

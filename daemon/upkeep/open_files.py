@@ -1,8 +1,8 @@
-"""Whether a process uses a file: one lease asks the kernel for all processes at once.
+"""Finds out whether a process uses a file. One lease asks the kernel for all processes at once.
 
-A write lease is granted only while nobody else has the file open or mapped, in any container. Where leases cannot be
-had (another owner without CAP_LEASE, some file systems), a lock and a look through /proc decide, and when /proc hides
-processes from us the answer is "cannot be shown", never "free".
+A write lease is granted only while no other process has the file open or mapped, in any container. Where leases cannot
+be had (another owner without CAP_LEASE, some file systems), a lock and a search of /proc decide. When /proc hides
+processes from us, the answer is "cannot be shown", never "free".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _O_ACCMODE: Final = 3
 
 
 class Holder(Struct, frozen=True):
-    """A process that has a file open. `access` is O_RDONLY, O_WRONLY or O_RDWR; `appends` whether with O_APPEND."""
+    """A process that has a file open. `access` is O_RDONLY, O_WRONLY or O_RDWR; `appends`: it used O_APPEND."""
 
     pid: int
     access: int
@@ -35,20 +35,23 @@ class Holder(Struct, frozen=True):
 
 
 def lease_signals_are_ignored() -> bool:
-    """Whether a broken lease would not end this process: SIGIO is ignored or handled."""
+    """Whether a broken lease does not end this process: SIGIO is ignored or handled."""
     return signal.getsignal(signal.SIGIO) is not signal.SIG_DFL
 
 
 def quiet_lease(fd: int, files: FileSystemPort) -> None:
-    """Sends the notice of a broken lease as SIGURG, which does nothing, instead of SIGIO, which ends a process.
+    """Makes a broken lease send SIGURG, which does nothing, instead of SIGIO, which ends a process.
 
-    Raises OSError where leases can't be had at all.
+    Raises OSError where leases do not exist.
     """
     files.control(fd, _F_SETSIG, signal.SIGURG)
 
 
 def held_by_nobody(fd: int, files: FileSystemPort, *, lease: int = fcntl.F_WRLCK) -> int:
-    """0 when free, else IN_USE or UNPROVEN. With F_RDLCK only writers count. Keeps the lease until `fd` is closed."""
+    """Returns 0 when the file is free, else IN_USE or UNPROVEN. With F_RDLCK only writers count.
+
+    Keeps the lease until `fd` is closed.
+    """
     try:
         if not lease_signals_are_ignored():
             quiet_lease(fd, files)
@@ -74,7 +77,7 @@ def _by_lock_and_proc(fd: int, files: FileSystemPort, lease: int) -> int:
 
 
 def open_by(device: int, inode: int) -> tuple[list[Holder], bool]:
-    """Who has the file open or mapped, by /proc, and whether every process could be looked into."""
+    """The processes that have the file open or mapped, from /proc, and whether every process could be read."""
     holders: list[Holder] = []
     complete = True
     for pid in _pids():
@@ -120,10 +123,10 @@ def _maps_name(pid: int, device: int, inode: int) -> bool:
 
 
 def deleted_but_open(pids: list[int], *, empty: bool = False) -> list[tuple[int, str, int]]:
-    """Files these processes hold open though their names are gone: (pid, former path, bytes on disk), largest first.
+    """Files that these processes hold open although their names are gone: (pid, former path, bytes on disk).
 
-    Each inode once, as the space comes back once. Processes that ended or are not ours to see are left out.
-    With `empty` also those that take no space: a log file that waits for its first line.
+    The largest first, each inode once, as its space is freed once. Processes that ended or that we may not read are
+    left out. With `empty` also files that take no space: a log file that waits for its first line.
     """
     seen: set[tuple[int, int]] = set()
     found = []
@@ -142,6 +145,6 @@ def deleted_but_open(pids: list[int], *, empty: bool = False) -> list[tuple[int,
                 continue
             seen.add((facts.st_dev, facts.st_ino))
             if not (facts.st_blocks or empty) or path.startswith("/memfd:"):
-                continue  # takes nothing, or memory
+                continue  # takes no space, or only memory
             found.append((pid, shown(path), facts.st_blocks * 512))
     return sorted(found, key=lambda item: -item[2])

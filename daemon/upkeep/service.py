@@ -1,8 +1,8 @@
-"""The one door to upkeep: measure, sweep, rotate, show logs; each gives an answer of the API.
+"""The interface of upkeep: measure, sweep, rotate, show logs. Each gives an answer of the API.
 
-Counting and sweeping are a process of their own (sweeper.py); rotation, compression (packing.py) and looking at logs
-have a thread each, so that none waits for another; nothing of it is done on the event loop. Holds what little must last
-from one pass to the next: how long not to try a full disk again.
+A process of its own counts and sweeps (sweeper_process.py). Rotation, compression (compress_thread.py) and reading of
+logs have a thread each, so that none waits for another. Nothing runs on the event loop. It holds what must last from
+one pass to the next: how long not to try a full disk again.
 """
 
 from __future__ import annotations
@@ -60,11 +60,13 @@ T = TypeVar("T")
 BACK_OFF_SECONDS: Final = 600.0
 MAX_LINES: Final = 5_000
 PACK_WAIT_SECONDS: Final = 5.0
-"""How long a rotation waits for its archives to be compressed; a large one goes on beside."""
+"""How long a rotation waits for compression of its archives. A large archive is compressed after that."""
 
 
 def retention_decides(rule: str) -> Keep:
-    """Versions and compiled versions go by retention alone, unless the caller knows better; jobs by their own rule."""
+    """Versions and compiled versions go by retention alone, unless the caller decides otherwise; jobs by their own
+    rule.
+    """
     if rule == JOBS:
         return lambda name: "jobs go by jobs.keep alone"
     return (lambda name: "only retention removes versions") if rule in KEPT_BY_RETENTION else (lambda name: "")
@@ -78,13 +80,14 @@ class _UpkeepMemory(Struct):
 
 SWEEP_SECONDS: Final = 600.0
 SWEEPS_WITHOUT_GLANCE: Final = 5
-"""After one that had to be a sweep: there is more to look at than a glance can, or more to remove soon."""
+"""After a pass that needed a full sweep: there is more to read than the precheck can, or more to remove soon."""
 
 
 class Upkeep:
-    """Disk and logs of one daemon. `keep(class)(unit)` says why a unit must stay; `pids` are our processes.
+    """Disk and logs of one daemon. `keep(class)(unit)` gives why a unit must stay; `pids` are our processes.
 
-    `keep` is called on the event loop; what it gives may be asked from a thread, and knows what was so then.
+    `keep` is called on the event loop. The function that it returns may be called from a thread, and uses what was true
+    at that time.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class Upkeep:
         self._config, self._clock, self._keep, self._pids = config, clock, keep, pids
         self._files = files or FileSystemPort()
         self._stop = threading.Event()
-        self.clock_held = ""  # why the wall clock is not believed, as of the last pass
+        self.clock_held = ""  # why the wall clock was not believed in the last pass
         self._memory = _UpkeepMemory()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep", initializer=syscalls.lower_io_priority)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading", initializer=syscalls.lower_io_priority)
@@ -119,19 +122,21 @@ class Upkeep:
         return await asyncio.get_running_loop().run_in_executor(self._reading, work)
 
     async def pack(self, *, reopened: bool) -> list[str]:
-        """Has rotated logs compressed, and waits a few seconds for it; what was wrong in the last whole round."""
+        """Starts compression of rotated logs and waits a few seconds for it. Returns what failed in the last whole
+        round.
+        """
         await self._packing.request(reopened=reopened, wait_seconds=PACK_WAIT_SECONDS)
         return [shown(sentence) for sentence in self._packing.last.trouble]
 
     def close(self) -> None:
-        """Ends what runs, soon, and waits for it, which may take as long as a disk hangs: not on the event loop."""
+        """Ends what runs and waits for it, which may take as long as a disk hangs: not on the event loop."""
         self._stop.set()
         self._packing.close()
         for thread in (self._thread, self._reading):
             thread.shutdown(wait=True, cancel_futures=True)
 
     async def disk(self) -> DiskAnswer:
-        """Where the space went: classes, disks, deleted files that are still open. Raises Refused."""
+        """What takes the space: classes, disks, deleted files that are still open. Raises Refused."""
         request = CountRequest(rules(self._config()), list(self._pids()))
         try:
             found = await self._errand(request)
@@ -141,7 +146,7 @@ class Upkeep:
         return found.usage.answer()
 
     def progress(self) -> DiskProgressAnswer:
-        """How far a count under way is, by class."""
+        """The progress of a running count, by class."""
         return DiskProgressAnswer(list(self._memory.progress.values()))
 
     def _note_progress(self, counting: Counting) -> None:
@@ -160,9 +165,10 @@ class Upkeep:
             )
 
     async def sweep(self, *, dry_run: bool = False, by_hand: bool = False) -> SweepAnswer:
-        """One pass. A dry run lists each path with its because. Raises Refused when it could not be done at all.
+        """One pass. A dry run lists each path with its reason. Raises Refused when it could not be done at all.
 
-        After a pass that could not free what it must, the disk's margin rests for ten minutes unless asked by hand.
+        After a pass that could not free enough, the free-space limit rests for ten minutes, unless it is requested by
+        hand.
         """
         config, memory = self._config(), self._memory
         judged = await self.reading(self._judged)
@@ -183,12 +189,12 @@ class Upkeep:
         return self._answer(done.outcome, resting, done.listed if dry_run else UNSET)
 
     async def _glance(self, given: Orders) -> SweepOutcome | None:
-        """The outcome, without a process of its own, when there is nothing to do and little to look at."""
+        """The outcome without a process of its own, when nothing has to go and there is little to read."""
         memory = self._memory
         if memory.no_glance > 0:
             memory.no_glance -= 1
             return None
-        # Asked here, on the event loop: on the thread nothing of the daemon's may be touched.
+        # Called here, on the event loop: a thread must not touch anything of the daemon's.
         keeps = {rule.name: self._keep(rule.name) for rule in given.rules}
         look = partial(glance, given, files=self._files, clock=self._clock, stop=self._stop, keep=keeps.__getitem__)
         nothing = await self.reading(look)
@@ -208,13 +214,13 @@ class Upkeep:
         return any("cannot bring the disk" in sentence for sentence in outcome.trouble)
 
     def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> RotateAnswer:
-        """Rotates what is due. `pack` it afterwards; with `tell_writers` in the answer ask all to reopen before."""
+        """Rotates what is due. Call `pack` afterwards; with `tell_writers` first ask all writers to reopen."""
         sets = log_sets(self._config())
         only = self._path_of(sets, file)
         return self._rotator.rotate(sets, force=force, only=only, dry_run=dry_run, judged=self._judged()).answer()
 
     def _judged(self) -> ClockJudgement:
-        """What the clocks allow now; remembered for `clock_held`."""
+        """What the clocks allow now; kept for `clock_held`."""
         judged = self._trusted.judge()
         self.clock_held = judged.held
         return judged
@@ -234,15 +240,15 @@ class Upkeep:
             self._files.close(fd)
 
     def compress(self, *, reopened: bool) -> RotateAnswer:
-        """Compresses what was rotated; `reopened` when every writer has answered so."""
+        """Compresses what was rotated; `reopened`: every writer has confirmed that it reopened."""
         return self._rotator.compress(log_sets(self._config()), reopened=reopened).answer()
 
     def tidy(self) -> RotateAnswer:
-        """Once at start: what a crash left half done."""
+        """Once at the start: finishes what a crash left half done."""
         return self._rotator.tidy(log_sets(self._config())).answer()
 
     def logs(self, pids: Sequence[int] = ()) -> LogsAnswer:
-        """The log files there are, ours first, and the deleted ones that these processes still write to."""
+        """The existing log files, ours first, and the deleted ones that these processes still write to."""
         found = []
         directories = {log_set.directory for log_set in log_sets(self._config())}
         for log_set in log_sets(self._config()):
@@ -281,7 +287,7 @@ class Upkeep:
 
     @contextmanager
     def _live(self, log_set: LogSet) -> Iterator[tuple[int, list[str]]]:
-        """The open directory of a set and the names of its live files; no names when it can't be used."""
+        """The open directory of a set and the names of its live files; no names when it cannot be used."""
         try:
             fd = open_log_directory(log_set.directory, self._files)
         except (OSError, Refused):

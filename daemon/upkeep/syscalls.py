@@ -1,6 +1,6 @@
-"""The few system calls upkeep needs and Python does not offer: collapse, rename without overwriting, guarded open.
+"""The few system calls that upkeep needs and Python does not offer: collapse, rename without overwriting, guarded open.
 
-Thin: arguments in, `OSError` out, nothing decided here. Numbers are those of Linux, the same on x86-64 and arm64.
+Thin: arguments in, `OSError` out. It decides nothing. The numbers are those of Linux, the same on x86-64 and arm64.
 """
 
 from __future__ import annotations
@@ -48,16 +48,18 @@ def _check(result: int, what: str = "") -> int:
 
 
 def collapse_head(fd: int, length: int) -> None:
-    """Removes the first `length` bytes of a file in place; what follows moves up. Atomic against appending writers.
+    """Removes the first `length` bytes of a file in place; the rest moves up. Atomic for appending writers.
 
-    `length` must be a multiple of the file system's block and less than the file's size (EINVAL); EOPNOTSUPP where
-    the file system cannot (see fallocate(2)).
+    `length` must be a multiple of the file system's block and less than the file's size (EINVAL). Raises EOPNOTSUPP
+    where the file system cannot do it (see fallocate(2)).
     """
     _check(_libc.fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, length))
 
 
 def rename_noreplace(source: str, target: str, *, source_dir: int, target_dir: int) -> None:
-    """Renames unless the target exists (FileExistsError). Falls back to a look before where the kernel cannot."""
+    """Renames unless the target exists (FileExistsError). Where the kernel cannot do that, it checks for the target
+    first.
+    """
     try:
         result = _libc.renameat2(source_dir, os.fsencode(source), target_dir, os.fsencode(target), RENAME_NOREPLACE)
         _check(result, target)
@@ -75,8 +77,8 @@ def rename_noreplace(source: str, target: str, *, source_dir: int, target_dir: i
 def open_directory(path: str, *, dir_fd: int) -> int:
     """A descriptor of the directory `path` below `dir_fd`, through no link and no mount point (ELOOP, EXDEV).
 
-    Bind mounts of the same file system count as mount points. Where openat2 is missing or forbidden, `path` must be
-    a single name, and the mount is compared through /proc.
+    Bind mounts of the same file system count as mount points. Where openat2 is missing or forbidden, `path` must be a
+    single name, and the mount is compared through /proc.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     how = _OpenHow(flags, 0, _GUARDS)
@@ -96,7 +98,7 @@ def open_directory(path: str, *, dir_fd: int) -> int:
 
 
 def mount_id(fd: int) -> int:
-    """The number of the mount an open file was reached through; two bind mounts of one file system differ."""
+    """The number of the mount through which a file was opened. Two bind mounts of one file system differ."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
         for line in info:
             if line.startswith("mnt_id:"):
@@ -105,7 +107,7 @@ def mount_id(fd: int) -> int:
 
 
 def birth_seconds(fd: int) -> float | None:
-    """When the file of a descriptor was made, seconds since 1970; None where the file system does not keep it."""
+    """When the file was made, seconds since 1970; None where the file system does not keep it."""
     facts = (ctypes.c_uint8 * 256)()
     if _libc.statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, facts) < 0:
         return None
@@ -116,10 +118,11 @@ def birth_seconds(fd: int) -> float | None:
 
 
 def lower_io_priority() -> None:
-    """Lets this thread use the disk only when nobody else does. Silently nothing where the machine is not known.
+    """Lets this thread use the disk only when no other needs it. Does nothing on machines that it does not know.
 
-    The disk, not the processor: a Python thread that is pushed aside while it holds the interpreter's lock stops all
-    others, the event loop too (measured: 2 s at nice 19, 6 s at SCHED_IDLE, on a machine with busy processors).
+    It lowers the priority for the disk, not for the processor. A Python thread that loses the processor while it holds
+    the interpreter's lock stops all other threads, the event loop too. Measured on a machine with busy processors: 2 s
+    at nice 19, 6 s at SCHED_IDLE.
     """
     number = _SYS_IOPRIO_SET.get(os.uname().machine)
     if number is not None:

@@ -1,7 +1,7 @@
-"""Which directories may be swept at all. Opens a root name by name from `/`, so that no link is followed on the way.
+"""Decides which directories may be swept. It opens a root name by name from `/`, so that it follows no link.
 
-Refused: what protected_paths.py names, anything reached through a link, and other owners. The answer is an open
-descriptor: what was checked is what is swept.
+It refuses what protected_paths.py names, paths that lead through a link, and directories of other owners. The result is
+an open descriptor, so the directory that was checked is the one that is swept.
 """
 
 from __future__ import annotations

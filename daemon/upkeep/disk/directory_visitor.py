@@ -1,7 +1,7 @@
-"""Classes whose entries go as a whole: measures each directory of the root, and throws one away after a last look.
+"""Measures classes whose entries are removed as a whole directory, and removes one after a last check.
 
-A unit is as young as the youngest thing in it and in use when any file in it is. Who may not go (live, serving, held)
-is asked again right before each removal, for the answer may have changed while others were removed.
+A unit is one such directory. It is as young as the youngest entry in it, and in use when any file in it is. Which units
+must stay (live, serving, held) may change during a sweep. So the daemon is asked again before each removal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 
 
 class UnitGatherer:
-    """A visitor (walk.py): one row for each directory of the root, with the bytes and the youngest time below it.
+    """A visitor (walk.py). It adds one row for each directory, with its bytes and the youngest time in it.
 
     Why a row is kept goes into `reasons`.
     """
@@ -83,7 +83,7 @@ class UnitGatherer:
 def remove_unit(
     root_fd: int, table: FileTable, row: int, remover: Remover, keep: Keep, reasons: dict[int, str], *, now: float
 ) -> int:
-    """0 when the unit lies in the trash (or would, in a dry run), else the code of what spares it."""
+    """Returns 0 when the unit is in the trash (or would be, in a dry run), else the code of what spares it."""
     files, name = remover.files, table.names[row]
     try:
         fd = files.open_directory(name, dir_fd=root_fd)
@@ -118,7 +118,7 @@ def remove_unit(
 
 
 class _LastLook:
-    """A visitor that asks of every file whether it is in use, and how young the tree is by now."""
+    """A visitor that checks whether any file is in use, and how young the tree is now."""
 
     def __init__(self, files: FileSystemPort) -> None:
         self._files = files

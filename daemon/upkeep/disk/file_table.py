@@ -1,8 +1,8 @@
-"""What a walk found, in columns: about a hundred bytes an entry, so that a million entries can be planned in memory.
+"""What a walk found, in columns: about a hundred bytes an entry, so that a million entries fit in memory.
 
-Pure storage. A row is a file (or a whole directory where that is the unit); a place is a directory that holds rows.
-Row and place numbers stay valid for the life of the table. The table remembers identity (inode and later of the
-change and modification times), so that an executor can tell that an entry is still the one that was planned.
+Pure storage. A row is a file, or a whole directory where that is the unit. A place is a directory that holds rows. Row
+and place numbers stay valid as long as the table. Each row has the inode and the later of its change and modification
+times. So a removal can check that the entry is still the one that was planned.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class FileTable(Struct):
         return len(self.names)
 
     def add_place(self, parent: int, name: str, inode: int) -> int:
-        """The number of a new place."""
+        """Adds a place and returns its number."""
         self.places.append(Place(parent, name, inode))
         return len(self.places) - 1
 
     def add(self, place: int, name: str, inode: int, used_bytes: int, stamp: float, code: int) -> int:
-        """The number of a new row. `stamp` is in seconds since 1970."""
+        """Adds a row and returns its number. `stamp` is in seconds since 1970."""
         self.names.append(name)
         self.where.append(place)
         self.inodes.append(inode)
@@ -61,7 +61,7 @@ class FileTable(Struct):
         stamps: list[float],
         codes: list[int],
     ) -> None:
-        """Many rows of one place at once; all lists of one length."""
+        """Adds many rows of one place at once. All lists have the same length."""
         self.names.extend(names)
         self.where.extend([place] * len(names))
         self.inodes.extend(inodes)
@@ -70,7 +70,7 @@ class FileTable(Struct):
         self.codes.extend(codes)
 
     def parts(self, place: int) -> list[str]:
-        """The names from below the root down to a place; empty for the root."""
+        """The names from the root down to a place, without the root; empty for the root."""
         names: list[str] = []
         while place >= 0 and self.places[place].parent >= 0:
             names.append(self.places[place].name)
@@ -78,5 +78,5 @@ class FileTable(Struct):
         return names[::-1]
 
     def path(self, row: int) -> str:
-        """The row's path, for people: the root's path in front, never to be opened."""
+        """The path of a row for display only: it must never be opened."""
         return "/".join([self.root.rstrip("/"), *self.parts(self.where[row]), self.names[row]])

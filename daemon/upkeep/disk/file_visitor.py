@@ -1,7 +1,7 @@
-"""The sweep's eyes and hands inside one class of files: removes by age while walking, remembers the rest in a table.
+"""The visitor for classes whose unit is a file: removes old files during the walk and adds the rest to a table.
 
-Removing in the same pass keeps what the kernel just read at hand: a second pass over the same files costs half as much
-again. Directories get their times back after a removal inside, and go themselves when they are empty and old.
+Removal in the same pass uses what the kernel has just read: a second pass over the same files would cost half as much
+again. A directory gets its times back after a removal inside it. It is removed too when it is empty and old.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Report = Callable[[str, int, int], None]  # path, bytes, code: removed or spared
 
 
 class VisitTally:
-    """How many entries and bytes met with each reason."""
+    """How many entries and bytes there were for each reason."""
 
     def __init__(self) -> None:
         self.by_code: dict[int, list[int]] = {}
 
     def add(self, code: int, used_bytes: int, number: int = 1) -> None:
-        """Counts entries, `used_bytes` together."""
+        """Counts entries; `used_bytes` is their sum."""
         found = self.by_code.setdefault(code, [0, 0])
         found[0] += number
         found[1] += used_bytes
@@ -84,7 +84,7 @@ class Cleaner:
         )
 
     def _by_name(self, name: str) -> int:
-        """The code that a name directly below the root alone decides, else 0."""
+        """The code that follows from the name of an entry directly below the root, else 0."""
         rule = self._rule
         if name in rule.active:
             return reasons.ACTIVE
@@ -93,7 +93,7 @@ class Cleaner:
     def _remove_old(
         self, directory: Directory, rows: list[Row], used: list[int], stamps: list[float], codes: list[int]
     ) -> None:
-        """Removes what is coded OLDER and codes it REMOVED, or with what spares it."""
+        """Removes the rows with the code OLDER. Their code becomes REMOVED, or that of what spares them."""
         remover, device, fd = self._remover, self._ages.device, directory.fd
         number, freed, older = 0, 0, reasons.OLDER
         try:
@@ -142,7 +142,9 @@ class Cleaner:
             restore_times(directory.fd, directory.stat, self._remover)
 
     def _remove_empty(self, directory: Directory, parent: Directory) -> bool:
-        """Whether the emptied directory could go too. Only where the class has an age, and by the directory's own."""
+        """Whether the emptied directory could be removed too. Only if the class has an age limit and the directory is
+        old enough.
+        """
         if directory.left_over or directory.stat.st_mtime >= self._ages.old_before:
             return False
         files = self._remover.files
@@ -163,7 +165,7 @@ def _is_special(st: os.stat_result) -> bool:
 
 
 def restore_times(fd: int, before: os.stat_result, remover: Remover) -> None:
-    """Gives a directory its times back, for removing inside would keep it young for ever."""
+    """Gives a directory its times back. Otherwise each removal inside would make it look young again."""
     if not remover.dry_run:
         try:
             remover.files.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))

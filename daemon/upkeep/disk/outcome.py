@@ -1,6 +1,6 @@
-"""What came of a sweep: before, after and because, by class and by disk.
+"""The result of a sweep, by class and by disk: sizes before and after, and the reasons.
 
-Plain data: CLI, history, log and panel show the same words.
+Plain data: the CLI, the history, the log and the panel show the same words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Reasons = dict[str, tuple[int, int]]  # sentence -> entries, bytes
 
 
 class ClassOutcome(Struct):
-    """One class. `refused`, `note` and `shortfall` are sentences, "" when there is nothing to say."""
+    """One class. `refused`, `note` and `shortfall` are sentences; "" when there is nothing to report."""
 
     name: str
     path: str
@@ -33,7 +33,7 @@ class ClassOutcome(Struct):
 
 
 class SweepOutcome(Struct):
-    """One pass. `more`: a budget ran out, sweep again soon. `trouble` holds sentences that are worth an alert."""
+    """One pass. `more`: a budget ran out, so sweep again soon. `trouble` holds sentences for an alert."""
 
     classes: list[ClassOutcome] = field(default_factory=list)
     disks: list[DiskSwept] = field(default_factory=list)
@@ -44,16 +44,16 @@ class SweepOutcome(Struct):
 
     @property
     def removed_bytes(self) -> int:
-        """Over all classes."""
+        """The sum over all classes."""
         return sum(c.removed_bytes for c in self.classes)
 
     @property
     def removed_files(self) -> int:
-        """Over all classes."""
+        """The sum over all classes."""
         return sum(c.removed_files for c in self.classes)
 
     def answer(self, *, resting: bool, listed: list[ListedPath] | UnsetType = UNSET) -> SweepAnswer:
-        """For the API and for history."""
+        """The result for the API and for the history."""
         return SweepAnswer(
             dry_run=self.dry_run,
             seconds=round(self.seconds, 3),

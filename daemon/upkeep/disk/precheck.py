@@ -1,7 +1,7 @@
-"""Finds out, quickly and in the daemon itself, that a sweep would remove nothing; where it can't, a sweep has to look.
+"""Finds out quickly, inside the daemon, that a sweep would remove nothing. If it cannot, a full sweep is needed.
 
-The very sweep, dry, for as long as small directories take. Removes nothing, and never says "nothing to do" of what it
-did not see whole: more entries than there is time for, anything that would go, anything in a trash, all mean None.
+It does the same sweep as a dry run, for as long as small directories take. It removes nothing. It returns None when it
+did not see everything: too many entries for the time, an entry that would go, or anything in a trash.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .sweep import Orders, sweep
 from .walk import TRASH
 
 GLANCE_SECONDS: Final = 0.025
-"""Of processor time: on a busy machine the same small directories take longer."""
+"""Processor time, because the same small directories take longer on a busy machine."""
 MOST_SECONDS: Final = 2.0
-"""However little of them was processor time."""
+"""The limit in real time, however little processor time was used."""
 
 
 class _TimeUp(threading.Event):
-    """Set, as far as its thread can see, after `seconds` of work there, or when `stop` is."""
+    """An event that is set after `seconds` of work in its thread, or when `stop` is set."""
 
     def __init__(self, stop: threading.Event, seconds: float) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def glance(
     keep: Callable[[str], Keep],
     seconds: float = GLANCE_SECONDS,
 ) -> SweepOutcome | None:
-    """What a sweep by these orders would say, when there is nothing for it to do; else None."""
+    """The outcome of a sweep with these orders when nothing has to go; else None."""
     would_go = False
 
     def report(path: str, used: int, code: int) -> None:
@@ -66,7 +66,7 @@ def glance(
 
 
 def _holds_something(trash: str) -> bool:
-    """Whether anything lies there, or nobody can tell."""
+    """Whether anything is there. Also true when that cannot be known."""
     try:
         with os.scandir(trash) as entries:
             return any(True for _ in entries)

@@ -1,8 +1,8 @@
-"""What a sweep removes: by age while it walks, then by each class's bytes and files, then by the disk's free space.
+"""Decides what a sweep removes: by age during the walk, then by each class's limits, then by the disk's free space.
 
-Pure: it reads tables and returns row numbers, each with the code of its reason (because.py). Invariant: no row is ever
-chosen that is younger than the minimum age, in use, kept by name, or whose age cannot be trusted. Free space that
-others give back is not guessed: the caller measures again after each pass.
+Pure: it reads tables and returns row numbers, each with the code of its reason (reasons.py). Invariant: it never
+chooses a row that is younger than the minimum age, in use, kept by name, or of an age that cannot be trusted. It does
+not estimate space that others free: the caller measures again after each pass.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ class Stat(Protocol):
 
 
 class ClassRule(Struct, frozen=True):
-    """One class. Zero means no limit. `unit` is "file", or "directory" for entries of the root that go as a whole.
+    """One class. Zero means no limit.
 
-    `active` are names directly below the root that are never removed (log files being written). `ours`, where it is not
-    empty, are log files: nothing may go but their archives, directly below the root; all else is other programs'.
+    `unit` is "file", or "directory" for entries of the root that are removed as a whole. `active` are names directly
+    below the root that are never removed (log files that are being written). `ours`, if not empty, are log files: only
+    their archives directly below the root may be removed. Everything else there belongs to other programs.
     """
 
     name: str
@@ -56,12 +57,12 @@ class ClassRule(Struct, frozen=True):
 
     @property
     def limited(self) -> bool:
-        """Whether the class has any limit of its own."""
+        """Whether the class has a limit of its own."""
         return bool(self.max_age_seconds or self.max_bytes or self.max_files)
 
 
 class Ages(Struct, frozen=True):
-    """The limits of age as points in time, seconds since 1970; made once a sweep."""
+    """The age limits as points in time, seconds since 1970. They are computed once for each sweep."""
 
     young_after: float
     old_before: float
@@ -70,15 +71,15 @@ class Ages(Struct, frozen=True):
 
     @classmethod
     def of(cls, rule: ClassRule, *, now: float, min_age_seconds: float, device: int) -> Ages:
-        """For a rule at a trusted `now`. The minimum age wins over a shorter maximum."""
+        """The limits of a rule at a trusted `now`. The minimum age wins over a shorter maximum age."""
         old = now - max(rule.max_age_seconds, min_age_seconds) if rule.max_age_seconds else float("-inf")
         return cls(now - min_age_seconds, old, now + 86400, device)
 
 
 def by_age(stats: Iterable[Stat], ages: Ages) -> tuple[list[int], list[float]]:
-    """The codes of all that is no directory, by kind and age alone, and the times that count, in seconds.
+    """The codes of all entries that are no directories, by kind and age alone, and their times in seconds.
 
-    The time that counts is the later of change and modification.
+    The time of an entry is the later of its change and modification times.
     """
     young, old, future, device = ages.young_after, ages.old_before, ages.future_after, ages.device
     codes, stamps = [], []
@@ -104,14 +105,14 @@ def by_age(stats: Iterable[Stat], ages: Ages) -> tuple[list[int], list[float]]:
 
 
 def unit_by_age(stamp: float, ages: Ages) -> int:
-    """The code of a directory that goes as a whole; `stamp` is that of the youngest thing in it."""
+    """The code of a directory that is removed as a whole; `stamp` is the time of the youngest entry in it."""
     if stamp > ages.young_after:
         return because.FUTURE if stamp > ages.future_after else because.YOUNG
     return because.OLDER if stamp < ages.old_before else because.WITHIN
 
 
 class Cut(Struct, frozen=True):
-    """Rows of one table that go for one reason, oldest first, and what stays missing when they are gone."""
+    """Rows of one table to remove for one reason, oldest first, and how much is still missing after that."""
 
     rows: Sequence[int]
     code: int
@@ -120,9 +121,9 @@ class Cut(Struct, frozen=True):
 
 
 def over_quota(table: FileTable, rule: ClassRule) -> list[Cut]:
-    """What must go so that the rows of a table fit the bytes and the files of their rule, oldest first.
+    """What to remove, oldest first, so that the rows of a table fit the byte and file limits of their rule.
 
-    What other programs keep in a directory of ours counts against no limit of ours.
+    Files of other programs in a directory of ours do not count against our limits.
     """
     ours = [used for used, code in zip(table.bytes, table.codes, strict=True) if code != because.FOREIGN]
     excess_bytes = sum(ours) - rule.max_bytes if rule.max_bytes else 0
@@ -133,7 +134,7 @@ def over_quota(table: FileTable, rule: ClassRule) -> list[Cut]:
     cuts = []
     taken = 0
     if excess_bytes > 0:
-        # what takes no bytes frees none
+        # an entry that takes no bytes frees none
         order = sorted(order, key=lambda row: table.bytes[row] == 0)
         taken, freed = _take_bytes(table, order, excess_bytes)
         cuts.append(Cut(order[:taken], because.OVER_BYTES, missing_bytes=max(0, excess_bytes - freed)))
@@ -144,9 +145,9 @@ def over_quota(table: FileTable, rule: ClassRule) -> list[Cut]:
 
 
 def below_free(tables: Sequence[FileTable], *, want_bytes: int, want_inodes: int) -> list[Cut]:
-    """One cut a table, in the order given: past the quotas, oldest first, until as much is freed as is wanted.
+    """One cut for each table, in the order given: removes below the quotas, oldest first, until enough is freed.
 
-    What is missing in the end stands in the last cut. All tables must be on the disk that is low.
+    What is still missing at the end is in the last cut. All tables must be on the disk that is low.
     """
     cuts = []
     for table in tables:
@@ -170,7 +171,7 @@ def _oldest_first(table: FileTable) -> list[int]:
 
 
 def _take_bytes(table: FileTable, order: Sequence[int], want_bytes: int) -> tuple[int, int]:
-    """How many rows of `order` reach `want_bytes`, and how many bytes they are."""
+    """How many rows of `order` are needed for `want_bytes`, and the sum of their bytes."""
     freed = 0
     for taken, row in enumerate(order):
         if freed >= want_bytes:
@@ -180,20 +181,20 @@ def _take_bytes(table: FileTable, order: Sequence[int], want_bytes: int) -> tupl
 
 
 class Margin(Struct, frozen=True):
-    """How much of a disk should be free: bytes, or a fraction of its size. Both zero: do not mind."""
+    """How much of a disk should be free: bytes, or a fraction of its size. Both zero: no limit."""
 
     bytes: int = 0
     fraction: float = 0.0
 
     def of(self, total: int) -> int:
-        """In units of `total`."""
+        """The margin in the units of `total`."""
         return max(self.bytes, int(total * self.fraction))
 
 
 def wanted(space: DiskSpace, *, min_free: Margin, target_free: Margin) -> tuple[int, int]:
-    """Bytes and inodes to free now: nothing above `min_free`, else up to the higher of both margins.
+    """Bytes and inodes to free now: nothing above `min_free`, else up to the larger of both margins.
 
-    A margin in bytes says nothing of inodes; file systems without a fixed number of them report zero.
+    A margin in bytes sets no limit for inodes. File systems without a fixed number of inodes report zero.
     """
     floor = min_free.of(space.total_bytes)
     target = max(floor, target_free.of(space.total_bytes))
@@ -205,7 +206,7 @@ def wanted(space: DiskSpace, *, min_free: Margin, target_free: Margin) -> tuple[
 
 
 def blocked_by(tables: Iterable[FileTable]) -> dict[int, tuple[int, int]]:
-    """Per blocking reason, how many rows and bytes stand in the way; the biggest first."""
+    """For each reason that blocks, how many rows and bytes it keeps, the largest first."""
     found: dict[int, tuple[int, int]] = {}
     for table in tables:
         for code, used in zip(table.codes, table.bytes, strict=True):
@@ -216,7 +217,7 @@ def blocked_by(tables: Iterable[FileTable]) -> dict[int, tuple[int, int]]:
 
 
 def shortfall(goal: str, *, missing_bytes: int, missing_inodes: int, freed_bytes: int, blocked: dict[int, str]) -> str:
-    """The one sentence for an alert: what could not be reached, and what stands in the way."""
+    """One sentence for an alert: what could not be reached, and what blocks it."""
     missing = " and ".join(
         part
         for part in (

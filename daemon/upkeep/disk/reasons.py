@@ -1,6 +1,7 @@
-"""The reasons a sweep can give, each a small number in the table and one sentence for CLI, log, history and panel.
+"""The reasons that a sweep can give. Each has a small number for the table and one sentence for people.
 
-Pure. Numbers below FIRST_SPARED remove, the others spare; nothing is removed or spared without one.
+Pure. Codes below FIRST_SPARED mean that a row is removed, the others that it stays. Every row that is removed or spared
+has one.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _WORDS: Final = {
     UNPROVEN: "it cannot be shown that no process uses it",
 }
 
-# what stands between a limit and reaching it; the others only say that nothing is wanted
+# reasons that keep a limit from being reached; the others mean only that nothing has to go
 BLOCKING: Final = frozenset(
     {
         YOUNG,
@@ -87,14 +88,14 @@ BLOCKING: Final = frozenset(
 
 
 def removes(code: int) -> bool:
-    """Whether a row with this code goes."""
+    """Whether a row with this code is removed."""
     return 0 < code < FIRST_SPARED
 
 
 def sentence(
     code: int, rule: str, *, max_age_seconds: float, max_bytes: int, max_files: int, min_age_seconds: float
 ) -> str:
-    """The words for a code, with the limits of the rule that gave it."""
+    """The sentence for a code, with the limits of the rule that gave it."""
     if code == OLDER:
         return f"older than {span(max_age_seconds)}"
     if code == OVER_BYTES:

@@ -1,8 +1,8 @@
-"""Removes one file, or says why not: opens it, asks the kernel whether anyone uses it, compares, and unlinks.
+"""Removes one file, or returns why not: it opens the file, asks the kernel whether it is in use, compares, and unlinks.
 
-The order is the safety: through no link, of the same inode and time as planned, one name only, nobody has it open or
-mapped, and all of that on the descriptor whose name goes next. What can still be exchanged in between is a name inside
-the directory that is held open, so nothing outside it can be lost. Keeps the budget of one sweep.
+The order makes it safe. The file is reached through no link, has the inode and time that were planned and one name
+only, and no process has it open or mapped. All checks use one descriptor. Only a name inside the open directory can
+change in between, so nothing outside that directory can be lost. It keeps the budget of one sweep.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Budget(Struct, frozen=True):
 
 
 class Remover:
-    """Removes within a budget; with `dry_run` does everything but the removal itself."""
+    """Removes within a budget. With `dry_run` it does everything except the removal itself."""
 
     def __init__(
         self, files: FileSystemPort, clock: Clock, budget: Budget, stop: threading.Event, *, dry_run: bool
@@ -60,7 +60,7 @@ class Remover:
         self._deadline = float("inf")
         self._users = specials.SpecialUsers()
         self._quiet = lease_signals_are_ignored()
-        # Bound once: this is done a hundred thousand times in a row.
+        # Bound once, because this runs a hundred thousand times in a row.
         self._open, self._close, self._fstat = files.open, files.close, files.fstat
         self._control, self._unlink = files.control, files.unlink
         self.most_files = budget.files or sys.maxsize
@@ -74,7 +74,7 @@ class Remover:
             self._deadline = self._clock.monotonic() + self._budget.seconds
 
     def may_go_on(self) -> bool:
-        """Whether budget is left; asked before each removal and each chunk."""
+        """Whether budget is left. It is checked before each removal and each chunk."""
         budget = self._budget
         spent = self.removed >= self.most_files or (budget.bytes and self.freed_bytes >= budget.bytes)
         if spent or self._clock.monotonic() >= self._deadline or self.stop.is_set():
@@ -84,9 +84,9 @@ class Remover:
     def remove(
         self, dir_fd: int, name: str, device: int, inode: int, stamp: float, used_bytes: int, *, special: bool = False
     ) -> int:
-        """0 when the planned file is gone (or would be), else the code of what spares it. Never raises OSError.
+        """Returns 0 when the planned file is gone (or would be), else the code of what spares it. Never raises OSError.
 
-        A `special` one (a link, FIFO or socket) is never opened.
+        A `special` file (a link, FIFO or socket) is never opened.
         """
         if special:
             return self._remove_special(dir_fd, name, (device, inode, stamp), used_bytes)
@@ -137,6 +137,6 @@ class Remover:
         return 0
 
     def count(self, entries: int, used_bytes: int) -> None:
-        """Charges a removal done elsewhere (a whole directory) to the budget."""
+        """Charges a removal that was done elsewhere (a whole directory) to the budget."""
         self.removed += entries
         self.freed_bytes += used_bytes

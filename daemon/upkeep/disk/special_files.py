@@ -1,7 +1,8 @@
-"""Whether a process uses a FIFO or a socket by its name in a directory, without opening it.
+"""Finds out whether a process uses a FIFO or a socket, without opening it.
 
-Opening a FIFO lets a writer go on, and a lease is for regular files only: /proc is asked, once for a whole sweep. A
-socket counts as used when any socket of this name is bound, wherever its directory. Symbolic links are never in use.
+Opening a FIFO would let a writer continue, and leases exist for regular files only. So /proc is read once for a whole
+sweep. A socket counts as used when any socket with this name is bound, in any directory. Symbolic links are never in
+use.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from msgspec import Struct, field
 from . import reasons
 
 KINDS: Final = frozenset((stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK))
-"""What goes by age and number like a file, beside regular files. Devices never go."""
+"""Kinds that are removed by age and number like regular files. Devices are never removed."""
 
 
 class SpecialUsers(Struct):
-    """Who uses what, as it was when the first question came."""
+    """Which FIFOs and sockets are in use, as read at the first call."""
 
     _sockets: frozenset[str] | None = None
     _pipes: frozenset[tuple[int, int]] | None = None
     _pipes_complete: bool = field(default=True)
 
     def held(self, mode: int, name: str, device: int, inode: int) -> int:
-        """0 when free, else IN_USE or UNPROVEN (because.py)."""
+        """Returns 0 when it is free, else IN_USE or UNPROVEN (reasons.py)."""
         kind = stat.S_IFMT(mode)
         if kind == stat.S_IFSOCK:
             return self._socket(name)
@@ -49,7 +50,7 @@ class SpecialUsers(Struct):
 
 
 def _bound_names() -> frozenset[str]:
-    """The last names of all bound sockets. Raises OSError."""
+    """The last name in the path of every bound socket. Raises OSError."""
     names = set()
     with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as sockets:
         for line in sockets:
@@ -60,7 +61,7 @@ def _bound_names() -> frozenset[str]:
 
 
 def _open_pipes() -> tuple[frozenset[tuple[int, int]], bool]:
-    """Device and inode of every FIFO that a process has open, and whether every process could be looked into."""
+    """Device and inode of every FIFO that a process has open, and whether every process could be read."""
     found: set[tuple[int, int]] = set()
     complete = True
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -70,7 +71,7 @@ def _open_pipes() -> tuple[frozenset[tuple[int, int]], bool]:
             complete = False
             continue
         except OSError:
-            continue  # it ended
+            continue  # the process has ended
         for number in descriptors:
             try:
                 facts = os.stat(f"/proc/{pid}/fd/{number}")

@@ -1,9 +1,9 @@
-"""One pass of disk upkeep: by age while walking, by each class's quota, then past the quotas while a disk is low.
+"""Does one pass of disk upkeep: by age during the walk, by each class's quota, then below the quotas while a disk is
+low.
 
-Synchronous, for a thread or a process of its own: `sweep()` never touches the event loop. The decisions are quota.py's;
-this does them, looks again after each (what was in use is left out of the next round) and measures the disk instead of
-trusting sums. Nothing raises because a file could not go; one class that fails does not keep the others from being
-swept.
+Synchronous, for a thread or a process of its own: it never touches the event loop. quota.py decides; this module acts.
+After each round it leaves out what was in use, and measures the disk again instead of trusting sums. Invariant: a file
+that cannot be removed raises nothing, and a class that fails does not stop the other classes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _HELD = -2
 
 
 class Orders(Struct, frozen=True):
-    """What one sweep is asked. `now` is a trusted time (trusted.py); `clock_trouble` not empty: nothing is removed."""
+    """The parameters of one sweep. `now` is a trusted time (clock_guard.py). If `clock_trouble` is not empty, nothing
+    is removed.
+    """
 
     rules: Sequence[ClassRule]
     now: float
@@ -57,12 +59,14 @@ def sweep(
     keep: Callable[[str], Keep] = lambda rule: lambda name: "",
     report: Report | None = None,
 ) -> SweepOutcome:
-    """Runs one pass. `keep(class)` gives the test of units that must stay; `report` hears of each path and its code."""
+    """Runs one pass. `keep(class)` gives a test for units that must stay. `report` is called with each path and its
+    code.
+    """
     return _Pass(orders, files, clock, stop, keep, report).run()
 
 
 def space_of(fd: int, files: FileSystemPort) -> DiskSpace:
-    """The disk that holds an open directory, as one without privileges may use it."""
+    """The disk of an open directory, as a process without privileges may use it."""
     v = files.statvfs(fd)
     return DiskSpace(v.f_blocks * v.f_frsize, v.f_bavail * v.f_frsize, v.f_files, v.f_favail)
 
@@ -80,7 +84,7 @@ def words_of(code: int, rule: ClassRule, orders: Orders) -> str:
 
 
 class _Pass(Struct):
-    """What all classes of one pass share, and their order: each class, then each disk, then the sums."""
+    """What all classes of one pass share. It sweeps each class, then each disk, then sums up."""
 
     orders: Orders
     files: FileSystemPort
@@ -112,7 +116,7 @@ class _Pass(Struct):
         return outcome
 
     def _open(self, rule: ClassRule, outcome: SweepOutcome, stack: ExitStack) -> _ClassSweep | None:
-        """A class whose directory is open and locked; None, with the reason in the outcome, when it is left alone."""
+        """Opens and locks the directory of a class. None, with the reason in the outcome, when the class is skipped."""
         said = ClassOutcome(rule.name, rule.path)
         outcome.classes.append(said)
         try:
@@ -141,7 +145,7 @@ class _Pass(Struct):
 
 
 class _ClassSweep:
-    """One class: its open directory, what was found there, and what became of it."""
+    """One class: its open directory, what was found in it, and what was done with it."""
 
     def __init__(
         self, shared: _Pass, rule: ClassRule, outcome: ClassOutcome, fd: int, found: os.stat_result, space: DiskSpace
@@ -158,7 +162,7 @@ class _ClassSweep:
         self._missing = (0, 0)  # bytes and files, after the last cut
 
     def sweep(self, others: frozenset[tuple[int, int]]) -> None:
-        """By age, then to the quota. `others` are directories with a class of their own. Raises OSError."""
+        """Sweeps by age, then to the quota. `others` are directories that have a class of their own. Raises OSError."""
         self.remover.restart()
         if not self._shared.orders.dry_run and not self.rule.ours:
             self._empty_trash()
@@ -212,7 +216,7 @@ class _ClassSweep:
         self._outcome.trash_bytes += emptied.bytes
 
     def remove(self, rows: Sequence[int], code: int) -> None:
-        """Removes rows of the table, a directory at a time; marks each with what became of it."""
+        """Removes rows of the table, a directory at a time, and sets the code of each result."""
         if self.rule.unit == "directory":
             for row in rows:
                 self._mark(row, self._remove_unit(row), code)
@@ -259,8 +263,10 @@ class _ClassSweep:
             restore_times(fd, before, remover)
 
     def _open_place(self, place: int, stack: ExitStack) -> int:
-        """The descriptor of a place, locked all the way down; -1 when it is another by now, _HELD when somebody holds a
-        lock. Raises OSError."""
+        """The descriptor of a place, with every directory on the way locked.
+
+        Returns -1 when the place was replaced meanwhile, _HELD when another process holds a lock. Raises OSError.
+        """
         files, places = self.remover.files, self.table.places
         chain = []
         while places[place].parent >= 0:
@@ -292,7 +298,7 @@ class _ClassSweep:
             self._shared.report(self.table.path(row), self.table.bytes[row], code)
 
     def close_books(self) -> None:
-        """Sums up what went and what stayed, each with its reason, and what is missing to the quota."""
+        """Sums up what was removed and what stayed, each with its reason, and what is missing to the quota."""
         outcome, table, orders = self._outcome, self.table, self._shared.orders
         outcome.complete = self._seen_whole
         for row, (code, used) in enumerate(zip(table.codes, table.bytes, strict=True)):
@@ -324,14 +330,14 @@ class _ClassSweep:
 
 
 class _DiskSweep:
-    """One disk and the classes on it: past the quotas while it is low. `before`: its space when the pass began."""
+    """One disk and its classes: sweeps below the quotas while the disk is low. `before` is its space at the start."""
 
     def __init__(self, shared: _Pass, classes: list[_ClassSweep]) -> None:
         self._shared, self._classes = shared, classes
         self.before = classes[-1].space
 
     def sweep(self, outcome: SweepOutcome) -> DiskSpace:
-        """Removes until enough is free, measured again after each round; the space at the end. Raises OSError."""
+        """Removes until enough is free and measures after each round. Returns the space at the end. Raises OSError."""
         for _ in range(MAX_ROUNDS):
             space, want_bytes, want_inodes = self._wanted()
             if want_bytes <= 0 and want_inodes <= 0:
@@ -365,7 +371,7 @@ class _DiskSweep:
         return space, *wanted(space, min_free=orders.min_free, target_free=orders.target_free)
 
     def _measure(self) -> DiskSpace:
-        """The disk now; in a dry run the disk as it would be."""
+        """The disk now; in a dry run, as it would be after the sweep."""
         if not self._shared.orders.dry_run:
             return space_of(self._classes[0].fd, self._shared.files)
         freed = sum(c.remover.freed_bytes for c in self._classes)
@@ -376,7 +382,7 @@ class _DiskSweep:
 
 
 def _blocked(classes: Sequence[_ClassSweep], orders: Orders) -> dict[int, str]:
-    """What stands in the way, by code, in words; limits in them are those of the first class."""
+    """What blocks the sweep, by code, as sentences. Limits in them are those of the first class."""
     return {
         code: f"{words_of(code, classes[0].rule, orders)} {size(used)} ({number:,})"
         for code, (number, used) in blocked_by([c.table for c in classes]).items()

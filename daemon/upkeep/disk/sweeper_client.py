@@ -1,6 +1,6 @@
-"""Sends the sweeping process on its way, answers its questions, brings its result home.
+"""Starts the sweeping process, answers its questions and reads its result.
 
-Bounded in time and in what it may say; whatever becomes of it, the daemon goes on, and the error is a sentence.
+Its time and its messages are bounded. If it fails, the daemon continues, and the error is one sentence.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .sweeper_protocol import (
 MODULE: Final = "modelward.daemon.upkeep.disk.sweeper_process"
 GRACE_SECONDS: Final = 2.0
 KILL_SECONDS: Final = 10.0
-"""How long the end of a killed child is waited for: one that hangs in the kernel does not end."""
+"""The longest wait for the end of a killed child. A child that hangs in the kernel does not end."""
 
 
 class SweeperChild(Protocol):
-    """What is needed of a started process; `system.processes.ChildProcess` is one."""
+    """What is used of a started process; `system.processes.ChildProcess` has it."""
 
     async def wait(self) -> int | None: ...
     def kill_group(self) -> None: ...
@@ -38,7 +38,7 @@ class SweeperChild(Protocol):
 
 
 class SpawnSweeper(Protocol):
-    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """Starts a process, as `system.processes.spawn` does. Raises OSError when the system has no process to give."""
 
     def __call__(self, argv: Sequence[str], *, name: str, pass_fds: Sequence[int] = ()) -> SweeperChild: ...
 
@@ -52,10 +52,10 @@ async def run(
     why_keep: Callable[[str, str], str],
     progress: Callable[[Counting], None] = lambda counting: None,
 ) -> Swept | Counted:
-    """The result of one request. `argv` starts the sweeper (`processes.python(MODULE)`); its descriptor is added.
+    """Runs one request and returns its result.
 
-    `why_keep(class, unit)` is asked on the event loop. Raises Refused with a sentence when nothing came of it; the
-    child is dead by then.
+    `argv` starts the sweeper (`processes.python(MODULE)`); its descriptor is added. `why_keep(class, unit)` is called
+    on the event loop. Raises Refused with a sentence when there is no result; the child has been killed by then.
     """
     ours, theirs = socket.socketpair()
     try:
@@ -78,7 +78,7 @@ async def run(
         raise Refused(f"cannot finish the sweep: its process broke off ({e or type(e).__name__})") from e
     finally:
         writer.close()
-        for seconds in (GRACE_SECONDS, KILL_SECONDS):  # the second time it was killed
+        for seconds in (GRACE_SECONDS, KILL_SECONDS):  # it was killed before
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await child.wait()

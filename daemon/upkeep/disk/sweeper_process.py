@@ -1,8 +1,8 @@
 """The process that sweeps and counts for the daemon: `python -m modelward.daemon.upkeep.disk.sweeper_process FD`.
 
-A process and not a thread: a thread at low priority that is pushed aside while it holds the interpreter's lock stops
-the event loop with it, for seconds on a busy machine. Here nothing waits for it, and its memory goes when it ends.
-It asks the daemon before each unit; when the daemon is gone, everything stays.
+It is a process and not a thread. A thread at low priority can lose the processor while it holds the interpreter's lock,
+and then the event loop stops too, for seconds on a busy machine. Its memory is freed when it ends. Invariant: it asks
+the daemon before it removes a unit; when the daemon is gone, every unit stays.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ MAX_LISTED = 10_000
 
 
 def main(arguments: list[str]) -> int:
-    """0 done, 2 for a call that makes no sense."""
+    """Exit status: 0 done, 2 for wrong arguments."""
     try:
         with socket.socket(fileno=int(arguments[0])) as channel, channel.makefile("rwb") as stream:
             request = sweeper_protocol.requests.decode(stream.readline(sweeper_protocol.MAX_LINE_BYTES))
             stop = threading.Event()
             signal.signal(signal.SIGTERM, lambda *_: stop.set())
-            signal.signal(signal.SIGIO, signal.SIG_IGN)  # what a broken lease sends
+            signal.signal(signal.SIGIO, signal.SIG_IGN)  # the signal that a broken lease sends
             os.nice(19)
-            gc.disable()  # the walk makes no cycles, and looking for them costs a tenth of its time
+            gc.disable()  # the walk makes no reference cycles; a search for them would cost a tenth of its time
             syscalls.lower_io_priority()
             stream.write(sweeper_protocol.encode(_do(request, stream, stop)))
             stream.flush()
@@ -93,7 +93,7 @@ def _sweep(request: SweepRequest, stream: BufferedRWPair, stop: threading.Event)
 
 
 def lister(given: Orders, listed: list[ListedPath]) -> Callable[[str, int, int], None]:
-    """Collects what goes, at most MAX_LISTED paths, each with the words of its class."""
+    """Collects at most MAX_LISTED paths that would go, each with the sentence of its class."""
     deepest_first = sorted(given.rules, key=lambda rule: -len(rule.path))
 
     def report(path: str, used: int, code: int) -> None:

@@ -1,6 +1,7 @@
-"""What crosses between the daemon and the process that sweeps and counts for it: JSON lines on a socket pair.
+"""The messages between the daemon and the process that sweeps and counts for it: JSON lines on a socket pair.
 
-A request goes out; questions (may this unit go?) come back and are answered; one result ends it. Pure shapes.
+The daemon sends one request. The process may send questions (may this unit go?), which the daemon answers. One result
+ends the exchange. Pure shapes.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ MAX_LINE_BYTES: Final = 32 << 20
 
 
 class SweepRequest(msgspec.Struct, frozen=True, tag="sweep"):
-    """Do one pass; with `listing` name each path that goes."""
+    """Do one pass; with `listing`, name each path that would go."""
 
     orders: Orders
     listing: bool = False
 
 
 class CountRequest(msgspec.Struct, frozen=True, tag="count"):
-    """Count what the classes hold, and what deleted files these processes keep."""
+    """Count what the classes hold, and the deleted files that these processes keep open."""
 
     rules: list[ClassRule]
     pids: list[int]
 
 
 class Question(msgspec.Struct, frozen=True, tag="ask"):
-    """Why must this unit of this class stay?"""
+    """Asks why this unit of this class must stay."""
 
     rule: str
     unit: str
@@ -48,14 +49,14 @@ class Counting(msgspec.Struct, frozen=True, tag="counting"):
 
 
 class Swept(msgspec.Struct, frozen=True, tag="swept"):
-    """The end of a sweep."""
+    """The result of a sweep."""
 
     outcome: SweepOutcome
     listed: list[ListedPath]
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted"):
-    """The end of a count."""
+    """The result of a count."""
 
     usage: DiskUsage
 
@@ -70,7 +71,7 @@ answers: Final = msgspec.json.Decoder(str)
 
 
 def read_reply(line: bytes) -> Reply:
-    """The message in one line of the sweeper's. Raises ValueError when it is none."""
+    """The message in one line from the sweeper. Raises ValueError when the line is no message."""
     try:
         reply: Reply = replies.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -79,5 +80,5 @@ def read_reply(line: bytes) -> Reply:
 
 
 def encode(message: Request | Reply | str) -> bytes:
-    """One line, newline included. File names that are no UTF-8 are written with backslashes."""
+    """One line, newline included. Bytes of file names that are not UTF-8 are written with backslashes."""
     return _encoder.encode(message) + b"\n"

@@ -1,8 +1,8 @@
-"""Directories that go as a whole: first renamed into the root's `.trash`, then emptied there.
+"""Removes whole directories: first it renames them into the root's `.trash`, then it empties the trash.
 
-The rename is the deletion: readers see all of a version or nothing, and a crash leaves it whole in one of two places.
-Emptying flattens as it goes, so that no depth of nesting needs more than two descriptors. The trash is a directory of
-ours that nobody else may enter; anything else by that name is refused.
+The rename is the deletion. A reader sees a whole version or nothing, and after a crash the version is whole in one of
+two places. Emptying flattens nested directories, so that two descriptors are enough at any depth. The trash is a
+directory of ours that no other user may enter. Anything else with that name is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Emptied(Struct, frozen=True):
-    """What one pass over the trash did."""
+    """The result of one pass over the trash."""
 
     files: int = 0
     bytes: int = 0
@@ -31,9 +31,9 @@ class Emptied(Struct, frozen=True):
 
 
 def open_trash(root_fd: int, files: FileSystemPort, *, create: bool) -> int | None:
-    """The trash's descriptor; None when there is none and none is to be made.
+    """The descriptor of the trash; None when there is none and it must not be created.
 
-    Raises OSError when it can't be made or is not a private directory of ours.
+    Raises OSError when it cannot be created or is not a private directory of ours.
     """
     if create:
         with contextlib.suppress(FileExistsError):
@@ -50,7 +50,7 @@ def open_trash(root_fd: int, files: FileSystemPort, *, create: bool) -> int | No
 
 
 def throw_away(root_fd: int, name: str, files: FileSystemPort, *, stamp_ns: int) -> str:
-    """Renames `name` into the trash, never over anything; returns its name there. Raises OSError."""
+    """Renames `name` into the trash, never over another entry. Returns its name there. Raises OSError."""
     trash_fd = open_trash(root_fd, files, create=True)
     if trash_fd is None:
         raise FileNotFoundError(TRASH)
@@ -64,7 +64,7 @@ def throw_away(root_fd: int, name: str, files: FileSystemPort, *, stamp_ns: int)
 
 
 def empty(root_fd: int, remover: Remover) -> Emptied:
-    """Deletes what lies in the trash, within the remover's budget. Raises OSError when the trash can't be opened."""
+    """Deletes the contents of the trash within the remover's budget. Raises OSError when the trash cannot be opened."""
     files = remover.files
     trash_fd = open_trash(root_fd, files, create=False)
     if trash_fd is None or remover.dry_run:
@@ -110,7 +110,7 @@ def _empty(trash_fd: int, trash: os.stat_result, remover: Remover) -> Emptied:
 def _flatten(
     trash_fd: int, name: str, remover: Remover, counters: list[int], serial: int
 ) -> tuple[int, list[str], bool]:
-    """Unlinks the files in one directory of the trash and raises its sub-directories to the top."""
+    """Unlinks the files in one directory of the trash and moves its sub-directories to the top."""
     files = remover.files
     raised: list[str] = []
     whole = True

@@ -1,7 +1,8 @@
-"""Where the space went: blocks on disk by class and by largest entry, each inode once, through no link or mount.
+"""Measures what takes the space: blocks on disk by class and by largest entry, each inode once, through no link or
+mount.
 
-Reads only; may be interrupted; says how far it is. Sizes are what files take (`st_blocks`), not what they claim:
-a sparse file counts its blocks, a file with five names counts once.
+It only reads, can be interrupted, and reports how far it is. Sizes are the blocks that files take (`st_blocks`), not
+their length: of a sparse file the blocks count, and a file with five names counts once.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Progress = Callable[[str, int, int], None]  # class, entries so far, bytes so fa
 
 
 class ClassUsage(Struct):
-    """One class. `largest` holds (bytes, path relative to the class). `note` says what is missing from the figures."""
+    """One class. `largest` holds (bytes, path relative to the class). `note` names what is missing from the figures."""
 
     name: str
     path: str
@@ -50,14 +51,14 @@ class ClassUsage(Struct):
 
 
 class DiskUsage(Struct):
-    """All classes, the disks they are on, and space that deleted files still take in our processes."""
+    """All classes, their disks, and the space that deleted files still take in our processes."""
 
     classes: list[ClassUsage]
     disks: list[tuple[list[str], DiskSpace]]
     deleted_open: list[tuple[int, str, int]]
 
     def answer(self) -> DiskAnswer:
-        """For the API."""
+        """The result for the API."""
         return DiskAnswer(
             [
                 ClassSpace(
@@ -79,9 +80,9 @@ def measure(
     pids: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> DiskUsage:
-    """Counts every class; a directory that is a class of its own is left out of the class around it.
+    """Counts every class. A directory with a class of its own does not count in the class around it.
 
-    An interrupted count keeps what it has and says so. Never raises for what cannot be read.
+    An interrupted count keeps its figures and marks them as partial. Entries that cannot be read never raise.
     """
     opened: list[tuple[ClassRule, ClassUsage, int]] = []
     classes = []
@@ -130,7 +131,9 @@ def _count(
 
 
 class _Counter:
-    """A visitor (walk.py) that adds up. The largest entries are those directly below the root, with all they hold."""
+    """A visitor (walk.py) that adds up. The largest entries are those directly below the root, with everything
+    in them.
+    """
 
     def __init__(self, usage: ClassUsage, seen: set[tuple[int, int]], progress: Progress | None) -> None:
         self._usage, self._seen, self._progress = usage, seen, progress

@@ -1,7 +1,7 @@
 """Walks a tree by directory descriptors: through no link, over no mount point, never upward, at most MAX_DEPTH deep.
 
-It looks and tells a visitor; it removes nothing. Invariant: every descriptor a visitor gets was opened below its
-parent's descriptor and is the same inode that the parent listed, so no exchange of names leads out of the tree.
+It reports to a visitor and removes nothing. Invariant: every descriptor that a visitor gets was opened below its
+parent's descriptor and has the inode that the parent listed. So an exchange of names cannot lead out of the tree.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Row = tuple[str, os.stat_result]
 
 
 class Interrupted(Exception):
-    """The walk was told to stop; nothing is wrong."""
+    """The walk was asked to stop; nothing is wrong."""
 
 
 class Directory(Struct):
-    """A directory that is open now. `place` is the visitor's to set; `left_over` counts what stays in it."""
+    """A directory that is open now. The visitor sets `place`; `left_over` counts what stays in the directory."""
 
     fd: int
     name: str
@@ -47,23 +47,23 @@ class Directory(Struct):
 
 
 class Visitor(Protocol):
-    """Is told what a walk meets."""
+    """Receives what a walk finds."""
 
     def entered(self, directory: Directory) -> None:
-        """Before anything in it."""
+        """Called before anything in the directory."""
 
     def met(self, directory: Directory, rows: list[Row]) -> None:
-        """Everything in it that is no directory, in chunks."""
+        """Called with everything in the directory that is no directory, in chunks."""
 
     def passed_over(self, directory: Directory, name: str, found: os.stat_result | None, code: int) -> None:
-        """An entry or sub-directory not looked into, and why (because.py)."""
+        """Called for an entry or sub-directory that is not read, with the reason (reasons.py)."""
 
     def leaving(self, directory: Directory) -> None:
-        """After everything below it; still open."""
+        """Called after everything below the directory; it is still open."""
 
 
 def lock(fd: int, files: FileSystemPort) -> bool:
-    """Takes the directory as systemd-tmpfiles does; False when somebody holds it, who thereby excludes it."""
+    """Locks the directory as systemd-tmpfiles does. False when another process holds the lock."""
     try:
         files.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -82,12 +82,12 @@ def walk(
     stop: threading.Event | None = None,
     flat: bool = False,
 ) -> None:
-    """Depth first, a directory's own entries before its sub-directories. Closes all but `root_fd`.
+    """Walks depth first, a directory's own entries before its sub-directories. Closes all but `root_fd`.
 
-    With `locking` every sub-directory is locked while it is open, and passed over when another process holds it.
-    `skip` are names directly below the root that are not even mentioned, `exclude` directories (device, inode) with a
-    class of their own. With `flat` no sub-directory is looked into: they belong to others. Raises Interrupted when
-    `stop` is set; whatever a visitor raises ends the walk too.
+    With `locking` every sub-directory is locked while it is open, and skipped when another process holds it. `skip` are
+    names directly below the root that are not reported. `exclude` are directories (device, inode) with a class of their
+    own. With `flat` no sub-directory is read: it belongs to other programs. Raises Interrupted when `stop` is set. An
+    exception of a visitor ends the walk too.
     """
     root = Directory(root_fd, "", None, files.fstat(root_fd), 0)
     stack = [root]

@@ -1,8 +1,8 @@
-"""Which archives of one log count as one for `keep`: those that a rotation on time would have left in one file.
+"""Decides which archives of one log count as one for `keep`: those that a rotation on time would have left in one file.
 
-Pure. A rotation by hand cuts a file before it is due; its pieces lie in one period of `every` and together stay below
-`max_size`. They count once, so that no number of rotations by hand drops lines that `keep` would have kept without
-them. Invariant: archives that were rotated because they were due each count.
+Pure. A rotation by hand cuts a file before it is due. Its pieces are in one period of `every` and together are smaller
+than `max_size`, so they count as one archive. Rotations by hand therefore never make `keep` drop more lines. Invariant:
+each archive of a rotation that was due counts as one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 from .rotation_policy import Archive, RotationPolicy
 
 MAX_PIECES: Final = 100
-"""Beyond so many in one period a rotation by hand leaves the file as it is."""
+"""After this many rotations by hand in one period a further one leaves the file as it is."""
 
 
 def past_keep(archives: Sequence[Archive], policy: RotationPolicy, lengths: Mapping[str, int]) -> frozenset[str]:
-    """The names of the archives of one file that go because there are more than `policy.keep`; zero keeps all.
+    """The names of the archives of one file that are over `policy.keep`; zero keeps all.
 
-    `lengths` are the bytes of each archive's lines, unpacked; where that is not known its bytes on disk count.
+    `lengths` are the bytes of each archive's lines, uncompressed. If that is not known, its bytes on disk count.
     """
     gone: list[str] = []
     count, period, together = 0, -1, 0
@@ -35,7 +35,7 @@ def past_keep(archives: Sequence[Archive], policy: RotationPolicy, lengths: Mapp
 
 
 def pieces(archives: Sequence[Archive], policy: RotationPolicy, now: float) -> int:
-    """How many archives of one file lie in the period that it is now."""
+    """How many archives of one file are in the current period."""
     if not (policy.every_seconds or policy.max_size_bytes):
         return 0
     return sum(_period(archive.modified, policy) == _period(now, policy) for archive in archives)
@@ -43,7 +43,7 @@ def pieces(archives: Sequence[Archive], policy: RotationPolicy, now: float) -> i
 
 def _joins(archive: Archive, period: int, together: int, policy: RotationPolicy) -> bool:
     if not (policy.every_seconds or policy.max_size_bytes):
-        return False  # rotated by hand alone: each counts
+        return False  # rotated only by hand: each counts
     if policy.max_size_bytes and together >= policy.max_size_bytes:
         return False
     return _period(archive.modified, policy) == period

@@ -1,6 +1,6 @@
-"""Drops archives of rotated logs: those that the policy decides on, and the oldest ones while the disk is full.
+"""Drops archives of rotated logs: those that the policy names, and the oldest ones while the disk is full.
 
-It rotates nothing. Invariant: only archives of the set's own files go, and each that went has a step with its reason.
+It rotates nothing. Invariant: only archives of the set's own files are dropped, and each has a step with its reason.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Archive, RotationPolicy, drops, oldest_to_spare
 
 FULL_BYTES: Final = 256 * 1024
-"""Below this much free space a disk counts as full for logs."""
+"""With less free space than this a disk counts as full for logs."""
 
 
 class Archives:
-    """The archives in log directories, through the given files."""
+    """The archives in log directories, reached through the given file calls."""
 
     def __init__(self, files: FileSystemPort) -> None:
         self._files = files
 
     def mine(self, log_set: LogSet, listing: Listing) -> list[Archive]:
-        """The archives of a set's files, also of files that are gone by now."""
+        """The archives of a set's files, also of files that no longer exist."""
         exact = {p for p in log_set.patterns if not any(c in p for c in "*?[")}
         globs = [p for p in log_set.patterns if p not in exact]
         archived = Listing(frozenset(a.live for a in listing.archives), (), (), ())
@@ -50,7 +50,7 @@ class Archives:
             outcome.steps.append(RotationStep("dropped", path, drop.because, bytes=drop.bytes))
 
     def _surplus(self, dir_fd: int, archives: Sequence[Archive], policy: RotationPolicy) -> frozenset[str]:
-        """The archives that go by number. How long each one's lines are is looked at only where there are too many."""
+        """The archives over the number limit. The length of their lines is read only where there are too many."""
         found: frozenset[str] = frozenset()
         by_file: dict[str, list[Archive]] = {}
         for archive in archives:
@@ -76,7 +76,7 @@ class Archives:
         return True
 
     def relieve(self, log_set: LogSet, dir_fd: int, outcome: RotationOutcome) -> None:
-        """On a full disk gives up archives, the oldest first, so that lines can be written again."""
+        """On a full disk drops archives, the oldest first, so that lines can be written again."""
         while self._full(dir_fd) and self.give_up_oldest(log_set, dir_fd, outcome):
             continue
 

@@ -1,8 +1,8 @@
 """Removes the head of a file while programs append to it: none of their lines is lost, doubled or torn.
 
-Copy whole lines aside, sync, mark the cut (collapse_marker), then remove whole blocks in place in one atomic call.
-Writers are never stopped and only have to append (O_APPEND); one that does not is found and refused. `recover` undoes
-or finishes what a crash left at any point.
+It copies whole lines to an archive, syncs it, marks the cut (collapse_marker), then removes whole blocks in place in
+one atomic call. Writers are never stopped; they must append (O_APPEND). A file with a writer that does not is refused.
+After a crash at any point `recover` undoes or finishes the work.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from .rotation_policy import (
 
 CHUNK_BYTES: Final = 1 << 20
 ROUND_BYTES: Final = 2 << 30
-"""What one collapse takes at most: the rest of a larger file goes at the next ones, and others have their turn."""
+"""The most that one collapse takes. The rest of a larger file follows at later ones, so that other files are served
+too.
+"""
 MAX_LINE_BYTES: Final = 64 << 20
-"""How far an end of a line is looked for."""
+"""The longest distance in which the end of a line is searched."""
 _BLOCKS: Final = (4096, 65536, 1 << 20)
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIVE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -43,15 +45,15 @@ class Spared(Exception):
 
 
 class Unsupported(Spared):
-    """The file system cannot collapse."""
+    """The file system cannot collapse a file."""
 
 
 class NotCollapsible(Spared):
-    """The file is not what appending leaves: it has holes, or is too large to be copied."""
+    """The file was not written by appending: it has holes, or it is too large to be copied."""
 
 
 class Collapsed(Struct, frozen=True):
-    """What went to the archive: bytes of whole lines; and how many bytes the live file became shorter."""
+    """Bytes of whole lines that went to the archive, and by how many bytes the live file became shorter."""
 
     archive: str
     archived_bytes: int
@@ -59,7 +61,7 @@ class Collapsed(Struct, frozen=True):
 
 
 def block_of(dir_fd: int, name: str, files: FileSystemPort) -> int:
-    """The granularity in bytes in which this directory's file system collapses; 0 when it cannot. Tries it out."""
+    """The block size in bytes in which this file system collapses; 0 when it cannot. Found by a trial."""
     probe = f"{name}{PART}"
     with contextlib.suppress(FileNotFoundError):
         files.unlink(probe, dir_fd=dir_fd)
@@ -83,7 +85,7 @@ def block_of(dir_fd: int, name: str, files: FileSystemPort) -> int:
 def collapse(dir_fd: int, name: str, archive: str, files: FileSystemPort, stop: threading.Event) -> Collapsed:
     """Moves the whole lines at the head of `name` to `archive` (a new name). Raises Spared, Unsupported, OSError.
 
-    After an OSError before the cut nothing has changed; after one at the cut the mark was taken back.
+    After an OSError before the cut nothing has changed; after one at the cut the mark has been removed again.
     """
     fd = files.open(name, _LIVE, dir_fd=dir_fd)
     try:
@@ -126,7 +128,7 @@ def _stamp(archive: str) -> str:
 
 
 def _refuse_overwriters(found: os.stat_result) -> None:
-    """Spares a file that somebody writes at an offset of his own: after a collapse he would leave a hole."""
+    """Spares a file if a process writes it at an offset of its own: after a collapse it would leave a hole."""
     holders, _ = open_by(found.st_dev, found.st_ino)
     for holder in holders:
         if holder.pid != os.getpid() and holder.access != os.O_RDONLY and not holder.appends:
@@ -141,7 +143,7 @@ def _refuse_endless(fd: int, found: os.stat_result, *, most_bytes: int) -> None:
 
 
 def _end_of_lines(fd: int, size: int, files: FileSystemPort) -> int:
-    """The offset behind the last newline before `size`; 0 when there is none within MAX_LINE_BYTES."""
+    """The offset after the last newline before `size`; 0 when there is none within MAX_LINE_BYTES."""
     floor = max(0, size - MAX_LINE_BYTES)
     while size > floor:
         start = max(0, size - CHUNK_BYTES)
@@ -153,7 +155,7 @@ def _end_of_lines(fd: int, size: int, files: FileSystemPort) -> int:
 
 
 def _line_end(fd: int, offset: int, size: int, files: FileSystemPort) -> int:
-    """The offset behind the first newline at or after `offset`. Raises Spared when there is none before `size`."""
+    """The offset after the first newline at or after `offset`. Raises Spared when there is none before `size`."""
     size = min(size, offset + MAX_LINE_BYTES)
     while offset < size:
         chunk = files.pread(fd, min(CHUNK_BYTES, size - offset), offset)
@@ -167,7 +169,7 @@ def _line_end(fd: int, offset: int, size: int, files: FileSystemPort) -> int:
 
 
 def _after_mark(fd: int, files: FileSystemPort) -> int:
-    """Where the lines begin: behind the mark of the last collapse, if there is one."""
+    """Where the lines begin: after the mark of the last collapse, if there is one."""
     head = files.pread(fd, collapse_marker.LENGTH, 0)
     if collapse_marker.read_mark(head) is None:
         return 0
@@ -219,11 +221,11 @@ def _pwrite_whole(fd: int, data: bytes, offset: int, files: FileSystemPort) -> N
 
 
 def recover(dir_fd: int, head: str, files: FileSystemPort) -> str:
-    """Sorts out a `.head` that a crash left; returns what was done, for the log.
+    """Handles a `.head` file that a crash left. Returns what was done, for the log.
 
-    The live file begins with this archive's mark: the collapse happened, the archive gets its name. It still holds the
-    archive's lines: the mark, if it was written, is taken back and the copy dropped. Anything else is not the file the
-    copy was made from: the copy is kept as an archive, for a line doubled is better than a line lost.
+    If the live file begins with this archive's mark, the collapse happened: the archive gets its name. If the live file
+    still holds the archive's lines, a mark that was written is removed, and the copy is dropped. Otherwise the copy was
+    made from another file. It is kept as an archive, because a doubled line is better than a lost one.
     """
     archive = head.removesuffix(HEAD)
     parsed = parse_archive(archive)
@@ -252,7 +254,7 @@ def recover(dir_fd: int, head: str, files: FileSystemPort) -> str:
 
 
 def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: FileSystemPort) -> bool:
-    """Whether the live file holds all lines of the copy, after writing back what the mark had covered."""
+    """Whether the live file holds all lines of the copy, after the bytes under the mark were written back."""
     copy = files.open(head, _READ, dir_fd=dir_fd)
     try:
         total = files.fstat(copy).st_size
@@ -277,7 +279,7 @@ def _take_back(fd: int, dir_fd: int, head: str, stamp: str, files: FileSystemPor
 def _rewrite(fd: int, copy: int, start: int, first: int, total: int, stamp: str, files: FileSystemPort) -> bool:
     """Replaces this archive's mark near `first` by the lines it covers; False when there is no such mark.
 
-    The mark may begin before the first difference, where the covered line happened to begin as the mark does.
+    The mark may begin before the first difference, if the covered line happens to begin with the same bytes.
     """
     for back in range(min(first, collapse_marker.LENGTH) + 1):
         at = first - back
@@ -293,9 +295,9 @@ def _rewrite(fd: int, copy: int, start: int, first: int, total: int, stamp: str,
 def truncate_after_copy(
     dir_fd: int, name: str, archive: str, files: FileSystemPort, stop: threading.Event
 ) -> Collapsed:
-    """The lossy way, for file systems that cannot collapse: copies everything, then truncates at once.
+    """For file systems that cannot collapse: copies everything, then truncates at once. It can lose lines.
 
-    Lines written between the last copy and the truncation are lost; that is a few milliseconds' worth.
+    Lines that are written between the last copy and the truncation are lost: a few milliseconds of lines.
     """
     fd = files.open(name, _LIVE, dir_fd=dir_fd)
     try:

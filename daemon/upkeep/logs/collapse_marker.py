@@ -1,10 +1,10 @@
-"""The line that stands where a collapsed file was cut: blank to every reader, exact to us.
+"""The line at the place where a collapsed file was cut: blank for every reader, exact for us.
 
-A file system collapses whole blocks, lines end where they like. So the line that is cut, and as many after it as the
-mark needs, go to the archive whole, and what would be left of them at the head of the live file becomes this one blank
-line: spaces and tabs that spell which archive holds what came before and how many bytes were taken. It is written
-before the collapse and reaches the head by the collapse itself, so that after a crash the head alone says whether the
-collapse happened. A check sum keeps a program's own blank line from being taken for one. Pure.
+A file system collapses whole blocks, but lines end anywhere. So the line at the cut, and as many after it as the mark
+needs, go to the archive whole. The rest of them at the head of the live file becomes one blank line. Its spaces and
+tabs encode the archive before it and how many bytes were taken. The mark is written before the collapse, and the
+collapse moves it to the head. So after a crash the head alone shows whether the collapse happened. A checksum tells it
+from a blank line of a program. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LENGTH: Final = len(_SIGNATURE) + 2 * _BITS + _CHECK_BITS  # without the newline
 
 
 def write_mark(number: int, taken_bytes: int, length: int) -> bytes:
-    """The mark's line of exactly `length` bytes, newline included; `length` is more than LENGTH."""
+    """The mark as a line of exactly `length` bytes, newline included; `length` is more than LENGTH."""
     if length <= LENGTH:
         raise ValueError(f"cannot write a mark in {length} bytes, at least {LENGTH + 1}")
     numbers = _spell(number, _BITS) + _spell(taken_bytes, _BITS)
@@ -51,5 +51,5 @@ def _number(spelled: bytes) -> int:
 
 
 def cut_at(end_of_lines: int, block: int) -> int:
-    """How many bytes to collapse: whole blocks, leaving room for a mark before the last line's end; 0 for nothing."""
+    """How many bytes to collapse: whole blocks that leave room for a mark before the end of the last line. 0: none."""
     return max(0, (end_of_lines - LENGTH - 1) // block * block)

@@ -1,8 +1,8 @@
-"""Compresses one archive: beside, synced, renamed into place, and only then is the plain one unlinked.
+"""Compresses one archive: writes beside it, syncs, renames, and only then unlinks the plain file.
 
-Refuses while any process has the archive open for writing (the kernel is asked by a lease), so a writer that has not
-reopened yet loses nothing. Refuses files with holes and files over MAX_BYTES: neither is a log, and reading one takes
-hours. A crash leaves at worst a `.part`, or both forms, which `settle_pair` sorts out.
+It refuses an archive that any process has open for writing (it asks the kernel by a lease). So a writer that has not
+reopened loses nothing. It also refuses files with holes and files over MAX_BYTES: those are no logs, and reading one
+takes hours. A crash leaves at most a `.part` file or both forms, which `settle_pair` handles.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 
 
 class NotYet(Exception):
-    """The archive stays plain for now; the text says why. Nothing was changed."""
+    """The archive stays uncompressed for now; the text gives the reason. Nothing was changed."""
 
 
 class NotCompressible(NotYet):
-    """The archive stays plain for good: it is not what rotation leaves."""
+    """The archive stays uncompressed for good: rotation does not leave such files."""
 
 
 def available(method: str) -> str:
-    """The method that can be used: zstd becomes gzip where its package was taken away or was never built."""
+    """The method to use: gzip instead of zstd where the zstandard package is missing."""
     if method != "zstd":
         return method
     return "zstd" if _zstandard() is not None else "gzip"
@@ -58,13 +58,13 @@ def _zstandard() -> Any:
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
-    """What readers of archives raise for bytes that are no archive's."""
+    """The exceptions that readers raise for bytes that are no archive."""
     found = _zstandard()
     return OSError, EOFError, zlib.error, *((found.ZstdError,) if found is not None else ())
 
 
 def _compressor(method: str, size_bytes: int) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
-    """For so many bytes exactly, which then stand in what it makes."""
+    """A compressor for exactly this many bytes; it writes the number into the archive."""
     if method == "zstd":
         z = _zstandard().ZstdCompressor(level=3, write_checksum=True).compressobj(size=size_bytes)
         return z.compress, z.flush
@@ -73,7 +73,7 @@ def _compressor(method: str, size_bytes: int) -> tuple[Callable[[bytes], bytes],
 
 
 def pack(dir_fd: int, name: str, method: str, files: FileSystemPort, stop: threading.Event) -> str:
-    """Compresses the archive `name`; returns the new name. Raises NotYet, or OSError with nothing changed."""
+    """Compresses the archive `name` and returns the new name. Raises NotYet, or OSError with nothing changed."""
     fd = files.open(name, _READ, dir_fd=dir_fd)
     try:
         before = files.fstat(fd)
@@ -100,7 +100,7 @@ def pack(dir_fd: int, name: str, method: str, files: FileSystemPort, stop: threa
                 files.unlink(part, dir_fd=dir_fd)
             raise
         files.fsync(dir_fd)
-        with contextlib.suppress(FileNotFoundError):  # rotation let it go meanwhile
+        with contextlib.suppress(FileNotFoundError):  # rotation dropped it meanwhile
             files.unlink(name, dir_fd=dir_fd)
     finally:
         files.close(fd)
@@ -108,7 +108,7 @@ def pack(dir_fd: int, name: str, method: str, files: FileSystemPort, stop: threa
 
 
 def refuse_endless(fd: int, size_bytes: int, most_bytes: int = MAX_BYTES) -> None:
-    """Raises NoLog for a file that claims more than it holds, or is larger than `most_bytes`."""
+    """Raises NotCompressible for a file that has holes or is larger than `most_bytes`."""
     if size_bytes and os.lseek(fd, 0, os.SEEK_HOLE) < size_bytes:
         raise NotCompressible(f"it has holes: of {size(size_bytes)} it holds {size(os.fstat(fd).st_blocks * 512)}")
     if size_bytes > most_bytes:
@@ -128,7 +128,7 @@ def _refuse_writers(fd: int, files: FileSystemPort) -> None:
 
 def _copy(fd: int, left: int, out: int, method: str, files: FileSystemPort, stop: threading.Event) -> None:
     feed, finish = _compressor(method, left)
-    while left > 0:  # a file that grows is read no further; the caller sees its size
+    while left > 0:  # a file that grows is not read further; the caller sees its size
         if stop.is_set():
             raise NotYet("stopping")
         chunk = files.read(fd, min(left, CHUNK_BYTES))
@@ -140,7 +140,7 @@ def _copy(fd: int, left: int, out: int, method: str, files: FileSystemPort, stop
 
 
 def _dress(out: int, like: os.stat_result, files: FileSystemPort) -> None:
-    """Mode, owner and times of the plain archive, on the descriptor."""
+    """Sets mode, owner and times as on the plain archive, by descriptor."""
     with contextlib.suppress(PermissionError):
         os.fchown(out, like.st_uid, like.st_gid)
     os.fchmod(out, stat.S_IMODE(like.st_mode) & 0o666)
@@ -150,9 +150,9 @@ def _dress(out: int, like: os.stat_result, files: FileSystemPort) -> None:
 def settle_pair(
     dir_fd: int, name: str, packed: str, files: FileSystemPort, stop: threading.Event, most_bytes: int = MAX_BYTES
 ) -> bool:
-    """Both forms of an archive exist: unlinks the plain one when the packed one holds exactly its bytes.
+    """Handles an archive that exists in both forms: unlinks the plain one when the other holds exactly its bytes.
 
-    Raises NotYet when that can't be found out (NoLog: ever).
+    Raises NotYet when that cannot be found out (NotCompressible: never).
     """
     if _unpacked_equals(dir_fd, name, packed, files, stop, most_bytes):
         files.unlink(name, dir_fd=dir_fd)
@@ -185,7 +185,7 @@ def _unpacked_equals(
 
 
 def open_packed(fd: int, name: str) -> Any:
-    """A binary reader of what an archive holds, by its name's ending. Takes the descriptor over."""
+    """A binary reader of an archive's content, by the ending of its name. It closes the descriptor."""
     raw = io.FileIO(fd)
     if name.endswith(".gz"):
         reader = gzip.GzipFile(fileobj=raw)
@@ -201,9 +201,8 @@ def open_packed(fd: int, name: str) -> Any:
 
 
 def length(dir_fd: int, name: str, files: FileSystemPort) -> int | None:
-    """The bytes of an archive's lines, unpacked, as it says itself; None where it does not.
-
-    gzip counts modulo 4 GiB.
+    """The uncompressed bytes of an archive, as its header gives them; None where it does not. gzip counts
+    modulo 4 GiB.
     """
     try:
         fd = files.open(name, _READ, dir_fd=dir_fd)

@@ -1,7 +1,7 @@
-"""Compresses rotated logs beside everything else: one thread, one round at a time.
+"""Compresses rotated logs on a thread of its own, one round at a time.
 
-A large archive takes minutes; rotation, sweeps and readers of logs do not wait for it. A request that comes during a
-round is answered by the next one. Invariant: at most one round runs, and none begins after `close`.
+A large archive takes minutes. Rotation, sweeps and readers of logs do not wait for it. A request that comes during a
+round is answered by the next round. Invariant: at most one round runs, and none begins after `close`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Packing:
         self.last = RotationOutcome()
 
     async def request(self, *, reopened: bool, wait_seconds: float) -> None:
-        """Has a round begin, and waits so long for its end. `reopened`: every writer has opened its log anew."""
+        """Starts a round and waits for its end for a limited time. `reopened`: every writer has reopened its log."""
         self._wanted.add(reopened)
         if self._task is None or self._task.done():
             self._task = here().start("packing", self._run)
         await asyncio.wait({self._task}, timeout=wait_seconds)
 
     def close(self) -> None:
-        """Waits for the round under way, which the caller has told to stop."""
+        """Waits for the current round, which the caller has asked to stop."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def _run(self) -> None:

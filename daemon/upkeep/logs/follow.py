@@ -1,9 +1,9 @@
-"""Reads the end of a log file and follows it through every way of rotation, each line once.
+"""Reads the end of a log file and follows it through every kind of rotation, each line once.
 
-Renamed: the old file is read to its end, and past it until its writers have left, then the new one from its beginning.
-Collapsed: the mark at the head says how many bytes went, so reading goes on where it was. Truncated: from the
-beginning. Reads only; holds at most MAX_LINE_BYTES of an unfinished line and reads POLL_BYTES at a time. Opens regular
-files of one name, through no link that another user can change.
+Renamed: it reads the old file to its end, and on until its writers have left it. Then it reads the new file from its
+beginning. Collapsed: the mark at the head gives how many bytes were taken, so it goes on at the same line. Truncated:
+it reads from the beginning. It only reads. It holds at most MAX_LINE_BYTES of an unfinished line and reads POLL_BYTES
+at a time. It opens only regular files with one name, through no link that another user can change.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHUNK_BYTES: Final = 64 * 1024
 MAX_TAIL_LINES: Final = 100_000
 LOOK_BACK_BYTES: Final = 16 << 20
 POLL_BYTES: Final = 2 * LOOK_BACK_BYTES
-"""What one look reads at most; the next goes on from there."""
+"""The most that one poll reads; the next poll goes on from there."""
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_LINGER_LOOKS: Final = 20  # looks at a renamed file after its end, for writers that have not reopened yet
+_LINGER_LOOKS: Final = 20  # polls of a renamed file after its end, for writers that have not reopened yet
 
 
 def opened(path: str, dir_fd: int | None = None) -> int:
@@ -38,7 +38,9 @@ def opened(path: str, dir_fd: int | None = None) -> int:
 
 
 def start_of_tail(fd: int, end: int, lines: int, look_back_bytes: int) -> int:
-    """The offset from which at least `lines` whole lines follow before `end`, or so many bytes back."""
+    """The offset from which at least `lines` whole lines follow before `end`, or as far back as the byte limit
+    allows.
+    """
     floor = max(0, end - look_back_bytes)
     offset, found = end, 0
     while offset > floor:
@@ -51,13 +53,13 @@ def start_of_tail(fd: int, end: int, lines: int, look_back_bytes: int) -> int:
 
 
 class Follower:
-    """Follows one path. `first` holds the lines to begin with; `poll()` gives the whole lines since the last call.
+    """Follows one path. `first` holds the lines to begin with; `poll()` returns the whole lines since the last call.
 
-    Poll every fraction of a second: of several rotations between two polls only the last file is read.
+    Call `poll` several times a second: of several rotations between two polls only the last file is read.
     """
 
     def __init__(self, path: str, *, lines: int = 0) -> None:
-        """Begins `lines` lines before the end of what is there; raises OSError when that cannot be read."""
+        """Begins `lines` lines before the end of the file; raises OSError when it cannot be read."""
         self._path, self._fd, self._offset = path, -1, 0
         self._mark: tuple[int, int] | None = None
         self._held = b""
@@ -70,13 +72,13 @@ class Follower:
             self.first = found[-lines:] if lines else []
 
     def close(self) -> None:
-        """Lets the file go."""
+        """Closes the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def poll(self) -> list[bytes]:
-        """New whole lines without their newlines. A missing file is waited for."""
+        """New whole lines without their newlines. While the file is missing, there are none."""
         if self._fd < 0 and not self._open():
             return []
         lines = list(self._read())
@@ -114,7 +116,9 @@ class Follower:
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
     def _shift(self) -> None:
-        """Moves back with the file when its head was taken, or to its start when it was truncated or written anew."""
+        """Moves the offset back when the head was removed, or to the start when the file was truncated or
+        written anew.
+        """
         mark, before = self._read_mark(), self._mark
         self._mark = mark
         if mark is not None and mark != before:

@@ -1,7 +1,7 @@
-"""A directory with logs, opened once and judged: what in it is live, what an archive, what a crash left behind.
+"""Opens a directory with logs once and judges its files: live logs, archives, and what a crash left.
 
-Refuses directories in which others could exchange names under us, paths with a link that another user can change, and
-files that are no plain files of one name, each with the reason. Absent directories and files are no error.
+It refuses, each with the reason: directories in which other users could exchange names, paths with a link that another
+user can change, and files that are no regular files with one name. Missing directories and files are no error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 
 
 def open_log_directory(path: str, files: FileSystemPort) -> int:
-    """A descriptor. Raises Refused with the reason; FileNotFoundError when there is no such directory."""
+    """Returns a descriptor. Raises Refused with the reason; FileNotFoundError when there is no such directory."""
     try:
         fd = open_directory(path, opener=files.open, last_link=False)
     except OSError as e:
@@ -58,7 +58,7 @@ def open_log_directory(path: str, files: FileSystemPort) -> int:
 
 
 def refuse_file(found: os.stat_result) -> str:
-    """Why a file is not rotated, by its kind; "" for a regular file with one name."""
+    """Why a file is not rotated because of its kind; "" for a regular file with one name."""
     if not stat.S_ISREG(found.st_mode):
         return kind_of(found.st_mode)
     if found.st_nlink != 1:
@@ -67,7 +67,7 @@ def refuse_file(found: os.stat_result) -> str:
 
 
 class Listing(Struct, frozen=True):
-    """What a look at a directory found. `names` are all names in it."""
+    """What a reading of the directory found. `names` are all names in it."""
 
     names: frozenset[str]
     archives: tuple[Archive, ...]
@@ -76,7 +76,7 @@ class Listing(Struct, frozen=True):
 
 
 def list_logs(dir_fd: int, files: FileSystemPort) -> Listing:
-    """Everything in the directory that has to do with rotation; at most MAX_ENTRIES entries are looked at."""
+    """Everything in the directory that concerns rotation. Reads at most MAX_ENTRIES entries."""
     names: list[str] = []
     archives, parts, heads = [], [], []
     with files.scandir(dir_fd) as entries:
@@ -107,7 +107,7 @@ def _archive(entry: os.DirEntry[str]) -> Archive | None:
 
 
 def live_names(listing: Listing, patterns: Iterable[str]) -> list[str]:
-    """The names of live files: exact names as they are, patterns matched; never archives or unfinished ones."""
+    """The names of live files: exact names as they are, patterns expanded; never archives or unfinished ones."""
     found: set[str] = set()
     for pattern in patterns:
         if not any(c in pattern for c in "*?["):
@@ -121,9 +121,9 @@ def live_names(listing: Listing, patterns: Iterable[str]) -> list[str]:
 
 
 def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: FileSystemPort, now: float) -> Live | None:
-    """The facts of a live file; None when there is none. Raises Refused for what is no plain file.
+    """The facts of a live file; None when there is none. Raises Refused for a file of another kind.
 
-    An archive dated after `now` was made while the clock was wrong: the file itself says when it began.
+    An archive with a date after `now` was made while the clock was wrong. Then the begin is read from the file itself.
     """
     try:
         found = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)

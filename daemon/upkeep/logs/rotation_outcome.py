@@ -1,4 +1,4 @@
-"""What a rotation is asked to do, and what came of it. Pure."""
+"""The input and the result of a rotation. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class LogSet(Struct, frozen=True):
 
 
 class RotationOutcome(Struct):
-    """`tell_writers`: files of writers that reopen were renamed, so ask every writer, then call `compress`."""
+    """`tell_writers`: files of writers that reopen were renamed. So ask every writer to reopen, then call
+    `compress`.
+    """
 
     steps: list[RotationStep] = field(default_factory=list)
     tell_writers: bool = False
@@ -27,11 +29,11 @@ class RotationOutcome(Struct):
     dry_run: bool = False
 
     def answer(self) -> RotateAnswer:
-        """For the API and for history."""
+        """The result for the API and for the history."""
         steps = [RotationStep(s.action, shown(s.path), shown(s.because), shown(s.archive), s.bytes) for s in self.steps]
         return RotateAnswer(self.dry_run, steps, self.tell_writers, [shown(sentence) for sentence in self.trouble])
 
 
 def cannot(verb: str, path: str, error: OSError) -> str:
-    """The sentence about something that failed."""
+    """The sentence for something that failed."""
     return f"cannot {verb} {path}: {error.strerror or error}"

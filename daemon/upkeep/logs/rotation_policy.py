@@ -1,7 +1,7 @@
-"""Which log file is rotated and why, what its archive is called, and which archives are dropped.
+"""Decides which log file is rotated and why, the name of its archive, and which archives are dropped.
 
-Pure. Archives are named `NAME.20260102T030405.123456Z` (UTC) with `.gz` or `.zst` behind; names sort by time, and a
-time is never used twice, even when the clock goes back. There is no state file: names and sizes say everything.
+Pure. Archives are named `NAME.20260102T030405.123456Z` (UTC), with `.gz` or `.zst` after it. So names sort by time. No
+time is used twice, even when the clock goes back. There is no state file: all state is in names and sizes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RotationPolicy(Struct, frozen=True):
-    """When to rotate one set of files and what to keep. Zero means no limit; `every` counts whole periods in UTC."""
+    """When to rotate a set of files and what to keep. Zero means no limit; `every` counts whole periods in UTC."""
 
     every_seconds: float = 0.0
     max_size_bytes: int = 0
@@ -39,7 +39,7 @@ class RotationPolicy(Struct, frozen=True):
 
 
 class Live(Struct, frozen=True):
-    """A file that is written to. `began` is when its first line may have been written, seconds since 1970."""
+    """A file that is written to. `began` is the earliest time of its first line, seconds since 1970."""
 
     name: str
     bytes: int
@@ -68,7 +68,7 @@ def parse_archive(name: str) -> tuple[str, str] | None:
 
 
 def _is_time(stamp: str) -> bool:
-    """Whether an archive may carry this stamp: a time of the calendar, and not the last there is."""
+    """Whether an archive may carry this stamp: a valid date, and not the last possible one."""
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).year < _LAST_YEAR
     except ValueError:
@@ -76,12 +76,12 @@ def _is_time(stamp: str) -> bool:
 
 
 def is_leftover(name: str, ending: str = PART) -> bool:
-    """Whether `name` is something of ours that a crash left: an archive's name with `ending` behind."""
+    """Whether a crash of ours left `name`: an archive's name followed by `ending`."""
     return name.endswith(ending) and parse_archive(name.removesuffix(ending)) is not None
 
 
 def is_ours(name: str, lives: Collection[str]) -> bool:
-    """Whether a file is one of `lives`, an archive of one, or what a crash left of an archive: nothing else is ours."""
+    """Whether a file is one of `lives`, an archive of one, or what a crash left of an archive. Nothing else is ours."""
     parsed = parse_archive(name)
     for ending in (PART, HEAD):
         if parsed is None and name.endswith(ending):
@@ -90,7 +90,7 @@ def is_ours(name: str, lives: Collection[str]) -> bool:
 
 
 def next_stamp(now: float, used: Iterable[str]) -> str:
-    """The stamp for an archive made now: later than every stamp in use, whatever the clock says."""
+    """The stamp for an archive made now: later than every stamp in use, whatever the clock shows."""
     stamp = (_EPOCH + timedelta(seconds=now)).strftime(_STAMP)
     newest = max(used, default="")
     if stamp <= newest:
@@ -100,7 +100,7 @@ def next_stamp(now: float, used: Iterable[str]) -> str:
 
 
 def stamp_micros(stamp: str) -> int:
-    """A stamp as whole microseconds since 1970: the number that marks a collapse."""
+    """A stamp as whole microseconds since 1970: the number in the mark of a collapse."""
     return (datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -110,7 +110,7 @@ def stamp_seconds(stamp: str) -> float:
 
 
 def why_rotate(live: Live, policy: RotationPolicy, now: float, *, force: bool = False) -> tuple[bool, str]:
-    """Whether the file is rotated now, and because."""
+    """Whether the file is rotated now, and why."""
     if live.bytes == 0:
         return False, "empty"
     if force:
@@ -123,7 +123,7 @@ def why_rotate(live: Live, policy: RotationPolicy, now: float, *, force: bool = 
 
 
 class Drop(Struct, frozen=True):
-    """An archive that goes, and because."""
+    """An archive that is dropped, and why."""
 
     name: str
     bytes: int
@@ -138,10 +138,10 @@ def drops(
     live_bytes: int = 0,
     surplus: frozenset[str] = frozenset(),
 ) -> list[Drop]:
-    """The archives of one set that go: the `surplus` by number, past `max_age`, then the oldest past `max_total`.
+    """The archives of one set to drop: the `surplus` by number, those past `max_age`, then the oldest past `max_total`.
 
-    Times in the future count as now. The total counts the live files, which themselves are never dropped; it is a hard
-    limit, whatever `keep` would keep.
+    Times in the future count as now. The total includes the live files, which are never dropped. It is a hard limit: it
+    counts more than `keep`.
     """
     found: list[Drop] = []
     kept: list[Archive] = []
@@ -162,9 +162,9 @@ def drops(
 
 
 def oldest_to_spare(archives: Sequence[Archive], *, leave: int = 2) -> Archive | None:
-    """The archive to give up when the disk is full: never one of the newest `leave`, nor the newest of its file.
+    """The archive to drop when the disk is full: never one of the newest `leave`, nor the newest of its file.
 
-    Several files are rotated in the same moment: the newest of each holds what was written last.
+    Several files are rotated in the same moment, and the newest archive of each holds the latest lines.
     """
     order = sorted(archives, key=lambda a: a.stamp)
     newest = {archive.live: archive for archive in order}

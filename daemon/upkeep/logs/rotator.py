@@ -1,8 +1,8 @@
-"""Rotates log files: acts on what rotation_policy decides, by reopen, rename or collapse as the contract has it.
+"""Rotates log files: does what rotation_policy decides, by reopen, rename or collapse.
 
-Synchronous, for a thread of its own; it keeps no state but what is on disk. After a `reopen` the caller asks writers to
-reopen and calls `compress` when all have answered. Invariant: nothing is closed, truncated or renamed before its
-successor is safe; whatever fails leaves the writers writing to the file that they have.
+Synchronous, for a thread of its own. It keeps no state except what is on disk. After a `reopen` the caller asks the
+writers to reopen and calls `compress` when all have answered. Invariant: nothing is closed, truncated or renamed before
+its successor is safe. If something fails, the writers keep the file that they have.
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Live, RotationPolicy, next_stamp, parse_archive, why_rotate
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-SETTLED_AT_START_BYTES = 1 << 30  # of a larger pair is found out when archives are compressed: nothing waits for that
+SETTLED_AT_START_BYTES = 1 << 30  # larger pairs are compared during compression, which holds up nothing
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Rotator:
-    """Does rotations with the given files and clock. `stop` ends long copies early."""
+    """Rotates with the given file calls and clock. `stop` ends long copies early."""
 
     def __init__(self, files: FileSystemPort, clock: Clock, stop: threading.Event) -> None:
         self._files, self._clock, self._stop, self._archives = files, clock, stop, Archives(files)
 
     def tidy(self, sets: Sequence[LogSet]) -> RotationOutcome:
-        """At start: removes half-written archives, finishes or undoes cut collapses, settles doubled archives."""
+        """At the start: removes half-written archives, finishes or undoes interrupted collapses, settles doubled
+        archives.
+        """
         outcome = RotationOutcome()
         for log_set in sets:
             with self._opened(log_set, outcome) as dir_fd:
@@ -59,9 +61,10 @@ class Rotator:
         dry_run: bool = False,
         judged: ClockJudgement | None = None,
     ) -> RotationOutcome:
-        """Rotates what is due (`force`: everything that is not empty; `only`: one path), then drops archives.
+        """Rotates what is due, then drops archives. `force`: everything that is not empty. `only`: one path.
 
-        `judged`: the time to count ages from (None: the wall clock); while it refuses, sizes and numbers alone count.
+        `judged` is the time to count ages from (None: the wall clock). While it refuses ages, only sizes and numbers
+        count.
         """
         outcome = RotationOutcome(dry_run=dry_run)
         moment = judged or ClockJudgement(self._clock.wall())
@@ -79,8 +82,8 @@ class Rotator:
     def compress(self, sets: Sequence[LogSet], *, reopened: bool) -> RotationOutcome:
         """Compresses rotated files; those of method `reopen` only when every writer has `reopened` since `rotate`.
 
-        Our own first, then the smallest first: a large one holds up no other of the same round. The directory is
-        locked only while it is looked through, so that rotation and sweeps go on meanwhile.
+        Our own first, then the smallest first, so that a large one delays no other in the same round. The directory is
+        locked only while it is read, so that rotation and sweeps continue meanwhile.
         """
         outcome = RotationOutcome()
         jobs: list[tuple[bool, int, str, LogSet]] = []
@@ -101,7 +104,7 @@ class Rotator:
 
     @contextlib.contextmanager
     def _opened(self, log_set: LogSet, outcome: RotationOutcome, *, locked: bool = True) -> Iterator[int | None]:
-        """The directory of a set, locked or not; None, with the reason in the outcome, when it can't be used."""
+        """The directory of a set, locked or not; None, with the reason in the outcome, when it cannot be used."""
         try:
             fd = open_log_directory(log_set.directory, self._files)
         except FileNotFoundError:
@@ -194,7 +197,7 @@ class Rotator:
             return
 
     def _move(self, policy: RotationPolicy, dir_fd: int, name: str, archive: str) -> int:
-        """Does one rotation; returns the bytes that went to the archive. Raises Spared or OSError."""
+        """Does one rotation and returns the bytes that went to the archive. Raises Spared or OSError."""
         files = self._files
         if policy.method == "collapse":
             try:
@@ -211,7 +214,9 @@ class Rotator:
         return like.st_size
 
     def _create(self, dir_fd: int, name: str, like: os.stat_result) -> None:
-        """The new live file, unless a writer was faster. Failing is harmless: writers create it themselves."""
+        """Creates the new live file, unless a writer was faster. A failure does no harm: writers create it
+        themselves.
+        """
         fd = self._files.open(name, _CREATE, 0o600, dir_fd=dir_fd)
         try:
             with contextlib.suppress(PermissionError):
@@ -303,7 +308,7 @@ def _live_of(leftover: str) -> str:
 
 
 def _stamps(listing: Listing, live: str) -> list[str]:
-    """Every stamp in use for a file, unfinished ones too, so that none is used again."""
+    """Every stamp in use for a file, also of unfinished archives, so that none is used again."""
     found = []
     for name in listing.names:
         parsed = parse_archive(name) or parse_archive(name.rpartition(".")[0])

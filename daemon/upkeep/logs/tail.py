@@ -1,8 +1,8 @@
-"""The last lines of a log as one bounded answer: so many bytes are read, so many of a line and of all are shown.
+"""The last lines of a log as one bounded answer: limits for the bytes read, for each line and for all lines.
 
-Reads only what was there when it began. A line that is too long is cut and says how much is missing; what does not fit
-is left out, the oldest first, and the answer says so. Invariant: as JSON the lines take at most ANSWER_BYTES, or there
-is one.
+It reads only what was there when it began. A line that is too long is cut, and the text says how much is missing. Lines
+that do not fit are left out, the oldest first, and the answer says so. Invariant: as JSON the lines take at most
+ANSWER_BYTES, unless there is only one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ANSWER_BYTES: Final = 2 << 20
 
 
 class Tail(Struct, frozen=True):
-    """`truncated`: a line was cut, or there were older ones that would have been shown."""
+    """`truncated`: a line was cut, or there were older lines that would have been shown."""
 
     lines: list[str]
     truncated: bool = False
@@ -53,7 +53,7 @@ def _read(fd: int, offset: int, end: int) -> bytes:
 
 
 def last(data: bytes, lines: int, *, begins: bool) -> Tail:
-    """The last `lines` of these bytes. Pure. `begins`: the first of them begins a line."""
+    """The last `lines` lines of these bytes. Pure. `begins`: the bytes begin at the start of a line."""
     if lines <= 0:
         return Tail([])
     found = data.removesuffix(b"\n").split(b"\n")
