@@ -30,7 +30,7 @@ from .stats import Counters
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 0.5  # a daemon that starts again wants its workers back within a second
 CONNECT_SECONDS: Final = 5.0
-FIRST_WORD_SECONDS: Final = 5.0  # how long a new worker holds requests until a daemon sends what to serve
+FIRST_ANSWER_SECONDS: Final = 5.0  # how long a new worker holds requests until a daemon sends what to serve
 ABORTED_SECONDS: Final = 1.0  # how long it waits for the replacement of a version that was aborted
 QUIET_BEAT_SECONDS: Final = 20.0  # after twice as long without a message the daemon checks the worker
 SHORTEST_BEAT_SECONDS: Final = 0.1
@@ -74,7 +74,7 @@ class DaemonLink:
         self._writer: asyncio.StreamWriter | None = None
         self._beat_seconds = 5.0
         self._welcome: tuple[str, str] = ("", "")
-        self._welcome_heard = False
+        self._welcomed = False
         self._ordered: p.Prepare | None = None
         self._unloaded: tuple[str, str] | None = None  # for a version that was not committed yet
         self._background = WorkerTasks(log)
@@ -83,7 +83,7 @@ class DaemonLink:
         """Joins again and again until cancelled."""
         wait, said = FIRST_WAIT_SECONDS, ""
         self._engine.expect()
-        asyncio.get_running_loop().call_later(FIRST_WORD_SECONDS, self._nobody_spoke)
+        asyncio.get_running_loop().call_later(FIRST_ANSWER_SECONDS, self._first_wait_ended)
         while True:
             joined = time.monotonic()
             because = await self._one_connection()
@@ -205,7 +205,7 @@ class DaemonLink:
 
     def _welcomed(self, message: p.Welcome) -> None:
         self._beat_seconds = max(SHORTEST_BEAT_SECONDS, message.beat_seconds)
-        self._welcome_heard = True
+        self._welcomed = True
         self._log.info("daemon joined", version=message.version, serving=self._serving())
         current = self._engine.current
         wanted = (message.version, message.artifact)
@@ -235,8 +235,8 @@ class DaemonLink:
             if self._welcome == (message.version, message.artifact):
                 self._welcome = ("", "")
 
-    def _nobody_spoke(self) -> None:
-        if not self._welcome_heard:
+    def _first_wait_ended(self) -> None:
+        if not self._welcomed:
             self._engine.give_up()
 
     async def _prepare(self, message: p.Prepare) -> None:
@@ -280,7 +280,7 @@ class DaemonLink:
         """
         if self._engine.current is not None or self._engine.busy:
             return
-        if self._unloaded is None and self._welcome_heard:
+        if self._unloaded is None and self._welcomed:
             self._engine.give_up()
         elif self._unloaded is not None:
             self._welcome = self._unloaded

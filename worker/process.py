@@ -44,12 +44,12 @@ from .stats import Counters
 
 SPARE_DESCRIPTORS: Final = 64
 MOST_DESCRIPTORS: Final = 4096
-LAST_WORDS_SECONDS: Final = 0.5
+LAST_ANSWER_SECONDS: Final = 0.5
 SAMPLE_BYTES: Final = 16000 * 4  # a second of decoded audio
 UPLOADS_AT_ONCE: Final = 4  # of the largest size
 UNREAD_AT_ONCE: Final = 4  # answers that no client reads, of the largest upload's size
 SURPLUS_UPLOADS: Final = 16  # uploads that last, besides as many as may wait
-STUCK_SECONDS: Final = 10.0  # beyond the time of a request: what was told to end has ended by then
+STUCK_SECONDS: Final = 10.0  # beyond the time of a request: by then an ended job is gone
 CLIPS_AT_ONCE: Final = 2  # of the greatest length, decoded
 
 
@@ -181,7 +181,7 @@ class Process:
         with contextlib.suppress(asyncio.CancelledError):
             await control
         # What was given to the thread is done, or the disk does not answer: this does not wait for that.
-        await asyncio.wait({loop.run_in_executor(self._aside, int)}, timeout=LAST_WORDS_SECONDS)
+        await asyncio.wait({loop.run_in_executor(self._aside, int)}, timeout=LAST_ANSWER_SECONDS)
 
     def _job_runner(self) -> JobRunner:
         settings = self._settings
@@ -217,12 +217,12 @@ class Process:
 
     async def _drain(self) -> None:
         self._logs.events.info("draining", inflight=self._counters.inflight)
-        patient = max(0.0, self._settings.drain_seconds - LAST_WORDS_SECONDS)
+        patient = max(0.0, self._settings.drain_seconds - LAST_ANSWER_SECONDS)
         left = await self._front.drain(patient)
         if left:
             self._logs.events.warning("cannot wait for all requests: drain time is over", left=left)
             self._work.give_up()
-            await self._front.drain(LAST_WORDS_SECONDS)
+            await self._front.drain(LAST_ANSWER_SECONDS)
 
     def _apply(self, wanted: Terms, tokens: tuple[str, ...]) -> None:
         """Takes up what can change while it runs: for every request from now on, and for the end of this worker."""

@@ -90,7 +90,7 @@ class RunTimes(msgspec.Struct, frozen=True):
 class Beat(Message, frozen=True):
     """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
 
-    `shared` and `lone` tell runs that shared the machine from those that had it alone and were faster; our own workers
+    `shared` and `lone` count runs that shared the machine and faster runs that had it alone; our own workers
     send them. `refusing` is why a request would not be answered now, "" when it would. `stuck` counts jobs that
     outlived every limit: only the worker's end ends them.
     """

@@ -80,8 +80,8 @@ def _requests() -> Iterable[Row]:
     w, door = Config().workers, connection.ConnectionLimits()
     yield "body of a request", f"{_bytes(w.max_upload)} (`workers.max_upload`)", "413"
     yield "a form around the clip", f"{_bytes(upload.OVERHEAD_BYTES)} more, {upload.PARTS} parts", "413, 400"
-    yield "a field of the form that is read", _bytes(upload.FIELD_BYTES), "400; others are passed over"
-    yield "what stands before a form's first boundary", _bytes(upload.PREAMBLE_BYTES), "400"
+    yield "a field of the form that is read", _bytes(upload.FIELD_BYTES), "400; others are ignored"
+    yield "text before a form's first boundary", _bytes(upload.PREAMBLE_BYTES), "400"
     yield "Content-Type, and Content-Disposition of a part", _bytes(upload.TYPE_CHARS), "415, 400"
     yield "parameters of these", str(upload.PARAMETERS), "400"
     yield "uploads under way in a worker", f"{process.UPLOADS_AT_ONCE} times `workers.max_upload`", "503"
@@ -122,7 +122,7 @@ def _requests() -> Iterable[Row]:
         f"{compressed.MEMBERS:,}, {compressed.LEAST_BYTES} bytes each after {compressed.FREE_MEMBERS}",
         "400",
     )
-    yield "one piece of a clip that the model hears at once", _time(segments.MAX_PIECE_SECONDS), "cut at a pause"
+    yield "one piece of a clip, recognised in one run", _time(segments.MAX_PIECE_SECONDS), "cut at a pause"
     yield "waiting requests in a worker", f"{w.queue} (`workers.queue`)", "503 with Retry-After"
     yield "one request, waiting included", f"{_time(w.request_timeout)} (`workers.request_timeout`)", "504"
     yield "connections of a worker", str(door.connections), "the longest idle is closed; others wait"
@@ -151,12 +151,12 @@ def _decoders() -> Iterable[Row]:
     yield "clips in work in a decoder", str(child.OPEN_JOBS), "further ones wait"
     yield "long clips of a worker in all decoders", str(pool.LONG_AT_ONCE), "further long ones wait"
     short = f"{child.SHORT_CPU_SECONDS:g}s of processor time, {_time(child.SHORT_SECONDS)} of sound"
-    yield "a clip that passes others", short, "all short clips pass it"
+    yield "a clip that overtakes others", short, "all short clips overtake it"
 
 
 def _versions() -> Iterable[Row]:
     c = Config()
-    yield "name of a version", f"{names.MAX_NAME_BYTES} bytes, printable", "passed over"
+    yield "name of a version", f"{names.MAX_NAME_BYTES} bytes, printable", "skipped"
     yield (
         "versions in the model root",
         f"{scan.MAX_VERSIONS:,}",
@@ -165,10 +165,10 @@ def _versions() -> Iterable[Row]:
     yield "files of a version", f"{scan.MAX_ENTRIES:,}, {scan.MAX_DEPTH} levels deep", "rejected with that reason"
     yield "size of a version", _bytes(layout.MAX_VERSION_BYTES), "rejected"
     least = f"what is free above `disk.min_free`, or 1/{layout.SMALL_PART} of what is free"
-    yield "copy of a version in the cache", least, "not judged yet, and that is an alert"
+    yield "copy of a version in the cache", least, "not judged yet, with an alert"
     yield "ONNX graph without external weights", _bytes(onnx_graph.MAX_GRAPH_BYTES + 1), "rejected"
     yield "SHA256SUMS", _bytes(checksums.MAX_SUMS_BYTES), "rejected"
-    yield "golden clips", str(golden.MAX_CLIPS), "the others are skipped, and that is said"
+    yield "golden clips", str(golden.MAX_CLIPS), "the others are skipped, with a remark"
     yield (
         "a golden clip",
         f"{_bytes(golden.MAX_CLIP_BYTES)}, {_time(golden.MAX_CLIP_SECONDS)}",
@@ -184,14 +184,14 @@ def _versions() -> Iterable[Row]:
         f"{_bytes(c.validation.memory)} (`validation.memory`), or what there is",
         "rejected; tried again",
     )
-    yield "what a validator may say", _bytes(validation.MAX_OUTPUT_BYTES), "killed, rejected"
+    yield "output of a validator", _bytes(validation.MAX_OUTPUT_BYTES), "killed, rejected"
     yield "age below which no version is removed", _time(retention.DAY_SECONDS), "kept"
     yield "versions kept besides those in use", f"{c.models.keep} (`models.keep`)", "the lowest go"
 
 
 def _jobs() -> Iterable[Row]:
     j = Config().jobs
-    yield "jobs, those that ended and are kept included", f"{j.max_jobs:,} (`jobs.max_jobs`), half of one client", "503"
+    yield "jobs, including ended ones that are kept", f"{j.max_jobs:,} (`jobs.max_jobs`), half of one client", "503"
     yield (
         "recordings and results on the disk",
         f"{_bytes(j.max_bytes)} (`jobs.max_bytes`), half of one client; `disk.min_free` stays free",
@@ -201,7 +201,7 @@ def _jobs() -> Iterable[Row]:
     yield "fields of a job together", _bytes(job_store.FIELDS_BYTES), "503"
     yield "jobs in work", "one for each worker", "further ones wait, clients take turns"
     yield "decoded audio of jobs in a worker", "one recording, besides that of requests", "further ones wait"
-    yield "what a killed worker or machine costs a job", "the piece in hand, and decoding anew", "it goes on"
+    yield "what a job loses when its worker or machine is killed", "the current piece, and the decoding", "it continues"
     yield (
         "workers that die over the same piece",
         f"{deaths.MOST_ALONE} while the daemon lives on, {deaths.MOST} in all",
@@ -249,14 +249,14 @@ def _workers() -> Iterable[Row]:
 def _upkeep() -> Iterable[Row]:
     c = Config()
     yield "age below which nothing is removed", f"{_time(c.disk.min_age)} (`disk.min_age`)", "kept"
-    yield "depth of a swept directory", str(walk.MAX_DEPTH), "left, and said"
+    yield "depth of a swept directory", str(walk.MAX_DEPTH), "left, with a report"
     yield "paths listed by a dry run", f"{sweeper_process.MAX_LISTED:,}", "counted, not listed"
-    yield "entries of a log directory", f"{log_directory.MAX_ENTRIES:,}", "the others are not looked at"
+    yield "entries of a log directory", f"{log_directory.MAX_ENTRIES:,}", "the others are not read"
     yield "line of our own logs", _bytes(logs.LINE_BYTES), "shortened"
     yield "log lines of a process that wait for the disk", _bytes(log_writer.MOST_BYTES), "dropped and counted"
     yield "wait for the log disk at the end of a process", f"{log_writer.END_SECONDS:g} s", "what is left is lost"
     yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
-    yield "how far `modelward logs -n` looks back", _bytes(follow.LOOK_BACK_BYTES), "older lines are not shown"
+    yield "how far back `modelward logs -n` reads", _bytes(follow.LOOK_BACK_BYTES), "older lines are not shown"
     yield (
         "log lines of one admin answer",
         f"{_bytes(tail.ANSWER_BYTES)}, of one {_bytes(tail.LINE_BYTES)}",
@@ -273,7 +273,7 @@ def _upkeep() -> Iterable[Row]:
 
 def _daemon() -> Iterable[Row]:
     yield "configuration file", _bytes(load.MAX_FILE_BYTES), "refused"
-    yield "file of bearer tokens", _bytes(tokens.MAX_FILE_BYTES), "nobody is let in"
+    yield "file of bearer tokens", _bytes(tokens.MAX_FILE_BYTES), "no token is accepted"
     yield "history", f"{store.MAX_HISTORY_ROWS:,} rows, {_bytes(store.MAX_HISTORY_BYTES)}", "the oldest go"
     yield "body of an admin request", _bytes(api.MAX_BODY_BYTES), "413"
     yield "rows, log lines of one admin answer", f"{api.MAX_ROWS:,}, {api.MAX_LINES:,}", "no more are sent"
@@ -309,9 +309,9 @@ def _daemon() -> Iterable[Row]:
         _bytes(loopback_user.MAX_TABLE_BYTES),
         "a token is asked for",
     )
-    yield "what the panel's curves reach back", _time(series.HOUR_SECONDS), "forgotten; scrape /metrics for more"
+    yield "how far back the panel's curves go", _time(series.HOUR_SECONDS), "forgotten; scrape /metrics for more"
     yield "alerts at once", f"{alerts.MAX_ALERTS:,}", "no further one is raised"
-    yield "alert addresses", str(delivery.MAX_CHANNELS), "the others are not told"
+    yield "alert addresses", str(delivery.MAX_CHANNELS), "the others get no messages"
     yield (
         "messages to one address",
         f"{addresses.PER_MINUTE} a minute, {delivery.MAX_QUEUE} waiting",

@@ -34,7 +34,7 @@ def test_a_token_file_that_cannot_be_used_is_an_alert_though_nobody_asks_for_any
     (tmp_path / "fifo").rename(tokens)
     # Nobody asks for anything meanwhile: a worker at rest tells how it is every 20 s.
     eventually(lambda: len(refusing()) == 2)
-    assert all("nobody is let in" in alert["message"] for alert in refusing())
+    assert all("no token is accepted" in alert["message"] for alert in refusing())
     assert asking.get(f"{url}/ready").status_code == 503
     (tmp_path / "mended").write_text("good\n")
     (tmp_path / "mended").rename(tokens)

@@ -76,5 +76,5 @@ def test_a_run_that_fails_says_why() -> None:
 def test_a_run_can_be_told_to_end() -> None:
     options = ort.RunOptions()
     options.terminate = True
-    with pytest.raises(RunTerminated, match="told to end"):
+    with pytest.raises(RunTerminated, match="asked to end"):
         run(open_session(MODEL, threads=1), ["ctc_logits"], feeds(), options)

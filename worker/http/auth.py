@@ -54,7 +54,7 @@ class TokenCheck:
         """
         if self._path:
             self._tokens.soon()
-        return "the token file cannot be used; nobody is let in" if self._tokens.problem() else ""
+        return "the token file cannot be used; no token is accepted" if self._tokens.problem() else ""
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raises ApiError 401 when the request needs a token and has no good one.

@@ -22,8 +22,8 @@ GRANULARITIES: Final = ("segment", "word")
 _NUMBERED: Final = re.compile(r"\[\d{0,3}\]$")
 """Lists come as name, name[] (OpenAI's clients) or name[0], name[1] (PHP, axios)."""
 _CANNOT: Final = {
-    "known_speaker_names": "speakers are not told apart here",
-    "known_speaker_references": "speakers are not told apart here",
+    "known_speaker_names": "speakers are not distinguished here",
+    "known_speaker_references": "speakers are not distinguished here",
 }
 
 

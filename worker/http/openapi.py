@@ -65,7 +65,7 @@ ABOUT: Final[Mapping[str, RouteAbout]] = {
     ),
     "/v1/jobs/{job}": RouteAbout("A job: its state, its progress, its result; DELETE cancels or removes it"),
     "/v1/jobs/{job}/result": RouteAbout("A job's result alone"),
-    "/v1/audio/translations": RouteAbout("OpenAI's: not possible here, and 404 says why"),
+    "/v1/audio/translations": RouteAbout("OpenAI's: not possible here; 404 gives the reason"),
     "/v1/models": RouteAbout("OpenAI's: the version that answers"),
     "/v1/models/{model:path}": RouteAbout("OpenAI's: one model by any of its names"),
 }

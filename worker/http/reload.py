@@ -31,7 +31,7 @@ async def reload_model(request: Request) -> Response:
         return as_json(await rescan(request, daemon))
     except DaemonUnreachable as e:
         serving = service.engine.current.version if service.engine.current else "nothing"
-        message = f"cannot ask the daemon to look: {e}; still serving {serving}"
+        message = f"cannot ask the daemon to check: {e}; still serving {serving}"
         return as_json(Decision(False, message), 503, {"retry-after": "1"})
 
 

@@ -246,7 +246,7 @@ class Work:
     async def reserved(self, amount: int) -> AsyncIterator[Callable[[int], None]]:
         """Waits until so many bytes may be held besides audio, and counts them to the end.
 
-        It yields a function that must be told the real number of bytes.
+        It yields a function that must be called with the real number of bytes.
         """
         with self._hold.share("") as share:
             await self._hold.claim(share, amount)

@@ -134,7 +134,7 @@ class TokensFile:
                 self._marks, self._problem = self._told, ""
                 return
             because = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
-            self._fail(f"cannot use the token file {self._path}: {because}; nobody is let in")
+            self._fail(f"cannot use the token file {self._path}: {because}; no token is accepted")
 
     def _fail(self, problem: str) -> None:
         self._marks = ()

@@ -44,7 +44,7 @@ _WORDS: Final = {
     WITHIN: "within the limits",
     DEVICE: "a device",
     HARD_LINKED: "has other hard links: removing it would free nothing",
-    STICKY: "its sticky bit says keep",
+    STICKY: "its sticky bit keeps it",
     KEPT: "kept by name",
     IN_USE: "in use by a process",
     CHANGED: "changed since it was planned",

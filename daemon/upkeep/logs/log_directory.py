@@ -46,7 +46,7 @@ def open_log_directory(path: str, files: FileSystemPort) -> int:
     found = files.fstat(fd)
     why = ""
     if found.st_mode & stat.S_IWOTH:
-        why = "anybody may write to it"
+        why = "every user may write to it"
     elif found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid(), *os.getgroups()):
         why = f"group {found.st_gid} may write to it, and is not ours"
     elif found.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:

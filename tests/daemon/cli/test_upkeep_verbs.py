@@ -107,7 +107,7 @@ def test_rotate_says_what_was_done_and_what_was_left(ask: Call, admin: FakeAdmin
 
 
 def test_rotate_ends_with_1_when_something_could_not_be_rotated(ask: Call, admin: FakeAdmin) -> None:
-    admin.reply("POST", "/v1/rotate", {**ROTATE, "trouble": ["cannot rotate in /l: anybody may write to it"]})
+    admin.reply("POST", "/v1/rotate", {**ROTATE, "trouble": ["cannot rotate in /l: every user may write to it"]})
     assert ask("rotate").status == 1
 
 

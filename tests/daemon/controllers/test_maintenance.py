@@ -385,7 +385,7 @@ def test_what_is_wrong_with_a_log_is_an_alert_once_beside_what_is_wrong_with_the
     async def work(keeping: Maintenance) -> None:
         for _ in range(2):
             await keeping._tick()
-            assert len(keeping.trouble) == 2 and "anybody may write to it" in keeping.trouble[0]
+            assert len(keeping.trouble) == 2 and "every user may write to it" in keeping.trouble[0]
         home.config = configuration(home.base, 'min_free = "100%"')
         await keeping._tick()
         [left] = keeping.trouble

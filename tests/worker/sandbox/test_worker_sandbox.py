@@ -255,7 +255,7 @@ from modelward.worker.shared.token_file import TokensFile, mark_of
 told = TokensFile(str(place / "state" / "file"), print, (mark_of("secret"),))
 print(bool(told.check("secret")), bool(told.check("state")), repr(told.problem()))
 alone = TokensFile(str(place / "state" / "file"), lambda problem: None)
-print(bool(alone.check("state")), alone.problem().endswith("Permission denied; nobody is let in"))
+print(bool(alone.check("state")), alone.problem().endswith("Permission denied; no token is accepted"))
 near = TokensFile(str(place / "tokens" / "file"), print, (mark_of("secret"),))
 print(bool(near.check("secret")), bool(near.check("tokens")))
 """

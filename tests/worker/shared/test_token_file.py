@@ -97,8 +97,8 @@ def test_a_fifo_as_token_file_holds_up_no_worker_and_its_beat_says_that_nobody_i
         assert client.get("/health").status_code == 200
         assert client.get("/v1/models", headers={"authorization": "Bearer x"}).status_code == 401
         assert client.get("/health").status_code == 200
-        assert client.get("/ready").status_code == 503 and "nobody is let in" in client.get("/ready").text
-        eventually(lambda: "nobody is let in" in running.daemon.told(p.Beat)[-1].refusing)
+        assert client.get("/ready").status_code == 503 and "no token is accepted" in client.get("/ready").text
+        eventually(lambda: "no token is accepted" in running.daemon.told(p.Beat)[-1].refusing)
         assert any("not a regular file" in line["event"] for line in running.lines("error.log"))
         (tmp_path / "good").write_text("x\n")
         (tmp_path / "good").rename(path)

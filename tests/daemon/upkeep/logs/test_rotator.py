@@ -180,7 +180,7 @@ def test_a_directory_that_anybody_may_write_to_is_refused_untouched(logs: Path) 
     (logs / "a.log").write_text("0123456789\n")
     logs.chmod(0o1777)
     outcome = rotator().rotate(sets(logs), force=True)
-    assert outcome.trouble == [f"cannot rotate in {logs}: anybody may write to it; nothing was touched"]
+    assert outcome.trouble == [f"cannot rotate in {logs}: every user may write to it; nothing was touched"]
     assert names(logs) == ["a.log"]
 
 
