@@ -74,7 +74,7 @@ class DaemonLink:
         self._writer: asyncio.StreamWriter | None = None
         self._beat_seconds = 5.0
         self._welcome: tuple[str, str] = ("", "")
-        self._welcomed = False
+        self._welcome_received = False
         self._ordered: p.Prepare | None = None
         self._unloaded: tuple[str, str] | None = None  # for a version that was not committed yet
         self._background = WorkerTasks(log)
@@ -205,7 +205,7 @@ class DaemonLink:
 
     def _welcomed(self, message: p.Welcome) -> None:
         self._beat_seconds = max(SHORTEST_BEAT_SECONDS, message.beat_seconds)
-        self._welcomed = True
+        self._welcome_received = True
         self._log.info("daemon joined", version=message.version, serving=self._serving())
         current = self._engine.current
         wanted = (message.version, message.artifact)
@@ -236,7 +236,7 @@ class DaemonLink:
                 self._welcome = ("", "")
 
     def _first_wait_ended(self) -> None:
-        if not self._welcomed:
+        if not self._welcome_received:
             self._engine.give_up()
 
     async def _prepare(self, message: p.Prepare) -> None:
@@ -280,7 +280,7 @@ class DaemonLink:
         """
         if self._engine.current is not None or self._engine.busy:
             return
-        if self._unloaded is None and self._welcomed:
+        if self._unloaded is None and self._welcome_received:
             self._engine.give_up()
         elif self._unloaded is not None:
             self._welcome = self._unloaded

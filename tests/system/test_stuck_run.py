@@ -127,12 +127,12 @@ def test_while_runs_that_go_on_and_on_hold_every_slot_nobody_is_ready_and_an_ale
 
         def firing() -> bool:
             found = [a for a in house.api.get("/v1/alerts").data["alerts"] if a["name"] == "worker_refusing"]
-            return sum("goes on" in alert["message"] for alert in found if alert["state"] == "firing") == 2
+            return sum("takes more than" in alert["message"] for alert in found if alert["state"] == "firing") == 2
 
         eventually(firing)
         status, body = _ready(house.port)
         assert status == 503
-        assert "goes on" in body["because"]
+        assert "takes more than" in body["because"]
     finally:
         ending.set()
         others.join()

@@ -55,7 +55,7 @@ def test_a_redirect_is_not_followed() -> None:
 def test_a_name_that_leads_into_a_private_network_is_not_connected_to(leads_to: list[str]) -> None:
     with fake_receiver() as receiver:
         failed = failure(named(receiver), [named(receiver)], leads_to=leads_to)
-    assert "no public address" in str(failed) and not failed.for_good and receiver.posts == []
+    assert "neither a public address" in str(failed) and not failed.for_good and receiver.posts == []
 
 
 def test_a_listed_network_may_be_led_to() -> None:

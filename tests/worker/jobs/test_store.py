@@ -379,7 +379,7 @@ job = JobStore(str(place)).accept(b"a", {}, StoreLimits(9, 1 << 30), now=1.0, cl
 (place / job / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
 scan = JobScan(place)
 
-def due(now, look=look):
+def due(now, scan=scan):
     return [request.id == job for request in scan.run(now, 1e6).due]
 
 def tried(because, now):
