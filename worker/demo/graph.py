@@ -1,9 +1,9 @@
 """The recogniser as an ONNX graph with the signature of SenseVoice-small's FunASR export (opset 14, IR 8).
 
 Like the original it puts four prompt rows before the frames, masks what is after each clip's end, and ends in one
-projection to the vocabulary. The projection reads a state of 50 numbers. They are blank's and each key's
-log-probability, which prompt row this is (once for a clip with keys and once for a clip without), and whether a full
-stop belongs here.
+projection to the vocabulary. The projection reads a state of 50 numbers. The first are blank's and each key's
+log-probability. Then comes which prompt row this is, once for a clip with keys and once for a clip without. The last
+number says whether a full stop belongs here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Accepts connections from the listening socket that all workers share, and leaves it without losing a request.
 
-It replaces uvicorn's own server, which ticks ten times a second, accepts every waiting connection at once, and at
-shutdown closes idle connections even when a request is on its way. It must not read signals. Invariants: at rest
-nothing wakes up. A worker with requests in work lets other workers accept a new connection first. Draining answers
+It replaces uvicorn's own server. That one ticks ten times a second and accepts every waiting connection at once. At
+shutdown it closes idle connections even when a request is on its way. This module must not read signals. Invariants: at
+rest nothing wakes up. A worker with requests in work lets other workers accept a new connection first. Draining answers
 every request that reached a connection of this worker.
 """
 

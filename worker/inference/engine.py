@@ -1,8 +1,8 @@
 """Holds the model that answers, and replaces it without any effect on requests.
 
-It loads and warms a model in a thread of its own, swaps one reference on the event loop, and frees the old model after
-the last request that holds it. It must not hold a lock while a model loads or runs. Invariant: at most one version is
-prepared, and a load that is not awaited any more is never prepared.
+It loads and warms a model in a thread of its own and swaps one reference on the event loop. The old model is freed
+after the last request that holds it. The engine must not hold a lock while a model loads or runs. Invariant: at most
+one version is prepared, and a load that is not awaited any more is never prepared.
 """
 
 from __future__ import annotations

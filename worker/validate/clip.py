@@ -1,8 +1,8 @@
 """A clip that looks like speech to a front end: made by arithmetic, the same on every machine.
 
-A buzz of harmonics with a falling pitch, shaped by three moving formants, in syllables with noise bursts before them
-and pauses between (source and filter as in Fant, "Acoustic Theory of Speech Production"). It has no meaning, but it has
-energy where speech has it, for every part of a recogniser.
+It is a buzz of harmonics with a falling pitch, shaped by three moving formants. It has syllables with noise bursts
+before them and pauses between (source and filter as in Fant, "Acoustic Theory of Speech Production"). It has no
+meaning, but it has energy where speech has it, for every part of a recogniser.
 """
 
 from __future__ import annotations
