@@ -37,9 +37,9 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 class Hello(Message, frozen=True):
     """A worker's first message. `serving` is "" while it serves nothing; `artifact` is where it was loaded from.
 
-    Our own workers also send: `release` of the package, the `terms` that it runs with, `confinement` and what of it is
-    `missing` in words, and `places`, the directories that it is confined to, each with its identity
-    (sandbox.worker_sandbox).
+    Our own workers also send the `release` of the package, the `terms` that they run with, and their `confinement`,
+    with what of it is `missing` in words. `places` are the directories that they are confined to, each with its
+    identity (sandbox.worker_sandbox).
     """
 
     pid: int

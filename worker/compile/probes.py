@@ -22,10 +22,10 @@ FRAME_SECONDS = 0.06
 
 
 class Extent(Struct, frozen=True):
-    """How long a form is run. `most_frames`: the caller's clips are cut to this (0: whole). Other lengths, which are
-    timed.
+    """Which clips a form is run on, all lengths in frames.
 
-    `most_given`: at most this many of the caller's clips (0: all), spread evenly.
+    `most_frames`: the caller's clips are cut to this (0: whole). `lengths` are the other lengths, and `timed` those
+    that are timed too. `most_given`: at most this many of the caller's clips (0: all), spread evenly.
     """
 
     most_frames: int
