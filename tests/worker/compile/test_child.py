@@ -67,7 +67,7 @@ def test_what_was_made_under_another_name_of_the_same_bytes_is_taken_over(artifa
     (other / "artifact.json").write_text(json.dumps({**described, "version": "dtmf-v2.0"}))
     (other / "artifact.json").chmod(0o440)
     second = compiled(other, stages=("rewritten",)).made["rewritten"]
-    assert "taken over from dtmf-v1.0" in second.because
+    assert "reused from dtmf-v1.0" in second.because
     one, two = Path(first.made["rewritten"].artifact), Path(second.artifact)
     assert read_artifact(two).version == "dtmf-v2.0"
     assert os.path.samefile(one / "compiled" / "model.onnx", two / "compiled" / "model.onnx")
@@ -93,7 +93,7 @@ def test_an_artifact_of_an_earlier_release_with_a_directory_of_that_name_has_no_
     (artifact / "artifact.json").chmod(0o440)
     outcome = compiled(artifact)
     assert outcome.done and not outcome.made, outcome.errors
-    assert "a directory 'compiled' of its own" in outcome.refused["mapped"].because
+    assert "it has its own directory 'compiled'" in outcome.refused["mapped"].because
 
 
 def test_too_little_memory_or_processor_time_leaves_no_form_and_no_harm(artifact: Path) -> None:
