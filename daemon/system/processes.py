@@ -57,7 +57,13 @@ class ChildProcess:
         self._stdout = stdout
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int | None] = self._loop.create_future()
-        self._pidfd = os.pidfd_open(pid)
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            if not ours:
+                raise
+            self._ended.set_result(None)  # SIGCHLD is ignored in this process: the kernel has reaped it already
+            return
         try:
             self._loop.add_reader(self._pidfd, self._exited)
         except OSError:

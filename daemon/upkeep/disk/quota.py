@@ -132,15 +132,17 @@ def over_quota(table: FileTable, rule: ClassRule) -> list[Cut]:
         return []
     order = _oldest_first(table)
     cuts = []
-    taken = 0
     if excess_bytes > 0:
         # an entry that takes no bytes frees none
-        order = sorted(order, key=lambda row: table.bytes[row] == 0)
-        taken, freed = _take_bytes(table, order, excess_bytes)
-        cuts.append(Cut(order[:taken], because.OVER_BYTES, missing_bytes=max(0, excess_bytes - freed)))
-    if excess_files > taken:
-        more = order[taken:excess_files]
-        cuts.append(Cut(more, because.OVER_FILES, missing_files=excess_files - taken - len(more)))
+        by_bytes = sorted(order, key=lambda row: table.bytes[row] == 0)
+        taken, freed = _take_bytes(table, by_bytes, excess_bytes)
+        cuts.append(Cut(by_bytes[:taken], because.OVER_BYTES, missing_bytes=max(0, excess_bytes - freed)))
+        gone = set(by_bytes[:taken])
+        order = [row for row in order if row not in gone]
+        excess_files -= taken
+    if excess_files > 0:
+        more = order[:excess_files]
+        cuts.append(Cut(more, because.OVER_FILES, missing_files=excess_files - len(more)))
     return cuts
 
 

@@ -229,6 +229,22 @@ asyncio.run(work())
     assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr
 
 
+def test_a_child_that_the_kernel_reaped_before_it_was_watched_has_ended_without_a_status() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+
+    async def work() -> None:
+        child = ChildProcess("c", gone.pid, ours=True)
+        assert not child.running
+        assert await child.wait() is None
+        assert not child.signal(signal.SIGTERM)
+        child.forget()
+        with pytest.raises(ProcessLookupError):
+            ChildProcess("c", gone.pid, ours=False)
+
+    run(work)
+
+
 def test_without_a_running_loop_nothing_is_started(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         spawn(program("import sys; open(sys.argv[1], 'w')", str(tmp_path / "ran")), name="c")
