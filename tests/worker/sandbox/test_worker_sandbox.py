@@ -100,6 +100,7 @@ class House:
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": os.pathsep.join((str(ROOT / ".imports"), LIBRARIES)),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "OPENBLAS_NUM_THREADS": "1",
             },
         )
         assert done.returncode == 0, done.stderr
