@@ -115,8 +115,12 @@ def test_a_run_that_nothing_ends_is_an_alert_and_its_slot_is_free_again_while_ot
 
         [alert] = eventually(lambda: firing() or _aside(before.values()))
         [name] = [name for name in before if f"{name}," in alert["message"]]
-        while before[name] in house.worker_pids():
+
+        def answered_until_it_is_replaced() -> bool:
             _answered(house.port)
+            return before[name] not in house.worker_pids()
+
+        eventually(answered_until_it_is_replaced)
         eventually(lambda: not slots.others_run(()))
         house.await_serving("endless-v1.0")
         assert name not in {worker["name"] for worker in house.workers()}
