@@ -24,10 +24,16 @@ demo: .venv/stamp  ## build a small real model, run everything in a scratch dire
 # time comes afterwards, alone.
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 
-test: .venv/stamp $(LINKS)  ## JOBS=1 for one after the other
-	@status=0; \
+# Once in an environment one process compiles all that the tests import, before several would do so at the same time.
+.venv/collected: .venv/stamp | $(LINKS)
+	-@$(BIN)/pytest --collect-only -q >/dev/null  # what it cannot import the tests report
+	@touch $@
+
+# Both runs share one directory for what is made once; the second collects the few files that have something for it.
+test: .venv/collected $(LINKS)  ## JOBS=1 for one after the other
+	@status=0; shared=$$(mktemp -d); export MODELWARD_TESTS_SHARED=$$shared; trap 'rm -rf "$$shared"' EXIT; \
 	$(BIN)/pytest -n $(JOBS) -m "not alone" || status=$$?; \
-	$(BIN)/pytest -m alone || status=$$?; \
+	$(BIN)/pytest -m alone $$(grep -rlE 'pytest\.mark\.alone' --include='test_*.py' tests) || status=$$?; \
 	exit $$status
 
 check: .venv/stamp $(LINKS)

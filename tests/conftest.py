@@ -6,6 +6,7 @@ left for a run of their own (`make test`). In a single process nothing of this c
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -19,6 +20,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 from tests.good_versions import SHARED
+
+# While tests are collected next to nothing becomes garbage, and each look for some costs more than the one before.
+gc.disable()
 
 # No deadline: how long one input takes says how busy the machine is. The same inputs each time: whether a run passes is
 # no matter of luck. Others are tried by the deep run (`make fuzz`), or with MODELWARD_FUZZ=deep in the environment.
@@ -70,6 +74,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         order = {item: next((i for i, p in enumerate(LONGEST) if item.nodeid.startswith(p)), 99) for item in items}
         items.sort(key=order.__getitem__)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: no look for garbage need go through it again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

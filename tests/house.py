@@ -250,7 +250,7 @@ class House:
         *,
         keep_alive: bool = True,
         audio: Callable[[], bytes] | None = None,
-        pause_seconds: float = 0.08,
+        pause_seconds: float = 0.15,
     ) -> Iterator[Load]:
         """Constant clients for as long as the block runs, at least one answer each; `audio` gives what each asks.
 

@@ -1,4 +1,7 @@
-"""Small files as phones, browsers, cameras and messengers write them, made by FFmpeg's own encoders."""
+"""Small files as phones, browsers, cameras and messengers write them, made by FFmpeg's own encoders.
+
+FFmpeg's libraries are loaded by whatever makes a file, not by each process that collects the tests of this module.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import numpy as np
-import pysilk
 
 # name: container, codec, sample rate, options of the container
 FILES: Final[dict[str, tuple[str, str, int, dict[str, str]]]] = {
@@ -39,6 +40,8 @@ FILES: Final[dict[str, tuple[str, str, int, dict[str, str]]]] = {
 @functools.cache
 def media_file(name: str, seconds: float = 2.0, *, video: bool = False) -> bytes:
     """A tone of 440 Hz, one channel, in that kind of file; beside a picture that moves where that is asked."""
+    import av
+
     container, codec, rate, options = FILES[name]
     made = io.BytesIO()
     with av.open(made, "w", format=container, options=options) as file:
@@ -56,6 +59,8 @@ def media_file(name: str, seconds: float = 2.0, *, video: bool = False) -> bytes
 
 def silk_file(seconds: float, *, tencent: bool = True) -> bytes:
     """The same tone as a voice message of WeChat, or as SILK's own tools write it."""
+    import pysilk
+
     tone = (0.3 * 32767 * np.sin(2 * np.pi * 440 * np.arange(int(16_000 * seconds)) / 16_000)).astype("<i2")
     made = io.BytesIO()
     pysilk.encode(io.BytesIO(tone.tobytes()), made, 16_000, 24_000, tencent=tencent)
@@ -64,6 +69,8 @@ def silk_file(seconds: float, *, tencent: bool = True) -> bytes:
 
 def flac_in_mp4(samples: Any, rate: int) -> bytes:
     """Sound [frames, channels] as it was, in MP4."""
+    import av
+
     made = io.BytesIO()
     with av.open(made, "w", format="mp4", options={"strict": "experimental"}) as file:
         stream: Any = file.add_stream("flac", rate=rate, layout="stereo")
@@ -88,6 +95,8 @@ def without_extras(directory: Path) -> Path:
 
 def subtitled() -> bytes:
     """Two seconds in Matroska with a track of subtitles beside."""
+    import av
+
     made = io.BytesIO()
     with av.open(made, "w", format="matroska") as file:
         stream: Any = file.add_stream("pcm_s16le", rate=16_000, layout="mono")
@@ -99,6 +108,8 @@ def subtitled() -> bytes:
 
 def silent_video() -> bytes:
     """A second of pictures alone."""
+    import av
+
     made = io.BytesIO()
     with av.open(made, "w", format="mp4") as file:
         picture = file.add_stream("mpeg4", rate=10)
@@ -108,6 +119,8 @@ def silent_video() -> bytes:
 
 
 def _draw(file: Any, stream: Any, pictures: int) -> None:
+    import av
+
     for number in range(pictures):
         drawn = np.full((48, 64, 3), number * 7 % 256, np.uint8)
         file.mux(stream.encode(av.VideoFrame.from_ndarray(drawn, format="rgb24")))
@@ -115,6 +128,8 @@ def _draw(file: Any, stream: Any, pictures: int) -> None:
 
 
 def _sound(file: Any, stream: Any, rate: int, seconds: float) -> None:
+    import av
+
     tone = (0.3 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)).astype(np.float32)
     to_codec = av.AudioResampler(stream.codec_context.format.name, "mono", rate)
     frame_size = stream.codec_context.frame_size or 1024

@@ -39,14 +39,15 @@ def eventually(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) ->
 
 async def soon(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
     """As `eventually`, on the event loop, which goes on meanwhile."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
     while True:
         answer = condition()
         if answer:
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}; last answer {answer!r}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause)
+        pause = min(0.05, pause * 1.25)
 
 
 @contextlib.contextmanager

@@ -21,12 +21,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     directory = tmp_path_factory.mktemp("page-jobs")
     (directory / "jobs").mkdir()
     (directory / "meeting.wav").write_bytes(recording(TIMES))
+    (directory / "longer.wav").write_bytes(recording(2 * TIMES))
+    (directory / "shorter.wav").write_bytes(recording(2))
     with worker(directory, digits(), jobs_dir=str(directory / "jobs")) as running:
         yield running
 
 
-def choose(page: Page, running: Worker, *, times: int = 1) -> None:
-    page.all("#files")[0].send_keys("\n".join([str(jobs(running).parent / "meeting.wav")] * times))
+def choose(page: Page, running: Worker, name: str = "meeting.wav") -> None:
+    page.all("#files")[0].send_keys(str(jobs(running).parent / name))
 
 
 def jobs(running: Worker) -> Path:
@@ -53,9 +55,9 @@ def test_a_long_file_shows_its_progress_and_its_text_so_far(
 
 def test_a_second_one_waits_in_line_and_one_that_is_taken_away_is_cancelled(browser: Open, running: Worker) -> None:
     page = browser().go(running.url)
-    choose(page, running)
+    choose(page, running, "longer.wav")  # what is sent after it arrives long before its end
     page.reads(".card .stage", "% recognised")
-    choose(page, running)
+    choose(page, running, "shorter.wav")
     page.reads(".card .stage", "In line at place 1")
     assert len(kept(running)) == 2
     page.click("Clear all")

@@ -35,7 +35,7 @@ class Clients:
     port: int
     audio: bytes
     count: int = 4
-    pause_seconds: float = 0.03
+    pause_seconds: float = 0.06
     requests: list[Request] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)

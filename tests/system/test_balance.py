@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import itertools
@@ -46,6 +47,7 @@ def town(shared: House) -> House:
     return shared
 
 
+@functools.cache
 def spoken(times: int) -> bytes:
     """A clip of 2.5 s so many times in a row."""
     with wave.open(io.BytesIO(clip())) as one:
@@ -57,7 +59,7 @@ def spoken(times: int) -> bytes:
     return whole.getvalue()
 
 
-LONG, SHORT = spoken(10), spoken(1)
+LONG, SHORT = 10, 1
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def stopped(pid: int) -> Iterator[None]:
 def all_at_one(house: House) -> Iterator[tuple[Load, int]]:
     """Eight clients whose kept-alive connections all belong to one worker: the load, and that worker's pid."""
     first, second = house.worker_pids()
-    load = Load(house.port, 8, True, lambda: LONG)
+    load = Load(house.port, 8, True, lambda: spoken(LONG))
     try:
         with stopped(second):
             load.begin()
@@ -111,9 +113,9 @@ def check(runs: list[Run]) -> None:
 
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "a connection each"])
 @pytest.mark.parametrize("clips", [(LONG,), (LONG, SHORT, SHORT)], ids=["even", "uneven"])
-def test_no_request_waits_while_a_slot_is_free(town: House, keep_alive: bool, clips: tuple[bytes, ...]) -> None:
+def test_no_request_waits_while_a_slot_is_free(town: House, keep_alive: bool, clips: tuple[int, ...]) -> None:
     since, turns = time.monotonic(), itertools.cycle(clips)
-    with town.load(8, keep_alive=keep_alive, audio=lambda: next(turns), pause_seconds=0) as load:
+    with town.load(8, keep_alive=keep_alive, audio=lambda: spoken(next(turns)), pause_seconds=0) as load:
         eventually(lambda: len(load.seconds) >= 60)
     assert load.failures == []
     check(trace(town, since, len(load.seconds)))
@@ -131,7 +133,7 @@ def test_a_worker_with_all_the_clients_uses_what_its_idle_sibling_leaves(town: H
 
 
 def test_whoever_has_no_run_to_ask_for_is_answered_while_all_slots_are_busy(town: House) -> None:
-    with town.load(8, audio=lambda: LONG, pause_seconds=0) as load:
+    with town.load(8, audio=lambda: spoken(LONG), pause_seconds=0) as load:
         eventually(lambda: len(load.seconds) >= 8)
         since, probes = time.monotonic(), []
         for _ in range(20):
@@ -163,7 +165,7 @@ def test_a_worker_that_hangs_with_all_slots_does_not_keep_its_sibling_from_answe
         with stopped(pid):
             since = time.monotonic()
             for _ in range(3):
-                assert town.transcribe(SHORT)[0] == 200
+                assert town.transcribe(spoken(SHORT))[0] == 200
             until = time.monotonic()
         seen = len(load.seconds)
         eventually(lambda: len(load.seconds) >= seen + 8)

@@ -131,7 +131,7 @@ def test_many_viewers_and_a_long_history_cost_little(build: Build) -> None:
         eventually(lambda: min(received) > 1000)
         times, began = daemon.cpu_times(), time.monotonic()
         first = list(received)
-        eventually(lambda: time.monotonic() - began > 10)
+        eventually(lambda: time.monotonic() - began > 5)
         later, seconds = daemon.cpu_times(), time.monotonic() - began
         used = (later.user + later.system - times.user - times.system) / seconds
         assert all(now > then for now, then in zip(received, first, strict=True))

@@ -25,10 +25,9 @@ import msgspec
 from tests import asking
 from tests.fakes.daemon import FakeDaemon
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.versions import MODEL, good_version
+from tests.versions import MODEL, clips, good_version
 
 from modelward.worker import protocol as p
-from modelward.worker.demo import write_clips
 from modelward.worker.shared.artifact import (
     Artifact,
     ArtifactFile,
@@ -78,10 +77,7 @@ def words() -> Path:
 @functools.cache
 def clip(name: str) -> bytes:
     """One of the demo's clips."""
-    directory = _cache() / "clips"
-    if not directory.exists():
-        write_clips(directory)
-    return (directory / f"{name}.wav").read_bytes()
+    return clips()[name].read_bytes()
 
 
 def copy_artifact(artifact: Path, target: Path) -> Path:

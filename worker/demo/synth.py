@@ -111,10 +111,11 @@ def tone_rms(line: TelephoneLine) -> float:
 
 def noise(total: int, rng: np.random.Generator, colour: float = 0.0) -> Signal:
     """Noise of rms 1, float64 [total]; its power falls with frequency as f^-colour (0 white, 1 pink, 2 brown)."""
-    spectrum = np.fft.rfft(rng.standard_normal(total))
+    shaped: Signal = rng.standard_normal(total)
     if colour:
+        spectrum = np.fft.rfft(shaped)
         spectrum *= np.maximum(np.arange(len(spectrum)), 1.0 + total * 20.0 / SAMPLE_RATE) ** (-colour / 2.0)
-    shaped: Signal = np.fft.irfft(spectrum, total)
+        shaped = np.fft.irfft(spectrum, total)
     return shaped / max(float(np.sqrt(np.mean(shaped**2))), 1e-12)
 
 

@@ -489,13 +489,16 @@ def test_a_token_file_that_cannot_be_used_is_a_figure_for_an_alert_until_it_is_m
         assert unusable() == []
 
 
-@pytest.mark.alone
 def test_a_cookie_costs_as_much_as_any_other_of_its_length(guarded: RunningPanel) -> None:
     def cpu_seconds(value: str) -> float:
-        began = time.process_time()
-        for _ in range(5):
+        """The least of several, in the one process of server and client: what runs beside it costs others."""
+
+        def once() -> float:
+            began = time.process_time()
             assert not guarded.ask("GET", "/session", Cookie=f'a="{value}"').json["logged_in"]
-        return time.process_time() - began
+            return time.process_time() - began
+
+        return min(once() for _ in range(5))
 
     plain, *others = (cpu_seconds(pair * 4000) for pair in ("ab", '\\"', "\\1", ";a", "a=", '";'))
     assert max(others) < 10 * plain

@@ -56,7 +56,7 @@ def run_compiler(stdin: bytes) -> subprocess.CompletedProcess[bytes]:
         input=stdin,
         capture_output=True,
         timeout=PATIENCE_SECONDS,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports")},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports"), "OPENBLAS_NUM_THREADS": "1"},
         cwd="/",
         start_new_session=True,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tests.costly_audio import quiet_flac, spoken, tracks_webm
+from tests.costly_audio import quiet_flac, spoken, spoken_webm, tracks_webm
 from tests.media_files import FILES, media_file, silk_file, subtitled
 from tests.support import soon
 
@@ -128,7 +128,7 @@ def test_short_clips_pass_a_long_one_in_the_same_decoder() -> None:
 
         async with pool() as decoders:  # with one decoder
             reached = asyncio.Event()
-            hour = asyncio.create_task(take("long", spoken(120), reached))
+            hour = asyncio.create_task(take("long", spoken_webm(120), reached))
             await reached.wait()
             for number in range(3):
                 await take(f"short {number}", spoken(3), asyncio.Event())
@@ -147,7 +147,7 @@ def test_a_clip_that_nobody_waits_for_any_more_is_dropped_and_its_slot_is_free()
                 reached.set()
                 await asyncio.Event().wait()  # there is never room
 
-            waiting = asyncio.create_task(decoders.decode(bytearray(spoken(120)), max_seconds=3600, claim=claim))
+            waiting = asyncio.create_task(decoders.decode(bytearray(spoken_webm(120)), max_seconds=3600, claim=claim))
             await reached.wait()
             waiting.cancel()
             for _ in range(10):  # more than a decoder has places
@@ -172,13 +172,14 @@ def test_workers_share_decoders_and_a_killed_one_costs_no_clip(started: Started,
                 reached.set()
 
             both = [
-                asyncio.create_task(who.decode(bytearray(spoken(120)), max_seconds=3600, claim=claim))
+                asyncio.create_task(who.decode(bytearray(spoken_webm(120)), max_seconds=3600, claim=claim))
                 for who in (one, other)
             ]
             await reached.wait()
             for pid in decoders:
                 os.kill(pid, signal.SIGKILL)
-            assert [len(sound.samples) for sound in await asyncio.gather(*both)] == [120 * 16_000] * 2
+            whole = len(audio.decode(spoken_webm(120), max_seconds=3600))
+            assert [len(sound.samples) for sound in await asyncio.gather(*both)] == [whole] * 2
 
     asyncio.run(play())
     assert not started()

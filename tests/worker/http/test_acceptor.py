@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -109,10 +111,18 @@ def test_replacing_workers_under_load_loses_nothing(tmp_path: Path, keep_alive: 
 @pytest.mark.system
 def test_sigterm_answers_what_was_asked_and_ends_in_time(tmp_path: Path) -> None:
     with worker(tmp_path, digits()) as running:
-        sound = clip("long-with-pauses")
-        client = running.client()
-        asked = Asking(lambda: running.predict(client, sound).status_code)
+        sound, rest = clip("5551234"), threading.Event()
+
+        def body() -> Iterator[bytes]:  # it is under way until the rest comes, however short a run takes
+            yield sound[:1000]
+            rest.wait(PATIENCE_SECONDS)
+            yield sound[1000:]
+
+        client, kind = running.client(), {"Content-Type": "audio/wav"}
+        asked = Asking(lambda: client.post("/api/predict", content=body(), headers=kind).status_code)
         eventually(lambda: running.daemon.told(p.Beat)[-1].inflight == 1)
+        running.process.send_signal(signal.SIGTERM)
+        rest.set()
         assert running.end() == 0
         assert asked.answer() == 200
         assert running.daemon.wait_for(p.Drained)

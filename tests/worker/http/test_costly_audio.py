@@ -105,7 +105,7 @@ def test_a_few_bytes_that_cost_much_are_refused_and_delay_nobody(
 ) -> None:
     body = make()
     with attack(town) as others:
-        others.begin(4, body)
+        others.begin(2, body)
         others.good()
         refused = town.client().post("/api/predict", content=body, headers={"content-type": "audio/webm"})
         assert (refused.status_code, because in refused.text) == (400, True), refused.text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import PATIENCE_SECONDS
-from tests.worker.sandbox.test_landlock import NOBODY, python, run
+from tests.worker.sandbox.test_landlock import NOBODY, run
 
 from modelward.worker.sandbox.seccomp import (
     FILE_ATTRIBUTES,
@@ -33,8 +33,6 @@ SETUP = (
 
 
 def _tried(user: int | None, script: str) -> list[str]:
-    if not python(user):
-        pytest.skip("no interpreter that this user may run")
     return run(SETUP + script, "/", "/", user=user).splitlines()
 
 

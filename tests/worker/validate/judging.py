@@ -59,7 +59,12 @@ def run_child(stdin: bytes, **environment: str) -> subprocess.CompletedProcess[b
         input=stdin,
         capture_output=True,
         timeout=PATIENCE_SECONDS,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports"), **environment},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT / ".imports"),
+            "OPENBLAS_NUM_THREADS": "1",
+            **environment,
+        },
         start_new_session=True,
     )
 

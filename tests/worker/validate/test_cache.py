@@ -77,7 +77,7 @@ def test_a_child_that_was_taken_over_renames_removes_and_replaces_nothing_else(c
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports")},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".imports"), "OPENBLAS_NUM_THREADS": "1"},
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert sorted(os.listdir(root)) == [".tmp-given", "empty", "v1-abababababababab"]

@@ -207,7 +207,7 @@ def test_needs_no_environment_and_no_open_descriptor_of_its_parent(tmp_path: Pat
         [sys.executable, "-m", "modelward.worker.validate"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={"PYTHONPATH": str(ROOT / ".imports")},
+        env={"PYTHONPATH": str(ROOT / ".imports"), "OPENBLAS_NUM_THREADS": "1"},
         pass_fds=(write_end,),
     )
     os.close(write_end)
