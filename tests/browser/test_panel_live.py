@@ -173,8 +173,10 @@ def is_stale(page: Page, lang: str) -> bool:
 
 
 def is_fresh(page: Page) -> bool:
+    """Figures have come, and can be acted on. Some buttons are there before any figure is."""
     able = page.run("return [...document.querySelectorAll('#versions button')].some(b => !b.matches(':disabled'))")
-    return not page.all("[data-stale]") and page.text("main").count("as of ") == 0 and bool(able)
+    arrived = "dtmf-v1.0" in page.text("#versions")
+    return arrived and not page.all("[data-stale]") and page.text("main").count("as of ") == 0 and bool(able)
 
 
 @pytest.mark.parametrize(("lang", "title"), [("en", "no connection"), ("zh-CN", "连接中断")])
