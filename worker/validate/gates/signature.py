@@ -24,14 +24,16 @@ def check(context: Context) -> GateAnswer:
     try:
         graph = read_graph(context.directory / name)
     except BadGraph as e:
-        return GateAnswer(False, f"cannot read {name}: {e}")
+        return context.fails(f"cannot read {name}: {e}", incomplete=True)
     sizes = {file: entry.bytes for file, entry in context.files.items()}
-    if wrong := wrong_operators(graph) or wrong_weights(graph, sizes):
-        return GateAnswer(False, f"cannot use {name}: {wrong}")
+    if wrong := wrong_operators(graph):
+        return context.fails(f"cannot use {name}: {wrong}")
+    if wrong := wrong_weights(graph, sizes):
+        return context.fails(f"cannot use {name}: {wrong}", incomplete=True)
     signature = Signature(graph)
     context.operators = frozenset(name for _, name in operators(graph))
     del graph  # its weights, when they are inside
     try:
         return GateAnswer(True, KINDS[context.candidate.kind].signature(context.directory, name, signature))
     except BadSubject as e:
-        return GateAnswer(False, str(e))
+        return context.fails(str(e), incomplete=str(e).startswith("cannot read"))
