@@ -32,6 +32,7 @@ from ..state.async_store import AsyncStore
 from ..state.store import HistoryEntry
 from ..status import views
 from ..status.snapshot import Snapshot
+from ..status.unchosen_versions import unchosen_versions
 from ..system.clock import Clock
 from ..workers.peer import WorkerPeer
 from ..workers.pool import WorkerPool
@@ -138,15 +139,20 @@ class AdminService:
     def versions(self) -> VersionsAnswer:
         live, peers = self._live(), self._registry.peers()
         entries = sorted(self._validation.catalog.entries(), key=lambda e: e.name)
-        versions = [self._version(e, live, peers) for e in entries]
+        unchosen = unchosen_versions(self._snapshot())
+        versions = [self._version(e, live, peers, unchosen.get(e.name, "")) for e in entries]
         return VersionsAnswer(versions, views.ignored(self._validation.sight))
 
-    def _version(self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer]) -> VersionReport:
+    def _version(
+        self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer], unchosen: str = ""
+    ) -> VersionReport:
         name, because = self._activation.choice.waiting
         compiled = self._forms.told(entry.name, entry.digest) if entry.artifact else {}
         waiting = because if name == entry.name else ""
         held = self._activation.held
-        return views.version(entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting)
+        return views.version(
+            entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting, unchosen=unchosen
+        )
 
     def workers(self) -> WorkersAnswer:
         return WorkersAnswer(views.workers(self._snapshot().workers))
@@ -207,7 +213,7 @@ class AdminService:
         entry = validation.catalog.get(version)
         if entry is not None and entry.state is VersionState.REJECTED:
             await validation.ask(version)
-        validation.at_once(version)
+        validation.insist(version)
         return await self._command(ActivationRequest("activate", version), wait)
 
     async def rollback(self, wait: bool) -> CommandOutcome | CommandAccepted:

@@ -21,7 +21,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
-from ..names import is_version_name, why_ignored
+from ..names import is_unfinished, is_version_name, why_ignored
 from ..system.safe_paths import open_directory
 from . import link
 from .misplaced_links import MAX_MISPLACED, meant
@@ -94,6 +94,8 @@ class _Walk(Struct):
     newest_ns: int = 0
     inner_ns: int = 0
     misplaced: list[tuple[str, str]] = field(default_factory=list)
+    unfinished: str = ""
+    entries: int = 0
     inside: str = ""
     """The directory that is being read, for what to say when it can't be."""
 
@@ -106,8 +108,11 @@ class _Walk(Struct):
         self.lines.append(f"{path}\0{kind:o} {size} {times} {status.st_dev}:{status.st_ino}")
         latest = max(status.st_mtime_ns, status.st_ctime_ns)
         self.inner_ns = max(self.inner_ns, latest)
+        self.entries += kind != stat.S_IFDIR
         if kind == stat.S_IFREG:
             self.files[path] = size
+            if not self.unfinished and is_unfinished(path):
+                self.unfinished = path
 
 
 class _TooMuch(Exception):
@@ -192,8 +197,15 @@ def _summary(name: str, top: os.stat_result, walk: _Walk) -> VersionSeen:
         newest_ns=max(walk.inner_ns, top.st_mtime_ns, top.st_ctime_ns),
         changed_ns=top.st_ctime_ns,
         renamed_in=_renamed_in(top, walk),
+        arriving=_arriving(walk),
         misplaced=tuple(sorted(walk.misplaced)),
     )
+
+
+def _arriving(walk: _Walk) -> str:
+    if not walk.entries:
+        return "it holds no files yet"
+    return f"{walk.unfinished} is the name of an unfinished copy or download" if walk.unfinished else ""
 
 
 def _renamed_in(top: os.stat_result, walk: _Walk) -> bool:
