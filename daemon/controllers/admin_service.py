@@ -28,6 +28,7 @@ from ..errors import NotKnown, Refused
 from ..models.activation_policy import ActivationRequest
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
+from ..models.no_version import why_no_version
 from ..state.async_store import AsyncStore
 from ..state.store import HistoryEntry
 from ..status import views
@@ -46,6 +47,9 @@ from .reload import ConfigReload
 from .validation import Validation
 from .validation_waiters import WAIT_SECONDS, ValidationWaiters
 from .wakeups import Wakeups
+
+MAX_TYPED = 1024
+"""Characters of a name that are looked at."""
 
 
 class PanelLinks(Protocol):
@@ -274,7 +278,9 @@ class AdminService:
         if validation.catalog.get(version) is None:
             await validation.look()
         if validation.catalog.get(version) is None:
-            raise NotKnown(f"cannot {verb} {version[:255]!r}: there is no such version; {self._still()}")
+            models = self._snapshot().config.models
+            why = await asyncio.to_thread(why_no_version, models.root, models.link, version[:MAX_TYPED])
+            raise NotKnown(f"cannot {verb} {version[:255]!r}: {why}; {self._still()}")
 
     def _still(self) -> str:
         return self._waiters.still()

@@ -25,6 +25,7 @@ from ..names import is_unfinished, is_version_name, why_ignored
 from ..system.safe_paths import open_directory
 from . import link
 from .misplaced_links import MAX_MISPLACED, meant
+from .no_version import link_in_place_of_a_version
 from .snapshot import (
     RootAbsent,
     RootSeen,
@@ -59,15 +60,19 @@ def look(
     try:
         status = os.fstat(fd)
         with os.scandir(fd) as entries:
-            names = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+            found = list(entries)
+        names = [(e.name, e.is_dir(follow_symlinks=False)) for e in found]
+        links = [e.name for e in found if e.name != link_name and e.is_symlink() and is_version_name(e.name)]
         wanted = sorted(n for n, directory in names if directory and n != link_name and is_version_name(n))
         if len(wanted) > MAX_VERSIONS:
             return RootAbsent(f"cannot read {root}: {len(wanted)} versions, at most {MAX_VERSIONS}")
         versions = [_version(root, fd, name, known.get(name), name in writing_of) for name in wanted]
         others = sum(1 for n, _ in names if n != link_name) - len(wanted)
         state = link.read(root, link_name)
-        ignored = sorted((n, why) for n, directory in names if directory and (why := why_ignored(n)))[:MAX_IGNORED]
-        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others, tuple(ignored))
+        ignored = [(n, why) for n, directory in names if directory and (why := why_ignored(n))]
+        ignored += [(n, why) for n in links[:MAX_IGNORED] if (why := link_in_place_of_a_version(root, n))]
+        shown = tuple(sorted(ignored)[:MAX_IGNORED])
+        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others, shown)
     except OSError as e:
         return RootAbsent(f"cannot read {root}: {e.strerror}")
     finally:

@@ -106,7 +106,8 @@ class RootAbsent(Struct, frozen=True):
 class RootSeen(Struct, frozen=True):
     """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no versions.
 
-    `ignored` are directories that can't be versions by their names, each with the reason.
+    `ignored` are directories that can't be versions by their names, and links to directories elsewhere, each with the
+    reason.
     """
 
     identity: tuple[int, int]

@@ -1,0 +1,57 @@
+"""Why an entry of the model root, or a name that somebody typed, is no version, and what to do about it.
+
+Looks at the one entry and changes nothing. Belongs on a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from ...worker.shared.file_kinds import kind_of
+from ..names import is_version_name, why_ignored
+from . import link
+
+
+def why_no_version(root: Path, link_name: str, name: str) -> str:
+    """The reason why there is no version of this name, for a command that was given it."""
+    last = name.rstrip("/").rpartition("/")[2]
+    if "/" in name:
+        return f"a version is given by the name of its directory in {root} alone{f', {last!r}' if last else ''}"
+    if name == link_name:
+        state = link.read(root, link_name)
+        return f"that is the link to the live version: {state}"
+    try:
+        mode = os.lstat(root / name).st_mode
+    except (OSError, ValueError):
+        return "there is no such version"
+    if stat.S_ISLNK(mode):
+        return link_in_place_of_a_version(root, name) or f"that is a link to the version {_named(root, name)}"
+    if not stat.S_ISDIR(mode):
+        return f"that is {kind_of(mode)}, and a version is a directory"
+    if not is_version_name(name):
+        return why_ignored(name) or "a directory of that name is passed over as a copy under way; rename it"
+    return "there is no such version"
+
+
+def link_in_place_of_a_version(root: Path, name: str) -> str:
+    """What to do about a link in the root that leads to a directory elsewhere; "" for one to a version, or to none."""
+    try:
+        target = os.readlink(root / name)
+        if _named(root, name) or not os.path.isdir(root / name):
+            return ""
+    except OSError:
+        return ""
+    return (
+        f"it is a link to {target}, and a version is a directory of its own: `rm {shlex.quote(name)}` and "
+        f"`cp -rL {shlex.quote(target)} {shlex.quote(name)}` in {root} put a copy in its place"
+    )
+
+
+def _named(root: Path, name: str) -> str:
+    try:
+        return link.version_of(root, os.readlink(root / name))
+    except OSError:
+        return ""
