@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +98,14 @@ def test_what_cannot_be_compared_safely_is_not_compared(one: str, other: str, be
 def test_two_spellings_of_one_version_are_the_same(one: str, other: str) -> None:
     assert relation(one, other) is relation(other, one) is Relation.SAME
     assert why_unclear(one, other) == "both mean the same version"
+
+
+def test_the_table_in_the_documents_is_what_happens() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.+?)` \| (newer|the same|unclear) \| `(.+?)` \|", text, re.MULTILINE)
+    assert len(rows) > 20
+    words = {Relation.HIGHER: "newer", Relation.SAME: "the same", Relation.UNCLEAR: "unclear"}
+    assert [words.get(relation(name, than)) for name, _, than in rows] == [word for _, word, _ in rows]
 
 
 @given(names, names, names)
