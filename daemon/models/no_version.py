@@ -1,6 +1,6 @@
 """Why an entry of the model root, or a name that somebody typed, is no version, and what to do about it.
 
-Looks at the one entry and changes nothing. Belongs on a thread.
+Looks at the one entry, follows no link but `current`, and changes nothing. Belongs on a thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def why_no_version(root: Path, link_name: str, name: str) -> str:
     except (OSError, ValueError):
         return "there is no such version"
     if stat.S_ISLNK(mode):
-        return link_in_place_of_a_version(root, name) or f"that is a link to the version {_named(root, name)}"
+        return link_in_place_of_a_version(root, name) or f"that is a link to {_sibling(root, _target(root, name))}"
     if not stat.S_ISDIR(mode):
         return f"that is {kind_of(mode)}, and a version is a directory"
     if not is_version_name(name):
@@ -37,12 +37,12 @@ def why_no_version(root: Path, link_name: str, name: str) -> str:
 
 
 def link_in_place_of_a_version(root: Path, name: str) -> str:
-    """What to do about a link in the root that leads to a directory elsewhere; "" for one to a version, or to none."""
-    try:
-        target = os.readlink(root / name)
-        if _named(root, name) or not os.path.isdir(root / name):
-            return ""
-    except OSError:
+    """What to do about a link in the root that leads elsewhere; "" for one to an entry of the root.
+
+    Not followed: what it leads to may be a file system that does not answer.
+    """
+    target = _target(root, name)
+    if not target or _sibling(root, target):
         return ""
     return (
         f"it is a link to {target}, and a version is a directory of its own: `rm {shlex.quote(name)}` and "
@@ -50,8 +50,14 @@ def link_in_place_of_a_version(root: Path, name: str) -> str:
     )
 
 
-def _named(root: Path, name: str) -> str:
+def _target(root: Path, name: str) -> str:
     try:
-        return link.version_of(root, os.readlink(root / name))
+        return os.readlink(root / name)
     except OSError:
         return ""
+
+
+def _sibling(root: Path, target: str) -> str:
+    """The entry of the root that a link in it leads to, by its text alone; "" for none."""
+    directory, name = os.path.split(os.path.normpath(root / target))
+    return name if directory in (os.path.normpath(root), os.path.realpath(root)) else ""

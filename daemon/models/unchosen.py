@@ -28,11 +28,11 @@ def unchosen(versions: Iterable[Standing], live: Named | None, previous: Named |
         for v in versions
         if v.state is VersionState.ACCEPTED and not v.held and v.digest != live.digest and v.name != live.name
     ]
-    above = [v for v in open_ones if is_higher(v.name, live.name)]
+    above = {v.name: v for v in open_ones if is_higher(v.name, live.name)}
     found = {}
     for version in open_ones:
-        if version in above:
-            others = rivals(version, above)
+        if version.name in above:
+            others = rivals(version, above.values())
             than, why = (others[0], why_unclear(version.name, others[0])) if others else ("", "")
         elif version.arrived >= since and (previous is None or version.name != previous.name):
             than, why = live.name, why_unclear(version.name, live.name)

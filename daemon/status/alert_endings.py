@@ -41,9 +41,7 @@ def _version(seen: Snapshot, metric: str, name: str) -> str:
     if entry is None:
         return "its directory is gone"
     if entry.state is VersionState.REJECTED:
-        if metric == "version_unjudged":
-            return "it was judged, and rejected"
-        return "it is held" if name in seen.activation.held else "no newer version than the live one, and an hour old"
+        return _rejected(seen, metric, name)
     if entry.state is not VersionState.ACCEPTED:
         return "its files changed, and it is judged again"
     word = seen.activation.position.word
@@ -53,6 +51,15 @@ def _version(seen: Snapshot, metric: str, name: str) -> str:
     if accepted:
         return accepted
     return "it is held" if name in seen.activation.held else "its name is compared with another live version now"
+
+
+def _rejected(seen: Snapshot, metric: str, name: str) -> str:
+    last = seen.activation.last
+    if metric == "version_unjudged":
+        return "it was judged, and rejected"
+    if last is not None and not last.succeeded and last.target.version == name:
+        return "an alert of its own reports that its rollout failed"
+    return "it is held" if name in seen.activation.held else "it is not newer than the live one, and this is no news"
 
 
 def _still(seen: Snapshot) -> str:

@@ -116,6 +116,8 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
         if failed is not None and failed.target.version == entry.name:
             continue  # one thing is said once
         higher = live is None or is_higher(entry.name, live.name)
+        if entry.seen.arriving and not entry.seen.files and entry.name != linked:
+            continue  # a directory without files is nobody's version yet
         wanted = entry.name == linked or (auto and higher and entry.name not in held)
         if (wanted or _just_judged(entry.verdict.judged_at, seen.wall)) and count < MAX_VERSIONS:
             count += 1

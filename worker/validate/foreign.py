@@ -54,9 +54,10 @@ def sentence(file: Foreign, path: str, seen: Mapping[str, FileSeen]) -> str:
             f"{file.name} is a web page and not the file itself: the server answered the download with a page; "
             f"download it again from the file's own address (on Hugging Face `resolve` in place of `blob`)"
         )
-    cloned = any(name.startswith(".git/") for name in seen)
-    where = f"in {shlex.quote(path)}" if cloned else "in the repository that it was copied from, and another copy,"
-    return f"{file.name} is a Git LFS pointer and not the file itself: `git lfs pull` {where} fetches it"
+    pointer = f"{file.name} is a Git LFS pointer and not the file itself"
+    if any(name.startswith(".git/") for name in seen):
+        return f"{pointer}: `git -C {shlex.quote(path)} lfs pull` fetches it"
+    return f"{pointer}: `git lfs pull` fetches it into the clone that this was copied from; then copy it again"
 
 
 def _head(root: int, name: str) -> bytes:

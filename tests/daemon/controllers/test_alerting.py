@@ -371,6 +371,19 @@ def test_a_version_raises_no_alert_before_nothing_in_it_changed_for_a_while(worl
     run(world.during(work))
 
 
+def test_an_empty_directory_is_no_alert_unless_the_link_names_it(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        entry = world.entry("logs", VersionState.REJECTED, "it holds no files")
+        entry.seen = VersionSeen(name="logs", fingerprint="f", arriving="it holds no files yet")
+        await world.pass_time(alert_manager, 200)
+        assert alert_manager.active() == []
+        world.validation.sight = RootSeen((1, 2), Names("logs"), ())
+        await world.pass_time(alert_manager, 5)
+        assert names(alert_manager) == {"version_rejected": "firing"}
+
+    run(world.during(work))
+
+
 def test_an_alert_about_a_version_comes_by_time_alone(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
         world.config = parse("validation.alert_after = 0.3", "test")

@@ -467,7 +467,7 @@ def test_a_link_to_a_directory_elsewhere_is_no_version_and_the_command_that_help
     said = {name: why_no_version(root, "current", name) for name in os.listdir(root)}
     assert said["m-v2"] == because
     assert said["current"] == "that is the link to the live version: it names m-v1"
-    assert said["current_new"] == "that is a link to the version m-v1"
+    assert said["current_new"] == "that is a link to m-v1"
     assert said["README.md"] == "that is a file, and a version is a directory"
     assert "copy under way; rename it" in said["m-v3.partial"]
     assert why_no_version(root, "current", "m-v9") == said["m-v1"] == "there is no such version"

@@ -131,10 +131,13 @@ def test_a_git_lfs_pointer_is_named_with_the_command_that_fetches_the_file(versi
     judged = context(version)
     answer = layout.check(judged)
     assert not answer.passed and judged.incomplete
-    assert answer.because.startswith(f"{name} is a Git LFS pointer") and "`git lfs pull` in the repo" in answer.because
+    assert (
+        answer.because.startswith(f"{name} is a Git LFS pointer")
+        and "`git lfs pull` fetches it into the clone" in answer.because
+    )
     (version / ".git").mkdir()
     (version / ".git" / "HEAD").touch()
-    assert f"`git lfs pull` in {version} fetches it" in layout.check(context(version)).because
+    assert f"`git -C {version} lfs pull` fetches it" in layout.check(context(version)).because
 
 
 @pytest.mark.parametrize("page", PAGES)
