@@ -5,6 +5,8 @@ Reads the ONNX file and the small files beside it; loads no weights, runs nothin
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..context import Context, GateAnswer
 from ..kinds import KINDS
 from ..model_under_test import BadSubject
@@ -16,6 +18,9 @@ from ..onnx_graph import (
     wrong_operators,
     wrong_weights,
 )
+
+_MAY_COME: Final = ("cannot read", "cannot find", "cannot normalise features: there is no")
+"""How reasons begin that the rest of a copy may take away: a small file that is missing or cut off."""
 
 
 def check(context: Context) -> GateAnswer:
@@ -29,11 +34,11 @@ def check(context: Context) -> GateAnswer:
     if wrong := wrong_operators(graph):
         return context.fails(f"cannot use {name}: {wrong}")
     if wrong := wrong_weights(graph, sizes):
-        return context.fails(f"cannot use {name}: {wrong}", incomplete=True)
+        return context.fails(f"cannot use {name}: {wrong}", incomplete="outside" not in wrong)
     signature = Signature(graph)
     context.operators = frozenset(name for _, name in operators(graph))
     del graph  # its weights, when they are inside
     try:
         return GateAnswer(True, KINDS[context.candidate.kind].signature(context.directory, name, signature))
     except BadSubject as e:
-        return context.fails(str(e), incomplete=str(e).startswith("cannot read"))
+        return context.fails(str(e), incomplete=str(e).startswith(_MAY_COME))
