@@ -423,7 +423,7 @@ def test_an_alert_that_is_over_says_how_it_ended(world: World, how: str) -> None
         ends(world)
         await world.pass_time(alert_manager, 200)
         sentence = f"v3 was rejected, and that is over: {clause}"
-        assert [a["message"] for a in alert_manager.alerts()["alerts"] if a["subject"] == "v3"] == [sentence]
+        assert [a.message for a in alert_manager.alerts().alerts if a.subject == "v3"] == [sentence]
         assert world.sent[-1].body == f"OK {sentence}"
 
     run(world.during(work))
