@@ -74,9 +74,8 @@ class Judged(Message, frozen=True):
 
     `digest` is "" when the validator did not get that far. `changing`: the version was modified while it was read;
     there is no verdict, and it is judged again later. `hindered`: the machine, not the version, prevented a verdict (no
-    memory, no disk, stopped); it is tried again later. `incomplete`: it is rejected for what the rest of a copy may
-    still bring. `load_bytes` is the memory that loading and one run took,
-    `load_seconds` the CPU time of loading.
+    memory, no disk, stopped); it is tried again later. `incomplete`: the rejection may end when the rest of a copy
+    comes. `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading.
     """
 
     accepted: bool

@@ -1,8 +1,8 @@
 """Gate 6: the model writes the known text of the golden clips.
 
 There are two sets: the operator's directory and the version's `golden/`. Each is judged separately, so that a version
-cannot hide errors on the operator's clips among its own. An operator's clip that cannot be used, or is half there or not
-at all, is a warning, never the version's fault. It fills the context's `clips` with some of the clips, for the latency
+cannot hide errors on the operator's clips among its own. An operator's clip that cannot be used, or is incomplete or
+absent, is a warning, never the version's fault. It fills the context's `clips` with some of the clips, for the latency
 gate.
 """
 
