@@ -255,7 +255,7 @@ def test_a_token_file_lets_in_who_is_named_and_nobody_else(data: bytes, token: s
         path.write_bytes(data)
         known = {line.strip() for line in data.decode(errors="replace").splitlines()}
         panel, gate = Tokens(str(path), lambda text: None), TokenCheck(str(path), structlog.get_logger())
-        panel.look()
+        panel.refresh()
         assert bool(panel.check(token)) <= (token.encode(errors="replace").decode() in known)
         asyncio.run(gate.fresh())
         assert gate.knows(token) <= (token.encode(errors="replace") in {line.strip() for line in data.splitlines()})
