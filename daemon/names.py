@@ -1,30 +1,27 @@
-"""The words of the house: which names are versions, and which version is the higher one.
+"""Which names of the model root's entries may be versions.
 
-Pure. Names that begin with `.` or end in `.tmp`, `.part` or `~` are copies in progress and ignored; those that begin
-with `-`, are only spaces or can't be printed are ignored too, and reported. The trailing
-version of a name compares as numbers (v1.9 < v1.10); a name without one is never above a numbered one.
+Pure. Names that begin with `.`, end as unfinished copies do, or are a file system's own are ignored; those that begin
+with `-`, are only spaces or can't be printed are ignored too, and reported.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
-
-from ..worker.shared.version_suffix import TRAILING
+from typing import Final
 
 MAX_NAME_BYTES: Final = 255
-_IGNORED_ENDINGS: Final = (".tmp", ".part", "~")
-
-_STAGES: Final = {"dev": 0, "alpha": 1, "a": 1, "beta": 2, "b": 2, "pre": 3, "preview": 3, "rc": 3}
-_RELEASE: Final = 9
-
-
-class Version(NamedTuple):
-    """A trailing version; compares as versions do. `stage` is _RELEASE, or lower for an rc, beta, alpha or dev."""
-
-    numbers: tuple[int, ...]
-    stage: int = _RELEASE
-    step: int = 0
+UNFINISHED_ENDINGS: Final = (
+    ".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".incomplete", ".unfinished",
+    ".aria2", "~",
+)  # fmt: skip
+"""What programs write to the names of copies and downloads that are under way."""
+_UNFINISHED: Final = re.compile(
+    r"""(?:.*/)? (?: \._____temp/ .*                    # ModelScope
+                   | \.git/ (?: .*\.lock | objects/pack/tmp_.* | lfs/(?:tmp|incomplete)/ .* )
+                   | \.[^/]+ \. [A-Za-z0-9]{6} )       # rsync""",
+    re.VERBOSE | re.DOTALL,
+)
+_NO_VERSIONS: Final = ("lost+found", "System Volume Information")
 
 
 def is_version_name(name: str) -> bool:
@@ -50,47 +47,13 @@ def why_ignored(name: str) -> str:
     return ""
 
 
+def is_unfinished(path: str) -> bool:
+    """Whether a file in a version, by its path there, is one that a program writes while more of it is to come."""
+    return path.lower().endswith(UNFINISHED_ENDINGS) or _UNFINISHED.fullmatch(path) is not None
+
+
 def _is_aside(name: str) -> bool:
-    """Hidden, or a copy in progress; or no name at all."""
-    return not name or name.startswith(".") or name.endswith(_IGNORED_ENDINGS) or "/" in name
-
-
-def version_key(name: str) -> Version | None:
-    """The trailing version of a name, or None. Trailing zeros don't count: v1 and v1.0 are the same version."""
-    found = TRAILING.search(name)
-    if found is None:
-        return None
-    digits = re.split("[-_.]", found["marked"] or found["date"] or found["plain"])
-    numbers = [int(d) for d in digits]
-    while len(numbers) > 1 and numbers[-1] == 0:
-        numbers.pop()
-    stage = found["stage"]
-    if not stage:
-        return Version(tuple(numbers))
-    return Version(tuple(numbers), _STAGES[stage.lower()], int(found["step"] or 0))
-
-
-def order_key(name: str, arrived: float = 0.0) -> tuple[bool, Version, float, str]:
-    """Sorts versions from the lowest to the highest: a total order. Without a number: by arrival, below all numbered.
-
-    `arrived` is any clock's seconds, the same for all that are compared.
-    """
-    version = version_key(name)
-    return (version is not None, version or Version(()), arrived, name)
-
-
-def is_higher(name: str, arrived: float, than: str, than_arrived: float) -> bool:
-    """Whether a version may take the place of another by itself: a higher number, or, when neither has one, later.
-
-    Two names of the same number (v1.0 and 1.0.0) are not higher than each other.
-    """
-    mine, other = version_key(name), version_key(than)
-    if mine is None:
-        return other is None and (arrived, name) > (than_arrived, than)
-    return other is None or mine > other
-
-
-def compare(name: str, than: str, arrived: float = 0.0, than_arrived: float = 0.0) -> int:
-    """-1, 0 or 1 as `order_key` sorts them; 0 only for the same name and arrival."""
-    mine, other = order_key(name, arrived), order_key(than, than_arrived)
-    return (mine > other) - (mine < other)
+    """Hidden, a copy in progress, or a file system's own; or no name at all."""
+    if not name or name.startswith(".") or "/" in name or name in _NO_VERSIONS:
+        return True
+    return name.lower().endswith(UNFINISHED_ENDINGS)

@@ -94,7 +94,7 @@ class House:
         """Writes the configuration: quick defaults, nothing compiled, then the house's settings, then `sections`."""
         usual: dict[str, dict[str, object]] = {
             "models": {"root": str(self.models), "settle": 0.3, "rescan": 1},
-            "validation": {"timeout": PATIENCE_SECONDS, "golden": "", "compile": "off"},
+            "validation": {"timeout": PATIENCE_SECONDS, "golden": "", "compile": "off", "alert_after": 0},
             "rollout": {"bake": 0, "reload_timeout": PATIENCE_SECONDS},
             "workers": {"count": 2, "listen": f"127.0.0.1:{self.port}", "drain": 10},
             "control": {

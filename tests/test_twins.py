@@ -34,7 +34,8 @@ COVERED_BY: dict[str, str] = {
     "daemon/config/test_load.py": "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py",
     "daemon/controllers/test_alerting.py": (
         "daemon/health/alert_record.py daemon/health/metrics.py daemon/health/stuck_workers.py "
-        "daemon/status/alert_inputs.py daemon/status/snapshot.py"
+        "daemon/status/alert_endings.py daemon/status/alert_inputs.py daemon/status/snapshot.py "
+        "daemon/status/unchosen_versions.py"
     ),
     "daemon/controllers/test_forms.py": "daemon/controllers/form_watch.py daemon/models/compiler_process.py",
     "daemon/controllers/test_maintenance.py": "daemon/upkeep/logs/compress_thread.py",
@@ -46,7 +47,8 @@ COVERED_BY: dict[str, str] = {
     "daemon/health/test_sender_process.py": (
         "daemon/health/addresses.py daemon/health/chat_webhooks.py daemon/health/http_post.py daemon/health/smtp.py"
     ),
-    "daemon/models/test_activation_policy.py": "daemon/models/decisions.py",
+    "daemon/models/test_activation_policy.py": "daemon/models/decisions.py daemon/models/unchosen.py",
+    "daemon/models/test_scan.py": "daemon/models/no_version.py",
     "daemon/models/test_settle.py": "daemon/models/snapshot.py",
     "daemon/models/test_validator_process.py": (
         "worker/child_protocol.py daemon/models/publish_artifact.py worker/sandbox/child_output.py"
@@ -67,7 +69,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/test_form_rollouts.py": (
         "daemon/controllers/form_choice.py daemon/controllers/form_order.py daemon/controllers/pending_command.py"
     ),
-    "daemon/test_names.py": "worker/shared/version_suffix.py",
+    "daemon/test_version_order.py": "worker/shared/version_words.py",
     "daemon/upkeep/disk/test_allowed_roots.py": "daemon/config/protected_paths.py",
     "daemon/upkeep/disk/test_directory_visitor.py": "daemon/upkeep/disk/reasons.py daemon/upkeep/disk/remover.py",
     "daemon/upkeep/disk/test_quota.py": "daemon/upkeep/disk/file_table.py",
@@ -101,6 +103,7 @@ COVERED_BY: dict[str, str] = {
     "system/test_hung_disks.py": "daemon/system/safe_read.py",
     "system/test_jobs.py": ("daemon/controllers/jobs.py daemon/jobs/jobs_seen.py daemon/jobs/job_scan.py"),
     "system/test_links.py": "daemon/controllers/link_moves.py",
+    "system/test_misplaced_links.py": "daemon/controllers/misplaced_watch.py",
     "system/test_outside_cleaners.py": "daemon/controllers/disk_reads.py",
     "system/test_settings.py": (
         "daemon/controllers/worker_instructions.py daemon/workers/settings_sync.py daemon/workers/token_digests.py"
@@ -154,7 +157,10 @@ COVERED_BY: dict[str, str] = {
     "worker/shared/test_process_readings.py": "worker/validate/machine_speed.py",
     "worker/test_front.py": "worker/__main__.py worker/process.py",
     "worker/test_live_settings.py": "worker/settings.py",
-    "worker/validate/gates/test_golden.py": "worker/validate/context.py worker/validate/model_under_test.py",
+    "worker/validate/gates/test_golden.py": (
+        "worker/validate/context.py worker/validate/golden_clips.py worker/validate/model_under_test.py"
+    ),
+    "worker/validate/gates/test_layout.py": "worker/validate/foreign.py",
     "worker/validate/test_broken.py": (
         "worker/validate/gates/load.py worker/validate/gates/probe.py worker/validate/gates/signature.py"
     ),

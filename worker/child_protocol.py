@@ -74,8 +74,8 @@ class Judged(Message, frozen=True):
 
     `digest` is "" when the validator did not get that far. `changing`: the version was modified while it was read;
     there is no verdict, and it is judged again later. `hindered`: the machine, not the version, prevented a verdict (no
-    memory, no disk, stopped); it is tried again later. `load_bytes` is the memory that loading and one run took,
-    `load_seconds` the CPU time of loading.
+    memory, no disk, stopped); it is tried again later. `incomplete`: the rejection may end when the rest of a copy
+    comes. `load_bytes` is the memory that loading and one run took, `load_seconds` the CPU time of loading.
     """
 
     accepted: bool
@@ -86,6 +86,7 @@ class Judged(Message, frozen=True):
     load_seconds: Seconds = 0.0
     changing: bool = False
     hindered: bool = False
+    incomplete: bool = False
 
 
 FromValidator = GateStarted | GateDone | Copied | Judged

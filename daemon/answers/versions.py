@@ -29,8 +29,9 @@ class VersionReport(Struct, frozen=True):
     """One version. `state` is seen, settling, validating, accepted or rejected; `bytes` is its size on the disk.
 
     `serving` names the workers that answer with it. `compiled` is about the form that workers load: `form`, `because`
-    or `compiling`, and what the compiler reported of its gains. `arrived` is RFC 3339 in UTC. `held_because` and
-    `waiting` are there when it is held, and when it waits for something.
+    or `compiling`, and what the compiler reported of its gains. `arrived` is RFC 3339 in UTC. `held_because`,
+    `unchosen_because` and `waiting` are there when it is held, when its name cannot be compared with the live one's,
+    and when it waits for something.
     """
 
     version: str
@@ -44,11 +45,12 @@ class VersionReport(Struct, frozen=True):
     compiled: dict[str, Any]
     arrived: str
     held_because: str | UnsetType = UNSET
+    unchosen_because: str | UnsetType = UNSET
     waiting: str | UnsetType = UNSET
 
 
 class IgnoredDirectory(Struct, frozen=True):
-    """A directory of the model root that is no version because of its name."""
+    """A directory of the model root that is no version because of its name, or a link in place of one."""
 
     name: str
     because: str

@@ -29,6 +29,11 @@ def something(text: str) -> str:
     return text
 
 
+def version_name(text: str) -> str:
+    """A version as it was typed: the shell completes a directory's name with a slash. Raises ArgumentTypeError."""
+    return something(text.rstrip("/"))
+
+
 def client(args: argparse.Namespace) -> Client:
     """The daemon that `--socket` names."""
     return Client(args.socket)

@@ -37,7 +37,8 @@ Build = Callable[[Config, Path, Clock, Mapping[str, str], Store], Supervisor]
 def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
     """Runs the daemon until it is told to stop, and ends the process. Raises BadConfig, and ModelwardError at start."""
     malloc.few_heaps()
-    origin = (config_path or DEFAULT_PATH).resolve()
+    # Through its links each time it is read: they may be swapped, as those of a mounted ConfigMap are.
+    origin = (config_path or DEFAULT_PATH).absolute()
     config, remark = load_or_default(config_path)
     config = with_credentials(config, os.environ)
     own_directories.require_own(config)

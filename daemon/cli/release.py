@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from .options import json_option, socket_option, something
+from .options import json_option, socket_option, version_name
 from .request_and_wait import ask
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """VERSION, --json, --socket."""
-    parser.add_argument("version", metavar="VERSION", type=something, help="a directory's name under the model root")
+    parser.add_argument("version", metavar="VERSION", type=version_name, help="a directory's name under the model root")
     json_option(parser)
     socket_option(parser)
 

@@ -86,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _directory(path: Path) -> Path:
     absolute = Path(os.path.abspath(path))
+    if absolute.is_symlink():  # `validate current`: what it leads to is meant
+        absolute = absolute.resolve()
     if not absolute.is_dir():
         raise Refused(f"cannot validate {clean(path)}: there is no such directory")
     if not is_version_name(absolute.name):

@@ -51,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
         print(table(headers, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
     else:
         print("no version yet: copy a directory under the model root")
+    for version in found.versions:
+        if version.unchosen_because:
+            print(f"not chosen {clean(version.version)}: {clean(version.unchosen_because)}")
     for entry in found.ignored:
         print(f"ignored {clean(repr(entry.name))}: {clean(entry.because)}")
     return 0
@@ -78,6 +81,7 @@ def marks(version: VersionReport) -> str:
 
 
 def because(version: VersionReport) -> str:
-    """What it is waiting for, or the reason of the verdict; "-" while there is neither."""
+    """What it is waiting for, why it was not chosen, or the reason of the verdict; "-" while there is nothing."""
     verdict = version.verdict
-    return clean(version.waiting or (verdict.because if verdict is not None else "")) or "-"
+    because = version.waiting or version.unchosen_because or (verdict.because if verdict is not None else "")
+    return clean(because) or "-"

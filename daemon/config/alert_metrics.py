@@ -33,6 +33,7 @@ FIGURES: Final[dict[str, str]] = {
     # versions
     "version_rejected": "1 for each rejected version that is wanted, or was judged in the last hour",
     "version_unjudged": "1 for each version that could not be judged at least twice in a row",
+    "version_unchosen": "1 for each accepted version whose name does not show whether it is newer than the live one",
     "misplaced_link": "1 for each link that lies in a version and was meant for the model root",
     "rollout_failed": "1 for the version of the last rollout while that failed, for a day at most",
     "needs_operator": "1 while the daemon cannot go on by itself",

@@ -97,6 +97,11 @@ class ValidationSection(Section):
     max_latency_ratio: Annotated[float, number(above=0, at_most=1000)] = Field(
         default=2.0, description="Time a clip against the live version's, same clips, same run, at most."
     )
+    alert_after: Annotated[float, duration(0, DAY)] = Field(
+        default=60.0,
+        description="Nothing in a version may have changed for so long before it raises an alert, and before one that "
+        "looks like a copy under way is rejected; 0: at once.",
+    )
     compile: Literal["exact", "fast", "off"] = Field(
         default="exact",
         description="What a compiled form must share with the original: `exact`: every bit of the logits; "
@@ -108,13 +113,11 @@ class RolloutSection(Section):
     """How the workers move from one version to another."""
 
     canary: Annotated[int, whole(0, 1024)] = Field(
-        default=1,
-        description="Workers moved first; 0: all one after another.",
+        default=1, description="Workers moved first; 0: all one after another."
     )
     bake: Annotated[float, duration(0, DAY)] = Field(
         default=10.0,
-        description="How long the first are watched before the others follow, and all of them afterwards; "
-        "0: not at all.",
+        description="How long the first are watched before the others follow, and then all of them; 0: not at all.",
     )
     max_error_ratio: Annotated[float, number(0, 1)] = Field(
         default=0.02, description="Share of requests that may fail while watched, above the old version's."
@@ -172,8 +175,7 @@ class WorkersSection(Section):
     )
     max_audio: Annotated[float, duration(1, DAY)] = Field(default=HOUR, description="One clip's length.")
     request_timeout: Annotated[float, duration(1, DAY)] = Field(
-        default=300.0,
-        description="One request, waiting included.",
+        default=300.0, description="One request, waiting included."
     )
     model_aliases: tuple[Annotated[str, validators.model_alias], ...] = Field(
         default=(),

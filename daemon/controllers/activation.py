@@ -78,7 +78,7 @@ class Activation:
             serving=lambda: self.position.serving,
             happened=happened,
         )
-        self.complaint = ""
+        self.complaint = self.complaint_about = ""
         self.wanted = ""
         self._facts_reader = FactsReader(clock, validation.copies.is_lost)
         self.moves = LinkMoves(validation)
@@ -112,6 +112,7 @@ class Activation:
             self.busy,
             self.resting,
             self.complaint,
+            self.complaint_about,
             copy(self.executor.current),
             copy(next((r for r in reversed(self.rollouts.known.values()) if r.changes_version and r.decided), None)),
             self.choice.waiting,
@@ -219,7 +220,7 @@ class Activation:
 
     def _complain(self, because: str, version: str) -> None:
         if because != self.complaint:
-            self.complaint = because
+            self.complaint, self.complaint_about = because, version
             self._log.error("cannot go on by itself", because=because)
             self._async_store.note("complaint", version, because)
 

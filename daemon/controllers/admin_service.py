@@ -28,10 +28,12 @@ from ..errors import NotKnown, Refused
 from ..models.activation_policy import ActivationRequest
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
+from ..models.no_version import why_no_version
 from ..state.async_store import AsyncStore
 from ..state.store import HistoryEntry
 from ..status import views
 from ..status.snapshot import Snapshot
+from ..status.unchosen_versions import unchosen_versions
 from ..system.clock import Clock
 from ..workers.peer import WorkerPeer
 from ..workers.pool import WorkerPool
@@ -45,6 +47,9 @@ from .reload import ConfigReload
 from .validation import Validation
 from .validation_waiters import WAIT_SECONDS, ValidationWaiters
 from .wakeups import Wakeups
+
+MAX_TYPED = 1024
+"""Characters of a name that are looked at."""
 
 
 class PanelLinks(Protocol):
@@ -138,15 +143,20 @@ class AdminService:
     def versions(self) -> VersionsAnswer:
         live, peers = self._live(), self._registry.peers()
         entries = sorted(self._validation.catalog.entries(), key=lambda e: e.name)
-        versions = [self._version(e, live, peers) for e in entries]
+        unchosen = unchosen_versions(self._snapshot())
+        versions = [self._version(e, live, peers, unchosen.get(e.name, "")) for e in entries]
         return VersionsAnswer(versions, views.ignored(self._validation.sight))
 
-    def _version(self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer]) -> VersionReport:
+    def _version(
+        self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer], unchosen: str = ""
+    ) -> VersionReport:
         name, because = self._activation.choice.waiting
         compiled = self._forms.told(entry.name, entry.digest) if entry.artifact else {}
         waiting = because if name == entry.name else ""
         held = self._activation.held
-        return views.version(entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting)
+        return views.version(
+            entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting, unchosen=unchosen
+        )
 
     def workers(self) -> WorkersAnswer:
         return WorkersAnswer(views.workers(self._snapshot().workers))
@@ -207,7 +217,7 @@ class AdminService:
         entry = validation.catalog.get(version)
         if entry is not None and entry.state is VersionState.REJECTED:
             await validation.ask(version)
-        validation.at_once(version)
+        validation.insist(version)
         return await self._command(ActivationRequest("activate", version), wait)
 
     async def rollback(self, wait: bool) -> CommandOutcome | CommandAccepted:
@@ -268,7 +278,9 @@ class AdminService:
         if validation.catalog.get(version) is None:
             await validation.look()
         if validation.catalog.get(version) is None:
-            raise NotKnown(f"cannot {verb} {version[:255]!r}: there is no such version; {self._still()}")
+            models = self._snapshot().config.models
+            why = await asyncio.to_thread(why_no_version, models.root, models.link, version[:MAX_TYPED])
+            raise NotKnown(f"cannot {verb} {version[:255]!r}: {why}; {self._still()}")
 
     def _still(self) -> str:
         return self._waiters.still()

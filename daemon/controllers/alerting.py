@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,13 +34,7 @@ from ..health.alerts import (
 )
 from ..health.delivery import Notifier, Sender
 from ..health.mounts import StatVfs
-from ..health.notification_planner import (
-    GroupNotified,
-    Item,
-    Notification,
-    NotificationPace,
-    plan,
-)
+from ..health.notification_planner import GroupNotified, Item, Notification, NotificationPace, plan
 from ..health.rules import HealthRule, rules
 from ..health.sampler import (
     MEASURED,
@@ -53,7 +48,8 @@ from ..health.sampler import (
 from ..state.async_store import AsyncStore, CannotKeep
 from ..state.store import HistoryEntry
 from ..status import metrics_export
-from ..status.alert_inputs import DAEMON_METRICS, alert_figures
+from ..status.alert_endings import ending
+from ..status.alert_inputs import DAEMON_METRICS, alert_figures, quiet_due
 from ..status.snapshot import Snapshot, WorkersSeen
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
@@ -123,6 +119,7 @@ class AlertManager:
         self._began = self._looked = float("-inf")
         self._next: asyncio.TimerHandle | None = None
         self._save_again = self._in_memory = False
+        self._quiet_due: float | None = None
         self._timer: TimerThread | None = None
         self._saves: asyncio.Task[None] | None = None
         self._pids: dict[str, int] = {}
@@ -183,7 +180,9 @@ class AlertManager:
         self._looked = now
         self.notifier.configure(self._config().alerts.to)
         restarts = sum(now - at <= RECENT_SECONDS for at in self._ends)
-        figures = alert_figures(self._snapshot(), restarts=restarts, channels=self.notifier.channels)
+        seen = self._snapshot()
+        self._quiet_due = quiet_due(seen)
+        figures = alert_figures(seen, restarts=restarts, channels=self.notifier.channels)
         for more in self.more:
             figures += more()
         self._evaluate(figures, (*DAEMON_METRICS, *self.more_metrics))
@@ -199,7 +198,8 @@ class AlertManager:
 
     def _evaluate(self, figures: Iterable[Figure], looked: Iterable[str]) -> None:
         now, before = self._clock.monotonic(), self._alerts
-        self._alerts = evaluate(before, self._rules(), figures, looked, now, hold=self._holding(now))
+        how = partial(ending, self._snapshot())
+        self._alerts = evaluate(before, self._rules(), figures, looked, now, hold=self._holding(now), ending=how)
         if changed := turned(before, self._alerts):
             self._note(changed)
             self._save()
@@ -227,10 +227,12 @@ class AlertManager:
 
     def _announce(self, now: float) -> None:
         """Sends what is due, and comes back when time alone will ask for more."""
-        again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in DAEMON_METRICS})]
+        again = [self._quiet_due, due({f: a for f, a in self._alerts.items() if a.rule.metric in DAEMON_METRICS})]
         if self.notifier.channels:
             pace = NotificationPace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
-            step = plan(map(self._item, self._active(now)), self._told, now, pace)
+            over = [alert for alert in self._alerts.values() if alert.state is AlertState.RESOLVED]
+            ended = {alert.fingerprint: message_text.sentence(alert) for alert in over}
+            step = plan(map(self._item, self._active(now)), self._told, now, pace, ended)
             self._told = step.told
             for message in step.messages:
                 self._send(message)

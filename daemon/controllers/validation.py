@@ -22,10 +22,9 @@ from ..models.artifacts import is_whole
 from ..models.catalog import Catalog, CatalogEntry
 from ..models.form_plan import WantedForm
 from ..models.lifecycle import VersionEvent, VersionState
-from ..models.misplaced_links import sentence
 from ..models.scan import glance
-from ..models.settle import NOT_JUDGED, Unfit
-from ..models.snapshot import RootAbsent, RootSeen, Sight, VersionSeen
+from ..models.settle import ARRIVING, NOT_JUDGED, Unfit, proves_itself
+from ..models.snapshot import RootAbsent, Sight, VersionSeen
 from ..models.unfinished_artifacts import remove_unfinished
 from ..models.validator_process import MODULE, CannotStart, validate
 from ..state.async_store import AsyncStore, CannotKeep
@@ -38,9 +37,9 @@ from ..system.processes import python, spawn
 from ..workers.rollout_executor import Target
 from .child_requests import candidate
 from .copy_watch import CopyWatch
+from .misplaced_watch import MisplacedWatch
 from .verdict_memory import VerdictMemory
 
-"""Of so many versions that are gone the verdicts are kept, for those that come back as they were."""
 BROKE = "an error in the daemon, which is in the log"
 CHANGES_BELIEVED = 3
 """So many times in a row a version may have changed under the validator while every look saw the same files."""
@@ -52,8 +51,7 @@ class Validation:
     """See the module. `happened` is called when the supervisor should look at everything again.
 
     `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
-    that could not be judged twice in a row, each with the reason. `misplaced` are links that lie in a version and were
-    meant for the root, as "version/name", each with what to do.
+    that could not be judged twice in a row, each with the reason.
     """
 
     def __init__(
@@ -76,7 +74,7 @@ class Validation:
         self._wanted = ""
         self.copy: WantedForm | None = None
         self._asked: dict[str, None] = {}
-        self.misplaced: dict[str, str] = {}
+        self.misplaced = MisplacedWatch(async_store)
         self.copies = CopyWatch()
         self.still_seconds = 0.0
         self.catalog = Catalog()
@@ -95,14 +93,8 @@ class Validation:
 
     def snapshot(self) -> VersionsSeen:
         """The model root and its versions as they are known now."""
-        return VersionsSeen(
-            self.sight,
-            frozen(self.catalog.entries()),
-            self.busy,
-            self.still_seconds,
-            dict(self.unjudged),
-            dict(self.misplaced),
-        )
+        known, unjudged = frozen(self.catalog.entries()), dict(self.unjudged)
+        return VersionsSeen(self.sight, known, self.busy, self.still_seconds, unjudged, self.misplaced.found)
 
     @property
     def artifact_root(self) -> Path:
@@ -145,7 +137,7 @@ class Validation:
             if note.kind == "vanished":
                 self._async_store.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
-        self._note_misplaced(self.sight)
+        self.misplaced.look(self.sight, self._config().models)
         gone = [name for name, copy in copies.items() if copy in lost]
         for name in gone:  # removed or damaged: validating again makes a new one
             entry = self.catalog.get(name)
@@ -154,20 +146,6 @@ class Validation:
         await self.verdicts.recall(self.sight)
         await self.verdicts.forget_gone({seen.name for seen in self.sight.versions})
         return said
-
-    def _note_misplaced(self, sight: RootSeen) -> None:
-        """What is new of links that were meant for the root and lie in a version."""
-        models, before = self._config().models, self.misplaced
-        self.misplaced = {
-            f"{seen.name}/{name}": sentence(models.root, models.link, seen.name, name, to)
-            for seen in sight.versions
-            for name, to in seen.misplaced
-        }
-        for path in sorted(self.misplaced.keys() - before.keys()):
-            self._log.warning("misplaced link", path=path, because=self.misplaced[path])
-            self._async_store.note("misplaced-link", path.partition("/")[0], self.misplaced[path])
-        for path in before.keys() - self.misplaced.keys():
-            self._log.info("misplaced link is gone", path=path)
 
     def _lost(self, entry: CatalogEntry) -> None:
         self._log.warning("copy lost; making it again", version=entry.name, copy=entry.artifact)
@@ -186,17 +164,17 @@ class Validation:
         if wanted != self._wanted:
             self._wanted = wanted
             self.at_once(wanted)
-        now, settle = self._clock.monotonic(), self._config().models.settle
+        config, now = self._config(), self._clock.monotonic()
+        settle, arrive = config.models.settle, config.validation.alert_after
         for entry, unfit in self.catalog.unfit(now, settle):
             self._unfit(entry, unfit)
         if self._task is not None:
             return
-        due = self.catalog.candidates(now, settle)
+        due = self.catalog.candidates(now, settle, arrive)
         entries = [e for name in self._asked if (e := self.catalog.get(name)) and e.state is not VersionState.REJECTED]
         self._asked = {e.name: None for e in entries}  # whatever was rejected meanwhile has its answer
         asked = [e for e in entries if e in due or e.state is VersionState.ACCEPTED]
-        first = [e for e in due if e.name == wanted]
-        if not (order := [*first, *asked, *due]):
+        if not (order := [*(e for e in due if e.name == wanted), *asked, *due]):
             return
         entry = order[0]
         self._judge_now(entry, live.artifact if live is not None and live.version != entry.name else "")
@@ -223,7 +201,16 @@ class Validation:
         if entry is None or name in self._asked or entry.state is not VersionState.SETTLING:
             return ""
         waits = entry.due > self._clock.monotonic()
-        return entry.waiting if waits and entry.waiting.startswith(NOT_JUDGED) else ""
+        return entry.waiting if waits and entry.waiting.startswith((NOT_JUDGED, ARRIVING)) else ""
+
+    def arriving(self, name: str) -> bool:
+        """Whether this version looks like a copy under way, and is waited for."""
+        return self.hindered(name).startswith(ARRIVING)
+
+    def insist(self, name: str) -> None:
+        """A command asks for this version as it is now."""
+        self.at_once(name)
+        self.catalog.insist(name)
 
     def at_once(self, name: str) -> None:
         """A command asks for this version: the pause after attempts without a verdict ends."""
@@ -238,7 +225,7 @@ class Validation:
         entry = self.catalog.get(name)
         if entry is None or entry.state is VersionState.VALIDATING:
             return
-        self.at_once(name)
+        self.insist(name)
         self._asked[name] = None
         if entry.state is VersionState.REJECTED:
             self._log.info("judging again", version=name, rejected_because=entry.verdict and entry.verdict.because)
@@ -369,6 +356,8 @@ class Validation:
         if isinstance(answer, v.NotJudged):
             self._again(entry, answer.because)
             return
+        if self._still_arriving(entry, answer):
+            return
         conditions = await asyncio.to_thread(self.verdicts.conditions)
         self._forget_attempts(entry.name)
         self.judged += 1
@@ -377,6 +366,15 @@ class Validation:
         await self.verdicts.remember(entry, fingerprint, answer, conditions)
         if self.catalog.decided(entry, answer):
             self._tell_verdict(entry, answer)
+
+    def _still_arriving(self, entry: CatalogEntry, answer: v.Verdict) -> bool:
+        """Whether a rejection is none yet, because the rest of a copy may still bring what is missing."""
+        due = entry.changed + self._config().validation.alert_after
+        if not answer.incomplete or entry.insisted or proves_itself(entry.seen) or self._clock.monotonic() >= due:
+            return False
+        self._log.info("still arriving", version=entry.name, because=answer.because)
+        self.catalog.interrupted(entry, f"{ARRIVING}{answer.because}", due)
+        return True
 
     async def reject(self, name: str, digest: str, because: str) -> None:
         """The workers proved an accepted version wrong: it is rejected until its bytes change or it is judged anew."""

@@ -67,6 +67,8 @@ class ValidationWaiters:
         await self.until(self._settled, pause=True)
         now = self.still()
         for name in sorted(fresh | {linked} - {""}):
+            if name != linked and validation.arriving(name):
+                continue  # nobody named it, and a copy under way is nothing to report
             if because := self._refused(name):
                 return CommandOutcome(False, f"cannot take {name}: {because}; {now}")
         if because := self._link_trouble() or activation.complaint:
@@ -107,7 +109,7 @@ class ValidationWaiters:
         if not isinstance(sight, RootSeen) or not isinstance(sight.link, Names):
             return ""
         beginning = f"{sight.link.version}/"
-        found = (text for path, text in self._validation.misplaced.items() if path.startswith(beginning))
+        found = (text for path, text in self._validation.misplaced.found.items() if path.startswith(beginning))
         return next(found, "")
 
     def _settled(self) -> bool:

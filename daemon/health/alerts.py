@@ -6,7 +6,7 @@ ends only by a figure that is back at `clear`, never by one that is missing. Tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -72,6 +72,7 @@ class Alert(Struct, frozen=True):
 
 
 Alerts = Mapping[str, Alert]
+Ending = Callable[[str, str], str]
 
 
 def evaluate(
@@ -82,10 +83,12 @@ def evaluate(
     now: float,
     *,
     hold: bool = False,
+    ending: Ending = lambda metric, subject: "",
 ) -> dict[str, Alert]:
     """The alerts after a look. `looked` are the metrics that `figures` tells all about; others stay as they are.
 
     `hold`: what was restored does not end yet, because the daemon has just begun and may not know everything.
+    `ending` gives the clause that says how an alert on a metric and subject without a figure ended.
     """
     rules, looked = tuple(rules), frozenset(looked)
     known: dict[str, dict[str, Figure]] = {}
@@ -100,7 +103,7 @@ def evaluate(
         if rule.metric not in looked:
             after |= {a.fingerprint: _under(a, rule) for a in mine.values()}
             continue
-        for subject, figure in _subjects(rule, mine, known.get(rule.metric, {})).items():
+        for subject, figure in _subjects(rule, mine, known.get(rule.metric, {}), ending).items():
             before = mine.get(subject) or Alert(rule, subject, AlertState.OK, now)
             alert = step(_under(before, rule), figure, now, hold=hold)
             gone = subject not in known.get(rule.metric, {}) and alert.state is AlertState.OK
@@ -120,13 +123,17 @@ def _under(alert: Alert, rule: HealthRule) -> Alert:
     return alert if alert.rule is rule else replace(alert, rule=rule)
 
 
-def _subjects(rule: HealthRule, mine: Mapping[str, Alert], known: Mapping[str, Figure]) -> dict[str, Figure]:
+def _subjects(
+    rule: HealthRule, mine: Mapping[str, Alert], known: Mapping[str, Figure], ending: Ending
+) -> dict[str, Figure]:
     """A figure for each subject that is known now or was before."""
     shown = dict(known)
-    for subject in mine:
+    for subject, alert in mine.items():
         if subject not in known:
             unknown = not rule.standing and not known
             value, because = (None, "not measured") if unknown else (rule.clear, "it is gone")
+            if rule.standing:
+                because = alert.because if alert.fired is None else ending(rule.metric, subject) or because
             shown[subject] = Figure(rule.metric, value, subject, because)
     if not shown and not rule.standing:
         shown[""] = Figure(rule.metric, None, "", "not measured")
@@ -139,6 +146,8 @@ def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Ale
     if value is None:
         since = alert.since if alert.state is AlertState.NO_DATA else now
         return replace(alert, state=AlertState.NO_DATA, since=since, value=None, because=figure.because, calm=None)
+    if figure.expected and alert.state is AlertState.RESOLVED and not _over(alert, now):
+        return alert  # how it ended stays to be read
     if (alert.value, alert.because) != (value, figure.because):
         alert = replace(alert, value=value, because=figure.because)
     if alert.fired is not None:

@@ -33,6 +33,7 @@ _WHAT: Final = {
     "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
     "version_rejected": "{subject} was rejected",
     "version_unjudged": "{subject} cannot be judged",
+    "version_unchosen": "{subject} was accepted and not chosen by itself",
     "misplaced_link": "the link {subject} is misplaced",
     "rollout_failed": "the rollout of {subject} failed",
     "needs_operator": "cannot go on by itself",
@@ -67,11 +68,14 @@ def sentence(alert: Alert) -> str:
     if alert.value is None:
         about = f" of {alert.subject}" if alert.subject else ""
         return f"{rule.metric}{about} was alarming before the daemon began anew"
-    if rule.standing and because and rule.metric in ("needs_operator", "config_refused", "misplaced_link"):
+    whole = ("needs_operator", "config_refused", "misplaced_link", "version_unchosen")
+    if rule.metric in whole and because and alert.state is not AlertState.RESOLVED:
         return because  # a whole sentence by itself
     pattern = _WHAT.get(rule.metric, "{metric} of {subject} is {value:g}, at most {threshold:g}")
     subject = _line(alert.subject) or "this machine"
     said = pattern.format(metric=rule.metric, subject=subject, value=alert.value, threshold=rule.threshold)
+    if alert.state is AlertState.RESOLVED and rule.standing and because:
+        return f"{said}, and that is over: {because}"
     return f"{said}: {because}" if because else said
 
 

@@ -64,9 +64,13 @@ KEEP_EMPTY_SECONDS: Final = 3600.0
 
 
 def plan(
-    active: Iterable[Item], told: Mapping[str, GroupNotified], now: float, pace: NotificationPace
+    active: Iterable[Item],
+    told: Mapping[str, GroupNotified],
+    now: float,
+    pace: NotificationPace,
+    ended: Mapping[str, str] | None = None,
 ) -> NotificationPlan:
-    """What is to be sent now."""
+    """What is to be sent now. `ended` says by fingerprint how alerts ended; of others their last sentence is sent."""
     groups: dict[str, dict[str, Item]] = {}
     for item in active:
         groups.setdefault(item.group, {})[item.fingerprint] = item
@@ -75,7 +79,7 @@ def plan(
         items, known = groups.get(group, {}), told.get(group)
         when = _when(items, known, pace)
         if when is not None and when <= now:
-            message = _message(group, items, known, now)
+            message = _message(group, items, known, now, ended or {})
             messages.append(message)
             after[group] = message.after
             when = now + pace.repeat if pace.repeat and message.after.firing else None
@@ -101,9 +105,11 @@ def _when(items: Mapping[str, Item], known: GroupNotified | None, pace: Notifica
     return None
 
 
-def _message(group: str, items: Mapping[str, Item], known: GroupNotified | None, now: float) -> Notification:
+def _message(
+    group: str, items: Mapping[str, Item], known: GroupNotified | None, now: float, ended: Mapping[str, str]
+) -> Notification:
     firing = known.firing if known else {}
-    gone = {f: text for f, text in firing.items() if f not in items}
+    gone = {f: ended.get(f, text) for f, text in firing.items() if f not in items}
     fresh = sum(f not in firing for f in items)
     order = sorted(items.values(), key=lambda item: (item.fingerprint in firing, item.since, item.fingerprint))
     after = GroupNotified(now, {item.fingerprint: item.text for item in order})

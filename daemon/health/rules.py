@@ -69,6 +69,7 @@ BUILT_IN: Final = (
     _condition("worker_restarts", above=2),
     _condition("version_rejected"),
     _condition("version_unjudged"),
+    _condition("version_unchosen"),
     _condition("misplaced_link"),
     _condition("rollout_failed"),
     _condition("needs_operator", "critical"),

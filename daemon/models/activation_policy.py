@@ -9,13 +9,12 @@ files under the same name are another candidate, and the same files under anothe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..names import is_higher, order_key
+from ..version_order import Relation, is_higher, order_key, relation
 from .decisions import (
     Acknowledge,
     Activate,
@@ -254,13 +253,12 @@ def _put_back(
 
 
 def _better(facts: ActivationFacts, policy: ActivationPolicy, base: str) -> Decision | None:
-    """Under auto, the highest accepted version that is not held, when it is above `base`."""
+    """Under auto, the highest accepted version that is not held, when it is above `base` and all others above it."""
     if policy.activation != "auto" or isinstance(facts.link, NotALink):
         return None
-    present = facts.version(base)
-    arrived = present.arrived if present else inf
-    best = _highest(v for v in facts.versions if not v.held and is_higher(v.name, v.arrived, base, arrived))
-    if best is None:
+    above = [v for v in facts.versions if not v.held and is_higher(v.name, base)]
+    best = _highest(above)
+    if best is None or rivals(best, above):
         return None
     because = f"{best.name} is the highest accepted version"
     if facts.serving is not None and best.digest == facts.serving.digest:
@@ -298,14 +296,18 @@ def _holds(facts: ActivationFacts, policy: ActivationPolicy, to: Standing) -> tu
     ref = facts.serving or facts.committed
     if policy.activation != "auto" or ref is None:
         return ()
-    present = facts.version(ref.name)
-    older = is_higher(ref.name, present.arrived if present else -inf, to.name, to.arrived)
+    older = is_higher(ref.name, to.name)
     return tuple(sorted(v.name for v in _above(facts, to) if older or v.state is VersionState.ACCEPTED))
 
 
 def _above(facts: ActivationFacts, than: Standing) -> list[Standing]:
-    above = [v for v in facts.versions if is_higher(v.name, v.arrived, than.name, than.arrived)]
-    return [v for v in above if not v.held]
+    return [v for v in facts.versions if not v.held and is_higher(v.name, than.name)]
+
+
+def rivals(best: Standing, versions: Iterable[Standing]) -> tuple[str, ...]:
+    """Other accepted versions of which nobody can tell whether they are newer than `best`."""
+    others = [v for v in versions if v.state is VersionState.ACCEPTED and v.digest != best.digest]
+    return tuple(v.name for v in others if relation(v.name, best.name) in (Relation.UNCLEAR, Relation.SAME))
 
 
 def _highest(versions: Iterable[Standing]) -> Standing | None:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from . import lifecycle
 from .lifecycle import VersionEvent, VersionState
 from .settle import (
+    ARRIVING,
     Ready,
     Unfit,
     WaitUntil,
@@ -21,7 +22,10 @@ from .verdict import Verdict
 
 
 class CatalogEntry(Struct):
-    """One version. `first_seen` and `changed` are monotonic seconds, `arrived` is wall seconds for ordering."""
+    """One version. `first_seen` and `changed` are monotonic seconds, `arrived` is wall seconds for ordering.
+
+    `insisted`: a command asked for these very files, which are then judged as they are.
+    """
 
     seen: VersionSeen
     state: VersionState
@@ -32,6 +36,7 @@ class CatalogEntry(Struct):
     verdict: Verdict | None = None
     waiting: str = ""
     due: float = 0.0
+    insisted: bool = False
 
     @property
     def name(self) -> str:
@@ -81,7 +86,7 @@ class Catalog:
                 continue  # what was seen last still holds
             elif seen.fingerprint != entry.seen.fingerprint:
                 entry.seen, entry.changed = seen, monotonic
-                entry.digest, entry.verdict, entry.due = "", None, 0.0
+                entry.digest, entry.verdict, entry.due, entry.insisted = "", None, 0.0, False
                 entry.take(VersionEvent.CHANGED)
                 notes.append(Note(seen.name, "changed"))
             else:
@@ -104,18 +109,26 @@ class Catalog:
         if entry := self._entries.get(name):
             entry.due, entry.waiting = 0.0, ""
 
+    def insist(self, name: str) -> None:
+        """A command asks for this version as it is: it is not waited for what may still come."""
+        if entry := self._entries.get(name):
+            entry.insisted = True
+            if entry.waiting.startswith(ARRIVING):
+                self.hurry(name)
+
     def reconsider(self) -> None:
         """The rules changed: whoever waits is looked at anew, not when the old rules said."""
         for entry in self._entries.values():
             entry.due = 0.0
 
-    def candidates(self, now: float, settle_seconds: float) -> list[CatalogEntry]:
+    def candidates(self, now: float, settle_seconds: float, arrive_seconds: float = 0.0) -> list[CatalogEntry]:
         """Versions that are ready to be judged now, those waiting longest first; notes why the others wait."""
         ready = []
         for entry in self._entries.values():
             if entry.state not in (VersionState.SEEN, VersionState.SETTLING) or now < entry.due:
                 continue
-            answer = judge_now(entry.seen, entry.first_seen, entry.changed, now, settle_seconds)
+            arrive = 0.0 if entry.insisted else arrive_seconds
+            answer = judge_now(entry.seen, entry.first_seen, entry.changed, now, settle_seconds, arrive)
             if isinstance(answer, Ready):
                 ready.append(entry)
             elif isinstance(answer, WaitUntil):

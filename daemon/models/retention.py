@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ..names import order_key
+from ..version_order import order_key
 
 DAY_SECONDS: Final = 86_400.0
 

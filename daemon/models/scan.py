@@ -21,10 +21,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ...worker.shared.checksums import MAX_SUMS_BYTES, SUMS
-from ..names import is_version_name, why_ignored
+from ..names import is_unfinished, is_version_name, why_ignored
 from ..system.safe_paths import open_directory
 from . import link
 from .misplaced_links import MAX_MISPLACED, meant
+from .no_version import link_in_place_of_a_version
 from .snapshot import (
     RootAbsent,
     RootSeen,
@@ -59,15 +60,19 @@ def look(
     try:
         status = os.fstat(fd)
         with os.scandir(fd) as entries:
-            names = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+            found = list(entries)
+        names = [(e.name, e.is_dir(follow_symlinks=False)) for e in found]
+        links = [e.name for e in found if e.name != link_name and e.is_symlink() and is_version_name(e.name)]
         wanted = sorted(n for n, directory in names if directory and n != link_name and is_version_name(n))
         if len(wanted) > MAX_VERSIONS:
             return RootAbsent(f"cannot read {root}: {len(wanted)} versions, at most {MAX_VERSIONS}")
         versions = [_version(root, fd, name, known.get(name), name in writing_of) for name in wanted]
         others = sum(1 for n, _ in names if n != link_name) - len(wanted)
         state = link.read(root, link_name)
-        ignored = sorted((n, why) for n, directory in names if directory and (why := why_ignored(n)))[:MAX_IGNORED]
-        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others, tuple(ignored))
+        ignored = [(n, why) for n, directory in names if directory and (why := why_ignored(n))]
+        ignored += [(n, why) for n in links[:MAX_IGNORED] if (why := link_in_place_of_a_version(root, n))]
+        shown = tuple(sorted(ignored)[:MAX_IGNORED])
+        return RootSeen((status.st_dev, status.st_ino), state, tuple(v for v in versions if v), others, shown)
     except OSError as e:
         return RootAbsent(f"cannot read {root}: {e.strerror}")
     finally:
@@ -94,6 +99,8 @@ class _Walk(Struct):
     newest_ns: int = 0
     inner_ns: int = 0
     misplaced: list[tuple[str, str]] = field(default_factory=list)
+    unfinished: str = ""
+    entries: int = 0
     inside: str = ""
     """The directory that is being read, for what to say when it can't be."""
 
@@ -106,8 +113,11 @@ class _Walk(Struct):
         self.lines.append(f"{path}\0{kind:o} {size} {times} {status.st_dev}:{status.st_ino}")
         latest = max(status.st_mtime_ns, status.st_ctime_ns)
         self.inner_ns = max(self.inner_ns, latest)
+        self.entries += kind != stat.S_IFDIR
         if kind == stat.S_IFREG:
             self.files[path] = size
+            if not self.unfinished and is_unfinished(path):
+                self.unfinished = path
 
 
 class _TooMuch(Exception):
@@ -192,8 +202,15 @@ def _summary(name: str, top: os.stat_result, walk: _Walk) -> VersionSeen:
         newest_ns=max(walk.inner_ns, top.st_mtime_ns, top.st_ctime_ns),
         changed_ns=top.st_ctime_ns,
         renamed_in=_renamed_in(top, walk),
+        arriving=_arriving(walk),
         misplaced=tuple(sorted(walk.misplaced)),
     )
+
+
+def _arriving(walk: _Walk) -> str:
+    if not walk.entries:
+        return "it holds no files yet"
+    return f"{walk.unfinished} is the name of an unfinished copy or download" if walk.unfinished else ""
 
 
 def _renamed_in(top: os.stat_result, walk: _Walk) -> bool:

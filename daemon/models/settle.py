@@ -1,9 +1,10 @@
 """Whether a version that lies there is complete enough to be judged.
 
 Pure. A copy that proves itself complete (renamed in, or every file of its SHA256SUMS is there) is judged at once; any
-other after a quiet time; none while somebody has one of its files open for writing. Quiet is not complete: a copy that
-pauses longer is judged as it stands, rejected, and judged again when it changes. One that cannot be looked through is
-not judged at all: after the quiet time that is its verdict, unless the trouble is the machine's.
+other after a quiet time, a longer one when it shows that more is to come; none while somebody has one of its files open
+for writing. Quiet is not complete: a copy that pauses longer is judged as it stands, and judged again when it changes.
+One that cannot be looked through is not judged at all: after the quiet time that is its verdict, unless the trouble is
+the machine's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ LATEST_SECONDS = 5.0
 """How late, when it is held open for writing though nothing comes."""
 NOT_JUDGED = "not judged yet: "
 """How a reason begins that is no fault of the version."""
+ARRIVING = "still arriving: "
+"""How a reason begins of a version that looks like a copy under way."""
 
 
 class Ready(Struct, frozen=True):
@@ -40,14 +43,25 @@ class Unfit(Struct, frozen=True):
     passing: bool = False
 
 
+def proves_itself(seen: VersionSeen) -> bool:
+    """Whether a version shows by itself that it is complete."""
+    return seen.renamed_in or (seen.sums_complete and seen.writing is False)
+
+
 def judge_now(
-    seen: VersionSeen, first_seen_monotonic: float, changed_monotonic: float, now: float, settle_seconds: float
+    seen: VersionSeen,
+    first_seen_monotonic: float,
+    changed_monotonic: float,
+    now: float,
+    settle_seconds: float,
+    arrive_seconds: float = 0.0,
 ) -> Ready | WaitUntil | Unfit:
     """Whether to judge now, or when to look again. `changed_monotonic`: when its fingerprint last became another.
 
     A directory that can't be read may still be being copied, by somebody who opens it when it is whole: it has the
     quiet time. `writing` None (the files are another user's
     and the daemon lacks CAP_LEASE) is no proof of quiet: a manifest alone then doesn't hurry anybody.
+    `arrive_seconds` is the quiet time of a version that shows that more is to come.
     """
     since = max(first_seen_monotonic, changed_monotonic)
     if seen.error:
@@ -61,6 +75,8 @@ def judge_now(
         return Ready("it was put in place as a whole")
     if seen.sums_complete and seen.writing is False:
         return Ready("every file of SHA256SUMS is there")
+    if seen.arriving and now - since < arrive_seconds:
+        return WaitUntil(since + arrive_seconds, ARRIVING + seen.arriving)
     if now - since >= settle_seconds:
         return Ready(f"nothing in it changed for {settle_seconds:g} s")
     return WaitUntil(since + settle_seconds, "it may still be being copied")

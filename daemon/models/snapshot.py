@@ -76,6 +76,7 @@ class VersionSeen(Struct, frozen=True):
     `changed_ns` the directory's own change time, both in wall nanoseconds.
     `renamed_in`: it was moved or copied as a whole and nothing in it changed since (see scan).
     `sums_complete`: every file that SHA256SUMS lists is there (not: has these contents).
+    `arriving`: what in it shows that more is to come, "" for nothing.
     `misplaced`: links in it that were meant for the root, each with the version that it names there.
     `writing`: whether a file is open for writing; None when nobody asked or the system won't tell.
     """
@@ -92,6 +93,7 @@ class VersionSeen(Struct, frozen=True):
     writing: bool | None = None
     error: str = ""
     passing: bool = False
+    arriving: str = ""
     misplaced: tuple[tuple[str, str], ...] = ()
 
 
@@ -104,7 +106,8 @@ class RootAbsent(Struct, frozen=True):
 class RootSeen(Struct, frozen=True):
     """The root as it was. `identity` is (st_dev, st_ino); `others` counts the entries that are no versions.
 
-    `ignored` are directories that can't be versions by their names, each with the reason.
+    `ignored` are directories that can't be versions by their names, and links to directories elsewhere, each with the
+    reason.
     """
 
     identity: tuple[int, int]

@@ -31,7 +31,7 @@ class GateResult(Struct, frozen=True):
 class Verdict(Struct, frozen=True):
     """`digest` is "" where the validator didn't get that far; `artifact` is where an accepted version was kept.
 
-    `judged_at` is RFC 3339 in UTC.
+    `judged_at` is RFC 3339 in UTC. `incomplete`: rejected for what the rest of a copy may still bring; not recorded.
     """
 
     accepted: bool
@@ -43,6 +43,7 @@ class Verdict(Struct, frozen=True):
     load_bytes: int = 0
     judged_at: str = ""
     load_seconds: float = 0.0
+    incomplete: bool = False
 
 
 class Changing(Struct, frozen=True):
@@ -86,6 +87,7 @@ def judged(message: child_protocol.Judged, gates: Sequence[GateResult], judged_a
         load_bytes=message.load_bytes,
         load_seconds=message.load_seconds,
         judged_at=judged_at,
+        incomplete=message.incomplete and not accepted,
     )
 
 

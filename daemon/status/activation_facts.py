@@ -44,7 +44,7 @@ class FactsReader:
         good = position.usable_good(self._is_lost)
         return ActivationFacts(
             link=sight.link if isinstance(sight, RootSeen) else Missing(),
-            versions=tuple(_standing(entry, held) for entry in entries),
+            versions=tuple(standing(entry, held) for entry in entries),
             committed=position.committed,
             serving=position.word,
             last_good=Named(good.version, good.digest) if good else None,
@@ -63,6 +63,7 @@ class FactsReader:
         return now - self.link_bad_since
 
 
-def _standing(entry: CatalogEntry, held: Collection[str]) -> Standing:
+def standing(entry: CatalogEntry, held: Collection[str]) -> Standing:
+    """A version as `activation_policy` sees it."""
     because = entry.verdict.because if entry.verdict else entry.waiting
     return Standing(entry.name, entry.state, entry.digest, entry.name in held, entry.arrived, because)

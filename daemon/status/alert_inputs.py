@@ -1,6 +1,7 @@
 """The state of the service as figures for alerts. Pure: a snapshot in, figures out.
 
-It reports what holds now or has just happened: an old rejected version that nobody asks for any more is history.
+It reports what holds now or has just happened: an old rejected version that nobody asks for any more is history. Of a
+version that changed a moment ago nothing is alarming yet: it may be a copy under way.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from typing import Final
 
 from ..health.alerts import Figure
 from ..health.delivery import AlertChannel
+from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
 from ..models.settle import NOT_JUDGED
 from ..models.snapshot import RootSeen
-from ..names import is_higher
 from ..system.failures import Failures
+from ..version_order import is_higher
 from ..workers.pool_planner import Phase
 from ..workers.rollout_executor import Rollout
 from .snapshot import ActivationSeen, Snapshot
+from .unchosen_versions import unchosen_versions
 
 DAEMON_METRICS: Final = (
     "workers_ready", "workers_missing", "worker_restarts", "version_rejected", "version_unjudged", "rollout_failed",
     "needs_operator", "root_absent", "watch_lost", "config_refused", "alert_channel_failures", "sweep_shortfall",
     "class_used_percent", "worker_refusing", "worker_stuck", "tokens_unusable", "misplaced_link", "state_in_memory",
-    "controller_failed", "jobs_used_percent", "jobs_still_seconds",
+    "controller_failed", "version_unchosen", "jobs_used_percent", "jobs_still_seconds",
 )  # fmt: skip
 REJECTED_SECONDS: Final = 3600.0
 ROLLOUT_SECONDS: Final = 86400.0
@@ -39,7 +42,9 @@ def alert_figures(seen: Snapshot, *, restarts: int, channels: Iterable[AlertChan
     figures = [*_workers(seen), *_versions(seen), *_unjudged(seen), *_upkeep(seen)]
     figures.append(Figure("worker_restarts", float(restarts)))
     if complaint := seen.activation.complaint:
-        figures.append(Figure("needs_operator", 1.0, "", complaint))
+        about = seen.versions.get(seen.activation.complaint_about)
+        expected = about is not None and quiet_at(seen, about) > seen.now
+        figures.append(Figure("needs_operator", 1.0, "", complaint, expected))
     sight, (watch, because) = seen.versions.sight, seen.watch
     if not isinstance(sight, RootSeen):
         figures.append(Figure("root_absent", 1.0, "", sight.because))
@@ -110,11 +115,30 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
             continue
         if failed is not None and failed.target.version == entry.name:
             continue  # one thing is said once
-        higher = live is None or is_higher(entry.name, entry.arrived, live.name, live.arrived)
+        higher = live is None or is_higher(entry.name, live.name)
+        if entry.seen.arriving and not entry.seen.files and entry.name != linked:
+            continue  # a directory without files is nobody's version yet
         wanted = entry.name == linked or (auto and higher and entry.name not in held)
         if (wanted or _just_judged(entry.verdict.judged_at, seen.wall)) and count < MAX_VERSIONS:
             count += 1
-            yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because)
+            expected = quiet_at(seen, entry) > seen.now
+            yield Figure("version_rejected", 1.0, entry.name, entry.verdict.because, expected)
+    for name, because in list(unchosen_versions(seen).items())[:MAX_VERSIONS]:
+        chosen = seen.versions.get(name)
+        expected = chosen is not None and quiet_at(seen, chosen) > seen.now
+        yield Figure("version_unchosen", 1.0, name, because[:MAX_REASON], expected)
+
+
+def quiet_at(seen: Snapshot, entry: CatalogEntry) -> float:
+    """From when on what is wrong with a version may raise an alert, monotonic seconds."""
+    return entry.changed + seen.config.validation.alert_after
+
+
+def quiet_due(seen: Snapshot) -> float | None:
+    """When time alone may raise an alert about a version."""
+    judged = (VersionState.ACCEPTED, VersionState.REJECTED)
+    due = [quiet_at(seen, entry) for entry in seen.versions.entries if entry.state in judged]
+    return min((at for at in due if at > seen.now), default=None)
 
 
 def _unjudged(seen: Snapshot) -> Iterator[Figure]:

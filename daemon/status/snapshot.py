@@ -55,6 +55,7 @@ class ActivationSeen(Struct, frozen=True):
 
     `current` is the rollout under way, `last` the last one that was decided and brought another version. `waiting` are
     a version that waits for its form, "" for none, and the reason. `resting`: the last decision was to keep things.
+    `complaint_about` is the version that the complaint is about, "" for none.
     """
 
     position: Position
@@ -62,6 +63,7 @@ class ActivationSeen(Struct, frozen=True):
     busy: bool = False
     resting: bool = False
     complaint: str = ""
+    complaint_about: str = ""
     current: Rollout | None = None
     last: Rollout | None = None
     waiting: tuple[str, str] = ("", "")

@@ -39,9 +39,10 @@ def version(
     peers: Iterable[WorkerPeer],
     compiled: Mapping[str, Any],
     waiting: str,
+    unchosen: str,
 ) -> VersionReport:
     """One version. `serving` names the workers that answer with it; `compiled` is about the form that they load;
-    `waiting` says that it waits for one."""
+    `waiting` says that it waits for one; `unchosen` why nothing chooses it by itself."""
     if entry.waiting and entry.state in (VersionState.SEEN, VersionState.SETTLING):
         waiting = entry.waiting
     return VersionReport(
@@ -56,6 +57,7 @@ def version(
         compiled=dict(compiled),
         arrived=rfc3339(entry.arrived),
         held_because=held.get(entry.name, UNSET),
+        unchosen_because=unchosen or UNSET,
         waiting=waiting or UNSET,
     )
 

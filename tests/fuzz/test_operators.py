@@ -28,9 +28,10 @@ from modelward.daemon.config.load import (
 from modelward.daemon.config.validators import is_loopback, split_address
 from modelward.daemon.errors import BadConfig
 from modelward.daemon.health.addresses import addresses, scrub
-from modelward.daemon.names import is_higher, is_version_name, order_key
+from modelward.daemon.names import is_version_name
 from modelward.daemon.panel.tokens import Tokens
 from modelward.daemon.system.systemd import listen_sockets, watchdog_seconds
+from modelward.daemon.version_order import is_higher, order_key
 from modelward.worker.http.auth import TokenCheck
 from modelward.worker.http.errors import ApiError
 from modelward.worker.http.model_names import answers_to, is_version_of, split_name
@@ -214,7 +215,7 @@ def test_names_of_versions_have_one_order(one: str, other: str, arrived: float) 
         return  # no file system has such a name
     keys = order_key(one, arrived), order_key(other, arrived)
     assert (keys[0] < keys[1]) + (keys[0] > keys[1]) + (keys[0] == keys[1]) == 1
-    assert not (is_higher(one, arrived, other, arrived) and is_higher(other, arrived, one, arrived))
+    assert not (is_higher(one, other) and is_higher(other, one))
     model, trailing = split_name(one)
     assert (model + trailing == one or one.endswith(trailing)) and one.startswith(model)
     assert answers_to(one, one) and is_version_of(one, one)
@@ -254,7 +255,7 @@ def test_a_token_file_lets_in_who_is_named_and_nobody_else(data: bytes, token: s
         path.write_bytes(data)
         known = {line.strip() for line in data.decode(errors="replace").splitlines()}
         panel, gate = Tokens(str(path), lambda text: None), TokenCheck(str(path), structlog.get_logger())
-        panel.look()
+        panel.refresh()
         assert bool(panel.check(token)) <= (token.encode(errors="replace").decode() in known)
         asyncio.run(gate.fresh())
         assert gate.knows(token) <= (token.encode(errors="replace") in {line.strip() for line in data.splitlines()})

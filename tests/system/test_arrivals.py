@@ -135,19 +135,57 @@ def test_what_comes_in_two_parts_goes_live_when_both_are_there(town: House, orde
     source = external_version(town.root / f"parts {order[0]}", "dtmf-v1.1", words=True)
     target = town.models / "dtmf-v1.1"
     before = mark(town)
+    town.configure(validation={"alert_after": "1h"})
+    town.command("reload")
+
+    def arriving(words: str) -> bool:
+        waiting = town.version("dtmf-v1.1").get("waiting", "")
+        return waiting.startswith("still arriving: ") and words in waiting
+
     with town.load(clients=1) as load:
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns(order[1]))
-        refused = town.await_state("dtmf-v1.1", "rejected")  # quiet is not complete, but half is no version
-        because = refused["verdict"]["because"]
-        assert "model.onnx.data" in because or because == "cannot find a model: no .onnx file is there"
-        _at_rest(town)
+        target.mkdir()
+        eventually(lambda: arriving("it holds no files yet"))
+        for file in (f for f in source.rglob("*") if f.is_file() and f.name != order[1]):  # as scp does, one by one
+            (target / file.relative_to(source)).parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target / file.relative_to(source))
+        eventually(lambda: arriving("model.onnx.data" if order[0] == MODEL else "no .onnx file is there"))
+        assert town.command("rescan")["success"], "nobody named it"
         assert town.serves(FIRST)
         assert before.loads() == 0
         shutil.copy(source / order[1], target)
         town.await_serving("dtmf-v1.1")
     assert load.failures == []
     assert load.mixed == []
-    assert [e["kind"] for e in before.history() if e["version"] == "dtmf-v1.1"] == ["rejected", "accepted", "activated"]
+    assert [e["kind"] for e in before.history() if e["version"] == "dtmf-v1.1"] == ["accepted", "activated"]
+    assert not [e for e in before.history("alert-firing") if "dtmf-v1.1" in e["because"]]
+    town.configure()
+    town.command("reload")
+
+
+def test_a_command_judges_a_copy_as_it_is(town: House) -> None:
+    town.configure(validation={"alert_after": "1h"})
+    town.command("reload")
+    (town.models / "dtmf-v1.1").mkdir()
+    (town.models / "dtmf-v1.1" / "model.onnx.part").touch()
+    eventually(lambda: town.version("dtmf-v1.1").get("waiting", "").startswith("still arriving: model.onnx.part"))
+    with pytest.raises(Refused, match="cannot activate dtmf-v1.1: it is rejected: cannot find"):
+        town.command("activate", version="dtmf-v1.1")
+    town.configure()
+    town.command("reload")
+
+
+def test_a_version_that_cannot_be_compared_does_not_go_live_and_what_to_type_is_said(town: House) -> None:
+    good_version(town.models, "dtmf-v1.0-int8", words=True)
+    because = eventually(lambda: town.version("dtmf-v1.0-int8").get("unchosen_because"))
+    eventually(lambda: because in [alert["message"] for alert in town.status()["alerts"]])
+    assert f"not chosen dtmf-v1.0-int8: {because}" in town.cli("versions").stdout.splitlines()
+    assert because in town.cli("status").stdout
+    assert town.serves(FIRST)
+    command = because.split("`")[1].split()
+    assert command[:2] == ["modelward", "activate"]
+    assert town.cli(*command[1:]).returncode == 0
+    town.await_serving("dtmf-v1.0-int8")
+    eventually(lambda: not [a for a in town.status()["alerts"] if a["metric"] == "version_unchosen"])
 
 
 def test_two_versions_that_differ_in_one_byte_and_neither_in_size_nor_time_are_two(town: House) -> None:

@@ -25,7 +25,18 @@ OLD, NEW = "dtmf-v1.0", "dtmf-v1.1"
 def shared(build_shared: Build) -> House:
     house = build_shared()
     good_version(house.models, OLD)
+    _mount(house, "..1")
     return house.start(OLD)
+
+
+def _mount(house: House, name: str) -> None:
+    """The configuration as a ConfigMap is mounted: behind two links, of which the inner one is swapped."""
+    house.configure(models={"keep": int(name.strip("."))})
+    (house.root / name).mkdir()
+    house.config.rename(house.root / name / house.config.name)
+    house.config.symlink_to(f"..data/{house.config.name}")
+    (house.root / "..swap").symlink_to(name)
+    (house.root / "..swap").rename(house.root / "..data")
 
 
 @pytest.fixture
@@ -129,6 +140,16 @@ def test_a_good_change_is_taken_up_and_each_key_says_when_it_holds(town: House) 
     town.configure()
     _signal(town, signal.SIGHUP)  # the short settle time again: judged before the long one is over
     town.await_state("dtmf-v0.1", "accepted")
+
+
+def test_a_configuration_behind_links_that_are_swapped_is_taken_up(town: House) -> None:
+    town.config.unlink()
+    _mount(town, "..7")
+    assert "models.keep: 3 -> 7" in town.cli("reload").stdout
+    town.config.unlink()
+    _mount(town, "..8")
+    assert "models.keep: 7 -> 8" in town.cli("reload").stdout
+    assert town.status()["config"]["path"] == str(town.config)
 
 
 def test_more_and_fewer_workers_come_and_go_under_load_without_a_failed_request(town: House) -> None:

@@ -6,13 +6,13 @@ trailing version is a model's and a version's at once. The daemon orders version
 
 from __future__ import annotations
 
-from ..shared.version_suffix import TRAILING
+from ..shared.version_name import read_name
 
 
 def split_name(version: str) -> tuple[str, str]:
     """The model's name and the trailing version in a version's name; either may be ""."""
-    found = TRAILING.search(version)
-    return (version[: found.start()], found["version"]) if found else (version, "")
+    start = read_name(version).start
+    return (version[:start].rstrip("-_.@+ ("), version[start:]) if start < len(version) else (version, "")
 
 
 def answers_to(name: str, version: str) -> bool:

@@ -41,7 +41,8 @@ class Context(Struct):
 
     The layout gate fills `files` and `digest`, the signature gate `operators`. The load gate fills `subject`,
     `baseline_bytes` (resident before it), `load_bytes` (taken by loading and one run) and `load_seconds` (CPU time of
-    loading). The golden gate fills `clips`.
+    loading). The golden gate fills `clips`. A gate that fails for what the rest of a copy may still bring sets
+    `incomplete`.
     """
 
     candidate: Candidate
@@ -55,11 +56,17 @@ class Context(Struct):
     load_bytes: int = 0
     load_seconds: float = 0.0
     clips: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    incomplete: bool = False
 
     @property
     def bytes(self) -> int:
         """Size of the version as it came: the sum over its files."""
         return sum(file.bytes for file in self.files.values())
+
+    def fails(self, because: str, *, incomplete: bool = False) -> GateAnswer:
+        """The answer that rejects."""
+        self.incomplete = incomplete
+        return GateAnswer(False, because)
 
     def loaded(self) -> Subject:
         """The loaded model. Raises RuntimeError when the load gate has not run."""

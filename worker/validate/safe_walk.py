@@ -32,6 +32,14 @@ class BadTree(ValueError):
     """Something in the version that no version may hold; the text names the path and the reason."""
 
 
+class LinkOutside(BadTree):
+    """A link that leads out of the version, as those of Hugging Face's cache do."""
+
+
+class LinkToNothing(BadTree):
+    """A link whose file is not there, or not yet."""
+
+
 class FileSeen(Struct, frozen=True):
     """A regular file as it was found; two equal ones are the same unchanged file."""
 
@@ -120,7 +128,7 @@ def _through_link(root: int, path: str) -> FileSeen:
     try:
         descriptor = _open_beneath(root, path)
     except FileNotFoundError as e:
-        raise BadTree(f"{path} is a link to nothing") from e
+        raise LinkToNothing(f"{path} is a link to nothing") from e
     try:
         status = os.fstat(descriptor)
     finally:
@@ -140,7 +148,7 @@ def _open_beneath(root: int, path: str) -> int:
         return descriptor
     code = ctypes.get_errno()
     if code == errno.EXDEV:
-        raise BadTree(f"{path} is a link that leads outside the version")
+        raise LinkOutside(f"{path} is a link that leads outside the version")
     if code == errno.ELOOP:
         raise BadTree(f"{path} is a link that never ends")
     if code == errno.ENOSYS:

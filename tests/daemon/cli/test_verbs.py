@@ -153,6 +153,7 @@ def test_history_reads_downwards_in_time(ask: Call, admin: FakeAdmin) -> None:
     ("argv", "path", "body"),
     [
         (["activate", "v2"], "/v1/activate", {"version": "v2"}),
+        (["activate", "v2/"], "/v1/activate", {"version": "v2"}),
         (["rollback"], "/v1/rollback", {}),
         (["hold", "v2"], "/v1/hold", {"version": "v2"}),
         (["release", "v2"], "/v1/release", {"version": "v2"}),

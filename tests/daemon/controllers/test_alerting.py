@@ -78,9 +78,10 @@ class World:
         )
         self.activation: Any = SimpleNamespace(
             complaint="",
+            complaint_about="",
             rollouts={},
             held={},
-            position=SimpleNamespace(serving=serving, word=Named("v1", "d" * 64)),
+            position=SimpleNamespace(serving=serving, word=Named("v1", "d" * 64), previous=None),
             executor=SimpleNamespace(current=None),
         )
         self.entries: dict[str, CatalogEntry] = {}
@@ -117,7 +118,13 @@ class World:
                 validation.unjudged,
                 validation.misplaced,
             ),
-            ActivationSeen(activation.position, activation.held, complaint=activation.complaint, last=failed),
+            ActivationSeen(
+                activation.position,
+                activation.held,
+                complaint=activation.complaint,
+                complaint_about=activation.complaint_about,
+                last=failed,
+            ),
             WorkersSeen(tuple(self.peers), pool.processes(), pool.pending_starts(), pool.wanted),
             UpkeepSeen(upkeep.trouble, upkeep.last, upkeep.sweeps, upkeep.removed_files, upkeep.removed_bytes),
             (self.watch.state, self.watch.because),
@@ -341,6 +348,83 @@ def test_an_old_rejected_version_that_nobody_wants_is_no_alert(world: World) -> 
         assert names(alert_manager) == {"version_rejected": "firing"}  # just now it is news
         await world.pass_time(alert_manager, 3600, step=60)
         assert names(alert_manager) == {"version_rejected": "resolved"}
+
+    run(world.during(work))
+
+
+def test_a_version_raises_no_alert_before_nothing_in_it_changed_for_a_while(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        live = world.entry("v1", VersionState.ACCEPTED)
+        world.activation.complaint, world.activation.complaint_about = "v1 is live and was rejected since", "v1"
+        other = world.entry("m-v2", VersionState.ACCEPTED)
+        other.digest = "e" * 64
+        for entry in (live, other, world.entry("v3", VersionState.REJECTED, "cannot find the tokens")):
+            entry.changed = world.clock.now
+        await world.pass_time(alert_manager, 55)
+        assert alert_manager.active() == []
+        world.entries["v3"].changed = world.clock.now  # another file came
+        await world.pass_time(alert_manager, 10)
+        assert sorted(names(alert_manager)) == ["needs_operator", "version_unchosen"]
+        await world.pass_time(alert_manager, 50)
+        assert names(alert_manager)["version_rejected"] == "firing"
+
+    run(world.during(work))
+
+
+def test_an_empty_directory_is_no_alert_unless_the_link_names_it(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        entry = world.entry("logs", VersionState.REJECTED, "it holds no files")
+        entry.seen = VersionSeen(name="logs", fingerprint="f", arriving="it holds no files yet")
+        await world.pass_time(alert_manager, 200)
+        assert alert_manager.active() == []
+        world.validation.sight = RootSeen((1, 2), Names("logs"), ())
+        await world.pass_time(alert_manager, 5)
+        assert names(alert_manager) == {"version_rejected": "firing"}
+
+    run(world.during(work))
+
+
+def test_an_alert_about_a_version_comes_by_time_alone(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        world.config = parse("validation.alert_after = 0.3", "test")
+        world.entry("v3", VersionState.REJECTED, "bad").changed = world.clock.now
+        alert_manager.look()
+        assert alert_manager.active() == []
+        world.clock.now += 0.3
+        await soon(alert_manager.active)  # nobody looks but the manager itself
+
+    run(world.during(work))
+
+
+ENDS: dict[str, tuple[Callable[[World], object], str]] = {
+    "accepted": (lambda w: w.entry("v3", VersionState.ACCEPTED), "it was accepted"),
+    "live": (
+        lambda w: (w.entry("v3", VersionState.ACCEPTED), setattr(w.activation.position, "word", Named("v3", "e"))),
+        "it was accepted and is live",
+    ),
+    "changed": (lambda w: w.entry("v3", VersionState.SETTLING), "its files changed, and it is judged again"),
+    "gone": (lambda w: w.entries.pop("v3"), "its directory is gone"),
+    "held": (
+        lambda w: (w.activation.held.update(v3="asked"), setattr(w.clock, "now", w.clock.now + 3600)),
+        "it is held",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", list(ENDS))
+def test_an_alert_that_is_over_says_how_it_ended(world: World, how: str) -> None:
+    ends, clause = ENDS[how]
+
+    async def work(alert_manager: AlertManager) -> None:
+        world.clock.now += HOLD_SECONDS
+        world.entry("v1", VersionState.ACCEPTED)
+        world.entry("v3", VersionState.REJECTED, "cannot find the tokens")
+        await world.pass_time(alert_manager, 15)
+        ends(world)
+        await world.pass_time(alert_manager, 200)
+        sentence = f"v3 was rejected, and that is over: {clause}"
+        assert [a.message for a in alert_manager.alerts().alerts if a.subject == "v3"] == [sentence]
+        assert world.sent[-1].body == f"OK {sentence}"
 
     run(world.during(work))
 

@@ -36,6 +36,8 @@ def validation(
         [models]
         root = {place["models"]}
         settle = 0.05
+        [validation]
+        alert_after = 0
         [control]
         runtime_dir = {place["run"]}
         state_dir = {place["state"]}

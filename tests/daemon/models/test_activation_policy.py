@@ -36,6 +36,7 @@ from modelward.daemon.models.snapshot import (
     Outside,
     Unreadable,
 )
+from modelward.daemon.models.unchosen import unchosen
 
 AUTO, MANUAL = ActivationPolicy(), ActivationPolicy(activation="manual")
 KEEP_REJECTED = ActivationPolicy(rejected_link="keep")
@@ -95,7 +96,7 @@ def test_a_held_version_is_not_chosen() -> None:
     assert brief(decide(ActivationFacts(Missing(), (v("v1"), v("v2", held=True))), AUTO))[1] == "v1"
 
 
-def test_a_name_without_a_version_is_not_chosen_over_a_numbered_one() -> None:
+def test_where_nothing_serves_one_of_several_that_cannot_be_compared_does() -> None:
     assert brief(decide(ActivationFacts(Missing(), (v("newest", arrived=9), v("v0.1", arrived=1))), AUTO))[1] == "v0.1"
     assert brief(decide(ActivationFacts(Missing(), (v("early", arrived=1), v("late", arrived=2))), AUTO))[1] == "late"
 
@@ -132,14 +133,50 @@ def test_it_is_known_before_the_verdict_whether_a_version_would_go_live() -> Non
     assert once_accepted(asked, MANUAL, "v1", "d-v1")
 
 
-def test_a_numbered_version_takes_over_from_an_unnumbered_one_and_never_the_reverse() -> None:
-    assert brief(decide(live("trial", v("trial", arrived=5), v("v0.1", arrived=1)), AUTO))[1] == "v0.1"
-    assert brief(decide(live("v0.1", v("trial", arrived=5), v("v0.1", arrived=1)), AUTO)) == ("Keep",)
+@pytest.mark.parametrize(
+    ("serves", "came"),
+    [
+        ("trial", "v0.1"),
+        ("v0.1", "trial"),
+        ("a", "b"),
+        ("m-v1.0", "m-20240717"),
+        ("m-v2.1", "m-v2.1-int8"),
+        ("m-v2.1", "m-v2.1-final"),
+        ("sensevoice-v1", "paraformer-v2"),
+    ],
+)
+def test_what_cannot_be_compared_with_the_live_version_does_not_go_live_by_itself(serves: str, came: str) -> None:
+    facts = live(serves, v(serves, arrived=1), v(came, arrived=2))
+    assert brief(decide(facts, AUTO)) == ("Keep",)
+    because = unchosen(facts.versions, facts.serving)[came]
+    assert f"`modelward activate {came}`" in because and f"`modelward hold {came}`" in because
+    more = replace(facts, versions=(*facts.versions, v("other-v9", arrived=3), v("x", arrived=4)))
+    assert brief(decide(more, AUTO)) == ("Keep",), "others change nothing"
 
 
-def test_among_unnumbered_versions_the_latest_arrival_goes_live() -> None:
-    facts = live("a", v("a", arrived=1), v("b", arrived=3), v("c", arrived=2))
-    assert brief(decide(facts, AUTO))[:2] == ("Activate", "b")
+def test_two_newer_versions_that_cannot_be_compared_with_each_other_both_wait() -> None:
+    facts = live("m-v1", v("m-v1", arrived=5), v("m-v2-int8", arrived=1), v("m-v2-fp16", arrived=1), v("m-v1.5"))
+    assert brief(decide(facts, AUTO)) == ("Keep",)
+    assert unchosen(facts.versions, facts.serving).keys() == {"m-v2-int8", "m-v2-fp16"}
+    assert brief(decide(replace(facts, versions=(*facts.versions, v("m-v3"))), AUTO))[1] == "m-v3"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        v("trial", arrived=1),
+        v("trial", arrived=3, held=True),
+        v("trial", digest="d-m-v1", arrived=3),
+        v("trial", VersionState.REJECTED, arrived=3),
+        v("before", arrived=3),
+        v("m-v0.9", arrived=3),
+        v("m-v1.1", arrived=3),
+    ],
+    ids=["came earlier", "held", "the same files", "rejected", "served before", "older", "newer"],
+)
+def test_nothing_is_reported_of_a_version_that_somebody_or_something_decided_about(other: Standing) -> None:
+    facts = live("m-v1", v("m-v1", arrived=2), other)
+    assert unchosen(facts.versions, facts.serving, n("before")) == {}
 
 
 def test_an_unnumbered_version_whose_directory_is_gone_is_not_replaced_by_an_earlier_one() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from tests.support import PATIENCE_SECONDS, eventually
 
+from modelward.daemon.models.no_version import why_no_version
 from modelward.daemon.models.scan import MAX_DEPTH, MAX_ENTRIES, look
 from modelward.daemon.models.snapshot import (
     Missing,
@@ -447,3 +448,47 @@ def test_directories_whose_names_no_command_can_take_are_reported_and_no_version
     assert isinstance(sight, RootSeen)
     assert [v.name for v in sight.versions] == ["v1"]
     assert [name for name, _ in sight.ignored] == [" ", "-v9"]
+
+
+def test_a_link_to_a_directory_elsewhere_is_no_version_and_the_command_that_helps_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    version(root, "m-v1")
+    version(tmp_path, "disk").rename(tmp_path / "big disk")
+    (root / "m-v2").symlink_to(tmp_path / "big disk")
+    (root / "current").symlink_to("m-v1")
+    (root / "current_new").symlink_to("m-v1")
+    (root / "notes").symlink_to("nothing")
+    (root / "README.md").touch()
+    (root / "m-v3.partial").mkdir()
+    sight = look(root, "current")
+    assert isinstance(sight, RootSeen)
+    ((name, because),) = sight.ignored
+    assert name == "m-v2" and f"`cp -rL '{tmp_path}/big disk' m-v2` in {root}" in because
+    said = {name: why_no_version(root, "current", name) for name in os.listdir(root)}
+    assert said["m-v2"] == because
+    assert said["current"] == "that is the link to the live version: it names m-v1"
+    assert said["current_new"] == "that is a link to m-v1"
+    assert said["README.md"] == "that is a file, and a version is a directory"
+    assert "copy under way; rename it" in said["m-v3.partial"]
+    assert why_no_version(root, "current", "m-v9") == said["m-v1"] == "there is no such version"
+    assert "'m-v1'" in why_no_version(root, "current", f"{root}/m-v1")
+
+
+@pytest.mark.parametrize(
+    ("files", "because"),
+    [
+        ([], "it holds no files yet"),
+        (["golden/"], "it holds no files yet"),
+        (["model.onnx"], ""),
+        (["model.onnx", "tokens.json.filepart"], "tokens.json.filepart is the name of an unfinished copy or download"),
+        (["._____temp/model.onnx"], "._____temp/model.onnx is the name of an unfinished copy or download"),
+    ],
+)
+def test_a_version_shows_that_more_is_to_come(tmp_path: Path, files: list[str], because: str) -> None:
+    (tmp_path / "v1").mkdir()
+    for file in files:
+        (tmp_path / "v1" / file).parent.mkdir(exist_ok=True)
+        (tmp_path / "v1" / file).mkdir() if file.endswith("/") else (tmp_path / "v1" / file).touch()
+    sight = look(tmp_path, "current")
+    assert isinstance(sight, RootSeen)
+    assert sight.versions[0].arriving == because

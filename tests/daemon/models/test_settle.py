@@ -11,6 +11,7 @@ from modelward.daemon.models.settle import (
     Unfit,
     WaitUntil,
     judge_now,
+    proves_itself,
 )
 from modelward.daemon.models.snapshot import VersionSeen
 
@@ -68,3 +69,13 @@ def test_a_version_held_open_without_being_written_is_looked_at_less_and_less_of
         if isinstance(answer := judge_now(held, 0, 0, now, 2), WaitUntil)
     ]
     assert waits == [0.5, 0.5, 3.0, 5.0]
+
+
+def test_a_version_that_shows_that_more_is_to_come_has_a_longer_quiet_time() -> None:
+    growing = replace(PLAIN, arriving="it holds no files yet")
+    assert judge_now(growing, 0.0, 10.0, 69.0, 2.0, 60.0) == WaitUntil(70.0, "still arriving: it holds no files yet")
+    assert isinstance(judge_now(growing, 0.0, 10.0, 70.0, 2.0, 60.0), Ready)
+    assert isinstance(judge_now(growing, 0.0, 10.0, 12.0, 2.0), Ready), "a command asks for it as it is"
+    assert isinstance(judge_now(replace(growing, renamed_in=True), 0.0, 10.0, 10.0, 2.0, 60.0), Ready)
+    assert proves_itself(replace(PLAIN, renamed_in=True)) and not proves_itself(growing)
+    assert proves_itself(replace(PLAIN, sums_complete=True))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.daemon.names import version_key
 from modelward.worker.http.model_names import answers_to, is_version_of, split_name
+from modelward.worker.shared.version_name import read_name
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from modelward.worker.http.model_names import answers_to, is_version_of, split_n
         ("wav2vec2", "wav2vec2", ""),
         ("int8", "int8", ""),
         ("模型-v1", "模型", "v1"),
+        ("模型v2.0", "模型", "v2.0"),
+        ("adder-v2.1-int8", "adder", "v2.1-int8"),
+        ("adder-20240717-153000", "adder", "20240717-153000"),
+        ("adder-v2.1-callcenter", "adder-v2.1-callcenter", ""),
     ],
 )
 def test_a_name_is_a_model_and_its_version(version: str, model: str, trailing: str) -> None:
@@ -28,7 +32,7 @@ def test_a_name_is_a_model_and_its_version(version: str, model: str, trailing: s
 @given(st.text(st.sampled_from("av1.20-_ rcbet@+é"), max_size=14) | st.text(max_size=10))
 def test_sees_a_version_where_the_daemon_sees_one(name: str) -> None:
     model, trailing = split_name(name)
-    assert bool(trailing) is (version_key(name) is not None)
+    assert not trailing or read_name(name).numbers
     assert name.startswith(model) and name.endswith(trailing)
 
 

@@ -1,13 +1,14 @@
 """Gate 6: the model writes the known text of the golden clips.
 
 There are two sets: the operator's directory and the version's `golden/`. Each is judged separately, so that a version
-cannot hide errors on the operator's clips among its own. An operator's clip that cannot be used is a warning, never the
-version's fault. It fills the context's `clips` with some of the clips, for the latency gate.
+cannot hide errors on the operator's clips among its own. An operator's clip that cannot be used, or is incomplete or
+absent, is a warning, never the version's fault. It fills the context's `clips` with some of the clips, for the latency
+gate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -22,6 +23,7 @@ from ...audio.limits import BadAudio
 from ...shared.quantities import count
 from ..context import Context, GateAnswer
 from ..error_rate import Errors, compare, total
+from ..golden_clips import GoldenClips, pairs
 from ..model_under_test import BadSubject
 
 MAX_CLIPS: Final = 500
@@ -53,12 +55,12 @@ def check(context: Context) -> GateAnswer:
     if candidate.kind != "sensevoice":
         return GateAnswer(True, f"not for kind {candidate.kind}")
     deadline = perf_counter() + SHARE_OF_TIMEOUT * candidate.timeout_seconds
-    sets = [("golden set", Path(candidate.golden))] if candidate.golden else []
-    sets.append(("the version's own golden set", context.directory / OWN))
+    sets = [("golden set", Path(candidate.golden), True)] if candidate.golden else []
+    sets.append(("the version's own golden set", context.directory / OWN, False))
     answers = []
-    for name, directory in sets:
+    for name, directory, expected in sets:
         try:
-            found = _hear_all(context, directory, deadline)
+            found = _hear_all(context, pairs(directory, expected=expected), deadline)
         except BadSubject as e:
             return GateAnswer(False, f"{name}: {e}")
         if (answer := _judged(name, found, candidate.max_error_rate)) is not None:
@@ -73,7 +75,7 @@ def some_clips(directories: Iterable[Path]) -> list[npt.NDArray[np.float32]]:
     """A few short clips of the sets in `directories`, mono, 16 kHz; those that cannot be used are skipped."""
     found: list[npt.NDArray[np.float32]] = []
     for directory in directories:
-        for number, (_, clip, _) in enumerate(_pairs(directory)):
+        for number, (_, clip, _) in enumerate(pairs(directory).whole):
             if number >= MAX_CLIPS or len(found) >= _KEPT_CLIPS:
                 break
             try:
@@ -101,9 +103,9 @@ def _judged(name: str, found: _Set, most: float) -> GateAnswer | None:
     return GateAnswer(True, "; ".join([because, *notes]), warning=bool(notes))
 
 
-def _hear_all(context: Context, directory: Path, deadline: float) -> _Set:
-    found = _Set([], [])
-    for number, (name, clip, text) in enumerate(_pairs(directory)):
+def _hear_all(context: Context, clips: GoldenClips, deadline: float) -> _Set:
+    found = _Set([], list(clips.half))
+    for number, (name, clip, text) in enumerate(clips.whole):
         if number >= MAX_CLIPS or perf_counter() > deadline:
             found.skipped += 1
             continue
@@ -116,18 +118,6 @@ def _hear_all(context: Context, directory: Path, deadline: float) -> _Set:
         found.heard.append(ClipErrors(name, compare(context.loaded().transcribe(samples), expected)))
         _keep(context, samples)
     return found
-
-
-def _pairs(directory: Path) -> Iterator[tuple[str, Path, Path]]:
-    """(name, clip, text) for each NAME.wav that has a NAME.txt, sorted by name; none when there is no directory."""
-    try:
-        clips = sorted(entry for entry in directory.iterdir() if entry.suffix.lower() == ".wav")
-    except OSError:
-        return
-    for clip in clips:
-        text = clip.with_suffix(".txt")
-        if clip.is_file() and text.is_file():
-            yield clip.stem, clip, text
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -32,9 +32,9 @@ def check(context: Context) -> GateAnswer:
     keys = context.candidate.public_keys
     if SUMS not in context.files:
         if keys:
-            return GateAnswer(False, f"no {SUMS}, and public_keys asks for a signed one")
+            return context.fails(f"no {SUMS}, and public_keys asks for a signed one", incomplete=True)
         if context.candidate.checksums == "required":
-            return GateAnswer(False, f"no {SUMS}, and checksums = required")
+            return context.fails(f"no {SUMS}, and checksums = required", incomplete=True)
         return GateAnswer(True, f"no {SUMS}, not required")
     data = _head(context, SUMS, MAX_SUMS_BYTES)
     signed = ""
@@ -46,8 +46,9 @@ def check(context: Context) -> GateAnswer:
         return GateAnswer(False, f"{SUMS}: {e}")
     except BadSignature as e:
         return GateAnswer(False, f"{SIGNATURE}: {e}")
-    wrong = _first_difference(context, sums, strict=bool(keys))
-    return GateAnswer(False, wrong) if wrong else GateAnswer(True, f"{count(len(sums), 'file')} as in {SUMS}{signed}")
+    if wrong := _first_difference(context, sums, strict=bool(keys)):
+        return context.fails(wrong, incomplete=True)
+    return GateAnswer(True, f"{count(len(sums), 'file')} as in {SUMS}{signed}")
 
 
 def _verified(context: Context, data: bytes) -> str:

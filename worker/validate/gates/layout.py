@@ -17,6 +17,7 @@ from typing import Final
 
 from ...shared.artifact import COMPILED, DESCRIPTION, digest_of
 from ...shared.quantities import count, size
+from .. import foreign
 from ..context import (
     Context,
     GateAnswer,
@@ -29,6 +30,8 @@ from ..model_under_test import BadSubject
 from ..safe_walk import (
     BadTree,
     FileSeen,
+    LinkOutside,
+    LinkToNothing,
     files_of,
     open_version,
 )
@@ -48,8 +51,10 @@ def check(context: Context) -> GateAnswer:
             answer = _judged(context, root)
         finally:
             os.close(root)
+    except LinkOutside as e:
+        return context.fails(f"{e}; `cp -rL SOURCE {shlex.quote(context.candidate.path)}` copies what links lead to")
     except (BadTree, BadSubject) as e:
-        return GateAnswer(False, str(e))
+        return context.fails(str(e), incomplete=isinstance(e, LinkToNothing))
     except (Changed, FileNotFoundError) as e:
         raise NoVerdict(f"it changed while it was read: {e}") from e
     except OSError as e:
@@ -64,11 +69,17 @@ def _judged(context: Context, root: int) -> GateAnswer:
     passed_over = context.candidate.passed_over
     seen = files_of(root, passed_over)
     if not seen:
-        return GateAnswer(False, "it holds no files")
+        return context.fails("it holds no files", incomplete=True)
     if wrong := _ours(seen) or _too_much(seen, context):
-        return GateAnswer(False, wrong)
+        return context.fails(wrong)
+    if found := foreign.found(root, seen):
+        return context.fails(foreign.sentence(found, context.candidate.path, seen), incomplete=found.passing)
     model_file = KINDS[context.candidate.kind].model_file
-    model_file(Path(context.candidate.path))  # before gigabytes are copied in vain
+    try:
+        model_file(Path(context.candidate.path))  # before gigabytes are copied in vain
+    except BadSubject as e:
+        deeper = _one_level_deeper(seen, context.candidate.path)
+        return context.fails(f"{e}{deeper}", incomplete=not deeper)
     context.files = copy_files(root, seen, context.directory)
     if files_of(root, passed_over) != seen:
         raise Changed("files came, went or were modified")
@@ -78,6 +89,19 @@ def _judged(context: Context, root: int) -> GateAnswer:
     if passed_over:
         because += f"; passed over, because no part of it: {', '.join(passed_over)}"
     return GateAnswer(True, because, warning=bool(passed_over))
+
+
+def _one_level_deeper(seen: Mapping[str, FileSeen], path: str) -> str:
+    """What to do when the model lies in a directory of the version, as archives often hold it; "" when it does not."""
+    if any(name.endswith(".onnx") and "/" not in name for name in seen):
+        return ""
+    inner = [name.partition("/")[0] for name in seen if name.endswith(".onnx") and name.count("/") == 1]
+    inner = [name for name in inner if not name.startswith(".") and name != "golden"]
+    if not inner:
+        return ""
+    directory = shlex.quote(path)
+    below = shlex.quote(f"{path}/{inner[0]}")
+    return f"; it lies one level too deep, in {inner[0]}: `mv {below}/* {directory}/` moves it up"
 
 
 def _help(context: Context, error: OSError) -> str:

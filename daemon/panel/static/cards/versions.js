@@ -85,7 +85,7 @@ function row(first) {
       marks.replaceChildren(...shown.map(([kind, text]) => h('span', { class: `mark ${kind}` }, text)));
       setBadge(state, 'version', version.state);
       const judging = version.state === 'validating' && now('gate')?.version === version.version;
-      say(because, judging ? t('versions.at_gate', { gate: now('gate').gate }) : (version.verdict?.because ?? version.waiting ?? ''));
+      say(because, judging ? t('versions.at_gate', { gate: now('gate').gate }) : (version.unchosen_because ?? version.verdict?.because ?? version.waiting ?? ''));
       say(size, f.bytes(version.bytes));
       say(age, f.ago(version.arrived));
       mark(age, 'datetime', version.arrived);
@@ -95,6 +95,7 @@ function row(first) {
         h('p', {}, h('span', { class: 'kind' }, t('versions.digest')), ' ', h('span', { class: 'mono' }, version.digest || f.NONE)),
         ...(version.serving?.length ? [h('p', {}, h('span', { class: 'kind' }, t('versions.served_by')), ' ', version.serving.join(', '))] : []),
         ...(version.held_because ? [h('p', {}, h('span', { class: 'kind' }, t('versions.held')), ' ', version.held_because)] : []),
+        ...(version.unchosen_because ? [h('p', {}, h('span', { class: 'kind' }, t('versions.unchosen')), ' ', version.unchosen_because)] : []),
         ...[compiled(version.compiled)].filter(Boolean),
       );
       keyed(gates, version.verdict?.gates ?? [], (each) => each.gate, gate);

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+from msgspec.structs import replace
 from tests.worker.validate.contexts import context
 
-from modelward.worker.validate.context import Context
+from modelward.worker.validate.context import Context, GateAnswer
 from modelward.worker.validate.gates.golden import check
 from modelward.worker.validate.model_under_test import Array
 
@@ -54,7 +55,18 @@ def judged(sets: tuple[Path, Path], says: str = "one two", **more: object) -> Co
 
 
 def test_passes_when_there_are_no_clips(sets: tuple[Path, Path]) -> None:
-    assert check(judged(sets)).because == "no golden clips"
+    made = judged(sets)
+    made.candidate = replace(made.candidate, golden="")
+    assert check(made) == GateAnswer(True, "no golden clips")
+
+
+def test_clips_that_are_configured_and_not_there_are_a_warning(sets: tuple[Path, Path]) -> None:
+    answer = check(judged(sets))
+    assert answer.passed and answer.warning
+    assert answer.because == f"golden set: {sets[0]} is not there, so no text was checked"
+    sets[0].mkdir()
+    answer = check(judged(sets))
+    assert answer.warning and answer.because.endswith("holds no clips, so no text was checked")
 
 
 def test_passes_what_is_right_up_to_punctuation_and_keeps_clips_to_measure_with(sets: tuple[Path, Path]) -> None:
@@ -93,8 +105,27 @@ def test_a_version_that_fails_its_own_clips_is_refused(sets: tuple[Path, Path]) 
     assert not answer.passed and answer.because.startswith("the version's own golden set error rate")
 
 
-def test_an_unusable_clip_is_a_warning_and_one_without_text_is_none(sets: tuple[Path, Path]) -> None:
-    clip(sets[0], "no-text", None)
+@pytest.mark.parametrize(
+    ("half", "because"),
+    [("half.wav", "half.wav has no half.txt beside it"), ("half.TXT", "half.TXT has no half.wav beside it")],
+)
+def test_a_clip_that_is_half_there_is_a_warning(sets: tuple[Path, Path], half: str, because: str) -> None:
+    clip(sets[0], "good", "one two")
+    (sets[0] / half).write_bytes(b"")
+    (sets[0] / "README.txt").write_text("where these are from")
+    answer = check(judged(sets))
+    assert answer.passed and answer.warning
+    assert answer.because == f"golden set error rate 0.00 over 1 clip; {because}"
+
+
+def test_a_clip_and_its_text_belong_together_whatever_the_case_of_their_names(sets: tuple[Path, Path]) -> None:
+    clip(sets[0], "en", "one two")
+    (sets[0] / "en.wav").rename(sets[0] / "EN.WAV")
+    (sets[0] / "en.txt").rename(sets[0] / "EN.TXT")
+    assert check(judged(sets)) == GateAnswer(True, "golden set error rate 0.00 over 1 clip")
+
+
+def test_an_unusable_clip_is_a_warning(sets: tuple[Path, Path]) -> None:
     clip(sets[0], "good", "one two")
     clip(sets[0], "torn", "one two")
     (sets[0] / "torn.wav").write_bytes(b"RIFF")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,63 @@ def test_a_sparse_file_takes_no_more_room_in_the_copy(version: Path) -> None:
     copy = judged.directory / "pad.bin"
     assert copy.read_bytes() == (version / "pad.bin").read_bytes()
     assert copy.stat().st_blocks * 512 <= 2 << 20
+
+
+def test_what_may_still_come_is_told_from_what_is_wrong(version: Path) -> None:
+    (version / "model.onnx").unlink()
+    for prepare, incomplete, words in (
+        (lambda: None, True, "it holds no files"),
+        (lambda: (version / "config.json").touch(), True, "cannot find model.onnx"),
+        (lambda: (version / "model.onnx").symlink_to("weights"), True, "model.onnx is a link to nothing"),
+        (lambda: (version / "model.onnx").unlink(), True, "cannot find"),
+        (lambda: (version / "blob").symlink_to("../../blobs/0a"), False, f"`cp -rL SOURCE {version}`"),
+    ):
+        prepare()
+        judged = context(version)
+        answer = layout.check(judged)
+        assert not answer.passed and words in answer.because, answer.because
+        assert judged.incomplete is incomplete
+
+
+def test_a_model_one_level_too_deep_is_found_and_the_command_moves_it_up(version: Path) -> None:
+    (version / "out er").mkdir()
+    (version / "model.onnx").rename(version / "out er" / "model.onnx")
+    answer = layout.check(context(version))
+    assert not answer.passed and "it lies one level too deep, in out er" in answer.because
+    command = answer.because.split("`")[1]
+    subprocess.run(["sh", "-c", command], check=True)
+    assert layout.check(context(version)).passed
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 240000000\n"
+PAGES = [b"<!DOCTYPE html>\n<html>", b"\xef\xbb\xbf\n<html lang=en>", b"<?xml version='1.0'?><Error><Code>AccessDenied"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.onnx_data", "tokens.json", "tokens.txt", "am.mvn", "SHA256SUMS"])
+def test_a_git_lfs_pointer_is_named_with_the_command_that_fetches_the_file(version: Path, name: str) -> None:
+    (version / name).write_bytes(POINTER)
+    judged = context(version)
+    answer = layout.check(judged)
+    assert not answer.passed and judged.incomplete
+    assert (
+        answer.because.startswith(f"{name} is a Git LFS pointer")
+        and "`git lfs pull` fetches it into the clone" in answer.because
+    )
+    (version / ".git").mkdir()
+    (version / ".git" / "HEAD").touch()
+    assert f"`git -C {version} lfs pull` fetches it" in layout.check(context(version)).because
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_place_of_a_file_is_named(version: Path, page: bytes) -> None:
+    (version / "model.onnx").write_bytes(page)
+    judged = context(version)
+    assert layout.check(judged).because.startswith("model.onnx is a web page and not the file itself")
+    assert not judged.incomplete
+
+
+def test_pages_and_pointers_that_are_no_part_of_the_model_are_let_be(version: Path) -> None:
+    for name in ("README.html", "notes.txt", "assets/logo.json"):
+        (version / name).parent.mkdir(exist_ok=True)
+        (version / name).write_bytes(PAGES[0])
+    assert layout.check(context(version)).passed
