@@ -263,7 +263,9 @@ def test_the_daemons_answer_is_read_or_said_to_be_unreadable(answer: bytes) -> N
             async with await asyncio.start_unix_server(reply, path):
                 try:
                     client = Request({"type": "http"}, _stays)
-                    found = await DaemonApi(path, set()).ask(client, "GET", "/v1/versions", seconds=PATIENCE_SECONDS)
+                    found = await DaemonApi(path, set()).request(
+                        client, "GET", "/v1/versions", seconds=PATIENCE_SECONDS
+                    )
                     assert 100 <= found.status <= 999
                 except DaemonUnreachable as e:
                     assert str(e)

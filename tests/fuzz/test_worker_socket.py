@@ -26,6 +26,7 @@ from tests.fuzz.strategies import (
 )
 from tests.support import PATIENCE_SECONDS, soon
 
+from modelward.daemon.answers.encode import encoded
 from modelward.daemon.health.metrics import METRICS
 from modelward.daemon.health.sampler import Sampler, WorkerSeen
 from modelward.daemon.status import views
@@ -164,7 +165,7 @@ class Ears:
     def tell(self) -> str:
         """Everything that is made of the workers' words."""
         peers = self.registry.peers()
-        json.dumps(views.workers(WorkersSeen(tuple(peers)))).encode()
+        encoded(views.workers(WorkersSeen(tuple(peers))))
         out = Exposition(METRICS)
         for peer in peers:
             out.add("modelward_worker_requests_total", peer.beat.requests, worker=peer.name)
@@ -185,7 +186,7 @@ class Ears:
             for q in peers
         ]
         collect(self.monitor, 10, (), seen)
-        json.dumps(self.monitor.series())
+        encoded(self.monitor.series())
         return out.text()
 
 

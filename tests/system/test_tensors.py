@@ -87,7 +87,7 @@ def test_what_cannot_be_loaded_says_why_and_changes_nothing(
 
 def test_what_is_served_is_not_unloaded(client: triton.InferenceServerClient) -> None:
     for name in ("adder-v1", "adder"):
-        with pytest.raises(InferenceServerException, match="adder-v1 is what is served") as caught:
+        with pytest.raises(InferenceServerException, match="adder-v1 serves; load another version") as caught:
             client.unload_model(name)
         assert caught.value.status() == "409"
     client.unload_model("adder-v2")

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,10 @@ def _client_ports(house: House, pid: int) -> set[int]:
     """The clients' ports of all connections that this worker holds."""
     sockets = set()
     for fd in Path(f"/proc/{pid}/fd").iterdir():
-        name = os.readlink(fd)
-        if name.startswith("socket:["):
-            sockets.add(name[8:-1])
+        with suppress(FileNotFoundError):  # it is closed meanwhile
+            name = os.readlink(fd)
+            if name.startswith("socket:["):
+                sockets.add(name[8:-1])
     ports = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

@@ -18,7 +18,7 @@ def tokens(path: Path) -> tuple[Tokens, list[str]]:
     """The tokens as they are now, and what was complained of."""
     said: list[str] = []
     known = Tokens(str(path), said.append)
-    known.look()
+    known.refresh()
     return known, said
 
 
@@ -52,7 +52,7 @@ def test_reads_the_file_again_when_it_changes(tmp_path: Path) -> None:
     mark = known.check("first-token")
     assert mark and not known.check("# operators") and not known.check("") and not said
     path.write_text("second-token\n", encoding="utf-8")
-    known.look()
+    known.refresh()
     assert known.still_good(mark) == "" and known.check("second-token")
 
 

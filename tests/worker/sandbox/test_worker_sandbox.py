@@ -295,7 +295,7 @@ def test_a_program_names_its_loader(tmp_path: Path) -> None:
     assert Path(loader).is_file() and "ld" in Path(loader).name
     assert loader_of(loader) == ""
     (tmp_path / "script").write_text("#!/bin/sh\n")
-    with pytest.raises(ValueError, match="no 64-bit program"):
+    with pytest.raises(ValueError, match="is not a 64-bit program"):
         loader_of(str(tmp_path / "script"))
 
 
