@@ -33,7 +33,8 @@ COVERED_BY: dict[str, str] = {
     "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/status.py daemon/cli/versions.py",
     "daemon/config/test_load.py": "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py",
     "daemon/controllers/test_alerting.py": (
-        "daemon/health/alert_record.py daemon/health/metrics.py daemon/health/stuck_workers.py "
+        "daemon/controllers/notifications.py daemon/controllers/silences.py daemon/health/alert_record.py "
+        "daemon/health/metrics.py daemon/health/stuck_workers.py daemon/status/alert_views.py "
         "daemon/status/alert_inputs.py daemon/status/snapshot.py"
     ),
     "daemon/controllers/test_forms.py": "daemon/controllers/form_watch.py daemon/models/compiler_process.py",

@@ -28,7 +28,7 @@ class Finding(NamedTuple):
 
 def findings(config: Config) -> list[Finding]:
     """Every pair of keys that contradict each other."""
-    return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config)]
+    return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config), *_alerts(config)]
 
 
 def warnings(config: Config) -> list[str]:
@@ -151,3 +151,14 @@ def _lists(config: Config) -> Iterator[Finding]:
             yield Finding(
                 ("monitor.alert",), f"[{index}].clear: {rule.clear:g} is higher than above; at most {rule.above:g}"
             )
+
+
+def _alerts(config: Config) -> Iterator[Finding]:
+    quiet, maintenance = config.alerts.quiet, config.alerts.maintenance
+    if bool(quiet.from_) != bool(quiet.to):
+        missing, given = ("to", "from") if quiet.from_ else ("from", "to")
+        yield Finding(("alerts.quiet",), f".{missing}: is empty while alerts.quiet.{given} is set; a time of the day")
+    elif quiet.from_ and quiet.from_ == quiet.to:
+        yield Finding(("alerts.quiet",), ".to: is the same as alerts.quiet.from; another time, or both empty")
+    if len(maintenance) > _MAX_NAMES:
+        yield Finding(("alerts.maintenance",), f"has {len(maintenance)} entries; at most {_MAX_NAMES}")

@@ -26,9 +26,11 @@ from .schema import (
     JobsSection,
     LogsExtra,
     LogsSection,
+    MaintenanceWindow,
     Models,
     MonitorSection,
     Panel,
+    QuietHours,
     RolloutSection,
     Section,
     SpeechSection,
@@ -39,10 +41,9 @@ from .schema_base import Location, Mistaken
 
 __all__ = [
     "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "ControlSection",
-    "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection", "Models", "MonitorSection", "Panel",
-    "RolloutSection", "Section", "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load",
-    "load_or_default",
-    "parse",
+    "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection", "MaintenanceWindow", "Models",
+    "MonitorSection", "Panel", "QuietHours", "RolloutSection", "Section", "SpeechSection", "ValidationSection",
+    "WorkersSection", "differences", "load", "load_or_default", "parse",
 ]  # fmt: skip
 
 DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
@@ -94,7 +95,7 @@ def parse(text: str, origin: str) -> Config:
     mistakes = [*wrong.values()]
     for finding in findings(config):
         if not any(key in bad_keys or key.partition(".")[0] in bad_keys for key in finding.keys):
-            mistakes.append(finding.keys[0] + ("" if finding.text.startswith("[") else ": ") + finding.text)
+            mistakes.append(finding.keys[0] + ("" if finding.text.startswith(("[", ".")) else ": ") + finding.text)
     if mistakes:
         raise BadConfig(origin, tuple(mistakes))
     return config
@@ -171,7 +172,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     },
     "disk": dict.fromkeys((field.alias or name for name, field in DiskSection.model_fields.items()), "live"),
     "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
-    "alerts": dict.fromkeys(Alerts.model_fields, "live"),
+    "alerts": dict.fromkeys((field.alias or name for name, field in Alerts.model_fields.items()), "live"),
 }  # fmt: skip
 _SECRET: Final = {"alerts.to"}
 

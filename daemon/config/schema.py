@@ -370,14 +370,50 @@ class MonitorSection(Section):
     )
 
 
+class QuietHours(Section):
+    """Hours in which only critical alerts are sent; what the others were is one message afterwards."""
+
+    from_: Annotated[str, validators.clock_time_or_none] = Field(
+        default="", alias="from", description='Local time at which they begin, like `"22:00"`; `""`: there are none.'
+    )
+    to: Annotated[str, validators.clock_time_or_none] = Field(
+        default="", description='Local time at which they end, like `"07:30"`; not later than `from`: on the next day.'
+    )
+    days: tuple[Annotated[str, validators.weekday], ...] = Field(
+        default=(), description="Days on which they begin: `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`; none: each."
+    )
+
+
+class MaintenanceWindow(Section):
+    """A time in which nothing is sent, critical alerts included; what happened is one message afterwards."""
+
+    start: Annotated[str, validators.cron] = Field(
+        description='When it begins, as cron writes it, in local time: `"30 2 * * sun"`, `"0 22 1 * *"`.'
+    )
+    for_: Annotated[float, duration(MINUTE, 7 * DAY)] = Field(alias="for", description="How long it lasts.")
+    alerts: tuple[Annotated[str, validators.alert_name], ...] = Field(
+        default=(), description="Names of the alerts that it holds back, as `modelward alerts` lists them; none: all."
+    )
+    why: Annotated[str, validators.short_text] = Field(default="", description="The reason, for whoever reads along.")
+
+
 class Alerts(Section):
-    """Who is told."""
+    """Who is told what, when."""
 
     to: tuple[Annotated[str, validators.alert_url], ...] = Field(
-        default=(), description="Apprise addresses: mail, DingTalk, Feishu, WeCom, Slack, webhook, …"
+        default=(),
+        description="Addresses: mail, DingTalk, Feishu, WeCom, Slack, webhook, … "
+        "(operating.md, *Where alerts are sent*).",
     )
     repeat: Annotated[float, duration(0)] = Field(
         default=4 * HOUR, description="How often a lasting alert is told again; 0: said once."
+    )
+    time_zone: Annotated[str, validators.time_zone] = Field(
+        default="", description='Of `quiet` and `maintenance`, like `"Asia/Shanghai"`; `""`: the machine\'s.'
+    )
+    quiet: QuietHours = QuietHours()
+    maintenance: tuple[MaintenanceWindow, ...] = Field(
+        default=(), description="Times in which nothing is sent, one table each, at most 32."
     )
 
 

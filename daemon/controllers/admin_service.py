@@ -161,7 +161,16 @@ class AdminService:
         return self._alert_manager.metrics()
 
     async def test_alerts(self) -> AlertsTestAnswer:
-        return await self._alert_manager.test()
+        return await self._alert_manager.notifications.test()
+
+    async def mute_alerts(self, name: str, duration: object, why: str) -> CommandOutcome:
+        return await self._alert_manager.silences.mute(name, duration, why)
+
+    async def unmute_alerts(self, name: str) -> CommandOutcome:
+        return await self._alert_manager.silences.unmute(name)
+
+    async def acknowledge_alerts(self, name: str, why: str) -> CommandOutcome:
+        return await self._alert_manager.silences.acknowledge(name, why)
 
     def rollout(self, rollout: str) -> RolloutAnswer:
         found = self._activation.rollouts.known.get(rollout)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ..units import show_duration
 from .alerts import Alert, AlertState
-from .notification_planner import Notification
+from .notification_planner import Item, Notification
 
 MAX_LINE_CHARS: Final = 500
 TITLE_CHARS: Final = 120
@@ -59,7 +59,16 @@ class Text(Struct, frozen=True):
 
 
 def sentence(alert: Alert) -> str:
-    """What is the matter, in one line."""
+    """What is the matter, in one line; of an alert that ended what it was, and how it ended."""
+    return over(_matter(alert), alert.ended) if alert.state is AlertState.RESOLVED else _matter(alert)
+
+
+def over(matter: str, ended: str) -> str:
+    """What is sent of an alert that ended."""
+    return f"{matter} (over: {_line(ended)})" if ended else matter
+
+
+def _matter(alert: Alert) -> str:
     rule, because = alert.rule, _line(alert.because)
     if alert.state is AlertState.NO_DATA:
         about = f" of {alert.subject}" if alert.subject else ""
@@ -84,12 +93,14 @@ def _line(text: str) -> str:
 def text(message: Notification, host: str, now: float, max_bytes: int, channel: str = "") -> Text | None:
     """A message as `channel` gets it; None when nothing in it is for that channel."""
     firing = [item for item in message.firing if item.not_to != channel or not channel]
-    if not firing and not message.resolved:
+    if not firing and not message.resolved and not message.missed:
         return None
-    lines = [f"{_mark(message.group)} {_line(i.text)} (for {_span(now - i.since)})" for i in firing]
+    lines = [_firing(message.group, item, now) for item in firing]
     lines += [f"OK {_line(sentence)}" for _, sentence in message.resolved]
+    lines += [f"HELD BACK {_line(sentence)}" for sentence in message.missed]
     counts = [f"{len(firing)} firing"] if firing else []
     counts += [f"{len(message.resolved)} over"] if message.resolved else []
+    counts += [f"{len(message.missed)} held back and over"] if message.missed else []
     title = f"[{message.group}] {host}: {', '.join(counts)}"
     body = fit(lines, max_bytes - len(title.encode()) - 1)
     kind = "failure" if firing else "success"
@@ -98,6 +109,7 @@ def text(message: Notification, host: str, now: float, max_bytes: int, channel: 
         for i in firing
     ]
     alerts += [{"fingerprint": f, "state": "resolved", "message": _line(s)} for f, s in message.resolved]
+    alerts += [{"fingerprint": "", "state": "held back", "message": _line(s)} for s in message.missed]
     data = {
         "version": "1",
         "host": host,
@@ -107,6 +119,11 @@ def text(message: Notification, host: str, now: float, max_bytes: int, channel: 
         "alerts": _first(alerts),
     }
     return Text(title[:TITLE_CHARS], body, kind, data)
+
+
+def _firing(group: str, item: Item, now: float) -> str:
+    acknowledged = ", acknowledged" if item.acknowledged else ""
+    return f"{_mark(group)} {_line(item.text)} (for {_span(now - item.since)}{acknowledged})"
 
 
 def test_text(host: str) -> Text:

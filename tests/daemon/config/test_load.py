@@ -95,7 +95,7 @@ def test_names_every_mistake_at_once() -> None:
 
 
 def test_lists_the_keys_when_nothing_is_near() -> None:
-    assert mistakes("[alerts]\nxyzzy = 1")["alerts.xyzzy"] == "no such key; the keys here are to, repeat"
+    assert mistakes("[monitor]\nxyzzy = 1")["monitor.xyzzy"] == "no such key; the keys here are interval, alert"
 
 
 WRONG = {
@@ -392,18 +392,48 @@ def sections() -> list[tuple[str, type[Section], dict[str, Any]]]:
 
 def test_the_example_file_lists_every_key() -> None:
     for name, model, table in sections():
-        assert set(table) | ({"extra"} if name == "logs" else set()) == set(keys_of(model))
+        commented = {"logs": {"extra"}, "alerts": {"maintenance"}}.get(name, set())
+        assert set(table) | commented == set(keys_of(model))
     example = tomllib.loads(EXAMPLE.read_text())
     assert set(example["disk"]["class"][0]) == set(keys_of(DiskClass))
     assert set(example["monitor"]["alert"][0]) == set(keys_of(config.AlertRule))
 
 
 def test_the_commented_part_of_the_example_is_right_too() -> None:
-    block = re.search(r"(?ms)^# \[\[logs\.extra\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
+    block = re.search(r"(?m)^# \[\[logs\.extra\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
     assert block is not None
     text = re.sub(r"(?m)^# ?", "", block[0])
     assert parse(text, "comment").logs.extra == (LogsExtra(path="/srv/webui/logs/*.log"),)
     assert set(tomllib.loads(text)["logs"]["extra"][0]) == set(keys_of(LogsExtra))
+
+
+def test_the_commented_maintenance_of_the_example_is_right_too() -> None:
+    block = re.search(r"(?m)^# \[\[alerts\.maintenance\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
+    assert block is not None
+    (entry,) = parse(re.sub(r"(?m)^# ?", "", block[0]), "comment").alerts.maintenance
+    assert set(vars(entry)) == set(config.MaintenanceWindow.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "because"),
+    [
+        ('alerts.quiet = {from = "22:00"}', "alerts.quiet.to", "is empty while alerts.quiet.from is set"),
+        ('alerts.quiet = {from = "7:00", to = "07:00"}', "alerts.quiet.to", "is the same as alerts.quiet.from"),
+        ('alerts.quiet = {from = "25:00", to = "07:00"}', "alerts.quiet.from", "is no time of the day"),
+        ('alerts.time_zone = "Mars/Phobos"', "alerts.time_zone", "is no time zone that is known here"),
+        ('alerts.time_zone = "../../etc/passwd"', "alerts.time_zone", "is no time zone that is known here"),
+        ('alerts.maintenance = [{start = "0 0 31 2 *", for = "1h"}]', "alerts.maintenance[0].start", "no month has"),
+        ('alerts.maintenance = [{start = "0 0 * * *", for = "8d"}]', "alerts.maintenance[0].for", "out of range"),
+        (
+            'alerts.maintenance = [{start = "0 0 * * *", for = "1h", alerts = ["disk"]}]',
+            "alerts.maintenance[0].alerts[0]",
+            "is no alert",
+        ),
+    ],
+)
+def test_times_that_cannot_be_meant_are_mistakes(text: str, key: str, because: str) -> None:
+    ((where, said),) = mistakes(text).items()
+    assert where == key and because in said
 
 
 def test_says_of_every_key_when_a_change_holds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from tests.support import soon
 from modelward.daemon.answers.disk import SweepAnswer
 from modelward.daemon.config.load import parse
 from modelward.daemon.controllers.alerting import HOLD_SECONDS, AlertManager
+from modelward.daemon.errors import ModelwardError
 from modelward.daemon.health.addresses import Address
 from modelward.daemon.health.alerts import Figure
 from modelward.daemon.health.delivery import Outcome
@@ -423,10 +425,128 @@ def test_a_message_that_did_not_arrive_before_the_end_is_told_after_the_next_sta
     run(both())
 
 
+def test_a_muted_alert_is_shown_and_not_sent_until_the_mute_ends_also_over_a_restart(world: World) -> None:
+    async def first(alert_manager: AlertManager) -> None:
+        world.activation.complaint = "cannot go on"
+        answer = await alert_manager.silences.mute("needs_operator", "1h", "moving house")
+        assert answer.success and "needs_operator is muted until " in answer.message
+        await world.pass_time(alert_manager, 300)
+        assert world.sent == []
+        (alert,) = alert_manager.active()
+        assert alert.held.startswith("muted until ") and alert.held.endswith(": moving house")
+
+    async def second(alert_manager: AlertManager) -> None:
+        assert [mute.name for mute in alert_manager.alerts().mutes] == ["needs_operator"]
+        await world.pass_time(alert_manager, 3000, step=60)
+        assert world.sent == []
+        await world.pass_time(alert_manager, 400, step=20)
+        assert [text.title for text in world.sent] == ["[critical] box: 1 firing"]
+        kinds = [entry.kind for entry in await world.async_store.do(lambda store: store.history(20))]
+        assert "alert-muted" in kinds
+
+    async def both() -> None:
+        await world.during(first)
+        await world.during(second)
+
+    run(both())
+
+
+def test_unmute_sends_what_waits_and_an_acknowledged_alert_is_not_repeated(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        silences = alert_manager.silences
+        world.config = parse('alerts.to = ["http://a.example/x"]\nalerts.repeat = "10m"', "test")
+        world.activation.complaint = "cannot go on"
+        await silences.mute("all", 3600, "")
+        await world.pass_time(alert_manager, 100)
+        assert world.sent == []
+        await silences.unmute("")
+        await world.pass_time(alert_manager, 100)
+        assert len(world.sent) == 1
+        assert (await silences.acknowledge("needs_operator", "on my way")).success
+        await world.pass_time(alert_manager, 3600, step=60)
+        assert len(world.sent) == 1
+        (alert,) = alert_manager.active()
+        assert alert.acknowledged and alert.acknowledged.because == "on my way"
+        world.activation.complaint = ""
+        await world.pass_time(alert_manager, 300)
+        assert [text.title for text in world.sent][1:] == ["[critical] box: 1 over"]
+        assert silences.acknowledged == {}
+
+    run(world.during(work))
+
+
+@pytest.mark.parametrize(
+    ("command", "because"),
+    [
+        (lambda s: s.mute("need_operator", "1h", ""), "there is no alert of that name; did you mean needs_operator?"),
+        (lambda s: s.mute("all", "31d", ""), "31d is out of range; 1s to 30d"),
+        (lambda s: s.mute("all", "soon", ""), '"soon" is no duration'),
+        (lambda s: s.unmute("all"), "this name is not muted"),
+        (lambda s: s.unmute(""), "nothing is muted"),
+        (lambda s: s.acknowledge("cpu_used_percent", ""), "it does not fire"),
+    ],
+)
+def test_a_mute_that_cannot_be_meant_is_refused_with_its_reason(
+    world: World, command: Callable[[Any], Awaitable[Any]], because: str
+) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        with pytest.raises(ModelwardError, match="cannot ") as refused:
+            await command(alert_manager.silences)
+        assert because in str(refused.value)
+
+    run(world.during(work))
+
+
+def test_mutes_are_bounded(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        alert_manager.more.append(lambda: [Figure("mount_stuck", 1.0, f"/m{n}") for n in range(101)])
+        alert_manager.more_metrics.add("mount_stuck")
+        alert_manager.look()
+        for number in range(100):
+            await alert_manager.silences.mute(f"mount_stuck:/m{number}", "1h", "")
+        with pytest.raises(ModelwardError, match="there are 100 mutes already"):
+            await alert_manager.silences.mute("mount_stuck:/m100", "1h", "")
+        assert (await alert_manager.silences.mute("mount_stuck:/m1", "2h", "")).success
+
+    run(world.during(work))
+
+
+def test_quiet_hours_let_critical_ones_pass_and_end_with_one_summary(world: World) -> None:
+    hours = f"""
+        alerts.to = ["http://a.example/x"]
+        alerts.time_zone = "UTC"
+        alerts.quiet = {{from = "{_clock(world, 0)}", to = "{_clock(world, 7200)}"}}
+    """
+
+    async def work(alert_manager: AlertManager) -> None:
+        world.config = parse(hours, "test")
+        world.refused = "configuration refused: x"  # a warning
+        await world.pass_time(alert_manager, 300)
+        assert world.sent == []
+        world.refused = ""
+        world.watch.state, world.watch.because = "polling", "a limit"  # another one, which lasts
+        await world.pass_time(alert_manager, 300)
+        assert world.sent == []
+        world.activation.complaint = "cannot go on"  # critical
+        await world.pass_time(alert_manager, 100)
+        assert [text.title for text in world.sent] == ["[critical] box: 1 firing"]
+        await world.pass_time(alert_manager, 7200, step=60)
+        (summary,) = [text for text in world.sent if text.title.startswith("[warning]")]
+        assert summary.title == "[warning] box: 1 firing, 1 held back and over"
+        assert "HELD BACK " in summary.body and "configuration refused: x" in summary.body
+        assert "WARNING the model root is not watched" in summary.body
+
+    run(world.during(work))
+
+
+def _clock(world: World, later: float) -> str:
+    return datetime.fromtimestamp(world.clock.wall() + later, UTC).strftime("%H:%M")
+
+
 def test_a_failing_channel_is_an_alert_that_is_not_sent_to_itself(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
         alert_manager.look()
-        (channel,) = alert_manager.notifier.channels
+        (channel,) = alert_manager.notifications.notifier.channels
         channel.failures, channel.because = 3, "it answered 500"
         await world.pass_time(alert_manager, 100)
         assert [a.message for a in alert_manager.active()] == ["alerts do not arrive at 1:webhook: it answered 500"]
@@ -525,13 +645,14 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
 
 def test_a_test_says_how_each_channel_went(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
-        assert (await alert_manager.test()).message == "1 channel reached"
+        test = alert_manager.notifications.test
+        assert (await test()).message == "1 channel reached"
         world.outcome = Outcome("it answered 500")
-        answer = await alert_manager.test()
+        answer = await test()
         assert answer.success is False
         assert answer.channels[0].because == "it answered 500"
         world.config = parse("", "test")
-        assert (await alert_manager.test()).message == "cannot test: alerts.to names nobody"
+        assert "names nobody" in (await test()).message
 
     run(world.during(work))
 

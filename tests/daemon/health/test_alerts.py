@@ -125,7 +125,7 @@ def test_a_mount_that_is_gone_ends_its_alert_but_no_mounts_at_all_are_no_data() 
 def test_a_removed_rule_ends_its_alerts() -> None:
     alerts = evaluate({}, [REFUSED], [Figure("config_refused", 1)], ["config_refused"], 0)
     alerts = evaluate(alerts, [DISK], [], [], 1)
-    assert [(a.state, a.because) for a in alerts.values()] == [(AlertState.RESOLVED, "its rule was removed")]
+    assert [(a.state, a.ended) for a in alerts.values()] == [(AlertState.RESOLVED, "its rule was removed")]
     assert evaluate(alerts, [DISK], [], [], 2 + SHOWN_RESOLVED_SECONDS) == {}
 
 
