@@ -44,9 +44,8 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py daemon/health/series.py",
-    "daemon/health/test_sender_process.py": (
-        "daemon/health/addresses.py daemon/health/chat_webhooks.py daemon/health/http_post.py daemon/health/smtp.py"
-    ),
+    "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
+    "daemon/health/test_sender_process.py": "daemon/health/chat_webhooks.py daemon/health/http_post.py",
     "daemon/models/test_activation_policy.py": "daemon/models/decisions.py",
     "daemon/models/test_settle.py": "daemon/models/snapshot.py",
     "daemon/models/test_validator_process.py": (

@@ -160,5 +160,7 @@ def _alerts(config: Config) -> Iterator[Finding]:
         yield Finding(("alerts.quiet",), f".{missing}: is empty while alerts.quiet.{given} is set; a time of the day")
     elif quiet.from_ and quiet.from_ == quiet.to:
         yield Finding(("alerts.quiet",), ".to: is the same as alerts.quiet.from; another time, or both empty")
-    if len(maintenance) > _MAX_NAMES:
-        yield Finding(("alerts.maintenance",), f"has {len(maintenance)} entries; at most {_MAX_NAMES}")
+    lists = {"alerts.maintenance": len(maintenance), "alerts.webhook": len(config.alerts.webhook)}
+    for key, count in lists.items():
+        if count > _MAX_NAMES:
+            yield Finding((key,), f"has {count} entries; at most {_MAX_NAMES}")

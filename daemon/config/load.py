@@ -17,8 +17,10 @@ from ..units import DiskShare
 from .cross_checks import findings
 from .messages import in_words
 from .schema import (
+    AlertRoute,
     AlertRule,
     Alerts,
+    AlertWebhook,
     Config,
     ControlSection,
     DiskClass,
@@ -40,10 +42,10 @@ from .schema import (
 from .schema_base import Location, Mistaken
 
 __all__ = [
-    "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "ControlSection",
-    "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection", "MaintenanceWindow", "Models",
-    "MonitorSection", "Panel", "QuietHours", "RolloutSection", "Section", "SpeechSection", "ValidationSection",
-    "WorkersSection", "differences", "load", "load_or_default", "parse",
+    "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRoute", "AlertRule", "AlertWebhook", "Alerts", "Applies", "Change",
+    "Config", "ControlSection", "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection",
+    "MaintenanceWindow", "Models", "MonitorSection", "Panel", "QuietHours", "RolloutSection", "Section",
+    "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default", "parse",
 ]  # fmt: skip
 
 DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
@@ -174,7 +176,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
     "alerts": dict.fromkeys((field.alias or name for name, field in Alerts.model_fields.items()), "live"),
 }  # fmt: skip
-_SECRET: Final = {"alerts.to"}
+_SECRET: Final = {"alerts.to", "alerts.route", "alerts.webhook", "alerts.heartbeat"}
 
 
 def differences(old: Config, new: Config) -> tuple[Change, ...]:
@@ -192,8 +194,12 @@ def differences(old: Config, new: Config) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _counted(value: tuple[object, ...]) -> str:
-    return f"{len(value)} addresses"
+def _counted(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} addresses"
+    if isinstance(value, Section):
+        return ", ".join(f"{name}: {len(each)} addresses" for name, each in vars(value).items())
+    return "an address" if value else "no address"
 
 
 def _shown(value: object) -> str:

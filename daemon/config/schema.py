@@ -397,6 +397,37 @@ class MaintenanceWindow(Section):
     why: Annotated[str, validators.short_text] = Field(default="", description="The reason, for whoever reads along.")
 
 
+class AlertRoute(Section):
+    """Addresses that get one severity, in place of those in `to`."""
+
+    critical: tuple[Annotated[str, validators.alert_url], ...] = Field(
+        default=(), description="Who gets critical alerts; none: those in `to`."
+    )
+    warning: tuple[Annotated[str, validators.alert_url], ...] = Field(
+        default=(), description="Who gets warnings; none: those in `to`."
+    )
+
+
+class AlertWebhook(Section):
+    """A gateway that wants a body of its own: for SMS, for a ticket system."""
+
+    url: Annotated[str, validators.web_address] = Field(
+        description="Where the body is posted to; `user:password@` before the host is sent as Basic authorization."
+    )
+    kind: Literal["json", "form", "text"] = Field(
+        default="json", description="What the body is; values are escaped for it, and it is sent under that type."
+    )
+    body: Annotated[str, validators.template] = Field(
+        description="The body with fields like `$title` and `$body`, which stand for texts without quotes."
+    )
+    authorization: Annotated[str, validators.short_text] = Field(
+        default="", description='The header `Authorization`, like `"Bearer TOKEN"`; `""`: none.'
+    )
+    severity: Literal["", "critical", "warning"] = Field(
+        default="", description='The only severity that is sent there; `""`: both.'
+    )
+
+
 class Alerts(Section):
     """Who is told what, when."""
 
@@ -407,6 +438,22 @@ class Alerts(Section):
     )
     repeat: Annotated[float, duration(0)] = Field(
         default=4 * HOUR, description="How often a lasting alert is told again; 0: said once."
+    )
+    route: AlertRoute = AlertRoute()
+    webhook: tuple[AlertWebhook, ...] = Field(
+        default=(), description="Gateways that want a body of their own, besides the addresses; one table each."
+    )
+    keyword: Annotated[str, validators.keyword] = Field(
+        default="", description="Begins the title of every message, for robots that take only what holds a keyword."
+    )
+    template: Annotated[str, validators.template] = Field(
+        default="",
+        description="What robots get in place of title and body, with the fields `$title`, `$body`, `$severity`, "
+        '`$status`, `$host`, `$count` and `$keyword`; `""`: title and body.',
+    )
+    ca_file: OptionalPath = Field(
+        default="",
+        description="Certificates (PEM) that are trusted besides the system's, for mail and web addresses here.",
     )
     time_zone: Annotated[str, validators.time_zone] = Field(
         default="", description='Of `quiet` and `maintenance`, like `"Asia/Shanghai"`; `""`: the machine\'s.'

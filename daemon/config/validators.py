@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from string import Template
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -43,6 +44,10 @@ _WEB_ORIGIN: Final = re.compile(
 _TIME_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII)
 _WEEKDAY: Final = re.compile(r"mon|tue|wed|thu|fri|sat|sun")
 MAX_SHORT_CHARS: Final = 200
+MAX_KEYWORD_CHARS: Final = 32
+MAX_TEMPLATE_CHARS: Final = 4096
+TEMPLATE_FIELDS: Final = ("title", "body", "severity", "status", "host", "count", "keyword")
+_WEB_ADDRESS: Final = re.compile(r"https?://[^\s/?#]{1,500}([/?]\S{0,4000})?", re.ASCII | re.IGNORECASE)
 _ALERT_URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://\S{1,4096}", re.ASCII | re.IGNORECASE)
 
 
@@ -287,6 +292,36 @@ def _alert_name(text: str) -> str:
     return text
 
 
+def _keyword(text: str) -> str:
+    if len(text) > MAX_KEYWORD_CHARS:
+        raise ValueError(f"{describe(text)} is too long; at most {MAX_KEYWORD_CHARS} characters")
+    return text
+
+
+def _template(value: object) -> str:
+    """A text of several lines with fields."""
+    if not isinstance(value, str):
+        raise ValueError(f"{describe(value)} is no text; put it in quotes")
+    if len(value) > MAX_TEMPLATE_CHARS:
+        raise ValueError(f"is too long; at most {MAX_TEMPLATE_CHARS} characters")
+    if not value.replace("\n", "").replace("\t", "").isprintable():
+        raise ValueError("the text holds a character that cannot be printed; leave it out")
+    fields = ", ".join(f"${field}" for field in TEMPLATE_FIELDS)
+    if not Template(value).is_valid():
+        raise ValueError(f"holds a $ that begins no field; {fields}, or $$ for a $ itself")
+    for field in Template(value).get_identifiers():
+        if field not in TEMPLATE_FIELDS:
+            raise ValueError(f"${field[:40]} is no field; {fields}")
+    return value
+
+
+def _web_address(text: str) -> str:
+    if not _WEB_ADDRESS.fullmatch(text):
+        # Such an address often holds a token: it is not repeated.
+        raise ValueError('no web address; a text like "https://gateway.example.org/send"')
+    return text
+
+
 def _short_text(text: str) -> str:
     if len(text) > MAX_SHORT_CHARS:
         raise ValueError(f"{describe(text)} is too long; at most {MAX_SHORT_CHARS} characters")
@@ -312,6 +347,10 @@ cron = text_check(_cron)
 time_zone = text_check(_time_zone)
 alert_name = text_check(_alert_name)
 short_text = text_check(_short_text)
+keyword = text_check(_keyword)
+template = Check(_template)
+web_address = text_check(_web_address)
+web_address_or_none = text_check(lambda text: _web_address(text) if text else "")
 weekday = text_check(_matching(_WEEKDAY, "mon, tue, wed, thu, fri, sat or sun"))
 callback = text_check(_callback)
 share = Check(lambda value: value if isinstance(value, DiskShare) else parse_share(value))

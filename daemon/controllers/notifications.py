@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from ..answers.alerts import AlertsTestAnswer
 from ..config.load import Config
 from ..health import message_text
-from ..health.addresses import Address
+from ..health.addresses import Address, receivers
 from ..health.alert_record import MAX_MISSED
 from ..health.alerts import Alert
-from ..health.delivery import Notifier, Sender
+from ..health.delivery import Notifier, Outcome, Sender, send_in_child
 from ..health.notification_planner import GroupNotified, HeldBack, Item, Notification, NotificationPace, plan
 from ..health.quiet_times import clock_text, zone_of
+from ..health.wording import Wording
 from ..system.clock import Clock
 
 
@@ -38,7 +39,8 @@ class Notifications:
     ) -> None:
         self._config, self._clock, self._host, self._changed = config, clock, host, changed
         self._pace = pace or NotificationPace()
-        self.notifier = Notifier(clock, happened, sender)
+        self.notifier = Notifier(clock, happened, sender or self._send_in_child)
+        self._configured: object = None
         self.told: dict[str, GroupNotified] = {}
         self.kept: dict[str, GroupNotified] = {}
         self.missed: dict[str, tuple[str, ...]] = {}
@@ -49,7 +51,18 @@ class Notifications:
 
     def configure(self) -> None:
         """The receivers are those of the configuration in force."""
-        self.notifier.configure(self._config().alerts.to)
+        alerts = self._config().alerts
+        if alerts is not self._configured:
+            self._configured = alerts
+            self.notifier.configure(receivers(alerts))
+
+    async def _send_in_child(self, address: Address, text: message_text.Text) -> Outcome:
+        return await send_in_child(address, text, ca_file=self._config().alerts.ca_file)
+
+    @property
+    def _wording(self) -> Wording:
+        alerts = self._config().alerts
+        return Wording(alerts.keyword, alerts.template)
 
     def is_told(self, fingerprint: str) -> bool:
         """Whether somebody was told that this alert fires."""
@@ -64,8 +77,10 @@ class Notifications:
 
     def announce(self, items: Iterable[Item], held: HeldBack, ends: Mapping[str, str]) -> float | None:
         """Sends what is due; when it has to be asked again. `ends` says how alerts ended, by fingerprint."""
-        if not self.notifier.channels:
+        served = {severity for channel in self.notifier.channels for severity in channel.address.severities}
+        if not served:
             return None
+        items = [item for item in items if item.group in served]
         pace = NotificationPace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
         held = replace(held, missed=self.missed)
         step = plan(items, self.told, self._clock.monotonic(), pace, held)
@@ -79,7 +94,10 @@ class Notifications:
 
     def _send(self, message: Notification) -> None:
         def write(address: Address) -> message_text.Text | None:
-            return message_text.text(message, self._host, self._clock.monotonic(), address.text_bytes, address.label)
+            wording = self._wording
+            now, room = self._clock.monotonic(), wording.room(address)
+            text = message_text.text(message, self._host, now, room, address.label)
+            return None if text is None else wording.worded(text, address)
 
         def arrived() -> None:
             kept = self.kept.get(message.group)
@@ -87,15 +105,16 @@ class Notifications:
                 self.kept[message.group] = message.after
                 self._changed()
 
-        self.notifier.put(write, arrived)
+        self.notifier.put(write, arrived, lambda address: message.group in address.severities)
 
     async def test(self) -> AlertsTestAnswer:
         """A test message to every channel now; how each went."""
         self.configure()
-        results = await self.notifier.test(message_text.test_text(self._host))
+        text, wording = message_text.test_text(self._host), self._wording
+        results = await self.notifier.test(lambda address: wording.worded(text, address))
         failed = [result for result in results if not result.delivered]
         if not results:
-            message = "cannot test: alerts.to names nobody"
+            message = "cannot test: the configuration names nobody in alerts.to, alerts.route and alerts.webhook"
         elif failed:
             message = f"cannot reach {len(failed)} of {len(results)} channels"
         else:

@@ -50,12 +50,17 @@ _WHAT: Final = {
 
 
 class Text(Struct, frozen=True):
-    """What a channel is handed. `kind`: failure, success or info."""
+    """What a channel is handed. `kind`: failure, success or info.
+
+    `chat` is what a robot gets in place of title and body, `raw` a whole body for a webhook; "" for neither.
+    """
 
     title: str
     body: str
     kind: str
     data: dict[str, Any]
+    chat: str = ""
+    raw: str = ""
 
 
 def sentence(alert: Alert) -> str:

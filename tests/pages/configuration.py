@@ -50,6 +50,10 @@ _BY_NAME = {
     id(validators.cron): "five fields of cron",
     id(validators.alert_name): "name of an alert",
     id(validators.short_text): "text",
+    id(validators.keyword): "text",
+    id(validators.template): "text with fields",
+    id(validators.web_address): "web address",
+    id(validators.web_address_or_none): 'web address or ""',
     id(validators.time_zone): 'name of a time zone or ""',
     id(validators.share): "share of the disk (10%) or size",
 }

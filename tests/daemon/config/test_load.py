@@ -392,7 +392,7 @@ def sections() -> list[tuple[str, type[Section], dict[str, Any]]]:
 
 def test_the_example_file_lists_every_key() -> None:
     for name, model, table in sections():
-        commented = {"logs": {"extra"}, "alerts": {"maintenance"}}.get(name, set())
+        commented = {"logs": {"extra"}, "alerts": {"maintenance", "webhook"}}.get(name, set())
         assert set(table) | commented == set(keys_of(model))
     example = tomllib.loads(EXAMPLE.read_text())
     assert set(example["disk"]["class"][0]) == set(keys_of(DiskClass))
@@ -407,11 +407,13 @@ def test_the_commented_part_of_the_example_is_right_too() -> None:
     assert set(tomllib.loads(text)["logs"]["extra"][0]) == set(keys_of(LogsExtra))
 
 
-def test_the_commented_maintenance_of_the_example_is_right_too() -> None:
-    block = re.search(r"(?m)^# \[\[alerts\.maintenance\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
+@pytest.mark.parametrize("name", ["maintenance", "webhook"])
+def test_the_commented_tables_of_the_example_are_right_too(name: str) -> None:
+    block = re.search(rf"(?m)^# \[\[alerts\.{name}\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
     assert block is not None
-    (entry,) = parse(re.sub(r"(?m)^# ?", "", block[0]), "comment").alerts.maintenance
-    assert set(vars(entry)) == set(config.MaintenanceWindow.model_fields)
+    (entry,) = getattr(parse(re.sub(r"(?m)^# ?", "", block[0]), "comment").alerts, name)
+    given = tomllib.loads(re.sub(r"(?m)^# ?", "", block[0]))["alerts"][name][0]
+    assert set(given) == set(keys_of(type(entry)))
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ class World:
         self.refused = ""
         self.jobs = JobsSeen()
         self.sent: list[Text] = []
+        self.urls: list[str] = []
         self.outcome = Outcome()
         self.told: list[tuple[str, Any]] = []
         self.async_store: Any = None
@@ -130,6 +131,7 @@ class World:
 
     async def send(self, address: Address, text: Text) -> Outcome:
         self.sent.append(text)
+        self.urls.append(address.url)
         return self.outcome
 
     def entry(self, name: str, state: VersionState, because: str = "") -> CatalogEntry:
@@ -541,6 +543,25 @@ def test_quiet_hours_let_critical_ones_pass_and_end_with_one_summary(world: Worl
 
 def _clock(world: World, later: float) -> str:
     return datetime.fromtimestamp(world.clock.wall() + later, UTC).strftime("%H:%M")
+
+
+def test_each_severity_goes_its_way_and_every_title_begins_with_the_keyword(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        world.config = parse(
+            """alerts.to = ["http://a.example/x"]
+            alerts.route.critical = ["http://c.example/x"]
+            alerts.keyword = "house 7" """,
+            "test",
+        )
+        world.activation.complaint, world.refused = "cannot go on", "configuration refused: x"
+        await world.pass_time(alert_manager, 100)
+        told = {url: text.title for url, text in zip(world.urls, world.sent, strict=True)}
+        assert told == {
+            "http://a.example/x": "house 7 [warning] box: 1 firing",
+            "http://c.example/x": "house 7 [critical] box: 1 firing",
+        }
+
+    run(world.during(work))
 
 
 def test_a_failing_channel_is_an_alert_that_is_not_sent_to_itself(world: World) -> None:
