@@ -45,7 +45,9 @@ COVERED_BY: dict[str, str] = {
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py daemon/health/series.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
-    "daemon/health/test_sender_process.py": "daemon/health/chat_webhooks.py daemon/health/http_post.py",
+    "daemon/health/test_sender_process.py": (
+        "daemon/health/chat_webhooks.py daemon/health/child_answer.py daemon/health/http_post.py"
+    ),
     "daemon/models/test_activation_policy.py": "daemon/models/decisions.py",
     "daemon/models/test_settle.py": "daemon/models/snapshot.py",
     "daemon/models/test_validator_process.py": (
@@ -95,6 +97,7 @@ COVERED_BY: dict[str, str] = {
     "system/test_command_line.py": (
         "daemon/controllers/admin_service.py daemon/controllers/validation_waiters.py daemon/status/views.py"
     ),
+    "system/test_alerts.py": "daemon/controllers/outside.py",
     "system/test_containment.py": "daemon/controllers/parts.py",
     "system/test_daemon_dies.py": "daemon/supervisor.py",
     "system/test_frozen_logs.py": "daemon/system/logs.py",

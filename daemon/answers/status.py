@@ -67,6 +67,27 @@ class ConfigReport(Struct, frozen=True):
     rejected: str
 
 
+class HeartbeatReport(Struct, frozen=True):
+    """The last heartbeat: how many in a row did not arrive and why, whether it said failing, how long ago it was."""
+
+    failures: int
+    because: str
+    failing: bool
+    seconds_ago: float
+
+
+class ProbeReport(Struct, frozen=True):
+    """Clips with a known text sent through the port: `off` says why none is, "" while they are; counts; how many in a
+    row failed and why; the 95th percentile of those that passed."""
+
+    off: str
+    passed: int
+    failed: int
+    in_a_row: int
+    because: str
+    p95_seconds: float | None
+
+
 class StatusAnswer(Struct, frozen=True):
     """The whole at a glance. `live` is the version that is served, by the name that the link gives it.
 
@@ -87,6 +108,8 @@ class StatusAnswer(Struct, frozen=True):
     alerts: list[AlertReport]
     watch: StateReason
     panel: PanelReport
+    heartbeat: HeartbeatReport | None
+    probe: ProbeReport
     config: ConfigReport
     version: str
     pid: int

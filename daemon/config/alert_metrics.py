@@ -29,6 +29,7 @@ FIGURES: Final[dict[str, str]] = {
     "worker_stuck": "workers that had runs of the model that did not end in the last ten minutes",
     "worker_resident_bytes": "memory of each worker",
     "worker_p95_seconds": "95th percentile of each worker's recent answers",
+    "probe_failed": "1 while at least `probe.failures` probes in a row did not bring back their known text",
     "requests_failed_percent": "of the answers since the measurement before that were 500 and above",
     # versions
     "version_rejected": "1 for each rejected version that is wanted, or was judged in the last hour",
@@ -49,4 +50,5 @@ FIGURES: Final[dict[str, str]] = {
     "controller_failed": "1 for each part of the daemon that ended by an unexpected error and is tried again",
     "tokens_unusable": "1 while the panel's token file lets nobody in because it cannot be used",
     "alert_channel_failures": "messages in a row that each channel did not take",
+    "heartbeat_failures": "heartbeats in a row that did not arrive at `alerts.heartbeat`",
 }

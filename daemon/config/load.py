@@ -32,6 +32,7 @@ from .schema import (
     Models,
     MonitorSection,
     Panel,
+    ProbeSection,
     QuietHours,
     RolloutSection,
     Section,
@@ -44,8 +45,9 @@ from .schema_base import Location, Mistaken
 __all__ = [
     "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRoute", "AlertRule", "AlertWebhook", "Alerts", "Applies", "Change",
     "Config", "ControlSection", "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection",
-    "MaintenanceWindow", "Models", "MonitorSection", "Panel", "QuietHours", "RolloutSection", "Section",
-    "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default", "parse",
+    "MaintenanceWindow", "Models", "MonitorSection", "Panel", "ProbeSection", "QuietHours", "RolloutSection",
+    "Section", "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default",
+    "parse",
 ]  # fmt: skip
 
 DEFAULT_PATH: Final = Path("/etc/modelward/modelward.toml")
@@ -174,6 +176,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     },
     "disk": dict.fromkeys((field.alias or name for name, field in DiskSection.model_fields.items()), "live"),
     "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
+    "probe": dict.fromkeys(ProbeSection.model_fields, "live"),
     "alerts": dict.fromkeys((field.alias or name for name, field in Alerts.model_fields.items()), "live"),
 }  # fmt: skip
 _SECRET: Final = {"alerts.to", "alerts.route", "alerts.webhook", "alerts.heartbeat"}

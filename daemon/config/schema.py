@@ -370,6 +370,29 @@ class MonitorSection(Section):
     )
 
 
+class ProbeSection(Section):
+    """A clip with a known text that is sent through the service's port as a client would (kind sensevoice)."""
+
+    every: Annotated[float, duration(0, DAY)] = Field(
+        default=MINUTE, description="How often; 0: not at all. None is sent during a rollout."
+    )
+    clip: OptionalPath = Field(
+        default="",
+        description='A WAV file of up to 4MiB; `""`: the smallest clip of `validation.golden`, else of the golden '
+        "clips of the version that is served; without any there are no probes.",
+    )
+    text: Annotated[str, validators.short_text] = Field(
+        default="", description='What `clip` says; `""`: what stands in the file beside it that ends in `.txt`.'
+    )
+    failures: Annotated[int, whole(1, 100)] = Field(
+        default=3, description="So many in a row raise the alert `probe_failed`."
+    )
+    timeout: Annotated[float, duration(1, HOUR)] = Field(default=30.0, description="For one probe.")
+    max_error_rate: Annotated[float, number(0, 1)] = Field(
+        default=0.3, description="Share of letters and digits that may be wrong."
+    )
+
+
 class QuietHours(Section):
     """Hours in which only critical alerts are sent; what the others were is one message afterwards."""
 
@@ -455,6 +478,14 @@ class Alerts(Section):
         default="",
         description="Certificates (PEM) that are trusted besides the system's, for mail and web addresses here.",
     )
+    heartbeat: Annotated[str, validators.web_address_or_none] = Field(
+        default="",
+        description="A web address that expects a request every so often and raises an alarm elsewhere when none comes "
+        '(healthchecks.io and its like); `/fail` behind it while something critical is wrong. `""`: none.',
+    )
+    heartbeat_every: Annotated[float, duration(10, DAY)] = Field(
+        default=5 * MINUTE, description="How often it is requested."
+    )
     time_zone: Annotated[str, validators.time_zone] = Field(
         default="", description='Of `quiet` and `maintenance`, like `"Asia/Shanghai"`; `""`: the machine\'s.'
     )
@@ -478,4 +509,5 @@ class Config(Section):
     logs: LogsSection = LogsSection()
     disk: DiskSection = DiskSection()
     monitor: MonitorSection = MonitorSection()
+    probe: ProbeSection = ProbeSection()
     alerts: Alerts = Alerts()

@@ -40,6 +40,7 @@ from .activation import Activation
 from .alerting import AlertManager
 from .forms import Forms
 from .maintenance import Maintenance
+from .outside import OutsideParts
 from .pending_command import PendingCommand
 from .reload import ConfigReload
 from .validation import Validation
@@ -80,12 +81,13 @@ class AdminService:
         async_store: AsyncStore,
         maintenance: Maintenance,
         alert_manager: AlertManager,
+        outside: OutsideParts,
     ) -> None:
         self._origin, self._clock, self._snapshot, self._wakeups = origin, clock, snapshot, wakeups
         self._config_reload, self._settings_pending = config_reload, pending
         self._registry, self._pool, self._validation, self._activation = registry, pool, validation, activation
         self._forms, self._async_store, self._maintenance = forms, async_store, maintenance
-        self._alert_manager = alert_manager
+        self._alert_manager, self._outside = alert_manager, outside
         self._began = clock.monotonic()
         self._waiters = ValidationWaiters(clock, validation, activation, wakeups)
 
@@ -106,6 +108,8 @@ class AdminService:
             disk=self._alert_manager.disk(),
             pending=self._pending(),
             panel_problem=self.panel.problem,
+            heartbeat=self._outside.heartbeat.report(),
+            probe=self._outside.probe.record.report(),
             config=ConfigReport(str(self._origin or ""), reload.generation, reload.refused),
             release=RELEASE,
             pid=os.getpid(),

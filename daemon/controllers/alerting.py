@@ -82,7 +82,8 @@ More = Callable[[], Iterable[Figure]]
 class AlertManager:
     """See the module. `snapshot` is the daemon as it is now; `tell` is the events' hub.
 
-    Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`.
+    Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`; `changed`
+    are called when alerts begin or end.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class AlertManager:
         self.more: list[More] = []
         self.more_metrics: set[str] = set()
         self.exposed: list[Callable[[Exposition], None]] = []
+        self.changed: list[Callable[[], None]] = []
         self._alerts: dict[str, Alert] = {}
         self._ends: deque[float] = deque(maxlen=1000)
         self._measured: tuple[SystemSample, float] | None = None
@@ -208,6 +210,8 @@ class AlertManager:
         if changed := turned(before, self._alerts):
             self._note(changed, before)
             self._save()
+            for tell in self.changed:
+                tell()
         self._announce(now)
 
     def _holding(self, now: float) -> bool:
@@ -305,6 +309,15 @@ class AlertManager:
     def active(self) -> list[AlertReport]:
         """The active alerts, the gravest first."""
         return [self._report(alert) for alert in self._active(self._clock.monotonic())]
+
+    def critical(self) -> list[str]:
+        """The sentences of what is critical and not held back."""
+        active = self._active(self._clock.monotonic())
+        return [
+            message_text.sentence(alert)
+            for alert in active
+            if alert.rule.severity == "critical" and not self.silences.reason(alert)
+        ]
 
     def alerts(self) -> AlertsAnswer:
         """Every alert that is not simply ok, and how the channels do."""

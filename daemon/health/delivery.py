@@ -23,8 +23,8 @@ from msgspec.structs import asdict
 from ..answers.alerts import ChannelTest
 from ..system.background import here
 from ..system.clock import Clock
-from ..system.processes import environment, python, spawn
 from .addresses import Address, scrub
+from .child_answer import NoAnswer, answer_of
 from .message_text import Text
 
 MAX_CHANNELS: Final = 32
@@ -234,24 +234,10 @@ async def send_in_child(address: Address, text: Text, seconds: float = SEND_SECO
         job |= {"kind": address.form.kind, "authorization": address.form.authorization}
     extra: Mapping[str, str] = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
-        line = json.dumps(job, ensure_ascii=False).encode("utf-8", "replace")
-        child = spawn(python(MODULE), name="alert", env=environment(extra), stdin=line, stdout="pipe")
-    except (OSError, ValueError) as e:
-        return Outcome(f"cannot start the sender: {type(e).__name__}")
-    try:
-        try:
-            async with asyncio.timeout(seconds + START_SECONDS):
-                status = await child.wait()
-        except TimeoutError:
-            return Outcome(f"no answer within {seconds + START_SECONDS:g} s")
-        finally:
-            child.kill_group()
-        secrets = (address.url, address.form.authorization if address.form else "")
-        return _outcome(os.read(child.stdout_fd, 4096), status, *secrets)
-    except OSError:
-        return Outcome("the sender said nothing")
-    finally:
-        child.close()
+        output, status = await answer_of(MODULE, name="alert", job=job, seconds=seconds + START_SECONDS, extra=extra)
+    except NoAnswer as e:
+        return Outcome(str(e))
+    return _outcome(output, status, address.url, address.form.authorization if address.form else "")
 
 
 def _outcome(output: bytes, status: int | None, url: str, *more: str) -> Outcome:

@@ -30,6 +30,7 @@ _WHAT: Final = {
     "workers_missing": "{value:.0f} workers are missing",
     "worker_refusing": "the worker {subject} would not answer a request",
     "worker_stuck": "workers had jobs that do not end {value:.0f} times in ten minutes",
+    "probe_failed": "a clip sent to the service did not come back as its text",
     "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
     "version_rejected": "{subject} was rejected",
     "version_unjudged": "{subject} cannot be judged",
@@ -46,6 +47,7 @@ _WHAT: Final = {
     "controller_failed": "the daemon's part {subject} failed and is tried again",
     "tokens_unusable": "nobody can log in to the panel",
     "alert_channel_failures": "alerts do not arrive at {subject}",
+    "heartbeat_failures": "{value:.0f} heartbeats in a row did not arrive",
 }
 
 

@@ -68,6 +68,7 @@ BUILT_IN: Final = (
     _condition("worker_refusing", "critical"),
     _condition("worker_stuck"),
     _condition("worker_restarts", above=2),
+    _condition("probe_failed", "critical"),
     _condition("version_rejected"),
     _condition("version_unjudged"),
     _condition("misplaced_link"),
@@ -83,6 +84,7 @@ BUILT_IN: Final = (
     _condition("controller_failed", "critical"),
     _condition("tokens_unusable"),
     _condition("alert_channel_failures", above=2),
+    _condition("heartbeat_failures", above=2),
 )
 TOO_LITTLE: Final = frozenset(rule.metric for rule in BUILT_IN if not rule.over)
 STANDING: Final = frozenset(rule.metric for rule in BUILT_IN if rule.standing)
