@@ -172,6 +172,8 @@ class Supervisor:
             activation=self.activation,
             listen_socket=self.listen_socket,
             alert_manager=self.alert_manager,
+            snapshot=self.snapshot,
+            async_store=self.async_store,
         )
         self.config_reload = ConfigReload(
             config=lambda: self.config,

@@ -486,8 +486,13 @@ class Alerts(Section):
     heartbeat_every: Annotated[float, duration(10, DAY)] = Field(
         default=5 * MINUTE, description="How often it is requested."
     )
+    digest: Annotated[str, validators.clock_time_or_none] = Field(
+        default="",
+        description="Local time of a daily message to those in `to` that says how things are, also when all is well; "
+        '`""`: none.',
+    )
     time_zone: Annotated[str, validators.time_zone] = Field(
-        default="", description='Of `quiet` and `maintenance`, like `"Asia/Shanghai"`; `""`: the machine\'s.'
+        default="", description='Of `digest`, `quiet` and `maintenance`, like `"Asia/Shanghai"`; `""`: the machine\'s.'
     )
     quiet: QuietHours = QuietHours()
     maintenance: tuple[MaintenanceWindow, ...] = Field(

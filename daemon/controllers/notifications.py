@@ -107,6 +107,15 @@ class Notifications:
 
         self.notifier.put(write, arrived, lambda address: message.group in address.severities)
 
+    def tell(self, words: Callable[[str, int], message_text.Text]) -> None:
+        """A message that is no alert, for the main receivers. `words` is given the host's name and the room."""
+        wording = self._wording
+
+        def write(address: Address) -> message_text.Text:
+            return wording.worded(words(self._host, wording.room(address)), address)
+
+        self.notifier.put(write, to=lambda address: address.main)
+
     async def test(self) -> AlertsTestAnswer:
         """A test message to every channel now; how each went."""
         self.configure()

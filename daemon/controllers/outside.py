@@ -1,4 +1,4 @@
-"""Builds the parts that talk to the world as others do: heartbeats to a service outside, probes through our own port.
+"""Builds the parts that talk to the world by the clock: heartbeats, probes through our own port, the daily digest.
 
 It only puts them together and shows them; each decides and acts by itself.
 """
@@ -9,16 +9,19 @@ from collections.abc import Callable
 from functools import partial
 
 from ..config.load import Config
+from ..state.async_store import AsyncStore
+from ..status.snapshot import Snapshot
 from ..system.clock import Clock
 from ..workers.listen_socket import ListenSocket
 from .activation import Activation
 from .alerting import AlertManager
+from .digest import Digest
 from .heartbeat import Heartbeat
 from .probe import Probe
 
 
 class OutsideParts:
-    """The heartbeat and the probe of one daemon, known to its alerts."""
+    """The heartbeat, the probe and the digest of one daemon, known to its alerts."""
 
     def __init__(
         self,
@@ -29,6 +32,8 @@ class OutsideParts:
         activation: Activation,
         listen_socket: ListenSocket,
         alert_manager: AlertManager,
+        snapshot: Callable[[], Snapshot],
+        async_store: AsyncStore,
     ) -> None:
         def live() -> str:
             word = activation.position.word
@@ -42,10 +47,13 @@ class OutsideParts:
             busy=lambda: activation.busy,
             happened=partial(alert_manager.look, at_once=True),
         )
+        self.digest = Digest(
+            config, clock, async_store, snapshot=snapshot, alert_manager=alert_manager, probe=self.probe.record
+        )
         alert_manager.more += [self.heartbeat.figures, self.probe.figures]
         alert_manager.exposed.append(self.probe.expose)
         alert_manager.changed.append(self.heartbeat.look)
 
     @property
-    def controllers(self) -> tuple[Heartbeat, Probe]:
-        return self.heartbeat, self.probe
+    def controllers(self) -> tuple[Heartbeat, Probe, Digest]:
+        return self.heartbeat, self.probe, self.digest
