@@ -45,11 +45,12 @@ class PendingKey(Struct, frozen=True):
 
 
 class FullestDisk(Struct, frozen=True):
-    """The fullest file system; empty while none was measured."""
+    """The fullest file system; empty while none was measured. `forecast` says which disk will be full when, "" for none."""
 
     mount: str | UnsetType = UNSET
     used_percent: float | UnsetType = UNSET
     free_bytes: int | UnsetType = UNSET
+    forecast: str | UnsetType = UNSET
 
 
 class PanelReport(Struct, frozen=True):

@@ -107,6 +107,8 @@ def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
     used, free_bytes = status.disk.used_percent, status.disk.free_bytes
     if isinstance(used, int | float) and isinstance(free_bytes, int):
         facts.append(("disk", f"{percent(used)} used, {size(free_bytes)} free"))
+    if forecast := status.disk.forecast:
+        facts.append(("", paint(clean(forecast), "yellow", colour)))
     alerts = [("alert", paint(clean(alert.message), "red", colour)) for alert in status.alerts]
     facts += alerts or [("alerts", "none")]
     facts += _outside(status)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .alert_metrics import impossible
 from .protected_paths import refusal
-from .schema import Config
+from .schema import AlertRule, Config
 from .validators import is_loopback, split_address
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
@@ -147,10 +148,23 @@ def _lists(config: Config) -> Iterator[Finding]:
     if not config.workers.providers:
         yield Finding(("workers.providers",), 'is empty; at least "CPUExecutionProvider"')
     for index, rule in enumerate(config.monitor.alert):
-        if rule.clear > rule.above:
-            yield Finding(
-                ("monitor.alert",), f"[{index}].clear: {rule.clear:g} is higher than above; at most {rule.above:g}"
-            )
+        for key, text in _thresholds(rule):
+            yield Finding(("monitor.alert",), f"[{index}].{key}: {text}")
+
+
+def _thresholds(rule: AlertRule) -> Iterator[tuple[str, str]]:
+    """What is wrong with a rule's numbers, by key."""
+    above, below = rule.above, rule.below
+    if above is not None and below is not None:
+        yield "below", "is given beside above; a table for each"
+        return
+    key = "below" if below is not None else "above"
+    if because := impossible(rule.metric, above, below):
+        yield key, f"{(above if below is None else below):g} cannot be meant: {because}"
+    elif above is not None and rule.clear > above:
+        yield "clear", f"{rule.clear:g} is higher than above; at most {above:g}"
+    elif below is not None and rule.clear < below:
+        yield "clear", f"{rule.clear:g} is lower than below; at least {below:g}"
 
 
 def _alerts(config: Config) -> Iterator[Finding]:

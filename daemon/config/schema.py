@@ -7,7 +7,7 @@ descriptions are what docs/configuration.md and the manual page print. Types are
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from ..units import (
     DAY,
@@ -341,22 +341,41 @@ class DiskSection(Section):
     )
 
 
-def _five_below(given: dict[str, Any]) -> float:
-    return float(given.get("above", 90.0)) - 5
+SETTLED_PERCENT: Final = 5.0
+
+
+def _above(given: dict[str, Any]) -> float | None:
+    return 90.0 if given.get("below") is None else None
+
+
+def _clear(given: dict[str, Any]) -> float:
+    """Where an alert ends: five percent away from its threshold, of other figures at the threshold itself."""
+    margin = SETTLED_PERCENT if str(given.get("metric", "")).endswith("_percent") else 0.0
+    below, above = given.get("below"), given.get("above")
+    if below is not None:
+        return float(below) + margin
+    return max(0.0, (90.0 if above is None else float(above)) - margin)
 
 
 class AlertRule(Section):
-    """A figure that raises an alert while it is `above` for `for_` seconds, until it is back at `clear`."""
+    """A figure that raises an alert while it is `above`, or `below`, for so long, until it is back at `clear`."""
 
     metric: Annotated[str, validators.metric_name] = Field(
         default="disk_used_percent", description="One of the figures in docs/metrics.md."
     )
-    above: Annotated[float, number()] = Field(default=90.0, description="Above it the figure is alarming.")
+    below: Annotated[float | None, number()] = Field(
+        default=None, description="Below it the figure is alarming; in place of `above`."
+    )
+    above: Annotated[float | None, number()] = Field(
+        default_factory=_above, description="Above it the figure is alarming; 90, unless `below` is given."
+    )
     for_: Annotated[float, duration(0, DAY)] = Field(
         default=60.0, alias="for", description="So long without a break before the alert fires."
     )
     clear: Annotated[float, number()] = Field(
-        default_factory=_five_below, description="At or below it the alert ends; not given: 5 below `above`."
+        default_factory=_clear,
+        description="Where the alert ends; not given: 5 away from the threshold for a percentage, else at the "
+        "threshold itself.",
     )
 
 

@@ -32,6 +32,7 @@ from ..health.alerts import (
     turned,
 )
 from ..health.delivery import Sender
+from ..health.forecast import Forecast
 from ..health.mounts import StatVfs
 from ..health.notification_planner import Item, NotificationPace
 from ..health.rules import HealthRule, rules
@@ -47,7 +48,7 @@ from ..health.sampler import (
 from ..state.async_store import AsyncStore, CannotKeep
 from ..state.store import HistoryEntry
 from ..status import alert_views, metrics_export
-from ..status.alert_inputs import DAEMON_METRICS, alert_figures
+from ..status.alert_inputs import DAEMON_METRICS, alert_figures, class_usage
 from ..status.snapshot import Snapshot, WorkersSeen
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
@@ -118,7 +119,8 @@ class AlertManager:
             happened=lambda: self.look(at_once=True),
         )
         self.tally = metrics_export.ExportTally(self._clock.wall())
-        self.more: list[More] = []
+        self.forecast = Forecast()
+        self.more: list[More] = [self.forecast.figures]
         self.more_metrics: set[str] = set()
         self.exposed: list[Callable[[Exposition], None]] = []
         self.changed: list[Callable[[], None]] = []
@@ -178,6 +180,8 @@ class AlertManager:
         self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile
         sample = self.monitor.take(self._config().monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
+        free = {mount.mount: mount.space.free_bytes for mount in sample.mounts if mount.space}
+        self.forecast.add(sample.at, free, {name: used for name, used, _ in class_usage(self._snapshot())})
         self._evaluate(sample.figures, MEASURED)
         self._tell("sample", SampleNews(rfc3339(self._measured[1]), dict(sample.row)))
 
@@ -344,7 +348,7 @@ class AlertManager:
         if not spaces:
             return FullestDisk()
         space, mount = max(spaces, key=lambda pair: pair[0].used_percent)
-        return FullestDisk(mount, round(space.used_percent, 1), space.free_bytes)
+        return FullestDisk(mount, round(space.used_percent, 1), space.free_bytes, self.forecast.sentence())
 
     def series(self) -> SeriesAnswer:
         """The last hour, for charts."""

@@ -126,6 +126,7 @@ class Digest:
             mount=disk.mount or "",
             used_percent=disk.used_percent if isinstance(disk.used_percent, float) else None,
             free_bytes=disk.free_bytes or 0,
+            forecast=disk.forecast or "",
             probe=f"off: {probe.off}" if probe.off else f"{probe.passed} passed, {probe.failed} failed",
             active=tuple(alert.message for alert in manager.active()),
             counts=DayCounts(

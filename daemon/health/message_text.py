@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from ..config.alert_metrics import TOO_LITTLE
 from ..units import show_duration
 from .alerts import Alert, AlertState
 from .notification_planner import Item, Notification
@@ -21,6 +22,7 @@ JSON_BYTES: Final = 6_000
 TEST: Final = "a test message; if you read this, alerts arrive here"
 _WHAT: Final = {
     "disk_used_percent": "{value:.0f} % of the disk under {subject} is used, at most {threshold:g} %",
+    "disk_full_hours": "the disk under {subject} will be full in {value:.1f} h",
     "inode_used_percent": "{value:.0f} % of the inodes under {subject} are used, at most {threshold:g} %",
     "memory_used_percent": "{value:.0f} % of the memory is used, at most {threshold:g} %",
     "cpu_used_percent": "the processors are {value:.0f} % busy, at most {threshold:g} %",
@@ -85,7 +87,9 @@ def _matter(alert: Alert) -> str:
         return f"{rule.metric}{about} was alarming before the daemon began anew"
     if rule.standing and because and rule.metric in ("needs_operator", "config_refused", "misplaced_link"):
         return because  # a whole sentence by itself
-    pattern = _WHAT.get(rule.metric, "{metric} of {subject} is {value:g}, at most {threshold:g}")
+    usual = rule.over != (rule.metric in TOO_LITTLE)
+    other = f"{{metric}} of {{subject}} is {{value:g}}, at {'most' if rule.over else 'least'} {{threshold:g}}"
+    pattern = _WHAT.get(rule.metric, other) if usual else other
     subject = _line(alert.subject) or "this machine"
     said = pattern.format(metric=rule.metric, subject=subject, value=alert.value, threshold=rule.threshold)
     return f"{said}: {because}" if because else said

@@ -173,6 +173,8 @@ def _range(check: Any) -> str:
 
 
 def _written(value: Any, writer: str) -> str:
+    if value is None:
+        return "none"
     if writer == "list":
         return "[" + ", ".join(f'"{entry}"' for entry in value) + "]"
     if isinstance(value, bool):

@@ -231,6 +231,13 @@ def test_a_rule_for_too_many_leaves_the_one_for_too_few_in_place() -> None:
     assert made == [("workers_ready", True), ("workers_ready", False)]
 
 
+def test_a_rule_for_too_few_takes_the_place_of_the_built_in_one() -> None:
+    config = parse('monitor.alert = [{metric = "workers_ready", below = 2, for = 0}]', "test")
+    (rule,) = [rule for rule in rules(config.monitor.alert) if rule.metric == "workers_ready"]
+    assert (rule.name, rule.over, rule.threshold, rule.severity) == ("workers_ready", False, 2, "critical")
+    assert after([(0, 1), (0, 2), (60, 2)], rule)[1] == [AlertState.FIRING, AlertState.RESOLVED]
+
+
 def test_two_rules_on_one_figure_are_two_alerts() -> None:
     given = (AlertRule(above=80.0, clear=75.0), AlertRule(above=95.0, clear=90.0))
     names = [rule.name for rule in rules(given)]
