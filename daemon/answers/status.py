@@ -45,7 +45,7 @@ class PendingKey(Struct, frozen=True):
 
 
 class FullestDisk(Struct, frozen=True):
-    """The fullest file system; empty while none was measured. `forecast` says which disk will be full when, "" for none."""
+    """The fullest file system; empty while none was measured. `forecast` says which disk is full when, "" for none."""
 
     mount: str | UnsetType = UNSET
     used_percent: float | UnsetType = UNSET

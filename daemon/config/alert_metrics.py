@@ -15,8 +15,7 @@ _LEAST_BYTES: Final = 1 << 20
 FIGURES: Final[dict[str, str]] = {
     # the machine
     "disk_used_percent": "of each mount that holds a directory of ours, as ordinary users see it",
-    "disk_full_hours": "until each of these mounts is full, where 15 minutes and 6 hours agree; 720: it "
-    "does not fill",
+    "disk_full_hours": "until each of these mounts is full, where 15 minutes and 6 hours agree; 720: it does not fill",
     "inode_used_percent": "of the same mounts; absent where the file system has no fixed number of inodes",
     "memory_used_percent": "of the machine, or of our control group when that is closer to its limit",
     "swap_used_percent": "absent without swap",
