@@ -241,7 +241,7 @@ class AlertManager:
     def _over(self, alert: Alert, began: float) -> None:
         """What ended while it was held back and never told is told afterwards."""
         self.silences.ended(alert.fingerprint)
-        if self.silences.reason(alert) and not self.notifications.is_told(alert.fingerprint):
+        if self.silences.quiet(alert) and not self.notifications.is_told(alert.fingerprint):
             self.notifications.miss(alert, began)
 
     # sending
@@ -251,7 +251,7 @@ class AlertManager:
         again = [due({f: a for f, a in self._alerts.items() if a.rule.metric in DAEMON_METRICS})]
         items = [self._item(alert) for alert in self._active(now)]
         ends = {f: a.ended for f, a in self._alerts.items() if a.state is AlertState.RESOLVED}
-        held = self.silences.held_back(items, self.notifications.told)
+        held = self.silences.held_back(items, self.notifications.told, self.notifications.missed)
         again += [self.notifications.announce(items, held, ends), self.silences.next_change()]
         if self._holding(now):
             again.append(self._began + self._hold_seconds)

@@ -17,7 +17,15 @@ from ..health.addresses import Address, receivers
 from ..health.alert_record import MAX_MISSED
 from ..health.alerts import Alert
 from ..health.delivery import Notifier, Outcome, Sender, send_in_child
-from ..health.notification_planner import GroupNotified, HeldBack, Item, Notification, NotificationPace, plan
+from ..health.notification_planner import (
+    GroupNotified,
+    HeldBack,
+    Item,
+    MissedAlert,
+    Notification,
+    NotificationPace,
+    plan,
+)
 from ..health.quiet_times import clock_text, zone_of
 from ..health.wording import Wording
 from ..system.clock import Clock
@@ -43,9 +51,9 @@ class Notifications:
         self._configured: object = None
         self.told: dict[str, GroupNotified] = {}
         self.kept: dict[str, GroupNotified] = {}
-        self.missed: dict[str, tuple[str, ...]] = {}
+        self.missed: dict[str, tuple[MissedAlert, ...]] = {}
 
-    def take_up(self, told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[str, ...]]) -> None:
+    def take_up(self, told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[MissedAlert, ...]]) -> None:
         """What a former daemon told, and what it held back."""
         self.told, self.kept, self.missed = dict(told), dict(told), dict(missed)
 
@@ -72,8 +80,9 @@ class Notifications:
         """Keeps an alert that came and went while it was held back, for the message afterwards."""
         zone, wall = zone_of(self._config().alerts.time_zone), self._clock.wall()
         times = f"{clock_text(wall - self._clock.monotonic() + began, zone)} to {clock_text(wall, zone)}"
-        group, sentence = alert.rule.severity, f"{times}: {message_text.sentence(alert)}"
-        self.missed[group] = (*self.missed.get(group, ()), sentence)[-MAX_MISSED:]
+        missed = MissedAlert(alert.rule.name, alert.fingerprint, f"{times}: {message_text.sentence(alert)}")
+        group = alert.rule.severity
+        self.missed[group] = (*self.missed.get(group, ()), missed)[-MAX_MISSED:]
 
     def announce(self, items: Iterable[Item], held: HeldBack, ends: Mapping[str, str]) -> float | None:
         """Sends what is due; when it has to be asked again. `ends` says how alerts ended, by fingerprint."""
@@ -82,12 +91,12 @@ class Notifications:
             return None
         items = [item for item in items if item.group in served]
         pace = NotificationPace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
-        held = replace(held, missed=self.missed)
         step = plan(items, self.told, self._clock.monotonic(), pace, held)
         self.told = step.told
         for message in step.messages:
             if message.missed:
-                self.missed.pop(message.group, None)
+                left = self.missed.get(message.group, ())
+                self.missed[message.group] = tuple(each for each in left if each.text not in message.missed)
             resolved = tuple((f, message_text.over(text, ends.get(f, ""))) for f, text in message.resolved)
             self._send(replace(message, resolved=resolved))
         return step.due

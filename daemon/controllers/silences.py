@@ -17,10 +17,11 @@ from ..errors import NotKnown, Refused
 from ..health import mutes
 from ..health.alerts import Alert
 from ..health.mutes import Acknowledgement, Mute
-from ..health.notification_planner import NOTHING_HELD, GroupNotified, HeldBack, Item
+from ..health.notification_planner import NOTHING_HELD, GroupNotified, HeldBack, Item, MissedAlert
 from ..health.quiet_times import QuietPlan, quiet_plan
-from ..health.rules import SEVERITIES, HealthRule
+from ..health.rules import HealthRule
 from ..state.async_store import AsyncStore, CannotKeep
+from ..system.background import here
 from ..system.clock import Clock, rfc3339
 from ..units import parse_duration, show_duration
 
@@ -70,10 +71,18 @@ class Silences:
             return f"{window.because}, until {rfc3339(window.until)}"
         return ""
 
-    def held_back(self, active: Iterable[Item], told: Mapping[str, GroupNotified]) -> HeldBack:
-        """Of what is active and of what was told: what must not be told now."""
+    def quiet(self, alert: Alert) -> bool:
+        """Whether a window holds it back, and no mute: what it misses then is told afterwards."""
+        rule, fingerprint = alert.rule, alert.fingerprint
+        muted = mutes.mute_of(self._mutes, rule.name, fingerprint, self._clock.wall())
+        return muted is None and self._quiet().held_by(rule.name, fingerprint, rule.severity) is not None
+
+    def held_back(
+        self, active: Iterable[Item], told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[MissedAlert, ...]]
+    ) -> HeldBack:
+        """Of what is active and of what was told: what must not be told now; of what was missed: what may be told."""
         wall, quiet = self._clock.wall(), self._quiet()
-        if not quiet.windows and not self._mutes:
+        if not quiet.windows and not self._mutes and not missed:
             return NOTHING_HELD
 
         def held(rule: str, fingerprint: str, severity: str) -> bool:
@@ -83,8 +92,11 @@ class Silences:
         known = {item.fingerprint: item.group for item in active}
         known |= {fingerprint: group for group, each in told.items() for fingerprint in each.firing}
         fingerprints = {f for f, group in known.items() if held(f.partition(":")[0], f, group)}
-        groups = {group for group in SEVERITIES if held("", "", group)}
-        return HeldBack(frozenset(fingerprints), frozenset(groups))
+        free = {
+            group: tuple(each.text for each in entries if not held(each.rule, each.fingerprint, group))
+            for group, entries in missed.items()
+        }
+        return HeldBack(frozenset(fingerprints), free)
 
     def next_change(self) -> float | None:
         """When something may be held back no longer, monotonic; None: nothing is, and no window is configured."""
@@ -96,8 +108,18 @@ class Silences:
         return None if soonest is None else self._clock.monotonic() + soonest - wall
 
     def ended(self, fingerprint: str) -> None:
-        """An alert ended: its acknowledgement with it. The state is told with the next change; a start drops it too."""
-        self.acknowledged.pop(fingerprint, None)
+        """An alert ended: its acknowledgement with it."""
+        if self.acknowledged.pop(fingerprint, None) is not None:
+            here().start("acknowledgements to the state", self._forget)
+
+    async def _forget(self) -> None:
+        with suppress(CannotKeep):  # logged where it happened
+            await self._save()
+
+    async def _save(self) -> None:
+        """Raises CannotKeep."""
+        record = mutes.record(self._mutes, self.acknowledged)
+        await self._async_store.do(lambda store: store.put(**{mutes.FACT: record}))
 
     # commands
 
@@ -155,9 +177,8 @@ class Silences:
 
     async def _keep(self, kind: str, message: str, why: str, **detail: str) -> CommandOutcome:
         self._happened()
-        record = mutes.record(self._mutes, self.acknowledged)
         try:
-            await self._async_store.do(lambda store: store.put(**{mutes.FACT: record}))
+            await self._save()
             kept = f"; kept in memory alone: {problem}" if (problem := self._async_store.problem) else ""
         except CannotKeep as e:
             kept = f"; kept in memory alone: {e}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from .alerts import Alert, restore
-from .notification_planner import GroupNotified
+from .notification_planner import GroupNotified, MissedAlert
 from .rules import HealthRule
 
 FACT: Final = "alerts"
@@ -26,19 +26,23 @@ class Recalled(Struct, frozen=True):
 
     alerts: dict[str, Alert] = field(default_factory=dict)
     told: dict[str, GroupNotified] = field(default_factory=dict)
-    missed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    missed: dict[str, tuple[MissedAlert, ...]] = field(default_factory=dict)
 
 
 def record(
     alerts: Mapping[str, Alert],
     told: Mapping[str, GroupNotified],
-    missed: Mapping[str, Iterable[str]],
+    missed: Mapping[str, Iterable[MissedAlert]],
     now: float,
     wall: float,
 ) -> dict[str, Any]:
     """What to keep. `now` is monotonic, `wall` the same moment in seconds since 1970."""
     return {
-        "missed": {group: [text[:MAX_CHARS] for text in texts] for group, texts in missed.items()},
+        "missed": {
+            group: [[each.rule, each.fingerprint, each.text[:MAX_CHARS]] for each in entries]
+            for group, entries in missed.items()
+            if entries
+        },
         "firing": {a.fingerprint: wall - (now - a.fired) for a in alerts.values() if a.fired is not None},
         "told": {
             group: {
@@ -63,7 +67,12 @@ def read(kept: object, rules: Iterable[HealthRule], now: float, wall: float) -> 
             for group, t in kept["told"].items()
         }
         left = kept.get("missed", {})  # of an older release there is none
-        missed = {str(group): tuple(map(str, texts))[-MAX_MISSED:] for group, texts in left.items()}
+        missed = {
+            str(group): tuple(
+                MissedAlert(str(rule), str(which), str(text)) for rule, which, text in entries[-MAX_MISSED:]
+            )
+            for group, entries in left.items()
+        }
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return Recalled()
     return Recalled(restore(firing, rules), told, missed)

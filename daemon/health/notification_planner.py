@@ -36,17 +36,20 @@ class Item(Struct, frozen=True):
     acknowledged: bool = False
 
 
+class MissedAlert(Struct, frozen=True):
+    """An alert that came and went while it was held back: its rule, which one it was, and what is to be told of it."""
+
+    rule: str
+    fingerprint: str
+    text: str
+
+
 class HeldBack(Struct, frozen=True):
-    """`fingerprints` of alerts that must not be told now; `groups` of which nothing is; `missed`: by group, sentences
-    of alerts that came and went meanwhile, which are told once the group is free."""
+    """`fingerprints` of alerts that must not be told now; `missed`: by group, what came and went while it was held back
+    and may be told by now."""
 
     fingerprints: Set[str] = frozenset()
-    groups: Set[str] = frozenset()
     missed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def free(self, group: str) -> tuple[str, ...]:
-        """What of this group was missed and may be told now."""
-        return () if group in self.groups else self.missed.get(group, ())
 
 
 class GroupNotified(Struct, frozen=True):
@@ -100,7 +103,7 @@ def plan(
     messages, after, dues = [], dict(told), []
     for group in sorted({*groups, *told, *held.missed}):
         items, known = groups.get(group, {}), told.get(group)
-        when = _when(items, known, pace, held, missed=bool(held.free(group)))
+        when = _when(items, known, pace, held, missed=bool(held.missed.get(group)))
         if when is not None and when <= now:
             message = _message(group, items, known, now, held)
             messages.append(message)
@@ -139,4 +142,4 @@ def _message(
     order = sorted(items.values(), key=lambda item: (item.fingerprint in firing, item.since, item.fingerprint))
     still = {f: text for f, text in firing.items() if f in held.fingerprints}
     after = GroupNotified(now, still | {item.fingerprint: item.text for item in order})
-    return Notification(group, tuple(order), tuple(sorted(gone.items())), fresh, after, held.free(group))
+    return Notification(group, tuple(order), tuple(sorted(gone.items())), fresh, after, held.missed.get(group, ()))

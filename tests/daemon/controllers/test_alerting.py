@@ -160,7 +160,9 @@ class World:
         await alert_manager.recall()
         try:
             await work(alert_manager)
-            await asyncio.sleep(0.05)  # what was delivered is written down
+            for _ in range(5):  # what was delivered is written down
+                await asyncio.sleep(0.01)
+                await self.async_store.do(lambda store: None)
         finally:
             await alert_manager.stop()
             await self.async_store.close()
@@ -537,6 +539,49 @@ def test_quiet_hours_let_critical_ones_pass_and_end_with_one_summary(world: Worl
         assert summary.title == "[warning] box: 1 firing, 1 held back and over"
         assert "HELD BACK " in summary.body and "configuration refused: x" in summary.body
         assert "WARNING the model root is not watched" in summary.body
+
+    run(world.during(work))
+
+
+def test_what_came_and_went_in_a_window_of_its_own_is_told_after_it_also_over_a_restart(world: World) -> None:
+    start = datetime.fromtimestamp(world.clock.wall(), UTC)
+    window = f"""
+        alerts.to = ["http://a.example/x"]
+        alerts.time_zone = "UTC"
+        [[alerts.maintenance]]
+        start = "{start.minute} {start.hour} * * *"
+        for = "1h"
+        alerts = ["needs_operator"]
+    """
+
+    async def first(alert_manager: AlertManager) -> None:
+        world.config = parse(window, "test")
+        world.activation.complaint, world.refused = "cannot go on", "configuration refused: x"
+        await world.pass_time(alert_manager, 100)
+        world.activation.complaint = ""
+        await world.pass_time(alert_manager, 100)
+        assert [text.title for text in world.sent] == ["[warning] box: 1 firing"]
+
+    async def second(alert_manager: AlertManager) -> None:
+        await world.pass_time(alert_manager, 3700, step=60)
+        (held,) = [text for text in world.sent if text.title.startswith("[critical]")]
+        assert held.title == "[critical] box: 1 held back and over" and "cannot go on" in held.body
+
+    async def both() -> None:
+        await world.during(first)
+        await world.during(second)
+
+    run(both())
+
+
+def test_what_came_and_went_while_it_was_muted_is_not_told(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        world.activation.complaint = "cannot go on"
+        await alert_manager.silences.mute("needs_operator", "10m", "")
+        await world.pass_time(alert_manager, 100)
+        world.activation.complaint = ""
+        await world.pass_time(alert_manager, 1000, step=20)
+        assert world.sent == []
 
     run(world.during(work))
 

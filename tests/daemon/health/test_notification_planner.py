@@ -83,7 +83,7 @@ def test_what_was_never_told_as_firing_is_never_told_as_ended() -> None:
     assert plan([], step.told, 500, PACE).messages == ()
 
 
-HELD_A = HeldBack(frozenset({"a"}), frozenset({"warning"}))
+HELD_A = HeldBack(frozenset({"a"}))
 
 
 def test_what_is_held_back_is_neither_told_nor_over_until_it_is_free() -> None:
@@ -106,8 +106,6 @@ def test_others_of_the_group_are_told_and_what_is_held_back_stays_told() -> None
 
 def test_what_came_and_went_meanwhile_is_one_message_afterwards() -> None:
     missed = {"warning": ("a was bad", "b was bad")}
-    held = HeldBack(frozenset(), frozenset({"warning"}), missed)
-    assert plan([], {}, 50, PACE, held).messages == ()
     (message,) = plan([item("c")], {}, 50, PACE, HeldBack(missed=missed)).messages
     assert (message.missed, names(message)) == (missed["warning"], ["c"])
 
