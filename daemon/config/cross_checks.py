@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from .alert_metrics import impossible
 from .protected_paths import refusal
-from .schema import AlertRule, Config
+from .schema import Config
+from .schema_alerts import AlertRule
 from .validators import is_loopback, split_address
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.

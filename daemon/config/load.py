@@ -17,10 +17,6 @@ from ..units import DiskShare
 from .cross_checks import findings
 from .messages import in_words
 from .schema import (
-    AlertRoute,
-    AlertRule,
-    Alerts,
-    AlertWebhook,
     Config,
     ControlSection,
     DiskClass,
@@ -28,19 +24,25 @@ from .schema import (
     JobsSection,
     LogsExtra,
     LogsSection,
-    MaintenanceWindow,
     Models,
-    MonitorSection,
     Panel,
-    ProbeSection,
-    QuietHours,
     RolloutSection,
-    Section,
     SpeechSection,
     ValidationSection,
     WorkersSection,
 )
+from .schema_alerts import (
+    AlertRoute,
+    AlertRule,
+    Alerts,
+    AlertWebhook,
+    MaintenanceWindow,
+    MonitorSection,
+    ProbeSection,
+    QuietHours,
+)
 from .schema_base import Location, Mistaken
+from .schema_parts import Section
 
 __all__ = [
     "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRoute", "AlertRule", "AlertWebhook", "Alerts", "Applies", "Change",

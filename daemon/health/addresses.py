@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..config.schema import Alerts
+from ..config.schema_alerts import Alerts
 
 Way = Literal["webhook", "mail", "dingtalk", "feishu", "wecom", "serverchan", "slack", "telegram", "apprise"]
 CHATS: Final = frozenset({"dingtalk", "feishu", "wecom", "serverchan", "slack", "telegram"})

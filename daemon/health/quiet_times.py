@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ..config.cron import CronTimes, clock_time, daily, parse
-from ..config.schema import Alerts, MaintenanceWindow
+from ..config.schema_alerts import Alerts, MaintenanceWindow
 from ..units import DAY, HOUR
 from .mutes import named
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ..config.alert_metrics import TOO_LITTLE
-from ..config.schema import AlertRule
+from ..config.schema_alerts import AlertRule
 from ..units import MINUTE
 
 Severity = Literal["critical", "warning"]
