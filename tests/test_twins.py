@@ -30,7 +30,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/cli/restart.py daemon/cli/rollback.py daemon/cli/rotate.py daemon/cli/run.py "
         "daemon/cli/sweep.py daemon/cli/uninstall.py daemon/cli/workers.py"
     ),
-    "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/status.py daemon/cli/versions.py",
+    "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/versions.py",
     "daemon/config/test_load.py": (
         "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py "
         "daemon/config/schema_alerts.py daemon/config/schema_parts.py"

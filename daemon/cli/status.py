@@ -134,4 +134,4 @@ def _outside(status: StatusAnswer) -> Iterator[tuple[str, str]]:
     if heartbeat is not None:
         ago = f"{span(heartbeat.seconds_ago)} ago"
         because = clean(heartbeat.because)
-        yield "beat", f"not delivered {ago}: {because}" if because else f"delivered {ago}"
+        yield "heartbeat", f"not delivered {ago}: {because}" if because else f"delivered {ago}"
