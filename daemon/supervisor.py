@@ -36,6 +36,7 @@ from .controllers.idle_check import PAUSE_SECONDS, IdleCheck
 from .controllers.jobs import JobKeeping
 from .controllers.liveness import Liveness
 from .controllers.maintenance import OWN_LOGS, Maintenance
+from .controllers.outside import OutsideParts
 from .controllers.reload import ConfigReload, restart_command
 from .controllers.round import Controller, Round
 from .controllers.validation import Validation
@@ -164,6 +165,16 @@ class Supervisor:
             version=RELEASE,
             tell=self.hub.tell,
         )
+        self.outside = OutsideParts(
+            lambda: self.config,
+            clock,
+            host=socket.gethostname(),
+            activation=self.activation,
+            listen_socket=self.listen_socket,
+            alert_manager=self.alert_manager,
+            snapshot=self.snapshot,
+            async_store=self.async_store,
+        )
         self.config_reload = ConfigReload(
             config=lambda: self.config,
             read=self.read_config,
@@ -196,6 +207,7 @@ class Supervisor:
             async_store=self.async_store,
             maintenance=self.maintenance,
             alert_manager=self.alert_manager,
+            outside=self.outside,
         )
         sockets = control.runtime_dir
         self.channel: WorkersSocket = WorkersSocket(
@@ -274,6 +286,7 @@ class Supervisor:
             api=self.api,
             maintenance=self.maintenance,
             jobs=self.jobs,
+            outside=self.outside.controllers,
             panel=self.panel,
             liveness=self.liveness,
             alert_manager=self.alert_manager,

@@ -30,12 +30,15 @@ COVERED_BY: dict[str, str] = {
         "daemon/cli/restart.py daemon/cli/rollback.py daemon/cli/rotate.py daemon/cli/run.py "
         "daemon/cli/sweep.py daemon/cli/uninstall.py daemon/cli/workers.py"
     ),
-    "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/status.py daemon/cli/versions.py",
-    "daemon/config/test_load.py": "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py",
+    "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/versions.py",
+    "daemon/config/test_load.py": (
+        "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py "
+        "daemon/config/schema_alerts.py daemon/config/schema_parts.py"
+    ),
     "daemon/controllers/test_alerting.py": (
-        "daemon/health/alert_record.py daemon/health/metrics.py daemon/health/stuck_workers.py "
-        "daemon/status/alert_endings.py daemon/status/alert_inputs.py daemon/status/snapshot.py "
-        "daemon/status/unchosen_versions.py"
+        "daemon/controllers/notifications.py daemon/health/alert_record.py daemon/health/metrics.py "
+        "daemon/health/stuck_workers.py daemon/status/alert_endings.py daemon/status/alert_inputs.py "
+        "daemon/status/alert_views.py daemon/status/snapshot.py daemon/status/unchosen_versions.py"
     ),
     "daemon/controllers/test_forms.py": "daemon/controllers/form_watch.py daemon/models/compiler_process.py",
     "daemon/controllers/test_maintenance.py": "daemon/upkeep/logs/compress_thread.py",
@@ -44,8 +47,9 @@ COVERED_BY: dict[str, str] = {
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
     "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py daemon/health/series.py",
+    "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
     "daemon/health/test_sender_process.py": (
-        "daemon/health/addresses.py daemon/health/chat_webhooks.py daemon/health/http_post.py daemon/health/smtp.py"
+        "daemon/health/chat_webhooks.py daemon/health/child_answer.py daemon/health/http_post.py"
     ),
     "daemon/models/test_activation_policy.py": "daemon/models/decisions.py daemon/models/unchosen.py",
     "daemon/models/test_scan.py": "daemon/models/no_version.py",
@@ -97,6 +101,7 @@ COVERED_BY: dict[str, str] = {
     "system/test_command_line.py": (
         "daemon/controllers/admin_service.py daemon/controllers/validation_waiters.py daemon/status/views.py"
     ),
+    "system/test_alerts.py": "daemon/controllers/outside.py",
     "system/test_containment.py": "daemon/controllers/parts.py",
     "system/test_daemon_dies.py": "daemon/supervisor.py",
     "system/test_frozen_logs.py": "daemon/system/logs.py",

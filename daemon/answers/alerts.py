@@ -5,8 +5,18 @@ from __future__ import annotations
 from msgspec import Struct
 
 
+class AlertAcknowledged(Struct, frozen=True):
+    """Since when somebody looks after an alert, and what was said about it."""
+
+    since: str
+    because: str
+
+
 class AlertReport(Struct, frozen=True):
-    """One alert. `value` is null while nothing was measured; `since` is RFC 3339 in UTC."""
+    """One alert. `value` is null while nothing was measured; `since` is RFC 3339 in UTC.
+
+    `held` says why nothing is sent about it now, "" when it is.
+    """
 
     name: str
     subject: str
@@ -17,6 +27,26 @@ class AlertReport(Struct, frozen=True):
     threshold: float
     since: str
     message: str
+    held: str
+    acknowledged: AlertAcknowledged | None
+
+
+class MuteReport(Struct, frozen=True):
+    """Nothing is sent about `name`, or about all alerts, until then."""
+
+    name: str
+    since: str
+    until: str
+    because: str
+
+
+class WindowReport(Struct, frozen=True):
+    """A maintenance window or quiet hours that are open; no `alerts`: all. `critical`: those are held back too."""
+
+    alerts: list[str]
+    until: str
+    because: str
+    critical: bool
 
 
 class ChannelReport(Struct, frozen=True):
@@ -32,10 +62,12 @@ class ChannelReport(Struct, frozen=True):
 
 
 class AlertsAnswer(Struct, frozen=True):
-    """Every alert that is not simply ok, the gravest first, and how the channels do."""
+    """Every alert that is not simply ok, the gravest first, how the channels do, and what is held back."""
 
     alerts: list[AlertReport]
     channels: list[ChannelReport]
+    mutes: list[MuteReport]
+    windows: list[WindowReport]
 
 
 class ChannelTest(Struct, frozen=True):

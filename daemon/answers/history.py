@@ -27,6 +27,7 @@ class HistoryLine(Struct, frozen=True):
     classes: list[dict[str, Any]] | UnsetType = UNSET
     alert: str | UnsetType = UNSET
     subject: str | UnsetType = UNSET
+    until: str | UnsetType = UNSET
     worker: str | UnsetType = UNSET
     pid: int | UnsetType = UNSET
     left_out: str | UnsetType = UNSET

@@ -45,11 +45,12 @@ class PendingKey(Struct, frozen=True):
 
 
 class FullestDisk(Struct, frozen=True):
-    """The fullest file system; empty while none was measured."""
+    """The fullest file system; empty while none was measured. `forecast` says which disk is full when, "" for none."""
 
     mount: str | UnsetType = UNSET
     used_percent: float | UnsetType = UNSET
     free_bytes: int | UnsetType = UNSET
+    forecast: str | UnsetType = UNSET
 
 
 class PanelReport(Struct, frozen=True):
@@ -65,6 +66,27 @@ class ConfigReport(Struct, frozen=True):
     path: str
     generation: int
     rejected: str
+
+
+class HeartbeatReport(Struct, frozen=True):
+    """The last heartbeat: how many in a row did not arrive and why, whether it said failing, how long ago it was."""
+
+    failures: int
+    because: str
+    failing: bool
+    seconds_ago: float
+
+
+class ProbeReport(Struct, frozen=True):
+    """Clips with a known text sent through the port: `off` says why none is, "" while they are; counts; how many in a
+    row failed and why; the 95th percentile of those that passed."""
+
+    off: str
+    passed: int
+    failed: int
+    in_a_row: int
+    because: str
+    p95_seconds: float | None
 
 
 class StatusAnswer(Struct, frozen=True):
@@ -87,6 +109,8 @@ class StatusAnswer(Struct, frozen=True):
     alerts: list[AlertReport]
     watch: StateReason
     panel: PanelReport
+    heartbeat: HeartbeatReport | None
+    probe: ProbeReport
     config: ConfigReport
     version: str
     pid: int

@@ -79,6 +79,25 @@ async def test_alerts(admin: AdminInterface, request: Request) -> AlertsTestAnsw
     return await admin.test_alerts()
 
 
+async def mute_alerts(admin: AdminInterface, request: Request) -> CommandOutcome:
+    given = await fields(request)
+    duration = given.get("duration")
+    if isinstance(duration, bool) or not isinstance(duration, str | int | float):
+        raise HTTPException(400, "cannot do that: 'duration' must be a text like \"4h\" or a number of seconds")
+    why = text_of(given, "why", optional=True)
+    return await admin.mute_alerts(text_of(given, "name"), duration, why)
+
+
+async def unmute_alerts(admin: AdminInterface, request: Request) -> CommandOutcome:
+    return await admin.unmute_alerts(await name(request, "name", optional=True))
+
+
+async def acknowledge_alerts(admin: AdminInterface, request: Request) -> CommandOutcome:
+    given = await fields(request)
+    why = text_of(given, "why", optional=True)
+    return await admin.acknowledge_alerts(text_of(given, "name"), why)
+
+
 async def history(admin: AdminInterface, request: Request) -> HistoryAnswer:
     count, before = number(request, "n", 50, MAX_ROWS), number(request, "before", 0, MAX_ROW)
     return await admin.history(count, request.query_params.get("kind", ""), before)
@@ -191,6 +210,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("POST", "/v1/reload", reload, CHANGE),
     ("POST", "/v1/rescan", rescan, CHANGE),
     ("POST", "/v1/alerts/test", test_alerts, CHANGE),
+    ("POST", "/v1/alerts/mute", mute_alerts, CHANGE),
+    ("POST", "/v1/alerts/unmute", unmute_alerts, CHANGE),
+    ("POST", "/v1/alerts/ack", acknowledge_alerts, CHANGE),
     ("POST", "/v1/panel/link", panel_link, CHANGE),
     ("POST", "/v1/sweep", sweep, CHANGE),
     ("POST", "/v1/rotate", rotate, CHANGE),

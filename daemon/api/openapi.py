@@ -37,6 +37,9 @@ class About(Struct, frozen=True):
 
 
 _VERSION: Final = {"version": _TEXT | {"minLength": 1, "description": "a directory directly under the model root"}}
+_ALERT: Final = {"name": _TEXT | {"minLength": 1, "description": "an alert as GET /v1/alerts names it, or all"}}
+_DURATION: Final = {"duration": {"type": ["string", "number"], "description": "like 4h, or seconds; at most 30d"}}
+_WHY: Final = {"why": _TEXT}
 ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ("GET", "/health"): About("Whether the daemon lives"),
     ("GET", "/ready"): About("Whether some worker takes traffic"),
@@ -70,6 +73,13 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ),
     ("POST", "/v1/panel/link"): About("Make a link that logs one browser in to the panel, once; over api.sock alone"),
     ("POST", "/v1/alerts/test"): About("Send a test message to every channel"),
+    ("POST", "/v1/alerts/mute"): About(
+        "Send nothing about an alert, or about all, for a time", needed=_ALERT | _DURATION, optional=_WHY
+    ),
+    ("POST", "/v1/alerts/unmute"): About("End one mute, or all", optional={"name": _TEXT}),
+    ("POST", "/v1/alerts/ack"): About(
+        "Somebody looks after an alert: it is not sent again until it has ended", needed=_ALERT, optional=_WHY
+    ),
 }
 
 

@@ -30,7 +30,7 @@ VERBS: Final = {
     "release": "allow a held version again",
     "workers": "list the workers",
     "restart": "replace one worker or all, one at a time, replacement first",
-    "alerts": "what is alarming; `alerts test` sends everybody a test message",
+    "alerts": "what is alarming; `test`, `mute`, `unmute` and `ack`: what is sent about it",
     "panel": "print a link that logs a browser in to the panel, once",
     "disk": "where the space went, by class and by largest entry",
     "sweep": "run disk upkeep now; a dry run prints each path, its size and because",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -106,8 +107,11 @@ def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
     used, free_bytes = status.disk.used_percent, status.disk.free_bytes
     if isinstance(used, int | float) and isinstance(free_bytes, int):
         facts.append(("disk", f"{percent(used)} used, {size(free_bytes)} free"))
+    if forecast := status.disk.forecast:
+        facts.append(("", paint(clean(forecast), "yellow", colour)))
     alerts = [("alert", paint(clean(alert.message), "red", colour)) for alert in status.alerts]
     facts += alerts or [("alerts", "none")]
+    facts += _outside(status)
     if status.panel.problem:
         facts.append(("panel", paint(clean(status.panel.problem), "red", colour)))
     facts.append(("config", clean(status.config.path) or "defaults"))
@@ -116,3 +120,18 @@ def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
         facts.append(("", paint(f"a change was refused: {refused}", "red", colour)))
     facts.append(("daemon", f"{clean(status.version)}, pid {status.pid}, up {span(status.uptime_seconds)}"))
     return [f"{name:<8} {text}" for name, text in facts]
+
+
+def _outside(status: StatusAnswer) -> Iterator[tuple[str, str]]:
+    """How probes and heartbeats do."""
+    probe, heartbeat = status.probe, status.heartbeat
+    if probe.off:
+        yield "probe", f"off: {clean(probe.off)}"
+    else:
+        lasts = f", 95 % within {span(probe.p95_seconds)}" if probe.p95_seconds is not None else ""
+        because = f"; {clean(probe.because)}" if probe.because else ""
+        yield "probe", f"{probe.passed} passed, {probe.failed} failed{lasts}{because}"
+    if heartbeat is not None:
+        ago = f"{span(heartbeat.seconds_ago)} ago"
+        because = clean(heartbeat.because)
+        yield "heartbeat", f"not delivered {ago}: {because}" if because else f"delivered {ago}"

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
+TOO_LITTLE: Final = frozenset({"workers_ready", "disk_full_hours"})
+"""Figures that are alarming when they are low."""
+_MAY_EXCEED: Final = frozenset({"class_used_percent"})
+_LEAST_BYTES: Final = 1 << 20
 FIGURES: Final[dict[str, str]] = {
     # the machine
     "disk_used_percent": "of each mount that holds a directory of ours, as ordinary users see it",
+    "disk_full_hours": "until each of these mounts is full, where 15 minutes and 6 hours agree; 720: it does not fill",
     "inode_used_percent": "of the same mounts; absent where the file system has no fixed number of inodes",
     "memory_used_percent": "of the machine, or of our control group when that is closer to its limit",
     "swap_used_percent": "absent without swap",
@@ -29,6 +34,7 @@ FIGURES: Final[dict[str, str]] = {
     "worker_stuck": "workers that had runs of the model that did not end in the last ten minutes",
     "worker_resident_bytes": "memory of each worker",
     "worker_p95_seconds": "95th percentile of each worker's recent answers",
+    "probe_failed": "1 while at least `probe.failures` probes in a row did not bring back their known text",
     "requests_failed_percent": "of the answers since the measurement before that were 500 and above",
     # versions
     "version_rejected": "1 for each rejected version that is wanted, or was judged in the last hour",
@@ -50,4 +56,34 @@ FIGURES: Final[dict[str, str]] = {
     "controller_failed": "1 for each part of the daemon that ended by an unexpected error and is tried again",
     "tokens_unusable": "1 while the panel's token file lets nobody in because it cannot be used",
     "alert_channel_failures": "messages in a row that each channel did not take",
+    "heartbeat_failures": "heartbeats in a row that did not arrive at `alerts.heartbeat`",
 }
+
+
+def impossible(metric: str, above: float | None, below: float | None) -> str:
+    """Why a threshold on this figure cannot be meant: it would alarm always or never; "" when it can."""
+    limit = below if below is not None else above
+    if limit is None:
+        return ""
+    if FIGURES.get(metric, "").startswith("1 "):
+        good = below is None and 0 <= limit < 1
+        return "" if good else "the figure is 1 while something is so, else 0; above = 0"
+    if metric.endswith("_percent"):
+        return _impossible_percent(metric, limit, low=below is not None)
+    if metric.endswith("_bytes") and limit < _LEAST_BYTES:
+        return "the figure is in bytes; a number of bytes, like 2000000000"
+    if metric in TOO_LITTLE and above is not None and above < 1:
+        return "the figure is alarming when it is low; below"
+    if limit < 0 or (below is not None and limit == 0):
+        return "the figure is never below 0; a higher number"
+    return ""
+
+
+def _impossible_percent(metric: str, limit: float, *, low: bool) -> str:
+    if 0 < limit < 1:
+        return f"the figure is in percent, and {limit:g} is less than one; {limit * 100:g}, if a share was meant"
+    if limit < 0 or (low and limit == 0):
+        return "the figure is never below 0; 1 to 99"
+    if limit >= 100 and metric not in _MAY_EXCEED:
+        return f"the figure is {'always' if low else 'never'} {'below' if low else 'above'} it; 1 to 99"
+    return ""

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .alert_metrics import impossible
 from .protected_paths import refusal
 from .schema import Config
+from .schema_alerts import AlertRule
 from .validators import is_loopback, split_address
 
 # The kernel's limit for a Unix socket's path is 108 bytes, its ending NUL included.
@@ -28,7 +30,7 @@ class Finding(NamedTuple):
 
 def findings(config: Config) -> list[Finding]:
     """Every pair of keys that contradict each other."""
-    return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config)]
+    return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config), *_alerts(config)]
 
 
 def warnings(config: Config) -> list[str]:
@@ -147,7 +149,33 @@ def _lists(config: Config) -> Iterator[Finding]:
     if not config.workers.providers:
         yield Finding(("workers.providers",), 'is empty; at least "CPUExecutionProvider"')
     for index, rule in enumerate(config.monitor.alert):
-        if rule.clear > rule.above:
-            yield Finding(
-                ("monitor.alert",), f"[{index}].clear: {rule.clear:g} is higher than above; at most {rule.above:g}"
-            )
+        for key, text in _thresholds(rule):
+            yield Finding(("monitor.alert",), f"[{index}].{key}: {text}")
+
+
+def _thresholds(rule: AlertRule) -> Iterator[tuple[str, str]]:
+    """What is wrong with a rule's numbers, by key."""
+    above, below = rule.above, rule.below
+    if above is not None and below is not None:
+        yield "below", "is given beside above; a table for each"
+        return
+    key = "below" if below is not None else "above"
+    if because := impossible(rule.metric, above, below):
+        yield key, f"{(above if below is None else below):g} cannot be meant: {because}"
+    elif above is not None and rule.clear > above:
+        yield "clear", f"{rule.clear:g} is higher than above; at most {above:g}"
+    elif below is not None and rule.clear < below:
+        yield "clear", f"{rule.clear:g} is lower than below; at least {below:g}"
+
+
+def _alerts(config: Config) -> Iterator[Finding]:
+    quiet, maintenance = config.alerts.quiet, config.alerts.maintenance
+    if bool(quiet.from_) != bool(quiet.to):
+        missing, given = ("to", "from") if quiet.from_ else ("from", "to")
+        yield Finding(("alerts.quiet",), f".{missing}: is empty while alerts.quiet.{given} is set; a time of the day")
+    elif quiet.from_ and quiet.from_ == quiet.to:
+        yield Finding(("alerts.quiet",), ".to: is the same as alerts.quiet.from; another time, or both empty")
+    lists = {"alerts.maintenance": len(maintenance), "alerts.webhook": len(config.alerts.webhook)}
+    for key, count in lists.items():
+        if count > _MAX_NAMES:
+            yield Finding((key,), f"has {count} entries; at most {_MAX_NAMES}")

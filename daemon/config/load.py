@@ -17,8 +17,6 @@ from ..units import DiskShare
 from .cross_checks import findings
 from .messages import in_words
 from .schema import (
-    AlertRule,
-    Alerts,
     Config,
     ControlSection,
     DiskClass,
@@ -27,21 +25,30 @@ from .schema import (
     LogsExtra,
     LogsSection,
     Models,
-    MonitorSection,
     Panel,
     RolloutSection,
-    Section,
     SpeechSection,
     ValidationSection,
     WorkersSection,
 )
+from .schema_alerts import (
+    AlertRoute,
+    AlertRule,
+    Alerts,
+    AlertWebhook,
+    MaintenanceWindow,
+    MonitorSection,
+    ProbeSection,
+    QuietHours,
+)
 from .schema_base import Location, Mistaken
+from .schema_parts import Section
 
 __all__ = [
-    "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRule", "Alerts", "Applies", "Change", "Config", "ControlSection",
-    "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection", "Models", "MonitorSection", "Panel",
-    "RolloutSection", "Section", "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load",
-    "load_or_default",
+    "DEFAULT_PATH", "MAX_FILE_BYTES", "AlertRoute", "AlertRule", "AlertWebhook", "Alerts", "Applies", "Change",
+    "Config", "ControlSection", "DiskClass", "DiskSection", "JobsSection", "LogsExtra", "LogsSection",
+    "MaintenanceWindow", "Models", "MonitorSection", "Panel", "ProbeSection", "QuietHours", "RolloutSection",
+    "Section", "SpeechSection", "ValidationSection", "WorkersSection", "differences", "load", "load_or_default",
     "parse",
 ]  # fmt: skip
 
@@ -94,7 +101,7 @@ def parse(text: str, origin: str) -> Config:
     mistakes = [*wrong.values()]
     for finding in findings(config):
         if not any(key in bad_keys or key.partition(".")[0] in bad_keys for key in finding.keys):
-            mistakes.append(finding.keys[0] + ("" if finding.text.startswith("[") else ": ") + finding.text)
+            mistakes.append(finding.keys[0] + ("" if finding.text.startswith(("[", ".")) else ": ") + finding.text)
     if mistakes:
         raise BadConfig(origin, tuple(mistakes))
     return config
@@ -171,9 +178,10 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     },
     "disk": dict.fromkeys((field.alias or name for name, field in DiskSection.model_fields.items()), "live"),
     "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
-    "alerts": dict.fromkeys(Alerts.model_fields, "live"),
+    "probe": dict.fromkeys(ProbeSection.model_fields, "live"),
+    "alerts": dict.fromkeys((field.alias or name for name, field in Alerts.model_fields.items()), "live"),
 }  # fmt: skip
-_SECRET: Final = {"alerts.to"}
+_SECRET: Final = {"alerts.to", "alerts.route", "alerts.webhook", "alerts.heartbeat"}
 
 
 def differences(old: Config, new: Config) -> tuple[Change, ...]:
@@ -191,8 +199,12 @@ def differences(old: Config, new: Config) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _counted(value: tuple[object, ...]) -> str:
-    return f"{len(value)} addresses"
+def _counted(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} addresses"
+    if isinstance(value, Section):
+        return ", ".join(f"{name}: {len(each)} addresses" for name, each in vars(value).items())
+    return "an address" if value else "no address"
 
 
 def _shown(value: object) -> str:

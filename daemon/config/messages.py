@@ -59,7 +59,7 @@ def _sentence(found: Found) -> str:
         return f"{describe(value)} is none of the choices; {', '.join(map(describe, choices))}{meant}"
     if kind == "missing":
         return f"is missing; {_EXPECTED[kind]}"
-    shown = "this" if place[:2] == ("alerts", "to") else describe(value)
+    shown = "this" if place[:1] == ("alerts",) else describe(value)
     return f"{shown} cannot stand here; {_EXPECTED.get(kind, 'a value of another kind')}"
 
 

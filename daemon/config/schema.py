@@ -7,7 +7,7 @@ descriptions are what docs/configuration.md and the manual page print. Types are
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ..units import (
     DAY,
@@ -17,7 +17,13 @@ from ..units import (
     DiskShare,
 )
 from . import validators
-from .schema_base import ConfigTable, Field
+from .schema_alerts import (
+    Alerts,
+    MonitorSection,
+    ProbeSection,
+)
+from .schema_base import Field
+from .schema_parts import AbsolutePath, OptionalPath, Section
 from .validators import (
     duration,
     number,
@@ -26,13 +32,6 @@ from .validators import (
 )
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
-
-AbsolutePath = Annotated[Path, validators.absolute_path]
-OptionalPath = Annotated[str, validators.absolute_path_or_none]
-
-
-class Section(ConfigTable):
-    """Base of every table: unknown keys are mistakes and nothing changes after it is read."""
 
 
 class Models(Section):
@@ -343,46 +342,6 @@ class DiskSection(Section):
     )
 
 
-def _five_below(given: dict[str, Any]) -> float:
-    return float(given.get("above", 90.0)) - 5
-
-
-class AlertRule(Section):
-    """A figure that raises an alert while it is `above` for `for_` seconds, until it is back at `clear`."""
-
-    metric: Annotated[str, validators.metric_name] = Field(
-        default="disk_used_percent", description="One of the figures in docs/metrics.md."
-    )
-    above: Annotated[float, number()] = Field(default=90.0, description="Above it the figure is alarming.")
-    for_: Annotated[float, duration(0, DAY)] = Field(
-        default=60.0, alias="for", description="So long without a break before the alert fires."
-    )
-    clear: Annotated[float, number()] = Field(
-        default_factory=_five_below, description="At or below it the alert ends; not given: 5 below `above`."
-    )
-
-
-class MonitorSection(Section):
-    """What is measured, how often, and what is alarming."""
-
-    interval: Annotated[float, duration(1, HOUR)] = Field(default=10.0, description="How often to measure.")
-    alert: tuple[AlertRule, ...] = Field(
-        default=(AlertRule(),),
-        description="Rules of your own, one table each; built-in ones for the same figure give way (docs/metrics.md).",
-    )
-
-
-class Alerts(Section):
-    """Who is told."""
-
-    to: tuple[Annotated[str, validators.alert_url], ...] = Field(
-        default=(), description="Apprise addresses: mail, DingTalk, Feishu, WeCom, Slack, webhook, …"
-    )
-    repeat: Annotated[float, duration(0)] = Field(
-        default=4 * HOUR, description="How often a lasting alert is told again; 0: said once."
-    )
-
-
 class Config(Section):
     """The whole file."""
 
@@ -397,4 +356,5 @@ class Config(Section):
     logs: LogsSection = LogsSection()
     disk: DiskSection = DiskSection()
     monitor: MonitorSection = MonitorSection()
+    probe: ProbeSection = ProbeSection()
     alerts: Alerts = Alerts()

@@ -13,7 +13,9 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from string import Template
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...worker.shared.callback_rules import check_entry
 from ...worker.shared.loopback import is_this_machine
@@ -28,6 +30,7 @@ from ..units import (
     show_duration,
     show_size,
 )
+from . import cron as cron_times
 from .alert_metrics import FIGURES
 from .schema_base import Check
 
@@ -38,6 +41,13 @@ _MODEL_ALIAS: Final = re.compile(r"[^\s/]\S{0,63}")
 _WEB_ORIGIN: Final = re.compile(
     r"\*|[a-z][a-z0-9+.-]{0,31}://(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:\d{1,5})?", re.ASCII
 )
+_TIME_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII)
+_WEEKDAY: Final = re.compile(r"mon|tue|wed|thu|fri|sat|sun")
+MAX_SHORT_CHARS: Final = 200
+MAX_KEYWORD_CHARS: Final = 32
+MAX_TEMPLATE_CHARS: Final = 4096
+TEMPLATE_FIELDS: Final = ("title", "body", "severity", "status", "host", "count", "keyword")
+_WEB_ADDRESS: Final = re.compile(r"https?://[^\s/?#]{1,500}([/?]\S{0,4000})?", re.ASCII | re.IGNORECASE)
 _ALERT_URL: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://\S{1,4096}", re.ASCII | re.IGNORECASE)
 
 
@@ -241,6 +251,83 @@ def _callback(text: str) -> str:
     return text
 
 
+def _clock_time(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        hour, minute = cron_times.clock_time(text)
+    except ValueError:
+        raise ValueError(f'{describe(text)} is no time of the day; a text like "07:30", or ""') from None
+    return f"{hour:02d}:{minute:02d}"
+
+
+def _cron(text: str) -> str:
+    try:
+        cron_times.parse(text)
+    except ValueError as e:
+        raise ValueError(f"{describe(text)} cannot be used: {e}; {cron_times.RIGHT}") from None
+    return text
+
+
+def _time_zone(text: str) -> str:
+    """Loads it: later on, whoever needs it must not read a file."""
+    if text:
+        try:
+            if not _TIME_ZONE.fullmatch(text):
+                raise ValueError
+            ZoneInfo(text)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError(
+                f'{describe(text)} is no time zone that is known here; a name like "Asia/Shanghai" (the system\'s '
+                'package tzdata holds them), or "" for the machine\'s'
+            ) from None
+    return text
+
+
+def _alert_name(text: str) -> str:
+    figure = re.split("[><:]", text, maxsplit=1)[0]
+    if figure not in FIGURES:
+        near = nearest(figure, FIGURES, cutoff=0.4) or "disk_used_percent"
+        raise ValueError(f'{describe(text)} is no alert; a name as `modelward alerts` lists it, like "{near}"')
+    return text
+
+
+def _keyword(text: str) -> str:
+    if len(text) > MAX_KEYWORD_CHARS:
+        raise ValueError(f"{describe(text)} is too long; at most {MAX_KEYWORD_CHARS} characters")
+    return text
+
+
+def _template(value: object) -> str:
+    """A text of several lines with fields."""
+    if not isinstance(value, str):
+        raise ValueError(f"{describe(value)} is no text; put it in quotes")
+    if len(value) > MAX_TEMPLATE_CHARS:
+        raise ValueError(f"is too long; at most {MAX_TEMPLATE_CHARS} characters")
+    if not value.replace("\n", "").replace("\t", "").isprintable():
+        raise ValueError("the text holds a character that cannot be printed; leave it out")
+    fields = ", ".join(f"${field}" for field in TEMPLATE_FIELDS)
+    if not Template(value).is_valid():
+        raise ValueError(f"holds a $ that begins no field; {fields}, or $$ for a $ itself")
+    for field in Template(value).get_identifiers():
+        if field not in TEMPLATE_FIELDS:
+            raise ValueError(f"${field[:40]} is no field; {fields}")
+    return value
+
+
+def _web_address(text: str) -> str:
+    if not _WEB_ADDRESS.fullmatch(text):
+        # Such an address often holds a token: it is not repeated.
+        raise ValueError('no web address; a text like "https://gateway.example.org/send"')
+    return text
+
+
+def _short_text(text: str) -> str:
+    if len(text) > MAX_SHORT_CHARS:
+        raise ValueError(f"{describe(text)} is too long; at most {MAX_SHORT_CHARS} characters")
+    return text
+
+
 absolute_path = text_check(_absolute)
 absolute_path_or_none = text_check(_absolute_or_none)
 token_file = text_check(_token_file)
@@ -255,5 +342,15 @@ provider_name = text_check(_matching(_PROVIDER, 'a name like "CPUExecutionProvid
 model_alias = text_check(_matching(_MODEL_ALIAS, 'up to 64 characters without spaces, like "gpt-4o-transcribe"'))
 web_origin = text_check(_web_origin)
 alert_url = text_check(_alert_url)
+clock_time_or_none = text_check(_clock_time)
+cron = text_check(_cron)
+time_zone = text_check(_time_zone)
+alert_name = text_check(_alert_name)
+short_text = text_check(_short_text)
+keyword = text_check(_keyword)
+template = Check(_template)
+web_address = text_check(_web_address)
+web_address_or_none = text_check(lambda text: _web_address(text) if text else "")
+weekday = text_check(_matching(_WEEKDAY, "mon, tue, wed, thu, fri, sat or sun"))
 callback = text_check(_callback)
 share = Check(lambda value: value if isinstance(value, DiskShare) else parse_share(value))

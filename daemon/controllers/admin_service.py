@@ -42,6 +42,7 @@ from .activation import Activation
 from .alerting import AlertManager
 from .forms import Forms
 from .maintenance import Maintenance
+from .outside import OutsideParts
 from .pending_command import PendingCommand
 from .reload import ConfigReload
 from .validation import Validation
@@ -85,12 +86,13 @@ class AdminService:
         async_store: AsyncStore,
         maintenance: Maintenance,
         alert_manager: AlertManager,
+        outside: OutsideParts,
     ) -> None:
         self._origin, self._clock, self._snapshot, self._wakeups = origin, clock, snapshot, wakeups
         self._config_reload, self._settings_pending = config_reload, pending
         self._registry, self._pool, self._validation, self._activation = registry, pool, validation, activation
         self._forms, self._async_store, self._maintenance = forms, async_store, maintenance
-        self._alert_manager = alert_manager
+        self._alert_manager, self._outside = alert_manager, outside
         self._began = clock.monotonic()
         self._waiters = ValidationWaiters(clock, validation, activation, wakeups)
 
@@ -111,6 +113,8 @@ class AdminService:
             disk=self._alert_manager.disk(),
             pending=self._pending(),
             panel_problem=self.panel.problem,
+            heartbeat=self._outside.heartbeat.report(),
+            probe=self._outside.probe.record.report(),
             config=ConfigReport(str(self._origin or ""), reload.generation, reload.refused),
             release=RELEASE,
             pid=os.getpid(),
@@ -171,7 +175,16 @@ class AdminService:
         return self._alert_manager.metrics()
 
     async def test_alerts(self) -> AlertsTestAnswer:
-        return await self._alert_manager.test()
+        return await self._alert_manager.notifications.test()
+
+    async def mute_alerts(self, name: str, duration: object, why: str) -> CommandOutcome:
+        return await self._alert_manager.silences.mute(name, duration, why)
+
+    async def unmute_alerts(self, name: str) -> CommandOutcome:
+        return await self._alert_manager.silences.unmute(name)
+
+    async def acknowledge_alerts(self, name: str, why: str) -> CommandOutcome:
+        return await self._alert_manager.silences.acknowledge(name, why)
 
     def rollout(self, rollout: str) -> RolloutAnswer:
         found = self._activation.rollouts.known.get(rollout)

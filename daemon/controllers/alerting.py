@@ -1,7 +1,7 @@
-"""Raises alerts: measures every `monitor.interval`, checks the daemon's own parts each round, notifies channels.
+"""Raises alerts: measures every `monitor.interval`, checks the daemon's own parts each round, has channels notified.
 
-It holds no rule: `health.alerts` decides what is an alert, `health.notification_planner` what is worth a message.
-Invariant: a message counts as sent only once some channel took it, so a crash repeats it rather than losing it.
+It holds no rule: `health.alerts` decides what is an alert, `notifications` sends, `silences` holds back.
+Invariant: what fires, what was told of it and what was held back outlive the daemon.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from typing import Final
 import structlog
 
 from ...worker.shared.prometheus_text import Exposition
-from ..answers.alerts import AlertReport, AlertsAnswer, AlertsTestAnswer, ChannelReport, SeriesAnswer
+from ..answers.alerts import AlertReport, AlertsAnswer, SeriesAnswer
 from ..answers.events import SampleNews
 from ..answers.status import FullestDisk
 from ..config.load import Config
 from ..health import alert_record, message_text
-from ..health.addresses import Address
 from ..health.alerts import (
     Alert,
+    Alerts,
     AlertState,
     Figure,
     due,
     evaluate,
     turned,
 )
-from ..health.delivery import Notifier, Sender
+from ..health.delivery import Sender
+from ..health.forecast import Forecast
 from ..health.mounts import StatVfs
-from ..health.notification_planner import GroupNotified, Item, Notification, NotificationPace, plan
+from ..health.notification_planner import Item, NotificationPace
 from ..health.rules import HealthRule, rules
 from ..health.sampler import (
     MEASURED,
@@ -47,14 +48,16 @@ from ..health.sampler import (
 )
 from ..state.async_store import AsyncStore, CannotKeep
 from ..state.store import HistoryEntry
-from ..status import metrics_export
+from ..status import alert_views, metrics_export
 from ..status.alert_endings import ending
-from ..status.alert_inputs import DAEMON_METRICS, alert_figures, quiet_due
+from ..status.alert_inputs import DAEMON_METRICS, alert_figures, class_usage, quiet_due
 from ..status.snapshot import Snapshot, WorkersSeen
 from ..system.background import here
 from ..system.clock import Clock, rfc3339
 from ..system.timer_thread import TimerThread
 from ..workers.pool import Ended
+from .notifications import Notifications
+from .silences import Silences
 
 HOLD_SECONDS: Final = 60.0
 """For so long after a start no earlier alert is resolved: not everything is known again yet."""
@@ -82,7 +85,8 @@ More = Callable[[], Iterable[Figure]]
 class AlertManager:
     """See the module. `snapshot` is the daemon as it is now; `tell` is the events' hub.
 
-    Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`.
+    Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`; `changed`
+    are called when alerts begin or end.
     """
 
     def __init__(
@@ -102,18 +106,27 @@ class AlertManager:
         hold_seconds: float = HOLD_SECONDS,
     ) -> None:
         self._snapshot, self._config, self._clock, self._async_store = snapshot, config, clock, async_store
-        self._host, self._version, self._tell = host, version, tell
+        self._version, self._tell, self._hold_seconds = version, tell, hold_seconds
         self._log = structlog.get_logger("alerts")
-        self._pace, self._hold_seconds = pace or NotificationPace(), hold_seconds
         self.monitor = Sampler(clock, config().monitor.interval, proc=proc, statvfs=statvfs)
-        self.notifier = Notifier(self._clock, self.look, sender)
+        self.notifications = Notifications(
+            config, clock, host=host, happened=self.look, changed=self._save, sender=sender, pace=pace
+        )
+        self.silences = Silences(
+            config,
+            clock,
+            async_store,
+            alerts=lambda: self._alerts,
+            rules=self._rules,
+            happened=lambda: self.look(at_once=True),
+        )
         self.tally = metrics_export.ExportTally(self._clock.wall())
-        self.more: list[More] = []
+        self.forecast = Forecast()
+        self.more: list[More] = [self.forecast.figures]
         self.more_metrics: set[str] = set()
         self.exposed: list[Callable[[Exposition], None]] = []
+        self.changed: list[Callable[[], None]] = []
         self._alerts: dict[str, Alert] = {}
-        self._told: dict[str, GroupNotified] = {}
-        self._kept: dict[str, GroupNotified] = {}
         self._ends: deque[float] = deque(maxlen=1000)
         self._measured: tuple[SystemSample, float] | None = None
         self._began = self._looked = float("-inf")
@@ -132,8 +145,10 @@ class AlertManager:
         with suppress(CannotKeep):
             record = await self._async_store.do(lambda store: store.fact(alert_record.FACT))
             now, wall = self._began, self._clock.wall()
-            self._alerts, self._told = alert_record.read(record, self._rules(), now, wall)
-            self._kept = dict(self._told)
+            recalled = alert_record.read(record, self._rules(), now, wall)
+            self._alerts = recalled.alerts
+            self.notifications.take_up(recalled.told, recalled.missed)
+        await self.silences.recall()
 
     def begin(self) -> None:
         """Measures from now on."""
@@ -153,7 +168,7 @@ class AlertManager:
         if self._saves is not None:
             self._saves.cancel()
             await asyncio.wait({self._saves}, timeout=2.0)
-        await self.notifier.stop()
+        await self.notifications.notifier.stop()
 
     def _strike(self) -> None:
         """On the timer's thread: the daemon's own parts must not be touched here."""
@@ -168,6 +183,8 @@ class AlertManager:
         self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile
         sample = self.monitor.take(self._config().monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
+        free = {mount.mount: mount.space.free_bytes for mount in sample.mounts if mount.space}
+        self.forecast.add(sample.at, free, {name: used for name, used, _ in class_usage(self._snapshot())})
         self._evaluate(sample.figures, MEASURED)
         self._tell("sample", SampleNews(rfc3339(self._measured[1]), dict(sample.row)))
 
@@ -178,11 +195,11 @@ class AlertManager:
             self._look_at(self._looked + LEAST_SECONDS)
             return
         self._looked = now
-        self.notifier.configure(self._config().alerts.to)
+        self.notifications.configure()
         restarts = sum(now - at <= RECENT_SECONDS for at in self._ends)
         seen = self._snapshot()
         self._quiet_due = quiet_due(seen)
-        figures = alert_figures(seen, restarts=restarts, channels=self.notifier.channels)
+        figures = alert_figures(seen, restarts=restarts, channels=self.notifications.notifier.channels)
         for more in self.more:
             figures += more()
         self._evaluate(figures, (*DAEMON_METRICS, *self.more_metrics))
@@ -201,17 +218,21 @@ class AlertManager:
         how = partial(ending, self._snapshot())
         self._alerts = evaluate(before, self._rules(), figures, looked, now, hold=self._holding(now), ending=how)
         if changed := turned(before, self._alerts):
-            self._note(changed)
+            self._note(changed, before)
             self._save()
+            for tell in self.changed:
+                tell()
         self._announce(now)
 
     def _holding(self, now: float) -> bool:
         return now - self._began < self._hold_seconds
 
-    def _note(self, changed: list[Alert]) -> None:
+    def _note(self, changed: list[Alert], before: Alerts) -> None:
         """History, log and events for what began or ended."""
         for alert in changed:
             self._tell("alert", self._report(alert))
+            if alert.fired is None:
+                self._over(alert, before[alert.fingerprint].fired or alert.since)
         changed = [alert for alert in changed if alert.rule.metric not in TOLD_BY_OTHERS]
         for number, alert in enumerate(changed):
             began, text = alert.fired is not None, message_text.sentence(alert)
@@ -223,20 +244,21 @@ class AlertManager:
             kind = "alert-firing" if began else "alert-resolved"
             self._async_store.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
 
+    def _over(self, alert: Alert, began: float) -> None:
+        """What ended while it was held back and never told is told afterwards."""
+        self.silences.ended(alert.fingerprint)
+        if self.silences.quiet(alert) and not self.notifications.is_told(alert.fingerprint):
+            self.notifications.miss(alert, began)
+
     # sending
 
     def _announce(self, now: float) -> None:
         """Sends what is due, and comes back when time alone will ask for more."""
         again = [self._quiet_due, due({f: a for f, a in self._alerts.items() if a.rule.metric in DAEMON_METRICS})]
-        if self.notifier.channels:
-            pace = NotificationPace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
-            over = [alert for alert in self._alerts.values() if alert.state is AlertState.RESOLVED]
-            ended = {alert.fingerprint: message_text.sentence(alert) for alert in over}
-            step = plan(map(self._item, self._active(now)), self._told, now, pace, ended)
-            self._told = step.told
-            for message in step.messages:
-                self._send(message)
-            again.append(step.due)
+        items = [self._item(alert) for alert in self._active(now)]
+        ends = {f: a.ended for f, a in self._alerts.items() if a.state is AlertState.RESOLVED}
+        held = self.silences.held_back(items, self.notifications.told, self.notifications.missed)
+        again += [self.notifications.announce(items, held, ends), self.silences.next_change()]
         if self._holding(now):
             again.append(self._began + self._hold_seconds)
         if moments := [moment for moment in again if moment is not None]:
@@ -250,19 +272,9 @@ class AlertManager:
     def _item(self, alert: Alert) -> Item:
         about = alert.subject if alert.rule.metric == "alert_channel_failures" else ""
         since = alert.since if alert.fired is None else alert.fired
-        return Item(alert.fingerprint, alert.rule.severity, since, message_text.sentence(alert), about)
-
-    def _send(self, message: Notification) -> None:
-        def write(address: Address) -> message_text.Text | None:
-            return message_text.text(message, self._host, self._clock.monotonic(), address.text_bytes, address.label)
-
-        def arrived() -> None:
-            kept = self._kept.get(message.group)
-            if kept is None or kept.last_sent < message.after.last_sent:
-                self._kept[message.group] = message.after
-                self._save()
-
-        self.notifier.put(write, arrived)
+        acknowledged = alert.fingerprint in self.silences.acknowledged
+        text = message_text.sentence(alert)
+        return Item(alert.fingerprint, alert.rule.severity, since, text, about, acknowledged)
 
     def _look_at(self, moment: float) -> None:
         """`look` happens again at this time, or earlier."""
@@ -283,7 +295,7 @@ class AlertManager:
         while self._save_again:
             self._save_again = False
             now, wall = self._clock.monotonic(), self._clock.wall()
-            record = alert_record.record(self._alerts, self._kept, now, wall)
+            record = alert_record.record(self._alerts, self.notifications.kept, self.notifications.missed, now, wall)
             with suppress(CannotKeep):  # logged where it happened
                 await self._async_store.do(lambda store, record=record: store.put(**{alert_record.FACT: record}))  # type: ignore[misc]
 
@@ -308,40 +320,33 @@ class AlertManager:
         """The active alerts, the gravest first."""
         return [self._report(alert) for alert in self._active(self._clock.monotonic())]
 
+    def critical(self) -> list[str]:
+        """The sentences of what is critical and not held back."""
+        active = self._active(self._clock.monotonic())
+        return [
+            message_text.sentence(alert)
+            for alert in active
+            if alert.rule.severity == "critical" and not self.silences.reason(alert)
+        ]
+
     def alerts(self) -> AlertsAnswer:
         """Every alert that is not simply ok, and how the channels do."""
         now = self._clock.monotonic()
         active = self._active(now)
         told = {alert.fingerprint for alert in active}
         rest = [a for a in self._alerts.values() if a.fingerprint not in told and a.state is not AlertState.OK]
-        channels = [
-            ChannelReport(
-                channel=channel.address.label,
-                failures=channel.failures,
-                because=channel.because,
-                waiting=len(channel.queue),
-                delivered=channel.counts.delivered,
-                failed=channel.counts.failed,
-                dropped=channel.counts.dropped,
-            )
-            for channel in self.notifier.channels
-        ]
         shown = [*active, *sorted(rest, key=lambda a: (a.state is AlertState.RESOLVED, -a.since))]
-        return AlertsAnswer([self._report(alert) for alert in shown], channels)
+        return AlertsAnswer(
+            [self._report(alert) for alert in shown],
+            [alert_views.channel(channel) for channel in self.notifications.notifier.channels],
+            self.silences.report(),
+            self.silences.windows(),
+        )
 
     def _report(self, alert: Alert) -> AlertReport:
         since = self._clock.wall() - (self._clock.monotonic() - alert.since)
-        return AlertReport(
-            name=alert.rule.name,
-            subject=alert.subject,
-            state=alert.state.value,
-            severity=alert.rule.severity,
-            metric=alert.rule.metric,
-            value=None if alert.value is None else round(alert.value, 4),
-            threshold=alert.rule.threshold,
-            since=rfc3339(since),
-            message=message_text.sentence(alert),
-        )
+        acknowledged = self.silences.acknowledged.get(alert.fingerprint)
+        return alert_views.alert(alert, since=since, held=self.silences.reason(alert), acknowledged=acknowledged)
 
     def disk(self) -> FullestDisk:
         """The fullest file system, as it was measured last."""
@@ -349,7 +354,7 @@ class AlertManager:
         if not spaces:
             return FullestDisk()
         space, mount = max(spaces, key=lambda pair: pair[0].used_percent)
-        return FullestDisk(mount, round(space.used_percent, 1), space.free_bytes)
+        return FullestDisk(mount, round(space.used_percent, 1), space.free_bytes, self.forecast.sentence())
 
     def series(self) -> SeriesAnswer:
         """The last hour, for charts."""
@@ -363,22 +368,9 @@ class AlertManager:
             version=self._version,
             measured=self._measured,
             alerts=self._alerts,
-            channels=self.notifier.channels,
+            channels=self.notifications.notifier.channels,
             more=self.exposed,
         )
-
-    async def test(self) -> AlertsTestAnswer:
-        """A test message to every channel now; how each went."""
-        self.notifier.configure(self._config().alerts.to)
-        results = await self.notifier.test(message_text.test_text(self._host))
-        failed = [result for result in results if not result.delivered]
-        if not results:
-            message = "cannot test: alerts.to names nobody"
-        elif failed:
-            message = f"cannot reach {len(failed)} of {len(results)} channels"
-        else:
-            message = f"{len(results)} channel{'s' if len(results) > 1 else ''} reached"
-        return AlertsTestAnswer(bool(results) and not failed, message, results)
 
 
 def _workers(workers: WorkersSeen) -> list[WorkerSeen]:

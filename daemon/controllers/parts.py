@@ -7,7 +7,7 @@ Invariant: none holds the supervisor, and none calls another controller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec import Struct, field
@@ -269,7 +269,7 @@ class ServiceManagerController(_Part):
 
 
 class AlertingController(_Part):
-    """Compares the daemon's own parts with the rules. The last one, so that it sees what failed in this round."""
+    """Compares the daemon's own parts with the rules. After them, so that it sees what failed in this round."""
 
     alert_manager: AlertManager
     name = "alerting"
@@ -290,11 +290,15 @@ def in_order(
     api: AdminServer,
     maintenance: Maintenance,
     jobs: JobKeeping,
+    outside: Sequence[Controller],
     panel: PanelServer,
     liveness: Liveness,
     alert_manager: AlertManager,
 ) -> tuple[Controller, ...]:
-    """Every controller, in the order in which they run: alerting last, for it reports what became of the others."""
+    """Every controller, in the order in which they run: alerting after the parts that it reports on.
+
+    `outside` are those that use the network: what they send follows the alerts.
+    """
     validation, activation = workers.validation, workers.activation
     order = FormOrder(forms, validation, activation)
     return (
@@ -309,4 +313,5 @@ def in_order(
         PanelController(panel),
         ServiceManagerController(liveness),
         AlertingController(alert_manager),
+        *outside,
     )

@@ -11,8 +11,13 @@ from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-Way = Literal["webhook", "mail", "dingtalk", "feishu", "wecom", "serverchan", "apprise"]
+from ..config.schema_alerts import Alerts
+
+Way = Literal["webhook", "mail", "dingtalk", "feishu", "wecom", "serverchan", "slack", "telegram", "apprise"]
+CHATS: Final = frozenset({"dingtalk", "feishu", "wecom", "serverchan", "slack", "telegram"})
+BOTH: Final = frozenset({"critical", "warning"})
 
 MAX_BYTES: Final = 18_000
 PER_MINUTE: Final = 15
@@ -30,6 +35,8 @@ WAYS: Final[dict[str, Way]] = {
     "lark": "feishu",
     "wecombot": "wecom",
     "schan": "serverchan",
+    "slack": "slack",
+    "tgram": "telegram",
 }
 ROBOT_HOSTS: Final[dict[str, Way]] = {
     "oapi.dingtalk.com": "dingtalk",
@@ -37,19 +44,35 @@ ROBOT_HOSTS: Final[dict[str, Way]] = {
     "open.larksuite.com": "feishu",
     "qyapi.weixin.qq.com": "wecom",
     "sctapi.ftqq.com": "serverchan",
+    "hooks.slack.com": "slack",
+    "api.telegram.org": "telegram",
 }
-LIMITS: Final[dict[Way, int]] = {"wecom": 2_000, "webhook": 6_000}
+LIMITS: Final[dict[Way, int]] = {"wecom": 2_000, "webhook": 6_000, "telegram": 4_000}
 _SECRET_CHARS: Final = 4
 
 
+class WebhookForm(Struct, frozen=True):
+    """A body of the operator's own: a template for json, form or text, and the header Authorization."""
+
+    kind: str
+    body: str
+    authorization: str = ""
+
+
 class Address(Struct, frozen=True):
-    """One receiver. `label` is safe to show; `text_bytes` is what its messages may be long, UTF-8 counted."""
+    """One receiver. `label` is safe to show; `text_bytes` is what its messages may be long, UTF-8 counted.
+
+    `severities` are those that it gets; `main`: it is one of those that get everything without a severity too.
+    """
 
     url: str
     label: str
     way: Way
     text_bytes: int = MAX_BYTES
     per_minute: int = PER_MINUTE
+    severities: frozenset[str] = BOTH
+    main: bool = True
+    form: WebhookForm | None = None
 
     def __repr__(self) -> str:
         return f"Address({self.label})"
@@ -60,10 +83,34 @@ def addresses(urls: tuple[str, ...]) -> tuple[Address, ...]:
     return tuple(_address(url, number) for number, url in enumerate(dict.fromkeys(urls), start=1))
 
 
+def receivers(alerts: Alerts) -> tuple[Address, ...]:
+    """Everybody that the configuration names, each once, with what it gets."""
+    routes = {"critical": alerts.route.critical or alerts.to, "warning": alerts.route.warning or alerts.to}
+    named = addresses((*alerts.to, *alerts.route.critical, *alerts.route.warning))
+    found = [
+        replace(
+            address,
+            severities=frozenset(severity for severity, urls in routes.items() if address.url in urls),
+            main=address.url in alerts.to,
+        )
+        for address in named
+    ]
+    for number, entry in enumerate(alerts.webhook, start=len(found) + 1):
+        form = WebhookForm(entry.kind, entry.body, entry.authorization)
+        only = frozenset({entry.severity}) if entry.severity else BOTH
+        label = f"{number}:webhook"
+        found.append(Address(entry.url, label, "webhook", LIMITS["webhook"], severities=only, main=False, form=form))
+    if not any(address.main for address in found):
+        return tuple(replace(address, main=True) for address in found)
+    return tuple(found)
+
+
 def _address(url: str, number: int) -> Address:
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     way = WAYS.get(scheme, "apprise")
+    if way == "slack" and (rest.lower().startswith("xox") or "#" in rest):
+        way = "apprise"  # a bot's token, or a channel by name: what a webhook of Slack cannot do
     if way == "webhook":
         way = ROBOT_HOSTS.get(host_of(rest), "webhook")
     name = f"{number}:{way if way != 'apprise' else scheme}"
@@ -78,13 +125,17 @@ def host_of(rest: str) -> str:
         return ""
 
 
-def scrub(text: str, url: str) -> str:
-    """`text` without any part of `url` that may be a secret: as written and decoded; keys of its query are none."""
+def scrub(text: str, url: str, *more: str) -> str:
+    """`text` without any part of `url` that may be a secret, as written and decoded; keys of its query are none.
+
+    `more` are other secrets, like a header; each of their words is one.
+    """
     _, _, rest = url.partition("://")
     place, _, query = rest.partition("?")
     values = [pair.partition("=")[2] or pair for pair in query.split("&")]
     parts = {url, rest, place, query, *re.split(r"[/:@#,+]", place), *values}
-    parts |= {unquote(part) for part in parts}
+    parts |= {unquote(part) for part in (*parts, *more)}
+    parts |= {word for text in more for word in text.split()}
     for part in sorted(parts, key=len, reverse=True):
         if len(part) >= _SECRET_CHARS:
             text = text.replace(part, "…")

@@ -34,7 +34,8 @@ class AlertState(StrEnum):
 class Figure(Struct, frozen=True):
     """A measured value. None: it could not be measured, and `because` says why; otherwise `because` may explain it.
 
-    `expected`: for a good reason it is as it is for now, and begins no alert.
+    `expected`: for a good reason it is as it is for now, and begins no alert. The `because` of a value that is not
+    alarming says how the alert ended, if it ends by it.
     """
 
     metric: str
@@ -48,6 +49,7 @@ class Alert(Struct, frozen=True):
     """One rule on one subject. `since`: when its state began; `fired`: when it began to fire, None once it ended.
 
     `calm`: since when its figure has been back; `restored`: it fired before the daemon began and was not seen since.
+    `cause`: value and reason of its last alarming figure; `ended`: how it ended, "" until it did.
     """
 
     rule: HealthRule
@@ -59,6 +61,8 @@ class Alert(Struct, frozen=True):
     fired: float | None = None
     calm: float | None = None
     restored: bool = False
+    cause: tuple[float, str] | None = None
+    ended: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -159,7 +163,8 @@ def step(alert: Alert, figure: Figure, now: float, *, hold: bool = False) -> Ale
     if alert.state is not AlertState.PENDING:
         alert = replace(alert, state=AlertState.PENDING, since=now)
     if now - alert.since >= rule.for_seconds:
-        return replace(alert, state=AlertState.FIRING, since=now, fired=now, calm=None)
+        cause = (value, figure.because)
+        return replace(alert, state=AlertState.FIRING, since=now, fired=now, calm=None, cause=cause, ended="")
     return alert
 
 
@@ -168,17 +173,23 @@ def _fired(alert: Alert, value: float, now: float, hold: bool) -> Alert:
     assert alert.fired is not None
     firing = replace(alert, state=AlertState.FIRING, since=alert.fired, calm=None)
     if alert.rule.alarming(value):
-        return replace(firing, restored=False)
+        return replace(firing, restored=False, cause=(value, alert.because))
     if not alert.rule.cleared(value):
         return firing
     calm = now if alert.calm is None else alert.calm
     if (hold and alert.restored) or now - calm < alert.rule.keep_seconds:
         return replace(firing, calm=calm)
-    return _resolved(alert, now, alert.because)
+    measured = not alert.rule.standing
+    return _resolved(alert, now, alert.because or (f"it is {value:.4g} again" if measured else ""))
 
 
-def _resolved(alert: Alert, now: float, because: str) -> Alert:
-    return replace(alert, state=AlertState.RESOLVED, since=now, because=because, fired=None, calm=None, restored=False)
+def _resolved(alert: Alert, now: float, ended: str) -> Alert:
+    """The alert that ended, as it was while it fired."""
+    value, because = alert.cause or (alert.value, "")
+    return replace(
+        alert, state=AlertState.RESOLVED, since=now, value=value, because=because, fired=None, calm=None,
+        restored=False, ended=ended,
+    )  # fmt: skip
 
 
 def _over(alert: Alert, now: float) -> bool:

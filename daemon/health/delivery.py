@@ -23,8 +23,8 @@ from msgspec.structs import asdict
 from ..answers.alerts import ChannelTest
 from ..system.background import here
 from ..system.clock import Clock
-from ..system.processes import environment, python, spawn
-from .addresses import Address, addresses, scrub
+from .addresses import Address, scrub
+from .child_answer import NoAnswer, answer_of
 from .message_text import Text
 
 MAX_CHANNELS: Final = 32
@@ -103,14 +103,13 @@ class Notifier:
         self._first_retry, self._minute = first_retry_seconds, minute_seconds
         self._log = structlog.get_logger("alerts")
         self._channels: dict[str, AlertChannel] = {}
-        self._urls: tuple[str, ...] | None = None
+        self._wanted: tuple[Address, ...] | None = None
 
-    def configure(self, urls: tuple[str, ...]) -> None:
+    def configure(self, wanted: tuple[Address, ...]) -> None:
         """The receivers from now on; one that stays keeps its queue. Quick when nothing changed."""
-        if urls == self._urls:
+        if wanted == self._wanted:
             return
-        self._urls = urls
-        wanted = addresses(urls)
+        self._wanted = wanted
         if len(wanted) > MAX_CHANNELS:
             self._log.error("alert addresses passed over", count=len(wanted) - MAX_CHANNELS, at_most=MAX_CHANNELS)
         old, self._channels = self._channels, {}
@@ -128,21 +127,31 @@ class Notifier:
     def channels(self) -> tuple[AlertChannel, ...]:
         return tuple(self._channels.values())
 
-    def put(self, write: Callable[[Address], Text | None], arrived: Callable[[], None] = lambda: None) -> None:
-        """Queues a message for every channel; `arrived` is called for each that took it. Never blocks."""
+    def put(
+        self,
+        write: Callable[[Address], Text | None],
+        arrived: Callable[[], None] = lambda: None,
+        to: Callable[[Address], bool] = lambda address: True,
+    ) -> None:
+        """Queues a message for the channels `to` whom it goes; `arrived` is called for each that took it.
+
+        Never blocks.
+        """
         for channel in self._channels.values():
+            if not to(channel.address):
+                continue
             if len(channel.queue) == MAX_QUEUE:
                 channel.counts.dropped += 1
                 self._log.error("alert message dropped", channel=channel.address.label, because="its queue is full")
             channel.queue.append(Waiting(write, arrived))
             channel.changed.set()
 
-    async def test(self, text: Text) -> list[ChannelTest]:
+    async def test(self, write: Callable[[Address], Text]) -> list[ChannelTest]:
         """Tries every channel once, now, at the same time, whatever waits; how each went."""
         began = self._clock.monotonic()
 
         async def one(channel: AlertChannel) -> ChannelTest:
-            outcome = await self._send(channel.address, text)
+            outcome = await self._send(channel.address, write(channel.address))
             seconds = round(self._clock.monotonic() - began, 3)
             return ChannelTest(channel.address.label, outcome.delivered, outcome.because, seconds)
 
@@ -151,7 +160,7 @@ class Notifier:
     async def stop(self) -> None:
         """Gives up what is on its way."""
         tasks = [c.task for c in self.channels if c.task is not None]
-        self._channels, self._urls = {}, None
+        self._channels, self._wanted = {}, None
         for task in tasks:
             task.cancel()
         if tasks:
@@ -218,35 +227,24 @@ def retry_seconds(failures: int, first: float = FIRST_RETRY_SECONDS) -> float:
     return float(min(doubled, LAST_RETRY_SECONDS))
 
 
-async def send_in_child(address: Address, text: Text, seconds: float = SEND_SECONDS) -> Outcome:
+async def send_in_child(address: Address, text: Text, seconds: float = SEND_SECONDS, *, ca_file: str = "") -> Outcome:
     """One try in a process of its own, killed when it takes too long."""
-    job = {"url": address.url, "way": address.way, "text": asdict(text), "seconds": seconds}
+    job = {"url": address.url, "way": address.way, "text": asdict(text), "seconds": seconds, "ca_file": ca_file}
+    if address.form is not None:
+        job |= {"kind": address.form.kind, "authorization": address.form.authorization}
     extra: Mapping[str, str] = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
-        line = json.dumps(job, ensure_ascii=False).encode("utf-8", "replace")
-        child = spawn(python(MODULE), name="alert", env=environment(extra), stdin=line, stdout="pipe")
-    except (OSError, ValueError) as e:
-        return Outcome(f"cannot start the sender: {type(e).__name__}")
-    try:
-        try:
-            async with asyncio.timeout(seconds + START_SECONDS):
-                status = await child.wait()
-        except TimeoutError:
-            return Outcome(f"no answer within {seconds + START_SECONDS:g} s")
-        finally:
-            child.kill_group()
-        return _outcome(os.read(child.stdout_fd, 4096), status, address.url)
-    except OSError:
-        return Outcome("the sender said nothing")
-    finally:
-        child.close()
+        output, status = await answer_of(MODULE, name="alert", job=job, seconds=seconds + START_SECONDS, extra=extra)
+    except NoAnswer as e:
+        return Outcome(str(e))
+    return _outcome(output, status, address.url, address.form.authorization if address.form else "")
 
 
-def _outcome(output: bytes, status: int | None, url: str) -> Outcome:
+def _outcome(output: bytes, status: int | None, url: str, *more: str) -> Outcome:
     try:
         said = json.loads(output.splitlines()[-1])
         if said["delivered"] is True:
             return Outcome()
-        return Outcome(scrub(str(said["because"])[:300], url) or "no reason given", float(said["retry_after"]))
+        return Outcome(scrub(str(said["because"])[:300], url, *more) or "no reason given", float(said["retry_after"]))
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
         return Outcome(f"the sender ended with status {status} and no outcome")

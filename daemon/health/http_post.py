@@ -21,11 +21,11 @@ LONGEST_RETRY_SECONDS: Final = 3600.0
 
 
 class NotDelivered(Exception):
-    """The message did not arrive; the text says why and holds no part of the address."""
+    """The message did not arrive; the text says why and holds no part of the address. `answer` is what came back."""
 
-    def __init__(self, because: str, retry_after: float = 0.0) -> None:
+    def __init__(self, because: str, retry_after: float = 0.0, answer: bytes = b"") -> None:
         super().__init__(because)
-        self.retry_after = retry_after
+        self.retry_after, self.answer = retry_after, answer
 
 
 class HttpAnswer(NamedTuple):
@@ -51,8 +51,19 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def post(url: str, body: bytes, content_type: str, *, wall: float, headers: dict[str, str] | None = None) -> HttpAnswer:
-    """POSTs and reads the answer. `wall` is the time, for a Retry-After that names a date. Raises Failed."""
+def post(
+    url: str,
+    body: bytes,
+    content_type: str,
+    *,
+    wall: float,
+    headers: dict[str, str] | None = None,
+    ca_file: str = "",
+) -> HttpAnswer:
+    """POSTs and reads the answer. `wall` is the time, for a Retry-After that names a date. Raises NotDelivered.
+
+    `ca_file` holds certificates that are trusted besides the system's.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -62,7 +73,7 @@ def post(url: str, body: bytes, content_type: str, *, wall: float, headers: dict
         raise NotDelivered("the address is no web address")
     target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/:=&?~#+!$,;'@()*[]")
     sent = {"Content-Type": content_type, "User-Agent": "modelward", "Connection": "close", **(headers or {})}
-    connection = _connect(parts.scheme, host, port)
+    connection = _connect(parts.scheme, host, port, ca_file)
     try:
         if connection.__class__ is http.client.HTTPConnection and _proxy("http", host):
             target = f"http://{host}:{port or 80}{target}"
@@ -79,21 +90,33 @@ def post(url: str, body: bytes, content_type: str, *, wall: float, headers: dict
     finally:
         connection.close()
     if not 200 <= response.status < 300:
-        raise NotDelivered(f"it answered {response.status}", retry)
+        raise NotDelivered(f"it answered {response.status}", retry, answer)
     return HttpAnswer(response.status, answer)
 
 
-def _connect(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+def trusted(ca_file: str) -> ssl.SSLContext:
+    """Checks certificates against the system's and those in `ca_file`, "" for none. Raises NotDelivered."""
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as e:  # ssl.SSLError is one
+            raise NotDelivered(f"alerts.ca_file cannot be used: {e.strerror or 'no certificate in it'}") from None
+    return context
+
+
+def _connect(scheme: str, host: str, port: int | None, ca_file: str) -> http.client.HTTPConnection:
     proxy = _proxy(scheme, host)
     through = urlsplit(proxy) if proxy else None
     if through is not None and through.hostname:
         if scheme == "http":
             return http.client.HTTPConnection(through.hostname, through.port or 80)
-        connection = http.client.HTTPSConnection(through.hostname, through.port or 80)
+        connection = http.client.HTTPSConnection(through.hostname, through.port or 80, context=trusted(ca_file))
         connection.set_tunnel(host, port or 443)
         return connection
-    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-    return kind(host, port)
+    if scheme == "https":
+        return http.client.HTTPSConnection(host, port, context=trusted(ca_file))
+    return http.client.HTTPConnection(host, port)
 
 
 def _proxy(scheme: str, host: str) -> str:

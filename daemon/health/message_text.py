@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from ..config.alert_metrics import TOO_LITTLE
 from ..units import show_duration
 from .alerts import Alert, AlertState
-from .notification_planner import Notification
+from .notification_planner import Item, Notification
 
 MAX_LINE_CHARS: Final = 500
 TITLE_CHARS: Final = 120
@@ -21,6 +22,7 @@ JSON_BYTES: Final = 6_000
 TEST: Final = "a test message; if you read this, alerts arrive here"
 _WHAT: Final = {
     "disk_used_percent": "{value:.0f} % of the disk under {subject} is used, at most {threshold:g} %",
+    "disk_full_hours": "the disk under {subject} will be full in {value:.1f} h",
     "inode_used_percent": "{value:.0f} % of the inodes under {subject} are used, at most {threshold:g} %",
     "memory_used_percent": "{value:.0f} % of the memory is used, at most {threshold:g} %",
     "cpu_used_percent": "the processors are {value:.0f} % busy, at most {threshold:g} %",
@@ -30,6 +32,7 @@ _WHAT: Final = {
     "workers_missing": "{value:.0f} workers are missing",
     "worker_refusing": "the worker {subject} would not answer a request",
     "worker_stuck": "workers had jobs that do not end {value:.0f} times in ten minutes",
+    "probe_failed": "a clip sent to the service did not come back as its text",
     "worker_restarts": "workers ended {value:.0f} times in ten minutes, at most {threshold:g}",
     "version_rejected": "{subject} was rejected",
     "version_unjudged": "{subject} cannot be judged",
@@ -47,20 +50,35 @@ _WHAT: Final = {
     "controller_failed": "the daemon's part {subject} failed and is tried again",
     "tokens_unusable": "nobody can log in to the panel",
     "alert_channel_failures": "alerts do not arrive at {subject}",
+    "heartbeat_failures": "{value:.0f} heartbeats in a row did not arrive",
 }
 
 
 class Text(Struct, frozen=True):
-    """What a channel is handed. `kind`: failure, success or info."""
+    """What a channel is handed. `kind`: failure, success or info.
+
+    `chat` is what a robot gets in place of title and body, `raw` a whole body for a webhook; "" for neither.
+    """
 
     title: str
     body: str
     kind: str
     data: dict[str, Any]
+    chat: str = ""
+    raw: str = ""
 
 
 def sentence(alert: Alert) -> str:
-    """What is the matter, in one line."""
+    """What is the matter, in one line; of an alert that ended what it was, and how it ended."""
+    return over(_matter(alert), alert.ended) if alert.state is AlertState.RESOLVED else _matter(alert)
+
+
+def over(matter: str, ended: str) -> str:
+    """What is sent of an alert that ended."""
+    return f"{matter} (over: {_line(ended)})" if ended else matter
+
+
+def _matter(alert: Alert) -> str:
     rule, because = alert.rule, _line(alert.because)
     if alert.state is AlertState.NO_DATA:
         about = f" of {alert.subject}" if alert.subject else ""
@@ -69,13 +87,13 @@ def sentence(alert: Alert) -> str:
         about = f" of {alert.subject}" if alert.subject else ""
         return f"{rule.metric}{about} was alarming before the daemon began anew"
     whole = ("needs_operator", "config_refused", "misplaced_link", "version_unchosen")
-    if rule.metric in whole and because and alert.state is not AlertState.RESOLVED:
+    if rule.metric in whole and because:
         return because  # a whole sentence by itself
-    pattern = _WHAT.get(rule.metric, "{metric} of {subject} is {value:g}, at most {threshold:g}")
+    usual = rule.over != (rule.metric in TOO_LITTLE)
+    other = f"{{metric}} of {{subject}} is {{value:g}}, at {'most' if rule.over else 'least'} {{threshold:g}}"
+    pattern = _WHAT.get(rule.metric, other) if usual else other
     subject = _line(alert.subject) or "this machine"
     said = pattern.format(metric=rule.metric, subject=subject, value=alert.value, threshold=rule.threshold)
-    if alert.state is AlertState.RESOLVED and rule.standing and because:
-        return f"{said}, and that is over: {because}"
     return f"{said}: {because}" if because else said
 
 
@@ -88,12 +106,14 @@ def _line(text: str) -> str:
 def text(message: Notification, host: str, now: float, max_bytes: int, channel: str = "") -> Text | None:
     """A message as `channel` gets it; None when nothing in it is for that channel."""
     firing = [item for item in message.firing if item.not_to != channel or not channel]
-    if not firing and not message.resolved:
+    if not firing and not message.resolved and not message.missed:
         return None
-    lines = [f"{_mark(message.group)} {_line(i.text)} (for {_span(now - i.since)})" for i in firing]
+    lines = [_firing(message.group, item, now) for item in firing]
     lines += [f"OK {_line(sentence)}" for _, sentence in message.resolved]
+    lines += [f"HELD BACK {_line(sentence)}" for sentence in message.missed]
     counts = [f"{len(firing)} firing"] if firing else []
     counts += [f"{len(message.resolved)} over"] if message.resolved else []
+    counts += [f"{len(message.missed)} held back and over"] if message.missed else []
     title = f"[{message.group}] {host}: {', '.join(counts)}"
     body = fit(lines, max_bytes - len(title.encode()) - 1)
     kind = "failure" if firing else "success"
@@ -102,6 +122,7 @@ def text(message: Notification, host: str, now: float, max_bytes: int, channel: 
         for i in firing
     ]
     alerts += [{"fingerprint": f, "state": "resolved", "message": _line(s)} for f, s in message.resolved]
+    alerts += [{"fingerprint": "", "state": "held back", "message": _line(s)} for s in message.missed]
     data = {
         "version": "1",
         "host": host,
@@ -111,6 +132,11 @@ def text(message: Notification, host: str, now: float, max_bytes: int, channel: 
         "alerts": _first(alerts),
     }
     return Text(title[:TITLE_CHARS], body, kind, data)
+
+
+def _firing(group: str, item: Item, now: float) -> str:
+    acknowledged = ", acknowledged" if item.acknowledged else ""
+    return f"{_mark(group)} {_line(item.text)} (for {_span(now - item.since)}{acknowledged})"
 
 
 def test_text(host: str) -> Text:

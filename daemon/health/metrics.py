@@ -36,6 +36,8 @@ METRICS: Final = (
     Metric("modelward_worker_cpu_seconds_total", "counter", "Processor time of a worker.", ("worker",)),
     Metric("modelward_worker_open_fds", "gauge", "Open file descriptors of a worker.", ("worker",)),
     Metric("modelward_worker_ends_total", "counter", "Workers that ended; told: the daemon sent them away.", ("told",)),
+    Metric("modelward_probes_total", "counter", "Clips with a known text sent through the port.", ("result",)),
+    Metric("modelward_probe_duration_p95_seconds", "gauge", "95th percentile of the last 60 probes that passed."),
     # versions
     Metric("modelward_versions", "gauge", "Versions in the model root by state.", ("state",)),
     Metric("modelward_versions_held", "gauge", "Versions that are kept from being chosen automatically."),

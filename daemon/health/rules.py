@@ -10,10 +10,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from ..config.schema import AlertRule
+from ..config.alert_metrics import TOO_LITTLE
+from ..config.schema_alerts import AlertRule
 from ..units import MINUTE
 
 Severity = Literal["critical", "warning"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "warning")
 SETTLED_SECONDS: Final = MINUTE
 """How long a measured figure has to be back before its alert ends, at least."""
 
@@ -57,6 +59,7 @@ def _condition(
 
 BUILT_IN: Final = (
     _gauge("disk_used_percent", 90, 85, 5 * MINUTE, "critical"),
+    HealthRule("disk_full_hours", "disk_full_hours", 12, 24, 10 * MINUTE, 10 * MINUTE, over=False, standing=True),
     _gauge("inode_used_percent", 90, 85, 5 * MINUTE, "critical"),
     _gauge("memory_used_percent", 90, 85, 5 * MINUTE),
     _gauge("cpu_used_percent", 90, 80, 15 * MINUTE),
@@ -67,6 +70,7 @@ BUILT_IN: Final = (
     _condition("worker_refusing", "critical"),
     _condition("worker_stuck"),
     _condition("worker_restarts", above=2),
+    _condition("probe_failed", "critical"),
     _condition("version_rejected"),
     _condition("version_unjudged"),
     _condition("version_unchosen"),
@@ -83,8 +87,8 @@ BUILT_IN: Final = (
     _condition("controller_failed", "critical"),
     _condition("tokens_unusable"),
     _condition("alert_channel_failures", above=2),
+    _condition("heartbeat_failures", above=2),
 )
-TOO_LITTLE: Final = frozenset(rule.metric for rule in BUILT_IN if not rule.over)
 STANDING: Final = frozenset(rule.metric for rule in BUILT_IN if rule.standing)
 CRITICAL: Final = frozenset(rule.metric for rule in BUILT_IN if rule.severity == "critical")
 
@@ -92,7 +96,7 @@ CRITICAL: Final = frozenset(rule.metric for rule in BUILT_IN if rule.severity ==
 def rules(given: Iterable[AlertRule]) -> tuple[HealthRule, ...]:
     """The operator's rules, then each built-in one whose figure has none. Several on one are named by threshold.
 
-    The operator's look for too much; a built-in one that looks for too little stays beside them.
+    A built-in one that looks for too little stays beside a rule that looks for too much.
     """
     given = tuple(given)
     count: dict[str, int] = {}
@@ -100,20 +104,25 @@ def rules(given: Iterable[AlertRule]) -> tuple[HealthRule, ...]:
         count[rule.metric] = count.get(rule.metric, 0) + 1
     made: dict[str, HealthRule] = {}
     for rule in given:
-        alone = count[rule.metric] == 1 and rule.metric not in TOO_LITTLE
-        name = rule.metric if alone else f"{rule.metric}>{rule.above:g}"
+        over = rule.below is None
+        threshold = rule.below if rule.below is not None else rule.above if rule.above is not None else 0.0
+        alone = count[rule.metric] == 1 and (rule.metric not in TOO_LITTLE or not over)
+        name = rule.metric if alone else f"{rule.metric}{'>' if over else '<'}{threshold:g}"
         standing = rule.metric in STANDING
         made.setdefault(
             name,
             HealthRule(
                 name=name,
                 metric=rule.metric,
-                threshold=rule.above,
+                threshold=threshold,
                 clear=rule.clear,
                 for_seconds=rule.for_,
                 keep_seconds=0.0 if standing else max(rule.for_, SETTLED_SECONDS),
+                over=over,
                 severity="critical" if rule.metric in CRITICAL else "warning",
                 standing=standing,
             ),
         )
-    return (*made.values(), *(r for r in BUILT_IN if r.metric not in count or r.metric in TOO_LITTLE))
+    low = {rule.metric for rule in given if rule.below is not None}
+    kept = (r for r in BUILT_IN if r.metric not in count or (r.metric in TOO_LITTLE and r.metric not in low))
+    return (*made.values(), *kept)

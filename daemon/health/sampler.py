@@ -107,6 +107,11 @@ class Sampler:
         self._kills: deque[tuple[float, int]] = deque(maxlen=1000)
 
     @property
+    def totals(self) -> Totals:
+        """What the workers answered since the daemon began."""
+        return self._totals
+
+    @property
     def last(self) -> SystemSample | None:
         return self._before
 

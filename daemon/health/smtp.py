@@ -1,7 +1,8 @@
 """A mail by SMTP, with the standard library: for the child that sends an alert.
 
-`smtp[s]://[user:password@]host[:port]/to[/to…]?from=…` and the simple forms of Apprise's `mailto[s]://`. A password
-never goes over a connection that others can read, unless the server is this machine or the address says
+`smtp[s]://[user:password@]host[:port]/to[/to…]?from=…` and the simple forms of Apprise's `mailto[s]://`. Port 465 is
+encrypted from the first byte, port 587 by STARTTLS, which then has to be there. Certificates are always checked. A
+password never goes over a connection that others can read, unless the server is this machine or the address says
 `mode=insecure`.
 """
 
@@ -16,9 +17,24 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ...worker.shared.loopback import is_this_machine
-from .http_post import NotDelivered
+from .http_post import NotDelivered, trusted
 
 PORTS: Final = {"ssl": 465, "starttls": 587, "auto": 25, "insecure": 25}
+MODES: Final = {465: "ssl", 587: "starttls"}
+PROVIDERS: Final = {
+    "gmail.com": ("smtp.gmail.com", 587),
+    "outlook.com": ("smtp-mail.outlook.com", 587),
+    "hotmail.com": ("smtp-mail.outlook.com", 587),
+    "yahoo.com": ("smtp.mail.yahoo.com", 465),
+    "qq.com": ("smtp.qq.com", 465),
+    "163.com": ("smtp.163.com", 465),
+    "126.com": ("smtp.126.com", 465),
+    "yeah.net": ("smtp.yeah.net", 465),
+    "sina.com": ("smtp.sina.com", 465),
+    "aliyun.com": ("smtp.aliyun.com", 465),
+    "foxmail.com": ("smtp.qq.com", 465),
+}
+"""Servers of mailto addresses that name only the domain."""
 
 
 class Post(NamedTuple):
@@ -34,7 +50,7 @@ class Post(NamedTuple):
 
 
 def read(url: str) -> Post:
-    """What a mail address of the configuration means. Raises Failed."""
+    """What a mail address of the configuration means. Raises NotDelivered."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -47,9 +63,11 @@ def read(url: str) -> Post:
     named = [unquote(part) for part in (*parts.path.split("/"), *listed) if part]
     own = user if "@" in user else f"{user}@{domain}" if user else ""
     to = tuple(name if "@" in name else f"{name}@{domain}" for name in named) or ((own,) if own else ())
-    host = query.get("smtp", domain)
+    known = PROVIDERS.get(domain) if parts.scheme.startswith("mailto") and not query.get("smtp") and not port else None
+    host, port = known or (query.get("smtp", domain), port)
     secure = parts.scheme in ("smtps", "mailtos")
-    mode = query.get("mode", "ssl" if parts.scheme == "smtps" else "starttls" if secure else "auto")
+    usual = MODES.get(port or 0, "ssl" if parts.scheme == "smtps" else "starttls" if secure else "auto")
+    mode = query.get("mode", usual)
     if not host or not to or mode not in PORTS:
         raise NotDelivered("the mail address names no server, no receiver or an unknown mode")
     sender = query.get("from", own) or f"modelward@{domain}"
@@ -60,8 +78,8 @@ def read(url: str) -> Post:
     return Post(host, port or PORTS[mode], mode, user, password, sender, to)
 
 
-def send(url: str, title: str, body: str, *, wall: float, seconds: float) -> None:
-    """Sends one mail to everybody the address names. Raises Failed when any of them is refused."""
+def send(url: str, title: str, body: str, *, wall: float, seconds: float, ca_file: str = "") -> None:
+    """Sends one mail to everybody the address names. Raises NotDelivered when any of them is refused."""
     post = read(url)
     mail = EmailMessage()
     mail["Subject"] = " ".join(title.split())
@@ -71,7 +89,7 @@ def send(url: str, title: str, body: str, *, wall: float, seconds: float) -> Non
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(body)
     try:
-        with _connect(post, seconds) as server:
+        with _connect(post, seconds, trusted(ca_file)) as server:
             if refused := server.send_message(mail):
                 raise NotDelivered(f"{len(refused)} of {len(post.to)} receivers were refused")
     except smtplib.SMTPResponseException as e:
@@ -86,8 +104,7 @@ def send(url: str, title: str, body: str, *, wall: float, seconds: float) -> Non
         raise NotDelivered(f"no connection: {e.strerror or type(e).__name__}") from None
 
 
-def _connect(post: Post, seconds: float) -> smtplib.SMTP:
-    context = ssl.create_default_context()
+def _connect(post: Post, seconds: float, context: ssl.SSLContext) -> smtplib.SMTP:
     if post.mode == "ssl":
         server: smtplib.SMTP = smtplib.SMTP_SSL(post.host, post.port, timeout=seconds, context=context)
         safe = True

@@ -101,6 +101,8 @@ def busy_desk() -> FakeDesk:
              "since": moment(100), "message": "workers no longer end by themselves"},
         ],
         "channels": [{"channel": "mail to ops", "failures": 0, "because": "", "waiting": 0, "delivered": 4}],
+        "mutes": [{"name": "cpu_used_percent", "since": moment(60), "until": moment(-7200), "because": "a backup"}],
+        "windows": [{"alerts": [], "until": moment(-3600), "because": "quiet hours", "critical": False}],
     }  # fmt: skip
     admin.newest = rollout()
     kinds = ["activated", "accepted", "worker-ended", "alert-firing", "daemon-started"]

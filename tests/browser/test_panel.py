@@ -38,6 +38,7 @@ def test_shows_everything_at_a_glance(panel: RunningPanel, browser: Open) -> Non
     page = opened(browser, panel)
     page.reads("header", "sensevoice-v1.0", "ready", "3 of 3 workers ready", "up 1d2h")
     page.reads("#alerts", "warning", "disk /var is 91.2 % full", "resolved", "mail to ops", "4 delivered")
+    page.reads("#alerts", "cpu_used_percent: muted until", "a backup", "quiet hours until", "critical ones are sent")
     page.reads("#disk", "63.9%", "versions 960MiB", "compiled 480MiB")
     page.reads("#memory", "%", "workers 868MiB", "w1 288MiB")
     page.reads("#cpu", "%")
@@ -80,6 +81,10 @@ BUTTONS = (
     ("#service", "Reload configuration", "Reload configuration", ("reload", "")),
     ("#service", "Look again", "Look again", ("rescan", "")),
     ("#alerts", "Test alerts", "Send", ("test alerts", "")),
+    ("#alerts", "Mute all", "Mute", ("mute", "all")),
+    ("#alerts", "Mute disk_used_percent:/var", "Mute", ("mute", "disk_used_percent:/var")),
+    ("#alerts", "Acknowledge disk_used_percent:/var", "Acknowledge", ("acknowledge", "disk_used_percent:/var")),
+    ("#alerts .mutes", "Unmute", "Unmute", ("unmute", "cpu_used_percent")),
 )  # fmt: skip
 """Where each one is, what it is called, which button agrees, and what is asked of the daemon then."""
 

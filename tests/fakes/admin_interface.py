@@ -148,6 +148,15 @@ class FakeDesk:
     async def test_alerts(self) -> AlertsTestAnswer:
         return self._wish("test alerts", "", AlertsTestAnswer)
 
+    async def mute_alerts(self, name: str, duration: object, why: str) -> CommandOutcome:
+        return self._wish("mute", name, CommandOutcome)
+
+    async def unmute_alerts(self, name: str) -> CommandOutcome:
+        return self._wish("unmute", name, CommandOutcome)
+
+    async def acknowledge_alerts(self, name: str, why: str) -> CommandOutcome:
+        return self._wish("acknowledge", name, CommandOutcome)
+
 
 @dataclass
 class Answer:

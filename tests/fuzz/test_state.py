@@ -26,7 +26,7 @@ from tests.fuzz.strategies import (
     twisted,
 )
 
-from modelward.daemon.health import alert_record
+from modelward.daemon.health import alert_record, mutes
 from modelward.daemon.health.rules import BUILT_IN
 from modelward.daemon.models import verdict as v
 from modelward.daemon.models.snapshot import Names
@@ -62,6 +62,7 @@ def _use(store: Store) -> None:
     found = serving_state.load(store, Names("v2"))
     assert isinstance(found, serving_state.Position)
     alert_record.read(store.fact(alert_record.FACT), BUILT_IN, 5.0, 1_800_000_000.0)
+    mutes.read(store.fact(mutes.FACT), 1_800_000_000.0)
     store.record("start", "v1", "because \ud800", detail="\udcff")
 
 
@@ -126,8 +127,12 @@ _VALUES = st.one_of(
 
 @fuzzed(150)
 @given(
-    _VALUES, st.sampled_from(("committed", "intent", "good", "previous", alert_record.FACT)), st.floats(allow_nan=False)
+    _VALUES,
+    st.sampled_from(("committed", "intent", "good", "previous", alert_record.FACT, mutes.FACT)),
+    st.floats(allow_nan=False),
 )
+@example('{"firing":{},"told":{},"missed":{"warning":[[1,2]]}}', alert_record.FACT, 0.0)
+@example('{"mutes":[{"name":"all","since":1e999,"until":0}],"acknowledged":{}}', mutes.FACT, 0.0)
 @example('{"firing":{"a":1e999},"told":{}}', alert_record.FACT, 1e300)
 @example(f'{{"firing":{{"a":{10**400}}},"told":{{}}}}', alert_record.FACT, -1e300)
 @example("{", "good", 0.0)

@@ -44,7 +44,17 @@ _BY_NAME = {
     id(validators.model_alias): "name without spaces",
     id(validators.web_origin): "origin: scheme://host:port",
     id(validators.callback): "beginning of a URL, or network",
-    id(validators.alert_url): "Apprise address",
+    id(validators.alert_url): "address",
+    id(validators.clock_time_or_none): 'time of the day or ""',
+    id(validators.weekday): "day of the week",
+    id(validators.cron): "five fields of cron",
+    id(validators.alert_name): "name of an alert",
+    id(validators.short_text): "text",
+    id(validators.keyword): "text",
+    id(validators.template): "text with fields",
+    id(validators.web_address): "web address",
+    id(validators.web_address_or_none): 'web address or ""',
+    id(validators.time_zone): 'name of a time zone or ""',
     id(validators.share): "share of the disk (10%) or size",
 }
 _BY_MAKER = {"duration": "duration", "size": "size", "whole": "whole number", "number": "number"}
@@ -80,14 +90,16 @@ def sections() -> Iterator[Section]:
         model = field.annotation
         assert isinstance(model, type) and issubclass(model, ConfigTable)
         lists = {key(n, f): submodel(model, key(n, f)) for n, f in model.model_fields.items()}
+        single = {key(n, f) for n, f in model.model_fields.items() if isinstance(f.annotation, type)}
         keys = [_key(n, f, APPLIES[name][key(n, f)]) for n, f in model.model_fields.items() if not lists[key(n, f)]]
         yield Section(f"[{name}]", _about(model), tuple(keys))
         for each, entry in lists.items():
             if entry is not None:
                 fields = entry.model_fields.items()
-                about = model.model_fields[_attribute(model, each)].description or ""
+                about = model.model_fields[_attribute(model, each)].description or _about(entry)
                 applies = APPLIES[name][each]
-                yield Section(f"[[{name}.{each}]]", about, tuple(_key(n, f, applies) for n, f in fields))
+                title = f"[{name}.{each}]" if each in single else f"[[{name}.{each}]]"
+                yield Section(title, about, tuple(_key(n, f, applies) for n, f in fields))
 
 
 def page() -> str:
@@ -161,6 +173,8 @@ def _range(check: Any) -> str:
 
 
 def _written(value: Any, writer: str) -> str:
+    if value is None:
+        return "none"
     if writer == "list":
         return "[" + ", ".join(f'"{entry}"' for entry in value) + "]"
     if isinstance(value, bool):

@@ -8,12 +8,17 @@ from modelward.daemon import names
 from modelward.daemon.api import app as api
 from modelward.daemon.api import events
 from modelward.daemon.api import server as admin
-from modelward.daemon.config import load
+from modelward.daemon.config import load, validators
 from modelward.daemon.config.schema import Config
 from modelward.daemon.health import (
     addresses,
+    alert_record,
     alerts,
     delivery,
+    forecast,
+    http_post,
+    mutes,
+    probe_process,
     series,
 )
 from modelward.daemon.jobs import callback_planner, callback_sender, job_scan
@@ -312,6 +317,25 @@ def _daemon() -> Iterable[Row]:
     yield "how far back the panel's curves go", _time(series.HOUR_SECONDS), "forgotten; scrape /metrics for more"
     yield "alerts at once", f"{alerts.MAX_ALERTS:,}", "no further one is raised"
     yield "alert addresses", str(delivery.MAX_CHANNELS), "the others get no messages"
+    yield "mutes at once, and one of them", f"{mutes.MAX_MUTES}, {_time(mutes.MAX_SECONDS)}", "refused, with the reason"
+    yield (
+        "alerts of one severity that came and went while they were held back",
+        str(alert_record.MAX_MISSED),
+        "the oldest are not in the message afterwards",
+    )
+    yield "maintenance windows, webhooks with a body of their own", "32 each", "a mistake in the configuration"
+    yield (
+        "template of a message, keyword",
+        f"{validators.MAX_TEMPLATE_CHARS:,} and {validators.MAX_KEYWORD_CHARS} characters",
+        "a mistake in the configuration",
+    )
+    yield (
+        "answer of a webhook or a robot that is read",
+        _bytes(http_post.MAX_ANSWER_BYTES),
+        "the rest is not looked at",
+    )
+    yield "clip of a probe", _bytes(probe_process.MAX_CLIP_BYTES), "passed over; a configured one: no probes"
+    yield "disks and classes with a forecast", str(forecast.MAX_TRACKED), "none for the others"
     yield (
         "messages to one address",
         f"{addresses.PER_MINUTE} a minute, {delivery.MAX_QUEUE} waiting",

@@ -40,6 +40,7 @@ def test_a_rejected_version_reaches_a_webhook_a_robot_and_a_mailbox(build: Build
         fake_receiver() as hook,
         fake_receiver(refusal, Reply(body=b'{"errcode": 0}')) as robot,
         fake_mail_server() as post,
+        fake_receiver() as beats,
     ):
         to = [
             f"http://127.0.0.1:{hook.port}/hook/T0kenABC",
@@ -47,9 +48,14 @@ def test_a_rejected_version_reaches_a_webhook_a_robot_and_a_mailbox(build: Build
             f"smtp://127.0.0.1:{post.port}/ops@example.org",
             "http://127.0.0.1:9/T0kenGHI",
         ]
-        house = build(workers={"count": 1}, alerts={"to": to}, monitor={"interval": 1})
+        beat = f"http://127.0.0.1:{beats.port}/beat/T0kenJKL"
+        house = build(
+            workers={"count": 1}, alerts={"to": to, "heartbeat": beat}, monitor={"interval": 1}, probe={"every": 1}
+        )
         good_version(house.models, "dtmf-v1.0")
         house.start("dtmf-v1.0")
+        eventually(lambda: house.api.get("/v1/status").data["probe"]["passed"] >= 2)
+        eventually(lambda: beats.posts and beats.posts[-1].path == "/beat/T0kenJKL")
         broken_version(house.models, "nan_weights", "dtmf-v1.1")
         eventually(lambda: alerts(house).get("version_rejected") == "firing")
         eventually(lambda: hook.posts and len(robot.posts) >= 2 and post.mails)
@@ -64,6 +70,8 @@ def test_a_rejected_version_reaches_a_webhook_a_robot_and_a_mailbox(build: Build
         assert metrics["modelward_alert_messages_total", "2:dingtalk", "failed"] == 1
         assert metrics["modelward_versions", "rejected"] == 1
         assert metrics["modelward_live_version_info", "dtmf-v1.0"] == 1
+        assert metrics["modelward_probes_total", "failed"] == 0
+        assert house.command("alerts/ack", name="version_rejected")["success"]
         assert {entry["kind"] for entry in house.history()} >= {"alert-firing", "rejected"}
         assert len(hook.posts) == 1
     whole = "".join(path.read_text(encoding="utf-8") for path in house.log_dir.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.daemon.cli.conftest import Call
 from tests.fakes.admin import FakeAdmin
 
@@ -53,6 +54,60 @@ def test_a_test_shows_each_channel_and_fails_when_one_does(ask: Call, admin: Fak
     assert ask("alerts", "test", "--json").status == 1
     admin.reply("POST", "/v1/alerts/test", {"success": True, "message": "2 channels reached", "channels": channels[:1]})
     assert ask("alerts", "test").status == 0
+
+
+def test_shows_what_is_held_back_and_why(ask: Call, admin: FakeAdmin) -> None:
+    alert = ALERT | {
+        "held": "muted until x",
+        "acknowledged": {"since": "2026-01-01T00:00:00Z", "because": "disk comes"},
+    }
+    answer = {
+        "alerts": [alert],
+        "channels": [],
+        "mutes": [{"name": "all", "until": "2026-01-01T04:00:00Z", "because": "moving\x1b[2J"}],
+        "windows": [{"alerts": ["cpu_used_percent"], "until": "2026-01-01T04:00:00Z", "because": "quiet hours"}],
+    }
+    admin.reply("GET", "/v1/alerts", answer)
+    out = ask("alerts").out
+    assert "firing, acknowledged, held back" in out and "disk_used_percent is acknowledged: disk comes" in out
+    assert "all is muted until " in out and ": moving" in out and "\x1b[2J" not in out
+    assert "cpu_used_percent wait; critical ones are sent" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "path", "body"),
+    [
+        (("mute", "all", "4h", "--why", "moving"), "mute", {"name": "all", "duration": "4h", "why": "moving"}),
+        (("unmute",), "unmute", {"name": ""}),
+        (("unmute", "all"), "unmute", {"name": "all"}),
+        (("ack", "workers_ready"), "ack", {"name": "workers_ready", "why": ""}),
+    ],
+)
+def test_asks_the_daemon_to_hold_alerts_back(
+    ask: Call, admin: FakeAdmin, argv: tuple[str, ...], path: str, body: dict[str, str]
+) -> None:
+    admin.reply("POST", f"/v1/alerts/{path}", {"success": True, "message": "it is so"})
+    assert ask("alerts", *argv) == (0, "it is so\n", "")
+    assert admin.asked[-1].body == body
+
+
+@pytest.mark.parametrize(
+    ("argv", "because"),
+    [
+        (("mute",), "it needs the name of an alert, or all"),
+        (("mute", "all"), "it needs a duration, like 4h"),
+        (("mute", "all", "soon"), '"soon" is no duration'),
+        (("ack",), "it needs the name of an alert, or all"),
+        (("test", "all"), "all is one argument too much"),
+        (("unmute", "all", "4h"), "4h is one argument too much"),
+        (("list", "--why", "x"), "--why belongs to mute and ack"),
+    ],
+)
+def test_arguments_that_do_not_belong_together_are_a_mistake_in_usage(
+    ask: Call, argv: tuple[str, ...], because: str
+) -> None:
+    outcome = ask("alerts", *argv)
+    assert outcome.status == 2 and because in outcome.err
 
 
 def test_another_word_is_a_mistake_in_usage(ask: Call) -> None:

@@ -95,7 +95,7 @@ def test_names_every_mistake_at_once() -> None:
 
 
 def test_lists_the_keys_when_nothing_is_near() -> None:
-    assert mistakes("[alerts]\nxyzzy = 1")["alerts.xyzzy"] == "no such key; the keys here are to, repeat"
+    assert mistakes("[monitor]\nxyzzy = 1")["monitor.xyzzy"] == "no such key; the keys here are interval, alert"
 
 
 WRONG = {
@@ -268,6 +268,44 @@ def test_an_alert_clears_five_below_unless_said_otherwise() -> None:
     assert list(mistakes('monitor.alert = [{above = "x"}]')) == ["monitor.alert[0].above"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "key", "because"),
+    [
+        ('metric = "disk_used_percent", above = 0.9', "above", "less than one; 90, if a share was meant"),
+        ('metric = "memory_used_percent", above = 100', "above", "never above it"),
+        ('metric = "memory_used_percent", below = 0', "below", "never below 0"),
+        ('metric = "workers_ready", above = 0', "above", "alarming when it is low; below"),
+        ('metric = "workers_ready", below = 0', "below", "never below 0"),
+        ('metric = "root_absent", above = 1', "above", "1 while something is so"),
+        ('metric = "root_absent", below = 1', "below", "1 while something is so"),
+        ('metric = "daemon_resident_bytes", above = 512', "above", "in bytes"),
+        ('metric = "worker_restarts", above = -1', "above", "never below 0"),
+        ('metric = "workers_ready", below = 2, above = 8', "below", "a table for each"),
+        ('metric = "workers_ready", below = 2, clear = 1', "clear", "lower than below"),
+    ],
+)
+def test_a_threshold_that_cannot_be_meant_is_refused(rule: str, key: str, because: str) -> None:
+    ((where, said),) = mistakes(f"monitor.alert = [{{{rule}}}]").items()
+    assert where == f"monitor.alert[0].{key}" and because in said
+
+
+@pytest.mark.parametrize(
+    ("rule", "above", "below", "clear"),
+    [
+        ('metric = "workers_ready", below = 2', None, 2.0, 2.0),
+        ('metric = "memory_used_percent", below = 10', None, 10.0, 15.0),
+        ('metric = "worker_restarts", above = 2', 2.0, None, 2.0),
+        ('metric = "class_used_percent", above = 120', 120.0, None, 115.0),
+        ('metric = "disk_full_hours", below = 48, clear = 72', None, 48.0, 72.0),
+    ],
+)
+def test_a_rule_may_look_for_too_little_and_ends_where_it_can(
+    rule: str, above: float | None, below: float | None, clear: float
+) -> None:
+    (read,) = parse(f"monitor.alert = [{{{rule}}}]", "test").monitor.alert
+    assert (read.above, read.below, read.clear) == (above, below, clear)
+
+
 def test_says_which_key_is_missing() -> None:
     assert set(mistakes("[[disk.class]]\n[[logs.extra]]")) == {
         "disk.class[0].name", "disk.class[0].path", "logs.extra[0].path",
@@ -392,18 +430,50 @@ def sections() -> list[tuple[str, type[Section], dict[str, Any]]]:
 
 def test_the_example_file_lists_every_key() -> None:
     for name, model, table in sections():
-        assert set(table) | ({"extra"} if name == "logs" else set()) == set(keys_of(model))
+        commented = {"logs": {"extra"}, "alerts": {"maintenance", "webhook"}}.get(name, set())
+        assert set(table) | commented == set(keys_of(model))
     example = tomllib.loads(EXAMPLE.read_text())
     assert set(example["disk"]["class"][0]) == set(keys_of(DiskClass))
-    assert set(example["monitor"]["alert"][0]) == set(keys_of(config.AlertRule))
+    assert set(example["monitor"]["alert"][0]) | {"below"} == set(keys_of(config.AlertRule))
 
 
 def test_the_commented_part_of_the_example_is_right_too() -> None:
-    block = re.search(r"(?ms)^# \[\[logs\.extra\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
+    block = re.search(r"(?m)^# \[\[logs\.extra\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
     assert block is not None
     text = re.sub(r"(?m)^# ?", "", block[0])
     assert parse(text, "comment").logs.extra == (LogsExtra(path="/srv/webui/logs/*.log"),)
     assert set(tomllib.loads(text)["logs"]["extra"][0]) == set(keys_of(LogsExtra))
+
+
+@pytest.mark.parametrize("name", ["maintenance", "webhook"])
+def test_the_commented_tables_of_the_example_are_right_too(name: str) -> None:
+    block = re.search(rf"(?m)^# \[\[alerts\.{name}\]\]\n(?:#.*\n)+", EXAMPLE.read_text())
+    assert block is not None
+    (entry,) = getattr(parse(re.sub(r"(?m)^# ?", "", block[0]), "comment").alerts, name)
+    given = tomllib.loads(re.sub(r"(?m)^# ?", "", block[0]))["alerts"][name][0]
+    assert set(given) == set(keys_of(type(entry)))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "because"),
+    [
+        ('alerts.quiet = {from = "22:00"}', "alerts.quiet.to", "is empty while alerts.quiet.from is set"),
+        ('alerts.quiet = {from = "7:00", to = "07:00"}', "alerts.quiet.to", "is the same as alerts.quiet.from"),
+        ('alerts.quiet = {from = "25:00", to = "07:00"}', "alerts.quiet.from", "is no time of the day"),
+        ('alerts.time_zone = "Mars/Phobos"', "alerts.time_zone", "is no time zone that is known here"),
+        ('alerts.time_zone = "../../etc/passwd"', "alerts.time_zone", "is no time zone that is known here"),
+        ('alerts.maintenance = [{start = "0 0 31 2 *", for = "1h"}]', "alerts.maintenance[0].start", "no month has"),
+        ('alerts.maintenance = [{start = "0 0 * * *", for = "8d"}]', "alerts.maintenance[0].for", "out of range"),
+        (
+            'alerts.maintenance = [{start = "0 0 * * *", for = "1h", alerts = ["disk"]}]',
+            "alerts.maintenance[0].alerts[0]",
+            "is no alert",
+        ),
+    ],
+)
+def test_times_that_cannot_be_meant_are_mistakes(text: str, key: str, because: str) -> None:
+    ((where, said),) = mistakes(text).items()
+    assert where == key and because in said
 
 
 def test_says_of_every_key_when_a_change_holds() -> None:

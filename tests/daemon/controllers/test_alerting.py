@@ -99,6 +99,7 @@ class World:
         self.refused = ""
         self.jobs = JobsSeen()
         self.sent: list[Text] = []
+        self.urls: list[str] = []
         self.outcome = Outcome()
         self.told: list[tuple[str, Any]] = []
         self.async_store: Any = None
@@ -135,6 +136,7 @@ class World:
 
     async def send(self, address: Address, text: Text) -> Outcome:
         self.sent.append(text)
+        self.urls.append(address.url)
         return self.outcome
 
     def entry(self, name: str, state: VersionState, because: str = "") -> CatalogEntry:
@@ -163,7 +165,9 @@ class World:
         await alert_manager.recall()
         try:
             await work(alert_manager)
-            await asyncio.sleep(0.05)  # what was delivered is written down
+            for _ in range(5):  # what was delivered is written down
+                await asyncio.sleep(0.01)
+                await self.async_store.do(lambda store: None)
         finally:
             await alert_manager.stop()
             await self.async_store.close()
@@ -422,7 +426,7 @@ def test_an_alert_that_is_over_says_how_it_ended(world: World, how: str) -> None
         await world.pass_time(alert_manager, 15)
         ends(world)
         await world.pass_time(alert_manager, 200)
-        sentence = f"v3 was rejected, and that is over: {clause}"
+        sentence = f"v3 was rejected: cannot find the tokens (over: {clause})"
         assert [a.message for a in alert_manager.alerts().alerts if a.subject == "v3"] == [sentence]
         assert world.sent[-1].body == f"OK {sentence}"
 
@@ -507,10 +511,29 @@ def test_a_message_that_did_not_arrive_before_the_end_is_told_after_the_next_sta
     run(both())
 
 
+def test_each_severity_goes_its_way_and_every_title_begins_with_the_keyword(world: World) -> None:
+    async def work(alert_manager: AlertManager) -> None:
+        world.config = parse(
+            """alerts.to = ["http://a.example/x"]
+            alerts.route.critical = ["http://c.example/x"]
+            alerts.keyword = "house 7" """,
+            "test",
+        )
+        world.activation.complaint, world.refused = "cannot go on", "configuration refused: x"
+        await world.pass_time(alert_manager, 100)
+        told = {url: text.title for url, text in zip(world.urls, world.sent, strict=True)}
+        assert told == {
+            "http://a.example/x": "house 7 [warning] box: 1 firing",
+            "http://c.example/x": "house 7 [critical] box: 1 firing",
+        }
+
+    run(world.during(work))
+
+
 def test_a_failing_channel_is_an_alert_that_is_not_sent_to_itself(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
         alert_manager.look()
-        (channel,) = alert_manager.notifier.channels
+        (channel,) = alert_manager.notifications.notifier.channels
         channel.failures, channel.because = 3, "it answered 500"
         await world.pass_time(alert_manager, 100)
         assert [a.message for a in alert_manager.active()] == ["alerts do not arrive at 1:webhook: it answered 500"]
@@ -609,13 +632,14 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
 
 def test_a_test_says_how_each_channel_went(world: World) -> None:
     async def work(alert_manager: AlertManager) -> None:
-        assert (await alert_manager.test()).message == "1 channel reached"
+        test = alert_manager.notifications.test
+        assert (await test()).message == "1 channel reached"
         world.outcome = Outcome("it answered 500")
-        answer = await alert_manager.test()
+        answer = await test()
         assert answer.success is False
         assert answer.channels[0].because == "it answered 500"
         world.config = parse("", "test")
-        assert (await alert_manager.test()).message == "cannot test: alerts.to names nobody"
+        assert "names nobody" in (await test()).message
 
     run(world.during(work))
 

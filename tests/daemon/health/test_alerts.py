@@ -125,7 +125,7 @@ def test_a_mount_that_is_gone_ends_its_alert_but_no_mounts_at_all_are_no_data() 
 def test_a_removed_rule_ends_its_alerts() -> None:
     alerts = evaluate({}, [REFUSED], [Figure("config_refused", 1)], ["config_refused"], 0)
     alerts = evaluate(alerts, [DISK], [], [], 1)
-    assert [(a.state, a.because) for a in alerts.values()] == [(AlertState.RESOLVED, "its rule was removed")]
+    assert [(a.state, a.ended) for a in alerts.values()] == [(AlertState.RESOLVED, "its rule was removed")]
     assert evaluate(alerts, [DISK], [], [], 2 + SHOWN_RESOLVED_SECONDS) == {}
 
 
@@ -229,6 +229,13 @@ def test_a_rule_for_too_many_leaves_the_one_for_too_few_in_place() -> None:
     config = parse('monitor.alert = [{metric = "workers_ready", above = 8}]', "test")
     made = [(rule.metric, rule.over) for rule in rules(config.monitor.alert) if rule.metric == "workers_ready"]
     assert made == [("workers_ready", True), ("workers_ready", False)]
+
+
+def test_a_rule_for_too_few_takes_the_place_of_the_built_in_one() -> None:
+    config = parse('monitor.alert = [{metric = "workers_ready", below = 2, for = 0}]', "test")
+    (rule,) = [rule for rule in rules(config.monitor.alert) if rule.metric == "workers_ready"]
+    assert (rule.name, rule.over, rule.threshold, rule.severity) == ("workers_ready", False, 2, "critical")
+    assert after([(0, 1), (0, 2), (60, 2)], rule)[1] == [AlertState.FIRING, AlertState.RESOLVED]
 
 
 def test_two_rules_on_one_figure_are_two_alerts() -> None:

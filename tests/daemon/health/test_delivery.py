@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.receivers import Reply, fake_receiver
 from tests.support import soon
 
-from modelward.daemon.health.addresses import Address
+from modelward.daemon.health.addresses import Address, addresses
 from modelward.daemon.health.delivery import (
     MAX_QUEUE,
     MAX_TRIES,
@@ -53,7 +53,7 @@ class Receivers:
 def run(work: Callable[[Receivers, Notifier], Awaitable[None]], receivers: Receivers, **how: float) -> None:
     async def go() -> None:
         notifier = Notifier(SystemClock(), lambda: None, receivers, **{"first_retry_seconds": 0.01, **how})
-        notifier.configure((A, B))
+        notifier.configure(addresses((A, B)))
         try:
             await work(receivers, notifier)
         finally:
@@ -156,8 +156,8 @@ def test_a_receiver_that_stays_keeps_its_queue_and_one_that_goes_is_forgotten() 
         receivers.hangs |= {A, B}
         put(notifier, "one")
         a = notifier.channels[0]
-        notifier.configure((A,))
-        notifier.configure((A,))
+        notifier.configure(addresses((A,)))
+        notifier.configure(addresses((A,)))
         assert notifier.channels == (a,)
         assert len(a.queue) == 1
         notifier.configure(())
@@ -168,7 +168,7 @@ def test_a_receiver_that_stays_keeps_its_queue_and_one_that_goes_is_forgotten() 
 
 def test_the_same_address_twice_is_one_receiver() -> None:
     async def work(receivers: Receivers, notifier: Notifier) -> None:
-        notifier.configure((A, A, B))
+        notifier.configure(addresses((A, A, B)))
         assert [channel.address.label for channel in notifier.channels] == ["1:webhook", "2:webhook"]
 
     run(work, Receivers())
@@ -176,7 +176,7 @@ def test_the_same_address_twice_is_one_receiver() -> None:
 
 def test_a_test_tries_all_at_once_and_says_how_each_went() -> None:
     async def work(receivers: Receivers, notifier: Notifier) -> None:
-        results = await notifier.test(text("test"))
+        results = await notifier.test(lambda _: text("test"))
         assert [(r.channel, r.delivered, r.because) for r in results] == [
             ("1:webhook", False, "it answered 500"),
             ("2:webhook", True, ""),
@@ -198,7 +198,7 @@ def test_one_that_is_well_is_reached_while_others_misbehave() -> None:
         async def go() -> None:
             notifier = Notifier(SystemClock(), lambda: None)
             urls = [f"http://127.0.0.1:{r.port}/x" for r in (one, two, good)]
-            notifier.configure((*urls, "https://no-such-host.invalid/x"))
+            notifier.configure(addresses((*urls, "https://no-such-host.invalid/x")))
             put(notifier, "one", "two")
             await soon(lambda: len(good.posts) == 2)
             assert notifier.channels[0].counts.failed == 0, "the hanging one was waited for"

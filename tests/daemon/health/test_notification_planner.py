@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from modelward.daemon.health.notification_planner import (
     GroupNotified,
+    HeldBack,
     Item,
     Notification,
     NotificationPace,
@@ -79,6 +81,43 @@ def test_what_ended_is_told_once_after_the_interval() -> None:
 def test_what_was_never_told_as_firing_is_never_told_as_ended() -> None:
     step = plan([item("a")], {}, 5, PACE)
     assert plan([], step.told, 500, PACE).messages == ()
+
+
+HELD_A = HeldBack(frozenset({"a"}))
+
+
+def test_what_is_held_back_is_neither_told_nor_over_until_it_is_free() -> None:
+    assert plan([item("a")], {}, 50, PACE, HELD_A).messages == ()
+    (message,) = plan([item("a")], {}, 50, PACE).messages
+    assert message.fresh == 1
+    told = message.after and plan([item("a")], {}, 50, PACE).told
+    step = plan([], told, 5000, PACE, HELD_A)
+    assert (step.messages, step.told) == ((), told)
+    assert plan([item("a")], told, 50_000, PACE, HELD_A).due is None  # nor repeated
+    assert plan([], told, 5000, PACE).messages[0].resolved == (("a", "a is bad"),)
+
+
+def test_others_of_the_group_are_told_and_what_is_held_back_stays_told() -> None:
+    told = plan([item("a")], {}, 10, PACE).told
+    step = plan([item("a"), item("b", 20)], told, 500, PACE, HELD_A)
+    assert [names(message) for message in step.messages] == [["b"]]
+    assert set(step.told["warning"].firing) == {"a", "b"}
+
+
+def test_what_came_and_went_meanwhile_is_one_message_afterwards() -> None:
+    missed = {"warning": ("a was bad", "b was bad")}
+    (message,) = plan([item("c")], {}, 50, PACE, HeldBack(missed=missed)).messages
+    assert (message.missed, names(message)) == (missed["warning"], ["c"])
+
+
+def test_an_acknowledged_alert_is_not_repeated_and_its_end_is_told() -> None:
+    seen = replace(item("a"), acknowledged=True)
+    told = plan([seen], {}, 10, PACE).told
+    step = plan([seen], told, 50_000, PACE)
+    assert (step.messages, step.due) == ((), None)
+    (message,) = plan([seen, item("b", 60)], told, 500, PACE).messages
+    assert message.fresh == 1
+    assert plan([], told, 500, PACE).messages[0].resolved == (("a", "a is bad"),)
 
 
 def test_groups_do_not_wait_for_one_another() -> None:

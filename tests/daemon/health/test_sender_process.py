@@ -136,7 +136,12 @@ def test_a_robots_own_web_address_is_known_by_its_host() -> None:
         "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=x": "wecom",
         "https://sctapi.ftqq.com/x.send": "serverchan",
         "https://hooks.example.org/x": "webhook",
-        "tgram://x/y": "apprise",
+        "https://hooks.slack.com/services/T/B/x": "slack",
+        "https://api.telegram.org/botx/sendMessage?chat_id=1": "telegram",
+        "tgram://x/y": "telegram",
+        "slack://T/B/x": "slack",
+        "slack://xoxb-1234-1234-4ddbc/#general": "apprise",
+        "discord://x/y": "apprise",
     }
     assert [a.way for a in addresses(tuple(ways))] == list(ways.values())
 

@@ -1,0 +1,139 @@
+"""Sends the daily digest: gathers its facts, and remembers in the state when the last one went.
+
+What it says and when it is due is decided in `health.digest`. It counts from the last digest, or from the start of the
+daemon, for counters do not outlive it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf, isfinite
+from typing import Final
+
+from ..config.load import Config
+from ..health import digest
+from ..health.digest import DayCounts, DigestFacts
+from ..health.probe_record import ProbeRecord
+from ..health.quiet_times import zone_of
+from ..state.async_store import AsyncStore, CannotKeep
+from ..status.snapshot import Snapshot
+from ..system.background import here
+from ..system.clock import Clock
+from .alerting import AlertManager
+
+DIGEST: Final = "digest"
+
+
+class Digest:
+    """See the module."""
+
+    name = DIGEST
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        async_store: AsyncStore,
+        *,
+        snapshot: Callable[[], Snapshot],
+        alert_manager: AlertManager,
+        probe: ProbeRecord,
+    ) -> None:
+        self._config, self._clock, self._async_store = config, clock, async_store
+        self._snapshot, self._alert_manager, self._probe = snapshot, alert_manager, probe
+        self._task: asyncio.Task[None] | None = None
+        self._look = asyncio.Event()
+        self._sent: float | None = None
+        self._before, self._since = DayCounts(), clock.monotonic()
+
+    async def ensure(self) -> None:
+        """Begins, unless it has begun; a change of the configuration is seen now."""
+        if self._task is None:
+            self._task = here().start(DIGEST, self._run, restart=True, proved_seconds=inf)
+        self._look.set()
+
+    def next_due(self) -> float | None:
+        return None
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=2.0)
+
+    async def _run(self) -> None:
+        while True:
+            self._look.clear()
+            seconds = await self.once()
+            here().works(DIGEST)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._look.wait()
+
+    async def once(self) -> float | None:
+        """Sends one if it is due; in how many seconds to ask again, None: when the configuration changes."""
+        alerts, wall = self._config().alerts, self._clock.wall()
+        if not alerts.digest:
+            return None
+        if self._sent is None:
+            self._sent = await self._last(wall)
+        due = digest.due(alerts.digest, zone_of(alerts.time_zone), self._sent, wall)
+        if due.now:
+            self._send()
+            await self._keep(wall)
+        return due.seconds
+
+    def _send(self) -> None:
+        facts = self._facts()
+        self._alert_manager.notifications.tell(lambda host, room: digest.text(facts, host, room))
+        self._before, self._since = self._counts(), self._clock.monotonic()
+
+    async def _last(self, wall: float) -> float:
+        """When the last one was sent; the first time now, so that a new daemon does not begin with one."""
+        with suppress(CannotKeep):
+            kept = await self._async_store.do(lambda store: store.fact(digest.FACT))
+            if isinstance(kept, int | float) and isfinite(kept) and kept <= wall:
+                return float(kept)
+        await self._keep(wall)
+        return wall
+
+    async def _keep(self, wall: float) -> None:
+        self._sent = wall
+        with suppress(CannotKeep):  # logged where it happened
+            await self._async_store.do(lambda store: store.put(**{digest.FACT: wall}))
+
+    def _counts(self) -> DayCounts:
+        """Everything since the daemon began."""
+        events, totals = self._alert_manager.tally.events, self._alert_manager.monitor.totals
+        return DayCounts(
+            0.0,
+            totals.requests,
+            totals.errors,
+            events["alert-firing"],
+            events["rejected"],
+            events["activated"] + events["rollout-failed"],
+            self._snapshot().upkeep.removed_bytes,
+        )
+
+    def _facts(self) -> DigestFacts:
+        seen, manager, now, before = self._snapshot(), self._alert_manager, self._counts(), self._before
+        disk, probe, word = manager.disk(), self._probe, seen.activation.position.word
+        return DigestFacts(
+            version=word.name if word else "",
+            ready=seen.workers.ready,
+            workers=seen.workers.wanted,
+            mount=disk.mount or "",
+            used_percent=disk.used_percent if isinstance(disk.used_percent, float) else None,
+            free_bytes=disk.free_bytes or 0,
+            forecast=disk.forecast or "",
+            probe=f"off: {probe.off}" if probe.off else f"{probe.passed} passed, {probe.failed} failed",
+            active=tuple(alert.message for alert in manager.active()),
+            counts=DayCounts(
+                self._clock.monotonic() - self._since,
+                *(
+                    getattr(now, name) - getattr(before, name)
+                    for name in ("requests", "errors", "alerts", "rejected", "rollouts", "removed_bytes")
+                ),
+            ),
+        )

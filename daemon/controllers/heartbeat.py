@@ -1,0 +1,117 @@
+"""Sends heartbeats to a service outside, so that somebody notices when this machine is dead.
+
+Decides nothing: `health.heartbeat_planner` says when and what. Invariant: one try at a time, each in a child with a
+limit; a service that does not answer delays nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from math import inf
+from typing import Final
+
+import structlog
+
+from ..answers.status import HeartbeatReport
+from ..config.load import Config
+from ..health import heartbeat_planner
+from ..health.addresses import Address, WebhookForm
+from ..health.alerts import Figure
+from ..health.delivery import Outcome, send_in_child
+from ..health.heartbeat_planner import Beaten
+from ..health.message_text import Text
+from ..system.background import here
+from ..system.clock import Clock
+
+HEARTBEAT: Final = "heartbeat"
+_FORM: Final = WebhookForm("text", "")
+
+
+class Heartbeat:
+    """See the module. `critical` are the sentences of what is critical and not held back, `serving` the version."""
+
+    name = HEARTBEAT
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        host: str,
+        critical: Callable[[], Iterable[str]],
+        serving: Callable[[], str],
+    ) -> None:
+        self._config, self._clock, self._host = config, clock, host
+        self._critical, self._serving = critical, serving
+        self._log = structlog.get_logger(HEARTBEAT)
+        self._task: asyncio.Task[None] | None = None
+        self._look = asyncio.Event()
+        self.last: Beaten | None = None
+        self.failures = 0
+
+    async def ensure(self) -> None:
+        """Begins, unless it has begun; a change of the configuration or of the alerts is seen now."""
+        if self._task is None:
+            self._task = here().start(HEARTBEAT, self._run, restart=True, proved_seconds=inf)
+        self.look()
+
+    def look(self) -> None:
+        """Something may have changed."""
+        self._look.set()
+
+    def next_due(self) -> float | None:
+        return None
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=2.0)
+
+    async def _run(self) -> None:
+        while True:
+            self._look.clear()
+            wait = self._seconds()
+            if wait <= 0:
+                await self._beat()
+                here().works(HEARTBEAT)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if wait == inf else wait):
+                    await self._look.wait()
+
+    def _seconds(self) -> float:
+        """Until the next one; inf without an address."""
+        alerts = self._config().alerts
+        if not alerts.heartbeat:
+            self.last, self.failures = None, 0
+            return inf
+        failing = any(True for _ in self._critical())
+        every = alerts.heartbeat_every
+        return heartbeat_planner.due(self.last, alerts.heartbeat, every, failing=failing) - self._clock.monotonic()
+
+    async def _beat(self) -> None:
+        alerts, critical = self._config().alerts, list(self._critical())
+        url = heartbeat_planner.beat_url(alerts.heartbeat, failing=bool(critical))
+        text = heartbeat_planner.words(self._host, self._serving(), critical)
+        began = self._clock.monotonic()
+        address = Address(url, HEARTBEAT, "webhook", form=_FORM)
+        outcome: Outcome = await send_in_child(address, Text("", "", "info", {}, raw=text), ca_file=alerts.ca_file)
+        self.last = Beaten(began, alerts.heartbeat, bool(critical), outcome.because)
+        self.failures = self.failures + 1 if outcome.because else 0
+        if outcome.because:
+            self._log.error("heartbeat not delivered", because=outcome.because, tries=self.failures)
+
+    def figures(self) -> list[Figure]:
+        """Heartbeats in a row that did not arrive."""
+        if self.last is None:
+            return []
+        return [Figure("heartbeat_failures", float(self.failures), "", self.last.because)]
+
+    def report(self) -> HeartbeatReport | None:
+        """How it does; None without an address."""
+        if self.last is None:
+            return None
+        ago = round(self._clock.monotonic() - self.last.at, 1)
+        return HeartbeatReport(self.failures, self.last.because, self.last.failing, ago)

@@ -1,0 +1,140 @@
+"""Sends what the planner asks for to the channels, and remembers what was told and what they took.
+
+Decides nothing: `health.notification_planner` says what is worth a message. Invariant: a message counts as sent only
+once some channel took it, so a crash repeats it rather than losing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec.structs import replace
+
+from ..answers.alerts import AlertsTestAnswer
+from ..config.load import Config
+from ..health import message_text
+from ..health.addresses import Address, receivers
+from ..health.alert_record import MAX_MISSED
+from ..health.alerts import Alert
+from ..health.delivery import Notifier, Outcome, Sender, send_in_child
+from ..health.notification_planner import (
+    GroupNotified,
+    HeldBack,
+    Item,
+    MissedAlert,
+    Notification,
+    NotificationPace,
+    plan,
+)
+from ..health.quiet_times import clock_text, zone_of
+from ..health.wording import Wording
+from ..system.clock import Clock
+
+
+class Notifications:
+    """See the module. `changed` is called when `kept` or `missed` differ from what the state holds."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        clock: Clock,
+        *,
+        host: str,
+        happened: Callable[[], None],
+        changed: Callable[[], None],
+        sender: Sender | None = None,
+        pace: NotificationPace | None = None,
+    ) -> None:
+        self._config, self._clock, self._host, self._changed = config, clock, host, changed
+        self._pace = pace or NotificationPace()
+        self.notifier = Notifier(clock, happened, sender or self._send_in_child)
+        self._configured: object = None
+        self.told: dict[str, GroupNotified] = {}
+        self.kept: dict[str, GroupNotified] = {}
+        self.missed: dict[str, tuple[MissedAlert, ...]] = {}
+
+    def take_up(self, told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[MissedAlert, ...]]) -> None:
+        """What a former daemon told, and what it held back."""
+        self.told, self.kept, self.missed = dict(told), dict(told), dict(missed)
+
+    def configure(self) -> None:
+        """The receivers are those of the configuration in force."""
+        alerts = self._config().alerts
+        if alerts is not self._configured:
+            self._configured = alerts
+            self.notifier.configure(receivers(alerts))
+
+    async def _send_in_child(self, address: Address, text: message_text.Text) -> Outcome:
+        return await send_in_child(address, text, ca_file=self._config().alerts.ca_file)
+
+    @property
+    def _wording(self) -> Wording:
+        alerts = self._config().alerts
+        return Wording(alerts.keyword, alerts.template)
+
+    def is_told(self, fingerprint: str) -> bool:
+        """Whether somebody was told that this alert fires."""
+        return any(fingerprint in told.firing for told in self.told.values())
+
+    def miss(self, alert: Alert, began: float) -> None:
+        """Keeps an alert that came and went while it was held back, for the message afterwards."""
+        zone, wall = zone_of(self._config().alerts.time_zone), self._clock.wall()
+        times = f"{clock_text(wall - self._clock.monotonic() + began, zone)} to {clock_text(wall, zone)}"
+        missed = MissedAlert(alert.rule.name, alert.fingerprint, f"{times}: {message_text.sentence(alert)}")
+        group = alert.rule.severity
+        self.missed[group] = (*self.missed.get(group, ()), missed)[-MAX_MISSED:]
+
+    def announce(self, items: Iterable[Item], held: HeldBack, ends: Mapping[str, str]) -> float | None:
+        """Sends what is due; when it has to be asked again. `ends` says how alerts ended, by fingerprint."""
+        served = {severity for channel in self.notifier.channels for severity in channel.address.severities}
+        if not served:
+            return None
+        items = [item for item in items if item.group in served]
+        pace = NotificationPace(self._pace.wait, self._pace.interval, self._config().alerts.repeat)
+        step = plan(items, self.told, self._clock.monotonic(), pace, held)
+        self.told = step.told
+        for message in step.messages:
+            if message.missed:
+                left = self.missed.get(message.group, ())
+                self.missed[message.group] = tuple(each for each in left if each.text not in message.missed)
+            resolved = tuple((f, message_text.over(text, ends.get(f, ""))) for f, text in message.resolved)
+            self._send(replace(message, resolved=resolved))
+        return step.due
+
+    def _send(self, message: Notification) -> None:
+        def write(address: Address) -> message_text.Text | None:
+            wording = self._wording
+            now, room = self._clock.monotonic(), wording.room(address)
+            text = message_text.text(message, self._host, now, room, address.label)
+            return None if text is None else wording.worded(text, address)
+
+        def arrived() -> None:
+            kept = self.kept.get(message.group)
+            if kept is None or kept.last_sent < message.after.last_sent:
+                self.kept[message.group] = message.after
+                self._changed()
+
+        self.notifier.put(write, arrived, lambda address: message.group in address.severities)
+
+    def tell(self, words: Callable[[str, int], message_text.Text]) -> None:
+        """A message that is no alert, for the main receivers. `words` is given the host's name and the room."""
+        wording = self._wording
+
+        def write(address: Address) -> message_text.Text:
+            return wording.worded(words(self._host, wording.room(address)), address)
+
+        self.notifier.put(write, to=lambda address: address.main)
+
+    async def test(self) -> AlertsTestAnswer:
+        """A test message to every channel now; how each went."""
+        self.configure()
+        text, wording = message_text.test_text(self._host), self._wording
+        results = await self.notifier.test(lambda address: wording.worded(text, address))
+        failed = [result for result in results if not result.delivered]
+        if not results:
+            message = "cannot test: the configuration names nobody in alerts.to, alerts.route and alerts.webhook"
+        elif failed:
+            message = f"cannot reach {len(failed)} of {len(results)} channels"
+        else:
+            message = f"{len(results)} channel{'s' if len(results) > 1 else ''} reached"
+        return AlertsTestAnswer(bool(results) and not failed, message, results)

@@ -1,0 +1,131 @@
+"""Has a clip with a known text sent through the service's port every so often, as a client would.
+
+What came back is judged by the child and counted in `health.probe_record`. Invariants: one probe at a time; none during
+a rollout or while nothing is served, so that none is ever held against a version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec.structs import asdict
+
+from ...worker.shared.prometheus_text import Exposition
+from ..config.load import Config
+from ..config.validators import split_address
+from ..health.alerts import Figure
+from ..health.child_answer import NoAnswer, answer_of
+from ..health.probe_record import ProbeAnswer, ProbeJob, ProbeRecord
+from ..system.background import here
+
+PROBE: Final = "probe"
+MODULE: Final = "modelward.daemon.health.probe_process"
+START_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 30.0
+"""How often it is seen that probes were turned on."""
+GOLDEN: Final = "golden"
+WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class Probe:
+    """See the module. `address` is where the service listens, "" for nowhere; `version` is the directory of what is
+    served, None while nothing is; `busy` says whether a rollout is under way; `happened` is called after each probe."""
+
+    name = PROBE
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        *,
+        address: Callable[[], str],
+        version: Callable[[], Path | None],
+        busy: Callable[[], bool],
+        happened: Callable[[], None],
+    ) -> None:
+        self._config, self._address, self._version = config, address, version
+        self._busy, self._happened = busy, happened
+        self._log = structlog.get_logger(PROBE)
+        self._task: asyncio.Task[None] | None = None
+        self.record = ProbeRecord(off="none was sent yet")
+
+    async def ensure(self) -> None:
+        """Begins, unless it has begun."""
+        if self._task is None:
+            self._task = here().start(PROBE, self._run, restart=True, proved_seconds=inf)
+
+    def next_due(self) -> float | None:
+        return None
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=2.0)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._config().probe.every or LOOK_SECONDS)
+            before = self.record.because
+            await self.once()
+            here().works(PROBE)
+            if self.record.because and not before:
+                self._log.error("probe failed", because=self.record.because)
+            self._happened()
+
+    async def once(self) -> None:
+        """Sends one, if there is something to ask with and somebody to ask."""
+        config = self._config()
+        version = self._version()
+        if off := self._off(config, version):
+            self.record.add(ProbeAnswer(off=off))
+        elif version is not None and not self._busy():
+            host, port = split_address(self._address())
+            directories = (config.validation.golden, str(version / GOLDEN))
+            job = ProbeJob(
+                WILDCARDS.get(host, host),
+                port,
+                config.probe.timeout,
+                config.probe.max_error_rate,
+                config.probe.clip,
+                config.probe.text,
+                tuple(path for path in directories if path),
+                config.workers.token_file,
+            )
+            self.record.add(await _answer(job))
+
+    def _off(self, config: Config, version: Path | None) -> str:
+        if not config.probe.every:
+            return "probe.every is 0"
+        if config.models.kind != "sensevoice":
+            return f"not for kind {config.models.kind}"
+        if version is None:
+            return "nothing is served"
+        address = self._address()
+        return "" if address and not address.startswith("unix:") else "the service listens on no port"
+
+    def figures(self) -> list[Figure]:
+        return self.record.figure(self._config().probe.failures)
+
+    def expose(self, out: Exposition) -> None:
+        """Its metrics."""
+        record = self.record
+        out.add("modelward_probes_total", record.passed, result="passed")
+        out.add("modelward_probes_total", record.failed, result="failed")
+        out.add("modelward_probe_duration_p95_seconds", record.p95_seconds)
+
+
+async def _answer(job: ProbeJob) -> ProbeAnswer:
+    try:
+        limit = 2 * job.seconds + START_SECONDS
+        output, status = await answer_of(MODULE, name="probe", job=asdict(job), seconds=limit, extra={})
+    except NoAnswer as e:
+        return ProbeAnswer(because=str(e))
+    try:
+        return msgspec.json.decode(output, type=ProbeAnswer)
+    except msgspec.MsgspecError:
+        return ProbeAnswer(because=f"the probe ended with status {status} and no outcome")

@@ -1,0 +1,94 @@
+"""A message a day that says how things are, also when all is well: when it is due, and its words.
+
+Pure. One that was due while the daemon was down is sent late, within LATE_SECONDS; older ones are left out. Invariant:
+at most one for each due time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from ..config.cron import daily
+from ..units import HOUR, percent, size, span
+from .message_text import Text, fit
+from .quiet_times import last_begin, next_begin
+
+FACT: Final = "alert-digest"
+LATE_SECONDS: Final = 6 * HOUR
+LOOK_SECONDS: Final = 6 * HOUR
+"""It is asked again after so long at most: the clock may have been set."""
+
+
+class DigestDue(Struct, frozen=True):
+    """Whether one is to be sent now, and in how many seconds to ask again."""
+
+    now: bool
+    seconds: float
+
+
+def due(at: str, zone: ZoneInfo | None, sent: float, wall: float) -> DigestDue:
+    """`at` is a local time of the day, `sent` when the last one was sent or first thought of, wall seconds."""
+    last = last_begin(daily(at), zone, wall, LATE_SECONDS)
+    later = next_begin(daily(at), zone, wall)
+    return DigestDue(last is not None and last > sent, min(LOOK_SECONDS, (later or wall + LOOK_SECONDS) - wall))
+
+
+class DayCounts(Struct, frozen=True):
+    """What happened since the last digest, or since the daemon began: `seconds` ago."""
+
+    seconds: float = 0.0
+    requests: int = 0
+    errors: int = 0
+    alerts: int = 0
+    rejected: int = 0
+    rollouts: int = 0
+    removed_bytes: int = 0
+
+
+class DigestFacts(Struct, frozen=True):
+    """How things are. `used_percent` and `free_bytes` are of the fullest disk, `forecast` says when one is full."""
+
+    version: str
+    ready: int
+    workers: int
+    mount: str = ""
+    used_percent: float | None = None
+    free_bytes: int = 0
+    forecast: str = ""
+    probe: str = ""
+    active: tuple[str, ...] = ()
+    counts: DayCounts = DayCounts()
+
+
+def text(facts: DigestFacts, host: str, max_bytes: int) -> Text:
+    """The message."""
+    title = f"[digest] {host}: {'all is well' if not facts.active else f'{len(facts.active)} firing'}"
+    body = fit(list(_lines(facts)), max_bytes - len(title.encode()) - 1)
+    data: dict[str, Any] = {
+        "version": "1", "host": host, "severity": "info", "status": "digest", "total": len(facts.active), "alerts": [],
+    }  # fmt: skip
+    return Text(title, body, "info", data)
+
+
+def _lines(facts: DigestFacts) -> Iterable[str]:
+    counts = facts.counts
+    yield f"serving {facts.version}" if facts.version else "nothing is served"
+    yield f"{facts.ready} of {facts.workers} workers ready"
+    yield f"{counts.requests} requests, {counts.errors} failed, in {span(counts.seconds)}"
+    if facts.used_percent is not None:
+        yield f"disk {facts.mount}: {percent(facts.used_percent)} used, {size(facts.free_bytes)} free"
+    if facts.forecast:
+        yield facts.forecast
+    if facts.probe:
+        yield f"probes: {facts.probe}"
+    happened = {
+        "alerts": counts.alerts, "versions rejected": counts.rejected, "rollouts": counts.rollouts,
+    }  # fmt: skip
+    yield "; ".join(f"{what}: {count}" for what, count in happened.items())
+    if counts.removed_bytes:
+        yield f"upkeep removed {size(counts.removed_bytes)}"
+    yield from facts.active

@@ -1,0 +1,83 @@
+"""What a probe is asked and answers, and what probes came to: counts, failures in a row, how long answers took.
+
+Pure. A probe is never held against a version: none is sent during a rollout, and no other part reads this record.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil
+from typing import Final
+
+from msgspec import Struct, field
+
+from ..answers.status import ProbeReport
+from .alerts import Figure
+
+KEPT: Final = 60
+"""Durations for the 95th percentile."""
+
+
+class ProbeJob(Struct, frozen=True):
+    """`directories` are looked through in order for NAME.wav with NAME.txt, unless `clip` is given."""
+
+    host: str
+    port: int
+    seconds: float
+    max_error_rate: float
+    clip: str = ""
+    text: str = ""
+    directories: tuple[str, ...] = ()
+    token_file: str = ""
+
+
+class ProbeAnswer(Struct, frozen=True):
+    """`off`: why there was nothing to ask with; `because`: why it failed, "" when it passed."""
+
+    off: str = ""
+    because: str = ""
+    seconds: float = 0.0
+    version: str = ""
+
+
+class ProbeRecord(Struct):
+    """`off` says why nothing is probed, "" while something is; `because` of the last failure in a row."""
+
+    off: str = ""
+    passed: int = 0
+    failed: int = 0
+    in_a_row: int = 0
+    because: str = ""
+    version: str = ""
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def add(self, answer: ProbeAnswer) -> None:
+        """One probe ended."""
+        self.off = answer.off
+        if answer.off:
+            self.in_a_row, self.because = 0, ""
+            return
+        self.version = answer.version
+        if answer.because:
+            self.failed, self.in_a_row, self.because = self.failed + 1, self.in_a_row + 1, answer.because
+            return
+        self.passed, self.in_a_row, self.because = self.passed + 1, 0, ""
+        self.seconds.append(answer.seconds)
+
+    @property
+    def p95_seconds(self) -> float | None:
+        """Of the last probes that passed; None before the first."""
+        found = sorted(self.seconds)
+        return found[ceil(0.95 * len(found)) - 1] if found else None
+
+    def figure(self, failures: int) -> list[Figure]:
+        """The alert's figure once so many failed in a row; how it ended afterwards."""
+        if self.off or not (self.passed or self.failed):
+            return []
+        if self.in_a_row >= failures:
+            return [Figure("probe_failed", 1.0, "", f"{self.in_a_row} in a row: {self.because}")]
+        return [Figure("probe_failed", 0.0, "", "" if self.in_a_row else "the right text came back")]
+
+    def report(self) -> ProbeReport:
+        """For the status."""
+        return ProbeReport(self.off, self.passed, self.failed, self.in_a_row, self.because, self.p95_seconds)

@@ -1,0 +1,140 @@
+"""When messages wait: maintenance windows and quiet hours by the clock of a time zone, daylight saving time included.
+
+Pure. A window begins at a local time and lasts real seconds; quiet hours end at a local time. A begin in an hour that
+the clock leaves out counts as that much later, one in an hour that comes twice counts once, the first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from ..config.cron import CronTimes, clock_time, daily, parse
+from ..config.schema_alerts import Alerts, MaintenanceWindow
+from ..units import DAY, HOUR
+from .mutes import named
+
+FAR_SECONDS: Final = 6 * HOUR
+"""A plan holds so long at most, also when nothing opens or closes."""
+PASSES: Final = "critical"
+
+
+class OpenWindow(NamedTuple):
+    """What holds messages back now: about which alerts (none: all), whether critical ones pass, until when, and why."""
+
+    names: tuple[str, ...]
+    passes: bool
+    until: float
+    because: str
+
+    def holds(self, rule: str, fingerprint: str, severity: str) -> bool:
+        if self.passes and severity == PASSES:
+            return False
+        return not self.names or any(named(name, rule, fingerprint) for name in self.names)
+
+
+class QuietPlan(NamedTuple):
+    """The windows that are open from `since` to `until`, wall seconds; then it has to be made anew."""
+
+    windows: tuple[OpenWindow, ...] = ()
+    since: float = 0.0
+    until: float = 0.0
+
+    def held_by(self, rule: str, fingerprint: str, severity: str) -> OpenWindow | None:
+        """The window that holds this alert back and closes last; None: it may be sent."""
+        found = [window for window in self.windows if window.holds(rule, fingerprint, severity)]
+        return max(found, key=lambda window: window.until, default=None)
+
+
+def quiet_plan(alerts: Alerts, wall: float) -> QuietPlan:
+    """What is open now."""
+    zone = zone_of(alerts.time_zone)
+    found = [window for entry in alerts.maintenance if (window := maintenance(entry, zone, wall)) is not None]
+    if (quiet := quiet_hours(alerts, zone, wall)) is not None:
+        found.append(quiet)
+    return QuietPlan(tuple(found), wall, min([wall + FAR_SECONDS, *_changes(alerts, zone, found, wall)]))
+
+
+def zone_of(name: str) -> ZoneInfo | None:
+    """The time zone, which the configuration's check has loaded; None for the machine's own."""
+    return ZoneInfo(name) if name else None
+
+
+def clock_text(wall: float, zone: ZoneInfo | None) -> str:
+    """A moment for people who read it within a day or so."""
+    return _local(wall, zone).strftime("%d %b %H:%M")
+
+
+def maintenance(entry: MaintenanceWindow, zone: ZoneInfo | None, wall: float) -> OpenWindow | None:
+    """The window that is open now."""
+    began = last_begin(parse(entry.start), zone, wall, entry.for_)
+    if began is None or wall >= began + entry.for_:
+        return None
+    return OpenWindow(entry.alerts, False, began + entry.for_, f"maintenance{f': {entry.why}' if entry.why else ''}")
+
+
+def quiet_hours(alerts: Alerts, zone: ZoneInfo | None, wall: float) -> OpenWindow | None:
+    """The quiet hours that have begun and not ended."""
+    quiet = alerts.quiet
+    if not quiet.from_ or not quiet.to:
+        return None
+    hour, minute = clock_time(quiet.from_)
+    times = parse(f"{minute} {hour} * * {','.join(quiet.days) or '*'}")
+    began = last_begin(times, zone, wall, DAY + 2 * HOUR)
+    if began is None:
+        return None
+    hour, minute = clock_time(quiet.to)
+    day = _local(began, zone)
+    over = day.date() if (hour, minute) > (day.hour, day.minute) else day.date() + timedelta(days=1)
+    until = _moment(over, hour, minute, zone)
+    return OpenWindow((), True, until, "quiet hours") if wall < until else None
+
+
+def last_begin(times: CronTimes, zone: ZoneInfo | None, wall: float, within: float) -> float | None:
+    """The last begin that is not later than `wall`, at most `within` seconds ago."""
+    day = _local(wall, zone).date() + timedelta(days=1)  # a begin is never a day away from its date
+    for _ in range(int(within // DAY) + 3):
+        found = [moment for moment in _begins(times, zone, day) if moment <= wall]
+        if found:
+            return max(found) if wall - max(found) <= within else None
+        day -= timedelta(days=1)
+    return None
+
+
+def next_begin(times: CronTimes, zone: ZoneInfo | None, wall: float) -> float | None:
+    """The next begin after `wall`, if it is within two days."""
+    day = _local(wall, zone).date()
+    for later in range(3):
+        found = [moment for moment in _begins(times, zone, day + timedelta(days=later)) if moment > wall]
+        if found:
+            return min(found)
+    return None
+
+
+def _begins(times: CronTimes, zone: ZoneInfo | None, day: date) -> Iterator[float]:
+    if times.on(day):
+        for hour in times.hours:
+            for minute in times.minutes:
+                yield _moment(day, hour, minute, zone)
+
+
+def _changes(alerts: Alerts, zone: ZoneInfo | None, windows: Iterable[OpenWindow], wall: float) -> Iterator[float]:
+    """When a window may open or close next."""
+    yield from (window.until for window in windows)
+    times = [parse(entry.start) for entry in alerts.maintenance]
+    times += [daily(alerts.quiet.from_)] if alerts.quiet.from_ else []
+    for each in times:
+        moment = next_begin(each, zone, wall)
+        if moment is not None:
+            yield moment
+
+
+def _local(wall: float, zone: ZoneInfo | None) -> datetime:
+    return datetime.fromtimestamp(wall, zone)
+
+
+def _moment(day: date, hour: int, minute: int, zone: ZoneInfo | None) -> float:
+    """Wall seconds of a local time, without a zone by the machine's own; the first one of two."""
+    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()

@@ -1,0 +1,63 @@
+"""Probes through the real child: whom they ask, and when none is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.fakes.receivers import Reply, fake_receiver
+
+from modelward.daemon.config.load import parse
+from modelward.daemon.controllers.probe import Probe
+
+
+def once(address: str, version: Path | None, text: str = "", *, busy: bool = False) -> Probe:
+    config = parse(f'validation.golden = ""\n{text}', "test")
+    done: list[None] = []
+
+    async def go() -> Probe:
+        probe = Probe(
+            lambda: config,
+            address=lambda: address,
+            version=lambda: version,
+            busy=lambda: busy,
+            happened=lambda: done.append(None),
+        )
+        await probe.once()
+        return probe
+
+    return asyncio.run(go())
+
+
+def version(directory: Path) -> Path:
+    (directory / "golden").mkdir()
+    (directory / "golden/a.wav").write_bytes(b"RIFF")
+    (directory / "golden/a.txt").write_text("555")
+    return directory
+
+
+def test_asks_the_port_with_the_versions_own_clip_and_counts_what_came_back(tmp_path: Path) -> None:
+    with fake_receiver(Reply(body=b'{"result": "5 5 5"}')) as service:
+        probe = once(f"0.0.0.0:{service.port}", version(tmp_path))
+    assert (probe.record.passed, probe.record.failed, probe.record.off) == (1, 0, "")
+    assert len(service.posts) == 1 and [figure.value for figure in probe.figures()] == [0.0]
+
+
+def test_none_is_sent_during_a_rollout(tmp_path: Path) -> None:
+    with fake_receiver() as service:
+        probe = once(f"127.0.0.1:{service.port}", version(tmp_path), busy=True)
+    assert service.posts == [] and probe.figures() == []
+
+
+@pytest.mark.parametrize(
+    ("address", "text", "there", "off"),
+    [
+        ("127.0.0.1:9", "probe.every = 0", True, "probe.every is 0"),
+        ("127.0.0.1:9", 'models.kind = "tensor"', True, "not for kind tensor"),
+        ("127.0.0.1:9", "", False, "nothing is served"),
+        ("unix:/run/x.sock", "", True, "the service listens on no port"),
+    ],
+)
+def test_what_is_off_says_why(tmp_path: Path, address: str, text: str, there: bool, off: str) -> None:
+    assert once(address, tmp_path if there else None, text).record.off == off
