@@ -111,8 +111,8 @@ COVERED_BY: dict[str, str] = {
     "test_metrics_page.py": "daemon/status/metrics_export.py",
     "test_package.py": "daemon/__main__.py worker/shared/installed_release.py",
     "worker/audio/test_decode.py": (
-        "worker/audio/kinds.py worker/audio/limits.py worker/audio/mp3.py worker/audio/sound_files.py "
-        "worker/audio/wav.py"
+        "worker/audio/claimed_length.py worker/audio/kinds.py worker/audio/limits.py worker/audio/mp3.py "
+        "worker/audio/sound_files.py worker/audio/wav.py"
     ),
     "worker/audio/test_media.py": ("worker/audio/converter.py worker/audio/ogg.py worker/audio/silk.py"),
     "worker/compile/test_child.py": (
