@@ -147,6 +147,7 @@ COVERED_BY: dict[str, str] = {
     "worker/http/test_upload_limits.py": "worker/http/client.py worker/scheduling/refusal.py",
     "worker/inference/test_admission.py": "worker/scheduling/model_runs.py",
     "worker/inference/test_loader.py": "worker/inference/sensevoice_model.py",
+    "worker/jobs/test_access.py": "worker/http/job_list.py",
     "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
     "worker/jobs/test_store.py": "worker/shared/job_directory.py",
     "worker/sandbox/test_worker_sandbox.py": "worker/shared/worker_directories.py",

@@ -66,10 +66,8 @@ class JobVersion(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True):
-    """How a job ended: `state` is one of ENDED, `finished` wall seconds.
-
-    `answer_type` is the media type of the answer, which has its own file; a failed job has `error` and `code`.
-    """
+    """How a job ended: `state` is one of ENDED, `finished` wall seconds. `answer_type` is the media type of the answer,
+    which lies beside; `error` and `code` are given for a failed one. `truncated`: the recording lost a part."""
 
     state: str
     finished: float
@@ -79,6 +77,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     answer_type: str = ""
     error: str = ""
     code: str = ""
+    truncated: bool = False
 
 
 class CallbackRecord(msgspec.Struct, frozen=True):
@@ -173,6 +172,8 @@ def job_as_json(
     body |= {"position": 0, "progress": 1.0 if state == DONE else 0.0, "duration": outcome.duration or None}
     body |= {"text": outcome.text, "versions": outcome.versions, "finished": _time(outcome.finished)}
     body["expires"] = _time(outcome.finished + keep_seconds)
+    if outcome.truncated:
+        body["truncated"] = True
     if state == FAILED:
         body["error"] = {"message": outcome.error, "type": "job_error", "code": outcome.code}
     if answer is not None:
