@@ -140,7 +140,7 @@ COVERED_BY: dict[str, str] = {
         "worker/http/repository.py worker/http/transcription.py worker/http/upload.py"
     ),
     "worker/http/test_speech_sockets.py": (
-        "worker/http/funasr_talk.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
+        "worker/http/funasr_talk.py worker/http/handshake.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
         "worker/http/speech_socket.py worker/http/talks.py"
     ),
     "worker/http/test_tensors.py": "worker/http/errors.py",
@@ -148,7 +148,7 @@ COVERED_BY: dict[str, str] = {
     "worker/inference/test_admission.py": "worker/scheduling/model_runs.py",
     "worker/inference/test_loader.py": "worker/inference/sensevoice_model.py",
     "worker/jobs/test_access.py": "worker/http/job_list.py",
-    "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
+    "worker/jobs/test_jobs.py": "worker/http/jobs.py",
     "worker/jobs/test_store.py": "worker/shared/job_directory.py",
     "worker/sandbox/test_worker_sandbox.py": "worker/shared/worker_directories.py",
     "worker/sensevoice/test_model.py": "worker/sensevoice/files.py",
