@@ -229,6 +229,13 @@ def test_an_mp3_that_begins_with_something_else_or_inside_a_frame_is_read(before
     assert 2.8 < len(got) / RATE < 3.2 and abs(spectrum_peak_hz(got) - 440) < 2
 
 
+def test_what_looks_like_the_heads_of_frames_is_looked_at_a_bounded_number_of_times() -> None:
+    stream = encoded(tone(1.0), format="MP3", subtype="MPEG_LAYER_III")
+    for marks in (400, 5000):
+        before = b"\xff\x00" * marks
+        assert mp3.first_frame(before + stream) == (len(before) if marks == 400 else None)
+
+
 def test_an_mp3_without_a_head_is_read_to_its_end_whatever_its_first_frame_says() -> None:
     quiet_later = np.concatenate([speech(1.0), np.zeros(9 * RATE, np.float32), speech(1.0)])
     data = encoded(quiet_later, format="MP3", subtype="MPEG_LAYER_III")

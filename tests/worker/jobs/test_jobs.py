@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -135,6 +136,23 @@ def test_a_job_that_ended_is_removed_by_its_client(running: Worker, client: http
     assert client.delete(f"/v1/jobs/{job}").json() == {"id": job, "object": "job", "state": "deleted"}
     assert client.get(f"/v1/jobs/{job}").status_code == 404 and client.delete(f"/v1/jobs/{job}").status_code == 404
     assert not (running.logs.parent / "jobs" / job).exists()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_job_that_several_remove_at_once_is_gone_for_each_of_them(
+    running: Worker, client: httpx.Client, ended: bool
+) -> None:
+    job = accepted(client, recording(1))
+    if ended:
+        at_end(client, job)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: client.delete(f"/v1/jobs/{job}"), range(8)))
+    assert {answer.status_code for answer in answers} <= {200, 404}
+    states = [answer.json()["state"] for answer in answers if answer.status_code == 200]
+    assert states and set(states) <= {"deleted", "cancelled"}
+    client.delete(f"/v1/jobs/{job}")
+    assert client.get(f"/v1/jobs/{job}").status_code == 404
+    eventually(lambda: not any(job in path.name for path in (running.logs.parent / "jobs").iterdir()))
 
 
 def test_the_recording_goes_when_the_job_ends(running: Worker, client: httpx.Client) -> None:
