@@ -61,26 +61,26 @@ class JobScan:
     def __init__(self, path: Path) -> None:
         self.directory = JobDirectory(str(path))
         self._callback_trouble = self._disk_trouble = ""
-        self._stripped: set[str] = set()  # ended jobs that hold nothing more than their result
-        self._settled: dict[str, bool] = {}  # by id, of callbacks that are over: whether they were given up
-        self._unwritten: dict[str, CallbackRecord] = {}  # what the disk did not take yet
+        self._stripped: set[str] = set()  # ended jobs that hold only their result
+        self._settled: dict[str, bool] = {}  # finished callbacks by id: whether they were given up
+        self._unwritten: dict[str, CallbackRecord] = {}  # what the disk has not taken yet
         self._writing = Lock()
 
     def run(self, now: float, keep_seconds: float, *, clock_trouble: str = "") -> JobsFound:
         """Reads the jobs once; `now` is wall seconds. Raises OSError."""
         directory = self.directory
-        directory.path.mkdir(mode=MODE, exist_ok=True)  # somebody may have removed it; workers are replaced then
-        jobs = directory.look()
+        directory.path.mkdir(mode=MODE, exist_ok=True)  # if another program removed it, the workers are replaced
+        jobs = directory.jobs()
         self._disk_trouble = ""
         removed = 0 if clock_trouble else self._remove(jobs, now, keep_seconds)
         self._tidy()
-        jobs = directory.look() if removed else jobs
+        jobs = directory.jobs() if removed else jobs
         self._strip({job.request.id for job in jobs if job.state in ENDED})
         counts = Counter({state: 0 for state in STATES})
         counts.update(job.state for job in jobs)
         due, waiting = self._callbacks([job for job in jobs if job.state in ENDED and job.request.callback], now)
         unreadable = next(iter(directory.unreadable.values()), "") or self._callback_trouble or self._disk_trouble
-        return StoreFound(
+        return JobsFound(
             dict(counts),
             directory.usage().bytes,
             frozenset(self._marks(jobs)),

@@ -99,7 +99,7 @@ _UNREAD: Final = (
     (b"MAC ", "Monkey's Audio"),
     (b".RMF", "RealMedia"),
     (b"DSD ", "DSF"),
-    (b"MThd", "MIDI, which holds notes and no sound"),
+    (b"MThd", "MIDI, which holds notes, not sound"),
     (b"\x1f\x43\xb6\x75", "a part of a WebM recording, whose beginning is missing"),
 )
 

@@ -1,8 +1,8 @@
 """Reads SILK, the voice messages of WeChat and QQ, where the extra `silk` is installed; otherwise it names the format.
 
-Runs in a decoder alone. The library decodes a whole file at once, so it is given some seconds of packets at a time, as
-files of their own; between two of them the caller has its turn. A packet that it refuses is left out. Invariant:
-whatever is wrong is a BadAudio, or a note.
+It runs only in a decoder. The library decodes a whole file at once, so it gets a few seconds of packets at a time, as
+separate files. Between two of them it yields to the caller. A damaged packet is left out. Invariant: any fault is a
+BadAudio, or a note.
 """
 
 from __future__ import annotations
@@ -52,15 +52,18 @@ def blocks(data: bytes, limits: AudioLimits, split: bool) -> Iterator[Floats]:
 
 
 class _SilkRows:
-    """What became of the packets so far. Where a row cannot be decoded, its halves are: the damaged packet is left out,
-    or sounds like what was before, as the library has it; that is noted. `failures` counts the rows."""
+    """The packets that were read. A row that cannot be decoded is decoded in halves, down to one packet.
+
+    A damaged packet is left out, or the library repeats the sound before it; the notes have that. `failures` counts the
+    rows that failed.
+    """
 
     def __init__(self, limits: AudioLimits) -> None:
         self.packets, self.failures, self.error = 0, 0, ""
         self._notes = limits.notes
 
     def samples(self, packets: list[bytes]) -> Iterator[Floats]:
-        """Of packets in a row, part by part; of none, those of a packet in which nothing was sent."""
+        """The sound of a row of packets, part by part. An empty row stands for a packet without content: silence."""
         self.packets += len(packets)
         return self._of(packets) if packets else iter((np.zeros(_SILENT_SAMPLES, np.float32),))
 
@@ -86,8 +89,9 @@ def _decoded(packets: list[bytes]) -> Floats:
 
 
 def _packets(data: bytes, limits: AudioLimits) -> Iterator[list[bytes]]:
-    """The packets with their sizes, many in a row; an empty row for each in which nothing was sent. Notes a last one
-    that is not whole."""
+    """The packets with their sizes, in rows; an empty row for each without content. Notes when the last one is not
+    whole.
+    """
     position, row = len(_MARK), list[bytes]()
     while position + 2 <= len(data):
         size = int.from_bytes(data[position : position + 2], "little")

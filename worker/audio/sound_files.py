@@ -25,7 +25,7 @@ Blocks = Iterator[Floats]
 _STEP_FRAMES: Final = 1024  # frames read at once: this much is lost where a file breaks off
 _MAX_COUNT: Final = 1 << 40  # with a larger count the library means: unknown
 _EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64"})
-_MISSED_SECONDS: Final = 0.1  # less than that is a header that counts something else too
+_MISSED_SECONDS: Final = 0.1  # a header with a smaller difference counts something else too
 _ERRORS: Final = (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError)
 
 

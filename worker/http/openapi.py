@@ -1,7 +1,7 @@
 """`GET /openapi.json`: describes the service's own routes. It is made from the table of routes, so they cannot differ.
 
-Describes; decides nothing. What the table does not know of a route stands in ABOUT, by its path, or by
-method and path where methods differ. Invariant: every route of the table is in it, the files of the page excepted.
+It decides nothing. ABOUT holds what the table does not know of a route, by its path, or by method and path if methods
+differ. Invariant: every route of the table is in it, except the files of the page.
 """
 
 from __future__ import annotations

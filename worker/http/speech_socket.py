@@ -1,9 +1,9 @@
 """A connection that became a WebSocket: uvicorn's protocol over the library `websockets`, within the service's limits.
 
-Taken are whole handshakes alone, and only when nothing of HTTP is under way; then no byte is read as HTTP again. A
-handshake that is refused ends the connection. Must not know what is said. Invariants: a message, its pieces and what
-is written and not read are bounded; each byte that came and was not taken is counted; a client that does not wait for
-the handshake's answer is cut off.
+It accepts only whole handshakes, and only when no HTTP request is under way; after that no byte is read as HTTP. A
+refused handshake ends the connection. It must not interpret messages. Invariants: a message, its pieces and unread data
+are bounded; each received byte is counted until it is taken; a client that does not wait for the handshake's answer is
+cut off.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ _REFUSED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection:
 
 
 class SpeechSocket(WebSocketsSansIOProtocol):
-    """One connection. `busy` while a clip is taken or answered; `lost` is called at the end. It is cut when more than
-    it should hold was unread for `cut_seconds`. `weigh` is called with the bytes that came and were not taken, and may
-    raise Full."""
+    """One connection. `busy` while a clip is received or answered; `lost` is called at the end.
+
+    It is cut when too much data was unread for `cut_seconds`. `weigh` is called with the bytes that were received and
+    not taken, and may raise Full.
+    """
 
     def __init__(self, config: Config, state: ServerState, lost: Callable[[], None], cut_seconds: float) -> None:
         loop = asyncio.get_running_loop()

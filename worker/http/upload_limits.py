@@ -30,11 +30,13 @@ SLOW_RATE: Final = 64 * 1024
 SMALL_BYTES: Final = 2 << 20
 """Uploads up to this size may use all of the bytes; larger ones leave an eighth."""
 PIECE_SECONDS: Final = 0.001
-"""Between two pieces of all large uploads of a worker while it has other requests; a piece is about 100 KB."""
+"""The pause between two pieces of all large uploads of a worker while it has other requests; a piece is about
+100 KB.
+"""
 WAITING_PART: Final = 4
-"""One part in so many of the bytes is for what waits before anybody reads it, half of that for one client."""
+"""One part in so many of the bytes is for messages that no request has read yet, half of that for one client."""
 ONE_WAITING_BYTES: Final = 2 << 20
-"""So much may always wait for a client that has nothing else waiting."""
+"""A client may always have this much waiting if it has nothing else waiting."""
 AT_ONCE: Final = 512
 """Uploads under way, young ones included."""
 

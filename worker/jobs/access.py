@@ -137,7 +137,7 @@ class JobAccess:
         return JobView(seen, place, self._progress(job_id, here / PIECES))
 
     def _listed(self, owner: str, most: int, after: str) -> tuple[list[ListedJob], bool]:
-        jobs = self._store.directory.look()
+        jobs = self._store.directory.jobs()
         found, more = newest_of(jobs, owner, most=most, after=after)
         places = places_of(jobs)
         outcomes = [self._store.directory.outcome(job.request.id) for job in found]

@@ -83,8 +83,10 @@ def wall() -> float:
 
 
 class JobRunner:
-    """All methods belong to the event loop. `max_audio_seconds` and `trim` (silences of short recordings are
-    left out too) are asked for each job; `ended` hears each end's state and how many seconds of audio were heard."""
+    """All methods belong to the event loop. `max_audio_seconds` and `trim` (`speech.trim`) are called for each job.
+
+    `ended` is called at each end with the state and the seconds of audio that were recognised.
+    """
 
     def __init__(
         self,

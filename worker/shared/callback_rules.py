@@ -111,7 +111,7 @@ def check_address(text: str, url: CallbackUrl, entries: Iterable[str]) -> None:
     if any(address.version == network.version and address in network for network in networks):
         return
     if not address.is_global or address.is_multicast or _elsewhere(address):
-        raise BadCallback(f"its host leads to {address}, which is no public address and in no listed network")
+        raise BadCallback(f"its host leads to {address}, which is neither a public address nor in a listed network")
 
 
 def network_of(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
@@ -139,8 +139,10 @@ def _same(host: str, address: IPAddress) -> bool:
 
 
 def _elsewhere(address: IPAddress) -> bool:
-    """Whether an IPv6 address is none of a host on the internet: those lie in one block, and some of it stand for an
-    IPv4 address, with which a gateway may lead into a private network."""
+    """Whether an IPv6 address is not that of a host on the internet, or contains an IPv4 one.
+
+    A gateway may lead the latter into a private network.
+    """
     if isinstance(address, ipaddress.IPv4Address):
         return False
     return address not in _UNICAST or address in _EXAMPLES or bool(address.sixtofour or address.teredo)

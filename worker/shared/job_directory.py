@@ -47,7 +47,7 @@ MODE: Final = 0o600
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _BUSY: Final = {errno.EAGAIN, errno.EACCES}
 OF_ONE_JOB: Final = {errno.EIO, errno.EUCLEAN, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
-"""Errors that a job alone may have, so that the others go on. That of a process, as EMFILE, is not one's own."""
+"""Errors of one job only, so that the others continue. An error of the process, such as EMFILE, is not one of these."""
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 R = TypeVar("R")
 

@@ -66,8 +66,11 @@ class JobVersion(msgspec.Struct, frozen=True):
 
 
 class JobOutcome(msgspec.Struct, frozen=True):
-    """How a job ended: `state` is one of ENDED, `finished` wall seconds. `answer_type` is the media type of the answer,
-    which lies beside; `error` and `code` are given for a failed one. `truncated`: the recording lost a part."""
+    """How a job ended: `state` is one of ENDED, `finished` wall seconds.
+
+    `answer_type` is the media type of the answer, which has its own file; a failed job has `error` and `code`.
+    `truncated`: a part of the recording is missing.
+    """
 
     state: str
     finished: float

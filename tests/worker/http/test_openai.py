@@ -233,8 +233,8 @@ def test_openais_client_for_node(running: Worker, node_client: Path, tmp_path: P
     assert got["audio"][:4] == ["APIError", 415, "unsupported_audio", "file"]
 
 
-def test_says_which_response_formats_there_are(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="json, text, srt, verbose_json, vtt"):
+def test_says_which_response_formats_there_are(client: openai.OpenAI, sdk: Any) -> None:
+    with pytest.raises(sdk.BadRequestError, match="json, text, srt, verbose_json, vtt"):
         transcribe(client, response_format="xml")
 
 

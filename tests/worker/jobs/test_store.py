@@ -294,15 +294,15 @@ def test_files_that_the_disk_does_not_let_go_keep_no_other_job_from_being_looked
         (tmp_path / job_id / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
     (tmp_path / stuck / "audio").unlink()
     (tmp_path / stuck / "audio").mkdir()  # whoever removes it is refused
-    look = StoreLook(tmp_path)
-    found = look.look(2.0, 60.0)
+    scan = JobScan(tmp_path)
+    found = scan.run(2.0, 60.0)
     assert stuck in found.unreadable and found.counts["done"] == 2
     assert not (tmp_path / good / "audio").exists(), "the other one was stripped"
-    found = look.look(100.0, 60.0)
+    found = scan.run(100.0, 60.0)
     assert not (tmp_path / good).exists() and found.unreadable
     (left,) = (path for path in tmp_path.iterdir() if path.is_dir())
     (left / "audio").rmdir()
-    assert look.look(101.0, 60.0).unreadable == "" and not left.exists()
+    assert scan.run(101.0, 60.0).unreadable == "" and not left.exists()
 
 
 def test_nothing_is_removed_while_the_clock_is_not_believed(tmp_path: Path) -> None:
