@@ -26,7 +26,7 @@ BROWSER: Final = frozenset(
     """AbortController Array ArrayBuffer AudioContext AudioWorkletNode AudioWorkletProcessor Blob Boolean CSS
     DataView Date Error EventSource Float32Array FormData IntersectionObserver Intl JSON Map Math
     MediaRecorder Number Object OfflineAudioContext Promise ResizeObserver Set String URL URLSearchParams
-    XMLHttpRequest addEventListener cancelAnimationFrame clearInterval clearTimeout decodeURIComponent
+    XMLHttpRequest addEventListener cancelAnimationFrame clearInterval clearTimeout decodeURIComponent sessionStorage
     document encodeURIComponent fetch getComputedStyle globalThis history localStorage location matchMedia
     navigator performance registerProcessor requestAnimationFrame setInterval setTimeout uPlot window""".split()  # noqa: SIM905
 )

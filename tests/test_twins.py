@@ -119,8 +119,8 @@ COVERED_BY: dict[str, str] = {
     "test_metrics_page.py": "daemon/status/metrics_export.py",
     "test_package.py": "daemon/__main__.py worker/shared/installed_release.py",
     "worker/audio/test_decode.py": (
-        "worker/audio/kinds.py worker/audio/limits.py worker/audio/mp3.py worker/audio/sound_files.py "
-        "worker/audio/wav.py"
+        "worker/audio/claimed_length.py worker/audio/kinds.py worker/audio/limits.py worker/audio/mp3.py "
+        "worker/audio/sound_files.py worker/audio/wav.py"
     ),
     "worker/audio/test_media.py": ("worker/audio/converter.py worker/audio/ogg.py worker/audio/silk.py"),
     "worker/compile/test_child.py": (
@@ -148,14 +148,15 @@ COVERED_BY: dict[str, str] = {
         "worker/http/repository.py worker/http/transcription.py worker/http/upload.py"
     ),
     "worker/http/test_speech_sockets.py": (
-        "worker/http/funasr_talk.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
+        "worker/http/funasr_talk.py worker/http/handshake.py worker/http/sherpa_talk.py worker/http/speech_sessions.py "
         "worker/http/speech_socket.py worker/http/talks.py"
     ),
     "worker/http/test_tensors.py": "worker/http/errors.py",
     "worker/http/test_upload_limits.py": "worker/http/client.py worker/scheduling/refusal.py",
     "worker/inference/test_admission.py": "worker/scheduling/model_runs.py",
     "worker/inference/test_loader.py": "worker/inference/sensevoice_model.py",
-    "worker/jobs/test_jobs.py": "worker/http/jobs.py worker/jobs/runner.py",
+    "worker/jobs/test_access.py": "worker/http/job_list.py",
+    "worker/jobs/test_jobs.py": "worker/http/jobs.py",
     "worker/jobs/test_store.py": "worker/shared/job_directory.py",
     "worker/sandbox/test_worker_sandbox.py": "worker/shared/worker_directories.py",
     "worker/sensevoice/test_model.py": "worker/sensevoice/files.py",

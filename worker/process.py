@@ -192,6 +192,7 @@ class Process:
             log=self._logs.events,
             words=job_routes.WORDS,
             max_audio_seconds=lambda: self._settings.max_audio_seconds,
+            trim=lambda: self._settings.speech_trim == "silence",
             ended=self._job_ended,
         )
 

@@ -1,8 +1,8 @@
 """`modelward transcribe FILE...`: sends audio to the service and prints the text of each file, or writes it to files.
 
-A name may be a file, a directory of audio, or `-` for standard input. A file that is refused is reported and does not
-keep the others. Must not hold a file. Invariant: what goes to standard output is texts alone, progress and reasons go
-to standard error.
+A name may be a file, a directory of audio, or `-` for standard input; `--resume` takes up a job instead. A file that is
+refused is reported and does not keep the others. Must not hold a file. Invariant: what goes to standard output is texts
+alone, progress and reasons go to standard error.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
+from ...worker.shared.job_records import is_id
 from ..errors import (
     BadUsage,
     ModelwardError,
@@ -54,11 +55,11 @@ class Wanted(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE..., --url, --language, --itn, --format, --json, --job, --output, --token-file, --timeout."""
+    """FILE..., --url, --language, --itn, --format, --json, --job, --resume, --output, --token-file, --timeout."""
     parser.add_argument(
         "files",
         metavar="FILE",
-        nargs="+",
+        nargs="*",
         help="audio in any format that the service reads, a directory of it, or - for standard input",
     )
     parser.add_argument("--url", default="", help=f"the service (default $MODELWARD_URL or {DEFAULT_URL})")
@@ -67,6 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="", help="text, subtitles, or the service's JSON answer")
     parser.add_argument("--json", action="store_true", help="the same as --format json, one answer a line")
     parser.add_argument("--job", action="store_true", help="as a job: for long recordings, through proxies too")
+    parser.add_argument("--resume", metavar="JOB", default="", help="print the text of a job that was sent before")
     parser.add_argument("--output", metavar="DIR", default="", help="write each text to a file below this directory")
     parser.add_argument("--token-file", metavar="FILE", default="", help="file whose first line is the bearer token")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=600.0, help="for each file (default 600)")
@@ -85,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
     if args.job and form in SUBTITLES:
         raise BadUsage(f"cannot write {form} of a job: without --job, or fetch /v1/jobs/ID/result")
     service = service_at(url, token, args.timeout)
+    if args.resume:
+        if args.files or args.job or args.output or form in SUBTITLES:
+            raise BadUsage("cannot take up a job and send files at once: --resume JOB prints what that job says")
+        return _resume(service, args.resume, form)
+    if not args.files:
+        raise BadUsage("cannot transcribe: no FILE is named; - is standard input")
     return _send_all(service, args.files, Wanted(fields, form, args.job), output=args.output)
 
 
@@ -128,6 +136,22 @@ def _send_all(service: SpeechService, names: Sequence[str], wanted: Wanted, *, o
     return status
 
 
+def _resume(service: SpeechService, job_id: str, form: str) -> int:
+    """Prints the result of a job and has it removed. Raises Refused, Unreachable."""
+    if not is_id(job_id):
+        raise BadUsage(f"cannot take up the job {clean(job_id)!r}: an id is job_ and 32 hexadecimal digits")
+    result, written = _outcome(service, job_id, {"id": job_id}, taken_up=True)
+    if isinstance(result, str):  # the job was asked for text or subtitles
+        print(result, end="")
+    elif form == "json":
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print(clean(result.get("result", result.get("text"))))
+    sys.stdout.flush()
+    written()
+    return 0
+
+
 def _answer(service: SpeechService, file: AudioFile, wanted: Wanted) -> tuple[str, Callable[[], None]]:
     """What is printed for one file, with its line break, and what to call once it is written.
 
@@ -143,7 +167,8 @@ def _answer(service: SpeechService, file: AudioFile, wanted: Wanted) -> tuple[st
     if wanted.job:
         fields = {"itn": "false", **wanted.fields, "response_format": "predict"}
         status, raw = _sent(service, file, "/v1/jobs", "file", fields)
-        data, written = _outcome(service, file, _read(file, status, raw))
+        result, written = _outcome(service, file.path, _read(file, status, raw))
+        data = result if isinstance(result, dict) else {"result": result}
         text = json.dumps(data, ensure_ascii=False)
     else:
         status, raw = _sent(service, file, "/api/predict", "audio", wanted.fields)
@@ -155,12 +180,14 @@ def _answer(service: SpeechService, file: AudioFile, wanted: Wanted) -> tuple[st
 def _nothing() -> None: ...
 
 
-def _outcome(service: SpeechService, file: AudioFile, job: dict[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
+def _outcome(
+    service: SpeechService, name: str, job: dict[str, Any], *, taken_up: bool = False
+) -> tuple[dict[str, Any] | str, Callable[[], None]]:
     def ask(method: str, path: str) -> tuple[int, dict[str, Any]]:
         status, raw = exchange(service, method, path)
         return status, parsed(raw)
 
-    return outcome_of(job, file.path, ask, patience_seconds=service.seconds)
+    return outcome_of(job, name, ask, patience_seconds=service.seconds, taken_up=taken_up)
 
 
 def _sent(

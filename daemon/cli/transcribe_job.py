@@ -1,7 +1,8 @@
 """`modelward transcribe --job`: a long recording as a job, asked for until it ended; no connection is held open.
 
-The service may be away for a while, be restarted or be killed: the job goes on. A job whose command is
-interrupted is removed there. Must not write the text: that is the caller's, who then has the job removed.
+The service may be away for a while, be restarted or be killed: the job goes on. A job whose command is interrupted is
+removed there; one that another command takes up (`--resume`) stays. Must not write the text: that is the caller's,
+which then has the job removed.
 """
 
 from __future__ import annotations
@@ -24,25 +25,32 @@ Ask = Callable[[str, str], tuple[int, dict[str, Any]]]
 
 
 def outcome_of(
-    answer: dict[str, Any], name: str, ask: Ask, *, patience_seconds: float
-) -> tuple[dict[str, Any], Callable[[], None]]:
-    """The result of the job in `answer`, as `/api/predict` gives it, and what removes the job there.
+    answer: dict[str, Any], name: str, ask: Ask, *, patience_seconds: float, taken_up: bool = False
+) -> tuple[dict[str, Any] | str, Callable[[], None]]:
+    """The result of the job in `answer`, and what removes the job there. `taken_up`: another command sent it.
 
     Raises Refused with the reason, and Unreachable when the service does not answer for `patience_seconds`.
     """
-    job = f"/v1/jobs/{answer.get('id', '')}"
+    job_id = answer.get("id", "")
+    job = f"/v1/jobs/{job_id}"
     try:
         done = _ended(job, name, ask, patience_seconds)
-    except (KeyboardInterrupt, Refused):
+    except KeyboardInterrupt:
+        if not taken_up:
+            _forget(job, ask)
+        raise
+    except Refused:
         _forget(job, ask)
         raise
+    except Unreachable as e:
+        raise Unreachable(f"{e}; the job goes on: modelward transcribe --resume {clean(job_id)}") from e
     return _result(done, job, name, ask), partial(_forget, job, ask)
 
 
-def _result(done: dict[str, Any], job: str, name: str, ask: Ask) -> dict[str, Any]:
+def _result(done: dict[str, Any], job: str, name: str, ask: Ask) -> dict[str, Any] | str:
     """What the job holds, or, of one too large for that, what its own address has."""
     result = done.get("result")
-    if isinstance(result, dict):
+    if isinstance(result, dict | str):
         return result
     status, result = ask("GET", f"{job}/result")
     if status != 200 or not result:

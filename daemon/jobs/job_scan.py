@@ -7,7 +7,8 @@ removes none while the clock is not believed.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -59,7 +60,7 @@ class JobScan:
 
     def __init__(self, path: Path) -> None:
         self.directory = JobDirectory(str(path))
-        self._callback_trouble = ""
+        self._callback_trouble = self._disk_trouble = ""
         self._stripped: set[str] = set()  # ended jobs that hold only their result
         self._settled: dict[str, bool] = {}  # finished callbacks by id: whether they were given up
         self._unwritten: dict[str, CallbackRecord] = {}  # what the disk has not taken yet
@@ -70,14 +71,15 @@ class JobScan:
         directory = self.directory
         directory.path.mkdir(mode=MODE, exist_ok=True)  # if another program removed it, the workers are replaced
         jobs = directory.jobs()
+        self._disk_trouble = ""
         removed = 0 if clock_trouble else self._remove(jobs, now, keep_seconds)
-        directory.tidy()
+        self._tidy()
         jobs = directory.jobs() if removed else jobs
         self._strip({job.request.id for job in jobs if job.state in ENDED})
         counts = Counter({state: 0 for state in STATES})
         counts.update(job.state for job in jobs)
         due, waiting = self._callbacks([job for job in jobs if job.state in ENDED and job.request.callback], now)
-        unreadable = next(iter(directory.unreadable.values()), "") or self._callback_trouble
+        unreadable = next(iter(directory.unreadable.values()), "") or self._callback_trouble or self._disk_trouble
         return JobsFound(
             dict(counts),
             directory.usage().bytes,
@@ -94,8 +96,9 @@ class JobScan:
         for job in jobs:
             outcome = self.directory.outcome(job.request.id) if job.state in ENDED else None
             if outcome is not None and now - outcome.finished > keep_seconds:
-                self.directory.remove(job.request.id)
-                removed += 1
+                with self._of_one_job(job.request.id):
+                    self.directory.remove(job.request.id)
+                    removed += 1
         return removed + sum(self._remove_unreadable(name, now, keep_seconds) for name in self.directory.unreadable)
 
     def _remove_unreadable(self, job_id: str, now: float, keep_seconds: float) -> bool:
@@ -118,9 +121,26 @@ class JobScan:
                 return True
         return False
 
+    def _tidy(self) -> None:
+        with self._of_one_job("what was removed before"):
+            self.directory.tidy()
+
     def _strip(self, ended: set[str]) -> None:
         self._stripped &= ended
-        self._stripped |= {job_id for job_id in ended - self._stripped if self.directory.strip(job_id)}
+        for job_id in ended - self._stripped:
+            with self._of_one_job(job_id):
+                if self.directory.strip(job_id):
+                    self._stripped.add(job_id)
+
+    @contextmanager
+    def _of_one_job(self, job: str) -> Iterator[None]:
+        """What the disk does not let go of one job keeps no other from being looked at; the next look tries again."""
+        try:
+            yield
+        except OSError as e:
+            if e.errno not in files.OF_ONE_JOB:
+                raise
+            self._disk_trouble = f"cannot remove the files of {job}: {e.strerror}"
 
     def _marks(self, jobs: list[JobSeen]) -> list[tuple[str, int]]:
         found = []

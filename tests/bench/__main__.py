@@ -21,7 +21,7 @@ from tests.bench.precision import FILE, SECTION
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = tuple(SECTION.values())
-SECTIONS = (*SERVING, "sharing", "replacing", "memory", "idle", "rotation", "sweep")
+SECTIONS = (*SERVING, "sharing", "replacing", "memory", "idle", "silence", "rotation", "sweep")
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "replacing": ("Replacing the model under load", tables.replacing),
     "memory": ("Memory", tables.memory),
     "idle": ("What the daemon costs when nothing happens", tables.idle),
+    "silence": ("Leaving out silence", tables.silence),
     "rotation": ("Rotating logs under load", tables.rotation),
     "sweep": ("Sweeping a directory", tables.sweep),
 }

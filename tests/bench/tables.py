@@ -201,6 +201,25 @@ def idle(section: dict[str, Any]) -> str:
     return text + _setups(section["systems"]) + "\n" + table(head, rows)
 
 
+def silence(section: dict[str, Any]) -> str:
+    rows = []
+    for share in section["shares"]:
+        rounds = share["rounds"]
+        rows.append(
+            [
+                f"{share['silence']:.0%}",
+                *(sums.spread([r[way] for r in rounds]).text() for way in ("off", "silence")),
+                sums.spread([r["silence"] / r["off"] for r in rounds]).text(),
+            ]
+        )
+    head = ("silence in the clip", "`off`: CPU, s", "`silence`: CPU, s", "ratio")
+    text = (
+        f"`speech.trim` on clips of {section['clip_seconds']:.0f} s with one silence in the middle, by the form that "
+        "came, on one thread. Half a second on each side of the silence is heard with the speech.\n\n"
+    )
+    return text + table(head, rows)
+
+
 def rotation(section: dict[str, Any]) -> str:
     rows = []
     for system in section["systems"].values():

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "serving-fp32,sharing,rotation"]
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "serving-fp32,sharing,silence,rotation"]
     bench = subprocess.Popen(
         [*command, "--dir", str(tmp_path / "kept"), "--docs", str(tmp_path / "docs")],
         cwd=ROOT,
@@ -48,6 +48,9 @@ def test_a_quick_run_measures_everybody_who_is_there_and_writes_the_page(tmp_pat
     (shared,) = results["sharing"]["loads"].values()
     assert sum(shared["runs"].values()) == len(shared["trace"]) == 8
     assert 0 < shared["work_seconds"] <= 2 * max(ended for *_, ended in shared["trace"])
+    for share in results["silence"]["shares"]:
+        (turn,) = share["rounds"]
+        assert set(turn) == {"off", "silence"}
     rotated = results["rotation"]["systems"]
     for name in ("modelward-reopen", "modelward-collapse"):
         assert sum(r["lost"] + r["doubled_or_torn"] for r in rotated[name]["rounds"]) == 0, name

@@ -53,6 +53,36 @@ def test_a_long_file_shows_its_progress_and_its_text_so_far(
     eventually(lambda: kept(running) == [])
 
 
+def test_a_page_that_is_loaded_anew_takes_its_job_up(browser: Open, running: Worker) -> None:
+    page = browser(lang="zh-CN").go(running.url)
+    choose(page, running)
+    page.reads(".card .so-far", "2025550147")
+    [job] = kept(running)
+    page.go(running.url)
+    page.reads(".card .name", "meeting.wav")
+    page.reads(".card .stage", "已识别")
+    assert kept(running) == [job] and page.accessibility() == []
+    assert heard(page.reads(".card .text", "2025550147")) == said(TIMES)
+    assert not page.run("return document.querySelector('.card audio').checkVisibility()")
+    eventually(lambda: kept(running) == [])
+    assert page.run("return sessionStorage.getItem('modelward.jobs')") == "[]"
+    page.go(running.url).one("#empty")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["{", "7", '[{"id": "../../health", "name": "x", "began": 1}, {"id": 5}, null]',
+     '[{"id": "job_%s", "name": "<img src=x onerror=alert(1)>", "began": 1}]' % ("0" * 32)],
+)  # fmt: skip
+def test_what_is_no_job_of_ours_is_forgotten(browser: Open, running: Worker, stored: str) -> None:
+    page = browser().go(running.url)
+    page.expect_console("404")
+    page.run("sessionStorage.setItem('modelward.jobs', arguments[0])", stored)
+    page.go(running.url).reads("#serving", "dtmf-v1.0")
+    eventually(lambda: page.all(".card") == [])
+    page.one("#empty")
+
+
 def test_a_second_one_waits_in_line_and_one_that_is_taken_away_is_cancelled(browser: Open, running: Worker) -> None:
     page = browser().go(running.url)
     choose(page, running, "longer.wav")  # what is sent after it arrives long before its end

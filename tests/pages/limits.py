@@ -54,7 +54,16 @@ from modelward.worker.decoders import (
     launch,
     pool,
 )
-from modelward.worker.http import compressed, connection, speech_sessions, speech_socket, tensors, upload, upload_limits
+from modelward.worker.http import (
+    compressed,
+    connection,
+    handshake,
+    speech_sessions,
+    speech_socket,
+    tensors,
+    upload,
+    upload_limits,
+)
 from modelward.worker.http import jobs as job_routes
 from modelward.worker.inference import admission
 from modelward.worker.jobs import access, deaths, runner
@@ -102,8 +111,10 @@ def _requests() -> Iterable[Row]:
         "408",
     )
     yield "WebSockets of a worker", f"{speech_sessions.SESSIONS}, half of them of one client", "503"
-    pieces = f"{_bytes(speech_socket.MESSAGE_BYTES)}, {speech_socket.MESSAGE_PIECES} pieces"
+    pieces = f"{_bytes(handshake.MESSAGE_BYTES)}, {speech_socket.MESSAGE_PIECES} pieces"
     yield "a message of a WebSocket", pieces, "closed with 1009"
+    part = f"1/{upload_limits.WAITING_PART} of the bytes of uploads, half of that for one client"
+    yield "messages of WebSockets that were not taken yet", part, "closed with 1013"
     yield "silence of a WebSocket between two clips", _time(speech_sessions.IDLE_SECONDS), "closed with 1001"
     yield "answers that a WebSocket's client does not read", _time(speech_sessions.UNREAD_SECONDS), "cut off"
     yield "an upload", f"{_bytes(w.min_upload_rate)}/s (`workers.min_upload_rate`)", "408"

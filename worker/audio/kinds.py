@@ -100,6 +100,7 @@ _UNREAD: Final = (
     (b".RMF", "RealMedia"),
     (b"DSD ", "DSF"),
     (b"MThd", "MIDI, which holds notes, not sound"),
+    (b"\x1f\x43\xb6\x75", "a part of a WebM recording, whose beginning is missing"),
 )
 
 

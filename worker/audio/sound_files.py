@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from . import media, mp3, mp4, ogg, silk, wav, webm
+from .claimed_length import lost_its_end
 from .converter import Converter, block_frames
 from .kinds import READ, AudioKind
 from .limits import NOTHING, AudioLimits, BadAudio, Floats
@@ -24,8 +25,6 @@ Blocks = Iterator[Floats]
 _STEP_FRAMES: Final = 1024  # frames read at once: this much is lost where a file breaks off
 _MAX_COUNT: Final = 1 << 40  # with a larger count the library means: unknown
 _EXACT: Final = frozenset({"FLAC", "AIFF", "AU", "CAF", "W64"})
-_SPARE_BYTES: Final = 64  # a claim that is too large by at most this counts its own head too
-_UNKNOWN_BYTES: Final = 1 << 30  # from this number on the file was written to a pipe
 _MISSED_SECONDS: Final = 0.1  # a header with a smaller difference counts something else too
 _ERRORS: Final = (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError)
 
@@ -76,8 +75,8 @@ def _file_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool)
         for whole in ogg.pages_are_whole(data):
             limits.notes.truncated = not whole
             yield NOTHING
-    elif (claimed := _claimed_bytes(data, kind.name)) < _UNKNOWN_BYTES:  # the library counts only what is there
-        limits.notes.truncated = claimed > len(data) + _SPARE_BYTES
+    else:  # the library counts only what is there
+        limits.notes.truncated = lost_its_end(data, kind.name)
     file, counted = data[kind.start :] if kind.start else data, True
     if kind.name == "MP3" and (streamed := mp3.headed(file, mp3.after_tag(file))):
         limits.notes.expected_seconds = mp3.seconds_by_first_frame(file, mp3.after_tag(file))
@@ -92,20 +91,6 @@ def _file_blocks(data: bytes, kind: AudioKind, limits: AudioLimits, split: bool)
         if begun or not media.available():
             raise _named(e, data, kind) from e
         yield from media.blocks(data, kind, limits, split)
-
-
-def _claimed_bytes(data: bytes, name: str) -> int:
-    """How long the file is by its own head; 0 where the head does not give it."""
-    match name:
-        case "AIFF":
-            return 8 + int.from_bytes(data[4:8], "big")
-        case "AU":
-            return int.from_bytes(data[4:8], "big") + int.from_bytes(data[8:12], "big")
-        case "W64":
-            return int.from_bytes(data[16:24], "little")
-        case "WAV":
-            return 8 + int.from_bytes(data[4:8], "big" if data[:4] == b"RIFX" else "little")
-    return 0
 
 
 def _joined(parts: Iterator[bytes]) -> Generator[Floats, None, bytes]:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..inference.engine import NoModel
 from . import inference_protocol as v2
-from . import jobs, openai, page, repository
+from . import job_list, jobs, openai, page, repository
 from .context import Service
 from .daemon_api import DaemonApi
 from .errors import ApiError, error_response
@@ -41,6 +41,7 @@ ROUTES: Final = (
     Route("/v1/audio/transcriptions", openai.Transcriptions(), methods=["POST"]),
     Route("/v1/audio/translations", openai.translations, methods=["POST"]),
     Route("/v1/jobs", jobs.create, methods=["POST"]),
+    Route("/v1/jobs", job_list.list_own, methods=["GET"]),
     Route("/v1/jobs/{job}", jobs.show, methods=["GET"]),
     Route("/v1/jobs/{job}", jobs.cancel, methods=["DELETE"]),
     Route("/v1/jobs/{job}/result", jobs.result, methods=["GET"]),

@@ -11,7 +11,7 @@ import fcntl
 import struct
 import termios
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn.lifespan.off  # noqa: F401 - or it would be read when the event loop runs
 from msgspec import Struct
@@ -20,7 +20,10 @@ from uvicorn.server import ServerState
 
 from ..shared.http_framing import Framed
 from .half_closed import HalfClosed
-from .speech_socket import MESSAGE_BYTES, SpeechSocket, is_handshake
+from .handshake import MESSAGE_BYTES, is_handshake, load_socket, loaded_socket
+
+if TYPE_CHECKING:
+    from .speech_socket import SpeechSocket
 
 READ_BYTES: Final = 48 * 1024
 """Bytes read from the kernel at once. Blocks of 128 KiB and more are mapped anew for each read, and two reads make one
@@ -168,9 +171,28 @@ class Connection(Framed):
         if more_bytes:  # a client waits for the answer to its handshake
             self.refuse(400)
             return
+        if (kind := loaded_socket()) is not None:
+            self._go_on_as(kind)
+            return
+        self.transport.pause_reading()
+        loading = self.loop.run_in_executor(None, load_socket)
+        loading.add_done_callback(self._socket_is_loaded)
+
+    def _socket_is_loaded(self, loading: asyncio.Future[type[SpeechSocket]]) -> None:
+        if loading.cancelled() or self.transport.is_closing():
+            return
+        if (error := loading.exception()) is not None:
+            self.loop.call_exception_handler({"message": "cannot load the WebSockets", "exception": error})
+            self._fault = "WebSockets cannot be spoken now"
+            self.refuse(500)
+            return
+        self.transport.resume_reading()
+        self._go_on_as(loading.result())
+
+    def _go_on_as(self, kind: type[SpeechSocket]) -> None:
         self.connections.discard(self)
         head = [b"GET ", self.url, b" HTTP/1.1\r\n", *(b"%s: %s\r\n" % field for field in self.headers), b"\r\n"]
-        socket = SpeechSocket(self.config, self.server_state, self._lost, self._limits.unread_seconds)
+        socket = kind(self.config, self.server_state, self._lost, self._limits.unread_seconds)
         socket.begin(self.transport, b"".join(head))
 
     # data that the client does not read

@@ -48,7 +48,7 @@ MAX_EMBEDDED_BYTES: Final = 16 << 20
 async def create(request: Request) -> Response:
     """202 with the job. Raises ApiError; then nothing was kept."""
     service: Service = request.app.state.service
-    jobs = _jobs(service)
+    jobs = store_of(service)
     loaded = await _loaded(service)
     try:
         with service.uploads.held(client_of(request)) as upload:
@@ -112,7 +112,10 @@ async def result(request: Request) -> Response:
         because = f": {view.outcome.error}" if view.outcome is not None and view.outcome.error else ""
         code = "job_not_done" if state not in ENDED else f"job_{state}"
         raise ApiError(409, f"cannot show the result: the job is {state}{because}", code)
-    return Response(answer, headers={"cache-control": "no-store"}, media_type=view.outcome.answer_type)
+    headers = {"cache-control": "no-store"}
+    if view.outcome.truncated and not view.outcome.answer_type.startswith("application/json"):
+        headers["x-audio-truncated"] = "true"
+    return Response(answer, headers=headers, media_type=view.outcome.answer_type)
 
 
 async def cancel(request: Request) -> Response:
@@ -120,9 +123,9 @@ async def cancel(request: Request) -> Response:
     view = await _found(request)
     service: Service = request.app.state.service
     try:
-        there = await _jobs(service).cancel(view.seen.request.id)
+        there = await store_of(service).cancel(view.seen.request.id)
     except (OSError, UnreadableJob, DiskBusy) as e:
-        raise _no_disk(e) from e
+        raise no_disk(e) from e
     if not there:
         raise _unknown()
     return as_json({"id": view.seen.request.id, "object": "job", "state": _after(view)})
@@ -134,13 +137,13 @@ def _after(view: JobView) -> str:
 
 async def _found(request: Request) -> JobView:
     service: Service = request.app.state.service
-    jobs, job_id = _jobs(service), request.path_params["job"]
+    jobs, job_id = store_of(service), request.path_params["job"]
     if not is_id(job_id):
         raise _unknown()
     try:
         view = await jobs.view(job_id)
     except (OSError, UnreadableJob, DiskBusy) as e:
-        raise _no_disk(e) from e
+        raise no_disk(e) from e
     if view is None or not service.gate.owns(view.seen.request.owner, request.headers):
         raise _unknown()
     return view
@@ -153,15 +156,16 @@ async def _answer(request: Request, view: JobView) -> bytes | None:
     service: Service = request.app.state.service
     try:
         service.answers.allow(trace_of(request.scope), view.answer_bytes)
-        return await _jobs(service).answer(view.seen.request.id)
+        return await store_of(service).answer(view.seen.request.id)
     except Unread as e:
         service.refusing.refused(str(e))
         raise ApiError(503, str(e), "busy") from e
     except (OSError, UnreadableJob, DiskBusy) as e:
-        raise _no_disk(e) from e
+        raise no_disk(e) from e
 
 
-def _jobs(service: Service) -> JobAccess:
+def store_of(service: Service) -> JobAccess:
+    """The jobs of this service. Raises ApiError 404 where it has none."""
     if service.jobs is None:
         raise ApiError(404, "cannot take or show jobs: this service has none", "no_jobs")
     return service.jobs
@@ -171,7 +175,8 @@ def _unknown() -> ApiError:
     return ApiError(404, "cannot show the job: there is none of that id; results are kept for jobs.keep", "no_such_job")
 
 
-def _no_disk(error: Exception) -> ApiError:
+def no_disk(error: Exception) -> ApiError:
+    """503 with what the disk said."""
     because = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     return ApiError(503, f"cannot read the job: {because}", "no_disk")
 

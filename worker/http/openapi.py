@@ -1,7 +1,7 @@
 """`GET /openapi.json`: describes the service's own routes. It is made from the table of routes, so they cannot differ.
 
-It decides nothing. ABOUT holds what the table does not know of a route. Invariant: every route of the table is in it,
-except the files of the page.
+It decides nothing. ABOUT holds what the table does not know of a route, by its path, or by method and path if methods
+differ. Invariant: every route of the table is in it, except the files of the page.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, compile_path
 
+from ..jobs.listing import MOST_LISTED
 from .json import as_json
 from .openai_fields import FORMATS, GRANULARITIES
 
@@ -24,12 +25,13 @@ _LANGUAGE: Final[Json] = {"type": "string", "description": "zh, en, yue, ja, ko 
 
 
 class RouteAbout(NamedTuple):
-    """One route: a line about it, the members of its form, and what it answers with."""
+    """One route: a line about it, the members of its form and of its query, and what it answers with."""
 
     summary: str
     form: Mapping[str, Json] = {}
     needed: tuple[str, ...] = ()
     media_type: str = "application/json"
+    query: Mapping[str, Json] = {}
 
 
 ABOUT: Final[Mapping[str, RouteAbout]] = {
@@ -62,6 +64,10 @@ ABOUT: Final[Mapping[str, RouteAbout]] = {
         "A long recording as a job: the form of /v1/audio/transcriptions; 202 once it is safe on the disk",
         {"file": _FILE, "callback": _TEXT | {"description": "an address that gets a report at the end"}},
         ("file",),
+    ),
+    "GET /v1/jobs": RouteAbout(
+        "The jobs that came with this token, the newest first; 403 where no token is asked for",
+        query={"limit": {"type": "integer", "minimum": 1, "maximum": MOST_LISTED}, "after": _TEXT},
     ),
     "/v1/jobs/{job}": RouteAbout("A job: its state, its progress, its result; DELETE cancels or removes it"),
     "/v1/jobs/{job}/result": RouteAbout("A job's result alone"),
@@ -116,7 +122,7 @@ _ERROR: Final[Json] = {
 
 
 def _operation(method: str, route: str, path: str, places: list[str]) -> Json:
-    about = ABOUT.get(route, RouteAbout(f"Open Inference Protocol: {path}"))
+    about = ABOUT.get(f"{method} {route}") or ABOUT.get(route, RouteAbout(f"Open Inference Protocol: {path}"))
     schema: Json = {} if about.media_type == "application/json" else _TEXT
     bad = {
         "description": "refused",
@@ -125,7 +131,10 @@ def _operation(method: str, route: str, path: str, places: list[str]) -> Json:
     operation: Json = {
         "operationId": f"{method.lower()}_{path.strip('/').replace('/', '_').translate(_NO_BRACES) or 'page'}",
         "summary": about.summary,
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in places],
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": _TEXT} for name in places),
+            *({"name": name, "in": "query", "schema": schema} for name, schema in about.query.items()),
+        ],
         "responses": {
             "200": {"description": "the answer", "content": {about.media_type: {"schema": schema}}},
             "4XX": bad,

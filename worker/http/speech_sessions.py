@@ -14,7 +14,7 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Collection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -29,13 +29,16 @@ from .client import client_named
 from .context import Service
 from .errors import ApiError, error_response
 from .funasr_talk import FunasrTalk
+from .handshake import SOCKET
 from .middleware import AGENT_CHARS, CLIENT_GONE, PATH_CHARS, Gone, ServiceMiddleware
 from .paths import meant_path
 from .sherpa_talk import SherpaTalk
-from .speech_socket import SOCKET, SpeechSocket
 from .talks import Talk
 from .transcription import TranscriptionOptions, language_of, transcribe_upload
 from .upload import UploadedClip
+
+if TYPE_CHECKING:
+    from .speech_socket import SpeechSocket
 
 PATHS: Final = frozenset({"/", "/ws"})
 SESSIONS: Final = 256
@@ -80,10 +83,12 @@ class SpeechSessions:
         try:
             offered = scope["subprotocols"]
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None})
-            await self._clips(scope, socket, _Messages(receive), send)
+            with self._service.uploads.waiting(client) as socket.weigh:
+                await self._clips(scope, socket, _Messages(receive, socket), send)
         except ClientDisconnected:
             socket.cut()  # it is gone, or does not read
         finally:
+            socket.weigh = None
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
@@ -201,14 +206,18 @@ def _is_named(origin: str, origins: Collection[str]) -> bool:
 class _Messages:
     """The client's messages, in order. None once it is gone."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, socket: SpeechSocket) -> None:
         self.closed = False
-        self._receive = receive
+        self._receive, self._socket = receive, socket
         self._back: deque[str | bytes] = deque()
 
     async def next(self) -> str | bytes | None:
-        if self._back:
-            return self._back.popleft()
+        message = self._back.popleft() if self._back else await self._came()
+        if message is not None:
+            self._socket.taken(message)
+        return message
+
+    async def _came(self) -> str | bytes | None:
         if self.closed:
             return None
         message = await self._receive()
@@ -220,6 +229,7 @@ class _Messages:
 
     def put_back(self, message: str | bytes) -> None:
         self._back.append(message)
+        self._socket.put_back(message)
 
     async def gone(self) -> None:
         """Returns when the client left. If a message comes instead, it is kept, and this never returns."""

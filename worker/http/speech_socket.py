@@ -2,13 +2,14 @@
 
 It accepts only whole handshakes, and only when no HTTP request is under way; after that no byte is read as HTTP. A
 refused handshake ends the connection. It must not interpret messages. Invariants: a message, its pieces and unread data
-are bounded; a client that does not wait for the handshake's answer is cut off.
+are bounded; each received byte is counted until it is taken; a client that does not wait for the handshake's answer is
+cut off.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from uvicorn.config import Config
@@ -17,33 +18,21 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame
 from websockets.http11 import Request
 
-SOCKET: Final = "modelward.socket"
-MESSAGE_BYTES: Final = 1 << 20
+from .handshake import SOCKET
+from .upload_limits import Full
+
 MESSAGE_PIECES: Final = 1024
 UNREAD_BYTES: Final = 256 << 10
+_TRY_LATER: Final = 1013
+_REASON_CHARS: Final = 120
 _REFUSED: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
-
-def is_handshake(version: str, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a head requests a WebSocket and nothing else. Pure; names are in lower case."""
-    found: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        found.setdefault(name, []).append(value.strip().lower())
-    options = [option.strip() for value in found.get(b"connection", ()) for option in value.split(b",")]
-    return (
-        (version, method) == ("1.1", b"GET")
-        and found.get(b"upgrade") == [b"websocket"]
-        and b"upgrade" in options
-        and len(found.get(b"sec-websocket-key", ())) == 1
-        and b"transfer-encoding" not in found
-        and found.get(b"content-length", [b"0"]) == [b"0"]
-    )
 
 
 class SpeechSocket(WebSocketsSansIOProtocol):
     """One connection. `busy` while a clip is received or answered; `lost` is called at the end.
 
-    It is cut when too much data was unread for `cut_seconds`.
+    It is cut when too much data was unread for `cut_seconds`. `weigh` is called with the bytes that were received and
+    not taken, and may raise Full.
     """
 
     def __init__(self, config: Config, state: ServerState, lost: Callable[[], None], cut_seconds: float) -> None:
@@ -54,6 +43,8 @@ class SpeechSocket(WebSocketsSansIOProtocol):
         self.quiet_since = loop.time()
         self._unread_timer: asyncio.TimerHandle | None = None
         self._unread_since = 0.0
+        self.weigh: Callable[[int], None] | None = None
+        self._queued = 0  # bytes of whole messages
 
     def begin(self, transport: asyncio.Transport, head: bytes) -> None:
         """Takes over a connection whose handshake came whole, with nothing after it."""
@@ -92,11 +83,37 @@ class SpeechSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
             return
         super().data_received(data)
+        self._count()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.handshake_complete:
             self.scope[SOCKET] = self  # type: ignore[typeddict-unknown-key]
+
+    def send_receive_event_to_app(self) -> None:
+        size, before = sum(map(len, self.frames)), self.queue.qsize()
+        super().send_receive_event_to_app()
+        if self.queue.qsize() > before:
+            self._queued += size
+
+    def taken(self, message: str | bytes) -> None:
+        """Whoever took it counts it from now on."""
+        self._queued -= _size(message)
+        self._count()
+
+    def put_back(self, message: str | bytes) -> None:
+        """It was taken too early, and waits again."""
+        self._queued += _size(message)
+        self._count()
+
+    def _count(self) -> None:
+        if self.weigh is None or self.close_sent or self.disconnected:
+            return
+        try:
+            self.weigh(self._queued + len(self.conn.reader.buffer) + sum(map(len, self.frames)))
+        except Full as e:
+            self.conn.fail(_TRY_LATER, str(e)[:_REASON_CHARS])
+            self.handle_parser_exception()
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) >= MESSAGE_PIECES:
@@ -152,3 +169,7 @@ class SpeechSocket(WebSocketsSansIOProtocol):
     def rests(self) -> None:
         """Nothing is under way from now on."""
         self.busy, self.quiet_since = False, self.loop.time()
+
+
+def _size(message: str | bytes) -> int:
+    return len(message.encode()) if isinstance(message, str) else len(message)

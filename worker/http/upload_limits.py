@@ -8,7 +8,7 @@ bounded; an upload that comes at once is not refused because of slow ones.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -33,6 +33,10 @@ PIECE_SECONDS: Final = 0.001
 """The pause between two pieces of all large uploads of a worker while it has other requests; a piece is about
 100 KB.
 """
+WAITING_PART: Final = 4
+"""One part in so many of the bytes is for messages that no request has read yet, half of that for one client."""
+ONE_WAITING_BYTES: Final = 2 << 20
+"""A client may always have this much waiting if it has nothing else waiting."""
 AT_ONCE: Final = 512
 """Uploads under way, young ones included."""
 
@@ -110,6 +114,7 @@ class Uploads:
         self._reading: set[Upload] = set()
         self._slow: list[Upload] = []  # from a short time ago: a new search for each upload would cost too much
         self._held: dict[str, int] = {}
+        self._waiting: Counter[str] = Counter()
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
@@ -157,6 +162,16 @@ class Uploads:
                 self._timer.cancel()
                 self._timer = None
 
+    @contextmanager
+    def waiting(self, client: str) -> Iterator[Callable[[int], None]]:
+        """Bytes of this client that came before they are read as a body; yields what sets how many they are now, which
+        may raise Full. None are counted any more at the end of the context."""
+        upload = Upload(client, self._now())
+        try:
+            yield partial(self._wait, upload)
+        finally:
+            self._wait(upload, 0)
+
     async def give_way(self, received: int) -> None:
         """Waits before the next piece of a large upload when other requests need the loop. So far `received` bytes have
         come.
@@ -180,14 +195,30 @@ class Uploads:
         self._bytes += amount
         self._held[upload.client] = self._held.get(upload.client, 0) + amount
 
-    def _release(self, upload: Upload) -> None:
-        self._bytes -= upload.bytes
-        left = self._held.get(upload.client, 0) - upload.bytes
+    def _wait(self, upload: Upload, amount: int) -> None:
+        more, client = amount - upload.bytes, upload.client
+        if more > 0:
+            room, others = self._most_bytes // WAITING_PART, self._waiting[client] - upload.bytes
+            mine = room // 2 if others else ONE_WAITING_BYTES
+            if self._waiting.total() + more > max(room, ONE_WAITING_BYTES) or others + amount > mine:
+                raise Full(f"cannot take the message: {self._waiting.total()} bytes wait to be read already")
+            self._count(upload, more)
+        else:
+            self._release(upload, -more)
+        self._waiting[client] += more
+        if not self._waiting[client]:
+            del self._waiting[client]
+
+    def _release(self, upload: Upload, amount: int | None = None) -> None:
+        """Counts so many of its bytes no more; all where none is said."""
+        amount = upload.bytes if amount is None else amount
+        self._bytes -= amount
+        left = self._held.get(upload.client, 0) - amount
         if left > 0:
             self._held[upload.client] = left
         else:
             self._held.pop(upload.client, None)
-        upload.bytes = 0
+        upload.bytes -= amount
 
     def end_slowest(self) -> bool:
         """Ends the slowest upload, for a connection that waits. False when there is none to end."""

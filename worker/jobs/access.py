@@ -26,6 +26,7 @@ from ..shared.job_records import (
     JobSeen,
     position,
 )
+from .listing import ListedJob, newest_of, places_of
 from .piece_file import read_pieces
 from .runner import wall
 from .store import JobStore, NotTaken, StoreLimits
@@ -101,6 +102,11 @@ class JobAccess:
         """The job; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
         return await self._aside(partial(self._view, job_id))
 
+    async def listed(self, owner: str, *, most: int, after: str = "") -> tuple[list[ListedJob], bool]:
+        """The newest jobs of an owner, and whether there are more. Raises UnknownJob, DiskBusy, OSError,
+        UnreadableJob."""
+        return await self._aside(partial(self._listed, owner, most, after))
+
     async def answer(self, job_id: str) -> bytes | None:
         """A result; None where there is none. Raises DiskBusy, OSError, UnreadableJob."""
         return await self._aside(partial(read_bytes, self._store.directory.of(job_id) / ANSWER, MAX_ANSWER_BYTES))
@@ -129,6 +135,15 @@ class JobAccess:
             return JobView(seen, outcome=outcome, answer_bytes=_size(here / ANSWER))
         place = position(job_id, directory.jobs()) if seen.state == QUEUED else 0
         return JobView(seen, place, self._progress(job_id, here / PIECES))
+
+    def _listed(self, owner: str, most: int, after: str) -> tuple[list[ListedJob], bool]:
+        jobs = self._store.directory.jobs()
+        found, more = newest_of(jobs, owner, most=most, after=after)
+        places = places_of(jobs)
+        outcomes = [self._store.directory.outcome(job.request.id) for job in found]
+        return [
+            ListedJob(job, places.get(job.request.id, 0), outcome) for job, outcome in zip(found, outcomes, strict=True)
+        ], more
 
     def _progress(self, job_id: str, pieces: Path) -> JobProgress:
         """How far it is. Clients ask more often than a piece is done, and the file of an hour is long."""

@@ -83,7 +83,7 @@ def wall() -> float:
 
 
 class JobRunner:
-    """All methods belong to the event loop. `max_audio_seconds` is called for each job.
+    """All methods belong to the event loop. `max_audio_seconds` and `trim` (`speech.trim`) are called for each job.
 
     `ended` is called at each end with the state and the seconds of audio that were recognised.
     """
@@ -97,10 +97,11 @@ class JobRunner:
         log: structlog.typing.FilteringBoundLogger,
         words: JobWords,
         max_audio_seconds: Callable[[], float],
+        trim: Callable[[], bool] = lambda: False,
         ended: Callable[[str, float], None] = lambda state, seconds: None,
     ) -> None:
         self._store, self._engine, self._work, self._log, self._words = store, engine, work, log, words
-        self._max_audio_seconds, self._ended = max_audio_seconds, ended
+        self._max_audio_seconds, self._trim, self._ended = max_audio_seconds, trim, ended
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._wake = asyncio.Event()
         self._held: ClaimedJob | None = None
@@ -231,7 +232,8 @@ class JobRunner:
         if plan is not None and plan.samples == len(sound.samples):
             return job.done
         model = cast(SpeechModel, self._engine.take().model)
-        places = await self._work.beside(lambda: places_of(model, sound), long=True)
+        trim = self._trim()
+        places = await self._work.beside(lambda: places_of(model, sound, trim=trim), long=True)
         made = Plan(len(sound.samples), tuple(tuple(int(number) for number in place) for place in places))
         return PiecesDone(made, (), await self._appended(job, made, 0))
 
@@ -294,7 +296,7 @@ class JobRunner:
         shape = partial(self._words.shape, request, {**answer, "versions": versions})
         body, kind = await self._work.beside(shape, long=True)
         text, duration = str(answer["text"]), float(answer["duration"])
-        return JobOutcome(DONE, wall(), duration, text, versions, kind), body
+        return JobOutcome(DONE, wall(), duration, text, versions, kind, truncated=truncated), body
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         """The result of `work`, tried again while the disk has no room. Raises OSError for anything else."""

@@ -154,15 +154,21 @@ class Recognizer:
         )
 
     def transcribe(
-        self, samples: Floats, *, language: str = "auto", itn: bool = False, run_options: ort.RunOptions | None = None
+        self,
+        samples: Floats,
+        *,
+        language: str = "auto",
+        itn: bool = False,
+        trim: bool = False,
+        run_options: ort.RunOptions | None = None,
     ) -> Transcript:
-        """A whole clip: cut, recognized piece by piece, joined. Raises what `recognize` raises."""
+        """A whole clip: cut (`trim` as there), recognized piece by piece, joined. Raises what `recognize` raises."""
         pieces = [
             (
                 span,
                 self.recognize(samples[span.start : span.end], language=language, itn=itn, run_options=run_options),
             )
-            for span in self.cut(samples)
+            for span in self.cut(samples, trim=trim)
         ]
         return join(pieces, len(samples) / SAMPLE_RATE)
 

@@ -11,14 +11,15 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from .loopback import IPAddress, plain_address
 
 MAX_URL_CHARS: Final = 1024
 PORTS: Final = {"http": 80, "https": 443}
 _PLAIN: Final = re.compile(r"[!-~]+")
-_HIDDEN: Final = re.compile(r"%(2e|2f|5c|00)", re.IGNORECASE)
+_NO_CODE: Final = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
+_DECODED_AT_MOST: Final = 4  # times that programs one behind the other may decode a path
 
 
 class BadCallback(ValueError):
@@ -51,9 +52,30 @@ def parse_callback(text: str) -> CallbackUrl:
     if "@" in parts.netloc or "#" in text:
         raise BadCallback("it holds a user, a password or a fragment")
     path = parts.path or "/"
-    if _HIDDEN.search(path) or any(part in (".", "..") for part in path.split("/")):
+    if port == 0:
+        raise BadCallback("its port is 0")
+    if _leaves(path):
         raise BadCallback("its path holds . or .. or a hidden separator")
     return CallbackUrl(scheme, host, port or PORTS[scheme], path + (f"?{parts.query}" if parts.query else ""))
+
+
+def _leaves(path: str) -> bool:
+    """Whether some program may read the path as one that leads elsewhere: one that decodes it, once or again, or that
+    takes what follows a semicolon for something else."""
+    segments = path.count("/")
+    for _ in range(_DECODED_AT_MOST):
+        if _NO_CODE.search(path) or "\\" in path or "\0" in path or path.count("/") != segments:
+            return True
+        if any(part.partition(";")[0] in (".", "..") for part in path.split("/")):
+            return True
+        try:
+            decoded = unquote(path, errors="strict")
+        except UnicodeDecodeError:
+            return True
+        if decoded == path:
+            return False
+        path = decoded
+    return True
 
 
 def check_entry(entry: str) -> str:
@@ -88,7 +110,7 @@ def check_address(text: str, url: CallbackUrl, entries: Iterable[str]) -> None:
     networks = [network for entry in entries if (network := network_of(entry)) is not None]
     if any(address.version == network.version and address in network for network in networks):
         return
-    if not address.is_global or address.is_multicast or _embedded(address):
+    if not address.is_global or address.is_multicast or _elsewhere(address):
         raise BadCallback(f"its host leads to {address}, which is neither a public address nor in a listed network")
 
 
@@ -116,11 +138,15 @@ def _same(host: str, address: IPAddress) -> bool:
         return False
 
 
-def _embedded(address: IPAddress) -> bool:
-    """Whether an IPv6 address contains an IPv4 one: a gateway may lead it into a private network."""
+def _elsewhere(address: IPAddress) -> bool:
+    """Whether an IPv6 address is not that of a host on the internet, or contains an IPv4 one.
+
+    A gateway may lead the latter into a private network.
+    """
     if isinstance(address, ipaddress.IPv4Address):
         return False
-    return bool(address.sixtofour or address.teredo or address in _NAT64)
+    return address not in _UNICAST or address in _EXAMPLES or bool(address.sixtofour or address.teredo)
 
 
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+_EXAMPLES: Final = ipaddress.ip_network("3fff::/20")

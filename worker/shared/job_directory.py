@@ -46,7 +46,7 @@ MODE: Final = 0o600
 # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid (0 for these locks).
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _BUSY: Final = {errno.EAGAIN, errno.EACCES}
-_OF_ONE_JOB: Final = {errno.EIO, errno.EUCLEAN, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
+OF_ONE_JOB: Final = {errno.EIO, errno.EUCLEAN, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}
 """Errors of one job only, so that the others continue. An error of the process, such as EMFILE, is not one of these."""
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 R = TypeVar("R")
@@ -97,7 +97,7 @@ class JobDirectory:
             except UnreadableJob as e:
                 self.unreadable[name] = str(e)
             except OSError as e:
-                if e.errno not in _OF_ONE_JOB:
+                if e.errno not in OF_ONE_JOB:
                     raise
                 self.unreadable[name] = f"cannot read {name}: {e.strerror}"
         for known in (self._requests, self._outcomes, self._sizes, self.unreadable):

@@ -69,6 +69,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     """How a job ended: `state` is one of ENDED, `finished` wall seconds.
 
     `answer_type` is the media type of the answer, which has its own file; a failed job has `error` and `code`.
+    `truncated`: a part of the recording is missing.
     """
 
     state: str
@@ -79,6 +80,7 @@ class JobOutcome(msgspec.Struct, frozen=True):
     answer_type: str = ""
     error: str = ""
     code: str = ""
+    truncated: bool = False
 
 
 class CallbackRecord(msgspec.Struct, frozen=True):
@@ -173,6 +175,8 @@ def job_as_json(
     body |= {"position": 0, "progress": 1.0 if state == DONE else 0.0, "duration": outcome.duration or None}
     body |= {"text": outcome.text, "versions": outcome.versions, "finished": _time(outcome.finished)}
     body["expires"] = _time(outcome.finished + keep_seconds)
+    if outcome.truncated:
+        body["truncated"] = True
     if state == FAILED:
         body["error"] = {"message": outcome.error, "type": "job_error", "code": outcome.code}
     if answer is not None:

@@ -120,6 +120,30 @@ def test_a_job_is_asked_for_until_it_ended_and_removed_then(call: Call, service:
     assert service.others == [("GET", "/v1/jobs/job_1")] * 3 + [("DELETE", "/v1/jobs/job_1")]
 
 
+ID = "job_" + "0" * 32
+
+
+@pytest.mark.parametrize(
+    ("result", "out"),
+    [({"result": "text", "segments": []}, "text\n"), ({"text": "five"}, "five\n"), ("1\n00:00\nfive\n\n", None)],
+)
+def test_a_job_that_was_sent_before_is_taken_up_by_its_id(
+    call: Call, service: Service, result: object, out: str | None
+) -> None:
+    service.asked = iter([(200, {"state": "done", "result": result})])
+    outcome = call("transcribe", "--resume", ID, "--url", service.url)
+    assert (outcome.status, outcome.out) == (0, out or result)
+    assert service.others == [("GET", f"/v1/jobs/{ID}"), ("DELETE", f"/v1/jobs/{ID}")]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--resume", "../x"], ["--resume", ID, "a.wav"], ["--resume", ID, "--format", "srt"], []]
+)
+def test_what_is_no_job_or_files_beside_one_is_bad_usage(call: Call, service: Service, arguments: list[str]) -> None:
+    outcome = call("transcribe", *arguments, "--url", service.url)
+    assert outcome.status == 2 and outcome.err.startswith("cannot ") and service.others == []
+
+
 def test_a_job_whose_text_cannot_be_written_is_not_removed(
     call: Call, service: Service, clip: Path, tmp_path: Path
 ) -> None:

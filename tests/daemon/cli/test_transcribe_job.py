@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelward.daemon.cli.transcribe_job import outcome_of
-from modelward.daemon.errors import Refused
+from modelward.daemon.errors import Refused, Unreachable
 
 JOB = "/v1/jobs/j1"
 
@@ -43,3 +43,27 @@ def test_a_job_that_failed_is_refused_with_its_reason_and_removed() -> None:
     with pytest.raises(Refused, match="cannot transcribe a.wav: no disk"):
         outcome_of({"id": "j1"}, "a.wav", service.ask, patience_seconds=60)
     assert service.asked[-1] == f"DELETE {JOB}"
+
+
+def _nobody(method: str, path: str) -> tuple[int, dict[str, Any]]:
+    raise Unreachable("cannot reach the service at x: refused")
+
+
+def test_a_service_that_is_away_leaves_the_job_and_the_message_names_the_command_that_takes_it_up() -> None:
+    with pytest.raises(Unreachable, match="refused; the job goes on: modelward transcribe --resume j1"):
+        outcome_of({"id": "j1"}, "a.wav", _nobody, patience_seconds=0)
+
+
+@pytest.mark.parametrize(("taken_up", "removed"), [(False, True), (True, False)])
+def test_an_interrupted_command_removes_the_job_that_it_sent_and_no_other(taken_up: bool, removed: bool) -> None:
+    asked = []
+
+    def interrupted(method: str, path: str) -> tuple[int, dict[str, Any]]:
+        asked.append(method)
+        if method == "GET":
+            raise KeyboardInterrupt
+        return 200, {}
+
+    with pytest.raises(KeyboardInterrupt):
+        outcome_of({"id": "j1"}, "a.wav", interrupted, patience_seconds=60, taken_up=taken_up)
+    assert ("DELETE" in asked) == removed

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from threading import Event
 
 import pytest
 from tests.fakes.receivers import FakeReceiver, Reply, fake_receiver
 
-from modelward.daemon.jobs.callback_sender import CallbackFailed, deliver
+from modelward.daemon.jobs.callback_sender import NAME_THREADS, CallbackFailed, HostNames, deliver
 
 HEADERS = {"Content-Type": "application/json"}
 BODY = json.dumps({"id": "job_1", "state": "done"}).encode()
@@ -97,3 +98,35 @@ def test_a_name_that_is_no_name_is_a_failure() -> None:
 
     with pytest.raises(CallbackFailed, match="cannot be looked up"):
         asyncio.run(deliver("http://a.test/", ["http://a.test/"], BODY, HEADERS, resolve=resolve))
+
+
+def test_names_are_looked_up_beside_the_loop_and_addresses_are_what_they_are() -> None:
+    async def looked_up() -> list[list[str]]:
+        names = HostNames()
+        try:
+            hosts = ("127.0.0.1", "::1", "localhost")
+            return [list(await names.resolve(host, 80)) for host in hosts]
+        finally:
+            names.close()
+
+    four, six, local = asyncio.run(looked_up())
+    assert (four, six) == (["127.0.0.1"], ["::1"]) and set(local) & {"127.0.0.1", "::1"}
+
+
+def test_name_servers_that_do_not_answer_hold_up_no_more_than_the_time_of_a_callback() -> None:
+    release = Event()
+
+    async def tried() -> CallbackFailed:
+        names = HostNames()
+        loop = asyncio.get_running_loop()
+        held = [loop.run_in_executor(names._threads, release.wait) for _ in range(NAME_THREADS)]
+        try:
+            with pytest.raises(CallbackFailed) as failed:
+                await deliver("http://a.test/", ["http://a.test/"], b"", {}, resolve=names.resolve, seconds=0.05)
+            return failed.value
+        finally:
+            release.set()
+            await asyncio.gather(*held)
+            names.close()
+
+    assert "no answer within 0.05 s" in str(asyncio.run(tried()))

@@ -229,6 +229,13 @@ def test_an_mp3_that_begins_with_something_else_or_inside_a_frame_is_read(before
     assert 2.8 < len(got) / RATE < 3.2 and abs(spectrum_peak_hz(got) - 440) < 2
 
 
+def test_what_looks_like_the_heads_of_frames_is_looked_at_a_bounded_number_of_times() -> None:
+    stream = encoded(tone(1.0), format="MP3", subtype="MPEG_LAYER_III")
+    for marks in (400, 5000):
+        before = b"\xff\x00" * marks
+        assert mp3.first_frame(before + stream) == (len(before) if marks == 400 else None)
+
+
 def test_an_mp3_without_a_head_is_read_to_its_end_whatever_its_first_frame_says() -> None:
     quiet_later = np.concatenate([speech(1.0), np.zeros(9 * RATE, np.float32), speech(1.0)])
     data = encoded(quiet_later, format="MP3", subtype="MPEG_LAYER_III")
@@ -361,7 +368,7 @@ def test_an_mp3_cut_off_is_read_as_far_as_it_goes() -> None:
     ("format", "subtype"),
     [
         ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16"), ("W64", "PCM_16"), ("AU", "ULAW"),
-        ("WAV", "MS_ADPCM"), ("WAV", "GSM610"),
+        ("WAV", "MS_ADPCM"), ("WAV", "GSM610"), ("CAF", "PCM_16"), ("CAF", "ULAW"),
     ],
 )  # fmt: skip
 def test_half_a_file_is_said_to_be_truncated_by_what_its_head_claims(format: str, subtype: str) -> None:
@@ -396,7 +403,22 @@ def test_what_follows_a_wavs_samples_as_a_chunk_or_a_few_bytes_is_no_sound() -> 
         assert len(decode(data, max_seconds=60)) == RATE
 
 
-@pytest.mark.parametrize(("mark", "name"), [(b"NIST_1A\n   1024\n", "NIST SPHERE"), (b".RMF\0\0\0\x12", "RealMedia")])
+def test_a_caf_that_its_recorder_did_not_finish_is_whole() -> None:
+    data = bytearray(encoded(speech(2.0), format="CAF"))
+    start = data.index(b"data")
+    data[start + 4 : start + 12] = b"\xff" * 8
+    samples, notes = read(bytes(data))
+    assert len(samples) >= 2 * RATE and not notes.truncated
+
+
+@pytest.mark.parametrize(
+    ("mark", "name"),
+    [
+        (b"NIST_1A\n   1024\n", "NIST SPHERE"),
+        (b".RMF\0\0\0\x12", "RealMedia"),
+        (b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff", "a part of a WebM recording"),
+    ],
+)
 def test_a_known_format_that_is_not_read_is_named(mark: bytes, name: str) -> None:
     error = refusal(mark + bytes(2000))
     assert error.code == "unsupported_audio" and name in str(error)

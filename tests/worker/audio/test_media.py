@@ -118,6 +118,26 @@ def test_a_voice_message_of_wechat_is_read(tencent: bool) -> None:
     assert 70 * RATE < len(decode(data[:-3], max_seconds=100, notes=notes)) < 75 * RATE and notes.truncated
 
 
+def test_a_voice_message_is_read_without_the_packets_that_are_damaged_or_empty() -> None:
+    data = silk_file(2.0)
+    head, position, packets = data[:10], 10, []
+    while position + 2 <= len(data):
+        end = position + 2 + int.from_bytes(data[position : position + 2], "little")
+        packets.append(data[position:end])
+        position = end
+    damaged = b"\1\0\0"
+    for instead, missing in ((b"\0\0", False), (damaged, True)):
+        samples, notes = read(head + b"".join([*packets[:50], instead, *packets[51:]]))
+        assert 1.9 * RATE < len(samples) <= 2 * RATE and notes.truncated == missing
+        assert abs(spectrum_peak_hz(samples) - 440) < 2
+    samples, notes = read(head + b"".join([*packets[:50], b"\1\x08", *packets[50:]]))
+    assert len(samples) == RATE and notes.truncated
+    for body, because in ((b"\2\0\xff\xff" * 20, "its SILK is damaged"), (b"\1\x08", "a packet of 2049 bytes")):
+        with pytest.raises(BadAudio, match=because) as caught:
+            read(head + body)
+        assert caught.value.code == "damaged_audio"
+
+
 def test_without_the_extras_what_needs_them_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     """The libraries cannot be imported in a process whose path begins with others of their names."""
     hidden = without_extras(tmp_path / "none")

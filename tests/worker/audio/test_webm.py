@@ -51,6 +51,14 @@ def test_a_recording_sounds_like_what_was_recorded(data: bytes) -> None:
     assert np.corrcoef(got[: len(expected)], expected)[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("milliseconds", [0.0, 1.0, 1e12, -1.0, float("nan")])
+def test_no_duration_is_believed(milliseconds: float) -> None:
+    at = WHOLE.index(b"\x44\x89\x88") + 3
+    lying, notes = WHOLE[:at] + struct.pack(">d", milliseconds) + WHOLE[at + 8 :], ClipNotes()
+    assert np.array_equal(decode(lying, max_seconds=60, notes=notes), decode(WHOLE, max_seconds=60))
+    assert not notes.truncated
+
+
 def test_the_wrapping_is_valid_ogg_to_a_strict_reader() -> None:
     ogg = opus_in_ogg(LIVE)
     position, granules = 0, []

@@ -19,6 +19,7 @@ from modelward.worker.audio.decode import decode
 from modelward.worker.demo import synth
 from modelward.worker.sensevoice.pipeline import Recognizer
 from modelward.worker.sensevoice.transcript import Transcript
+from modelward.worker.validate.error_rate import compare
 
 
 def transcribe(recognizer: Recognizer, clip: Path) -> Transcript:
@@ -42,6 +43,25 @@ def test_a_long_clip_is_cut_between_keys_and_told_with_its_times(tmp_path: Path)
     assert len(heard.segments) > 3
     assert all(segment.end - segment.start <= 30.0 for segment in heard.segments)
     assert [segment.start for segment in heard.segments] == sorted(segment.start for segment in heard.segments)
+
+
+def test_golden_clips_say_the_same_without_the_silence_between_them(tmp_path: Path) -> None:
+    recognizer, rng = Recognizer.load(good_version(tmp_path)), np.random.default_rng(5)
+    for names, noise in (
+        (("0123456789", "5551234"), 1e-3),
+        (("5551234", "quiet-star-31-hash"), 0.0),
+        (("noisy-2025550147", "5551234"), 1e-4),
+    ):
+        golden = [clips()[name] for name in names]
+        first, second = (decode(path.read_bytes(), max_seconds=600.0) for path in golden)
+        silence = np.zeros(5 * 16_000, np.float32)
+        sound = np.concatenate([silence, first, silence, second, silence])
+        sound = (sound + rng.normal(0.0, noise, len(sound))).astype(np.float32)
+        expected = "".join(path.with_suffix(".digits.txt").read_text(encoding="utf-8").strip() for path in golden)
+        whole, trimmed = recognizer.transcribe(sound), recognizer.transcribe(sound, trim=True)
+        assert [compare(heard.text.replace(" ", ""), expected).rate for heard in (whole, trimmed)] == [0, 0], names
+        run = sum(span.end - span.start for span in recognizer.cut(sound, trim=True))
+        assert run < len(first) + len(second) + 4 * 16_000, "the silence is not run"
 
 
 def test_the_full_stop_comes_with_itn(tmp_path: Path) -> None:

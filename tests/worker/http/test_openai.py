@@ -1,8 +1,12 @@
-"""OpenAI's own Python client against a real worker, and the surface's edges against a model under control."""
+"""OpenAI's own clients against a real worker, and the surface's edges against a model under control."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from tests import asking
+from tests.good_versions import SHARED
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.http.serving import (
     Asking,
@@ -159,6 +164,73 @@ def test_what_cannot_be_had_is_a_bad_request(
     assert caught.value.param == param and caught.value.code
     assert caught.value.type == "invalid_request_error"
     assert str(caught.value.body["message"]).startswith("cannot")  # type: ignore[index]
+
+
+NODE_CLIENT = "openai@7.59.0"
+NODE = """
+import OpenAI, { toFile } from "openai";
+import { readFileSync } from "fs";
+const [baseURL, path] = process.argv.slice(2);
+const openai = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });
+const file = async () => toFile(readFileSync(path), "录音.wav");
+const ask = async (more) =>
+  openai.audio.transcriptions.create({ file: await file(), model: "whisper-1", stream: false, ...more });
+const refused = async (work) =>
+  work().then(() => "answered", (e) => [e.constructor.name, e.status, e.code, e.param, e.type, Boolean(e.requestID)]);
+const events = [];
+for await (const event of await ask({ stream: true })) events.push(event.type);
+console.log(JSON.stringify({
+  json: (await ask({})).text,
+  verbose: await ask({ response_format: "verbose_json", timestamp_granularities: ["word"] }),
+  srt: await ask({ response_format: "srt" }),
+  events,
+  models: (await openai.models.list()).data.map((model) => model.id),
+  format: await refused(() => ask({ response_format: "diarized_json" })),
+  model: await refused(() => ask({ model: "gpt-9" })),
+  audio: await refused(async () => ask({ file: await toFile(Buffer.from("no sound"), "a.mp3") })),
+}));
+"""
+
+
+@pytest.fixture(scope="module")
+def node_client() -> Path:
+    """A directory of this run in which Node.js finds OpenAI's client, from npm's registry or its cache."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("no Node.js with npm here: apt-get install nodejs npm")
+    place = Path(os.environ[SHARED]) / "npm"
+    done = subprocess.run(
+        ["npm", "install", "--prefix", place, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline",
+         "--fetch-retries=1", "--fetch-timeout=20000", "--loglevel=error", NODE_CLIENT],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )  # fmt: skip
+    if away := re.search(r"code (ENOTFOUND|EAI_AGAIN|ECONN\w+|E\w*TIMEDOUT|ENETUNREACH|E40[34])", done.stderr):
+        pytest.skip(f"npm cannot fetch {NODE_CLIENT}: {away[1]}")
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def test_openais_client_for_node(running: Worker, node_client: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(clip(DIGITS))
+    (node_client / "ask.mjs").write_text(NODE)
+    done = subprocess.run(
+        ["node", node_client / "ask.mjs", running.url + "/v1", tmp_path / "a.wav"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    assert got["json"] == got["verbose"]["text"] == SAID
+    assert [word["word"] for word in got["verbose"]["words"]][:2] == ["five", "five"]
+    assert isinstance(got["verbose"]["duration"], float)
+    assert got["srt"].startswith("1\n00:00:0") and "five five five" in got["srt"]
+    assert set(got["events"][:-1]) == {"transcript.text.delta"} and got["events"][-1] == "transcript.text.done"
+    assert "dtmf-v1.1" in got["models"]
+    assert got["format"] == ["BadRequestError", 400, "bad_value", "response_format", "invalid_request_error", True]
+    assert got["model"][:4] == ["NotFoundError", 404, "model_not_found", "model"]
+    assert got["audio"][:4] == ["APIError", 415, "unsupported_audio", "file"]
 
 
 def test_says_which_response_formats_there_are(client: openai.OpenAI, sdk: Any) -> None:

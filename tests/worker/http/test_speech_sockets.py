@@ -8,8 +8,11 @@ import io
 import json
 import os
 import re
+import select
 import socket
 import struct
+import subprocess
+import sys
 import wave
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,14 +23,15 @@ import numpy as np
 import pytest
 from tests import asking
 from tests.support import PATIENCE_SECONDS, eventually
-from tests.worker.http.serving import Served, serving, wav
+from tests.worker.http.serving import Served, post, serving, wav
 from tests.worker.running import Worker, clip, digits, worker
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from modelward.worker.http.connection import ConnectionLimits
+from modelward.worker.http.handshake import MESSAGE_BYTES, is_handshake
 from modelward.worker.http.speech_sessions import SESSIONS
-from modelward.worker.http.speech_socket import MESSAGE_BYTES, UNREAD_BYTES, is_handshake
+from modelward.worker.http.speech_socket import UNREAD_BYTES
 
 DIGITS = "5551234"
 
@@ -139,12 +143,15 @@ def test_the_example_of_sherpa_is_answered(running: Worker) -> None:
 
 
 def test_each_clip_is_a_request_in_log_and_figures(running: Worker) -> None:
-    before = len([line for line in running.lines("access.log") if line["path"] == "/sherpa-onnx"])
+    def lines() -> list[dict[str, Any]]:
+        return [line for line in running.lines("access.log") if line["path"] == "/sherpa-onnx"]
+
+    before = len(lines())
     with talking(running.url) as connection:
         send_sherpa(connection)
         answer = heard(connection)
-    lines = [line for line in running.lines("access.log") if line["path"] == "/sherpa-onnx"][before:]
-    assert [(line["status"], line["version"]) for line in lines] == [(200, "dtmf-v1.0")]
+    eventually(lambda: len(lines()) > before)  # it is written after the answer
+    assert [(line["status"], line["version"]) for line in lines()[before:]] == [(200, "dtmf-v1.0")]
     assert answer["version"] == "dtmf-v1.0"
     eventually(lambda: [line for line in running.lines("access.log") if (line["path"], line["status"]) == ("/", 101)])
 
@@ -438,6 +445,23 @@ def test_a_handshake_behind_a_request_that_is_not_answered_is_not_taken(served: 
         assert b'"result":"v1"' in answer and b" 101 " not in answer and answer.count(b"HTTP/1.1 200 ") == 3
 
 
+def test_a_handshake_behind_an_answer_that_is_not_read_is_not_taken(served: Served) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        connection.settimeout(PATIENCE_SECONDS)
+        (held,) = eventually(lambda: served.front.connections)
+        held.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        asked = 0
+        while not held.unread_seconds:
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            asked += 1
+            eventually(lambda: held.unread_seconds or (held.cycle is not None and held.cycle.response_complete))
+        connection.sendall(HANDSHAKE + LAST)
+        answer = ended(connection)
+        assert b" 101 " not in answer and answer.count(b"HTTP/1.1 200 ") == asked + 2
+
+
 LAST = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -463,6 +487,48 @@ def test_a_client_that_leaves_its_answers_unread_is_cut_off(tmp_path: Path) -> N
         eventually(lambda: held.unread_seconds > 0)
         assert held.unread_bytes < UNREAD_BYTES
         eventually(lambda: not served.front.connections)
+
+
+def fragment(size: int) -> bytes:
+    """The beginning of a message of one byte more."""
+    return bytes([2 | 0x80, 0x80 | 127]) + (size + 1).to_bytes(8, "big") + bytes(4 + size)
+
+
+def test_a_message_counts_as_an_upload_from_its_first_byte_on_and_not_beyond_the_connection(served: Served) -> None:
+    with opened(served) as one, opened(served) as two:
+        one.sendall(fragment(100_000))
+        eventually(lambda: served.uploads.bytes == 100_000)
+        two.sendall(frame(bytes(100), opcode=2, last=False) + frame(bytes(100), opcode=0, last=False) * 49)
+        eventually(lambda: served.uploads.bytes == 105_000)
+        one.sendall(b"\0")  # it is whole, and taken: no clip of sherpa-onnx begins so
+        assert b"\x03\xeb" in ended(one)
+        eventually(lambda: served.uploads.bytes == 5_000)
+    eventually(lambda: served.uploads.bytes == 0)
+
+
+def test_messages_that_wait_leave_room_for_uploads_and_for_other_clients(tmp_path: Path) -> None:
+    with serving(tmp_path, max_upload_bytes=8 << 20) as served, ExitStack() as held:  # 16 MiB of uploads in all
+        ends = [held.enter_context(opened(served)) for _ in range(4)]
+        for connection in ends:
+            connection.sendall(fragment(900_000))
+        cut = eventually(lambda: [end for end in ends if select.select([end], [], [], 0)[0]])
+        assert b"\x03\xf5" in ended(cut[0])  # 1013: later
+        assert served.uploads.bytes <= (16 << 20) // 8
+        with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_SECONDS) as other:
+            other.sendall(HANDSHAKE.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n"))
+            other.recv(65536)
+            before = served.uploads.bytes
+            other.sendall(fragment(900_000))
+            eventually(lambda: served.uploads.bytes == before + 900_000)
+            assert post(served, wav(1)).status_code == 200
+
+
+def test_a_worker_loads_the_library_at_the_first_handshake_alone() -> None:
+    asked = (
+        "import sys, modelward.worker.process; print([n for n in sys.modules if n.partition('.')[0] == 'websockets'])"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_only_a_whole_handshake_is_one() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.support import PATIENCE_SECONDS, eventually
 from tests.worker.jobs.recordings import accepted, at_end, heard, recording, said, seen, send
@@ -54,6 +55,39 @@ def test_a_browser_that_signed_in_with_the_token_sees_its_jobs(guarded: Worker) 
     job = accepted(page, recording(1))
     assert seen(page, job)["id"] == job and other.get(f"/v1/jobs/{job}").status_code == 404
     assert guarded.client(headers=bearer("alpha")).get(f"/v1/jobs/{job}").status_code == 200
+
+
+def listed(client: httpx.Client, **query: str | int) -> list[str]:
+    answer = client.get("/v1/jobs", params=query)
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store", answer.text
+    return [job["id"] for job in answer.json()["data"]]
+
+
+def test_a_token_lists_its_own_jobs_the_newest_first_and_no_text_of_them(guarded: Worker) -> None:
+    client, other, page = (
+        guarded.client(headers=bearer("alpha")),
+        guarded.client(headers=bearer("beta")),
+        guarded.client(),
+    )
+    mine = [accepted(client, recording(1)) for _ in range(3)]
+    theirs = accepted(other, recording(1))
+    assert listed(other) == [theirs] and guarded.client().get("/v1/jobs").status_code == 401
+    assert listed(client) == mine[::-1]
+    first = client.get("/v1/jobs", params={"limit": 1}).json()
+    assert [job["id"] for job in first["data"]] == [mine[2]] and first["has_more"]
+    assert listed(client, after=mine[2], limit=1) == [mine[1]]
+    assert page.post("/", data={"token": "alpha"}).status_code == 303 and mine[2] in listed(page)
+    [line] = other.get("/v1/jobs").json()["data"]
+    assert set(line) <= {"id", "object", "state", "created", "position", "finished", "expires"}
+    for query in (
+        {"limit": "0"},
+        {"limit": "101"},
+        {"limit": "-1"},
+        {"limit": "x"},
+        {"after": theirs},
+        {"after": ".."},
+    ):
+        assert client.get("/v1/jobs", params=query).json()["error"]["code"] == "bad_value", query
 
 
 def test_no_token_lies_on_the_disk(guarded: Worker, jobs: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -77,9 +78,17 @@ def test_a_job_takes_channels_apart_reads_sound_by_its_type_and_says_what_is_mis
     result = at_end(client, taken.json()["id"])["result"]
     assert [(s["channel"], heard(s["text"])) for s in result["segments"]] == [(0, "5551234"), (1, "5551234")]
     assert "truncated" not in result
+
+
+def test_every_format_of_a_job_says_that_the_end_of_its_recording_is_missing(client: httpx.Client) -> None:
     half = recording(1)[: len(recording(1)) // 2]
-    cut = at_end(client, accepted(client, half))["result"]
-    assert cut["truncated"] is True and said(1).startswith(heard(cut["text"])[:20])
+    for form in ("json", "text", "srt", "vtt"):
+        job = at_end(client, accepted(client, half, response_format=form))
+        assert job["truncated"] is True and said(1).startswith(heard(job["text"])[:20])
+        alone = client.get(f"/v1/jobs/{job['id']}/result")
+        told = alone.json()["truncated"] if form == "json" else alone.headers.get("x-audio-truncated") == "true"
+        assert told is True, form
+    assert "truncated" not in at_end(client, accepted(client, recording(1)))
 
 
 def test_what_could_never_be_done_is_refused_and_nothing_is_kept(running: Worker, client: httpx.Client) -> None:
@@ -109,6 +118,11 @@ def test_a_job_that_is_not_there_is_404(client: httpx.Client, name: str) -> None
     assert client.delete(f"/v1/jobs/{name}").status_code in (404, 405)
 
 
+def test_where_no_token_is_asked_for_jobs_are_not_listed(client: httpx.Client) -> None:
+    answer = client.get("/v1/jobs")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "no_owner")
+
+
 def test_damaged_audio_fails_the_job_with_the_reason(client: httpx.Client) -> None:
     job = at_end(client, accepted(client, b"OggS" + bytes(5000)))
     assert job["state"] == "failed" and job["error"]["code"] in ("damaged_audio", "unsupported_audio")
@@ -122,6 +136,23 @@ def test_a_job_that_ended_is_removed_by_its_client(running: Worker, client: http
     assert client.delete(f"/v1/jobs/{job}").json() == {"id": job, "object": "job", "state": "deleted"}
     assert client.get(f"/v1/jobs/{job}").status_code == 404 and client.delete(f"/v1/jobs/{job}").status_code == 404
     assert not (running.logs.parent / "jobs" / job).exists()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_job_that_several_remove_at_once_is_gone_for_each_of_them(
+    running: Worker, client: httpx.Client, ended: bool
+) -> None:
+    job = accepted(client, recording(1))
+    if ended:
+        at_end(client, job)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: client.delete(f"/v1/jobs/{job}"), range(8)))
+    assert {answer.status_code for answer in answers} <= {200, 404}
+    states = [answer.json()["state"] for answer in answers if answer.status_code == 200]
+    assert states and set(states) <= {"deleted", "cancelled"}
+    client.delete(f"/v1/jobs/{job}")
+    assert client.get(f"/v1/jobs/{job}").status_code == 404
+    eventually(lambda: not any(job in path.name for path in (running.logs.parent / "jobs").iterdir()))
 
 
 def test_the_recording_goes_when_the_job_ends(running: Worker, client: httpx.Client) -> None:

@@ -288,6 +288,23 @@ def test_the_recording_goes_though_the_worker_died_when_it_had_ended_the_job(tmp
     assert scan.run(100.0, 60.0).removed == 1 and states(tmp_path) == {}
 
 
+def test_files_that_the_disk_does_not_let_go_keep_no_other_job_from_being_looked_at(tmp_path: Path) -> None:
+    stuck, good = accept(tmp_path, now=1.0).id, accept(tmp_path, now=2.0).id
+    for job_id in (stuck, good):
+        (tmp_path / job_id / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')
+    (tmp_path / stuck / "audio").unlink()
+    (tmp_path / stuck / "audio").mkdir()  # whoever removes it is refused
+    scan = JobScan(tmp_path)
+    found = scan.run(2.0, 60.0)
+    assert stuck in found.unreadable and found.counts["done"] == 2
+    assert not (tmp_path / good / "audio").exists(), "the other one was stripped"
+    found = scan.run(100.0, 60.0)
+    assert not (tmp_path / good).exists() and found.unreadable
+    (left,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    (left / "audio").rmdir()
+    assert scan.run(101.0, 60.0).unreadable == "" and not left.exists()
+
+
 def test_nothing_is_removed_while_the_clock_is_not_believed(tmp_path: Path) -> None:
     job_id = accept(tmp_path).id
     (tmp_path / job_id / "outcome.json").write_bytes(b'{"state": "done", "finished": 1.0}')

@@ -15,6 +15,7 @@ ENTRIES = ("https://hooks.example.org/asr/", "http://10.0.0.5:8080/done", "192.1
         "https://hooks.example.org/asr/", "https://hooks.example.org/asr/a?b=c", "HTTPS://Hooks.Example.org:443/asr/x",
         "http://10.0.0.5:8080/done", "http://10.0.0.5:8080/done?id=1", "http://10.0.0.5:8080/done/more",
         "https://one.example.org", "https://one.example.org/anything", "https://hooks.example.org./asr/",
+        "https://hooks.example.org/asr/a%20b;v=1//c/...", "https://hooks.example.org/asr/?to=..%2f..&x=%zz",
     ],
 )  # fmt: skip
 def test_what_begins_like_an_entry_is_allowed(url: str) -> None:
@@ -27,6 +28,10 @@ def test_what_begins_like_an_entry_is_allowed(url: str) -> None:
         "http://hooks.example.org/asr/", "https://hooks.example.org:8443/asr/", "https://hooks.example.org/asrx",
         "https://hooks.example.org/", "https://hooks.example.org.evil.net/asr/", "https://evil.net/hooks.example.org/asr/",
         "https://hooks.example.org@evil.net/asr/", "https://evil.net\\@hooks.example.org/asr/",
+        "https://hooks.example.org/asr/..;/admin", "https://hooks.example.org/asr/..;a=b/admin",
+        "https://hooks.example.org/asr/%252e%252e/admin", "https://hooks.example.org/asr/%c0%ae%c0%ae/admin",
+        "https://hooks.example.org/asr/%u002e%u002e/admin", "https://hooks.example.org/asr/%25252525252e%25252525252e/admin",
+        "https://hooks.example.org:0/asr/", "https://hooks.example.org/asr/%zz", "https://hooks.example.org/asr/x%252fy",
         "https://hooks.example.org/asr/../admin", "https://hooks.example.org/asr/%2e%2e/admin",
         "https://hooks.example.org/asr/%2E./admin", "https://hooks.example.org/asr/..%2fadmin", "https://hooks.example.org/asr/#x",
         "https://user:pw@hooks.example.org/asr/", "http://10.0.0.5:8080/donext", "http://10.0.0.5/done",
@@ -53,7 +58,8 @@ def test_public_addresses_and_listed_networks_are_reached(address: str) -> None:
     [
         "127.0.0.1", "10.0.0.5", "172.16.0.1", "192.168.8.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
         "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
-        "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "ff02::1",
+        "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "::127.0.0.1", "::ffff:0:127.0.0.1", "fec0::1", "5f00::1",
+        "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "ff02::1",
     ],
 )  # fmt: skip
 def test_a_name_that_leads_into_a_private_network_is_refused(address: str) -> None:

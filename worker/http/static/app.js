@@ -2,6 +2,7 @@
 
 import { Card } from "./card.js";
 import { spoken } from "./captions.js";
+import { kept } from "./kept_jobs.js";
 import { fillPage, onLanguage, switchLanguage, t } from "./i18n.js";
 import { record } from "./recorder.js";
 
@@ -26,8 +27,8 @@ function keepSettings() {
 
 // taking clips in
 
-function take(blob, name) {
-  const card = new Card({ blob, name }, settings, heard);
+function take(clip) {
+  const card = new Card(clip, settings, heard);
   cards.unshift(card);
   at("results").prepend(card.element);
   if (cards.length > MAX_CARDS) cards.at(-1).remove();
@@ -37,7 +38,7 @@ function take(blob, name) {
 
 function takeFiles(files) {
   complain("");
-  for (const file of files) take(file, file.name);
+  for (const file of files) take({ blob: file, name: file.name });
 }
 
 function heard(card, what) {
@@ -95,7 +96,7 @@ async function endRecording(keep) {
     const name = t("recorded", { time: new Date().toLocaleTimeString() });
     try {
       const { blob, extension } = await ended.stop();
-      if (blob.size) take(blob, `${name}.${extension}`);
+      if (blob.size) take({ blob, name: `${name}.${extension}` });
       else complain(t("mic_silent"));
     } catch (problem) { complain(t("mic_failed", { reason: problem.message })); }
   } else ended.discard();
@@ -150,5 +151,6 @@ onLanguage(() => {
   showLooked();
   cards.forEach((card) => card.show());
 });
+for (const clip of kept()) take(clip);
 look();
 setInterval(() => document.hidden || look(), LOOK_MS);

@@ -3,36 +3,40 @@
 import { captionsOf, spoken, srt, vtt } from "./captions.js";
 import { has, t } from "./i18n.js";
 import { signedText, tagWords } from "./tags.js";
-import { transcribe } from "./upload.js";
+import { takeUp, transcribe } from "./upload.js";
 
 const COPIED_MS = 1600;
 
 export class Card {
-  /** `settings()` gives {language, itn, signs}; `changed(card, what)` hears "finished", "failed" and "removed". */
+  /** `settings()` gives {language, itn, signs}; `changed(card, what)` hears "finished", "failed" and "removed". A clip whose
+   * job the service has already may be without its sound. */
   constructor(clip, settings, changed) {
     Object.assign(this, { clip, settings, changed, result: null, failure: null, progress: { stage: "waiting" } });
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
-    this.url = URL.createObjectURL(clip.blob);
+    this.url = clip.blob ? URL.createObjectURL(clip.blob) : "";
     const on = (name, act) => this.find(name).addEventListener("click", act);
     on(".remove", () => this.remove());
     on(".again", () => this.start());
     on(".copy", () => this.copy());
     for (const form of ["txt", "srt", "vtt"]) on(`.${form}`, () => this.save(form));
-    this.find("audio").src = this.url;
+    if (this.url) this.find("audio").src = this.url;
+    this.find("audio").hidden = !this.url;
   }
 
   find(selector) { return this.element.querySelector(selector); }
 
   start() {
     Object.assign(this, { result: null, failure: null });
-    const { language, itn } = this.settings();
-    const job = transcribe(this.clip, { language, itn }, (progress) => { this.progress = progress; this.show(); });
+    const { language, itn } = this.settings(), told = (progress) => { this.progress = progress; this.show(); };
+    const job = this.clip.job ? takeUp(this.clip, told) : transcribe(this.clip, { language, itn }, told);
     this.cancel = job.cancel;
     job.outcome.then((result) => this.end({ result }), (failure) => this.end({ failure }));
     this.show();
   }
 
   end(outcome) {
+    // A job of an earlier page that is gone, or belongs to another token: nobody here waits for it.
+    if (outcome.failure?.code === "no_such_job" && !this.clip.blob) { this.remove(); return; }
     Object.assign(this, outcome);
     this.show();
     this.changed(this, outcome.result ? "finished" : "failed");
@@ -40,7 +44,7 @@ export class Card {
 
   remove() {
     this.cancel?.();
-    URL.revokeObjectURL(this.url);
+    if (this.url) URL.revokeObjectURL(this.url);
     this.element.remove();
     this.changed(this, "removed");
   }
@@ -74,6 +78,7 @@ export class Card {
     // the service's own words where the page has none of its own for this fault
     this.find(".failed .problem").textContent = has(code) && code !== "wrong" ? t(code) : message || t("wrong", { status });
     this.find(".again").textContent = t("again");
+    this.find(".again").hidden = !this.clip.blob && !this.clip.job;
   }
 
   showResult() {
@@ -99,11 +104,12 @@ export class Card {
     this.find(".times").hidden = !captions.length;
     this.find("summary").textContent = t("times");
     this.find(".times ol").replaceChildren(...captions.map((caption) => {
-      const row = make("li"), button = make("button", spoken(caption.start));
+      const row = make("li"), button = make(this.url ? "button" : "span", spoken(caption.start));
+      row.append(button, make("span", caption.text));
+      if (!this.url) return row;
       button.type = "button";
       button.setAttribute("aria-label", t("play_from", { time: spoken(caption.start) }));
       button.addEventListener("click", () => this.play(caption.start));
-      row.append(button, make("span", caption.text));
       return row;
     }));
   }

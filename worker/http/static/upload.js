@@ -1,8 +1,8 @@
 // Sends clips to /api/predict, two at a time, and says how far each is. Asks again when the service says it is busy.
-// A long recording goes to /v1/jobs, where the service takes jobs. What the service does not read, the browser converts.
+// A long recording goes to /v1/jobs, where the service takes jobs, and is taken up there when the page is loaded anew. What the service does not read, the browser converts.
 
 import { converted } from "./convert.js";
-import { asJob, forget, isLong } from "./job.js";
+import { asJob, forget, isLong, outcomeOf } from "./job.js";
 
 const AT_ONCE = 2, TRIES = 6, MAX_WAIT_SECONDS = 20;
 const waiting = [];
@@ -15,7 +15,15 @@ export function transcribe(clip, settings, told) {
   waiting.push(job);
   told({ stage: "waiting" });
   next();
-  return { outcome, cancel: () => { job.cancelled = true; job.request?.abort(); forget(job); } };
+  return { outcome, cancel: () => { job.cancelled = true; job.request?.abort(); forget(job.clip); } };
+}
+
+/** The same of a clip whose job the service has already. */
+export function takeUp(clip, told) {
+  const job = { clip, told, cancelled: false };
+  told({ stage: "looking" });
+  const outcome = outcomeOf(job, failed).catch((failure) => (job.cancelled ? new Promise(() => {}) : Promise.reject(failure)));
+  return { outcome, cancel: () => { job.cancelled = true; forget(clip); } };
 }
 
 /** Why there is no answer: `code` is the service's own or one of the page's, `message` the service's words. */
@@ -45,9 +53,10 @@ async function heard(job, leave) {
 }
 
 async function asked(job, leave) {
-  const long = isLong(job.clip.blob);
-  return (long && await asJob(job, send, leave, (error, status) => new Failure(error?.code ?? "wrong", error?.message, status))) || patiently(job);
+  return (isLong(job.clip.blob) && await asJob(job, send, leave, failed)) || patiently(job);
 }
+
+function failed(error, status) { return new Failure(error?.code ?? "wrong", error?.message, status); }
 
 async function patiently(job) {
   for (let tried = 1; ; tried += 1) {
