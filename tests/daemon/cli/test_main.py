@@ -113,7 +113,11 @@ def test_a_client_command_imports_nothing_heavy(tmp_path: Path, verb: str) -> No
 
 
 def start(*argv: str, stdout: int = subprocess.PIPE) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    code = f"import sys; from modelward.daemon.cli import main; sys.exit(main({list(argv)!r}))"
+    code = (
+        "import signal, sys; from modelward.daemon.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started with &\n"
+        f"sys.exit(main({list(argv)!r}))"
+    )
     return ended_after(subprocess.Popen([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE))
 
 
