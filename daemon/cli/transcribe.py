@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from ...worker.shared.job_records import is_id
 from ..errors import (
     BadUsage,
     ModelwardError,
@@ -138,6 +137,8 @@ def _send_all(service: SpeechService, names: Sequence[str], wanted: Wanted, *, o
 
 def _resume(service: SpeechService, job_id: str, form: str) -> int:
     """Prints the result of a job and has it removed. Raises Refused, Unreachable."""
+    from ...worker.shared.job_records import is_id  # here: a command without a job needs no msgspec
+
     if not is_id(job_id):
         raise BadUsage(f"cannot take up the job {clean(job_id)!r}: an id is job_ and 32 hexadecimal digits")
     result, written = _outcome(service, job_id, {"id": job_id}, taken_up=True)

@@ -65,12 +65,13 @@ def test_status_shows_the_whole_on_one_screen(ask: Call, admin: FakeAdmin) -> No
     admin.reply("GET", "/v1/workers", {"workers": [WORKER]})
     outcome = ask("status")
     assert outcome.status == 0
-    assert outcome.out.splitlines()[:7] == [
+    assert outcome.out.splitlines()[:8] == [
         "live     asr-v1.1, ready",
         "workers  2 of 2 ready",
         "rollout  none",
         "disk     62.5% used, 5GiB free",
         "alerts   none",
+        "probe    0 passed, 0 failed",
         "config   /etc/modelward/modelward.toml",
         "daemon   0.1.0, pid 42, up 1h6m",
     ]

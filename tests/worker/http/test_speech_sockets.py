@@ -66,10 +66,11 @@ def heard(connection: ClientConnection) -> dict[str, Any]:
 
 def send_funasr(connection: ClientConnection, data: bytes, **settings: Any) -> None:
     told = {"mode": "offline", "chunk_size": [5, 10, 5], "wav_name": "a", "wav_format": "pcm", "is_speaking": True}
-    connection.send(json.dumps({**told, "hotwords": "", "itn": False, **settings}))
-    for start in range(0, len(data), 1920):
-        connection.send(data[start : start + 1920])
-    connection.send(json.dumps({"is_speaking": False}))
+    with suppress(ConnectionClosed):  # it was answered before its end: the answer is there to be read
+        connection.send(json.dumps({**told, "hotwords": "", "itn": False, **settings}))
+        for start in range(0, len(data), 1920):
+            connection.send(data[start : start + 1920])
+        connection.send(json.dumps({"is_speaking": False}))
 
 
 def send_sherpa(connection: ClientConnection, name: str = DIGITS) -> None:
