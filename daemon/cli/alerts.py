@@ -105,10 +105,10 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _row(alert: AlertReport) -> tuple[str, str, str, str]:
-    marks = [clean(alert.state)]
-    marks += ["acknowledged"] if alert.acknowledged else []
-    marks += ["held back"] if alert.held else []
-    return local(alert.since), ", ".join(marks), clean(alert.severity), clean(alert.message)
+    marks = [label(clean(alert.state))]
+    marks += [label("acknowledged")] if alert.acknowledged else []
+    marks += [label("held back")] if alert.held else []
+    return local(alert.since), ", ".join(marks), label(clean(alert.severity)), clean(alert.message)
 
 
 def _held(found: AlertsAnswer) -> Iterator[str]:

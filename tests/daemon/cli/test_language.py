@@ -30,16 +30,17 @@ def test_the_status_is_in_chinese_and_its_columns_align(ask: Call, admin: FakeAd
     admin.reply("GET", "/v1/status", {**STATUS, "alerts": [{"message": "the model root is absent"}]})
     admin.reply("GET", "/v1/workers", {"workers": [{**WORKER, "state": "ready"}]})
     lines = ask("status").out.splitlines()
-    assert lines[:7] == [
+    assert lines[:8] == [
         "线上     asr-v1.1, 就绪",
         "worker   2 个中 2 个就绪",
         "上线     无",
         "磁盘     已用 62.5%，剩余 5GiB",
         "告警     模型根目录不存在",
+        "探测     0 次通过，0 次失败",
         "配置     /etc/modelward/modelward.toml",
         "守护进程 0.1.0，进程 42，已运行 1h6m",
     ]
-    header, row = lines[8:10]
+    header, row = lines[9:11]
     assert width(header.partition("版本")[0]) == width(row.partition("asr-v1.1")[0])
 
 
