@@ -17,6 +17,9 @@ from typing import Any
 # (daemon/system/processes.py).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Commands in the tests answer in English, whatever the language of the person who runs them.
+os.environ["LC_ALL"] = "C.UTF-8"
+
 import pytest
 from hypothesis import settings
 from tests.good_versions import SHARED

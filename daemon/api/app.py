@@ -40,6 +40,7 @@ from ..answers.workers import WorkersAnswer
 from ..errors import BadConfig, ModelwardError, NotKnown
 from .events import Hub
 from .interface import AdminInterface
+from .language import in_language
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_ROWS: Final = 1000
@@ -241,7 +242,7 @@ def application(admin: AdminInterface, hub: Hub) -> ASGIApp:
 def _endpoint(admin: AdminInterface, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         answer = await handler(admin, request)
-        return answer if isinstance(answer, Response) else answered(answer)
+        return await in_language(request.scope, answer if isinstance(answer, Response) else answered(answer))
 
     return endpoint
 
@@ -324,13 +325,14 @@ async def _http_error(request: Request, e: Exception) -> Response:
     text = (
         e.detail if e.detail.startswith("cannot") else f"cannot {request.method} {request.url.path[:200]}: {e.detail}"
     )
-    return error(text, kinds.get(e.status_code, "bad_request"), e.status_code)
+    return await in_language(request.scope, error(text, kinds.get(e.status_code, "bad_request"), e.status_code))
 
 
 async def _refused(request: Request, e: Exception) -> Response:
     if isinstance(e, NotKnown):
-        return error(str(e), "not_found", 404)
-    return error(str(e), "bad_config" if isinstance(e, BadConfig) else "refused", 409)
+        return await in_language(request.scope, error(str(e), "not_found", 404))
+    kind = "bad_config" if isinstance(e, BadConfig) else "refused"
+    return await in_language(request.scope, error(str(e), kind, 409))
 
 
 async def _gone(request: Request, e: Exception) -> Response:

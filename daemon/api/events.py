@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..answers.encode import encoded
+from .language import language_of, translated_event
 from .streams import STILL, HeldStream, Still, always
 
 MAX_LISTENERS = 100
@@ -53,7 +54,7 @@ class Hub:
                 queue.get_nowait()
             queue.put_nowait(None)
 
-    async def _stream(self, queue: asyncio.Queue[bytes | None], still: Still) -> AsyncIterator[bytes]:
+    async def _stream(self, queue: asyncio.Queue[bytes | None], still: Still, chinese: bool) -> AsyncIterator[bytes]:
         """What one listener receives, until it leaves, may not have it any more, or the hub closes."""
         yield b": hello\n\n"
         while not self._closed and await still():
@@ -65,7 +66,7 @@ class Hub:
                 continue
             if line is None or not await still():
                 return
-            yield line
+            yield await translated_event(line) if chinese else line
 
     async def respond(self, request: Request) -> Response:
         """GET /v1/events. The listener is counted before it is answered, so that the limit holds for a burst."""
@@ -74,4 +75,6 @@ class Hub:
         still: Still = request.scope.get(STILL, always)
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
         self._listeners.add(queue)
-        return HeldStream(self._stream(queue, still), lambda: self._listeners.discard(queue))
+        return HeldStream(
+            self._stream(queue, still, language_of(request.scope) == "zh"), lambda: self._listeners.discard(queue)
+        )

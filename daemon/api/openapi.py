@@ -97,7 +97,10 @@ def document(routes: Iterable[Row]) -> Json:
         "info": {
             "title": "modelward admin API",
             "version": "1",
-            "description": "Behind api.sock no token is asked for; over TCP one is, and a change carries X-Modelward.",
+            "description": (
+                "Behind api.sock no token is asked for; over TCP one is, and a change carries X-Modelward. "
+                "Sentences are Chinese where a request has ?language=zh or prefers it by Accept-Language."
+            ),
         },
         "paths": paths,
         "components": {

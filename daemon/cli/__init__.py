@@ -7,13 +7,15 @@ configuration, 3 daemon not reachable, 130 interrupted. A verb's file has `argum
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from ..errors import BadConfig, BadUsage, ModelwardError
+from .language import HelpFormatter, choose, prepared_streams, say, sentence_of
 
 INTERRUPTED: Final = 130
 
@@ -45,30 +47,46 @@ VERBS: Final = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **given)
+
     def error(self, message: str) -> NoReturn:
         raise BadUsage(f"cannot run {self.prog}: {message}; see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; says on standard error why when it is not 0."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    prepared_streams()
+    choose(words, os.environ)
     try:
-        status = _run(list(sys.argv[1:] if argv is None else argv))
+        status = _run(words)
         sys.stdout.flush()
     except BadConfig as e:
         _say_mistakes(e)
         return e.exit_status
     except ModelwardError as e:
-        print(e, file=sys.stderr)
+        say(e, file=sys.stderr)
         return e.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader has enough. Python would complain again while it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return INTERRUPTED
+    except OSError as e:
+        if e.filename is not None or e.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
+            raise
+        say(f"cannot write the output: {e.strerror}", file=sys.stderr)
+        _discard_output()
+        return ModelwardError.exit_status
     except SystemExit as e:  # argparse after --help
         return e.code if isinstance(e.code, int) else 0
     return status
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tree(*known: str, others: bool = True) -> argparse.ArgumentParser:
@@ -77,20 +95,25 @@ def tree(*known: str, others: bool = True) -> argparse.ArgumentParser:
     `others`: whether it has the other verbs at all, for which a tenth of a command's time goes.
     """
     parser = _Parser(prog="modelward", description="Keeps a speech-recognition service alive while its model changes.")
+    parser.add_argument(
+        "--language",
+        choices=("en", "zh"),
+        help="of what is printed, before COMMAND (default: LC_ALL, LC_MESSAGES, LANG)",
+    )
     parser.add_argument("--version", dest="show_version", action="store_true", help="print the version and end")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
     for verb, summary in VERBS.items():
         if verb not in known and not others:
             continue
-        of_verb = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        of_verb = verbs.add_parser(verb, help=summary, description=sentence_of(summary))
         if verb in known:
             importlib.import_module(_module(verb)).arguments(of_verb)
     return parser
 
 
 def _run(argv: list[str]) -> int:
-    word = next((word for word in argv if not word.startswith("-")), "")
-    parser = tree(word, others=word not in VERBS or word != argv[0])  # `--help` before a verb lists them all
+    word = next((word for word in argv if word in VERBS), "")
+    parser = tree(word, others=not word or word != argv[0])  # `--help` before a verb lists them all
     args = parser.parse_args(argv)
     if args.show_version:
         from importlib.metadata import version
@@ -109,8 +132,8 @@ def _module(verb: str) -> str:
 
 def _say_mistakes(error: BadConfig) -> None:
     if len(error.mistakes) == 1:
-        print(f"cannot use {error.path}: {error.mistakes[0]}", file=sys.stderr)
+        say(f"cannot use {error.path}: {error.mistakes[0]}", file=sys.stderr)
         return
-    print(f"cannot use {error.path}: {len(error.mistakes)} mistakes", file=sys.stderr)
+    say(f"cannot use {error.path}: {len(error.mistakes)} mistakes", file=sys.stderr)
     for mistake in error.mistakes:
-        print(f"  {mistake}", file=sys.stderr)
+        say(f"  {mistake}", file=sys.stderr)

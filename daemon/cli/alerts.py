@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import BadUsage
 from ..units import parse_duration
+from .language import label, local_text, say
 from .options import (
     client,
     json_option,
@@ -92,21 +93,22 @@ def _list(args: argparse.Namespace) -> int:
 
     found, colour = answer.read(AlertsAnswer), colours(sys.stdout)
     rows = [_row(alert) for alert in found.alerts]
-    print(table(HEADERS, rows, columns=terminal_columns(sys.stdout), colour=colour) if rows else "nothing is alarming")
+    nothing = local_text("nothing is alarming")
+    print(table(HEADERS, rows, columns=terminal_columns(sys.stdout), colour=colour) if rows else nothing)
     for line in _held(found):
-        print(line)
+        say(line)
     for channel in found.channels:
         if channel.failures:
             said = f"alerts do not arrive at {clean(channel.channel)}: {clean(channel.because)}"
-            print(paint(said, "red", colour))
+            print(paint(local_text(said), "red", colour))
     return 0
 
 
 def _row(alert: AlertReport) -> tuple[str, str, str, str]:
-    marks = [clean(alert.state)]
-    marks += ["acknowledged"] if alert.acknowledged else []
-    marks += ["held back"] if alert.held else []
-    return local(alert.since), ", ".join(marks), clean(alert.severity), clean(alert.message)
+    marks = [label(clean(alert.state))]
+    marks += [label("acknowledged")] if alert.acknowledged else []
+    marks += [label("held back")] if alert.held else []
+    return local(alert.since), ", ".join(marks), label(clean(alert.severity)), clean(alert.message)
 
 
 def _held(found: AlertsAnswer) -> Iterator[str]:
@@ -136,8 +138,11 @@ def _test(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 0 if done.success else 1
-    rows = [(clean(c.channel), "arrived" if c.delivered else "failed", clean(c.because) or "-") for c in done.channels]
+    rows = [
+        (clean(c.channel), label("arrived" if c.delivered else "failed"), clean(c.because) or "-")
+        for c in done.channels
+    ]
     if rows:
         print(table(CHANNEL_HEADERS, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
-    print(clean(done.message), file=sys.stdout if done.success else sys.stderr)
+    say(clean(done.message), file=sys.stdout if done.success else sys.stderr)
     return 0 if done.success else 1

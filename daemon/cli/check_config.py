@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from ..errors import BadConfig
+from .language import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"path": path, "mistakes": [], "warnings": remarks}))
         return 0
-    print(remark or f"{path} is fine")
+    say(remark or f"{path} is fine")
     for warning in remarks:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
     return 0

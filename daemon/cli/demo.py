@@ -29,6 +29,7 @@ from ..system.clock import Clock, SystemClock
 from . import demo_steps, transcribe
 from .client import Client
 from .demo_steps import Scratch
+from .language import local_text
 from .render import clean
 
 DEFAULT_PORT: Final = 7860
@@ -258,4 +259,4 @@ def _command() -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(local_text(text), flush=True)

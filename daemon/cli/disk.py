@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import ModelwardError
 from ..units import size
 from .client import Client
+from .language import local_text
 from .options import (
     client,
     json_option,
@@ -62,12 +63,17 @@ def _tick(daemon: Client, line: ProgressLine) -> None:
         return
     if counted:
         last = counted[-1]
-        line.show(f"counting {clean(last.name)}: {last.files:,} entries, {size(last.bytes)}")
+        line.show(local_text(f"counting {clean(last.name)}: {last.files:,} entries, {size(last.bytes)}"))
 
 
 def _classes(found: DiskAnswer) -> str:
     rows = [
-        (clean(c.name), size(c.bytes), str(c.files), clean(c.path) + (f" ({clean(c.note)})" if c.note else ""))
+        (
+            clean(c.name),
+            size(c.bytes),
+            str(c.files),
+            clean(c.path) + (f" ({local_text(clean(c.note))})" if c.note else ""),
+        )
         for c in found.classes
     ]
     return table(
@@ -90,4 +96,4 @@ def _rest(found: DiskAnswer) -> str:
             lines.append(f"  only {disk.free_inodes:,} of {disk.total_inodes:,} inodes are free")
     for entry in found.deleted_open:
         lines.append(f"deleted but open: {size(entry.bytes)}, {clean(entry.path)}, pid {entry.pid}")
-    return "\n".join(lines)
+    return "\n".join(local_text(line) for line in lines)

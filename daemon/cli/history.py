@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from ..errors import BadUsage
+from .language import label, say
 from .options import (
     client,
     json_option,
@@ -40,10 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
     lines = answer.read(HistoryAnswer).history
     if not lines:
-        print("nothing has happened yet")
+        say("nothing has happened yet")
         return 0
     # The daemon lists the newest first; people read downwards in time.
-    rows = [(local(e.time), clean(e.kind), clean(e.version) or "-", clean(e.because)) for e in reversed(lines)]
+    rows = [(local(e.time), label(clean(e.kind)), clean(e.version) or "-", clean(e.because)) for e in reversed(lines)]
     headers = ("TIME", "WHAT", "VERSION", "BECAUSE")
     print(table(headers, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
     return 0

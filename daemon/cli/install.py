@@ -13,6 +13,7 @@ from ..errors import ModelwardError
 from . import install_files
 from .client import Client
 from .install_files import UNITS, InstallStep
+from .language import say
 from .panel import lines
 
 
@@ -34,12 +35,12 @@ def run(args: argparse.Namespace) -> int:
             )
         launcher = install_files.launcher(check=False)
     for step in install_files.write_all(args.prefix or Path("/"), launcher):
-        print(step)
+        say(step)
     if args.prefix is not None:
-        print("not done: user, directories and systemctl daemon-reload are up to the machine that gets these files")
+        say("not done: user, directories and systemctl daemon-reload are up to the machine that gets these files")
         return 0
     for step in _on_this_machine(args.now):
-        print(step)
+        say(step)
     return 0
 
 

@@ -17,6 +17,7 @@ from ..errors import BadUsage, Refused, Unreachable
 from ..units import size
 from ..upkeep.from_config import OWN_LOGS
 from ..upkeep.logs.follow import Follower
+from .language import say
 from .options import client, socket_option
 from .render import (
     clean,
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if args.listing:
         print(table(("LOG", "SIZE", "PATH"), [(name, _size(path), path) for name, path in known]))
         for line in _gone(args):
-            print(line)
+            say(line)
         return 0
     path = _path(args.name, known)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .client import ApiAnswer
+from .language import say
 from .options import (
     client,
     json_option,
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
     else:
-        print("\n".join(lines(answer)))
+        say("\n".join(lines(answer)))
     return 0
 
 

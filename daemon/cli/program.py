@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from ...worker.shared import catalogue
 from ...worker.shared.logs import LogFiles
 from ...worker.shared.started import awaited
 from ..config import own_directories
@@ -48,6 +49,8 @@ def main(config_path: Path | None, build: Build = Supervisor) -> NoReturn:
     for warning in (*warnings(config), warning_of_root(os.geteuid(), os.environ)):
         if warning:
             logs.events.warning(warning)
+    if config.alerts.language == "zh":
+        catalogue.load()
     control = config.control
     # The second lock holds when somebody removed the runtime directory, and the first with it.
     with single_instance.alone(control.runtime_dir), single_instance.alone(control.state_dir, required=False):

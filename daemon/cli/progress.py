@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..errors import ModelwardError
 from .client import Client
+from .language import label, local_text
 from .render import clean, shorten, terminal_columns
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ class Progress:
 
 def waits(waiting: VersionReason) -> str:
     """A version that waits before its rollout, in one line."""
-    return f"{clean(waiting.version)}: {clean(waiting.because)}"
+    return f"{clean(waiting.version)}: {local_text(clean(waiting.because))}"
 
 
 def describe(rollout: RolloutAnswer) -> str:
     """A rollout in one line: version, state, how many workers have it, because."""
-    line = f"{clean(rollout.version)}: {clean(rollout.state)}"
+    line = f"{clean(rollout.version)}: {label(clean(rollout.state))}"
     if counts := Counter(clean(worker.state) for worker in rollout.workers):
-        line += " (" + ", ".join(f"{count} {state}" for state, count in counts.items()) + ")"
-    because = clean(rollout.because)
+        line += " (" + ", ".join(f"{count} {label(state)}" for state, count in counts.items()) + ")"
+    because = local_text(clean(rollout.because))
     return f"{line}: {because}" if because else line

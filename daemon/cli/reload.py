@@ -7,6 +7,7 @@ import sys
 
 from ..errors import Refused
 from .client import refusal
+from .language import local_text, say
 from .options import json_option, print_json, socket_option
 from .render import clean
 from .request_and_wait import decided, granted, refused
@@ -32,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
 
     done = answer.read(ReloadOutcome)
     if not done.success:
-        print("\n".join(_refused(refusal(answer), done.mistakes)), file=sys.stderr)
+        say("\n".join(_refused(refusal(answer), done.mistakes)), file=sys.stderr)
         return Refused.exit_status
     for change in done.changes:
         when = _WHEN.get(change.applies, f" ({clean(change.applies)})")
-        print(f"{clean(change.key)}: {clean(change.old)} -> {clean(change.new)}{when}")
-    print(clean(done.message))
+        print(f"{clean(change.key)}: {clean(change.old)} -> {clean(change.new)}{local_text(when)}")
+    say(clean(done.message))
     return 0
 
 

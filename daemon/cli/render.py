@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from .. import units
+from .language import label, local_text
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 Cell = str | tuple[str, str]
@@ -66,8 +67,12 @@ def shorten(text: str, columns: int) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, columns: int = 0, colour: bool = False) -> str:
-    """Aligned rows under headers. With `columns` the last cell is cut so that a row fits a terminal of that width."""
-    cells = [[(clean(c), "") if isinstance(c, str) else (clean(c[0]), c[1]) for c in row] for row in rows]
+    """Aligned rows under headers, in the language of this command.
+
+    With `columns` the last cell is cut so that a row fits a terminal of that width.
+    """
+    headers = [label(header) for header in headers]
+    cells = [[_local(c, "") if isinstance(c, str) else _local(*c) for c in row] for row in rows]
     widths = [max([width(h), *(width(row[i][0]) for row in cells)]) for i, h in enumerate(headers)]
     last = len(headers) - 1
     if columns:
@@ -79,12 +84,21 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]], *, columns: in
     return "\n".join(lines)
 
 
+def _local(text: str, colour: str) -> tuple[str, str]:
+    return local_text(clean(text)), colour
+
+
 def _line(cells: Sequence[tuple[str, str]], widths: Sequence[int], colour: bool) -> str:
     parts = []
     for index, (text, how) in enumerate(cells):
         pad = "" if index == len(cells) - 1 else " " * (widths[index] - width(text))
         parts.append(paint(text, how, colour) + pad)
     return "  ".join(parts).rstrip()
+
+
+def padded(text: str, columns: int) -> str:
+    """The text with spaces behind it, up to a width."""
+    return text + " " * (columns - width(text))
 
 
 def parse_time(text: str) -> datetime | None:

@@ -6,6 +6,7 @@ import argparse
 
 from ..errors import Refused
 from .client import ApiAnswer, RefusedAnswer, refusal
+from .language import say
 from .options import client, print_json
 from .progress import Progress
 from .render import clean
@@ -21,7 +22,7 @@ def ask(args: argparse.Namespace, path: str, body: dict[str, object]) -> int:
     else:
         from ..answers.commands import CommandOutcome
 
-        print(clean(answer.read(CommandOutcome).message))
+        say(clean(answer.read(CommandOutcome).message))
     return 0
 
 

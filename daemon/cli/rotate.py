@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from ..units import size
+from .language import label, local_text, say
 from .options import json_option, print_json, socket_option
 from .render import clean
 from .request_and_wait import decided, granted, refused
@@ -32,14 +33,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(answer)
         return 1 if done.trouble else 0
-    would = "would be " if done.dry_run else ""
+    would = label("would be") + " " if done.dry_run else ""
     for step in done.steps:
         if step.action == "spared":
-            print(f"{clean(step.path)}: left, {clean(step.because)}")
+            print(f"{clean(step.path)}: {label('left')}, {local_text(clean(step.because))}")
             continue
-        to = f" to {clean(step.archive)}" if step.archive else ""
+        to = f" {label('to')} {clean(step.archive)}" if step.archive else ""
         how_much = f", {size(step.bytes)}" if step.bytes else ""
-        print(f"{clean(step.path)}: {would}{clean(step.action)}{to}{how_much}: {clean(step.because)}")
+        print(
+            f"{clean(step.path)}: {would}{label(clean(step.action))}{to}{how_much}: {local_text(clean(step.because))}"
+        )
     for sentence in done.trouble:
-        print(clean(sentence), file=sys.stderr)
+        say(clean(sentence), file=sys.stderr)
     return 1 if done.trouble else 0

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 from ..errors import ModelwardError, Unreachable
 from ..units import percent, size, span
 from .client import Client
+from .language import label, local_text
 from .options import client, json_option, socket_option
 from .progress import describe, waits
 from .render import (
     clean,
     colours,
+    padded,
     paint,
     table,
     terminal_columns,
@@ -64,7 +66,7 @@ def _watch(daemon: Client, as_json: bool) -> int:
         except Unreachable as e:
             if as_json:
                 raise
-            screen = str(e)
+            screen = local_text(str(e))
 
 
 def _follow(daemon: Client, changed: threading.Event) -> None:
@@ -92,46 +94,46 @@ def _screen(daemon: Client, as_json: bool) -> str:
 
 def lines(status: StatusAnswer, colour: bool = False) -> list[str]:
     """The status in a few lines, each a word and what is so."""
-    word = paint("ready", "green", colour) if status.ready else paint(clean(status.state), "red", colour)
-    facts = [("live", f"{paint(clean(status.live) or 'no version', 'bold', colour)}, {word}")]
+    word = paint(label("ready" if status.ready else clean(status.state)), "green" if status.ready else "red", colour)
+    facts = [("live", f"{paint(clean(status.live) or label('no version'), 'bold', colour)}, {word}")]
     if (link := status.link) is not None:
-        names = f"names {clean(link.version)}: " if link.version else ""
-        facts.append(("link", paint(f"{names}{clean(link.because)}", "yellow", colour)))
+        names = f"{label('names')} {clean(link.version)}: " if link.version else ""
+        facts.append(("link", paint(f"{names}{local_text(clean(link.because))}", "yellow", colour)))
     workers = status.workers
     because = f" ({clean(workers.because)})" if workers.because else ""
-    facts.append(("workers", f"{workers.ready} of {workers.total} ready{because}"))
-    facts += [("pending", clean(key.message)) for key in status.pending]
-    facts.append(("rollout", describe(status.rollout) if status.rollout is not None else "none"))
+    facts.append(("workers", local_text(f"{workers.ready} of {workers.total} ready{because}")))
+    facts += [("pending", local_text(clean(key.message))) for key in status.pending]
+    facts.append(("rollout", describe(status.rollout) if status.rollout is not None else label("none")))
     if status.waiting is not None:
         facts.append(("waiting", waits(status.waiting)))
     used, free_bytes = status.disk.used_percent, status.disk.free_bytes
     if isinstance(used, int | float) and isinstance(free_bytes, int):
-        facts.append(("disk", f"{percent(used)} used, {size(free_bytes)} free"))
+        facts.append(("disk", local_text(f"{percent(used)} used, {size(free_bytes)} free")))
     if forecast := status.disk.forecast:
-        facts.append(("", paint(clean(forecast), "yellow", colour)))
-    alerts = [("alert", paint(clean(alert.message), "red", colour)) for alert in status.alerts]
-    facts += alerts or [("alerts", "none")]
+        facts.append(("", paint(local_text(clean(forecast)), "yellow", colour)))
+    alerts = [("alert", paint(local_text(clean(alert.message)), "red", colour)) for alert in status.alerts]
+    facts += alerts or [("alerts", label("none"))]
     facts += _outside(status)
     if status.panel.problem:
-        facts.append(("panel", paint(clean(status.panel.problem), "red", colour)))
-    facts.append(("config", clean(status.config.path) or "defaults"))
+        facts.append(("panel", paint(local_text(clean(status.panel.problem)), "red", colour)))
+    facts.append(("config", clean(status.config.path) or label("defaults")))
     refused = clean(status.config.rejected)
-    if refused and not any(refused in text for _name, text in facts):
-        facts.append(("", paint(f"a change was refused: {refused}", "red", colour)))
-    facts.append(("daemon", f"{clean(status.version)}, pid {status.pid}, up {span(status.uptime_seconds)}"))
-    return [f"{name:<8} {text}" for name, text in facts]
+    if refused and not any(local_text(refused) in text for _name, text in facts):
+        facts.append(("", paint(local_text(f"a change was refused: {refused}"), "red", colour)))
+    facts.append(("daemon", local_text(f"{clean(status.version)}, pid {status.pid}, up {span(status.uptime_seconds)}")))
+    return [f"{padded(label(name), 8)} {text}" for name, text in facts]
 
 
 def _outside(status: StatusAnswer) -> Iterator[tuple[str, str]]:
     """How probes and heartbeats do."""
     probe, heartbeat = status.probe, status.heartbeat
     if probe.off:
-        yield "probe", f"off: {clean(probe.off)}"
+        yield "probe", local_text(f"off: {clean(probe.off)}")
     else:
         lasts = f", 95 % within {span(probe.p95_seconds)}" if probe.p95_seconds is not None else ""
         because = f"; {clean(probe.because)}" if probe.because else ""
-        yield "probe", f"{probe.passed} passed, {probe.failed} failed{lasts}{because}"
+        yield "probe", local_text(f"{probe.passed} passed, {probe.failed} failed{lasts}{because}")
     if heartbeat is not None:
         ago = f"{span(heartbeat.seconds_ago)} ago"
         because = clean(heartbeat.because)
-        yield "heartbeat", f"not delivered {ago}: {because}" if because else f"delivered {ago}"
+        yield "heartbeat", local_text(f"not delivered {ago}: {because}" if because else f"delivered {ago}")

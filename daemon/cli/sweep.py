@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..units import count, size
+from .language import label, local_text, say
 from .options import json_option, print_json, socket_option
 from .render import clean
 from .request_and_wait import decided, granted, refused
@@ -34,23 +35,30 @@ def run(args: argparse.Namespace) -> int:
         print_json(answer)
         return 1 if done.trouble else 0
     for entry in done.listed or ():
-        print(f"{size(entry.bytes):>10}  {clean(entry.path)}: {clean(entry.because)}")
+        print(f"{size(entry.bytes):>10}  {clean(entry.path)}: {local_text(clean(entry.because))}")
     for line in _summary(done):
         print(line)
     for sentence in done.trouble:
-        print(clean(sentence), file=sys.stderr)
+        say(clean(sentence), file=sys.stderr)
     return 1 if done.trouble else 0
 
 
+def _files(number: int) -> str:
+    figure, _, noun = count(number, "file").partition(" ")
+    return f"{figure} {label(noun)}"
+
+
 def _summary(done: SweepAnswer) -> list[str]:
-    verb = "would remove" if done.dry_run else "removed"
+    verb = label("would remove" if done.dry_run else "removed")
     lines = []
     for c in done.classes:
         if note := c.refused or c.note:
-            lines.append(f"{clean(c.name)}: {clean(note)}")
-        for what, reasons in ((verb, c.removed), ("spared", c.spared)):
-            lines += [f"{clean(c.name)}: {what} {r.files} ({size(r.bytes)}): {clean(r.because)}" for r in reasons]
-    lines.append(f"{verb} {count(done.removed.files, 'file')}, {size(done.removed.bytes)}")
+            lines.append(f"{clean(c.name)}: {local_text(clean(note))}")
+        for what, reasons in ((verb, c.removed), (label("spared"), c.spared)):
+            lines += [
+                f"{clean(c.name)}: {what} {r.files} ({size(r.bytes)}): {local_text(clean(r.because))}" for r in reasons
+            ]
+    lines.append(f"{verb} {_files(done.removed.files)}, {size(done.removed.bytes)}")
     if done.more:
-        lines.append("more is due: the budget of one sweep was used up")
+        lines.append(local_text("more is due: the budget of one sweep was used up"))
     return lines

@@ -28,6 +28,7 @@ from .audio_files import (
     find_files,
     output_paths,
 )
+from .language import say
 from .render import clean
 from .transcribe_job import outcome_of, parsed
 from .transcription_request import (
@@ -121,7 +122,7 @@ def _send_all(service: SpeechService, names: Sequence[str], wanted: Wanted, *, o
         except Unreachable:
             raise
         except ModelwardError as e:
-            print(e, file=sys.stderr)
+            say(e, file=sys.stderr)
             status = e.exit_status
             continue
         if place is not None:

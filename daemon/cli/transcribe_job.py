@@ -17,6 +17,7 @@ from threading import Event
 from typing import Any, Final
 
 from ..errors import ModelwardError, Refused, Unreachable
+from .language import local_text
 from .render import clean
 
 LOOK_SECONDS: Final = 2.0
@@ -93,7 +94,7 @@ def _show(name: str, seen: dict[str, Any]) -> None:
         far = f"{float(seen.get('progress') or 0):4.0%}"
         where = f"in line at place {int(seen['position'])}" if seen.get("position") else far
         end = "\n" if seen.get("state") not in ("queued", "running") else ""
-        print(f"\r{clean(name)}: {where}\033[K", end=end, file=sys.stderr, flush=True)
+        print(f"\r{clean(name)}: {local_text(where)}\033[K", end=end, file=sys.stderr, flush=True)
 
 
 def _forget(job: str, ask: Ask) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import install_files
 from .install_files import UNITS, InstallStep
+from .language import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +24,16 @@ def run(args: argparse.Namespace) -> int:
         install_files.need_root("uninstall")
         if install_files.systemd_runs() and install_files.unit_is_there():
             instances = install_files.instances()
-            print(
+            say(
                 install_files.do(
                     "stopped and disabled", "systemctl", "disable", "--now", *instances, *UNITS, seconds=600
                 )
             )
     for step in install_files.remove_all(args.prefix or Path("/")):
-        print(step)
+        say(step)
     if args.prefix is None and install_files.systemd_runs():
-        print(install_files.do("units forgotten by systemd", "systemctl", "daemon-reload"))
-    print(
+        say(install_files.do("units forgotten by systemd", "systemctl", "daemon-reload"))
+    say(
         InstallStep(
             "left", "/etc/modelward, /var/lib/modelward, /var/cache/modelward, /var/log/modelward, user modelward"
         )

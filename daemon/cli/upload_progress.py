@@ -10,6 +10,7 @@ import shutil
 import time
 from typing import Final, TextIO
 
+from .language import label, local_text
 from .render import clean, shorten, width
 
 AFTER_SECONDS: Final = 0.5
@@ -60,9 +61,9 @@ class UploadProgress:
 
     def _what(self, now: float) -> str:
         if self._whole_since is not None:
-            return f"recognising, {now - self._whole_since:.0f} s"
+            return f"{label('recognising')}, {now - self._whole_since:.0f} s"
         if not self._total:
-            return f"{self._sent / (1 << 20):.1f} MiB sent"
+            return local_text(f"{self._sent / (1 << 20):.1f} MiB sent")
         share = min(1.0, self._sent / self._total)
         full = round(share * _BAR)
-        return f"[{'#' * full}{'.' * (_BAR - full)}] {share:4.0%} sent"
+        return f"[{'#' * full}{'.' * (_BAR - full)}] {share:4.0%} {label('sent')}"

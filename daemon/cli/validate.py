@@ -29,11 +29,13 @@ from ..system import processes
 from ..system.available_memory import available_bytes, capacity
 from ..system.clock import SystemClock
 from ..units import span
+from .language import label, local_text, say
 from .options import socket_option, something
 from .progress import ProgressLine
 from .render import (
     clean,
     colours,
+    padded,
     paint,
 )
 from .request_and_wait import ask
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
         raise Refused(f"cannot accept {clean(path.name)}: {clean(answer.because)}")
     because = f": {clean(answer.because)}" if answer.because else ""
-    print(f"{clean(path.name)} is accepted{because}")
+    say(f"{clean(path.name)} is accepted{because}")
     return 0
 
 
@@ -142,5 +144,5 @@ def validator() -> Sequence[str]:
 def gate_line(gate: GateDone, colour: bool) -> str:
     """One gate's answer: ok, warning or FAILED, its name, how long it took, because."""
     word, how = ("FAILED", "red") if not gate.passed else ("warning", "yellow") if gate.warning else ("ok", "green")
-    because = f"  {clean(gate.because)}" if gate.because else ""
-    return f"{paint(f'{word:<8}', how, colour)}{clean(gate.gate):<14}{span(gate.seconds):>7}{because}"
+    because = f"  {local_text(clean(gate.because))}" if gate.because else ""
+    return f"{paint(padded(label(word), 8), how, colour)}{padded(clean(gate.gate), 14)}{span(gate.seconds):>7}{because}"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from ..units import size
+from .language import label, say
 from .options import (
     client,
     json_option,
@@ -50,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
         headers = ("VERSION", "STATE", "SIZE", "AGE", "MARKS", "BECAUSE")
         print(table(headers, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
     else:
-        print("no version yet: copy a directory under the model root")
+        say("no version yet: copy a directory under the model root")
     for version in found.versions:
         if version.unchosen_because:
-            print(f"not chosen {clean(version.version)}: {clean(version.unchosen_because)}")
+            say(f"not chosen {clean(version.version)}: {clean(version.unchosen_because)}")
     for entry in found.ignored:
-        print(f"ignored {clean(repr(entry.name))}: {clean(entry.because)}")
+        say(f"ignored {clean(repr(entry.name))}: {clean(entry.because)}")
     return 0
 
 
@@ -64,7 +65,7 @@ def row(version: VersionReport, now: datetime) -> list[Cell]:
     state = clean(version.state)
     return [
         clean(version.version),
-        (state, _COLOURS.get(state, "")),
+        (label(state), _COLOURS.get(state, "")),
         size(version.bytes),
         age(version.arrived, now),
         marks(version),
@@ -74,9 +75,9 @@ def row(version: VersionReport, now: datetime) -> list[Cell]:
 
 def marks(version: VersionReport) -> str:
     """live, serving (by how many), held."""
-    words = ["live"] if version.live else []
-    words += [f"serving x{len(version.serving)}"] if version.serving else []
-    words += ["held"] if version.held else []
+    words = [label("live")] if version.live else []
+    words += [f"{label('serving')} x{len(version.serving)}"] if version.serving else []
+    words += [label("held")] if version.held else []
     return ", ".join(words) or "-"
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from ..units import size, span
+from .language import label, say
 from .options import (
     client,
     json_option,
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     rows = [row(worker) for worker in answer.read(WorkersAnswer).workers]
     if not rows:
-        print("no worker")
+        say("no worker")
         return 0
     print(table(HEADERS, rows, columns=terminal_columns(sys.stdout), colour=colours(sys.stdout)))
     return 0
@@ -56,10 +57,10 @@ def row(worker: WorkerReport) -> list[Cell]:
     return [
         clean(worker.name) or "-",
         str(worker.pid or "-"),
-        (state, _COLOURS.get(state, "")),
+        (label(state), _COLOURS.get(state, "")),
         clean(worker.serving) or "-",
         *map(str, (worker.inflight, worker.requests, worker.errors)),
         span(worker.p95_seconds),
         size(worker.rss_bytes),
-        "attached" if worker.attached else clean(worker.because or ""),
+        label("attached") if worker.attached else clean(worker.because or ""),
     ]

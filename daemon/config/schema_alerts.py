@@ -149,6 +149,7 @@ class Alerts(Section):
         description="Addresses: mail, DingTalk, Feishu, WeCom, Slack, webhook, … "
         "(operating.md, *Where alerts are sent*).",
     )
+    language: Literal["en", "zh"] = Field(default="en", description="The language of messages: en or zh.")
     repeat: Annotated[float, duration(0)] = Field(
         default=4 * HOUR, description="How often a lasting alert is told again; 0: said once."
     )

@@ -105,7 +105,7 @@ class Notifications:
         def write(address: Address) -> message_text.Text | None:
             wording = self._wording
             now, room = self._clock.monotonic(), wording.room(address)
-            text = message_text.text(message, self._host, now, room, address.label)
+            text = message_text.text(message, self._host, now, room, address.label, self._config().alerts.language)
             return None if text is None else wording.worded(text, address)
 
         def arrived() -> None:
@@ -128,7 +128,7 @@ class Notifications:
     async def test(self) -> AlertsTestAnswer:
         """A test message to every channel now; how each went."""
         self.configure()
-        text, wording = message_text.test_text(self._host), self._wording
+        text, wording = message_text.test_text(self._host, self._config().alerts.language), self._wording
         results = await self.notifier.test(lambda address: wording.worded(text, address))
         failed = [result for result in results if not result.delivered]
         if not results:

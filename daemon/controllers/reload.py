@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from ...worker.shared import catalogue
 from ..answers.commands import ConfigChange, ReloadOutcome
 from ..answers.status import PendingKey
 from ..config.load import Change, Config, differences
@@ -98,6 +99,8 @@ class ConfigReload:
     async def _reload(self) -> ReloadOutcome:
         try:
             new = await asyncio.to_thread(self._read)
+            if new.alerts.language == "zh":
+                await asyncio.to_thread(catalogue.load)
             changes = differences(self._config(), new)
             remark = await self._listen(new, changes)
         except BadConfig as e:

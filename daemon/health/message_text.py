@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from ...worker.shared.catalogue import Language, translated, word
 from ..config.alert_metrics import TOO_LITTLE
 from ..units import show_duration
 from .alerts import Alert, AlertState
@@ -103,26 +104,27 @@ def _line(text: str) -> str:
     return clean if len(clean) <= MAX_LINE_CHARS else clean[: MAX_LINE_CHARS - 1] + "…"
 
 
-def text(message: Notification, host: str, now: float, max_bytes: int, channel: str = "") -> Text | None:
-    """A message as `channel` gets it; None when nothing in it is for that channel."""
+def text(
+    message: Notification, host: str, now: float, max_bytes: int, channel: str = "", language: Language = "en"
+) -> Text | None:
+    """A message as `channel` gets it, in a language; None when nothing in it is for that channel."""
     firing = [item for item in message.firing if item.not_to != channel or not channel]
     if not firing and not message.resolved and not message.missed:
         return None
-    lines = [_firing(message.group, item, now) for item in firing]
-    lines += [f"OK {_line(sentence)}" for _, sentence in message.resolved]
-    lines += [f"HELD BACK {_line(sentence)}" for sentence in message.missed]
-    counts = [f"{len(firing)} firing"] if firing else []
-    counts += [f"{len(message.resolved)} over"] if message.resolved else []
-    counts += [f"{len(message.missed)} held back and over"] if message.missed else []
+    lines = [_firing(message.group, item, now, language) for item in firing]
+    lines += [f"OK {translated(_line(sentence), language)}" for _, sentence in message.resolved]
+    lines += [f"HELD BACK {translated(_line(sentence), language)}" for sentence in message.missed]
+    counts = [f"{len(firing)} {word('firing', language)}"] if firing else []
+    counts += [f"{len(message.resolved)} {word('over', language)}"] if message.resolved else []
+    counts += [f"{len(message.missed)} {word('held back and over', language)}"] if message.missed else []
     title = f"[{message.group}] {host}: {', '.join(counts)}"
-    body = fit(lines, max_bytes - len(title.encode()) - 1)
+    body = fit(lines, max_bytes - len(title.encode()) - 1, language)
     kind = "failure" if firing else "success"
     alerts = [
-        {"fingerprint": i.fingerprint, "state": "firing", "message": _line(i.text), "seconds": round(now - i.since)}
-        for i in firing
+        _told(i.text, language, fingerprint=i.fingerprint, state="firing", seconds=round(now - i.since)) for i in firing
     ]
-    alerts += [{"fingerprint": f, "state": "resolved", "message": _line(s)} for f, s in message.resolved]
-    alerts += [{"fingerprint": "", "state": "held back", "message": _line(s)} for s in message.missed]
+    alerts += [_told(s, language, fingerprint=f, state="resolved") for f, s in message.resolved]
+    alerts += [_told(s, language, fingerprint="", state="held back") for s in message.missed]
     data = {
         "version": "1",
         "host": host,
@@ -134,15 +136,20 @@ def text(message: Notification, host: str, now: float, max_bytes: int, channel: 
     return Text(title[:TITLE_CHARS], body, kind, data)
 
 
-def _firing(group: str, item: Item, now: float) -> str:
+def _told(text: str, language: Language, **more: Any) -> dict[str, Any]:
+    return {**more, "message": translated(_line(text), language)}
+
+
+def _firing(group: str, item: Item, now: float, language: Language) -> str:
     acknowledged = ", acknowledged" if item.acknowledged else ""
-    return f"{_mark(group)} {_line(item.text)} (for {_span(now - item.since)}{acknowledged})"
+    said = f"{_line(item.text)} (for {_span(now - item.since)}{acknowledged})"
+    return f"{_mark(group)} {translated(said, language)}"
 
 
-def test_text(host: str) -> Text:
+def test_text(host: str, language: Language = "en") -> Text:
     """What `alerts test` sends."""
     data = {"version": "1", "host": host, "severity": "info", "status": "test", "total": 0, "alerts": []}
-    return Text(f"[test] {host}", TEST, "info", data)
+    return Text(f"[test] {host}", translated(TEST, language), "info", data)
 
 
 def _first(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -156,7 +163,7 @@ def _first(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def fit(lines: Sequence[str], max_bytes: int) -> str:
+def fit(lines: Sequence[str], max_bytes: int, language: Language = "en") -> str:
     """As many whole lines as fit into `max_bytes` with the count of the rest behind them."""
     whole = "\n".join(lines)
     if len(whole.encode()) <= max_bytes:
@@ -164,7 +171,7 @@ def fit(lines: Sequence[str], max_bytes: int) -> str:
     kept: list[str] = []
     used = 0
     for number, line in enumerate(lines):
-        more = f"… and {len(lines) - number} more"
+        more = translated(f"… and {len(lines) - number} more", language)
         room = max_bytes - used - len(more.encode())
         size = len(line.encode()) + 1
         last = number == len(lines) - 1

@@ -16,7 +16,9 @@ import structlog
 from msgspec import Raw, Struct, field
 from starlette.responses import Response
 
+from ...worker.shared.catalogue import Language
 from ..answers.encode import encoded
+from ..api.language import translated_event
 from ..api.streams import HeldStream, Still, always
 from ..errors import ModelwardError
 from ..system.background import here
@@ -24,6 +26,7 @@ from ..system.background import here
 LOOK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 1.0  # a page that hears nothing for longer than two marks what it shows as stale
 MAX_VIEWERS: Final = 100
+MAX_TRANSLATED: Final = 16
 
 
 class Part(Struct, frozen=True):
@@ -47,6 +50,7 @@ class Feed:
         self._stamps: dict[str, object] = {}
         self._viewers: set[_Viewer] = set()
         self._encoded: dict[frozenset[str], bytes] = {}
+        self._translated: dict[bytes, bytes] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
         self._log = structlog.get_logger("panel")
@@ -56,7 +60,7 @@ class Feed:
         """No more viewers are taken."""
         return len(self._viewers) >= MAX_VIEWERS
 
-    def answer(self, still: Still = always) -> Response:
+    def answer(self, still: Still = always, language: Language = "en") -> Response:
         """The stream of one viewer, counted from now on; 503 when there are as many as there may be.
 
         `still` says, before each event, whether the viewer may see it.
@@ -65,9 +69,9 @@ class Feed:
             return Response(status_code=503, headers={"retry-after": "5"})
         viewer = _Viewer(stale=set(self._state))
         self._viewers.add(viewer)
-        return HeldStream(self._stream(viewer, still), lambda: self._viewers.discard(viewer))
+        return HeldStream(self._stream(viewer, still, language), lambda: self._viewers.discard(viewer))
 
-    async def _stream(self, viewer: _Viewer, still: Still) -> AsyncIterator[bytes]:
+    async def _stream(self, viewer: _Viewer, still: Still, language: Language) -> AsyncIterator[bytes]:
         """Everything first, then what changed, until the viewer leaves or may not see it any more."""
         if self._looking is None and not self._closed:
             self._looking = here().start("panel feed", self._look_again_and_again, restart=True)
@@ -86,7 +90,7 @@ class Feed:
                 return
             stale, viewer.stale = frozenset(viewer.stale), set()
             if stale:
-                yield self._event(stale)
+                yield await self._chinese(self._event(stale)) if language == "zh" else self._event(stale)
 
     def close(self) -> None:
         """Ends every stream, so that a viewer can't hold up the daemon's end."""
@@ -106,6 +110,7 @@ class Feed:
             self._state.clear()  # whoever comes next shall not be shown an old state
             self._stamps.clear()
             self._encoded.clear()
+            self._translated.clear()
 
     async def look(self) -> None:
         """Looks once and tells every viewer what is new."""
@@ -133,6 +138,15 @@ class Feed:
             return False
         self._state[name] = text
         return True
+
+    async def _chinese(self, event: bytes) -> bytes:
+        """The same event in Chinese, made once for all viewers. An event that was replaced meanwhile is still news."""
+        known = self._translated.get(event)
+        if known is None:
+            if len(self._translated) >= MAX_TRANSLATED:
+                self._translated.clear()
+            known = self._translated[event] = await translated_event(event)
+        return known
 
     def _event(self, names: frozenset[str]) -> bytes:
         known = self._encoded.get(names)

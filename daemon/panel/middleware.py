@@ -21,6 +21,7 @@ from ...worker.shared import static_files
 from ...worker.shared.loopback import is_loopback
 from ...worker.shared.static_files import PREFIX, Asset, protection
 from ..api.app import MAX_BODY_BYTES, error
+from ..api.language import in_language, language_of
 from ..api.streams import STILL, Still
 from ..system.clock import Clock
 from .access_policy import (
@@ -86,7 +87,7 @@ class PanelMiddleware:
                 await self._answer(scope, headers, body, receive, send)
                 return
             response = body
-        await response(scope, receive, _closing(send))
+        await (await in_language(scope, response))(scope, receive, _closing(send))
 
     async def link(self) -> str:
         """A code that logs one browser in, "" while the file holds no token."""
@@ -175,7 +176,7 @@ class PanelMiddleware:
         elif path == "/login" and method == "POST":
             response = self._log_in(scope, headers, body)
         elif path == "/live" and method == "GET":
-            response = self._feed.answer(self._still(scope, headers))
+            response = self._feed.answer(self._still(scope, headers), language_of(scope))
         elif (asset := self._assets.get(path)) and method in ("GET", "HEAD"):
             response = static_files.answer(asset, headers.get("if-none-match", ""))
         elif path.startswith(PREFIX) or path in ("/login", "/session", "/live", "/", "/favicon.ico", LINK_PATH):
@@ -185,7 +186,7 @@ class PanelMiddleware:
             scope[STILL] = self._still(scope, headers)
             await self._api(scope, _replay(body, receive), send)
             return
-        await response(scope, receive, send)
+        await (await in_language(scope, response))(scope, receive, send)
 
     async def _standing(self, scope: Scope, headers: Headers) -> dict[str, Any]:
         inside, peer = bool(self._session_mark(headers)), scope[PEER]

@@ -30,7 +30,7 @@ def panel() -> Iterator[RunningPanel]:
 
 def opened(browser: Open, panel: RunningPanel, **how: object) -> Page:
     page = browser(**how).go(f"http://127.0.0.1:{panel.port}/")
-    page.reads(".connection", "live" if how.get("lang", "en") == "en" else "实时")
+    page.reads(".connection", "connected" if how.get("lang", "en") == "en" else "已连接")
     return page
 
 
@@ -173,7 +173,7 @@ def test_says_when_the_daemon_is_gone_and_comes_back_with_it(browser: Open) -> N
     admin = busy_desk()
     admin.state["live"] = "after-the-restart"
     with running_panel(admin, listen=f"127.0.0.1:{port}"):
-        page.reads("header", "after-the-restart", "live")
+        page.reads("header", "after-the-restart", "connected")
         page.go("about:blank")
 
 
@@ -262,9 +262,9 @@ def test_lines_that_did_not_fit_are_not_missed_in_silence(panel: RunningPanel, b
 
 def test_speaks_chinese_to_a_chinese_browser(panel: RunningPanel, browser: Open) -> None:
     page = opened(browser, panel, lang="zh-CN")
-    page.reads("#service", "工作进程", "就绪", "重启")
+    page.reads("#service", "worker", "就绪", "重启")
     page.reads("#versions", "通过", "被拒", "激活", "回滚")
-    page.reads("#rollout", "金丝雀")
+    page.reads("#rollout", "先试")
     assert page.run("return document.documentElement.lang") == "zh-CN"
     english = re.findall(r"\b(?:[a-z]+\.)+[a-z_]+\b", page.text("main"))
     assert [w for w in english if w.split(".")[0] in ("versions", "workers", "service", "logs", "history")] == []

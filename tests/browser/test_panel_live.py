@@ -57,7 +57,7 @@ def test_a_rollout_is_seen_as_it_happens_and_taken_back_from_the_page(
 ) -> None:
     house, url = running
     page = browser().go(url)
-    page.reads("header", "dtmf-v1.0", "2 of 2 workers ready", "live")
+    page.reads("header", "dtmf-v1.0", "2 of 2 workers ready", "connected")
     with house.load(2) as load:
         good_version(house.models, "dtmf-v1.1", words=True)
         page.reads("#versions", "dtmf-v1.1")

@@ -75,6 +75,12 @@ the service that
 .B transcribe
 asks
 .TP
+.BR LC_ALL ", " LC_MESSAGES ", " LANG
+the language of what is printed: Chinese where the first of them that is set begins with zh, else English;
+.B modelward \\-\\-language
+.I en|zh
+counts before it. Answers in JSON are English.
+.TP
 .B MODELWARD_WORKERS
 the worker socket that a program of your own joins
 .SH FILES

@@ -20,7 +20,7 @@ from . import inference_protocol as v2
 from . import job_list, jobs, openai, page, repository
 from .context import Service
 from .daemon_api import DaemonApi
-from .errors import ApiError, error_response
+from .errors import ApiError, error_answer
 from .health import health, ready
 from .metrics import metrics
 from .middleware import CLIENT_GONE, Gone, ServiceMiddleware
@@ -79,13 +79,17 @@ def build_app(service: Service) -> ASGIApp:
     return serve
 
 
+async def _answer(error: ApiError, request: Request) -> Response:
+    return await error_answer(error, request.url.path, request.headers.get("accept-language", ""))
+
+
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return error_response(error, request.url.path)
+    return await _answer(error, request)
 
 
 async def _no_model(request: Request, error: Exception) -> Response:
-    return error_response(ApiError(503, str(error), "no_model"), request.url.path)
+    return await _answer(ApiError(503, str(error), "no_model"), request)
 
 
 async def _gone(_: Request, __: Exception) -> Response:
@@ -99,4 +103,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: (f"cannot answer: {request.method} is not for this route", "wrong_method"),
     }
     message, code = known.get(error.status_code, (str(error.detail), "bad_request"))
-    return error_response(ApiError(error.status_code, message, code, dict(error.headers or {})), request.url.path)
+    return await _answer(ApiError(error.status_code, message, code, dict(error.headers or {})), request)

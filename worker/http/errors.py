@@ -6,10 +6,13 @@ read; those of the Open Inference Protocol answer `{"error": text}`, as that pro
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Final
 
 from starlette.responses import Response
+
+from ..shared.catalogue import language_of_header, translated
 
 TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
 
@@ -46,8 +49,21 @@ def error_of(error: ApiError, path: str) -> bytes:
     return error_body(error.message, kind, error.code, **more)
 
 
+async def error_answer(error: ApiError, path: str, accept_language: str) -> Response:
+    """The answer for an error on the route `path`, with the sentence in the language of the client."""
+    error.message = await in_language(error.message, accept_language)
+    return error_response(error, path)
+
+
+async def in_language(message: str, accept_language: str) -> str:
+    """A sentence in the language that a client's Accept-Language names. On a thread: the first reads the catalogue."""
+    if language_of_header(accept_language) != "zh":
+        return message
+    return await asyncio.to_thread(translated, message, "zh")
+
+
 def error_response(error: ApiError, path: str) -> Response:
-    """The answer for an error on the route `path`."""
+    """The answer for an error on the route `path`, in English."""
     return Response(error_of(error, path), error.status, error.headers, media_type="application/json")
 
 

@@ -28,7 +28,7 @@ from ..shared.job_records import DONE, ENDED, JobRequest, is_id, job_as_json
 from . import openai
 from .client import client_of
 from .context import Service
-from .errors import ApiError, too_slow
+from .errors import ApiError, in_language, too_slow
 from .inference import available
 from .json import as_json
 from .middleware import trace_of
@@ -93,6 +93,9 @@ async def show(request: Request) -> Response:
         answer=_embedded(view, answer),
         keep_seconds=service.settings.jobs_keep_seconds,
     )
+    if "error" in body:
+        accept = request.headers.get("accept-language", "")
+        body["error"]["message"] = await in_language(body["error"]["message"], accept)
     again = {} if view.outcome is not None else {"retry-after": str(LOOK_AGAIN_SECONDS)}
     headers = {"cache-control": "no-store", **again}
     if answer is None or len(answer) < LARGE_BYTES:

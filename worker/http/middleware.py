@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..inference.loader import LoadedVersion
 from .context import Service
 from .cross_origin import CrossOrigin
-from .errors import ApiError, error_response
+from .errors import ApiError, error_answer, error_response
 from .paths import meant_path
 from .sign_in import token_form, wants_form
 
@@ -116,7 +116,7 @@ class ServiceMiddleware:
             self._service.gate.check(scope["method"], scope["path"], headers)
             await self._app(scope, receive, send)
         except ApiError as e:
-            await _refusal(e, scope, headers)(scope, receive, send)
+            await (await _refusal(e, scope, headers))(scope, receive, send)
 
     def _receiving(self, trace: Trace, receive: Receive) -> Receive:
         async def inward() -> Message:
@@ -175,10 +175,10 @@ class ServiceMiddleware:
         )
 
 
-def _refusal(error: ApiError, scope: Scope, headers: Headers) -> Response:
+async def _refusal(error: ApiError, scope: Scope, headers: Headers) -> Response:
     if wants_form(scope["method"], scope["path"], headers.get("accept", ""), error):
-        return token_form(headers.get("accept-language", ""))
-    return error_response(error, scope["path"])
+        return await token_form(headers.get("accept-language", ""))
+    return await error_answer(error, scope["path"], headers.get("accept-language", ""))
 
 
 def _request_id(headers: Headers) -> str:

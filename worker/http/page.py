@@ -62,7 +62,7 @@ async def sign_in(request: Request) -> Response:
     except (UnicodeDecodeError, ValueError):
         token = ""
     if not service.gate.knows(token):
-        return token_form(request.headers.get("accept-language", ""))
+        return await token_form(request.headers.get("accept-language", ""))
     answer = Response(status_code=303, headers={"location": "/", "cache-control": "no-store"})
     if cookie := service.gate.cookie_for(token):
         answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict", secure=_behind_tls(request))

@@ -1,16 +1,18 @@
 """The form for a browser without a token, where tokens are needed, and the security headers of every page.
 
-Pure. The form uses no other file, because files need a token too.
+The form uses no other file, because files need a token too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from typing import Final
 
 from starlette.responses import Response
 
+from ..shared.catalogue import chinese_of, language_of_header
 from ..shared.static_files import HTML, protection
 from .errors import ApiError
 
@@ -29,10 +31,7 @@ _SIGN_IN: Final = (
     '<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>'
     "<button>{enter}</button></form></main></body></html>"
 )
-_WORDS: Final = {
-    "en": {"lang": "en", "title": "This service asks for a token", "token": "Token", "enter": "Continue"},
-    "zh": {"lang": "zh-CN", "title": "此服务需要访问令牌", "token": "令牌", "enter": "继续"},
-}
+_WORDS: Final = {"title": "This service asks for a token", "token": "Token", "enter": "Continue"}
 
 
 def wants_form(method: str, path: str, accept: str, error: ApiError) -> bool:
@@ -40,12 +39,14 @@ def wants_form(method: str, path: str, accept: str, error: ApiError) -> bool:
     return error.status == 401 and path == "/" and method == "GET" and "text/html" in accept
 
 
-def token_form(accept_language: str) -> Response:
+async def token_form(accept_language: str) -> Response:
     """401 with the form, in the browser's language."""
-    words = _WORDS["zh" if accept_language.strip().lower().startswith("zh") else "en"]
+    words, lang = _WORDS, "en"
+    if language_of_header(accept_language) == "zh":  # on a thread: the first reads the catalogue
+        words, lang = await asyncio.to_thread(chinese_of, _WORDS), "zh-CN"
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     headers = {**protection(policy), "cache-control": "no-store", "www-authenticate": "Bearer"}
-    return Response(_SIGN_IN.format(style=_STYLE, **words), 401, headers, HTML)
+    return Response(_SIGN_IN.format(style=_STYLE, lang=lang, **words), 401, headers, HTML)

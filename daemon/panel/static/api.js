@@ -1,5 +1,7 @@
 // Asks the daemon: the same /v1 calls as the command line.
 
+import { spoken } from './i18n.js';
+
 /** What came back of a request: `ok`, the sentence for the operator, and all of the JSON. */
 async function read(response) {
   let data = {};
@@ -15,7 +17,9 @@ async function read(response) {
 
 async function send(path, options) {
   try {
-    return await read(await fetch(path, { cache: 'no-store', credentials: 'same-origin', ...options }));
+    return await read(await fetch(path, {
+      cache: 'no-store', credentials: 'same-origin', ...options, headers: { ...options.headers, 'Accept-Language': spoken() },
+    }));
   } catch (error) {
     return { ok: false, status: 0, message: String(error.message ?? error), data: {} };
   }

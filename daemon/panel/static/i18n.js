@@ -1,4 +1,5 @@
-// Words in the browser's language: Chinese for any "zh", else English. Sentences of the daemon stay as it says them.
+// Words in the browser's language: Chinese for any "zh", else English. The daemon gives its sentences in the language of
+// the page. zh.json is made from en.json and the catalogue: make docs.
 
 let words = {};
 let tag = 'en';
@@ -9,6 +10,11 @@ export async function load(languages = navigator.languages) {
   const answer = await fetch(`/static/i18n/${tag}.json`);
   words = await answer.json();
   document.documentElement.lang = tag === 'zh' ? 'zh-CN' : 'en';
+  return tag;
+}
+
+/** The language of the page, for the daemon: "en" or "zh". */
+export function spoken() {
   return tag;
 }
 

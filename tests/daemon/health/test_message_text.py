@@ -32,6 +32,18 @@ def test_five_hundred_alerts_are_one_text_within_the_limit_that_counts_the_rest(
     assert said.data["total"] == 500
 
 
+def test_a_message_is_in_the_language_that_is_configured() -> None:
+    said = text(message(1, resolved=1, words="the model root is absent"), "box", 90.0, MAX_BYTES, language="zh")
+    assert said is not None and said.title == "[critical] box: 1 触发, 1 恢复"
+    assert said.body.startswith("CRITICAL the model root is absent 0（已持续 1m30s）")
+    root = Notification(
+        "critical", (Item("a", "critical", 0.0, "the model root is absent"),), (), 1, GroupNotified(0.0)
+    )
+    said = text(root, "box", 90.0, MAX_BYTES, language="zh")
+    assert said is not None and said.body == "CRITICAL 模型根目录不存在（已持续 1m30s）"
+    assert said.data["alerts"][0]["message"] == "模型根目录不存在" and said.data["status"] == "firing"
+
+
 def test_says_what_fires_since_when_and_what_is_over() -> None:
     said = text(message(1, resolved=1), "box", 90.0, MAX_BYTES)
     assert said is not None

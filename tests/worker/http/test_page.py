@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,5 +123,5 @@ def test_behind_tls_the_cookie_is_for_tls_alone(tmp_path: Path, headers: dict[st
 
 
 def test_asks_in_the_browsers_language() -> None:
-    assert "令牌" in bytes(token_form("zh-CN,zh;q=0.9").body).decode()
-    assert "Token" in bytes(token_form("").body).decode()
+    assert "令牌" in bytes(asyncio.run(token_form("zh-CN,zh;q=0.9")).body).decode()
+    assert "Token" in bytes(asyncio.run(token_form("")).body).decode()

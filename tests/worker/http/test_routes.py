@@ -55,6 +55,16 @@ def test_unknown_routes_and_methods_have_the_same_error_shape(tmp_path: Path) ->
             assert set(answer.json()["error"]) == {"message", "type", "code"}
 
 
+def test_a_chinese_client_gets_chinese_sentences(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        answer = asking.request("GET", served.url + "/nope", headers={"Accept-Language": "zh-CN,zh;q=0.9"})
+        assert answer.json()["error"] == {
+            "message": "无法应答：没有 /nope",
+            "type": "not_found_error",
+            "code": "no_such_route",
+        }
+
+
 def test_tokens_guard_every_route_but_the_probes(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("# first\nsecret-1\n\nsecret-2\n")

@@ -75,7 +75,7 @@ export class Card {
 
   showFailure() {
     const { code, message, status } = this.failure;
-    // the service's own words where the page has none of its own for this fault
+    // the service's own words, which it gives in the language of the page, where the page has none
     this.find(".failed .problem").textContent = has(code) && code !== "wrong" ? t(code) : message || t("wrong", { status });
     this.find(".again").textContent = t("again");
     this.find(".again").hidden = !this.clip.blob && !this.clip.job;

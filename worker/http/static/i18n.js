@@ -18,6 +18,9 @@ function preferred() {
   return "en";
 }
 
+/** The language of the page, for the service. */
+export function spoken() { return current; }
+
 export function has(key) { return key in WORDS[current]; }
 
 export function t(key, values = {}) {

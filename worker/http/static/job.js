@@ -4,6 +4,8 @@
 
 import { drop, isKept, keep } from "./kept_jobs.js";
 
+import { spoken } from "./i18n.js";
+
 const LONG_BYTES = 4 << 20, LOOK_MS = 1500, MAX_LOOK_MS = 10000, MAX_MISSED = 60;
 const OTHER_WAY = [404, 503, 507], NOT_LET_IN = [401, 403];
 const underWay = new Set();
@@ -73,7 +75,7 @@ const passing = (failure) => Object.assign(failure, { passes: true });
 
 async function look(id) {
   try {
-    const reply = await fetch(`/v1/jobs/${id}`, { cache: "no-store" });
+    const reply = await fetch(`/v1/jobs/${id}`, { cache: "no-store", headers: { "Accept-Language": spoken() } });
     return { status: reply.status, body: await reply.json() };
   } catch { return { status: 0, body: null }; }
 }

@@ -2,6 +2,7 @@
 // A long recording goes to /v1/jobs, where the service takes jobs, and is taken up there when the page is loaded anew. What the service does not read, the browser converts.
 
 import { converted } from "./convert.js";
+import { spoken } from "./i18n.js";
 import { asJob, forget, isLong, outcomeOf } from "./job.js";
 
 const AT_ONCE = 2, TRIES = 6, MAX_WAIT_SECONDS = 20;
@@ -76,6 +77,7 @@ function send(job, path = "/api/predict", part = "audio", more = {}) {
     form.append("language", job.settings.language);
     form.append("itn", String(job.settings.itn));
     request.open("POST", path);
+    request.setRequestHeader("Accept-Language", spoken());
     request.responseType = "json";
     request.upload.onprogress = (event) => event.lengthComputable && job.told({ stage: "sending", share: event.loaded / event.total });
     request.upload.onload = () => job.told({ stage: "recognizing" });

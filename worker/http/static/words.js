@@ -1,4 +1,7 @@
-// Every word the page shows, in both languages. A word in {braces} is filled in where it is used.
+// Every word the page shows, in English. A word in {braces} is filled in where it is used. The Chinese words are made
+// from these and the catalogue: make docs.
+
+import { zh } from "./words.zh.js";
 
 const en = {
   title: "Turn speech into text", page: "Transcribe", drop: "Drop audio here",
@@ -21,33 +24,6 @@ const en = {
   mic_missing: "No microphone was found.", mic_failed: "The microphone can't be used: {reason}", mic_silent: "Nothing was recorded.",
   no_such_job: "The service no longer has this recording.", token_missing: "The service asks for a token. Open the page again.", bad_token: "The token is no longer valid. Open the page again.", cancelled: "Cancelled.", worker_died: "The service failed on this recording several times and gave it up.",
   network: "The connection broke off.", wrong: "The service answered in a way this page does not know ({status}).",
-};
-
-const zh = {
-  title: "把语音变成文字", page: "语音转文字", drop: "把音频拖到这里",
-  formats: "支持手机、浏览器和聊天软件的录音，以及几乎所有其他格式。音频只在本服务处理，不会保存。",
-  choose: "选择文件", record: "录音", stop: "停止并识别", discard: "放弃", elapsed: "录音时长",
-  language: "语言", itn: "标点和数字", signs: "用符号显示标签",
-  results: "识别结果", empty: "还没有内容。拖入文件或录音后显示在这里。", clear: "全部清除",
-  connecting: "正在连接…", serving: "当前模型 {version}", no_model: "尚未加载模型", offline: "服务没有响应",
-  waiting: "等待中", sending: "正在上传 {percent}%", recognizing: "正在识别", retrying: "服务繁忙，正在重试", converting: "正在用浏览器转换",
-  queued: "排队中，第 {place} 位", working: "已识别 {percent}%", looking: "正在查询进度",
-  remove: "移除 {name}", copy: "复制", copied: "已复制", save: "将 {name} 保存为 {form}", again: "重试", times: "时间", play_from: "从 {time} 播放",
-  nothing_said: "没有听到语音。", cut_off: "录音缺失一部分", by: "由 {version} 识别 · 音频 {seconds} 秒，用时 {took} 秒",
-  finished: "{name}：已完成", failed: "{name}：失败", recorded: "录音 {time}",
-  other: "English", other_lang: "en",
-  lang_auto: "自动检测", lang_zh: "普通话", lang_en: "英语", lang_yue: "粤语", lang_ja: "日语", lang_ko: "韩语",
-  HAPPY: "高兴", SAD: "悲伤", ANGRY: "生气", NEUTRAL: "平静", FEARFUL: "害怕", DISGUSTED: "厌恶", SURPRISED: "惊讶",
-  Speech: "语音", BGM: "音乐", Applause: "掌声", Laughter: "笑声", Cry: "哭声", Sneeze: "喷嚏", Cough: "咳嗽", Breath: "呼吸声", Sing: "歌声", Speech_Noise: "噪声",
-  mic_insecure: "只有通过 https 或在本机打开的页面才能使用麦克风。",
-  mic_denied: "麦克风未获许可。请在浏览器的网站设置中允许使用。",
-  mic_missing: "没有找到麦克风。", mic_failed: "无法使用麦克风：{reason}", mic_silent: "没有录到声音。",
-  no_such_job: "服务中已没有这段录音。", token_missing: "服务需要访问令牌，请重新打开页面。", bad_token: "访问令牌已失效，请重新打开页面。", cancelled: "已取消。", worker_died: "处理这段录音时服务多次出错，已放弃。",
-  network: "连接中断。", wrong: "服务的回答无法识别（{status}）。",
-  empty_audio: "文件是空的。", unsupported_audio: "服务和浏览器都不支持这种音频格式。请使用 WAV、FLAC、OGG 或 MP3。",
-  damaged_audio: "音频文件已损坏。", truncated_audio: "音频文件不完整。", audio_too_long: "音频太长。", upload_too_large: "文件太大。",
-  upload_too_slow: "上传太慢，已中断。", unknown_language: "当前模型不支持这种语言。", busy: "服务繁忙，请稍后再试。",
-  timeout: "识别超时。", model_failed: "模型处理这段音频时出错。", wrong_kind: "当前服务的不是语音模型。",
 };
 
 export const WORDS = { en, zh };
