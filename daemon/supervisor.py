@@ -39,10 +39,12 @@ from .controllers.maintenance import OWN_LOGS, Maintenance
 from .controllers.outside import OutsideParts
 from .controllers.reload import ConfigReload, restart_command
 from .controllers.round import Controller, Round
+from .controllers.series_keeping import SeriesKeeping
 from .controllers.validation import Validation
 from .controllers.wakeups import Wakeups
 from .controllers.worker_events import WorkerEvents
 from .controllers.worker_instructions import WorkerInstructions
+from .health import series_file
 from .health.stuck_workers import StuckWorkers
 from .models.watch import Watch
 from .panel import parts_of
@@ -175,6 +177,9 @@ class Supervisor:
             snapshot=self.snapshot,
             async_store=self.async_store,
         )
+        self.series_keeping = SeriesKeeping(
+            control.state_dir / series_file.NAME, lambda: self.alert_manager.monitor.series, clock
+        )
         self.config_reload = ConfigReload(
             config=lambda: self.config,
             read=self.read_config,
@@ -287,6 +292,7 @@ class Supervisor:
             maintenance=self.maintenance,
             jobs=self.jobs,
             outside=self.outside.controllers,
+            series=self.series_keeping,
             panel=self.panel,
             liveness=self.liveness,
             alert_manager=self.alert_manager,

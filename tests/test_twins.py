@@ -46,7 +46,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/controllers/copy_watch.py daemon/controllers/verdict_memory.py daemon/models/catalog.py"
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
-    "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py daemon/health/series.py",
+    "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
     "daemon/health/test_sender_process.py": (
         "daemon/health/chat_webhooks.py daemon/health/child_answer.py daemon/health/http_post.py"

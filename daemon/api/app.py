@@ -38,6 +38,7 @@ from ..answers.status import HealthAnswer, ReadyAnswer, StatusAnswer
 from ..answers.versions import VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import BadConfig, ModelwardError, NotKnown
+from ..health.series import SPANS
 from .events import Hub
 from .interface import AdminInterface
 
@@ -68,7 +69,10 @@ async def alerts(admin: AdminInterface, request: Request) -> AlertsAnswer:
 
 
 async def series(admin: AdminInterface, request: Request) -> SeriesAnswer:
-    return admin.series()
+    span = request.query_params.get("span", "1h")
+    if span not in SPANS:
+        raise HTTPException(400, f"cannot use span={span[:40]!r}: {', '.join(SPANS)}")
+    return admin.series(span)
 
 
 async def metrics(admin: AdminInterface, request: Request) -> Response:

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from msgspec.json import schema_components
 
 from ..answers.commands import CommandAccepted, ErrorAnswer
+from ..health.series import SPANS
 
 Json = dict[str, Any]
 Row = tuple[str, str, Callable[..., Any], str]
@@ -48,7 +49,9 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ("GET", "/v1/versions"): About("Every version with its state and verdict"),
     ("GET", "/v1/workers"): About("Every worker with what it serves"),
     ("GET", "/v1/alerts"): About("Every alert that is not simply ok, and how the channels do"),
-    ("GET", "/v1/series"): About("The last hour of a few figures"),
+    ("GET", "/v1/series"): About(
+        "A few figures over the last hour, day or week", query={"span": {"type": "string", "enum": list(SPANS)}}
+    ),
     ("GET", "/v1/disk"): About("Where the space went", query={"progress": _NUMBER}),
     ("GET", "/v1/logs"): About("The log files there are"),
     ("GET", "/v1/logs/{name}"): About("The last lines of a log", query={"lines": _NUMBER}),

@@ -168,8 +168,8 @@ class AdminService:
     def alerts(self) -> AlertsAnswer:
         return self._alert_manager.alerts()
 
-    def series(self) -> SeriesAnswer:
-        return self._alert_manager.series()
+    def series(self, span: str) -> SeriesAnswer:
+        return self._alert_manager.series(span)
 
     def metrics(self) -> str:
         return self._alert_manager.metrics()

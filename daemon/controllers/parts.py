@@ -41,6 +41,7 @@ from .liveness import Liveness
 from .maintenance import Maintenance
 from .rollouts import load_seconds
 from .round import Controller
+from .series_keeping import SeriesKeeping
 from .validation import Validation
 
 
@@ -291,6 +292,7 @@ def in_order(
     maintenance: Maintenance,
     jobs: JobKeeping,
     outside: Sequence[Controller],
+    series: SeriesKeeping,
     panel: PanelServer,
     liveness: Liveness,
     alert_manager: AlertManager,
@@ -310,6 +312,7 @@ def in_order(
         CompilationController(forms, validation, activation, order),
         MaintenanceController(maintenance),
         jobs,
+        series,
         PanelController(panel),
         ServiceManagerController(liveness),
         AlertingController(alert_manager),

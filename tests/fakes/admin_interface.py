@@ -53,6 +53,7 @@ class FakeDesk:
         self.lines: list[Json] = []
         self.asked_history = 0
         self.hour: Json = {"interval_seconds": 10, "times": [], "series": {}}
+        self.longer: Json = self.hour
         self.space: Json = {}
         self.log_truncated = False
         self.log_lines: dict[str, list[str]] = {}
@@ -71,8 +72,8 @@ class FakeDesk:
     def alerts(self) -> AlertsAnswer:
         return made(AlertsAnswer, self.alarms)
 
-    def series(self) -> SeriesAnswer:
-        return made(SeriesAnswer, self.hour)
+    def series(self, span: str) -> SeriesAnswer:
+        return made(SeriesAnswer, self.hour if span == "1h" else self.longer)
 
     def metrics(self) -> str:
         return "# EOF\n"
