@@ -53,7 +53,7 @@ from .panel.server import PanelServer
 from .state.async_store import AsyncStore
 from .state.store import HistoryEntry, Store
 from .status.alert_inputs import failed_controllers
-from .status.metrics_export import expose_failures
+from .status.metrics_export import expose_failures, expose_traffic
 from .status.snapshot import Snapshot, WorkersSeen, frozen
 from .system.background import Background
 from .system.clock import Clock
@@ -178,7 +178,10 @@ class Supervisor:
             async_store=self.async_store,
         )
         self.series_keeping = SeriesKeeping(
-            control.state_dir / series_file.NAME, lambda: self.alert_manager.monitor.series, clock
+            control.state_dir / series_file.NAME,
+            lambda: self.alert_manager.monitor.series,
+            self.registry.traffic,
+            clock,
         )
         self.config_reload = ConfigReload(
             config=lambda: self.config,
@@ -245,7 +248,10 @@ class Supervisor:
         )
         failures = self.background.failures
         self.alert_manager.more += [self.panel.figures, stuck.figures, partial(failed_controllers, failures)]
-        self.alert_manager.exposed.append(partial(expose_failures, failures))
+        self.alert_manager.exposed += [
+            partial(expose_failures, failures),
+            partial(expose_traffic, self.registry.traffic),
+        ]
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wakeups.wake)
         self.watch = Watch(config.models.root, wake)
         self.disk_reads = DiskReads(

@@ -15,7 +15,8 @@ COVERED_BY: dict[str, str] = {
     "daemon/api/test_openapi.py": (
         "daemon/answers/alerts.py daemon/answers/commands.py daemon/answers/disk.py daemon/answers/events.py "
         "daemon/answers/history.py daemon/answers/logs.py daemon/answers/rollouts.py daemon/answers/status.py "
-        "daemon/answers/versions.py daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
+        "daemon/answers/traffic.py daemon/answers/versions.py daemon/answers/workers.py daemon/api/app.py "
+        "daemon/api/interface.py"
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",

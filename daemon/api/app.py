@@ -35,6 +35,7 @@ from ..answers.history import HistoryAnswer
 from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import HealthAnswer, ReadyAnswer, StatusAnswer
+from ..answers.traffic import TrafficAnswer
 from ..answers.versions import VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import BadConfig, ModelwardError, NotKnown
@@ -73,6 +74,10 @@ async def series(admin: AdminInterface, request: Request) -> SeriesAnswer:
     if span not in SPANS:
         raise HTTPException(400, f"cannot use span={span[:40]!r}: {', '.join(SPANS)}")
     return admin.series(span)
+
+
+async def traffic(admin: AdminInterface, request: Request) -> TrafficAnswer:
+    return admin.traffic()
 
 
 async def metrics(admin: AdminInterface, request: Request) -> Response:
@@ -199,6 +204,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/metrics", metrics, READ),
     ("GET", "/v1/alerts", alerts, READ),
     ("GET", "/v1/series", series, READ),
+    ("GET", "/v1/traffic", traffic, READ),
     ("GET", "/v1/disk", disk, READ),
     ("GET", "/v1/logs", logs, READ),
     ("GET", "/v1/logs/{name}", log, READ),

@@ -22,6 +22,7 @@ from ..answers.history import HistoryAnswer, HistoryLine
 from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import ConfigReport, PendingKey, StatusAnswer
+from ..answers.traffic import TrafficAnswer
 from ..answers.versions import VersionReport, VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import NotKnown, Refused
@@ -170,6 +171,9 @@ class AdminService:
 
     def series(self, span: str) -> SeriesAnswer:
         return self._alert_manager.series(span)
+
+    def traffic(self) -> TrafficAnswer:
+        return views.traffic(self._registry.traffic)
 
     def metrics(self) -> str:
         return self._alert_manager.metrics()

@@ -1,7 +1,8 @@
-"""Keeps the series of the charts over a restart: reads them at the start, writes them rarely and at the end.
+"""Keeps the series of the charts and the counts of each version over a restart: reads them at the start, writes them
+rarely and at the end.
 
-Rarely, for the sake of memory cards: a crash costs the series what was measured since. A file that cannot be read or
-written is logged once and stops nothing else. Invariant: the file is read and written on a thread, one at a time.
+Rarely, for the sake of memory cards: a crash costs what was measured since. A file that cannot be read or written is
+logged once and stops nothing else. Invariant: the file is read and written on a thread, one at a time.
 """
 
 from __future__ import annotations
@@ -12,13 +13,23 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from ..health import series_file
-from ..health.series import Series
+from ..health.series import RingRecord, Series
 from ..system.background import here
 from ..system.clock import Clock
+from ..workers.traffic import AnswerCounts, Traffic
 
 WRITE_SECONDS: Final = 900.0
+
+
+class SeriesRecord(Struct, frozen=True):
+    """What is in the file. `versions` are counted since `began`, wall seconds."""
+
+    rings: dict[str, RingRecord]
+    versions: dict[str, AnswerCounts]
+    began: float
 
 
 class SeriesKeeping:
@@ -26,8 +37,8 @@ class SeriesKeeping:
 
     name = "series"
 
-    def __init__(self, path: Path, series: Callable[[], Series], clock: Clock) -> None:
-        self._path, self._series, self._clock = path, series, clock
+    def __init__(self, path: Path, series: Callable[[], Series], traffic: Traffic, clock: Clock) -> None:
+        self._path, self._series, self._traffic, self._clock = path, series, traffic, clock
         self._log = structlog.get_logger("series")
         self._due: float | None = None
         self._busy: asyncio.Task[None] | None = None
@@ -51,17 +62,17 @@ class SeriesKeeping:
     async def _recall(self) -> None:
         """Takes up what a former daemon measured."""
         try:
-            record = await asyncio.to_thread(series_file.read, self._path)
-            self._series().take_up(record, self._clock.wall())
+            if kept := await asyncio.to_thread(series_file.read, self._path, SeriesRecord):
+                self._series().take_up(kept.rings, self._clock.wall())
+                self._traffic.take_up(kept.versions, kept.began)
         except (OSError, ValueError) as e:
-            self._log.warning(
-                "cannot read the series of the charts; they begin anew", path=str(self._path), because=str(e)
-            )
+            said = "cannot read the series of the charts; they begin anew"
+            self._log.warning(said, path=str(self._path), because=str(e))
 
     async def _write(self) -> None:
-        record = self._series().record()
+        kept = SeriesRecord(self._series().record(), dict(self._traffic.versions), self._traffic.began)
         try:
-            await asyncio.to_thread(series_file.write, self._path, record)
+            await asyncio.to_thread(series_file.write, self._path, kept)
             because = ""
         except OSError as e:
             because = e.strerror or str(e)

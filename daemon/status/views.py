@@ -20,6 +20,7 @@ from ..answers.status import (
     VersionReason,
     WorkersCount,
 )
+from ..answers.traffic import TrafficAnswer, VersionTraffic
 from ..answers.versions import IgnoredDirectory, VersionReport
 from ..answers.workers import WorkerReport
 from ..models import verdict as v
@@ -30,6 +31,7 @@ from ..system.clock import rfc3339
 from ..workers.peer import WorkerPeer
 from ..workers.pool import WorkerProcess
 from ..workers.pool_planner import Phase
+from ..workers.traffic import Traffic
 from .snapshot import Snapshot, VersionsSeen, WorkersSeen
 
 
@@ -143,6 +145,21 @@ def workers(seen: WorkersSeen) -> list[WorkerReport]:
     for pending in seen.pending_starts:
         reports.append(_absent("", None, "blocked" if pending.blocked else "waiting", because=pending.blocked))
     return reports
+
+
+def traffic(counted: Traffic) -> TrafficAnswer:
+    """What each version answered."""
+    return TrafficAnswer(
+        rfc3339(counted.began),
+        [
+            VersionTraffic(name, a.requests, a.errors, _rounded(a.quantile(0.5)), _rounded(a.quantile(0.95)))
+            for name, a in reversed(counted.versions.items())
+        ],
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def _peer(peer: WorkerPeer, process: WorkerProcess | None) -> WorkerReport:

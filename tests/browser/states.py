@@ -76,6 +76,11 @@ def hour() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def longer() -> dict[str, Any]:
+    """The same over days."""
+    return hour() | {"interval_seconds": 600, "times": [moment((360 - 1 - i) * 1600) for i in range(360)]}
+
+
 def busy_desk() -> FakeDesk:
     """Everything at once: an alert, three workers, four versions, a rollout, logs with markup in them."""
     admin = FakeDesk()
@@ -112,6 +117,15 @@ def busy_desk() -> FakeDesk:
         for i in range(300)
     ]  # fmt: skip
     admin.hour = hour()
+    admin.answered = {
+        "since": moment(400_000),
+        "versions": [
+            {"version": "sensevoice-v1.0", "requests": 94_311, "errors": 41, "p50_seconds": 0.09, "p95_seconds": 0.22},
+            {"version": "sensevoice-v1.1", "requests": 80, "errors": 0, "p50_seconds": 0.05, "p95_seconds": 0.11},
+            {"version": "sensevoice-v0.9", "requests": 3, "errors": 3, "p50_seconds": None, "p95_seconds": None},
+        ],
+    }  # fmt: skip
+    admin.longer = longer()
     admin.space = {
         "classes": [
             {"class": "versions", "path": "/var/lib/modelward/models", "bytes": 1_006_632_960, "files": 24,

@@ -25,6 +25,7 @@ from modelward.daemon.answers.history import HistoryAnswer
 from modelward.daemon.answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from modelward.daemon.answers.rollouts import RolloutAnswer
 from modelward.daemon.answers.status import StatusAnswer
+from modelward.daemon.answers.traffic import TrafficAnswer
 from modelward.daemon.answers.versions import VersionsAnswer
 from modelward.daemon.answers.workers import WorkersAnswer
 from modelward.daemon.api.app import application
@@ -54,6 +55,7 @@ class FakeDesk:
         self.asked_history = 0
         self.hour: Json = {"interval_seconds": 10, "times": [], "series": {}}
         self.longer: Json = self.hour
+        self.answered: Json = {"since": "2026-12-01T00:00:00.000Z"}
         self.space: Json = {}
         self.log_truncated = False
         self.log_lines: dict[str, list[str]] = {}
@@ -74,6 +76,9 @@ class FakeDesk:
 
     def series(self, span: str) -> SeriesAnswer:
         return made(SeriesAnswer, self.hour if span == "1h" else self.longer)
+
+    def traffic(self) -> TrafficAnswer:
+        return made(TrafficAnswer, self.answered)
 
     def metrics(self) -> str:
         return "# EOF\n"

@@ -26,7 +26,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "gate": events.GateNews,
     "sample": events.SampleNews,
     "history": history.HistoryAnswer,
-    **{part: KINDS["GET", f"/v1/{part}"][0] for part in ("status", "workers", "versions", "alerts")},
+    **{part: KINDS["GET", f"/v1/{part}"][0] for part in ("status", "workers", "versions", "traffic", "alerts")},
 }
 BROWSER = frozenset(
     """addEventListener append at body checked children className createElement disabled entries filter find firstChild
@@ -36,8 +36,9 @@ BROWSER = frozenset(
     stringify style tBodies title toFixed toLowerCase trim value close focus""".split()  # noqa: SIM905 - read more easily
 )
 PAGE = frozenset(
-    """ago bytes clock colour columns count data draw element index interval key label logIn logOut may_change memory
-    now ok p95 percent share show span status timestamp unavailable update NONE canary level""".split()  # noqa: SIM905
+    """ago bytes choose chosen clock colour columns count data draw element index interval keep key label logIn logOut
+    may_change memory name now ok p50 p95 percent read share show span status timestamp unavailable update NONE SPANS
+    THEMES canary level""".split()  # noqa: SIM905 - read more easily
 )
 SCRIPTS = ("act.js", "series.js", *(f"cards/{path.name}" for path in sorted(STATIC.glob("cards/*.js"))))
 
