@@ -40,6 +40,7 @@ from .controllers.outside import OutsideParts
 from .controllers.reload import ConfigReload, restart_command
 from .controllers.round import Controller, Round
 from .controllers.series_keeping import SeriesKeeping
+from .controllers.uploads import VersionUploads
 from .controllers.validation import Validation
 from .controllers.wakeups import Wakeups
 from .controllers.worker_events import WorkerEvents
@@ -157,6 +158,14 @@ class Supervisor:
             async_store=self.async_store,
             reopen=self.reopen_logs,
         )
+        self.uploads = VersionUploads(
+            lambda: self.config,
+            clock,
+            validation=self.validation,
+            maintenance=self.maintenance,
+            async_store=self.async_store,
+            wakeups=self.wakeups,
+        )
         self.jobs = JobKeeping(lambda: self.config, clock, self.maintenance.clock_trouble)
         self.alert_manager = AlertManager(
             self.snapshot,
@@ -216,6 +225,7 @@ class Supervisor:
             maintenance=self.maintenance,
             alert_manager=self.alert_manager,
             outside=self.outside,
+            uploads=self.uploads,
         )
         sockets = control.runtime_dir
         self.channel: WorkersSocket = WorkersSocket(
@@ -299,6 +309,7 @@ class Supervisor:
             jobs=self.jobs,
             outside=self.outside.controllers,
             series=self.series_keeping,
+            uploads=self.uploads,
             panel=self.panel,
             liveness=self.liveness,
             alert_manager=self.alert_manager,

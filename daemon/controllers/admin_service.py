@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import ConfigReport, PendingKey, StatusAnswer
 from ..answers.traffic import TrafficAnswer
+from ..answers.uploads import UploadPiece, UploadReport, UploadsAnswer
 from ..answers.versions import VersionReport, VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import NotKnown, Refused
@@ -30,6 +31,7 @@ from ..models.activation_policy import ActivationRequest
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
 from ..models.no_version import why_no_version
+from ..models.upload_rules import UploadFile
 from ..state.async_store import AsyncStore
 from ..state.store import HistoryEntry
 from ..status import views
@@ -46,6 +48,7 @@ from .maintenance import Maintenance
 from .outside import OutsideParts
 from .pending_command import PendingCommand
 from .reload import ConfigReload
+from .uploads import VersionUploads
 from .validation import Validation
 from .validation_waiters import WAIT_SECONDS, ValidationWaiters
 from .wakeups import Wakeups
@@ -88,12 +91,13 @@ class AdminService:
         maintenance: Maintenance,
         alert_manager: AlertManager,
         outside: OutsideParts,
+        uploads: VersionUploads,
     ) -> None:
         self._origin, self._clock, self._snapshot, self._wakeups = origin, clock, snapshot, wakeups
         self._config_reload, self._settings_pending = config_reload, pending
         self._registry, self._pool, self._validation, self._activation = registry, pool, validation, activation
         self._forms, self._async_store, self._maintenance = forms, async_store, maintenance
-        self._alert_manager, self._outside = alert_manager, outside
+        self._alert_manager, self._outside, self._uploads = alert_manager, outside, uploads
         self._began = clock.monotonic()
         self._waiters = ValidationWaiters(clock, validation, activation, wakeups)
 
@@ -225,6 +229,26 @@ class AdminService:
 
     async def log(self, name: str, lines: int) -> LogTailAnswer:
         return await self._maintenance.tail(name, lines)
+
+    # uploads
+
+    async def uploads(self) -> UploadsAnswer:
+        return await self._uploads.uploads()
+
+    async def begin_upload(self, version: str, kind: str, files: list[UploadFile]) -> UploadReport:
+        return await self._uploads.begin(version, kind, files)
+
+    async def take_piece(self, upload: str, number: int, offset: int, pieces: AsyncIterator[bytes]) -> UploadPiece:
+        return await self._uploads.take(upload, number, offset, pieces)
+
+    async def finish_upload(self, upload: str) -> CommandOutcome:
+        return await self._uploads.finish(upload)
+
+    async def drop_upload(self, upload: str) -> CommandOutcome:
+        return await self._uploads.drop(upload)
+
+    async def delete(self, version: str) -> CommandOutcome:
+        return await self._uploads.delete(version)
 
     # commands about versions
 

@@ -42,6 +42,7 @@ from .maintenance import Maintenance
 from .rollouts import load_seconds
 from .round import Controller
 from .series_keeping import SeriesKeeping
+from .uploads import VersionUploads
 from .validation import Validation
 
 
@@ -293,6 +294,7 @@ def in_order(
     jobs: JobKeeping,
     outside: Sequence[Controller],
     series: SeriesKeeping,
+    uploads: VersionUploads,
     panel: PanelServer,
     liveness: Liveness,
     alert_manager: AlertManager,
@@ -313,6 +315,7 @@ def in_order(
         MaintenanceController(maintenance),
         jobs,
         series,
+        uploads,
         PanelController(panel),
         ServiceManagerController(liveness),
         AlertingController(alert_manager),
