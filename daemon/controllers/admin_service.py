@@ -152,19 +152,28 @@ class AdminService:
     def versions(self) -> VersionsAnswer:
         live, peers = self._live(), self._registry.peers()
         entries = sorted(self._validation.catalog.entries(), key=lambda e: e.name)
-        unchosen = unchosen_versions(self._snapshot())
-        versions = [self._version(e, live, peers, unchosen.get(e.name, "")) for e in entries]
+        unchosen, protected = unchosen_versions(self._snapshot()), self._maintenance.protected()
+        versions = [
+            self._version(e, live, peers, unchosen.get(e.name, ""), protected.get(e.name, "")) for e in entries
+        ]
         return VersionsAnswer(versions, views.ignored(self._validation.sight))
 
     def _version(
-        self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer], unchosen: str = ""
+        self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer], unchosen: str = "", must_stay: str = ""
     ) -> VersionReport:
         name, because = self._activation.choice.waiting
         compiled = self._forms.told(entry.name, entry.digest) if entry.artifact else {}
         waiting = because if name == entry.name else ""
         held = self._activation.held
         return views.version(
-            entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting, unchosen=unchosen
+            entry,
+            live=live,
+            held=held,
+            peers=peers,
+            compiled=compiled,
+            waiting=waiting,
+            unchosen=unchosen,
+            must_stay=must_stay,
         )
 
     def workers(self) -> WorkersAnswer:

@@ -160,7 +160,7 @@ class VersionUploads:
         if entry is None:
             raise NotKnown(f"cannot delete {version[:255]!r}: there is no such version")
         if why := self._must_stay(version, entry.state):
-            raise Refused(f"cannot delete {version}: {why}")
+            raise Refused(f"cannot delete {version}: it must stay ({why})")
         now = self._clock.wall()
         await self._on_thread(f"delete {version}", partial(self._throw_away, version, int(now * 1e9)))
         self._async_store.note("deleted", version, "asked for by command")

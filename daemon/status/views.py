@@ -44,6 +44,7 @@ def version(
     compiled: Mapping[str, Any],
     waiting: str,
     unchosen: str,
+    must_stay: str = "",
 ) -> VersionReport:
     """One version. `serving` names the workers that answer with it; `compiled` is about the form that they load;
     `waiting` says that it waits for one; `unchosen` why nothing chooses it by itself."""
@@ -63,6 +64,7 @@ def version(
         held_because=held.get(entry.name, UNSET),
         unchosen_because=unchosen or UNSET,
         waiting=waiting or UNSET,
+        must_stay=must_stay or UNSET,
     )
 
 
@@ -83,12 +85,13 @@ def status(
 ) -> StatusAnswer:
     """The status of the daemon. `live` is what is served, by the name that the link was last known to give it."""
     serving, rollout, waiting = seen.activation.position.serving, seen.activation.current, seen.activation.waiting
-    reports = workers(seen.workers)
+    reports, previous = workers(seen.workers), seen.activation.position.previous
     ready = any(peer.ready for peer in seen.workers.peers)
     return StatusAnswer(
         live=live,
         link=link(seen.versions, live),
         serving=serving.version if serving else "",
+        previous=previous.name if previous else "",
         ready=ready,
         state="ready" if ready else "nothing is served" if serving is None else "loading",
         workers=WorkersCount(

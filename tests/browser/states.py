@@ -10,6 +10,8 @@ from tests.fakes.admin_interface import FakeDesk
 
 EVIL = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> & "quotes"'
 
+COMPILED = {"form": "exact", "cpu_ratio_5s": 0.31, "load_seconds": 0.4, "load_seconds_original": 3.6}
+
 
 def moment(seconds_ago: float) -> str:
     """RFC 3339, so many seconds ago."""
@@ -27,7 +29,7 @@ def version(name: str, state: str = "accepted", **more: Any) -> dict[str, Any]:
     shape = {
         "version": name, "digest": "ab" * 32, "state": state, "verdict": verdict if state != "validating" else None,
         "bytes": 251_658_240, "live": False, "held": False, "serving": [],
-        "compiled": {"form": "exact", "speedup": 3.1}, "arrived": moment(86_400),
+        "compiled": COMPILED, "arrived": moment(86_400),
     }  # fmt: skip
     return shape | more
 
@@ -166,4 +168,21 @@ def busy_desk() -> FakeDesk:
         ],
         "access.log": ["GET / 200"],
     }
+    return admin
+
+
+def crowded_desk() -> FakeDesk:
+    """Two hundred versions, most of them rejected with an alert each, and a thousand lines of history."""
+    admin = busy_desk()
+    admin.shown["versions"] += [version(f"sensevoice-v2.{n}", "rejected" if n % 4 else "accepted") for n in range(196)]
+    admin.alarms["alerts"] += [
+        {"name": "version_rejected", "subject": f"sensevoice-v2.{n}", "state": "firing", "severity": "warning",
+         "value": 1, "since": moment(n), "message": f"sensevoice-v2.{n} was rejected: gate golden: error rate 0.42"}
+        for n in range(50)
+    ]  # fmt: skip
+    admin.lines = [
+        {"id": 2000 - i, "time": moment(60.0 * i), "kind": "rejected", "version": f"sensevoice-v2.{i % 196}",
+         "because": "gate golden: error rate 0.42, at most 0.10"}
+        for i in range(1050)
+    ]  # fmt: skip
     return admin

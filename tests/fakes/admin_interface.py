@@ -48,7 +48,14 @@ class FakeDesk:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, object]] = []
-        self.state: Json = {"live": "v1", "serving": "v1", "ready": True, "uptime_seconds": 12.5, "alerts": []}
+        self.state: Json = {
+            "live": "v1",
+            "serving": "v1",
+            "previous": "v0",
+            "ready": True,
+            "uptime_seconds": 12.5,
+            "alerts": [],
+        }
         self.shown: Json = {"versions": []}
         self.registry: Json = {"workers": []}
         self.alarms: Json = {"alerts": [], "channels": []}

@@ -269,7 +269,7 @@ def test_a_version_is_uploaded_judged_and_deleted_again(town: House) -> None:
         assert "dtmf-v0.5" not in town.versions()
         assert api.post(f"{place}/finish").json()["success"]
         town.await_state("dtmf-v0.5", "accepted")
-        for version, because in ((NEW, "serv"), ("no-such", "no such version")):
+        for version, because in ((NEW, "live"), ("no-such", "no such version")):
             refused = api.post("/v1/delete", json={"version": version})
             assert refused.status_code >= 400 and because in refused.json()["error"]["message"]
         _says(town, "hold", "dtmf-v0.5")

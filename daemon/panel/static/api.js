@@ -35,7 +35,12 @@ export function post(path, body = {}) {
   });
 }
 
-/** DELETE, for the session alone. */
+/** PUT of bytes; never throws. */
+export function put(path, bytes) {
+  return send(path, { method: 'PUT', headers: { 'Content-Type': 'application/octet-stream', 'X-Modelward': '1' }, body: bytes });
+}
+
+/** DELETE; never throws. */
 export function remove(path) {
   return send(path, { method: 'DELETE', headers: { 'X-Modelward': '1' } });
 }

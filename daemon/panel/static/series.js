@@ -17,9 +17,9 @@ export function onSeries(show) {
   listeners.push(show);
 }
 
-/** The newest value of a figure, or null. */
+/** The newest value of a figure; before the first measurement that of the chart; or null. */
 export function newest(name) {
-  return latest[name] ?? null;
+  return latest[name] ?? shown.columns[name]?.at(-1) ?? null;
 }
 
 /** The chosen time, and how many seconds it goes back. */

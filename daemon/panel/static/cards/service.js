@@ -98,10 +98,11 @@ export function service() {
     const value = newest('requests_per_second');
     say(rate, value === null ? f.NONE : `${value.toFixed(value < 10 ? 1 : 0)}/s`);
   });
+  const all = button(t('service.restart_all'), () => ({ title: t('service.restart_all'), text: t('service.restart_all_text'), yes: t('service.restart_all'), path: '/v1/restart?wait=1' }), { kind: 'small' });
   const tools = [
     button(t('service.rescan'), () => ({ title: t('service.rescan'), text: t('service.rescan_text'), yes: t('service.rescan'), path: '/v1/rescan?wait=1' }), { kind: 'small' }),
     button(t('service.reload'), () => ({ title: t('service.reload'), text: t('service.reload_text'), yes: t('service.reload'), path: '/v1/reload' }), { kind: 'small' }),
-    button(t('service.restart_all'), () => ({ title: t('service.restart_all'), text: t('service.restart_all_text'), yes: t('service.restart_all'), path: '/v1/restart?wait=1' }), { kind: 'small' }),
+    all,
   ];
   const pending = h('ul', { class: 'lines', role: 'status', 'aria-label': t('service.pending') });
   watch(['status'], ({ status }) => {
@@ -112,6 +113,7 @@ export function service() {
   watch(['workers'], ({ workers: found }) => {
     const known = found.workers ?? [];
     none.hidden = known.length > 0;
+    all.hidden = !known.some((worker) => worker.name && !worker.attached);
     keyed(workers.body, known.map((worker, index) => ({ ...worker, key: worker.name || `place ${index}` })), (w) => w.key, row);
   });
   return card('service', t('service.title'), { wide: 'two-thirds', tools },
