@@ -186,12 +186,6 @@ class Supervisor:
             snapshot=self.snapshot,
             async_store=self.async_store,
         )
-        self.series_keeping = SeriesKeeping(
-            control.state_dir / series_file.NAME,
-            lambda: self.alert_manager.monitor.series,
-            self.registry.traffic,
-            clock,
-        )
         self.config_reload = ConfigReload(
             config=lambda: self.config,
             read=self.read_config,
@@ -308,7 +302,12 @@ class Supervisor:
             maintenance=self.maintenance,
             jobs=self.jobs,
             outside=self.outside.controllers,
-            series=self.series_keeping,
+            series=SeriesKeeping(
+                self.config.control.state_dir / series_file.NAME,
+                lambda: self.alert_manager.monitor.series,
+                self.registry.traffic,
+                self.clock,
+            ),
             uploads=self.uploads,
             panel=self.panel,
             liveness=self.liveness,

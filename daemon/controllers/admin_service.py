@@ -153,9 +153,7 @@ class AdminService:
         live, peers = self._live(), self._registry.peers()
         entries = sorted(self._validation.catalog.entries(), key=lambda e: e.name)
         unchosen, protected = unchosen_versions(self._snapshot()), self._maintenance.protected()
-        versions = [
-            self._version(e, live, peers, unchosen.get(e.name, ""), protected.get(e.name, "")) for e in entries
-        ]
+        versions = [self._version(e, live, peers, unchosen.get(e.name, ""), protected.get(e.name, "")) for e in entries]
         return VersionsAnswer(versions, views.ignored(self._validation.sight))
 
     def _version(
