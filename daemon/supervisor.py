@@ -39,10 +39,13 @@ from .controllers.maintenance import OWN_LOGS, Maintenance
 from .controllers.outside import OutsideParts
 from .controllers.reload import ConfigReload, restart_command
 from .controllers.round import Controller, Round
+from .controllers.series_keeping import SeriesKeeping
+from .controllers.uploads import VersionUploads
 from .controllers.validation import Validation
 from .controllers.wakeups import Wakeups
 from .controllers.worker_events import WorkerEvents
 from .controllers.worker_instructions import WorkerInstructions
+from .health import series_file
 from .health.stuck_workers import StuckWorkers
 from .models.watch import Watch
 from .panel import parts_of
@@ -51,7 +54,7 @@ from .panel.server import PanelServer
 from .state.async_store import AsyncStore
 from .state.store import HistoryEntry, Store
 from .status.alert_inputs import failed_controllers
-from .status.metrics_export import expose_failures
+from .status.metrics_export import expose_failures, expose_traffic
 from .status.snapshot import Snapshot, WorkersSeen, frozen
 from .system.background import Background
 from .system.clock import Clock
@@ -155,6 +158,14 @@ class Supervisor:
             async_store=self.async_store,
             reopen=self.reopen_logs,
         )
+        self.uploads = VersionUploads(
+            lambda: self.config,
+            clock,
+            validation=self.validation,
+            maintenance=self.maintenance,
+            async_store=self.async_store,
+            wakeups=self.wakeups,
+        )
         self.jobs = JobKeeping(lambda: self.config, clock, self.maintenance.clock_trouble)
         self.alert_manager = AlertManager(
             self.snapshot,
@@ -208,6 +219,7 @@ class Supervisor:
             maintenance=self.maintenance,
             alert_manager=self.alert_manager,
             outside=self.outside,
+            uploads=self.uploads,
         )
         sockets = control.runtime_dir
         self.channel: WorkersSocket = WorkersSocket(
@@ -240,7 +252,10 @@ class Supervisor:
         )
         failures = self.background.failures
         self.alert_manager.more += [self.panel.figures, stuck.figures, partial(failed_controllers, failures)]
-        self.alert_manager.exposed.append(partial(expose_failures, failures))
+        self.alert_manager.exposed += [
+            partial(expose_failures, failures),
+            partial(expose_traffic, self.registry.traffic),
+        ]
         wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self.wakeups.wake)
         self.watch = Watch(config.models.root, wake)
         self.disk_reads = DiskReads(
@@ -287,6 +302,13 @@ class Supervisor:
             maintenance=self.maintenance,
             jobs=self.jobs,
             outside=self.outside.controllers,
+            series=SeriesKeeping(
+                self.config.control.state_dir / series_file.NAME,
+                lambda: self.alert_manager.monitor.series,
+                self.registry.traffic,
+                self.clock,
+            ),
+            uploads=self.uploads,
             panel=self.panel,
             liveness=self.liveness,
             alert_manager=self.alert_manager,

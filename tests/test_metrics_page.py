@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.metrics_page import page
@@ -18,6 +21,24 @@ from modelward.worker.shared.prometheus_text import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES, DASHBOARD = ROOT / "etc/prometheus-rules.yml", ROOT / "etc/grafana-dashboard.json"
+TWO_INSTANCES = """
+rule_files: [RULES]
+evaluation_interval: 30s
+tests:
+  - interval: 30s
+    input_series:
+      - {series: 'modelward_start_time_seconds{instance="a",job="m"}', values: "100x60"}
+      - {series: 'modelward_start_time_seconds{instance="b",job="m"}', values: "100x10 stale"}
+    alert_rule_test:
+      - {eval_time: 4m, alertname: ModelwardDown, exp_alerts: []}
+      - {eval_time: 10m, alertname: ModelwardNoneScraped, exp_alerts: []}
+      - eval_time: 10m
+        alertname: ModelwardDown
+        exp_alerts:
+          - exp_labels: {severity: critical, instance: b, job: m}
+            exp_annotations:
+              summary: "the daemon of b is not scraped, and was within a day; workers may still serve"
+"""
 TABLE = {metric.name: metric for metric in daemon.METRICS}
 
 
@@ -36,8 +57,9 @@ def test_only_names_and_labels_that_exist_are_used(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace('\\"', '"')
     used = selectors(text)
     assert len(used) > 15
-    for name, labels in used:
-        assert name in TABLE, name
+    for written, labels in used:
+        name = re.sub(r"_(bucket|sum|count)$", "", written)
+        assert (name in TABLE and TABLE[name].type == "histogram") if name != written else name in TABLE, written
         assert labels <= {*TABLE[name].labels, "instance", "job"}, (name, labels)
 
 
@@ -52,6 +74,33 @@ def test_the_dashboard_is_whole() -> None:
     ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
     assert all(target["expr"] for panel in board["panels"] for target in panel["targets"])
+
+
+def test_the_dashboard_is_what_grafana_itself_understands() -> None:
+    """Read by the types that are made from Grafana's schema and written again, nothing of it is lost."""
+    grafana = pytest.importorskip("grafana_foundation_sdk.models.dashboard", reason="no grafana-foundation-sdk here")
+    encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    again = json.loads(encoder.JSONEncoder().encode(grafana.Dashboard.from_json(board)))
+    assert lost(board, again) == []
+
+
+def lost(given: Any, again: Any, place: str = "") -> list[str]:
+    """What of `given` is not in `again`, which may hold more."""
+    if isinstance(given, dict) and isinstance(again, dict):
+        return [line for key in given for line in lost(given[key], again.get(key), f"{place}.{key}")]
+    if isinstance(given, list) and isinstance(again, list) and len(given) == len(again):
+        return [line for n, pair in enumerate(zip(given, again, strict=True)) for line in lost(*pair, f"{place}[{n}]")]
+    return [] if given == again else [f"{place}: {given!r} became {again!r}"]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here: apt-get install prometheus")
+def test_one_of_two_instances_that_is_down_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "tests.yml").write_text(TWO_INSTANCES.replace("RULES", str(RULES)), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "tests.yml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("metric", [*daemon.METRICS, *worker.METRICS], ids=lambda metric: metric.name)

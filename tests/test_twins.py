@@ -15,7 +15,8 @@ COVERED_BY: dict[str, str] = {
     "daemon/api/test_openapi.py": (
         "daemon/answers/alerts.py daemon/answers/commands.py daemon/answers/disk.py daemon/answers/events.py "
         "daemon/answers/history.py daemon/answers/logs.py daemon/answers/rollouts.py daemon/answers/status.py "
-        "daemon/answers/versions.py daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
+        "daemon/answers/traffic.py daemon/answers/uploads.py daemon/answers/versions.py "
+        "daemon/answers/workers.py daemon/api/app.py daemon/api/interface.py"
     ),
     "daemon/api/test_server.py": "daemon/api/connection_limit.py",
     "daemon/cli/test_install.py": "daemon/cli/install_files.py",
@@ -46,7 +47,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/controllers/copy_watch.py daemon/controllers/verdict_memory.py daemon/models/catalog.py"
     ),
     "daemon/health/test_alerts.py": "daemon/config/alert_metrics.py daemon/health/rules.py",
-    "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py daemon/health/series.py",
+    "daemon/health/test_sampler.py": "daemon/health/host_metrics.py daemon/health/mounts.py",
     "daemon/health/test_addresses.py": "daemon/health/smtp.py daemon/health/wording.py",
     "daemon/health/test_sender_process.py": (
         "daemon/health/chat_webhooks.py daemon/health/child_answer.py daemon/health/http_post.py"
@@ -99,7 +100,8 @@ COVERED_BY: dict[str, str] = {
     "fuzz/test_worker_socket.py": "worker/protocol.py",
     "system/test_attach.py": "worker/attach.py",
     "system/test_command_line.py": (
-        "daemon/controllers/admin_service.py daemon/controllers/validation_waiters.py daemon/status/views.py"
+        "daemon/controllers/admin_service.py daemon/controllers/uploads.py daemon/controllers/validation_waiters.py "
+        "daemon/status/views.py"
     ),
     "system/test_alerts.py": "daemon/controllers/outside.py",
     "system/test_containment.py": "daemon/controllers/parts.py",

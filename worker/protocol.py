@@ -16,6 +16,9 @@ PROTOCOL: Final = 1
 T = TypeVar("T")
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 
+BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bounds of the durations that a worker reports; what is longer is counted apart."""
+
 # JSON has numbers of any size: counts and sums must stay within what all programs can count.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -87,12 +90,21 @@ class RunTimes(msgspec.Struct, frozen=True):
     p95_seconds: Seconds = 0.0
 
 
+class Durations(msgspec.Struct, frozen=True):
+    """How long answers took that a model worked on: how many up to each of BUCKETS_SECONDS and above all, and all
+    together. Both only grow; empty where the worker does not report it.
+    """
+
+    buckets: Annotated[list[Count], msgspec.Meta(max_length=len(BUCKETS_SECONDS) + 1)] = []
+    seconds: Seconds = 0.0
+
+
 class Beat(Message, frozen=True):
     """Signs of life. `requests` and `errors` only grow; `errors` counts answers of 500 and above.
 
     `shared` and `lone` count runs that shared the machine and faster runs that had it alone; our own workers
     send them. `refusing` is why a request would not be answered now, "" when it would. `stuck` counts jobs that
-    outlived every limit: only the worker's end ends them.
+    outlived every limit: only the worker's end ends them. `durations` are of all answers since the worker began.
     """
 
     inflight: Count = 0
@@ -104,6 +116,7 @@ class Beat(Message, frozen=True):
     lone: RunTimes = RunTimes()
     refusing: str = ""
     stuck: Count = 0
+    durations: Durations = Durations()
 
 
 class Reopened(Message, frozen=True):

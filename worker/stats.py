@@ -14,12 +14,11 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-from .protocol import Beat, RunTimes
+from .protocol import BUCKETS_SECONDS, Beat, Durations, RunTimes
 from .resident_memory import Resident
 
 WINDOW: Final = 512
 WINDOW_SECONDS: Final = 60.0
-BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WAIT_BUCKETS_SECONDS: Final = (0.001, 0.0025, *BUCKETS_SECONDS)
 
 Window = deque[tuple[float, float]]  # when it ended, seconds it took
@@ -109,6 +108,7 @@ class Counters:
             lone=self._pace(self._lone),
             refusing=self.refusing(),
             stuck=self.stuck(),
+            durations=Durations(list(self.work.buckets), round(self.work.seconds, 6)),
         )
 
     def _pace(self, window: Window) -> RunTimes:

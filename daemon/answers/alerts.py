@@ -88,7 +88,7 @@ class AlertsTestAnswer(Struct, frozen=True):
 
 
 class SeriesAnswer(Struct, frozen=True):
-    """The last hour of a few figures, oldest first; `times` are RFC 3339 in UTC; null where nothing was known."""
+    """A few figures over a time, oldest first; `times` are RFC 3339 in UTC; null where nothing was known."""
 
     interval_seconds: float
     times: list[str]

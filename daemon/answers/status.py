@@ -92,13 +92,15 @@ class ProbeReport(Struct, frozen=True):
 class StatusAnswer(Struct, frozen=True):
     """The whole at a glance. `live` is the version that is served, by the name that the link gives it.
 
-    `link` is there while the link says something else; `waiting` is a version that waits before its rollout.
-    `version` is the release of the daemon, `pid` its process, `uptime_seconds` its age.
+    `previous` is what a rollback goes back to, "" for nothing. `link` is there while the link says something else;
+    `waiting` is a version that waits before its rollout. `version` is the release of the daemon, `pid` its process,
+    `uptime_seconds` its age.
     """
 
     live: str
     link: VersionReason | None
     serving: str
+    previous: str
     ready: bool
     state: str
     workers: WorkersCount

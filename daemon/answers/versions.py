@@ -31,7 +31,7 @@ class VersionReport(Struct, frozen=True):
     `serving` names the workers that answer with it. `compiled` is about the form that workers load: `form`, `because`
     or `compiling`, and what the compiler reported of its gains. `arrived` is RFC 3339 in UTC. `held_because`,
     `unchosen_because` and `waiting` are there when it is held, when its name cannot be compared with the live one's,
-    and when it waits for something.
+    and when it waits for something; `must_stay` is why it cannot be deleted.
     """
 
     version: str
@@ -47,6 +47,7 @@ class VersionReport(Struct, frozen=True):
     held_because: str | UnsetType = UNSET
     unchosen_because: str | UnsetType = UNSET
     waiting: str | UnsetType = UNSET
+    must_stay: str | UnsetType = UNSET
 
 
 class IgnoredDirectory(Struct, frozen=True):

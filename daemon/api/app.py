@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -35,9 +35,13 @@ from ..answers.history import HistoryAnswer
 from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import HealthAnswer, ReadyAnswer, StatusAnswer
+from ..answers.traffic import TrafficAnswer
+from ..answers.uploads import UploadPiece, UploadReport, UploadsAnswer
 from ..answers.versions import VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import BadConfig, ModelwardError, NotKnown
+from ..health.series import SPANS
+from ..models.upload_rules import UploadFile
 from .events import Hub
 from .interface import AdminInterface
 from .language import in_language
@@ -69,7 +73,14 @@ async def alerts(admin: AdminInterface, request: Request) -> AlertsAnswer:
 
 
 async def series(admin: AdminInterface, request: Request) -> SeriesAnswer:
-    return admin.series()
+    span = request.query_params.get("span", "1h")
+    if span not in SPANS:
+        raise HTTPException(400, f"cannot use span={span[:40]!r}: {', '.join(SPANS)}")
+    return admin.series(span)
+
+
+async def traffic(admin: AdminInterface, request: Request) -> TrafficAnswer:
+    return admin.traffic()
 
 
 async def metrics(admin: AdminInterface, request: Request) -> Response:
@@ -185,6 +196,38 @@ async def rescan(admin: AdminInterface, request: Request) -> CommandOutcome | Co
     return await admin.rescan(waits(request))
 
 
+async def delete(admin: AdminInterface, request: Request) -> CommandOutcome:
+    return await admin.delete(await name(request, "version"))
+
+
+async def uploads(admin: AdminInterface, request: Request) -> UploadsAnswer:
+    return await admin.uploads()
+
+
+async def begin_upload(admin: AdminInterface, request: Request) -> UploadReport:
+    given = await fields(request)
+    try:
+        files = convert(given.get("files", []), list[UploadFile])
+    except ValidationError as e:
+        raise HTTPException(400, f"cannot do that: 'files' must be a list of paths and bytes: {e}") from e
+    return await admin.begin_upload(text_of(given, "version"), text_of(given, "kind"), files)
+
+
+async def take_piece(admin: AdminInterface, request: Request) -> UploadPiece:
+    """The body is a piece of a file, as it is."""
+    file, offset = number(request, "file", 0, MAX_ROW), number(request, "offset", 0, MAX_ROW)
+    return await admin.take_piece(request.path_params["upload"], file, offset, request.stream())
+
+
+async def finish_upload(admin: AdminInterface, request: Request) -> CommandOutcome:
+    await fields(request)
+    return await admin.finish_upload(request.path_params["upload"])
+
+
+async def drop_upload(admin: AdminInterface, request: Request) -> CommandOutcome:
+    return await admin.drop_upload(request.path_params["upload"])
+
+
 READ: Final = "read"
 CHANGE: Final = "change"
 ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
@@ -196,12 +239,14 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("GET", "/metrics", metrics, READ),
     ("GET", "/v1/alerts", alerts, READ),
     ("GET", "/v1/series", series, READ),
+    ("GET", "/v1/traffic", traffic, READ),
     ("GET", "/v1/disk", disk, READ),
     ("GET", "/v1/logs", logs, READ),
     ("GET", "/v1/logs/{name}", log, READ),
     ("GET", "/v1/history", history, READ),
     ("GET", "/v1/rollouts/{rollout}", rollout, READ),
     ("GET", "/v1/openapi.json", openapi, READ),
+    ("GET", "/v1/uploads", uploads, READ),
     ("POST", "/v1/activate", activate, CHANGE),
     ("POST", "/v1/rollback", rollback, CHANGE),
     ("POST", "/v1/hold", hold, CHANGE),
@@ -215,6 +260,11 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
     ("POST", "/v1/alerts/unmute", unmute_alerts, CHANGE),
     ("POST", "/v1/alerts/ack", acknowledge_alerts, CHANGE),
     ("POST", "/v1/panel/link", panel_link, CHANGE),
+    ("POST", "/v1/delete", delete, CHANGE),
+    ("POST", "/v1/uploads", begin_upload, CHANGE),
+    ("PUT", "/v1/uploads/{upload}", take_piece, CHANGE),
+    ("POST", "/v1/uploads/{upload}/finish", finish_upload, CHANGE),
+    ("DELETE", "/v1/uploads/{upload}", drop_upload, CHANGE),
     ("POST", "/v1/sweep", sweep, CHANGE),
     ("POST", "/v1/rotate", rotate, CHANGE),
 )

@@ -14,19 +14,31 @@ from msgspec import Struct, field
 from msgspec.json import schema_components
 
 from ..answers.commands import CommandAccepted, ErrorAnswer
+from ..health.series import SPANS
+from ..models.upload_rules import KINDS, MAX_FILES
 
 Json = dict[str, Any]
 Row = tuple[str, str, Callable[..., Any], str]
 JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
 _REF: Final = "#/components/schemas/{name}"
 _TEXT: Final[Json] = {"type": "string", "maxLength": 255}
 _FLAG: Final[Json] = {"type": "boolean", "default": False}
 _NUMBER: Final[Json] = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
+_UPLOAD_FILES: Final[Json] = {
+    "type": "array",
+    "maxItems": MAX_FILES,
+    "items": {
+        "type": "object",
+        "required": ["bytes", "path"],
+        "properties": {"path": {"type": "string"}, "bytes": {"type": "integer", "minimum": 0}},
+    },
+}
 _PLACE: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 class About(Struct, frozen=True):
-    """`needed` and `optional` are the members of the body; `query` the parameters besides `wait`."""
+    """`needed` and `optional` are the members of a body of JSON; `query` the parameters besides `wait`."""
 
     summary: str
     needed: Mapping[str, Json] = field(default_factory=dict)
@@ -34,6 +46,7 @@ class About(Struct, frozen=True):
     query: Mapping[str, Json] = field(default_factory=dict)
     waits: bool = False
     media_type: str = JSON
+    sends: str = JSON
 
 
 _VERSION: Final = {"version": _TEXT | {"minLength": 1, "description": "a directory directly under the model root"}}
@@ -48,7 +61,10 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ("GET", "/v1/versions"): About("Every version with its state and verdict"),
     ("GET", "/v1/workers"): About("Every worker with what it serves"),
     ("GET", "/v1/alerts"): About("Every alert that is not simply ok, and how the channels do"),
-    ("GET", "/v1/series"): About("The last hour of a few figures"),
+    ("GET", "/v1/series"): About(
+        "A few figures over the last hour, day or week", query={"span": {"type": "string", "enum": list(SPANS)}}
+    ),
+    ("GET", "/v1/traffic"): About("Requests, errors and durations of each version"),
     ("GET", "/v1/disk"): About("Where the space went", query={"progress": _NUMBER}),
     ("GET", "/v1/logs"): About("The log files there are"),
     ("GET", "/v1/logs/{name}"): About("The last lines of a log", query={"lines": _NUMBER}),
@@ -71,6 +87,17 @@ ABOUT: Final[Mapping[tuple[str, str], About]] = {
     ("POST", "/v1/rotate"): About(
         "Rotate logs", optional={"dry_run": _FLAG, "force": _FLAG, "file": _TEXT}, waits=True
     ),
+    ("POST", "/v1/delete"): About("Delete a version that is not live, held, serving or the way back", needed=_VERSION),
+    ("GET", "/v1/uploads"): About("Uploads of versions that are not finished"),
+    ("POST", "/v1/uploads"): About(
+        "Announce a version that comes piece by piece",
+        needed=_VERSION | {"kind": {"type": "string", "enum": list(KINDS)}, "files": _UPLOAD_FILES},
+    ),
+    ("PUT", "/v1/uploads/{upload}"): About(
+        "Send a piece of a file, beginning where the file ends", query={"file": _NUMBER, "offset": _NUMBER}, sends=BYTES
+    ),
+    ("POST", "/v1/uploads/{upload}/finish"): About("Put the version into the model root, where it is judged"),
+    ("DELETE", "/v1/uploads/{upload}"): About("Drop an upload"),
     ("POST", "/v1/panel/link"): About("Make a link that logs one browser in to the panel, once; over api.sock alone"),
     ("POST", "/v1/alerts/test"): About("Send a test message to every channel"),
     ("POST", "/v1/alerts/mute"): About(
@@ -136,7 +163,7 @@ def _operation(method: str, path: str, handler: Callable[..., Any], access: str)
         "parameters": _parameters(path, about),
         "responses": responses,
     }
-    if method == "POST":
+    if method in ("POST", "PUT"):
         operation["requestBody"] = _body(about)
     return operation
 
@@ -162,6 +189,8 @@ def _parameters(path: str, about: About) -> list[Json]:
 
 
 def _body(about: About) -> Json:
+    if about.sends != JSON:
+        return {"required": False, "content": {about.sends: {"schema": {"type": "string", "format": "binary"}}}}
     schema: Json = {"type": "object", "properties": {**about.needed, **about.optional}}
     if about.needed:
         schema["required"] = sorted(about.needed)

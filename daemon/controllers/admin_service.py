@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,8 @@ from ..answers.history import HistoryAnswer, HistoryLine
 from ..answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from ..answers.rollouts import RolloutAnswer
 from ..answers.status import ConfigReport, PendingKey, StatusAnswer
+from ..answers.traffic import TrafficAnswer
+from ..answers.uploads import UploadPiece, UploadReport, UploadsAnswer
 from ..answers.versions import VersionReport, VersionsAnswer
 from ..answers.workers import WorkersAnswer
 from ..errors import NotKnown, Refused
@@ -29,6 +31,7 @@ from ..models.activation_policy import ActivationRequest
 from ..models.catalog import CatalogEntry
 from ..models.lifecycle import VersionState
 from ..models.no_version import why_no_version
+from ..models.upload_rules import UploadFile
 from ..state.async_store import AsyncStore
 from ..state.store import HistoryEntry
 from ..status import views
@@ -45,6 +48,7 @@ from .maintenance import Maintenance
 from .outside import OutsideParts
 from .pending_command import PendingCommand
 from .reload import ConfigReload
+from .uploads import VersionUploads
 from .validation import Validation
 from .validation_waiters import WAIT_SECONDS, ValidationWaiters
 from .wakeups import Wakeups
@@ -87,12 +91,13 @@ class AdminService:
         maintenance: Maintenance,
         alert_manager: AlertManager,
         outside: OutsideParts,
+        uploads: VersionUploads,
     ) -> None:
         self._origin, self._clock, self._snapshot, self._wakeups = origin, clock, snapshot, wakeups
         self._config_reload, self._settings_pending = config_reload, pending
         self._registry, self._pool, self._validation, self._activation = registry, pool, validation, activation
         self._forms, self._async_store, self._maintenance = forms, async_store, maintenance
-        self._alert_manager, self._outside = alert_manager, outside
+        self._alert_manager, self._outside, self._uploads = alert_manager, outside, uploads
         self._began = clock.monotonic()
         self._waiters = ValidationWaiters(clock, validation, activation, wakeups)
 
@@ -147,19 +152,26 @@ class AdminService:
     def versions(self) -> VersionsAnswer:
         live, peers = self._live(), self._registry.peers()
         entries = sorted(self._validation.catalog.entries(), key=lambda e: e.name)
-        unchosen = unchosen_versions(self._snapshot())
-        versions = [self._version(e, live, peers, unchosen.get(e.name, "")) for e in entries]
+        unchosen, protected = unchosen_versions(self._snapshot()), self._maintenance.protected()
+        versions = [self._version(e, live, peers, unchosen.get(e.name, ""), protected.get(e.name, "")) for e in entries]
         return VersionsAnswer(versions, views.ignored(self._validation.sight))
 
     def _version(
-        self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer], unchosen: str = ""
+        self, entry: CatalogEntry, live: str, peers: Iterable[WorkerPeer], unchosen: str = "", must_stay: str = ""
     ) -> VersionReport:
         name, because = self._activation.choice.waiting
         compiled = self._forms.told(entry.name, entry.digest) if entry.artifact else {}
         waiting = because if name == entry.name else ""
         held = self._activation.held
         return views.version(
-            entry, live=live, held=held, peers=peers, compiled=compiled, waiting=waiting, unchosen=unchosen
+            entry,
+            live=live,
+            held=held,
+            peers=peers,
+            compiled=compiled,
+            waiting=waiting,
+            unchosen=unchosen,
+            must_stay=must_stay,
         )
 
     def workers(self) -> WorkersAnswer:
@@ -168,8 +180,11 @@ class AdminService:
     def alerts(self) -> AlertsAnswer:
         return self._alert_manager.alerts()
 
-    def series(self) -> SeriesAnswer:
-        return self._alert_manager.series()
+    def series(self, span: str) -> SeriesAnswer:
+        return self._alert_manager.series(span)
+
+    def traffic(self) -> TrafficAnswer:
+        return views.traffic(self._registry.traffic)
 
     def metrics(self) -> str:
         return self._alert_manager.metrics()
@@ -221,6 +236,26 @@ class AdminService:
 
     async def log(self, name: str, lines: int) -> LogTailAnswer:
         return await self._maintenance.tail(name, lines)
+
+    # uploads
+
+    async def uploads(self) -> UploadsAnswer:
+        return await self._uploads.uploads()
+
+    async def begin_upload(self, version: str, kind: str, files: list[UploadFile]) -> UploadReport:
+        return await self._uploads.begin(version, kind, files)
+
+    async def take_piece(self, upload: str, number: int, offset: int, pieces: AsyncIterator[bytes]) -> UploadPiece:
+        return await self._uploads.take(upload, number, offset, pieces)
+
+    async def finish_upload(self, upload: str) -> CommandOutcome:
+        return await self._uploads.finish(upload)
+
+    async def drop_upload(self, upload: str) -> CommandOutcome:
+        return await self._uploads.drop(upload)
+
+    async def delete(self, version: str) -> CommandOutcome:
+        return await self._uploads.delete(version)
 
     # commands about versions
 

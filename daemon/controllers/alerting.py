@@ -356,9 +356,9 @@ class AlertManager:
         space, mount = max(spaces, key=lambda pair: pair[0].used_percent)
         return FullestDisk(mount, round(space.used_percent, 1), space.free_bytes, self.forecast.sentence())
 
-    def series(self) -> SeriesAnswer:
-        """The last hour, for charts."""
-        return self.monitor.series()
+    def series(self, span: str) -> SeriesAnswer:
+        """One of `health.series.SPANS`, for charts."""
+        return self.monitor.series.answer(span)
 
     def metrics(self) -> str:
         """Prometheus' text."""

@@ -251,9 +251,9 @@ class Maintenance:
             )
             for e in self._validation.catalog.entries()
         ]
-        return reasons(versions, self._config().models.keep, self._protected(), self._clock.wall())
+        return reasons(versions, self._config().models.keep, self.protected(), self._clock.wall())
 
-    def _protected(self) -> dict[str, str]:
+    def protected(self) -> dict[str, str]:
         """Names that stay whatever their age, each with its reason."""
         activation, position, sight = self._activation, self._activation.position, self._validation.sight
         found = dict.fromkeys(activation.held, "held")

@@ -41,6 +41,8 @@ from .liveness import Liveness
 from .maintenance import Maintenance
 from .rollouts import load_seconds
 from .round import Controller
+from .series_keeping import SeriesKeeping
+from .uploads import VersionUploads
 from .validation import Validation
 
 
@@ -291,6 +293,8 @@ def in_order(
     maintenance: Maintenance,
     jobs: JobKeeping,
     outside: Sequence[Controller],
+    series: SeriesKeeping,
+    uploads: VersionUploads,
     panel: PanelServer,
     liveness: Liveness,
     alert_manager: AlertManager,
@@ -310,6 +314,8 @@ def in_order(
         CompilationController(forms, validation, activation, order),
         MaintenanceController(maintenance),
         jobs,
+        series,
+        uploads,
         PanelController(panel),
         ServiceManagerController(liveness),
         AlertingController(alert_manager),

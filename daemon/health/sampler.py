@@ -1,4 +1,4 @@
-"""Measures every `interval`: machine, mounts, our processes; keeps the last hour; turns it into figures for alerts.
+"""Measures every `interval`: machine, mounts, our processes; keeps series of it; turns it into figures for alerts.
 
 Reading blocks at most a moment, and belongs on a thread of its own; the rest is quick. Rates are between two
 measurements; the first has none. Durations are monotonic; the wall clock only dates the rows for people.
@@ -14,7 +14,6 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from ..answers.alerts import SeriesAnswer
 from ..system.clock import Clock
 from .alerts import Figure
 from .host_metrics import Machine, read_machine
@@ -101,7 +100,7 @@ class Sampler:
     ) -> None:
         self._clock, self._proc = clock, proc
         self._mounts = Mounts(clock, statvfs, proc)
-        self._series = Series(SERIES, interval_seconds)
+        self.series = Series(SERIES, interval_seconds)
         self._before: SystemSample | None = None
         self._totals, self._answered = Totals(), (0, 0)
         self._kills: deque[tuple[float, int]] = deque(maxlen=1000)
@@ -115,10 +114,6 @@ class Sampler:
     def last(self) -> SystemSample | None:
         return self._before
 
-    def series(self) -> SeriesAnswer:
-        """The last hour."""
-        return self._series.answer()
-
     def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> SystemReading:
         """Asks the system, on a thread. `paths` are the directories whose file systems matter, `pids` our processes."""
         began = self._clock.monotonic()
@@ -128,8 +123,7 @@ class Sampler:
     def take(self, interval_seconds: float, reading: SystemReading, workers: Iterable[WorkerSeen]) -> SystemSample:
         """Keeps a row and gives everything."""
         workers = tuple(workers)
-        if interval_seconds != self._series.interval_seconds:
-            self._series = self._series.with_interval(interval_seconds)
+        self.series.set_interval(interval_seconds)
         began, before, machine, mounts = reading.at, self._before, reading.machine, reading.mounts
         figures = [*_of_mounts(mounts), *self._of_machine(machine, before, began)]
         row = {f.metric: f.value for f in figures if not f.subject}
@@ -137,7 +131,7 @@ class Sampler:
         figures += self._of_workers(workers, machine, before, began, row)
         sample = SystemSample(began, machine, mounts, tuple(figures), row, reading.seconds)
         self._before = sample
-        self._series.add(self._clock.wall(), row)
+        self.series.add(self._clock.wall(), row)
         return sample
 
     def _of_machine(self, machine: Machine, before: SystemSample | None, now: float) -> list[Figure]:

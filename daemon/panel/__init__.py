@@ -25,6 +25,7 @@ def parts_of(admin: AdminInterface, hub: Hub) -> Mapping[str, Part]:
         "status": Part(lambda: _to_the_minute(admin.status())),
         "workers": Part(admin.workers),
         "versions": Part(admin.versions),
+        "traffic": Part(admin.traffic),
         "alerts": Part(admin.alerts),
         "rollout": Part(admin.newest_rollout),
         "gate": Part(lambda: hub.last.get("gate", {}), lambda: count("gate")),

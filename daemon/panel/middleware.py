@@ -44,6 +44,8 @@ BODY_SECONDS: Final = 10.0
 MAX_DISCARDED_BYTES: Final = 16 << 20
 MARK: Final = "x-modelward"
 LINK_PATH: Final = "/v1/panel/link"
+STREAMED: Final = "/v1/uploads/"
+"""Pieces of files go below this; they are larger than any other body."""
 OPEN_PATHS: Final = frozenset({"/", "/login", "/session", "/health", "/ready", "/favicon.ico"})
 SECURITY: Final = protection(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -82,6 +84,10 @@ class PanelMiddleware:
             send = _closing(send)  # what follows on this connection may be the rest of a body
         response = await self._refused(scope, headers, peer)
         if response is None:
+            if scope["method"] == "PUT" and scope["path"].startswith(STREAMED):
+                scope[STILL] = self._still(scope, headers)
+                await self._api(scope, receive, send)  # it takes its body as it comes, and bounds it
+                return
             body = await _body(scope["method"], headers, receive)
             if isinstance(body, bytes):
                 await self._answer(scope, headers, body, receive, send)

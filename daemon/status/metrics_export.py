@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct, field
 
+from ...worker.protocol import BUCKETS_SECONDS
 from ...worker.shared.job_records import STATES
 from ...worker.shared.prometheus_text import Exposition
 from ..health.alerts import Alert
@@ -21,11 +22,13 @@ from ..models.lifecycle import VersionState
 from ..models.snapshot import RootSeen
 from ..state.store import HistoryEntry
 from ..system.failures import Failures
+from ..workers.traffic import Traffic
 from . import views
 from .alert_inputs import class_usage
 from .snapshot import Snapshot
 
 MAX_KINDS = 100
+_DURATIONS = "modelward_version_request_duration_seconds"
 
 
 class ExportTally(Struct):
@@ -87,6 +90,20 @@ def expose_failures(failures: Failures, out: Exposition) -> None:
     """Each part of the daemon that fails now."""
     for failure in failures.current():
         out.add("modelward_controller_failed", 1, controller=failure.part)
+
+
+def expose_traffic(traffic: Traffic, out: Exposition) -> None:
+    """Requests, errors and durations by version and worker."""
+    for (worker, version), answers in traffic.pairs.items():
+        labels = {"worker": worker, "version": version}
+        out.add("modelward_version_requests_total", answers.requests, **labels)
+        out.add("modelward_version_request_errors_total", answers.errors, **labels)
+        below = 0
+        for bound, count in zip((*map(str, BUCKETS_SECONDS), "+Inf"), answers.buckets, strict=True):
+            below += count
+            out.add(_DURATIONS, below, suffix="_bucket", **labels, le=bound)
+        out.add(_DURATIONS, answers.seconds, suffix="_sum", **labels)
+        out.add(_DURATIONS, below, suffix="_count", **labels)
 
 
 def _workers(out: Exposition, seen: Snapshot) -> None:

@@ -20,6 +20,7 @@ from ..answers.status import (
     VersionReason,
     WorkersCount,
 )
+from ..answers.traffic import TrafficAnswer, VersionTraffic
 from ..answers.versions import IgnoredDirectory, VersionReport
 from ..answers.workers import WorkerReport
 from ..models import verdict as v
@@ -30,6 +31,7 @@ from ..system.clock import rfc3339
 from ..workers.peer import WorkerPeer
 from ..workers.pool import WorkerProcess
 from ..workers.pool_planner import Phase
+from ..workers.traffic import Traffic
 from .snapshot import Snapshot, VersionsSeen, WorkersSeen
 
 
@@ -42,6 +44,7 @@ def version(
     compiled: Mapping[str, Any],
     waiting: str,
     unchosen: str,
+    must_stay: str = "",
 ) -> VersionReport:
     """One version. `serving` names the workers that answer with it; `compiled` is about the form that they load;
     `waiting` says that it waits for one; `unchosen` why nothing chooses it by itself."""
@@ -61,6 +64,7 @@ def version(
         held_because=held.get(entry.name, UNSET),
         unchosen_because=unchosen or UNSET,
         waiting=waiting or UNSET,
+        must_stay=must_stay or UNSET,
     )
 
 
@@ -81,12 +85,13 @@ def status(
 ) -> StatusAnswer:
     """The status of the daemon. `live` is what is served, by the name that the link was last known to give it."""
     serving, rollout, waiting = seen.activation.position.serving, seen.activation.current, seen.activation.waiting
-    reports = workers(seen.workers)
+    reports, previous = workers(seen.workers), seen.activation.position.previous
     ready = any(peer.ready for peer in seen.workers.peers)
     return StatusAnswer(
         live=live,
         link=link(seen.versions, live),
         serving=serving.version if serving else "",
+        previous=previous.name if previous else "",
         ready=ready,
         state="ready" if ready else "nothing is served" if serving is None else "loading",
         workers=WorkersCount(
@@ -143,6 +148,21 @@ def workers(seen: WorkersSeen) -> list[WorkerReport]:
     for pending in seen.pending_starts:
         reports.append(_absent("", None, "blocked" if pending.blocked else "waiting", because=pending.blocked))
     return reports
+
+
+def traffic(counted: Traffic) -> TrafficAnswer:
+    """What each version answered."""
+    return TrafficAnswer(
+        rfc3339(counted.began),
+        [
+            VersionTraffic(name, a.requests, a.errors, _rounded(a.quantile(0.5)), _rounded(a.quantile(0.95)))
+            for name, a in reversed(counted.versions.items())
+        ],
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def _peer(peer: WorkerPeer, process: WorkerProcess | None) -> WorkerReport:

@@ -23,6 +23,7 @@ from .channel import WorkerConnection
 from .peer import WorkerEvent, WorkerPeer
 from .pool import Ended, WorkerPool
 from .pool_planner import Phase
+from .traffic import Traffic
 
 MAX_NAME = 64
 MAX_GONE = 64
@@ -61,6 +62,7 @@ class WorkerRegistry:
         self._gone: dict[str, WorkerPeer] = {}
         self._changed = asyncio.Event()
         self._less_confined = ""
+        self.traffic = Traffic(clock.wall())
         self.expected: dict[str, Identity] = {}
         self.moving_to: tuple[str, str] | None = None
         self.pool: WorkerPool | None = None
@@ -183,6 +185,8 @@ class WorkerRegistry:
         peer = self._peers.get(line)
         if peer is None:
             return
+        if isinstance(message, p.Beat):
+            self.traffic.add(peer.name, peer.pid, peer.serving, message)
         event = peer_state.receive(peer, message, self._clock.monotonic())
         self._tell_pool(peer)
         if event is not None:

@@ -10,6 +10,8 @@ from tests.fakes.admin_interface import FakeDesk
 
 EVIL = '<img src=x onerror="document.title=`owned`"><script>document.title="owned"</script> & "quotes"'
 
+COMPILED = {"form": "exact", "cpu_ratio_5s": 0.31, "load_seconds": 0.4, "load_seconds_original": 3.6}
+
 
 def moment(seconds_ago: float) -> str:
     """RFC 3339, so many seconds ago."""
@@ -27,7 +29,7 @@ def version(name: str, state: str = "accepted", **more: Any) -> dict[str, Any]:
     shape = {
         "version": name, "digest": "ab" * 32, "state": state, "verdict": verdict if state != "validating" else None,
         "bytes": 251_658_240, "live": False, "held": False, "serving": [],
-        "compiled": {"form": "exact", "speedup": 3.1}, "arrived": moment(86_400),
+        "compiled": COMPILED, "arrived": moment(86_400),
     }  # fmt: skip
     return shape | more
 
@@ -76,6 +78,11 @@ def hour() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def longer() -> dict[str, Any]:
+    """The same over days."""
+    return hour() | {"interval_seconds": 600, "times": [moment((360 - 1 - i) * 1600) for i in range(360)]}
+
+
 def busy_desk() -> FakeDesk:
     """Everything at once: an alert, three workers, four versions, a rollout, logs with markup in them."""
     admin = FakeDesk()
@@ -112,6 +119,15 @@ def busy_desk() -> FakeDesk:
         for i in range(300)
     ]  # fmt: skip
     admin.hour = hour()
+    admin.answered = {
+        "since": moment(400_000),
+        "versions": [
+            {"version": "sensevoice-v1.0", "requests": 94_311, "errors": 41, "p50_seconds": 0.09, "p95_seconds": 0.22},
+            {"version": "sensevoice-v1.1", "requests": 80, "errors": 0, "p50_seconds": 0.05, "p95_seconds": 0.11},
+            {"version": "sensevoice-v0.9", "requests": 3, "errors": 3, "p50_seconds": None, "p95_seconds": None},
+        ],
+    }  # fmt: skip
+    admin.longer = longer()
     admin.space = {
         "classes": [
             {"class": "versions", "path": "/var/lib/modelward/models", "bytes": 1_006_632_960, "files": 24,
@@ -152,4 +168,21 @@ def busy_desk() -> FakeDesk:
         ],
         "access.log": ["GET / 200"],
     }
+    return admin
+
+
+def crowded_desk() -> FakeDesk:
+    """Two hundred versions, most of them rejected with an alert each, and a thousand lines of history."""
+    admin = busy_desk()
+    admin.shown["versions"] += [version(f"sensevoice-v2.{n}", "rejected" if n % 4 else "accepted") for n in range(196)]
+    admin.alarms["alerts"] += [
+        {"name": "version_rejected", "subject": f"sensevoice-v2.{n}", "state": "firing", "severity": "warning",
+         "value": 1, "since": moment(n), "message": f"sensevoice-v2.{n} was rejected: gate golden: error rate 0.42"}
+        for n in range(50)
+    ]  # fmt: skip
+    admin.lines = [
+        {"id": 2000 - i, "time": moment(60.0 * i), "kind": "rejected", "version": f"sensevoice-v2.{i % 196}",
+         "because": "gate golden: error rate 0.42, at most 0.10"}
+        for i in range(1050)
+    ]  # fmt: skip
     return admin

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,12 +25,15 @@ from modelward.daemon.answers.history import HistoryAnswer
 from modelward.daemon.answers.logs import LogsAnswer, LogTailAnswer, RotateAnswer
 from modelward.daemon.answers.rollouts import RolloutAnswer
 from modelward.daemon.answers.status import StatusAnswer
+from modelward.daemon.answers.traffic import TrafficAnswer
+from modelward.daemon.answers.uploads import UploadPiece, UploadReport, UploadsAnswer
 from modelward.daemon.answers.versions import VersionsAnswer
 from modelward.daemon.answers.workers import WorkersAnswer
 from modelward.daemon.api.app import application
 from modelward.daemon.api.events import Hub
 from modelward.daemon.config.load import Panel
 from modelward.daemon.errors import Refused
+from modelward.daemon.models.upload_rules import UploadFile
 from modelward.daemon.panel import parts_of
 from modelward.daemon.panel.live_feed import Feed
 from modelward.daemon.panel.server import PanelServer
@@ -45,7 +48,14 @@ class FakeDesk:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, object]] = []
-        self.state: Json = {"live": "v1", "serving": "v1", "ready": True, "uptime_seconds": 12.5, "alerts": []}
+        self.state: Json = {
+            "live": "v1",
+            "serving": "v1",
+            "previous": "v0",
+            "ready": True,
+            "uptime_seconds": 12.5,
+            "alerts": [],
+        }
         self.shown: Json = {"versions": []}
         self.registry: Json = {"workers": []}
         self.alarms: Json = {"alerts": [], "channels": []}
@@ -53,6 +63,9 @@ class FakeDesk:
         self.lines: list[Json] = []
         self.asked_history = 0
         self.hour: Json = {"interval_seconds": 10, "times": [], "series": {}}
+        self.longer: Json = self.hour
+        self.answered: Json = {"since": "2026-12-01T00:00:00.000Z"}
+        self.sent: dict[str, Json] = {}
         self.space: Json = {}
         self.log_truncated = False
         self.log_lines: dict[str, list[str]] = {}
@@ -71,8 +84,11 @@ class FakeDesk:
     def alerts(self) -> AlertsAnswer:
         return made(AlertsAnswer, self.alarms)
 
-    def series(self) -> SeriesAnswer:
-        return made(SeriesAnswer, self.hour)
+    def series(self, span: str) -> SeriesAnswer:
+        return made(SeriesAnswer, self.hour if span == "1h" else self.longer)
+
+    def traffic(self) -> TrafficAnswer:
+        return made(TrafficAnswer, self.answered)
 
     def metrics(self) -> str:
         return "# EOF\n"
@@ -144,6 +160,32 @@ class FakeDesk:
 
     async def rescan(self, wait: bool) -> CommandOutcome:
         return self._wish("rescan", "", CommandOutcome)
+
+    async def delete(self, version: str) -> CommandOutcome:
+        return self._wish("delete", version, CommandOutcome)
+
+    async def uploads(self) -> UploadsAnswer:
+        return made(UploadsAnswer, {"uploads": list(self.sent.values()), "piece_bytes": 1 << 20})
+
+    async def begin_upload(self, version: str, kind: str, files: list[UploadFile]) -> UploadReport:
+        self.requests.append(("begin upload", (version, kind)))
+        listed = [{"path": file.path, "bytes": file.bytes, "received": 0} for file in files]
+        total = sum(file.bytes for file in files)
+        shape = {"id": f"{len(self.sent):016x}", "version": version, "kind": kind, "bytes": total, "files": listed}
+        self.sent[shape["id"]] = shape | {"touched": "2026-12-01T00:00:00.000Z"}
+        return made(UploadReport, self.sent[shape["id"]])
+
+    async def take_piece(self, upload: str, number: int, offset: int, pieces: AsyncIterator[bytes]) -> UploadPiece:
+        data = b"".join([piece async for piece in pieces])
+        file = self.sent[upload]["files"][number]
+        file["received"] = offset + len(data)
+        return UploadPiece(file["received"])
+
+    async def finish_upload(self, upload: str) -> CommandOutcome:
+        return self._wish("finish upload", self.sent.pop(upload)["version"], CommandOutcome)
+
+    async def drop_upload(self, upload: str) -> CommandOutcome:
+        return self._wish("drop upload", self.sent.pop(upload)["version"], CommandOutcome)
 
     async def test_alerts(self) -> AlertsTestAnswer:
         return self._wish("test alerts", "", AlertsTestAnswer)

@@ -325,7 +325,7 @@ def _daemon() -> Iterable[Row]:
         _bytes(loopback_user.MAX_TABLE_BYTES),
         "a token is asked for",
     )
-    yield "how far back the panel's curves go", _time(series.HOUR_SECONDS), "forgotten; scrape /metrics for more"
+    yield "how far back the panel's curves go", _time(series.SPANS["7d"][0]), "forgotten; scrape /metrics for more"
     yield "alerts at once", f"{alerts.MAX_ALERTS:,}", "no further one is raised"
     yield "alert addresses", str(delivery.MAX_CHANNELS), "the others get no messages"
     yield "mutes at once, and one of them", f"{mutes.MAX_MUTES}, {_time(mutes.MAX_SECONDS)}", "refused, with the reason"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import tarfile
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from tests.fakes.answers import KINDS
@@ -246,3 +251,30 @@ def test_a_rollback_with_nothing_to_go_back_to_is_refused_at_once_whoever_waits(
     with pytest.raises(Refused, match=sentence):
         house.api.post("/v1/rollback")
     assert _refuses(house, 1, "rollback") == f"{sentence}\n"
+
+
+def test_a_version_is_uploaded_judged_and_deleted_again(town: House) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            archive.add(good_version(Path(elsewhere), "anything"), "anything")
+    content, piece, socket = packed.getvalue(), 1 << 16, str(town.root / "run" / "api.sock")
+    with httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://modelward", timeout=None) as api:
+        announced = {"version": "dtmf-v0.5", "kind": "tar", "files": [{"path": "x.tgz", "bytes": len(content)}]}
+        upload = api.post("/v1/uploads", json=announced).json()["id"]
+        place = f"/v1/uploads/{upload}"
+        for offset in range(0, len(content), piece):
+            sent = api.put(f"{place}?offset={offset}", content=content[offset : offset + piece])
+            assert sent.json() == {"received": min(len(content), offset + piece)}
+        assert "dtmf-v0.5" not in town.versions()
+        assert api.post(f"{place}/finish").json()["success"]
+        town.await_state("dtmf-v0.5", "accepted")
+        for version, because in ((NEW, "live"), ("no-such", "no such version")):
+            refused = api.post("/v1/delete", json={"version": version})
+            assert refused.status_code >= 400 and because in refused.json()["error"]["message"]
+        _says(town, "hold", "dtmf-v0.5")
+        assert "held" in api.post("/v1/delete", json={"version": "dtmf-v0.5"}).json()["error"]["message"]
+        _says(town, "release", "dtmf-v0.5")
+        assert api.post("/v1/delete", json={"version": "dtmf-v0.5"}).json()["success"]
+        assert "dtmf-v0.5" not in town.versions()
+    assert [town.history(kind)[0]["version"] for kind in ("uploaded", "deleted")] == ["dtmf-v0.5"] * 2

@@ -1,6 +1,6 @@
 // Asks the daemon: the same /v1 calls as the command line.
 
-import { spoken } from './i18n.js';
+import { chosen } from './i18n.js';
 
 /** What came back of a request: `ok`, the sentence for the operator, and all of the JSON. */
 async function read(response) {
@@ -18,7 +18,7 @@ async function read(response) {
 async function send(path, options) {
   try {
     return await read(await fetch(path, {
-      cache: 'no-store', credentials: 'same-origin', ...options, headers: { ...options.headers, 'Accept-Language': spoken() },
+      cache: 'no-store', credentials: 'same-origin', ...options, headers: { ...options.headers, 'Accept-Language': chosen() },
     }));
   } catch (error) {
     return { ok: false, status: 0, message: String(error.message ?? error), data: {} };
@@ -39,7 +39,12 @@ export function post(path, body = {}) {
   });
 }
 
-/** DELETE, for the session alone. */
+/** PUT of bytes; never throws. */
+export function put(path, bytes) {
+  return send(path, { method: 'PUT', headers: { 'Content-Type': 'application/octet-stream', 'X-Modelward': '1' }, body: bytes });
+}
+
+/** DELETE; never throws. */
 export function remove(path) {
   return send(path, { method: 'DELETE', headers: { 'X-Modelward': '1' } });
 }

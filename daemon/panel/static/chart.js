@@ -1,11 +1,12 @@
-// The last hour of a few figures as lines. Colours come from the style sheet, so both themes are drawn right.
+// A few figures over the chosen time as lines. Colours come from the style sheet, so both themes are drawn right.
 
 /* global uPlot */
 import { h } from './dom.js';
 import * as f from './format.js';
 import { t } from './i18n.js';
+import { chosen } from './series.js';
+import { onTheme } from './theme.js';
 
-const HOUR_SECONDS = 3600;
 const LEAST_SECONDS = 300;
 const HEIGHT = 96;
 const charts = new Set();
@@ -23,10 +24,10 @@ export function chart({ label, lines, format, axis: axisFormat = format, top = 0
   let plot = null;
   let data = [[], ...lines.map(() => [])];
 
-  /** An hour back, or as far as there is anything, but some minutes at least. */
+  /** As far back as was chosen, or as there is anything, but some minutes at least. */
   function start() {
     const now = Date.now() / 1000;
-    return Math.max(now - HOUR_SECONDS, Math.min(data[0][0] ?? now, now - LEAST_SECONDS));
+    return Math.max(now - chosen().seconds, Math.min(data[0][0] ?? now, now - LEAST_SECONDS));
   }
 
   function options() {
@@ -42,7 +43,7 @@ export function chart({ label, lines, format, axis: axisFormat = format, top = 0
         y: { range: (_plot, _low, high) => [0, Math.max(top, (high ?? 0) * 1.1, 1e-9)] },
       },
       axes: [
-        { ...axis, size: 22, space: 80, grid: { show: false }, values: (_plot, splits) => splits.map((s) => f.clock(s * 1000).slice(-8, -3)) },
+        { ...axis, size: 22, space: 80, grid: { show: false }, values: (_plot, splits) => splits.map((s) => f.mark(s * 1000, chosen().name === '7d')) },
         { ...axis, size: 52, space: 30, grid: { stroke: colour('--line'), width: 1 }, values: (_plot, splits) => splits.map((v) => axisFormat(v)) },
       ],
       series: [
@@ -93,6 +94,6 @@ export function chart({ label, lines, format, axis: axisFormat = format, top = 0
   return self;
 }
 
-window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+onTheme(() => {
   for (const each of charts) each.build();
 });

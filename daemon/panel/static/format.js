@@ -63,6 +63,12 @@ export function ago(text) {
 
 const two = (number) => String(number).padStart(2, '0');
 
+/** A time at a chart's axis: hours and minutes, or the day. */
+export function mark(milliseconds, days) {
+  const moment = new Date(milliseconds);
+  return days ? `${two(moment.getMonth() + 1)}-${two(moment.getDate())}` : `${two(moment.getHours())}:${two(moment.getMinutes())}`;
+}
+
 /** The local time of day of an RFC 3339 time; with its date when that is not today. */
 export function clock(text, { fractions = false } = {}) {
   const moment = new Date(text);

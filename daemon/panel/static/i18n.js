@@ -1,21 +1,31 @@
-// Words in the browser's language: Chinese for any "zh", else English. The daemon gives its sentences in the language of
-// the page. zh.json is made from en.json and the catalogue: make docs.
+// Words in the chosen language, at first the browser's: Chinese for any "zh", else English. The daemon gives its sentences in
+// the language of the page. zh.json is made from en.json and the catalogue: make docs.
 
+import * as memory from './memory.js';
+
+export const TAGS = ['en', 'zh'];
 let words = {};
 let tag = 'en';
 
-/** Loads the words for the browser's languages. */
+/** Loads the words for the language that was chosen here, or for the browser's. */
 export async function load(languages = navigator.languages) {
-  tag = (languages?.[0] ?? 'en').toLowerCase().startsWith('zh') ? 'zh' : 'en';
+  const browsers = (languages?.[0] ?? 'en').toLowerCase().startsWith('zh') ? 'zh' : 'en';
+  tag = memory.read('language', [browsers, ...TAGS]);
   const answer = await fetch(`/static/i18n/${tag}.json`);
   words = await answer.json();
   document.documentElement.lang = tag === 'zh' ? 'zh-CN' : 'en';
   return tag;
 }
 
-/** The language of the page, for the daemon: "en" or "zh". */
-export function spoken() {
+/** The language of the page, for the daemon too: one of TAGS. */
+export function chosen() {
   return tag;
+}
+
+/** Shows the page in another one. */
+export function choose(name) {
+  memory.keep('language', name);
+  window.location.reload();
 }
 
 /** The language for Intl. */

@@ -1,7 +1,7 @@
 // The daemon's state as it is now, over one event stream. Cards watch the parts that they show.
 // A hidden tab lets its stream go: browsers allow few connections to one place.
 
-import { spoken } from './i18n.js';
+import { chosen } from './i18n.js';
 
 const state = {};
 const watchers = [];
@@ -49,7 +49,7 @@ function hear(snapshot) {
 function open() {
   source?.close();
   quietSince = performance.now();
-  source = new EventSource(`/live?language=${spoken()}`);
+  source = new EventSource(`/live?language=${chosen()}`);
   source.addEventListener('snapshot', (event) => hear(JSON.parse(event.data)));
   source.addEventListener('beat', () => hear(null));
   source.addEventListener('error', () => {

@@ -2,6 +2,7 @@
 
 import { get } from './api.js';
 
+const COUNT_SECONDS = 60;
 const listeners = [];
 let last = null;
 
@@ -11,8 +12,15 @@ export function onSpace(show) {
   if (last) show(last);
 }
 
+/** Counts again every so often, as sweeps do, while `isSeen()`. */
+export function keepCounting(isSeen) {
+  window.setInterval(() => isSeen() && !document.hidden && count(), COUNT_SECONDS * 1000);
+}
+
 /** Counts now; resolves when it is shown. */
 export async function count() {
-  last = await get('/v1/disk');
+  const answer = await get('/v1/disk');
+  if (!answer.ok && last?.ok) return; // another count is under way
+  last = answer;
   for (const show of listeners) show(last);
 }

@@ -609,7 +609,7 @@ def test_metrics_are_what_prometheus_reads_and_what_the_table_says(world: World)
         alert_manager.begin()
         await soon(lambda: any(event == "sample" for event, _ in world.told))
         [sample] = [data for event, data in world.told if event == "sample"]
-        assert sample.time == alert_manager.series().times[-1] == rfc3339(world.clock.wall())
+        assert sample.time == alert_manager.series("1h").times[-1] == rfc3339(world.clock.wall())
         alert_manager.look()
         world.async_store.note("accepted", "v1", "", verdict={"gates": [{"seconds": 1.5}, {"seconds": 0.5}]})
         await soon(lambda: 'seconds_sum{verdict="accepted"} 2' in alert_manager.metrics())

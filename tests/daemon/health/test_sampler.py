@@ -10,8 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.daemon.health.measuring import collect
 from tests.support import PATIENCE_SECONDS, eventually
 
@@ -31,7 +29,6 @@ from modelward.daemon.health.sampler import (
     Totals,
     WorkerSeen,
 )
-from modelward.daemon.health.series import Series
 from modelward.daemon.system.clock import SystemClock
 
 
@@ -90,7 +87,7 @@ def test_what_this_kernel_does_not_tell_is_absent_and_not_zero(tmp_path: Path) -
     assert not {f.metric for f in sample.figures} & missing
     assert sample.machine.pressure == ()
     assert sample.machine.oom_kills is None
-    assert monitor.series().series["io_pressure_percent"] == [None]
+    assert monitor.series.answer("1h").series["io_pressure_percent"] == [None]
     (tmp_path / "self").mkdir()
     (tmp_path / "self/cgroup").write_text("4:memory:/old/way\n")
     assert collect(monitor, 10.0, [tmp_path], []).machine.memory_used_percent is None
@@ -269,36 +266,6 @@ def test_rates_are_per_second_between_two_measurements() -> None:
     sample = collect(monitor, 10.0, [], [worker(requests=150, errors=5)])
     assert sample.row["requests_per_second"] == 5
     assert value(sample, "requests_failed_percent") == 10
-
-
-# the last hour
-
-
-def test_the_last_hour_is_kept_and_no_more() -> None:
-    series = Series(["a", "b"], 10.0)
-    for n in range(1000):
-        series.add(float(n), {"a": float(n), "other": 1.0})
-    shown = series.answer()
-    assert len(shown.times) == 360
-    assert shown.times[0] == "1970-01-01T00:10:40.000Z"
-    assert shown.series["a"][-1] == 999
-    assert set(shown.series["b"]) == {None}
-
-
-@given(
-    st.lists(st.floats(0, 100), max_size=50),
-    st.sampled_from([60.0, 100.0, 900.0, 3600.0]),
-    st.sampled_from([1.0, 100.0, 1800.0]),
-)
-def test_another_interval_keeps_the_newest_rows(values: list[float], before: float, after: float) -> None:
-    series = Series(["a"], before)
-    for at, given_value in enumerate(values):
-        series.add(float(at), {"a": given_value})
-    kept = series.answer().series["a"]
-    assert kept == [round(v, 4) for v in values[-int(3600 / before) :]]
-    other = series.with_interval(after).answer()
-    assert other.interval_seconds == after
-    assert other.series["a"] == kept[-int(3600 / after) :]
 
 
 def test_what_answers_from_memory_is_asked_without_a_thread_of_its_own(tmp_path: Path) -> None:

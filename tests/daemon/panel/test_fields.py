@@ -26,18 +26,21 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "gate": events.GateNews,
     "sample": events.SampleNews,
     "history": history.HistoryAnswer,
-    **{part: KINDS["GET", f"/v1/{part}"][0] for part in ("status", "workers", "versions", "alerts")},
+    **{part: KINDS["GET", f"/v1/{part}"][0] for part in ("status", "workers", "versions", "traffic", "alerts")},
 }
 BROWSER = frozenset(
     """addEventListener append at body checked children className createElement disabled entries filter find firstChild
-    flatMap flexGrow fromEntries getSelection has hidden includes indexOf insertBefore isConnected isIntersecting join
-    keys length localeCompare map max observe options parentNode parse push reduce remove replaceAll replaceChildren
-    returnValue round scrollHeight scrollTop setInterval setTimeout shift showModal slice some sort startsWith
-    stringify style tBodies title toFixed toLowerCase trim value close focus""".split()  # noqa: SIM905 - read more easily
+    click createObjectURL delete flatMap flexGrow fromEntries get getSelection has hidden includes indexOf
+    insertBefore isConnected isIntersecting join keys length localeCompare map max observe options parentNode parse
+    preventDefault push reduce remove replaceAll replaceChildren replace returnValue revokeObjectURL round
+    scrollHeight scrollTop set setInterval setTimeout shift showModal slice some sort split startsWith stringify
+    style tBodies title toFixed toLowerCase trim value close focus exec""".split()  # noqa: SIM905 - read more easily
 )
 PAGE = frozenset(
-    """ago bytes clock colour columns count data draw element index interval key label logIn logOut may_change memory
-    now ok p95 percent share show span status timestamp unavailable update NONE canary level""".split()  # noqa: SIM905
+    """ago archive button bytes choose chosen clock colour columns count data directory draw
+    element elements files index interval keep key label list logIn logOut may_change
+    memory name now ok p50 p95 percent read rejected rest share show shown span status
+    stopped there timestamp unavailable update NONE SPANS THEMES canary level size""".split()  # noqa: SIM905
 )
 SCRIPTS = ("act.js", "series.js", *(f"cards/{path.name}" for path in sorted(STATIC.glob("cards/*.js"))))
 

@@ -502,3 +502,17 @@ def test_a_cookie_costs_as_much_as_any_other_of_its_length(guarded: RunningPanel
 
     plain, *others = (cpu_seconds(pair * 4000) for pair in ("ab", '\\"', "\\1", ";a", "a=", '";'))
     assert max(others) < 10 * plain
+
+
+def test_a_piece_of_an_upload_passes_the_same_gate_and_may_be_larger_than_any_other_body(guarded: RunningPanel) -> None:
+    files = [{"path": "model.onnx", "bytes": 1 << 21, "received": 0}]
+    guarded.admin.sent["a" * 16] = {"id": "a" * 16, "version": "v2", "kind": "directory", "files": files}
+    place, piece, known = f"/v1/uploads/{'a' * 16}?file=0&offset=0", bytes(1 << 21), f"Bearer {TOKEN}"
+    assert guarded.ask("PUT", place, b"x", **MARK).status == 401
+    assert guarded.ask("PUT", place, b"x").kind == "header_missing"
+    assert guarded.ask("PUT", place, b"x", Authorization=known, Origin="http://evil.example", **MARK).status == 403
+    assert guarded.ask("PUT", place, b"x", Authorization=known, Host="evil.example", **MARK).status == 421
+    for method, path in (("POST", "/v1/uploads"), ("DELETE", place), ("POST", "/v1/delete"), ("GET", "/v1/uploads")):
+        assert guarded.ask(method, path, {}, **MARK).status == 401, (method, path)
+    assert files[0]["received"] == 0
+    assert guarded.ask("PUT", place, piece, Authorization=known, **MARK).json == {"received": 1 << 21}

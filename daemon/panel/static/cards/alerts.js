@@ -5,7 +5,7 @@ import { button } from '../act.js';
 import { h, keyed, mark, say } from '../dom.js';
 import * as f from '../format.js';
 import { t } from '../i18n.js';
-import { watch } from '../live.js';
+import { now, watch } from '../live.js';
 
 const SPANS = ['1h', '4h', '8h', '1d', '7d'];
 
@@ -107,27 +107,49 @@ function openWindow() {
   };
 }
 
+const SAME_SHOWN = 3;
+
+/** The alerts, of each name the first few, and how many more of each there are. */
+function few(known) {
+  const counts = new Map();
+  const shown = known.filter(({ name }) => {
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    return counts.get(name) <= SAME_SHOWN;
+  });
+  return [shown, known.length - shown.length];
+}
+
 export function alerts() {
   const list = h('ul', { class: 'lines alerts' });
   const channels = h('ul', { class: 'lines' });
   const none = h('p', { class: 'quiet' }, t('alerts.none'));
+  const more = h('button', { type: 'button', class: 'small', hidden: true });
   const test = button(t('alerts.test'), () => ({
     title: t('alerts.test'), text: t('alerts.test_text'), yes: t('alerts.test_yes'), path: '/v1/alerts/test',
   }), { kind: 'small' });
   const all = button(t('alerts.mute_all'), () => muting('all'), { kind: 'small' });
   const mutes = h('ul', { class: 'lines mutes' });
   const windows = h('ul', { class: 'lines' });
-  const section = card('alerts', t('alerts.title'), { wide: 'full', tools: [all, test] }, none, list, mutes, windows, channels);
-  watch(['alerts'], ({ alerts: found }) => {
+  const section = card('alerts', t('alerts.title'), { wide: 'full', tools: [all, test] }, none, list, more, mutes, windows, channels);
+  let open = false;
+  const show = ({ alerts: found }) => {
     const known = found.alerts ?? [];
     const grave = known.filter((a) => ['firing', 'no data'].includes(a.state ?? 'firing'));
     mark(section, 'data-grave', grave.length ? (grave.some((a) => a.severity === 'critical') ? 'critical' : 'warning') : null);
     none.hidden = known.length > 0;
-    keyed(list, known, (a) => `${a.name ?? a.message}|${a.subject ?? ''}`, line);
+    const [shown, rest] = open ? [known, 0] : few(known);
+    more.hidden = !rest && !(open && few(known)[1]);
+    say(more, open ? t('alerts.fewer') : t('alerts.more', { count: f.count(rest) }));
+    keyed(list, shown, (a) => `${a.name ?? a.message}|${a.subject ?? ''}`, line);
     keyed(mutes, found.mutes ?? [], (m) => m.name, muted);
     keyed(windows, found.windows ?? [], (w) => `${w.because}|${w.until}`, openWindow);
     keyed(channels, found.channels ?? [], (c) => c.channel, channel);
     test.hidden = all.hidden = !(found.channels ?? []).length;
+  };
+  more.addEventListener('click', () => {
+    open = !open;
+    show({ alerts: now('alerts') });
   });
+  watch(['alerts'], show);
   return section;
 }

@@ -3,9 +3,12 @@
 import { badge, setBadge } from '../card.js';
 import { h, mark, say } from '../dom.js';
 import * as f from '../format.js';
+import * as language from '../i18n.js';
 import { t } from '../i18n.js';
 import { watch } from '../live.js';
+import * as series from '../series.js';
 import * as session from '../session.js';
+import * as theme from '../theme.js';
 
 const SECTIONS = ['service', 'rollout', 'versions', 'upkeep', 'history', 'logs'];
 
@@ -41,11 +44,22 @@ export function head() {
   }
   standing();
 
+  /** A list of choices; `now` is the one in force. */
+  const choices = (label, names, now, choose) => {
+    const list = h('select', { 'aria-label': label, onchange: () => choose(list.value) },
+      Object.entries(names).map(([value, name]) => h('option', { value, selected: value === now }, name)));
+    return list;
+  };
+  const chooser = h('div', { class: 'row choosers' },
+    choices(t('choose.span'), Object.fromEntries(Object.keys(series.SPANS).map((name) => [name, t(`span.${name}`)])), series.chosen().name, series.choose),
+    choices(t('choose.theme'), Object.fromEntries(theme.THEMES.map((name) => [name, t(`theme.${name}`)])), theme.chosen(), theme.choose),
+    choices(t('choose.language'), { en: 'English', zh: '中文' }, language.chosen(), language.choose));
+
   return {
     element: h('header', { class: 'top' },
       h('div', { class: 'row' }, h('h1', {}, 'modelward'), live, state, workers, other),
       h('nav', { 'aria-label': t('nav') }, SECTIONS.map((name) => h('a', { href: `#${name}` }, t(`${name}.title`)))),
-      h('div', { class: 'row' }, daemon, link, who)),
+      h('div', { class: 'row' }, daemon, link, chooser, who)),
     connection(how) {
       say(link, t(`connection.${how}`));
       mark(link, 'data-state', how);

@@ -44,6 +44,7 @@ export function logs() {
   const search = h('input', { type: 'search', placeholder: t('logs.search'), 'aria-label': t('logs.search') });
   const follow = h('input', { type: 'checkbox', checked: true, id: 'follow' });
   const problem = h('p', { class: 'quiet', role: 'status' });
+  const save = h('button', { type: 'button', class: 'small', onclick: download }, t('logs.download'));
   const output = h('ol', { class: 'log', tabindex: '0', 'aria-label': t('logs.title') });
   let loaded = [];
   let truncated = false;
@@ -72,6 +73,21 @@ export function logs() {
     loaded = found;
     truncated = answer.data.truncated === true;
     show();
+  }
+
+  /** Saves the newest lines, as many as there can be had, as a file. */
+  async function download() {
+    if (!choice.value) return;
+    save.disabled = true;
+    const answer = await get(`/v1/logs/${encodeURIComponent(choice.value)}?lines=${COUNTS.at(-1)}`);
+    save.disabled = false;
+    if (!answer.ok) {
+      say(problem, answer.message);
+      return;
+    }
+    const url = URL.createObjectURL(new Blob([(answer.data.lines ?? []).map((line) => `${line}\n`).join('')], { type: 'text/plain' }));
+    h('a', { href: url, download: choice.value.replaceAll('/', '_') }).click();
+    window.setTimeout(() => URL.revokeObjectURL(url), 60000);
   }
 
   async function list() {
@@ -103,7 +119,7 @@ export function logs() {
   let onScreen = false;
   const section = card('logs', t('logs.title'), {
     wide: 'full',
-    tools: [search, choice, lines, h('label', { class: 'row' }, follow, t('logs.follow'))],
+    tools: [search, choice, lines, save, h('label', { class: 'row' }, follow, t('logs.follow'))],
   }, problem, output);
   new IntersectionObserver((entries) => {
     onScreen = entries.at(-1).isIntersecting;

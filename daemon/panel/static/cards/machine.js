@@ -1,4 +1,4 @@
-// The machine: disk, memory, processors, each as it is now and over the last hour.
+// The machine: disk, memory, processors, each as it is now and over the chosen time.
 
 import { card } from '../card.js';
 import { chart } from '../chart.js';
@@ -6,7 +6,7 @@ import { h, mark, say } from '../dom.js';
 import * as f from '../format.js';
 import { t } from '../i18n.js';
 import { watch } from '../live.js';
-import { newest, onHour } from '../series.js';
+import { newest, onSeries } from '../series.js';
 import { onSpace } from '../space.js';
 
 const COLOURS = 5;
@@ -41,10 +41,10 @@ function figure(id, title, lines, { format = f.percent, top = 100, extra = () =>
   const legend = lines.length < 2 ? null : h('ul', { class: 'legend' },
     lines.map((line) => h('li', { 'data-colour': line.colour }, line.label)));
   const drawing = chart({ label: title, lines, format, top, height, axis: f.percent });
-  onHour((hour) => {
+  onSeries((found) => {
     say(big, format(newest(lines[0].name) ?? undefined));
     say(beside, extra());
-    drawing.draw(hour.times, hour.columns);
+    drawing.draw(found.times, found.columns);
   });
   return card(id, title, { wide: 'third', tools: [beside, big] }, drawing.element, legend, parts?.element);
 }

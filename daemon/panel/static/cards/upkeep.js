@@ -6,7 +6,7 @@ import { card, cell, table } from '../card.js';
 import { h, keyed, say } from '../dom.js';
 import * as f from '../format.js';
 import { t, word } from '../i18n.js';
-import { count, onSpace } from '../space.js';
+import { count, keepCounting, onSpace } from '../space.js';
 
 const MAX_SHOWN = 500;
 
@@ -123,5 +123,11 @@ export function upkeep() {
     planned('rotate', { ...rotation, body: { force: true }, label: t('rotate.force') }),
     planned('sweep', { plan: sweepPlan, isEmpty: (data) => !data.removed?.files, outcome: (data) => t('sweep.did', { files: f.count(data.removed?.files), bytes: f.bytes(data.removed?.bytes) }), after: count }),
   ];
-  return card('upkeep', t('upkeep.title'), { wide: 'half', tools }, problem, disks, classes.element, largestBox);
+  const section = card('upkeep', t('upkeep.title'), { wide: 'half', tools }, problem, disks, classes.element, largestBox);
+  let onScreen = false;
+  new IntersectionObserver((entries) => {
+    onScreen = entries.at(-1).isIntersecting;
+  }).observe(section);
+  keepCounting(() => onScreen);
+  return section;
 }

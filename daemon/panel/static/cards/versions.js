@@ -6,6 +6,10 @@ import { h, keyed, mark, say } from '../dom.js';
 import * as f from '../format.js';
 import { t } from '../i18n.js';
 import { now, watch } from '../live.js';
+import { uploads } from './uploads.js';
+
+const REJECTED_SHOWN = 3;
+const SHOWN = 40;
 
 function gate() {
   const name = h('span', { class: 'kind' });
@@ -34,22 +38,38 @@ function actions(name, held) {
   const release = make('release', '/v1/release');
   const activate = make('activate', '/v1/activate?wait=1', 'small accent');
   const validate = make('validate', '/v1/validate?wait=1');
+  const remove = button(t('versions.delete'), () => ({ ...about('delete'), path: '/v1/delete', body: { version: name }, danger: true }), { kind: 'small danger', describe: t('versions.delete_title', { version: name }) });
   const again = make('again', '/v1/validate?wait=1', 'small', { again: true });
   return {
-    element: h('div', { class: 'row end nowrap' }, activate, hold, release, validate, again),
+    element: h('div', { class: 'row end nowrap' }, activate, hold, release, validate, again, remove),
     update(version) {
       hold.hidden = version.held;
       release.hidden = !version.held;
-      validate.hidden = version.state === 'rejected';
-      again.hidden = !validate.hidden;
+      const judging = ['validating', 'settling'].includes(version.state);
+      validate.hidden = judging || version.state === 'rejected';
+      again.hidden = version.state !== 'rejected';
+      remove.hidden = Boolean(version.must_stay) || version.state === 'validating';
       activate.hidden = version.live && version.serving?.length > 0;
     },
   };
 }
 
+/** The form that workers load, in words: what it gains, or why there is none. */
 function compiled(entry) {
-  const pairs = Object.entries(entry ?? {});
-  return pairs.length ? h('p', {}, h('span', { class: 'kind' }, t('versions.compiled')), ' ', pairs.map(([k, v]) => `${k.replaceAll('_', ' ')} ${v}`).join(' · ')) : null;
+  const at = (key) => entry?.[key];
+  if (!at('form')) return null;
+  const said = [at('compiling') && t('compiled.compiling', { state: at('compiling') })];
+  said.push(at('form') === 'plain' ? t('compiled.plain') : t('compiled.form', { name: at('form') }));
+  if (at('because')) said.push(at('because'));
+  for (const [key, ratio] of Object.entries(entry)) {
+    const length = /^cpu_ratio_(.+)s$/.exec(key)?.[1];
+    if (length && ratio) said.push(t('compiled.cpu', { percent: f.percent(100 * ratio), span: f.span(Number(length)) }));
+  }
+  const pair = (key, write) => at(key) && at(`${key}_original`) && t(`compiled.${key}`, { now: write(at(key)), before: write(at(`${key}_original`)) });
+  said.push(pair('load_seconds', f.span), pair('load_bytes', f.bytes));
+  if (at('kept')) said.push(t('compiled.kept', { steps: at('kept') }));
+  if (at('refused')) said.push(t('compiled.refused', { steps: at('refused') }));
+  return h('p', {}, h('span', { class: 'kind' }, t('versions.compiled')), ' ', said.filter(Boolean).join(' · '));
 }
 
 function row(first) {
@@ -109,6 +129,15 @@ function order(a, b) {
   return b.version.localeCompare(a.version, 'en', { numeric: true });
 }
 
+/** What is shown, and how many more there are: a few of the rejected that nobody needs, and so many in all. */
+function folded(all, rejected, rest) {
+  const idle = (v) => v.state === 'rejected' && !v.live && !v.held && !v.serving?.length;
+  let left = rejected ? all.length : REJECTED_SHOWN;
+  const kept = all.filter((each) => !idle(each) || (left -= 1) >= 0);
+  const shown = rest ? kept : kept.slice(0, SHOWN);
+  return { shown, rejected: all.length - kept.length, rest: kept.length - shown.length };
+}
+
 export function versions() {
   const found = table(t('versions.title'), [
     [h('span', { class: 'unseen' }, t('versions.show')), ''], [t('versions.name'), ''], [t('versions.state'), ''], [t('versions.because'), ''],
@@ -118,15 +147,36 @@ export function versions() {
   found.body.remove();
   const place = { insertBefore: (child, before) => list.insertBefore(child, before), get firstChild() { return list.tBodies[0] ?? null; } };
   const none = h('p', { class: 'quiet' }, t('versions.none'));
+  let all = [];
+  const opened = { rejected: false, rest: false };
+  const moreRejected = h('button', { type: 'button', class: 'small', onclick: () => open('rejected') });
+  const moreRest = h('button', { type: 'button', class: 'small', onclick: () => open('rest') });
+  const foot = h('div', { class: 'row foot' }, moreRest, moreRejected);
+  function open(which) {
+    opened[which] = !opened[which];
+    show();
+  }
+  function show() {
+    const found = folded(all, opened.rejected, opened.rest);
+    keyed(place, found.shown, (each) => each.version, row);
+    moreRejected.hidden = !found.rejected && !opened.rejected;
+    say(moreRejected, opened.rejected ? t('versions.fold') : t('versions.more_rejected', { count: f.count(found.rejected) }));
+    moreRest.hidden = !found.rest;
+    say(moreRest, t('versions.more', { count: f.count(found.rest) }));
+  }
   watch(['versions', 'gate'], ({ versions: known }) => {
-    const all = [...(known?.versions ?? [])].sort(order);
+    all = [...(known?.versions ?? [])].sort(order);
     none.hidden = all.length > 0;
     found.element.hidden = all.length === 0;
-    keyed(place, all, (each) => each.version, row);
+    show();
   });
   const back = button(t('versions.rollback'), () => ({
     title: t('versions.rollback'), text: t('versions.rollback_text', { version: now('status')?.serving || f.NONE }), yes: t('versions.rollback'),
     path: '/v1/rollback?wait=1', danger: true,
   }), { kind: 'small danger' });
-  return card('versions', t('versions.title'), { wide: 'full', tools: [back] }, found.element, none);
+  watch(['status', 'rollout'], ({ status, rollout }) => {
+    back.hidden = !status?.previous && !(rollout?.id && !rollout.decided);
+  });
+  const sent = uploads();
+  return card('versions', t('versions.title'), { wide: 'full', tools: [sent.button, back] }, sent.list, found.element, none, foot);
 }

@@ -1,0 +1,38 @@
+"""Uploads of versions: what `GET /v1/uploads`, `POST /v1/uploads` and `PUT /v1/uploads/ID` answer."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class UploadFileReport(Struct, frozen=True):
+    """A file that is to come, and how much of it is there: the next piece begins at that offset."""
+
+    path: str
+    bytes: int
+    received: int
+
+
+class UploadReport(Struct, frozen=True):
+    """One upload. `kind` is directory, tar or zip; `touched` is when something last came, RFC 3339 in UTC."""
+
+    id: str
+    version: str
+    kind: str
+    bytes: int
+    received: int
+    touched: str
+    files: list[UploadFileReport]
+
+
+class UploadsAnswer(Struct, frozen=True):
+    """The uploads that are not finished, the newest last; a piece may have `piece_bytes` at most."""
+
+    uploads: list[UploadReport]
+    piece_bytes: int
+
+
+class UploadPiece(Struct, frozen=True):
+    """How much of the file is there now."""
+
+    received: int

@@ -1,0 +1,56 @@
+"""Charts survive a restart of the daemon; a file that is no series costs the charts only."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import structlog
+from tests.daemon.upkeep.clocks import HandClock
+
+from modelward.daemon.controllers.series_keeping import WRITE_SECONDS, SeriesKeeping
+from modelward.daemon.health.series import Series
+from modelward.daemon.workers.traffic import AnswerCounts, Traffic
+
+
+async def idle(keeping: SeriesKeeping) -> None:
+    """One look, and what it began."""
+    await keeping.ensure()
+    assert keeping._busy is not None
+    await keeping._busy
+
+
+def test_the_next_daemon_shows_what_the_last_one_measured(tmp_path: Path) -> None:
+    async def lives() -> list[float | None]:
+        clock, former, counted = HandClock(), Series(["a"], 10.0), Traffic(5.0)
+        counted.versions["v1"] = AnswerCounts(requests=7)
+        keeping = SeriesKeeping(tmp_path / "series.bin", lambda: former, counted, clock)
+        await idle(keeping)
+        former.add(clock.wall(), {"a": 1.0})
+        await keeping.ensure()
+        assert not (tmp_path / "series.bin").exists()  # rarely
+        clock.advance(WRITE_SECONDS)
+        await idle(keeping)
+        former.add(clock.wall(), {"a": 2.0})
+        await keeping.stop()
+        after, again = Series(["a"], 10.0), Traffic(900.0)
+        await idle(SeriesKeeping(tmp_path / "series.bin", lambda: after, again, clock))
+        assert (again.versions["v1"].requests, again.began) == (7, 5.0)
+        return after.answer("1h").series["a"]
+
+    assert asyncio.run(lives()) == [1.0, 2.0]
+
+
+def test_a_file_that_is_no_series_and_a_directory_that_is_gone_stop_nothing(tmp_path: Path) -> None:
+    async def life() -> None:
+        clock, series = HandClock(), Series(["a"], 10.0)
+        (tmp_path / "series.bin").write_bytes(b"half a fi")
+        await idle(SeriesKeeping(tmp_path / "series.bin", lambda: series, Traffic(0.0), clock))
+        keeping = SeriesKeeping(tmp_path / "gone" / "series.bin", lambda: series, Traffic(0.0), clock)
+        await idle(keeping)
+        await keeping.stop()
+        await keeping.stop()
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(life())
+    assert [entry["because"] for entry in logs] == ["its checksum is wrong", "No such file or directory"]
