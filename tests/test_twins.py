@@ -84,7 +84,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/upkeep/disk/sweeper_process.py daemon/upkeep/disk/sweeper_protocol.py"
     ),
     "daemon/upkeep/disk/test_usage.py": "daemon/upkeep/open_files.py",
-    "daemon/upkeep/logs/test_follow.py": "daemon/upkeep/logs/tail.py",
+    "daemon/upkeep/logs/test_follow.py": "daemon/upkeep/logs/tail.py daemon/upkeep/logs/log_reader.py",
     "daemon/upkeep/logs/test_rotator.py": (
         "daemon/upkeep/logs/archives.py daemon/upkeep/logs/rotation_outcome.py daemon/upkeep/logs/compress.py "
         "daemon/upkeep/logs/log_directory.py"

@@ -120,6 +120,21 @@ def live_names(listing: Listing, patterns: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def live_paths(directory: str, patterns: Iterable[str]) -> list[str]:
+    """The paths of the live files that are there; none where the directory cannot be read."""
+    try:
+        fd = open_directory(directory)
+    except OSError:
+        return []
+    try:
+        listing = list_logs(fd, FileSystemPort())
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+    return [f"{directory.rstrip('/')}/{name}" for name in live_names(listing, patterns) if name in listing.names]
+
+
 def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: FileSystemPort, now: float) -> Live | None:
     """The facts of a live file; None when there is none. Raises Refused for a file of another kind.
 
