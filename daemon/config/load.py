@@ -15,6 +15,7 @@ from ..errors import BadConfig
 from ..system.safe_read import open_regular
 from ..units import DiskShare
 from .cross_checks import findings
+from .log_tables import LogsExtra, LogsSection
 from .messages import in_words
 from .schema import (
     Config,
@@ -22,8 +23,6 @@ from .schema import (
     DiskClass,
     DiskSection,
     JobsSection,
-    LogsExtra,
-    LogsSection,
     Models,
     Panel,
     RolloutSection,
@@ -175,6 +174,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "logs": {
         "dir": "daemon restart", "level": "live", "every": "live", "max_size": "live", "keep": "live",
         "max_age": "live", "max_total": "live", "compress": "live", "extra": "live",
+        "access": "live", "error": "live", "debug": "live",
     },
     "disk": dict.fromkeys((field.alias or name for name, field in DiskSection.model_fields.items()), "live"),
     "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
@@ -213,7 +213,11 @@ def _shown(value: object) -> str:
     if isinstance(value, Section):
         return (
             "{"
-            + ", ".join(f"{f.alias or n} = {_shown(getattr(value, n))}" for n, f in type(value).model_fields.items())
+            + ", ".join(
+                f"{f.alias or n} = {_shown(getattr(value, n))}"
+                for n, f in type(value).model_fields.items()
+                if getattr(value, n) not in (None, "inherit")
+            )
             + "}"
         )
     if isinstance(value, float):

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ..config.load import Config
-from ..config.schema import LogsExtra, LogsSection
+from ..config.log_tables import LogsExtra, LogsSection, OwnLog
 from ..units import DiskShare
 from .disk.quota import ClassRule, Margin
 from .logs.rotation_outcome import LogSet
@@ -65,12 +65,36 @@ def _unit(name: str) -> str:
 
 def log_sets(config: Config) -> list[LogSet]:
     """Our own files first, then each entry of `logs.extra`."""
-    own = LogSet(str(config.logs.dir), OWN_LOGS, _policy(config.logs, "reopen"), own=True)
-    sets = [own]
+    sets = _own_sets(config.logs)
     for extra in config.logs.extra:
         directory, _, pattern = extra.path.rpartition("/")
         sets.append(LogSet(directory or "/", (pattern,), _policy(extra, extra.method)))
     return sets
+
+
+def _own_sets(logs: LogsSection) -> list[LogSet]:
+    """One for all that share a total, first; one each for those with a total of their own."""
+    tables = {"access.log": logs.access, "error.log": logs.error, "debug.log": logs.debug}
+    common, directory = _policy(logs, "reopen"), str(logs.dir)
+    policies = {name: _own_policy(table, common) for name, table in tables.items()}
+    apart = [name for name, table in tables.items() if table.max_total is not None]
+    policies_together = {name: policy for name, policy in policies.items() if name not in apart and policy != common}
+    together = tuple(name for name in OWN_LOGS if name not in apart)
+    first = LogSet(directory, together, common, own=True, policies=policies_together)
+    return [first, *(LogSet(directory, (name,), policies[name], own=True) for name in apart)]
+
+
+def _own_policy(table: OwnLog, common: RotationPolicy) -> RotationPolicy:
+    """The policy of one log: the keys of its table, and for the rest what holds for all."""
+    return replace(
+        common,
+        every_seconds=common.every_seconds if table.every is None else table.every,
+        max_size_bytes=common.max_size_bytes if table.max_size is None else table.max_size,
+        keep=common.keep if table.keep is None else table.keep,
+        max_age_seconds=common.max_age_seconds if table.max_age is None else table.max_age,
+        max_total_bytes=common.max_total_bytes if table.max_total is None else table.max_total,
+        compress=common.compress if table.compress == "inherit" else table.compress,
+    )
 
 
 def _policy(logs: LogsSection | LogsExtra, method: str) -> RotationPolicy:
