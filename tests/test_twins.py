@@ -160,6 +160,7 @@ COVERED_BY: dict[str, str] = {
     "worker/jobs/test_store.py": "worker/shared/job_directory.py",
     "worker/sandbox/test_worker_sandbox.py": "worker/shared/worker_directories.py",
     "worker/sensevoice/test_model.py": "worker/sensevoice/files.py",
+    "worker/shared/test_logs.py": "worker/shared/log_lines.py",
     "worker/shared/test_process_readings.py": "worker/validate/machine_speed.py",
     "worker/test_front.py": "worker/__main__.py worker/process.py",
     "worker/test_live_settings.py": "worker/settings.py",

@@ -18,7 +18,7 @@ from ..config.load import load_or_default
 from ..errors import BadUsage, Refused, Unreachable
 from ..system.clock import SystemClock
 from ..units import describe, parse_duration, size
-from ..upkeep.from_config import OWN_LOGS, log_sets
+from ..upkeep.from_config import ON_STANDARD_OUTPUT, OWN_LOGS, log_sets
 from ..upkeep.logs.follow import Follower
 from ..upkeep.logs.line_times import Since, time_of
 from ..upkeep.logs.log_directory import live_paths
@@ -59,11 +59,13 @@ def run(args: argparse.Namespace) -> int:
     if args.n is not None and args.n < 0:
         raise BadUsage(f"cannot show {args.n} lines: -n takes 0 or more")
     since = _since(args.since)
-    known = _known(args)
+    known, on_standard_output = _known(args)
     if args.listing:
         _list(args, known)
+        if on_standard_output:
+            print(ON_STANDARD_OUTPUT, file=sys.stderr)
         return 0
-    path = _path(args.name, known)
+    path = _path(args.name, known, on_standard_output)
     try:
         if since is None:
             follower = Follower(path, lines=LINES if args.n is None else args.n)
@@ -124,19 +126,20 @@ def _list(args: argparse.Namespace, known: list[tuple[str, str]]) -> None:
         print(line)
 
 
-def _known(args: argparse.Namespace) -> list[tuple[str, str]]:
-    """Names and paths of the logs, from the daemon, else from the configuration.
+def _known(args: argparse.Namespace) -> tuple[list[tuple[str, str]], bool]:
+    """Names and paths of the logs, from the daemon, else from the configuration; whether ours are on standard output.
 
     Raises Unreachable when the configuration was not named and knows of none: the daemon's may well be another.
     """
     try:
-        return [(clean(log.name), log.path) for log in _logs(args).logs]
+        answer = _logs(args)
+        return [(clean(log.name), log.path) for log in answer.logs], answer.standard_output
     except Unreachable:
         config, _ = load_or_default(Path(args.config) if args.config else None)
         found = [path for log_set in log_sets(config) for path in live_paths(log_set.directory, log_set.patterns)]
         if not found and not args.config:
             raise
-        return [(clean(path.rpartition("/")[2]), path) for path in found]
+        return [(clean(path.rpartition("/")[2]), path) for path in found], config.logs.dir is None
 
 
 def _gone(args: argparse.Namespace) -> list[str]:
@@ -155,10 +158,12 @@ def _logs(args: argparse.Namespace) -> LogsAnswer:
     return answer.read(LogsAnswer)
 
 
-def _path(name: str, known: list[tuple[str, str]]) -> str:
+def _path(name: str, known: list[tuple[str, str]], on_standard_output: bool) -> str:
     for other, path in known:
         if name in (other, other.removesuffix(".log"), path):
             return path
+    if on_standard_output and f"{name.removesuffix('.log')}.log" in OWN_LOGS:
+        raise Refused(f"cannot show {name}: {ON_STANDARD_OUTPUT}")
     names = ", ".join(other for other, _ in known) or "none yet"
     raise Refused(f"cannot show {name}: no log of that name; there are: {names}")
 

@@ -63,20 +63,20 @@ def _addresses(config: Config) -> Iterator[Finding]:
 
 def _directories(config: Config) -> Iterator[Finding]:
     root, control = config.models.root, config.control
-    places = {
+    places: dict[str, Path | None] = {
         "control.runtime_dir": control.runtime_dir,
         "control.state_dir": control.state_dir,
         "control.cache_dir": control.cache_dir,
         "logs.dir": config.logs.dir,
     }
     for key, path in places.items():
-        if path.is_relative_to(root):
+        if path is not None and path.is_relative_to(root):
             yield Finding(
                 (key, "models.root"), f"lies in models.root, where it would count as a version; outside {root}"
             )
-    for key in ("control.runtime_dir", "control.cache_dir"):
-        if root != places[key] and root.is_relative_to(places[key]):
-            yield Finding(("models.root", key), f"lies in {key}, which the daemon empties; outside {places[key]}")
+    for key, place in (("control.runtime_dir", control.runtime_dir), ("control.cache_dir", control.cache_dir)):
+        if root != place and root.is_relative_to(place):
+            yield Finding(("models.root", key), f"lies in {key}, which the daemon empties; outside {place}")
     longest = control.runtime_dir / _LONGEST_NAME
     if len(str(longest).encode()) > _MAX_SOCKET_PATH:
         most = _MAX_SOCKET_PATH - len(f"/{_LONGEST_NAME}")
@@ -119,10 +119,9 @@ def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
     for key, place in (("control.state_dir", control.state_dir), ("control.runtime_dir", control.runtime_dir)):
         if place.is_relative_to(path):
             return key, "holds"
-    for key, place in (("control.cache_dir", control.cache_dir), ("logs.dir", config.logs.dir)):
-        if path == place:
-            return key, "is"
-    return None
+    if path == control.cache_dir:
+        return "control.cache_dir", "is"
+    return ("logs.dir", "is") if path == config.logs.dir else None
 
 
 def _lists(config: Config) -> Iterator[Finding]:

@@ -208,6 +208,8 @@ def _counted(value: object) -> str:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return '"-"'
     if isinstance(value, tuple) and not isinstance(value, DiskShare):
         return "[" + ", ".join(map(_shown, value)) + "]"
     if isinstance(value, Section):

@@ -80,9 +80,11 @@ class OwnLog(Section):
 class LogsSection(_Rotation):
     """Our own log files, and those of others that are rotated along."""
 
-    dir: Annotated[Path, validators.absolute_path] = Field(
+    dir: Annotated[Path | None, validators.log_directory] = Field(
         default=Path("/var/log/modelward"),
-        description="modelward.log, access.log, error.log, debug.log. Other files in it are never removed.",
+        description="modelward.log, access.log, error.log, debug.log. Other files in it are never removed. "
+        '`""` or `"-"`: JSON lines on standard output, of the daemon and the workers, as a container wants them; '
+        "nothing of ours is rotated then, and a line has at most 4 KiB.",
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What is worth a line; `debug` also writes debug.log."

@@ -136,6 +136,10 @@ def _absolute_or_none(text: str) -> str:
     return str(_absolute(text)) if text else ""
 
 
+def _log_directory(text: str) -> Path | None:
+    return _absolute(text) if text not in ("", "-") else None
+
+
 def _token_file(text: str) -> str:
     return text if text == "none" else _absolute_or_none(text)
 
@@ -329,6 +333,7 @@ def _short_text(text: str) -> str:
 
 
 absolute_path = text_check(_absolute)
+log_directory = text_check(_log_directory)
 absolute_path_or_none = text_check(_absolute_or_none)
 token_file = text_check(_token_file)
 path_pattern = text_check(_glob)

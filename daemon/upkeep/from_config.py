@@ -19,6 +19,9 @@ from .logs.rotation_outcome import LogSet
 from .logs.rotation_policy import RotationPolicy
 
 OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
+ON_STANDARD_OUTPUT: Final = (
+    'our own logs go to standard output (logs.dir = "-"); what collects it shows them: docker logs, journalctl'
+)
 KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})
 JOBS: Final = "jobs"
 _DAY_SECONDS: Final = 86400.0  # of versions only those that retention releases are removed then
@@ -30,7 +33,7 @@ def rules(config: Config) -> list[ClassRule]:
     first = [
         ClassRule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
         ClassRule("cache", str(control.cache_dir)),
-        _logs(ClassRule("logs", str(config.logs.dir)), config),
+        *([_logs(ClassRule("logs", str(config.logs.dir)), config)] if config.logs.dir is not None else []),
     ]
     last = [
         ClassRule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
@@ -52,8 +55,8 @@ def rules(config: Config) -> list[ClassRule]:
 
 
 def _logs(rule: ClassRule, config: Config) -> ClassRule:
-    """The same rule; over the log directory a rule for our own archives only."""
-    if rule.path != str(config.logs.dir):
+    """The same rule; over the log directory one that touches our own archives alone."""
+    if config.logs.dir is None or rule.path != str(config.logs.dir):
         return rule
     return replace(rule, active=frozenset(OWN_LOGS), ours=frozenset(OWN_LOGS))
 
@@ -64,8 +67,8 @@ def _unit(name: str) -> str:
 
 
 def log_sets(config: Config) -> list[LogSet]:
-    """Our own files first, then each entry of `logs.extra`."""
-    sets = _own_sets(config.logs)
+    """Our own files first, unless they go to standard output, then each entry of `logs.extra`."""
+    sets = _own_sets(config.logs) if config.logs.dir is not None else []
     for extra in config.logs.extra:
         directory, _, pattern = extra.path.rpartition("/")
         sets.append(LogSet(directory or "/", (pattern,), _policy(extra, extra.method)))
