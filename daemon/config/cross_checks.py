@@ -30,7 +30,14 @@ class Finding(NamedTuple):
 
 def findings(config: Config) -> list[Finding]:
     """Every pair of keys that contradict each other."""
-    return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config), *_alerts(config)]
+    return [
+        *_addresses(config),
+        *_directories(config),
+        *_disk(config),
+        *_logs(config),
+        *_lists(config),
+        *_alerts(config),
+    ]
 
 
 def warnings(config: Config) -> list[str]:
@@ -96,6 +103,16 @@ def _disk(config: Config) -> Iterator[Finding]:
         elif found := _over_ours(config, entry.name, entry.path):
             key, what = found
             yield Finding(("disk.class", key), f"[{index}].path: {entry.path} {what} {key}; a directory of its own")
+
+
+def _logs(config: Config) -> Iterator[Finding]:
+    logs = config.logs
+    if logs.forward and logs.dir is None:
+        yield Finding(
+            ("logs.forward", "logs.dir"),
+            'needs files to read, and logs.dir is "-"; a directory, or forward = "": what collects standard output '
+            "can pass it on",
+        )
 
 
 def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:

@@ -173,7 +173,7 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),
     "logs": {
         "dir": "daemon restart", "level": "live", "every": "live", "max_size": "live", "keep": "live",
-        "max_age": "live", "max_total": "live", "compress": "live", "extra": "live",
+        "max_age": "live", "max_total": "live", "compress": "live", "extra": "live", "forward": "live",
         "access": "live", "error": "live", "debug": "live",
     },
     "disk": dict.fromkeys((field.alias or name for name, field in DiskSection.model_fields.items()), "live"),

@@ -89,6 +89,11 @@ class LogsSection(_Rotation):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="What is worth a line; `debug` also writes debug.log."
     )
+    forward: Annotated[str, validators.log_receiver] = Field(
+        default="",
+        description="Who else gets the lines of modelward.log and access.log while a daemon runs: journald, or syslog "
+        'over a socket or UDP, in addition to the files; "": nobody. Needs `dir`.',
+    )
     access: OwnLog = Field(default=OwnLog(), description="How access.log is rotated, where not as the others.")
     error: OwnLog = Field(default=OwnLog(), description="How error.log is rotated, where not as the others.")
     debug: OwnLog = Field(default=OwnLog(), description="How debug.log is rotated, where not as the others.")

@@ -92,15 +92,15 @@ class Follower:
         self._before.clear()
         self._current = None
 
-    def poll(self) -> list[bytes]:
-        """New whole lines without their newlines. A missing file is waited for."""
+    def poll(self, most_bytes: int = POLL_BYTES) -> list[bytes]:
+        """New whole lines without their newlines, of about so many bytes. A missing file is waited for."""
         if self._current is None:
             if not self._open_first(after=self._stamp):
                 self.behind = bool(self._before)
         else:
             self._look_for_rotations(self._current)
-        lines = self._read_before(POLL_BYTES)
-        left = POLL_BYTES - sum(map(len, lines)) - len(lines)
+        lines = self._read_before(most_bytes)
+        left = most_bytes - sum(map(len, lines)) - len(lines)
         self.behind = left <= 0 or any(not isinstance(entry, _Leaving) for entry in self._before)
         if self._current is not None and not self.behind:
             lines += self._current.read(left, mark=self._mark, checked=True)

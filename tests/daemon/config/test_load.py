@@ -459,12 +459,14 @@ def test_the_commented_part_of_the_example_is_right_too() -> None:
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
+        ('logs.forward = "tcp://h:1"', 'logs.forward: "tcp://h:1" is no receiver of logs; "journald", "syslog:unix'),
+        ('logs.dir = "-"\nlogs.forward = "journald"', 'logs.forward: needs files to read, and logs.dir is "-"'),
         ("logs.access.keeep = 1", 'logs.access.keeep: no such key; did you mean "keep"?'),
         ('logs.error.max_size = "1"', 'logs.error.max_size: "1" is out of range; at least 4KiB, or 0 for no limit'),
         ('logs.debug.compress = "lzma"', 'logs.debug.compress: "lzma" is none of the choices'),
     ],
 )
-def test_a_mistake_in_the_table_of_one_log_names_its_key(text: str, mistake: str) -> None:
+def test_a_mistake_about_logs_names_its_key(text: str, mistake: str) -> None:
     with pytest.raises(BadConfig) as refused:
         parse(text, "test")
     assert refused.value.mistakes[0].startswith(mistake)
