@@ -45,7 +45,9 @@ class LogsExtra(_Rotation):
         "`reopen`: it opens a new one, told to if it is attached; the old one is compressed once it has.",
     )
     copytruncate: bool = Field(
-        default=False, description="Where the file system cannot collapse: copy and truncate, which may lose lines."
+        default=False,
+        description="Where the file system cannot collapse, or the program does not append: copy and truncate, which "
+        "loses what is written in between.",
     )
 
 

@@ -65,6 +65,14 @@ def start_of_lines(fd: int) -> int:
     return 0
 
 
+def _end_of_zeros(fd: int, offset: int, read_bytes: int) -> int:
+    """Where to go on behind zeros that were read: behind the whole hole, where they are one."""
+    try:
+        return max(offset + read_bytes, os.lseek(fd, offset, os.SEEK_DATA))
+    except OSError:  # nothing but a hole follows
+        return max(offset + read_bytes, os.fstat(fd).st_size)
+
+
 class LineSplitter:
     """Whole lines of the bytes that it is given; `held` is the beginning of the next one."""
 
@@ -76,6 +84,7 @@ class LineSplitter:
         if len(self.held) > MAX_LINE_BYTES:
             lines.append(self.held)
             self.held = b""
+        lines = [line.lstrip(b"\0") for line in lines]  # what fills up the block behind a hole
         return [line for line in lines if line and collapse_marker.read_mark(line) is None]
 
     def rest(self) -> list[bytes]:
@@ -102,6 +111,9 @@ class PlainLog:
         while most_bytes > 0 and (chunk := os.pread(self.fd, min(CHUNK_BYTES, most_bytes), self.offset)):
             if checked and mark_of(self.fd) != mark:
                 break
+            if chunk[0] == 0 and not chunk.strip(b"\0"):
+                self.offset = _end_of_zeros(self.fd, self.offset, len(chunk))
+                continue
             self.offset += len(chunk)
             most_bytes -= len(chunk)
             found += self.lines.split(chunk)

@@ -24,12 +24,17 @@ from . import collapse as collapsing
 from . import compress as pack
 from .archive_pieces import MAX_PIECES, pieces
 from .archives import Archives
+from .copytruncate import truncate_after_copy
 from .log_directory import Listing, list_logs, live_file, live_names, open_log_directory
 from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Live, RotationPolicy, next_stamp, parse_archive, why_rotate
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-SETTLED_AT_START_BYTES = 1 << 30  # larger pairs are compared during compression, which holds up nothing
+TO_APPEND = (
+    "have the program append (>> instead of >), or set copytruncate = true in its [[logs.extra]], which loses what is "
+    "written during the cut"
+)
+SETTLED_AT_START_BYTES = 1 << 30  # of a larger pair is found out when archives are compressed: nothing waits for that
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -182,7 +187,9 @@ class Rotator:
             try:
                 moved = self._move(log_set.policy_of(live.name), dir_fd, live.name, archive)
             except collapsing.Spared as e:
-                if isinstance(e, collapsing.Unsupported | collapsing.NotCollapsible):
+                if isinstance(e, collapsing.NotAppending):
+                    outcome.trouble.append(f"cannot collapse {path}: {e}; it keeps growing; {TO_APPEND}")
+                elif isinstance(e, collapsing.Unsupported | collapsing.NotCollapsible):
                     outcome.trouble.append(f"cannot collapse {path}: {e}; it keeps growing")
                 outcome.steps.append(RotationStep("spared", path, str(e), bytes=live.bytes))
                 return
@@ -201,10 +208,10 @@ class Rotator:
         if policy.method == "collapse":
             try:
                 return collapsing.collapse(dir_fd, name, archive, files, self._stop).archived_bytes
-            except collapsing.Unsupported:
+            except (collapsing.Unsupported, collapsing.NotAppending):
                 if not policy.truncate_if_unsupported:
                     raise
-                return collapsing.truncate_after_copy(dir_fd, name, archive, files, self._stop).archived_bytes
+                return truncate_after_copy(dir_fd, name, archive, files, self._stop).archived_bytes
         like = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         files.rename_noreplace(name, archive, source_dir=dir_fd, target_dir=dir_fd)
         with contextlib.suppress(OSError):
