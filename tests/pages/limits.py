@@ -273,7 +273,7 @@ def _upkeep() -> Iterable[Row]:
     yield "wait for the log disk at the end of a process", f"{log_writer.END_SECONDS:g} s", "what is left is lost"
     yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
     yield (
-        "how far `modelward logs -n` looks back in one file",
+        "how far back `modelward logs -n` reads in one file",
         _bytes(follow.LOOK_BACK_BYTES),
         "older lines are not shown; `--since` reads all",
     )

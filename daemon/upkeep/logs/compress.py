@@ -58,7 +58,7 @@ def _zstandard() -> Any:
 
 
 def unreadable() -> tuple[type[Exception], ...]:
-    """What readers of archives raise for bytes that are no archive's."""
+    """The exceptions that readers raise for bytes that are no archive."""
     found = _zstandard()
     return OSError, EOFError, zlib.error, *((found.ZstdError,) if found is not None else ())
 

@@ -1,9 +1,9 @@
-"""Reads the end of a log and follows it through every way and any number of rotations, each line once.
+"""Reads the end of a log and follows it through any number of rotations of any kind, each line once.
 
-What an archive took since the last look is read from the archive, compressed or not, before what the live file holds
-now. A renamed file is also read until its writers have left. Truncated by another program: from the beginning. Reads
-only. Invariant: a look reads POLL_BYTES at most, and the next goes on from there. Of other programs' archives
-(`a.log.1`) it reads only the file that it had open.
+First it reads what archives took since the last poll, compressed or not, and then what the live file holds now. It
+reads a renamed file until its writers have left it, and a truncated file from its beginning. It only reads. Of other
+programs' archives (`a.log.1`) it reads only the file that it had open. Invariant: a poll reads POLL_BYTES at most, and
+the next poll goes on from there.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ __all__ = ["CHUNK_BYTES", "MAX_LINE_BYTES", "MAX_TAIL_LINES", "POLL_BYTES", "Fol
 MAX_TAIL_LINES: Final = 100_000
 LOOK_BACK_BYTES: Final = 16 << 20
 POLL_BYTES: Final = 2 * LOOK_BACK_BYTES
-"""What one look reads at most; the next goes on from there."""
-_LINGER_LOOKS: Final = 20  # looks at a renamed file after its end, for writers that have not reopened yet
+"""The most that one poll reads; the next poll goes on from there."""
+_LINGER_LOOKS: Final = 20  # polls of a renamed file after its end, for writers that have not reopened yet
 _MOST_LEAVING: Final = 8  # renamed files that are read at once
 _TRIES: Final = 5  # a directory that is rotated while it is listed is listed again
 
 
 class _Waiting:
-    """An archive to be read; opened only when it has its turn."""
+    """An archive that is to be read; it is opened only when it is next."""
 
     def __init__(self, name: str, skip_bytes: int = 0, held: bytes = b"") -> None:
         self.name, self.skip_bytes, self.held = name, skip_bytes, held
 
 
 class _Leaving:
-    """A renamed file that a process may still write to. `silent` counts the looks that found nothing."""
+    """A renamed file that a process may still write to. `silent` counts the polls that found nothing."""
 
     def __init__(self, log: PlainLog) -> None:
         self.log, self.silent = log, 0
@@ -57,8 +57,8 @@ class _Leaving:
 class Follower:
     """Follows one path. `first` holds the lines to begin with; `poll()` returns the whole lines since the last call.
 
-    Poll every fraction of a second. `behind` while the last look left something unread. `remarks` are sentences about
-    archives that could not be read, to be taken by who shows them.
+    Call `poll` several times a second. `behind` is true while the last poll left something unread. `remarks` are
+    sentences about archives that could not be read; the caller clears them.
     """
 
     def __init__(self, path: str, *, lines: int = 0, since: float | None = None) -> None:
@@ -83,7 +83,7 @@ class Follower:
             self._go_to_end(self._current, min(lines, MAX_TAIL_LINES), archives)
 
     def close(self) -> None:
-        """Lets the files go."""
+        """Closes the files."""
         for entry in (*self._before, self._current):
             if isinstance(entry, _Leaving):
                 entry.log.close()
@@ -93,7 +93,7 @@ class Follower:
         self._current = None
 
     def poll(self, most_bytes: int = POLL_BYTES) -> list[bytes]:
-        """New whole lines without their newlines, of about so many bytes. A missing file is waited for."""
+        """New whole lines without their newlines, of about so many bytes. While the file is missing, there are none."""
         if self._current is None:
             if not self._open_first(after=self._stamp):
                 self.behind = bool(self._before)
@@ -201,7 +201,7 @@ class Follower:
         archives, _ = self._list()
         if not self._is_live(there):
             os.close(there)
-            return  # rotated while it was listed: the next look finds it
+            return  # rotated while it was listed: the next poll finds it
         younger = [a for a in archives if a.stamp > self._stamp]
         ours = next((i for i, a in enumerate(younger) if self._is_archive_of(log, a.name)), -1)
         self._before.append(_Leaving(log))
@@ -223,7 +223,7 @@ class Follower:
         return there.st_mtime_ns == here.st_mtime_ns and self._length(name) in (None, here.st_size % (1 << 32))
 
     def _shift(self, log: PlainLog) -> None:
-        """The head of the file was taken, once or more, or it was truncated or written anew: where reading goes on."""
+        """Sets the offset after the head was removed, once or more often, or the file was truncated or written anew."""
         for _ in range(_TRIES):
             mark, body = mark_of(log.fd), start_of_lines(log.fd)
             archives, heads = self._list()
@@ -248,7 +248,7 @@ class Follower:
         log.offset = max(body, min(offset, os.fstat(log.fd).st_size))
 
     def _skip_archived(self, log: PlainLog, read_bytes: int, names: list[str]) -> int:
-        """Has what was not read of these archives read; how much of the live file's lines was read already."""
+        """Queues what was not read of these archives; returns the bytes of the live file that were read."""
         for name in names:
             length = self._length(name)
             if length is not None and read_bytes >= length:
