@@ -33,7 +33,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/versions.py",
     "daemon/config/test_load.py": (
         "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py "
-        "daemon/config/log_tables.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
+        "daemon/config/schema_logs.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
     ),
     "daemon/controllers/test_alerting.py": (
         "daemon/controllers/notifications.py daemon/health/alert_record.py daemon/health/metrics.py "

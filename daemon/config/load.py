@@ -15,7 +15,6 @@ from ..errors import BadConfig
 from ..system.safe_read import open_regular
 from ..units import DiskShare
 from .cross_checks import findings
-from .log_tables import LogsExtra, LogsSection
 from .messages import in_words
 from .schema import (
     Config,
@@ -41,6 +40,7 @@ from .schema_alerts import (
     QuietHours,
 )
 from .schema_base import Location, Mistaken
+from .schema_logs import LogsExtra, LogsSection
 from .schema_parts import Section
 
 __all__ = [

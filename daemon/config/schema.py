@@ -17,13 +17,13 @@ from ..units import (
     DiskShare,
 )
 from . import validators
-from .log_tables import LogsSection
 from .schema_alerts import (
     Alerts,
     MonitorSection,
     ProbeSection,
 )
 from .schema_base import Field
+from .schema_logs import LogsSection
 from .schema_parts import AbsolutePath, OptionalPath, Section
 from .validators import (
     duration,

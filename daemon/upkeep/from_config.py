@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ..config.load import Config
-from ..config.log_tables import LogsExtra, LogsSection, OwnLog
+from ..config.schema_logs import LogsExtra, LogsSection, OwnLog
 from ..units import DiskShare
 from .disk.quota import ClassRule, Margin
 from .logs.rotation_outcome import LogSet

@@ -25,8 +25,8 @@ from modelward.daemon.config.load import (
     load,
     parse,
 )
-from modelward.daemon.config.log_tables import OwnLog
 from modelward.daemon.config.messages import keys_of
+from modelward.daemon.config.schema_logs import OwnLog
 from modelward.daemon.errors import BadConfig
 
 EXAMPLE = Path(__file__).parents[3] / "etc" / "modelward.toml"
