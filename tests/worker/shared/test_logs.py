@@ -173,6 +173,7 @@ for number in range(2000):
 sys.stderr.write(f"{logs.lost}\\n")
 sys.stderr.flush()
 sys.stdin.read(1)
+logs.close(60)  # there is room again
 logs.access(path="/x", status=200)
 logs.events.error("the end", exception="y" * 9000 + "Cause")
 logs.close(60)
