@@ -34,7 +34,7 @@ COVERED_BY: dict[str, str] = {
     "daemon/cli/test_waiting.py": "daemon/cli/progress.py daemon/cli/versions.py",
     "daemon/config/test_load.py": (
         "daemon/config/cross_checks.py daemon/config/messages.py daemon/config/schema.py "
-        "daemon/config/schema_alerts.py daemon/config/schema_parts.py"
+        "daemon/config/schema_logs.py daemon/config/schema_alerts.py daemon/config/schema_parts.py"
     ),
     "daemon/controllers/test_alerting.py": (
         "daemon/controllers/notifications.py daemon/health/alert_record.py daemon/health/metrics.py "
@@ -85,7 +85,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/upkeep/disk/sweeper_process.py daemon/upkeep/disk/sweeper_protocol.py"
     ),
     "daemon/upkeep/disk/test_usage.py": "daemon/upkeep/open_files.py",
-    "daemon/upkeep/logs/test_follow.py": "daemon/upkeep/logs/tail.py",
+    "daemon/upkeep/logs/test_follow.py": "daemon/upkeep/logs/tail.py daemon/upkeep/logs/log_reader.py",
     "daemon/upkeep/logs/test_rotator.py": (
         "daemon/upkeep/logs/archives.py daemon/upkeep/logs/rotation_outcome.py daemon/upkeep/logs/compress.py "
         "daemon/upkeep/logs/log_directory.py"
@@ -162,6 +162,7 @@ COVERED_BY: dict[str, str] = {
     "worker/jobs/test_store.py": "worker/shared/job_directory.py",
     "worker/sandbox/test_worker_sandbox.py": "worker/shared/worker_directories.py",
     "worker/sensevoice/test_model.py": "worker/sensevoice/files.py",
+    "worker/shared/test_logs.py": "worker/shared/log_lines.py",
     "worker/shared/test_process_readings.py": "worker/validate/machine_speed.py",
     "worker/test_front.py": "worker/__main__.py worker/process.py",
     "worker/test_live_settings.py": "worker/settings.py",

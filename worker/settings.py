@@ -55,6 +55,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIELDS: Final = Terms.__struct_fields__
+STANDARD_OUTPUT: Final = "-"
+"""The `log_dir` of logs that go to standard output, as in a container."""
 FIXED: Final = ("listen", "kind", "threads", "providers", "log_dir", "confine")
 LIVE: Final = tuple(name for name in FIELDS if name not in FIXED)
 

@@ -17,10 +17,14 @@ class LogReport(Struct, frozen=True):
 
 
 class LogsAnswer(Struct, frozen=True):
-    """The log files, ours first, and deleted ones that a process of ours still writes to."""
+    """The log files, ours first, and deleted ones that a process of ours still writes to.
+
+    `standard_output`: our own go there, and there are no files of them.
+    """
 
     logs: list[LogReport]
     deleted_open: list[DeletedOpen]
+    standard_output: bool = False
 
 
 class LogTailAnswer(Struct, frozen=True):

@@ -73,6 +73,10 @@ async def _serve(build: Callable[[], Supervisor], logs: LogFiles) -> int:
     supervisor.maintenance.follow_own_logs = partial(followed, logs)
     supervisor.config_reload.set_own_level = logs.set_level
     supervisor.alert_manager.exposed.append(lambda out: out.add("modelward_log_lines_dropped_total", logs.lost))
+    forwarding = supervisor.maintenance.forwarding
+    supervisor.alert_manager.exposed.append(
+        lambda out: out.add("modelward_log_lines_not_forwarded_total", forwarding.dropped)
+    )
     handle_signals(supervisor)
     refused, status = None, 0
     try:

@@ -30,7 +30,14 @@ class Finding(NamedTuple):
 
 def findings(config: Config) -> list[Finding]:
     """Every pair of keys that contradict each other."""
-    return [*_addresses(config), *_directories(config), *_disk(config), *_lists(config), *_alerts(config)]
+    return [
+        *_addresses(config),
+        *_directories(config),
+        *_disk(config),
+        *_logs(config),
+        *_lists(config),
+        *_alerts(config),
+    ]
 
 
 def warnings(config: Config) -> list[str]:
@@ -63,20 +70,20 @@ def _addresses(config: Config) -> Iterator[Finding]:
 
 def _directories(config: Config) -> Iterator[Finding]:
     root, control = config.models.root, config.control
-    places = {
+    places: dict[str, Path | None] = {
         "control.runtime_dir": control.runtime_dir,
         "control.state_dir": control.state_dir,
         "control.cache_dir": control.cache_dir,
         "logs.dir": config.logs.dir,
     }
     for key, path in places.items():
-        if path.is_relative_to(root):
+        if path is not None and path.is_relative_to(root):
             yield Finding(
                 (key, "models.root"), f"lies in models.root, where it would count as a version; outside {root}"
             )
-    for key in ("control.runtime_dir", "control.cache_dir"):
-        if root != places[key] and root.is_relative_to(places[key]):
-            yield Finding(("models.root", key), f"lies in {key}, which the daemon empties; outside {places[key]}")
+    for key, place in (("control.runtime_dir", control.runtime_dir), ("control.cache_dir", control.cache_dir)):
+        if root != place and root.is_relative_to(place):
+            yield Finding(("models.root", key), f"lies in {key}, which the daemon empties; outside {place}")
     longest = control.runtime_dir / _LONGEST_NAME
     if len(str(longest).encode()) > _MAX_SOCKET_PATH:
         most = _MAX_SOCKET_PATH - len(f"/{_LONGEST_NAME}")
@@ -96,6 +103,16 @@ def _disk(config: Config) -> Iterator[Finding]:
         elif found := _over_ours(config, entry.name, entry.path):
             key, what = found
             yield Finding(("disk.class", key), f"[{index}].path: {entry.path} {what} {key}; a directory of its own")
+
+
+def _logs(config: Config) -> Iterator[Finding]:
+    logs = config.logs
+    if logs.forward and logs.dir is None:
+        yield Finding(
+            ("logs.forward", "logs.dir"),
+            'needs files to read, and logs.dir is "-"; a directory, or forward = "": what collects standard output '
+            "can pass it on",
+        )
 
 
 def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
@@ -119,10 +136,9 @@ def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
     for key, place in (("control.state_dir", control.state_dir), ("control.runtime_dir", control.runtime_dir)):
         if place.is_relative_to(path):
             return key, "holds"
-    for key, place in (("control.cache_dir", control.cache_dir), ("logs.dir", config.logs.dir)):
-        if path == place:
-            return key, "is"
-    return None
+    if path == control.cache_dir:
+        return "control.cache_dir", "is"
+    return ("logs.dir", "is") if path == config.logs.dir else None
 
 
 def _lists(config: Config) -> Iterator[Finding]:

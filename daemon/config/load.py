@@ -22,8 +22,6 @@ from .schema import (
     DiskClass,
     DiskSection,
     JobsSection,
-    LogsExtra,
-    LogsSection,
     Models,
     Panel,
     RolloutSection,
@@ -42,6 +40,7 @@ from .schema_alerts import (
     QuietHours,
 )
 from .schema_base import Location, Mistaken
+from .schema_logs import LogsExtra, LogsSection
 from .schema_parts import Section
 
 __all__ = [
@@ -174,7 +173,8 @@ APPLIES: Final[dict[str, dict[str, Applies]]] = {
     "panel": dict.fromkeys(Panel.model_fields, "daemon restart"),
     "logs": {
         "dir": "daemon restart", "level": "live", "every": "live", "max_size": "live", "keep": "live",
-        "max_age": "live", "max_total": "live", "compress": "live", "extra": "live",
+        "max_age": "live", "max_total": "live", "compress": "live", "extra": "live", "forward": "live",
+        "access": "live", "error": "live", "debug": "live",
     },
     "disk": dict.fromkeys((field.alias or name for name, field in DiskSection.model_fields.items()), "live"),
     "monitor": dict.fromkeys(MonitorSection.model_fields, "live"),
@@ -208,12 +208,18 @@ def _counted(value: object) -> str:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return '"-"'
     if isinstance(value, tuple) and not isinstance(value, DiskShare):
         return "[" + ", ".join(map(_shown, value)) + "]"
     if isinstance(value, Section):
         return (
             "{"
-            + ", ".join(f"{f.alias or n} = {_shown(getattr(value, n))}" for n, f in type(value).model_fields.items())
+            + ", ".join(
+                f"{f.alias or n} = {_shown(getattr(value, n))}"
+                for n, f in type(value).model_fields.items()
+                if getattr(value, n) not in (None, "inherit")
+            )
             + "}"
         )
     if isinstance(value, float):

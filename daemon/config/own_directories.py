@@ -62,7 +62,7 @@ def problems(config: Config, uid: int) -> list[str]:
         "control.cache_dir": control.cache_dir,
         "logs.dir": config.logs.dir,
     }
-    return [f"{key}: {path} {why}" for key, path in places.items() if (why := _problem(path, uid))]
+    return [f"{key}: {path} {why}" for key, path in places.items() if path and (why := _problem(path, uid))]
 
 
 def _problem(path: Path, uid: int) -> str:

@@ -23,6 +23,7 @@ from .schema_alerts import (
     ProbeSection,
 )
 from .schema_base import Field
+from .schema_logs import LogsSection
 from .schema_parts import AbsolutePath, OptionalPath, Section
 from .validators import (
     duration,
@@ -255,52 +256,6 @@ class Panel(Section):
         "need none. A path: everybody needs one; required unless `listen` is a loopback address. "
         '`"none"`: everybody on this machine may do everything.',
     )
-
-
-class _Rotation(Section):
-    """What our own logs and other programs' have in common."""
-
-    every: Annotated[float, duration(0)] = Field(default=DAY, description="Rotate at least so often; 0: not by time.")
-    max_size: Annotated[int, size(4 * _KIB, zero=True)] = Field(
-        default=100 * _MIB, description="Rotate when a file is so big; 0: not by size."
-    )
-    keep: Annotated[int, whole(0, 100_000)] = Field(
-        default=30,
-        description="Rotated files kept of each log; what was rotated by hand within one period counts once.",
-    )
-    max_age: Annotated[float, duration(0)] = Field(default=30 * DAY, description="Older rotated files go; 0: no limit.")
-    max_total: Annotated[int, size(zero=True)] = Field(
-        default=_GIB,
-        description="All rotated files together, whatever `keep` would keep; 0: no limit.",
-    )
-    compress: Literal["gzip", "zstd", "none"] = Field(default="gzip", description="How rotated files are compressed.")
-
-
-class LogsExtra(_Rotation):
-    """Log files of another program."""
-
-    path: Annotated[str, validators.path_pattern] = Field(description="Which files; * matches within one directory.")
-    method: Literal["reopen", "collapse", "rename"] = Field(
-        default="collapse",
-        description="What the writer does. `collapse`: it only appends; `rename`: it opens the file for each line; "
-        "`reopen`: it opens a new one, told to if it is attached; the old one is compressed once it has.",
-    )
-    copytruncate: bool = Field(
-        default=False, description="Where the file system cannot collapse: copy and truncate, which may lose lines."
-    )
-
-
-class LogsSection(_Rotation):
-    """Our own log files, and those of others that are rotated along."""
-
-    dir: AbsolutePath = Field(
-        default=Path("/var/log/modelward"),
-        description="modelward.log, access.log, error.log, debug.log. Other files in it are never removed.",
-    )
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="What is worth a line; `debug` also writes debug.log."
-    )
-    extra: tuple[LogsExtra, ...] = Field(default=(), description="Other programs' logs, one table each.")
 
 
 class DiskClass(Section):

@@ -136,6 +136,23 @@ def _absolute_or_none(text: str) -> str:
     return str(_absolute(text)) if text else ""
 
 
+def _log_receiver(text: str) -> str:
+    if text in ("", "journald"):
+        return text
+    if text.startswith("syslog:unix:"):
+        _absolute(text.removeprefix("syslog:unix:"))
+    elif text.startswith("syslog:udp://"):
+        split_address(text.removeprefix("syslog:udp://"))
+    else:
+        right = '"journald", "syslog:unix:/dev/log" or "syslog:udp://log.example.org:514"'
+        raise ValueError(f"{describe(text)} is no receiver of logs; {right}")
+    return text
+
+
+def _log_directory(text: str) -> Path | None:
+    return _absolute(text) if text not in ("", "-") else None
+
+
 def _token_file(text: str) -> str:
     return text if text == "none" else _absolute_or_none(text)
 
@@ -329,6 +346,8 @@ def _short_text(text: str) -> str:
 
 
 absolute_path = text_check(_absolute)
+log_receiver = text_check(_log_receiver)
+log_directory = text_check(_log_directory)
 absolute_path_or_none = text_check(_absolute_or_none)
 token_file = text_check(_token_file)
 path_pattern = text_check(_glob)

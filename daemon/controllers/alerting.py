@@ -210,7 +210,8 @@ class AlertManager:
     def _paths(self) -> list[Path]:
         config = self._config()
         control = config.control
-        own = [config.models.root, control.state_dir, control.cache_dir, control.runtime_dir, config.logs.dir]
+        own = [config.models.root, control.state_dir, control.cache_dir, control.runtime_dir]
+        own += [config.logs.dir] if config.logs.dir is not None else []
         return [*own, *(entry.path for entry in config.disk.class_)]
 
     def _evaluate(self, figures: Iterable[Figure], looked: Iterable[str]) -> None:

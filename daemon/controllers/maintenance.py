@@ -32,6 +32,7 @@ from ..system.background import here
 from ..system.clock import Clock
 from ..upkeep.disk.directory_visitor import Keep
 from ..upkeep.from_config import KEPT_BY_RETENTION
+from ..upkeep.logs.forwarding import LogForwarding
 from ..upkeep.service import Upkeep, retention_decides
 from ..workers.registry import WorkerRegistry
 from .activation import Activation
@@ -43,8 +44,9 @@ REOPEN_SECONDS = 10.0
 OWN_LOGS = "the daemon"
 """The daemon's own files among the writers that are waited for."""
 SOON_SECONDS = 1.0
-UPKEEP, FILES = "disk-and-logs", "own-files"
+UPKEEP, FILES, FORWARDING = "disk-and-logs", "own-files", "log-forwarding"
 """The names of its tasks."""
+FORWARD_SECONDS = 1.0
 FIRST_SWEEP_SECONDS = 60.0
 """So long a start on a full disk waits for its first sweep; a longer one goes on beside."""
 _FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
@@ -77,6 +79,7 @@ class Maintenance:
         self._tasks: list[asyncio.Task[None]] = []
         self._begun = self._tidied = False
         self._upkeep = Upkeep(config, clock, keep=self._keep, pids=self._pids)
+        self.forwarding = LogForwarding(config, clock)
         self._found: dict[str, tuple[str, ...]] = {}
         self.trouble: tuple[str, ...] = ()
         self.follow_own_logs: Callable[[], Awaitable[Sequence[str]]] = _nothing  # set by the program that opened them
@@ -90,6 +93,7 @@ class Maintenance:
             self._tasks += [
                 here().start(UPKEEP, self._run, restart=True, proved_seconds=inf),
                 here().start(FILES, self._follow_files, restart=True, proved_seconds=inf),
+                here().start(FORWARDING, self._forward, restart=True, proved_seconds=inf),
             ]
 
     def snapshot(self) -> UpkeepSeen:
@@ -130,6 +134,7 @@ class Maintenance:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
         await asyncio.to_thread(self._upkeep.close)
+        await asyncio.to_thread(self.forwarding.close)
 
     async def _run(self) -> None:
         soon = False
@@ -160,6 +165,14 @@ class Maintenance:
             self._complain("writing", tuple(await self.follow_own_logs()))
             await self._async_store.check()
             here().works(FILES)
+
+    async def _forward(self) -> None:
+        """Passes our logs on where `logs.forward` asks for it."""
+        while True:
+            await asyncio.sleep(FORWARD_SECONDS if self.forwarding.wanted else FOLLOW_SECONDS)
+            trouble = await self.forwarding.pass_on()
+            self._complain("forwarding", (trouble,) if trouble else ())
+            here().works(FORWARDING)
 
     async def _tick(self) -> bool:
         """One pass over logs and disk; True when another should follow soon."""

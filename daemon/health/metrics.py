@@ -123,6 +123,11 @@ METRICS: Final = (
     Metric("modelward_daemon_resident_memory_bytes", "gauge", "Memory of the daemon."),
     Metric("modelward_daemon_cpu_seconds_total", "counter", "Processor time of the daemon."),
     Metric(
+        "modelward_log_lines_not_forwarded_total",
+        "counter",
+        "Log lines that did not get to the receiver of logs.forward: it took none for too long. The files have them.",
+    ),
+    Metric(
         "modelward_log_lines_dropped_total",
         "counter",
         "Log lines that the daemon could not write: the disk was full, or did not answer.",

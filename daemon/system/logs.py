@@ -15,17 +15,20 @@ from typing import Any, Final
 
 import structlog
 
+from ...worker.settings import STANDARD_OUTPUT
 from ...worker.shared.logs import STUCK_SECONDS, LogFiles
 
 ANSWER_SECONDS: Final = STUCK_SECONDS + 1.0
 
 
-def open_logs(directory: Path, level: str) -> LogFiles:
-    """Opens the log files; structlog's loggers write to them from now on.
+def open_logs(directory: Path | None, level: str) -> LogFiles:
+    """The log files; structlog's loggers write to them from now on. `directory` None: lines on standard output.
 
     While there is no directory, events go to standard error; the files are created as soon as there is one.
     """
-    logs = LogFiles(str(directory), worker="daemon", level=level, background=True, first=partial(_make, directory))
+    first = partial(_make, directory) if directory is not None else lambda: None
+    place = STANDARD_OUTPUT if directory is None else str(directory)
+    logs = LogFiles(place, worker="daemon", level=level, background=True, first=first)
     logs.adopt_logging()
 
     def forward(part: Any, method: str, fields: MutableMapping[str, Any]) -> Any:

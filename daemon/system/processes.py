@@ -170,20 +170,21 @@ def spawn(
     name: str,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
-    stdout: Literal["pipe"] | None = None,
+    stdout: Literal["pipe", "ours"] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> ChildProcess:
     """Starts a program and watches it. To be called on the event loop's thread.
 
-    `stdin` is at most MAX_STDIN_BYTES. Raises OSError when the system has no process or descriptor to give, ValueError
-    when `stdin` is too long, RuntimeError without a running loop; then nothing was started.
+    `stdin` is at most MAX_STDIN_BYTES; with `stdout` "ours" the program writes to our own. Raises OSError when the
+    system has no process or descriptor to give, ValueError when `stdin` is too long, RuntimeError without a running
+    loop; nothing was started then.
     """
     asyncio.get_running_loop()
     with _input(name, stdin) as given:
         process = subprocess.Popen(
             argv,
             stdin=given,
-            stdout=subprocess.PIPE if stdout == "pipe" else subprocess.DEVNULL,
+            stdout={"pipe": subprocess.PIPE, "ours": None}.get(stdout or "", subprocess.DEVNULL),
             env=dict(environment() if env is None else env),
             cwd="/",
             pass_fds=tuple(pass_fds),

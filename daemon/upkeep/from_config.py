@@ -12,13 +12,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from ..config.load import Config
-from ..config.schema import LogsExtra, LogsSection
+from ..config.schema_logs import LogsExtra, LogsSection, OwnLog
 from ..units import DiskShare
 from .disk.quota import ClassRule, Margin
 from .logs.rotation_outcome import LogSet
 from .logs.rotation_policy import RotationPolicy
 
 OWN_LOGS: Final = ("modelward.log", "access.log", "error.log", "debug.log")
+ON_STANDARD_OUTPUT: Final = (
+    'our own logs go to standard output (logs.dir = "-"); what collects it shows them: docker logs, journalctl'
+)
 KEPT_BY_RETENTION: Final = frozenset({"versions", "compiled"})
 JOBS: Final = "jobs"
 _DAY_SECONDS: Final = 86400.0  # of versions only those that retention releases are removed then
@@ -30,7 +33,7 @@ def rules(config: Config) -> list[ClassRule]:
     first = [
         ClassRule("tmp", str(control.state_dir / "tmp"), max_age_seconds=_DAY_SECONDS),
         ClassRule("cache", str(control.cache_dir)),
-        _logs(ClassRule("logs", str(config.logs.dir)), config),
+        *([_logs(ClassRule("logs", str(config.logs.dir)), config)] if config.logs.dir is not None else []),
     ]
     last = [
         ClassRule("compiled", str(control.cache_dir / "compiled"), max_age_seconds=_DAY_SECONDS, unit="directory"),
@@ -52,8 +55,8 @@ def rules(config: Config) -> list[ClassRule]:
 
 
 def _logs(rule: ClassRule, config: Config) -> ClassRule:
-    """The same rule; over the log directory a rule for our own archives only."""
-    if rule.path != str(config.logs.dir):
+    """The same rule; over the log directory one that touches our own archives alone."""
+    if config.logs.dir is None or rule.path != str(config.logs.dir):
         return rule
     return replace(rule, active=frozenset(OWN_LOGS), ours=frozenset(OWN_LOGS))
 
@@ -64,13 +67,37 @@ def _unit(name: str) -> str:
 
 
 def log_sets(config: Config) -> list[LogSet]:
-    """Our own files first, then each entry of `logs.extra`."""
-    own = LogSet(str(config.logs.dir), OWN_LOGS, _policy(config.logs, "reopen"), own=True)
-    sets = [own]
+    """Our own files first, unless they go to standard output, then each entry of `logs.extra`."""
+    sets = _own_sets(config.logs) if config.logs.dir is not None else []
     for extra in config.logs.extra:
         directory, _, pattern = extra.path.rpartition("/")
         sets.append(LogSet(directory or "/", (pattern,), _policy(extra, extra.method)))
     return sets
+
+
+def _own_sets(logs: LogsSection) -> list[LogSet]:
+    """One for all that share a total, first; one each for those with a total of their own."""
+    tables = {"access.log": logs.access, "error.log": logs.error, "debug.log": logs.debug}
+    common, directory = _policy(logs, "reopen"), str(logs.dir)
+    policies = {name: _own_policy(table, common) for name, table in tables.items()}
+    apart = [name for name, table in tables.items() if table.max_total is not None]
+    policies_together = {name: policy for name, policy in policies.items() if name not in apart and policy != common}
+    together = tuple(name for name in OWN_LOGS if name not in apart)
+    first = LogSet(directory, together, common, own=True, policies=policies_together)
+    return [first, *(LogSet(directory, (name,), policies[name], own=True) for name in apart)]
+
+
+def _own_policy(table: OwnLog, common: RotationPolicy) -> RotationPolicy:
+    """The policy of one log: the keys of its table, and for the rest what holds for all."""
+    return replace(
+        common,
+        every_seconds=common.every_seconds if table.every is None else table.every,
+        max_size_bytes=common.max_size_bytes if table.max_size is None else table.max_size,
+        keep=common.keep if table.keep is None else table.keep,
+        max_age_seconds=common.max_age_seconds if table.max_age is None else table.max_age,
+        max_total_bytes=common.max_total_bytes if table.max_total is None else table.max_total,
+        compress=common.compress if table.compress == "inherit" else table.compress,
+    )
 
 
 def _policy(logs: LogsSection | LogsExtra, method: str) -> RotationPolicy:

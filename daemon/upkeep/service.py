@@ -43,6 +43,7 @@ from .disk.sweeper_protocol import (
 from .from_config import (
     JOBS,
     KEPT_BY_RETENTION,
+    ON_STANDARD_OUTPUT,
     OWN_LOGS,
     log_sets,
     margin,
@@ -227,9 +228,11 @@ class Upkeep:
 
     def _newest_archive(self) -> float:
         """When the newest archive of our own logs was written, seconds since 1970; 0 for none."""
-        own = log_sets(self._config())[0]
+        own = self._config().logs.dir
+        if own is None:
+            return 0.0
         try:
-            fd = open_log_directory(own.directory, self._files)
+            fd = open_log_directory(str(own), self._files)
         except (OSError, Refused):
             return 0.0
         try:
@@ -265,7 +268,7 @@ class Upkeep:
             for pid, path, used in deleted_but_open(list(pids), empty=True)
             if path.rpartition("/")[0] in directories
         ]
-        return LogsAnswer(found, gone)
+        return LogsAnswer(found, gone, self._config().logs.dir is None)
 
     def tail(self, name: str, lines: int) -> LogTailAnswer:
         """The last lines of a log by its name (`access.log`, `access`) or path. Raises NotKnown for any other."""
@@ -283,6 +286,8 @@ class Upkeep:
                     except OSError as e:
                         raise Refused(f"cannot read {path}: {e.strerror}; nothing is shown") from e
                     return LogTailAnswer(known, path, found.lines, found.truncated)
+        if self._config().logs.dir is None and wanted in (*OWN_LOGS, *(own.removesuffix(".log") for own in OWN_LOGS)):
+            raise NotKnown(f"cannot show {wanted}: {ON_STANDARD_OUTPUT}")
         raise NotKnown(f"cannot show {name[:255]!r}: no log of that name; GET /v1/logs names them")
 
     @contextmanager

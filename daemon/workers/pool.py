@@ -14,13 +14,14 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import structlog
 from msgspec import Struct
 
 from ...worker.protocol import WorkerSettings
-from ...worker.settings import Terms
+from ...worker.settings import STANDARD_OUTPUT, Terms
 from ...worker.shared.process_readings import read
 from ...worker.shared.progress import ProcessReading, moved, starved
 from ..system.background import here
@@ -203,7 +204,8 @@ class WorkerPool:
         name = self._next_name()
         settings, listen_fd = self._settings(name)
         try:
-            child = spawn(self._command(settings), name=name, pass_fds=(listen_fd,))
+            stdout: Literal["ours"] | None = "ours" if settings.log_dir == STANDARD_OUTPUT else None
+            child = spawn(self._command(settings), name=name, pass_fds=(listen_fd,), stdout=stdout)
         except OSError as e:
             self._log.error("cannot start a worker", worker=name, because=str(e))
             self._vacate(failures + 1)

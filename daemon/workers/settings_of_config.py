@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...worker.protocol import WorkerSettings
-from ...worker.settings import Terms
+from ...worker.settings import STANDARD_OUTPUT, Terms
 from ..config.load import Config
 
 
@@ -27,7 +27,7 @@ def terms_of(config: Config, listen: str) -> Terms:
         token_file=workers.token_file,
         model_aliases=workers.model_aliases,
         cors_origins=workers.cors_origins,
-        log_dir=str(config.logs.dir),
+        log_dir=STANDARD_OUTPUT if config.logs.dir is None else str(config.logs.dir),
         log_level=config.logs.level,
         confine=workers.confine,
         jobs_keep_seconds=config.jobs.keep,

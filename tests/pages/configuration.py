@@ -32,6 +32,8 @@ Sizes are bytes or a text: `"512MiB"` counts in 1024s, `"5GB"` in 1000s. Duratio
 _BY_NAME = {
     id(validators.absolute_path): "absolute path",
     id(validators.absolute_path_or_none): 'absolute path or ""',
+    id(validators.log_receiver): '"", "journald", "syslog:unix:PATH" or "syslog:udp://HOST:PORT"',
+    id(validators.log_directory): 'absolute path, "" or "-"',
     id(validators.token_file): 'absolute path, "" or "none"',
     id(validators.path_pattern): "absolute path, * and ? in its last part",
     id(validators.plain_name): "name without /",

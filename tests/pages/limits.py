@@ -272,7 +272,11 @@ def _upkeep() -> Iterable[Row]:
     yield "log lines of a process that wait for the disk", _bytes(log_writer.MOST_BYTES), "dropped and counted"
     yield "wait for the log disk at the end of a process", f"{log_writer.END_SECONDS:g} s", "what is left is lost"
     yield "line shown by `modelward logs`", _bytes(follow.MAX_LINE_BYTES), "shown in pieces"
-    yield "how far back `modelward logs -n` reads", _bytes(follow.LOOK_BACK_BYTES), "older lines are not shown"
+    yield (
+        "how far back `modelward logs -n` reads in one file",
+        _bytes(follow.LOOK_BACK_BYTES),
+        "older lines are not shown; `--since` reads all",
+    )
     yield (
         "log lines of one admin answer",
         f"{_bytes(tail.ANSWER_BYTES)}, of one {_bytes(tail.LINE_BYTES)}",

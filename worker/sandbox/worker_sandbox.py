@@ -17,6 +17,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from ..protocol import WorkerSettings
+from ..settings import STANDARD_OUTPUT
 from ..shared.worker_directories import identities, places_of, token_places
 from .landlock import (
     EXECUTE,
@@ -128,7 +129,7 @@ def views(settings: WorkerSettings) -> list[VisiblePath]:
     ]
     rights = {settings.cache_dir: _LOOK, settings.log_dir: _APPEND, settings.slots: _SHARE}
     rights[settings.jobs_dir] = _KEEP
-    return own + [VisiblePath(path, right) for path, right in rights.items() if path]
+    return own + [VisiblePath(path, right) for path, right in rights.items() if path not in ("", STANDARD_OUTPUT)]
 
 
 def _hold() -> None:

@@ -10,7 +10,6 @@ counted, and the count is logged once writing works again.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import select
@@ -19,13 +18,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import structlog
 
+from ..settings import STANDARD_OUTPUT
+from .log_lines import LINE_BYTES, PIPE_BYTES, line_of, now, shortened
 from .log_writer import (
     END_SECONDS,
     Job,
@@ -33,7 +33,6 @@ from .log_writer import (
     Write,
 )
 
-LINE_BYTES: Final = 64 * 1024
 TEXT_CHARS: Final = 16 * 1024
 RETRY_SECONDS: Final = 1.0
 NAME_SECONDS: Final = 2.0
@@ -46,47 +45,28 @@ ERROR_BYTES: Final = 4096  # of a line, to standard error: a pipe takes this muc
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
-def now() -> str:
-    """The time for people and JSON: RFC 3339 in UTC, with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def line_of(fields: MutableMapping[str, Any]) -> bytes:
-    """One JSON line, newline included, at most LINE_BYTES; a longer one is cut and marked.
-
-    Lone surrogates (file names that are not UTF-8) become JSON escapes, so every line is valid UTF-8.
-    """
-    line = _dump(fields)
-    if len(line) <= LINE_BYTES:
-        return line
-    kept = {key: _shortened(value, 1024) for key, value in list(fields.items())[:24]}
-    line = _dump({**kept, "truncated": len(line)})
-    return line if len(line) <= LINE_BYTES else _dump({"time": now(), "event": "line too long", "truncated": len(line)})
-
-
-def _dump(fields: MutableMapping[str, Any]) -> bytes:
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _shortened(value: Any, chars: int) -> Any:
-    return value if isinstance(value, int | float | bool | None) else str(value)[:chars]
-
-
 class LogFile:
-    """One file, opened by name for appending, at its first line if not now. `path` None writes to standard error.
+    """One file, opened by name for appending, at its first line if not now. `path` None writes to `stream`.
 
     `dropped` counts lines since the last written one, `lost` all of them. A lock is held for one write or one
     reopening, so that nothing goes to the old file once `reopen` has returned.
     """
 
-    def __init__(self, path: Path | None, *, name_seconds: float = NAME_SECONDS, opened: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        name_seconds: float = NAME_SECONDS,
+        opened: bool = True,
+        stream: TextIO | None = None,
+    ) -> None:
         self.path = path
         self.dropped = self.lost = 0
         self._name_seconds, self._look_at = name_seconds, 0.0
         self._because = ""
         self._torn = False
-        self._fd = -1 if path is not None else sys.stderr.fileno()
+        self._stream = "" if path is not None else "standard output" if stream is sys.stdout else "standard error"
+        self._fd = -1 if path is not None or stream is None else stream.fileno()  # None: it was closed at the start
         self._retry_at = 0.0
         self._lock = threading.Lock()
         if opened:
@@ -111,9 +91,10 @@ class LogFile:
         """
         with self._lock:
             self._follow(by_name=True)
-            if self.path is None or self._ready():
+            if self._ready() or self._stream == "standard error" or (self.path is None and not self._stream):
                 return ""
-            return f"cannot write {self.path}: {self._because}; {self.dropped} lines were dropped"
+            because = self._because or "it is closed"
+            return f"cannot write {self.path or self._stream}: {because}; {self.dropped} lines were dropped"
 
     def _ready(self) -> bool:
         """Whether the file is open. Also writes how many lines it lacks, if any."""
@@ -191,7 +172,7 @@ class LogFile:
     def _failed(self, because: str) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         if self._because != because:
-            text = f"cannot write {self.path or 'standard error'}: {because}; lines are dropped\n"
+            text = f"cannot write {self.path}: {because}; lines are dropped\n"
             _to_standard_error(text.encode("utf-8", "backslashreplace"))
         self._because = because
 
@@ -211,7 +192,9 @@ class LogFile:
 
 
 class LogFiles:
-    """All log files of one process. `directory` "" sends everything to standard error.
+    """All log files of one process. `directory` "" sends everything to standard error, "-" to standard output.
+
+    On standard output a line has at most PIPE_BYTES: a pipe with several writers keeps it whole.
 
     With `background` a thread opens and writes the files, after it did `first`; otherwise the calling thread does.
     """
@@ -227,10 +210,13 @@ class LogFiles:
     ) -> None:
         self.worker = worker
         self._level = LEVELS["info"]
-        self._root = root = Path(directory) if directory else None
+        self._root = root = Path(directory) if directory not in ("", STANDARD_OUTPUT) else None
+        self._most_bytes = PIPE_BYTES if directory == STANDARD_OUTPUT else LINE_BYTES
         names = ["modelward.log", "access.log", "error.log"]
         files = {name: LogFile(root / name, opened=False) for name in names} if root else {}
-        self._files = files or dict.fromkeys(names, LogFile(None))
+        stream = sys.stdout if directory == STANDARD_OUTPUT else sys.stderr
+        self._files = files or dict.fromkeys(names, LogFile(None, stream=stream))
+        self._kind = {"log": "access"} if directory == STANDARD_OUTPUT else {}
         self._access, self._single = self._files["access.log"], root is None
         self._lost_before = 0
         self._writer = LogWriter(self._missed) if background else None
@@ -238,7 +224,7 @@ class LogFiles:
         self.follow()  # opened now: when descriptors run out, that must still be logged
         self.events: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
             _Sink({level: partial(self._take, partial(self._route, level)) for level in LEVELS.values()}),
-            processors=[self._enough, self._stamp, structlog.processors.format_exc_info, _bounded, _render],
+            processors=[self._enough, self._stamp, structlog.processors.format_exc_info, _bounded, self._render],
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),
             cache_logger_on_first_use=True,
         )
@@ -262,6 +248,8 @@ class LogFiles:
         seconds = self._writer.stuck_seconds if self._writer is not None else 0.0
         if seconds < STUCK_SECONDS:
             return ""
+        if self._root is None:
+            return f"cannot write logs: nobody has read standard output for {seconds:.0f} s; lines are dropped"
         return f"cannot write logs in {self._root}: the disk has not answered for {seconds:.0f} s; lines are dropped"
 
     def set_level(self, level: str) -> None:
@@ -293,14 +281,17 @@ class LogFiles:
             self._writer.do(job)
 
     def _missed(self, count: int, seconds: float) -> None:
-        """On the thread: lines without room because the disk did not answer."""
-        because = f"the disk did not answer for {seconds:.1f} s"
+        """On the thread: lines that found no room because the disk did not answer."""
+        because = f"{'the disk did not answer' if self._root else 'nobody read standard output'} for {seconds:.1f} s"
         note = {"worker": self.worker, "event": f"dropped {count} lines: {because}"}
         self._route(LEVELS["warning"], line_of({"time": now(), "level": "warning", **note}))
 
     def access(self, **fields: Any) -> None:
-        """One line for a request; `time` and `worker` are added."""
-        self._take(self._access.write, line_of({"time": now(), "worker": self.worker, **fields}))
+        """One line of a request; `time` and `worker` are added."""
+        self._take(self._access.write, self._line({"time": now(), "worker": self.worker, **self._kind, **fields}))
+
+    def _line(self, fields: MutableMapping[str, Any]) -> bytes:
+        return line_of(fields, self._most_bytes)
 
     def refused(self, client: str, status: int) -> None:
         """The line for what was answered before it became a request."""
@@ -346,6 +337,9 @@ class LogFiles:
     def _stamp(self, _: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {"time": now(), "level": method, "worker": self.worker, "event": fields.pop("event", ""), **fields}
 
+    def _render(self, _: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple[bytes], dict[str, Any]]:
+        return (self._line(fields),), {}
+
     def _route(self, level: int, line: bytes) -> None:
         if level >= LEVELS["info"]:
             there = self._files["modelward.log"].write(line)
@@ -372,11 +366,7 @@ def _to_standard_error(line: bytes) -> None:
 
 
 def _bounded(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _shortened(value, TEXT_CHARS) for key, value in fields.items()}
-
-
-def _render(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple[bytes], dict[str, Any]]:
-    return (line_of(fields),), {}
+    return {key: shortened(value, TEXT_CHARS) for key, value in fields.items()}
 
 
 class _Sink:

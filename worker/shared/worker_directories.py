@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable
 
 from ..protocol import WorkerSettings
+from ..settings import STANDARD_OUTPUT
 
 
 def token_places(token_file: str) -> tuple[str, ...]:
@@ -27,7 +28,8 @@ def token_places(token_file: str) -> tuple[str, ...]:
 def places_of(settings: WorkerSettings) -> tuple[str, ...]:
     """All of them, by path."""
     named = (settings.cache_dir, settings.log_dir, settings.slots, settings.jobs_dir)
-    return tuple(dict.fromkeys([*(path for path in named if path), *token_places(settings.token_file)]))
+    found = (path for path in named if path not in ("", STANDARD_OUTPUT))
+    return tuple(dict.fromkeys([*found, *token_places(settings.token_file)]))
 
 
 def identities(paths: Iterable[str]) -> dict[str, str]:

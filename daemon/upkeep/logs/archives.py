@@ -14,7 +14,7 @@ from . import compress as pack
 from .archive_pieces import past_keep
 from .log_directory import Listing, list_logs, live_names
 from .rotation_outcome import LogSet, RotationOutcome, cannot
-from .rotation_policy import Archive, RotationPolicy, drops, oldest_to_spare
+from .rotation_policy import Archive, drops, oldest_to_spare
 
 FULL_BYTES: Final = 256 * 1024
 """With less free space than this a disk counts as full for logs."""
@@ -35,9 +35,9 @@ class Archives:
         return [a for a in listing.archives if a.live in names]
 
     def drop(self, log_set: LogSet, dir_fd: int, live_bytes: int, outcome: RotationOutcome, now: float) -> None:
-        archives, policy = self.mine(log_set, list_logs(dir_fd, self._files)), log_set.policy
-        surplus = self._surplus(dir_fd, archives, policy)
-        for drop in drops(archives, policy, now, live_bytes=live_bytes, surplus=surplus):
+        archives = self.mine(log_set, list_logs(dir_fd, self._files))
+        surplus, own = self._surplus(dir_fd, archives, log_set), log_set.policies
+        for drop in drops(archives, log_set.policy, now, live_bytes=live_bytes, surplus=surplus, policies=own):
             path = f"{log_set.directory}/{drop.name}"
             if not outcome.dry_run:
                 try:
@@ -49,13 +49,14 @@ class Archives:
                     continue
             outcome.steps.append(RotationStep("dropped", path, drop.because, bytes=drop.bytes))
 
-    def _surplus(self, dir_fd: int, archives: Sequence[Archive], policy: RotationPolicy) -> frozenset[str]:
-        """The archives over the number limit. The length of their lines is read only where there are too many."""
+    def _surplus(self, dir_fd: int, archives: Sequence[Archive], log_set: LogSet) -> frozenset[str]:
+        """The archives that go by number. How long each one's lines are is looked at only where there are too many."""
         found: frozenset[str] = frozenset()
         by_file: dict[str, list[Archive]] = {}
         for archive in archives:
             by_file.setdefault(archive.live, []).append(archive)
-        for mine in by_file.values():
+        for live, mine in by_file.items():
+            policy = log_set.policy_of(live)
             if policy.keep and len(mine) > policy.keep:
                 lengths = {a.name: pack.length(dir_fd, a.name, self._files) for a in mine}
                 found |= past_keep(mine, policy, {name: n for name, n in lengths.items() if n is not None})

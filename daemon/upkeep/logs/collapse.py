@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -50,6 +51,10 @@ class Unsupported(Spared):
 
 class NotCollapsible(Spared):
     """The file was not written by appending: it has holes, or it is too large to be copied."""
+
+
+class NotAppending(NotCollapsible):
+    """A process writes to it at a place of its own: whatever is cut, it goes on there and leaves a hole before it."""
 
 
 class Collapsed(Struct, frozen=True):
@@ -102,7 +107,7 @@ def collapse(dir_fd: int, name: str, archive: str, files: FileSystemPort, stop: 
         end = _line_end(fd, cut + collapse_marker.LENGTH, found.st_size, files)
         if end <= start:
             raise Spared("nothing but the mark of the last collapse")
-        _copy_aside(fd, start, end, dir_fd, archive, found, files, stop)
+        copy_aside(fd, [(start, end)], dir_fd, archive, found, files, stop)
         line = files.pread(fd, end - cut, cut)
         try:
             _pwrite_whole(fd, collapse_marker.write_mark(stamp_micros(_stamp(archive)), cut, end - cut), cut, files)
@@ -132,13 +137,15 @@ def _refuse_overwriters(found: os.stat_result) -> None:
     holders, _ = open_by(found.st_dev, found.st_ino)
     for holder in holders:
         if holder.pid != os.getpid() and holder.access != os.O_RDONLY and not holder.appends:
-            raise Spared(f"process {holder.pid} writes to it without O_APPEND and would leave a hole")
+            raise NotAppending(f"process {holder.pid} writes to it without O_APPEND and would leave a hole")
 
 
 def _refuse_endless(fd: int, found: os.stat_result, *, most_bytes: int) -> None:
     try:
         compress.refuse_endless(fd, found.st_size, most_bytes)
     except compress.NotCompressible as e:
+        if found.st_blocks and found.st_size <= most_bytes:
+            raise NotAppending(f"{e}, as a program leaves them that does not append") from e
         raise NotCollapsible(str(e)) from e
 
 
@@ -176,28 +183,29 @@ def _after_mark(fd: int, files: FileSystemPort) -> int:
     return _line_end(fd, collapse_marker.LENGTH, files.fstat(fd).st_size, files)
 
 
-def _copy_aside(
+def copy_aside(
     fd: int,
-    start: int,
-    end: int,
+    pieces: Sequence[tuple[int, int]],
     dir_fd: int,
     archive: str,
     like: os.stat_result,
     files: FileSystemPort,
     stop: threading.Event,
 ) -> None:
+    """Copies these pieces, from and to, into the archive's head. Raises Spared, OSError; then nothing is left of it."""
     part = archive + PART
     out = files.open(part, _CREATE, 0o600, dir_fd=dir_fd)
     try:
         try:
-            while start < end:
-                if stop.is_set():
-                    raise Spared("stopping")
-                chunk = files.pread(fd, min(CHUNK_BYTES, end - start), start)
-                if not chunk:
-                    raise Spared("it became shorter while it was read")
-                write_whole(files, out, chunk)
-                start += len(chunk)
+            for start, end in pieces:
+                while start < end:
+                    if stop.is_set():
+                        raise Spared("stopping")
+                    chunk = files.pread(fd, min(CHUNK_BYTES, end - start), start)
+                    if not chunk:
+                        raise Spared("it became shorter while it was read")
+                    write_whole(files, out, chunk)
+                    start += len(chunk)
             with contextlib.suppress(PermissionError):
                 os.fchown(out, like.st_uid, like.st_gid)
             os.fchmod(out, stat.S_IMODE(like.st_mode) & 0o666)
@@ -290,33 +298,3 @@ def _rewrite(fd: int, copy: int, start: int, first: int, total: int, stamp: str,
             files.fsync(fd)
             return True
     return False
-
-
-def truncate_after_copy(
-    dir_fd: int, name: str, archive: str, files: FileSystemPort, stop: threading.Event
-) -> Collapsed:
-    """For file systems that cannot collapse: copies everything, then truncates at once. It can lose lines.
-
-    Lines that are written between the last copy and the truncation are lost: a few milliseconds of lines.
-    """
-    fd = files.open(name, _LIVE, dir_fd=dir_fd)
-    try:
-        found = files.fstat(fd)
-        _refuse_endless(fd, found, most_bytes=compress.MAX_BYTES)
-        _refuse_overwriters(found)
-        _copy_aside(fd, 0, found.st_size, dir_fd, archive, found, files, stop)
-        out = files.open(archive + HEAD, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-        try:
-            offset = found.st_size
-            while chunk := files.pread(fd, CHUNK_BYTES, offset):
-                write_whole(files, out, chunk)
-                offset += len(chunk)
-            files.ftruncate(fd, 0)
-            files.fsync(out)
-        finally:
-            files.close(out)
-        files.rename_noreplace(archive + HEAD, archive, source_dir=dir_fd, target_dir=dir_fd)
-        files.fsync(dir_fd)
-    finally:
-        files.close(fd)
-    return Collapsed(archive, offset, offset)

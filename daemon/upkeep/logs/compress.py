@@ -57,7 +57,7 @@ def _zstandard() -> Any:
         return None
 
 
-def _unreadable() -> tuple[type[Exception], ...]:
+def unreadable() -> tuple[type[Exception], ...]:
     """The exceptions that readers raise for bytes that are no archive."""
     found = _zstandard()
     return OSError, EOFError, zlib.error, *((found.ZstdError,) if found is not None else ())
@@ -180,7 +180,7 @@ def _unpacked_equals(
                     return False
                 if not a:
                     return True
-    except _unreadable():
+    except unreadable():
         return False
 
 

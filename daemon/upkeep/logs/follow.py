@@ -1,148 +1,347 @@
-"""Reads the end of a log file and follows it through every kind of rotation, each line once.
+"""Reads the end of a log and follows it through any number of rotations of any kind, each line once.
 
-Renamed: it reads the old file to its end, and on until its writers have left it. Then it reads the new file from its
-beginning. Collapsed: the mark at the head gives how many bytes were taken, so it goes on at the same line. Truncated:
-it reads from the beginning. It only reads. It holds at most MAX_LINE_BYTES of an unfinished line and reads POLL_BYTES
-at a time. It opens only regular files with one name, through no link that another user can change.
+First it reads what archives took since the last poll, compressed or not, and then what the live file holds now. It
+reads a renamed file until its writers have left it, and a truncated file from its beginning. It only reads. Of other
+programs' archives (`a.log.1`) it reads only the file that it had open. Invariant: a poll reads POLL_BYTES at most, and
+the next poll goes on from there.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
-from ...system.safe_paths import open_file
-from . import collapse_marker
+from ...system.safe_paths import open_directory
+from ..fs_port import FileSystemPort
+from . import compress
+from .log_directory import Listing, list_logs
+from .log_reader import (
+    CHUNK_BYTES,
+    MAX_LINE_BYTES,
+    PackedLog,
+    PlainLog,
+    mark_of,
+    opened,
+    start_of_lines,
+    start_of_tail,
+)
+from .rotation_policy import HEAD, Archive, parse_archive, stamp_micros, stamp_seconds
 
-MAX_LINE_BYTES: Final = 1 << 20
-CHUNK_BYTES: Final = 64 * 1024
+__all__ = ["CHUNK_BYTES", "MAX_LINE_BYTES", "MAX_TAIL_LINES", "POLL_BYTES", "Follower", "opened", "start_of_tail"]
+
 MAX_TAIL_LINES: Final = 100_000
 LOOK_BACK_BYTES: Final = 16 << 20
 POLL_BYTES: Final = 2 * LOOK_BACK_BYTES
 """The most that one poll reads; the next poll goes on from there."""
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LINGER_LOOKS: Final = 20  # polls of a renamed file after its end, for writers that have not reopened yet
+_MOST_LEAVING: Final = 8  # renamed files that are read at once
+_TRIES: Final = 5  # a directory that is rotated while it is listed is listed again
 
 
-def opened(path: str, dir_fd: int | None = None) -> int:
-    """A descriptor to read a log. Raises OSError for anything but a regular file with one name."""
-    fd = open_file(path, _READ) if dir_fd is None else os.open(path, _READ, dir_fd=dir_fd)
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        os.close(fd)
-        raise OSError(errno.EPERM, "it is not a regular file with one name", path)
-    return fd
+class _Waiting:
+    """An archive that is to be read; it is opened only when it is next."""
+
+    def __init__(self, name: str, skip_bytes: int = 0, held: bytes = b"") -> None:
+        self.name, self.skip_bytes, self.held = name, skip_bytes, held
 
 
-def start_of_tail(fd: int, end: int, lines: int, look_back_bytes: int) -> int:
-    """The offset from which at least `lines` whole lines follow before `end`, or as far back as the byte limit
-    allows.
-    """
-    floor = max(0, end - look_back_bytes)
-    offset, found = end, 0
-    while offset > floor:
-        start = max(floor, offset - CHUNK_BYTES)
-        found += os.pread(fd, offset - start, start).count(b"\n")
-        offset = start
-        if found > lines + 1:
-            break
-    return offset
+class _Leaving:
+    """A renamed file that a process may still write to. `silent` counts the polls that found nothing."""
+
+    def __init__(self, log: PlainLog) -> None:
+        self.log, self.silent = log, 0
 
 
 class Follower:
     """Follows one path. `first` holds the lines to begin with; `poll()` returns the whole lines since the last call.
 
-    Call `poll` several times a second: of several rotations between two polls only the last file is read.
+    Call `poll` several times a second. `behind` is true while the last poll left something unread. `remarks` are
+    sentences about archives that could not be read; the caller clears them.
     """
 
-    def __init__(self, path: str, *, lines: int = 0) -> None:
-        """Begins `lines` lines before the end of the file; raises OSError when it cannot be read."""
-        self._path, self._fd, self._offset = path, -1, 0
+    def __init__(self, path: str, *, lines: int = 0, since: float | None = None) -> None:
+        """Begins `lines` lines before the end, archives included; with `since` (seconds since 1970) with the first file
+        that holds what was written from then on. Raises OSError when the file cannot be read.
+        """
+        self._path, self._files = path, FileSystemPort()
+        self._directory, _, self._name = path.rpartition("/")
+        self._current: PlainLog | None = None
         self._mark: tuple[int, int] | None = None
-        self._held = b""
-        self._lingered = 0
+        self._body = 0  # where the lines begin in the current file
+        self._stamp = ""  # of the newest archive whose lines were read, or are older than what is asked for
+        self._before: deque[_Waiting | PackedLog | _Leaving] = deque()
         self.first: list[bytes] = []
-        if self._open():
-            end = os.fstat(self._fd).st_size
-            self._offset = start_of_tail(self._fd, end, min(lines, MAX_TAIL_LINES), LOOK_BACK_BYTES)
-            found = list(self._read())
-            self.first = found[-lines:] if lines else []
+        self.remarks: list[str] = []
+        self.behind = False
+        archives = self._open_first()
+        if since is not None:
+            self._before.extend(_Waiting(a.name) for a in archives if stamp_seconds(a.stamp) >= since)
+            self.behind = True
+        elif self._current is not None:
+            self._go_to_end(self._current, min(lines, MAX_TAIL_LINES), archives)
 
     def close(self) -> None:
-        """Closes the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Closes the files."""
+        for entry in (*self._before, self._current):
+            if isinstance(entry, _Leaving):
+                entry.log.close()
+            elif isinstance(entry, PackedLog | PlainLog):
+                entry.close()
+        self._before.clear()
+        self._current = None
 
-    def poll(self) -> list[bytes]:
-        """New whole lines without their newlines. While the file is missing, there are none."""
-        if self._fd < 0 and not self._open():
-            return []
-        lines = list(self._read())
-        if self._renamed():
-            self._lingered = 0 if lines else self._lingered + 1
-            if self._lingered >= _LINGER_LOOKS:
-                if self._held:
-                    lines.append(self._held)
-                self.close()
-                self._held, self._lingered = b"", 0
-                if self._open():
-                    lines += self._read()
+    def poll(self, most_bytes: int = POLL_BYTES) -> list[bytes]:
+        """New whole lines without their newlines, of about so many bytes. While the file is missing, there are none."""
+        if self._current is None:
+            if not self._open_first(after=self._stamp):
+                self.behind = bool(self._before)
+        else:
+            self._look_for_rotations(self._current)
+        lines = self._read_before(most_bytes)
+        left = most_bytes - sum(map(len, lines)) - len(lines)
+        self.behind = left <= 0 or any(not isinstance(entry, _Leaving) for entry in self._before)
+        if self._current is not None and not self.behind:
+            lines += self._current.read(left, mark=self._mark, checked=True)
+            self.behind = left > 0 and os.fstat(self._current.fd).st_size > self._current.offset
         return lines
 
-    def _open(self) -> bool:
-        try:
-            self._fd = opened(self._path)
-        except FileNotFoundError:
-            return False
-        self._offset = 0
-        self._mark = self._read_mark()
-        return True
+    # beginning
 
-    def _read_mark(self) -> tuple[int, int] | None:
-        return collapse_marker.read_mark(os.pread(self._fd, collapse_marker.LENGTH, 0))
-
-    def _renamed(self) -> bool:
-        try:
-            fd = opened(self._path)
-            there = os.fstat(fd)
+    def _open_first(self, after: str | None = None) -> list[Archive]:
+        """Opens the live file, if there is one; the archives there are. With `after`, younger ones wait to be read."""
+        for _ in range(_TRIES):
+            try:
+                fd = opened(self._path)
+            except FileNotFoundError:
+                fd = -1
+            archives, _heads = self._list()
+            if fd < 0 or self._is_live(fd):
+                break
             os.close(fd)
+        else:
+            return archives
+        if after is not None and fd >= 0:
+            self._before.extend(_Waiting(a.name) for a in archives if a.stamp > after)
+        if fd >= 0:
+            self._take(PlainLog(fd))
+        if fd >= 0 or after is None:
+            self._stamp = max((self._stamp, *(a.stamp for a in archives)))
+        return archives
+
+    def _take(self, log: PlainLog) -> None:
+        self._current, self._mark, self._body = log, mark_of(log.fd), start_of_lines(log.fd)
+        log.offset = max(log.offset, self._body)
+
+    def _go_to_end(self, log: PlainLog, lines: int, archives: list[Archive]) -> None:
+        end = os.fstat(log.fd).st_size
+        log.offset = max(self._body, start_of_tail(log.fd, end, lines, LOOK_BACK_BYTES))
+        whole = log.offset == self._body
+        found = log.read(max(0, end - log.offset), mark=self._mark, checked=True)
+        found = found[-lines:] if lines else []
+        for archive in reversed(archives):
+            if len(found) >= lines or not whole:
+                break
+            found = [*self._last_of(archive, lines - len(found)), *found]
+        self.first = found
+
+    def _last_of(self, archive: Archive, lines: int) -> list[bytes]:
+        last: deque[bytes] = deque(maxlen=lines)
+        if (log := self._opened(_Waiting(archive.name))) is None:
+            return []
+        while True:
+            before = log.offset if isinstance(log, PlainLog) else 0
+            last.extend(log.read(CHUNK_BYTES))
+            if log.over if isinstance(log, PackedLog) else log.offset == before:
+                break
+        last.extend(log.lines.rest())
+        self._remark(log)
+        log.close()
+        return list(last)
+
+    # rotations
+
+    def _list(self) -> tuple[list[Archive], list[str]]:
+        """The archives of this log from the oldest to the newest, and the names of those that a collapse makes now."""
+        try:
+            fd = open_directory(self._directory or "/")
+        except OSError:
+            return [], []
+        try:
+            listing: Listing = list_logs(fd, self._files)
+        except OSError:
+            return [], []
+        finally:
+            os.close(fd)
+        mine = [a for a in listing.archives if a.live == self._name]
+        heads = [h for h in listing.heads if (parse_archive(h.removesuffix(HEAD)) or ("", ""))[0] == self._name]
+        return _one_form(sorted(mine, key=lambda a: a.name)), heads
+
+    def _is_live(self, fd: int) -> bool:
+        try:
+            other = opened(self._path)
         except OSError:
             return False
-        here = os.fstat(self._fd)
-        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+        here, there = os.fstat(fd), os.fstat(other)
+        os.close(other)
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
-    def _shift(self) -> None:
-        """Moves the offset back when the head was removed, or to the start when the file was truncated or
-        written anew.
-        """
-        mark, before = self._read_mark(), self._mark
-        self._mark = mark
-        if mark is not None and mark != before:
-            self._offset = max(0, self._offset - mark[1])
-        elif mark != before or os.fstat(self._fd).st_size < self._offset:
-            self._offset, self._held = 0, b""
+    def _look_for_rotations(self, log: PlainLog) -> None:
+        try:
+            there = opened(self._path)
+        except OSError:
+            return
+        found = os.fstat(there)
+        if (found.st_dev, found.st_ino) == log.identity:
+            os.close(there)
+            if mark_of(log.fd) != self._mark or found.st_size < log.offset:
+                self._shift(log)
+            return
+        archives, _ = self._list()
+        if not self._is_live(there):
+            os.close(there)
+            return  # rotated while it was listed: the next poll finds it
+        younger = [a for a in archives if a.stamp > self._stamp]
+        ours = next((i for i, a in enumerate(younger) if self._is_archive_of(log, a.name)), -1)
+        self._before.append(_Leaving(log))
+        self._before.extend(_Waiting(a.name) for a in younger[ours + 1 :])
+        self._stamp = max((self._stamp, *(a.stamp for a in archives)))
+        self._take(PlainLog(there))
 
-    def _read(self) -> Iterator[bytes]:
-        self._shift()
-        left = POLL_BYTES
-        while left > 0:
-            chunk = os.pread(self._fd, CHUNK_BYTES, self._offset)
-            if not chunk:
-                return
-            before = self._mark
-            if self._read_mark() != before:
-                self._shift()
+    def _is_archive_of(self, log: PlainLog, name: str) -> bool:
+        """Whether an archive is what became of the open file: the same file, or as long and as old once compressed."""
+        here = os.fstat(log.fd)
+        try:
+            fd = opened(f"{self._directory}/{name}")
+        except OSError:
+            return False
+        there = os.fstat(fd)
+        os.close(fd)
+        if not name.endswith((".gz", ".zst")):
+            return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        return there.st_mtime_ns == here.st_mtime_ns and self._length(name) in (None, here.st_size % (1 << 32))
+
+    def _shift(self, log: PlainLog) -> None:
+        """Sets the offset after the head was removed, once or more often, or the file was truncated or written anew."""
+        for _ in range(_TRIES):
+            mark, body = mark_of(log.fd), start_of_lines(log.fd)
+            archives, heads = self._list()
+            if mark_of(log.fd) == mark:
+                break
+        younger = [(a.stamp, a.name) for a in archives if a.stamp > self._stamp]
+        known = {stamp for stamp, _ in younger}
+        for head in heads:
+            stamp = (parse_archive(head.removesuffix(HEAD)) or ("", ""))[1]
+            if mark is not None and mark[0] == stamp_micros(stamp) and stamp not in known:
+                younger.append((stamp, head))  # cut already, and not renamed yet
+        taken = mark[1] if mark is not None and mark != self._mark else None
+        before = log.offset - self._body
+        if younger:
+            offset = body + self._skip_archived(log, before, [name for _, name in younger])
+            self._stamp = younger[-1][0]
+        elif taken is not None:
+            offset = log.offset - taken
+        else:
+            offset, log.lines.held = body, b""
+        self._mark, self._body = mark, body
+        log.offset = max(body, min(offset, os.fstat(log.fd).st_size))
+
+    def _skip_archived(self, log: PlainLog, read_bytes: int, names: list[str]) -> int:
+        """Queues what was not read of these archives; returns the bytes of the live file that were read."""
+        for name in names:
+            length = self._length(name)
+            if length is not None and read_bytes >= length:
+                read_bytes -= length
                 continue
-            self._offset += len(chunk)
-            left -= len(chunk)
-            *lines, self._held = (self._held + chunk).split(b"\n")
-            for line in lines:
-                if line and collapse_marker.read_mark(line) is None:
-                    yield line
-            if len(self._held) > MAX_LINE_BYTES:
-                yield self._held
-                self._held = b""
+            self._before.append(_Waiting(name, read_bytes, log.lines.held))
+            log.lines.held, read_bytes = b"", 0
+        return read_bytes
+
+    def _length(self, name: str) -> int | None:
+        try:
+            fd = open_directory(self._directory or "/")
+        except OSError:
+            return None
+        try:
+            return compress.length(fd, name, self._files)
+        finally:
+            os.close(fd)
+
+    # reading
+
+    def _read_before(self, left: int) -> list[bytes]:
+        """What comes before the live file, from the oldest to the newest."""
+        lines: list[bytes] = []
+        for _ in range(len(self._before)):
+            if left <= 0:
+                break
+            entry = self._before.popleft()
+            if isinstance(entry, _Waiting):
+                if (log := self._opened(entry)) is None:
+                    continue
+                entry = _Leaving(log) if isinstance(log, PlainLog) else log
+            found = (entry.log if isinstance(entry, _Leaving) else entry).read(left)
+            left -= sum(map(len, found)) + len(found)
+            lines += found
+            if isinstance(entry, PackedLog):
+                if not entry.over:
+                    self._before.appendleft(entry)
+                    break
+                self._remark(entry)
+                entry.close()
+            elif left <= 0:
+                self._before.appendleft(entry)
+            else:
+                entry.silent = 0 if found else entry.silent + 1
+                self._before.append(entry)
+        lines += self._let_go()
+        return lines
+
+    def _let_go(self) -> list[bytes]:
+        """Closes renamed files that were silent for long, or are too many; the ends of their lines."""
+        lines: list[bytes] = []
+        leaving = [entry for entry in self._before if isinstance(entry, _Leaving)]
+        for index, entry in enumerate(leaving):
+            if entry.silent >= _LINGER_LOOKS or (entry.silent and index < len(leaving) - _MOST_LEAVING):
+                lines += entry.log.lines.rest()
+                entry.log.close()
+                self._before.remove(entry)
+        return lines
+
+    def _opened(self, waiting: _Waiting) -> PlainLog | PackedLog | None:
+        """The archive, under the name that it has by now; None, with a remark, when it cannot be read."""
+        plain = waiting.name.removesuffix(HEAD)
+        for name in dict.fromkeys((waiting.name, plain, f"{plain}.gz", f"{plain}.zst")):
+            try:
+                fd = opened(f"{self._directory}/{name}")
+            except FileNotFoundError:
+                continue
+            except OSError as e:
+                self.remarks.append(f"cannot read {self._directory}/{name}: {e.strerror or e}; its lines are left out")
+                return None
+            if not name.endswith((".gz", ".zst")):
+                log = PlainLog(fd, start_of_lines(fd) + waiting.skip_bytes)
+                log.lines.held = waiting.held
+                return log
+            try:
+                packed = PackedLog(fd, f"{self._directory}/{name}", waiting.skip_bytes)
+            except OSError as e:
+                self.remarks.append(f"{e}; its lines are left out")
+                return None
+            packed.lines.held = waiting.held
+            return packed
+        self.remarks.append(f"{self._directory}/{waiting.name} was removed before it was read; its lines are left out")
+        return None
+
+    def _remark(self, log: PlainLog | PackedLog) -> None:
+        if isinstance(log, PackedLog) and log.because:
+            self.remarks.append(f"cannot read the rest of {log.path}: {log.because}; its lines are left out")
+
+
+def _one_form(archives: Iterable[Archive]) -> list[Archive]:
+    """Each archive once, plain where it is there in both forms."""
+    found: dict[str, Archive] = {}
+    for archive in archives:
+        found.setdefault(archive.stamp, archive)
+    return list(found.values())

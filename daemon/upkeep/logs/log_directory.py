@@ -120,10 +120,26 @@ def live_names(listing: Listing, patterns: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def live_paths(directory: str, patterns: Iterable[str]) -> list[str]:
+    """The paths of the live files that are there; none where the directory cannot be read."""
+    try:
+        fd = open_directory(directory)
+    except OSError:
+        return []
+    try:
+        listing = list_logs(fd, FileSystemPort())
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+    return [f"{directory.rstrip('/')}/{name}" for name in live_names(listing, patterns) if name in listing.names]
+
+
 def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: FileSystemPort, now: float) -> Live | None:
     """The facts of a live file; None when there is none. Raises Refused for a file of another kind.
 
-    An archive with a date after `now` was made while the clock was wrong. Then the begin is read from the file itself.
+    What a program that does not append left as a hole, when its log was truncated, does not count as its size.
+    An archive dated after `now` was made while the clock was wrong: the file itself says when it began.
     """
     try:
         found = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -132,6 +148,9 @@ def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: FileSy
     why = refuse_file(found)
     if why:
         raise Refused(f"cannot rotate {name}: {why}; nothing was touched")
+    held = found.st_size
+    if found.st_blocks * 512 < held:
+        held = _behind_first_hole(name, dir_fd, held, files)
     stamps = [a.stamp for a in archives if a.live == name and stamp_seconds(a.stamp) <= now + FUTURE_SECONDS]
     began = stamp_seconds(max(stamps)) if stamps else None
     if began is None:
@@ -140,4 +159,17 @@ def live_file(dir_fd: int, name: str, archives: Iterable[Archive], files: FileSy
             began = syscalls.birth_seconds(fd)
         finally:
             files.close(fd)
-    return Live(name, found.st_size, began if began is not None else found.st_mtime)
+    return Live(name, held, began if began is not None else found.st_mtime)
+
+
+def _behind_first_hole(name: str, dir_fd: int, size_bytes: int, files: FileSystemPort) -> int:
+    """The size without a hole at the beginning; the whole size of a file that is nothing but a hole."""
+    fd = files.open(name, _READ, dir_fd=dir_fd)
+    try:
+        return size_bytes - os.lseek(fd, 0, os.SEEK_DATA)
+    except OSError as e:
+        if e.errno != errno.ENXIO:
+            raise
+        return size_bytes
+    finally:
+        files.close(fd)

@@ -7,8 +7,9 @@ time is used twice, even when the clock goes back. There is no state file: all s
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
@@ -122,6 +123,9 @@ def why_rotate(live: Live, policy: RotationPolicy, now: float, *, force: bool = 
     return False, f"{size(live.bytes)}, nothing due"
 
 
+_NONE: Final[Mapping[str, RotationPolicy]] = MappingProxyType({})
+
+
 class Drop(Struct, frozen=True):
     """An archive that is dropped, and why."""
 
@@ -137,20 +141,21 @@ def drops(
     *,
     live_bytes: int = 0,
     surplus: frozenset[str] = frozenset(),
+    policies: Mapping[str, RotationPolicy] = _NONE,
 ) -> list[Drop]:
     """The archives of one set to drop: the `surplus` by number, those past `max_age`, then the oldest past `max_total`.
 
-    Times in the future count as now. The total includes the live files, which are never dropped. It is a hard limit: it
-    counts more than `keep`.
+    Times in the future count as now. The total counts the live files, which themselves are never dropped; it is a hard
+    limit, whatever `keep` would keep. `policies` has the files with a policy of their own; the total is `policy`'s.
     """
     found: list[Drop] = []
     kept: list[Archive] = []
     for archive in sorted(archives, key=lambda a: a.stamp, reverse=True):
-        age = now - archive.modified
+        age, its = now - archive.modified, policies.get(archive.live, policy)
         if archive.name in surplus:
-            found.append(Drop(archive.name, archive.bytes, f"more than {policy.keep} of {archive.live}"))
-        elif policy.max_age_seconds and age > policy.max_age_seconds:
-            found.append(Drop(archive.name, archive.bytes, f"older than {span(policy.max_age_seconds)}"))
+            found.append(Drop(archive.name, archive.bytes, f"more than {its.keep} of {archive.live}"))
+        elif its.max_age_seconds and age > its.max_age_seconds:
+            found.append(Drop(archive.name, archive.bytes, f"older than {span(its.max_age_seconds)}"))
         else:
             kept.append(archive)
     total = live_bytes + sum(a.bytes for a in kept)

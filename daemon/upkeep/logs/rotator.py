@@ -14,8 +14,6 @@ import stat
 import threading
 from collections.abc import Iterator, Sequence
 
-from msgspec.structs import replace
-
 from ...answers.logs import RotationStep
 from ...errors import Refused
 from ...system.clock import Clock
@@ -26,12 +24,17 @@ from . import collapse as collapsing
 from . import compress as pack
 from .archive_pieces import MAX_PIECES, pieces
 from .archives import Archives
+from .copytruncate import truncate_after_copy
 from .log_directory import Listing, list_logs, live_file, live_names, open_log_directory
 from .rotation_outcome import LogSet, RotationOutcome, cannot
 from .rotation_policy import Live, RotationPolicy, next_stamp, parse_archive, why_rotate
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-SETTLED_AT_START_BYTES = 1 << 30  # larger pairs are compared during compression, which holds up nothing
+TO_APPEND = (
+    "have the program append (>> instead of >), or set copytruncate = true in its [[logs.extra]], which loses what is "
+    "written during the cut"
+)
+SETTLED_AT_START_BYTES = 1 << 30  # of a larger pair is found out when archives are compressed: nothing waits for that
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -70,7 +73,7 @@ class Rotator:
         moment = judged or ClockJudgement(self._clock.wall())
         if moment.refused:
             outcome.trouble.append(f"cannot rotate by age: {moment.refused}; by size it goes on")
-            sets = [replace(s, policy=replace(s.policy, every_seconds=0.0, max_age_seconds=0.0)) for s in sets]
+            sets = [log_set.by_size_alone() for log_set in sets]
         for log_set in sets:
             with self._opened(log_set, outcome) as dir_fd:
                 if dir_fd is not None:
@@ -88,11 +91,12 @@ class Rotator:
         outcome = RotationOutcome()
         jobs: list[tuple[bool, int, str, LogSet]] = []
         for log_set in sets:
-            if log_set.policy.compress == "none" or (log_set.policy.method == "reopen" and not reopened):
+            if log_set.policy.method == "reopen" and not reopened:
                 continue
             with self._opened(log_set, outcome) as dir_fd:
                 if dir_fd is not None:
-                    plain = (a for a in self._archives.mine(log_set, list_logs(dir_fd, self._files)) if not a.packed)
+                    mine = self._archives.mine(log_set, list_logs(dir_fd, self._files))
+                    plain = (a for a in mine if not a.packed and log_set.policy_of(a.live).compress != "none")
                     jobs += [(not log_set.own, a.bytes, a.name, log_set) for a in plain]
         for _, _, name, log_set in sorted(jobs, key=lambda job: job[:3]):
             if self._stop.is_set():
@@ -147,7 +151,7 @@ class Rotator:
             if live is None:
                 outcome.steps.append(RotationStep("spared", path, "no such file"))
                 continue
-            due, because = self._due(log_set.policy, live, listing, force, now)
+            due, because = self._due(log_set.policy_of(name), live, listing, force, now)
             if not due:
                 outcome.steps.append(RotationStep("spared", path, because, bytes=live.bytes))
                 continue
@@ -181,9 +185,11 @@ class Rotator:
             return
         for attempt in (1, 2):
             try:
-                moved = self._move(log_set.policy, dir_fd, live.name, archive)
+                moved = self._move(log_set.policy_of(live.name), dir_fd, live.name, archive)
             except collapsing.Spared as e:
-                if isinstance(e, collapsing.Unsupported | collapsing.NotCollapsible):
+                if isinstance(e, collapsing.NotAppending):
+                    outcome.trouble.append(f"cannot collapse {path}: {e}; it keeps growing; {TO_APPEND}")
+                elif isinstance(e, collapsing.Unsupported | collapsing.NotCollapsible):
                     outcome.trouble.append(f"cannot collapse {path}: {e}; it keeps growing")
                 outcome.steps.append(RotationStep("spared", path, str(e), bytes=live.bytes))
                 return
@@ -202,10 +208,10 @@ class Rotator:
         if policy.method == "collapse":
             try:
                 return collapsing.collapse(dir_fd, name, archive, files, self._stop).archived_bytes
-            except collapsing.Unsupported:
+            except (collapsing.Unsupported, collapsing.NotAppending):
                 if not policy.truncate_if_unsupported:
                     raise
-                return collapsing.truncate_after_copy(dir_fd, name, archive, files, self._stop).archived_bytes
+                return truncate_after_copy(dir_fd, name, archive, files, self._stop).archived_bytes
         like = files.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         files.rename_noreplace(name, archive, source_dir=dir_fd, target_dir=dir_fd)
         with contextlib.suppress(OSError):
@@ -236,7 +242,7 @@ class Rotator:
         self._compress_file(log_set, dir_fd, name, outcome)
 
     def _compress_file(self, log_set: LogSet, dir_fd: int, name: str, outcome: RotationOutcome) -> None:
-        path, method = f"{log_set.directory}/{name}", pack.available(log_set.policy.compress)
+        path, method = f"{log_set.directory}/{name}", pack.available(log_set.policy_of(_live_of(name)).compress)
         for attempt in (1, 2):
             try:
                 packed = pack.pack(dir_fd, name, method, self._files, self._stop)
@@ -303,7 +309,7 @@ def _lives(listing: Listing) -> frozenset[str]:
 
 
 def _live_of(leftover: str) -> str:
-    parsed = parse_archive(leftover.rpartition(".")[0])
+    parsed = parse_archive(leftover) or parse_archive(leftover.rpartition(".")[0])
     return parsed[0] if parsed else ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,25 @@ def test_logs_can_be_read_when_the_daemon_is_down(call: Call, tmp_path: Path) ->
     assert (done.status, done.out) == (0, "why it went down\n")
     listed = call("logs", "--list", "--config", str(config), "--socket", str(tmp_path / "nobody.sock"))
     assert "error.log" in listed.out
+
+
+def test_logs_of_a_time_come_from_archives_too_and_as_json_on_request(call: Call, tmp_path: Path) -> None:
+    packed = tmp_path / "a.log.20260103T000000.000000Z.gz"
+    packed.write_bytes(gzip.compress(b'{"time":"2026-01-01T00:00:00Z","n":1}\n{"time":"2026-01-02T08:00:00Z","n":2}\n'))
+    (tmp_path / "a.log").write_text("2026-01-04 00:00:00 text\n  its second line\n")
+    config = tmp_path / "modelward.toml"
+    config.write_text(f'[logs]\ndir = "{tmp_path}/ours"\n[[logs.extra]]\npath = "{tmp_path}/*.log"\n')
+    beside = ("--config", str(config), "--socket", str(tmp_path / "nobody.sock"))
+    done = call("logs", "a", "--since", "2026-01-02", "--json", *beside)
+    assert [json.loads(line) for line in done.out.splitlines()] == [
+        {"time": "2026-01-02T08:00:00Z", "n": 2},
+        {"log": "a", "line": "2026-01-04 00:00:00 text"},
+        {"log": "a", "line": "  its second line"},
+    ]
+    assert call("logs", "a", "--since", "2026-01-02", "-n", "1", *beside).out == "  its second line\n"
+    refused = call("logs", "a", "--since", "yesterday", *beside)
+    assert (refused.status, refused.out) == (2, "") and '"yesterday": 2h, 7d' in refused.err
+    assert json.loads(call("logs", "--list", "--json", *beside).out) == [{"name": "a.log", "path": f"{tmp_path}/a.log"}]
 
 
 def test_logs_says_that_the_daemon_is_not_there_when_no_log_is_either(call: Call, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from modelward.daemon.config.load import (
     parse,
 )
 from modelward.daemon.config.messages import keys_of
+from modelward.daemon.config.schema_logs import OwnLog
 from modelward.daemon.errors import BadConfig
 
 EXAMPLE = Path(__file__).parents[3] / "etc" / "modelward.toml"
@@ -428,9 +429,14 @@ def sections() -> list[tuple[str, type[Section], dict[str, Any]]]:
     ]
 
 
+COMMENTED = {"logs": {"extra", "access", "error", "debug"}, "alerts": {"maintenance", "webhook"}}
+
+
 def test_the_example_file_lists_every_key() -> None:
     for name, model, table in sections():
-        commented = {"logs": {"extra"}, "alerts": {"maintenance", "webhook"}}.get(name, set())
+        commented = {"logs": {"extra", "access", "error", "debug"}, "alerts": {"maintenance", "webhook"}}.get(
+            name, set()
+        )
         assert set(table) | commented == set(keys_of(model))
     example = tomllib.loads(EXAMPLE.read_text())
     assert set(example["disk"]["class"][0]) == set(keys_of(DiskClass))
@@ -443,6 +449,32 @@ def test_the_commented_part_of_the_example_is_right_too() -> None:
     text = re.sub(r"(?m)^# ?", "", block[0])
     assert parse(text, "comment").logs.extra == (LogsExtra(path="/srv/webui/logs/*.log"),)
     assert set(tomllib.loads(text)["logs"]["extra"][0]) == set(keys_of(LogsExtra))
+    block = re.search(r"(?m)^# \[logs\.access\]\n(?:#.*\n)+", EXAMPLE.read_text())
+    assert block is not None
+    text = re.sub(r"(?m)^# ?", "", block[0])
+    assert set(tomllib.loads(text)["logs"]["access"]) == set(keys_of(OwnLog))
+    assert parse(text, "comment").logs.access.max_total == 20 << 30
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ('logs.forward = "tcp://h:1"', 'logs.forward: "tcp://h:1" is no receiver of logs; "journald", "syslog:unix'),
+        ('logs.dir = "-"\nlogs.forward = "journald"', 'logs.forward: needs files to read, and logs.dir is "-"'),
+        ("logs.access.keeep = 1", 'logs.access.keeep: no such key; did you mean "keep"?'),
+        ('logs.error.max_size = "1"', 'logs.error.max_size: "1" is out of range; at least 4KiB, or 0 for no limit'),
+        ('logs.debug.compress = "lzma"', 'logs.debug.compress: "lzma" is none of the choices'),
+    ],
+)
+def test_a_mistake_about_logs_names_its_key(text: str, mistake: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        parse(text, "test")
+    assert refused.value.mistakes[0].startswith(mistake)
+
+
+def test_shows_a_changed_table_of_one_log_by_the_keys_it_has() -> None:
+    (change,) = differences(Config(), parse("logs.access.keep = 2", "test"))
+    assert (change.key, change.old, change.new, change.applies) == ("logs.access", "{}", "{keep = 2}", "live")
 
 
 @pytest.mark.parametrize("name", ["maintenance", "webhook"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.daemon.upkeep.clocks import HandClock
 from tests.support import PATIENCE_SECONDS
 
@@ -96,6 +97,14 @@ def test_our_logs_are_reopened_and_others_rotated_as_configured(tmp_path: Path) 
     own, extra = log_sets(configuration(tmp_path))
     assert (own.own, own.policy.method, own.policy.max_size_bytes) == (True, "reopen", 4096)
     assert (extra.directory, extra.patterns, extra.policy.method) == (f"{tmp_path}/webui", ("*.log",), "collapse")
+
+
+def test_a_log_of_ours_has_its_own_policy_where_it_has_a_table_and_else_the_common_one(tmp_path: Path) -> None:
+    tables = '[logs.access]\nkeep = 2\nmax_total = "1MiB"\ncompress = "none"\n[logs.error]\nmax_age = "90d"\n'
+    together, access, _ = log_sets(configuration(tmp_path, tables))
+    assert (together.patterns, access.patterns) == (("modelward.log", "error.log", "debug.log"), ("access.log",))
+    assert access.policy == replace(together.policy, keep=2, max_total_bytes=1 << 20, compress="none")
+    assert together.policies == {"error.log": replace(together.policy, max_age_seconds=90 * 86400.0)}
 
 
 def test_every_answer_is_ready_for_json(house: House) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.worker.running import ROOT
 
 from modelward.worker.shared.logs import (
     LINE_BYTES,
+    PIPE_BYTES,
     LogFile,
     LogFiles,
     line_of,
@@ -160,6 +162,69 @@ for _ in range(100):
     assert child.wait(PATIENCE_SECONDS) == 0
     os.close(writing)
     os.close(reading)
+
+
+TO_STANDARD_OUTPUT = """
+import sys
+from modelward.worker.shared.logs import LogFiles
+logs = LogFiles("-", worker="w1", background=True)
+for number in range(2000):
+    logs.events.info("x" * 3500, number=number)
+sys.stderr.write(f"{logs.lost}\\n")
+sys.stderr.flush()
+sys.stdin.read(1)
+logs.close(60)  # there is room again
+logs.access(path="/x", status=200)
+logs.events.error("the end", exception="y" * 9000 + "Cause")
+logs.close(60)
+"""
+
+
+def test_standard_output_that_nobody_reads_holds_up_nothing_and_what_is_dropped_is_counted() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TO_STANDARD_OUTPUT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".imports")},
+    ) as child:
+        lost, out = _read_late(child)
+    assert all(len(line) <= PIPE_BYTES for line in out)
+    lines = [json.loads(line) for line in out]
+    assert sum("number" in line for line in lines) == 2000 - lost
+    assert any(
+        line["event"].startswith(f"dropped {lost} lines: nobody read standard output")
+        for line in lines[:-1]
+        if "event" in line
+    )
+    access, end = (next(line for line in lines if key in line) for key in ("path", "exception"))
+    assert access["log"] == "access" and access["status"] == 200
+    assert end["exception"].endswith("Cause") and end["truncated"] > 9000
+
+
+def _read_late(child: subprocess.Popen[bytes]) -> tuple[int, list[bytes]]:
+    """How many lines were dropped before anything was read, and then all that comes."""
+    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+    lost = int(child.stderr.readline())  # it has logged everything, and nothing was read yet
+    assert 0 < lost < 2000
+    out: list[bytes] = []
+    reader = threading.Thread(target=lambda: out.extend(child.stdout or ()))
+    reader.start()
+    child.stdin.write(b"\n")
+    child.stdin.close()
+    assert child.wait(PATIENCE_SECONDS) == 0
+    reader.join()
+    return lost, out
+
+
+def test_lines_for_a_closed_standard_output_are_counted() -> None:
+    reading, writing = os.pipe()
+    stream = os.fdopen(writing, "w")
+    file = LogFile(None, stream=stream)
+    assert file.write(b"1\n")
+    os.close(reading)
+    assert not file.write(b"2\n") and file.dropped == 1
+    stream.close()
 
 
 def test_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:

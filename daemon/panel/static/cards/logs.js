@@ -99,6 +99,7 @@ export function logs() {
     const before = choice.value || FIRST;
     choice.replaceChildren(...(answer.data.logs ?? []).map((log) => h('option', { value: log.name, title: log.path }, `${log.name} (${f.bytes(log.bytes)})`)));
     if ([...choice.options].some((option) => option.value === before)) choice.value = before;
+    if (answer.data.standard_output && !choice.value) say(problem, t('logs.standardOutput'));
     await load();
   }
 

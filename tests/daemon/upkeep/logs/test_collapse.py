@@ -23,7 +23,6 @@ from modelward.daemon.upkeep.logs.collapse import (
     Spared,
     Unsupported,
     collapse,
-    truncate_after_copy,
 )
 from modelward.daemon.upkeep.logs.rotation_outcome import LogSet
 from modelward.daemon.upkeep.logs.rotation_policy import RotationPolicy
@@ -213,13 +212,3 @@ def test_a_file_system_that_cannot_collapse_is_said_so_and_nothing_is_touched(tm
     with pytest.raises(Unsupported, match="ext4 and XFS can"):
         do(tmp_path, 0, faults.files)
     assert [p.name for p in tmp_path.iterdir()] == [NAME]
-
-
-def test_truncating_after_a_copy_archives_everything_that_was_there(tmp_path: Path) -> None:
-    append(tmp_path, b"".join(b"%06d\n" % i for i in range(2000)))
-    fd = os.open(tmp_path, os.O_RDONLY)
-    truncate_after_copy(fd, NAME, f"{NAME}.{STAMPS[0]}", FileSystemPort(), threading.Event())
-    os.close(fd)
-    append(tmp_path, b"after\n")
-    assert lines_of(tmp_path) == [b"%06d" % i for i in range(2000)] + [b"after"]
-    assert (tmp_path / NAME).stat().st_size == 6

@@ -34,9 +34,12 @@ def follow(path: Path, lines: int = 0) -> Follower:
     return Follower(str(path), lines=lines)
 
 
-def rotate(directory: Path, method: str) -> None:
-    sets = [LogSet(str(directory), ("a.log",), RotationPolicy(method=method))]
-    outcome = Rotator(FileSystemPort(), HandClock(), threading.Event()).rotate(sets, force=True)
+def rotate(directory: Path, method: str, *, compress: str = "none", keep: int = 0) -> None:
+    sets = [LogSet(str(directory), ("a.log",), RotationPolicy(method=method, compress=compress, keep=keep))]
+    rotator = Rotator(FileSystemPort(), HandClock(), threading.Event())
+    outcome = rotator.rotate(sets, force=True)
+    if compress != "none":
+        assert not rotator.compress(sets, reopened=True).trouble
     if any("cannot collapse a file" in t for t in outcome.trouble):
         pytest.skip("the file system of the test directory cannot collapse files")
     assert any(step.action == "rotated" for step in outcome.steps)
@@ -110,6 +113,105 @@ def test_a_collapsed_file_is_read_on_where_it_was(tmp_path: Path) -> None:
         for line in (*(f"{turn}-{i:05d}" for i in range(2000)), *(f"{turn}-more-{i}" for i in range(5)))
     ]
     assert seen == wanted
+    follower.close()
+
+
+@pytest.mark.parametrize("compress", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("method", ["rename", "collapse"])
+def test_lines_of_several_rotations_between_two_looks_are_all_shown(tmp_path: Path, method: str, compress: str) -> None:
+    if compress == "zstd":
+        pytest.importorskip("zstandard")
+    path = tmp_path / "a.log"
+    append(path, "before")
+    follower = follow(path, 1)
+    seen, wanted = list(follower.first), [b"before"]
+    for turn in range(3):
+        for step in range(turn + 1):
+            lines = [f"{turn}-{step}-{i:05d}" for i in range(2000)]
+            append(path, *lines)
+            wanted += [line.encode() for line in lines]
+            if step == 1:
+                seen += follower.poll()  # in the middle of what the next rotation takes
+                append(path, f"{turn}-more")
+                wanted.append(f"{turn}-more".encode())
+            rotate(tmp_path, method, compress=compress)
+        append(path, f"{turn}-live")
+        wanted.append(f"{turn}-live".encode())
+        seen += follower.poll()
+        while follower.behind:
+            seen += follower.poll()
+    assert seen == wanted and not follower.remarks
+    follower.close()
+
+
+def test_an_archive_that_is_dropped_unread_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    for turn in range(2):
+        append(path, f"{turn}")
+        rotate(tmp_path, "rename")
+    dropped, _ = sorted(tmp_path.glob("a.log.*"))
+    follower = Follower(str(path), since=0.0)
+    dropped.unlink()
+    assert follower.poll() == [b"1"]
+    assert follower.remarks == [f"{dropped} was removed before it was read; its lines are left out"]
+    follower.close()
+
+
+def test_a_damaged_archive_is_reported_and_the_rest_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    append(path, "in the archive")
+    rotate(tmp_path, "rename", compress="gzip")
+    append(path, "after it")
+    [archive] = tmp_path.glob("a.log.*.gz")
+    archive.write_bytes(archive.read_bytes()[:15])
+    follower = Follower(str(path), since=0.0)
+    assert follower.poll() == [b"after it"]
+    assert "ended before" in follower.remarks[0] and str(archive) in follower.remarks[0]
+    follower.close()
+
+
+def test_the_last_lines_come_from_archives_when_the_live_file_has_too_few(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    for compress in ("none", "gzip"):
+        append(path, *(f"{compress}-{i}" for i in range(3)))
+        rotate(tmp_path, "rename", compress=compress)
+    append(path, "live")
+    follower = follow(path, 5)
+    assert follower.first == [b"none-2", b"gzip-0", b"gzip-1", b"gzip-2", b"live"]
+    follower.close()
+
+
+def test_since_a_time_the_archives_that_end_after_it_are_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    for stamp, line in (("20260101T000000.000000Z", "old"), ("20260103T000000.000000Z", "young")):
+        append(tmp_path / f"a.log.{stamp}", line)
+    append(path, "live")
+    follower = Follower(str(path), since=1767312000.0)  # 2026-01-02
+    assert follower.poll() == [b"young", b"live"] and not follower.behind
+    follower.close()
+
+
+def test_a_file_that_came_and_was_rotated_between_two_looks_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    follower = follow(path)
+    append(path, "first")
+    rotate(tmp_path, "rename")
+    append(path, "second")
+    assert follower.poll() == [b"first", b"second"]
+    follower.close()
+
+
+def test_what_comes_after_a_rotation_is_shown_before_the_old_writers_have_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    append(path, "before")
+    follower = follow(path)
+    with open(path, "a", buffering=1) as late:
+        rotate(tmp_path, "rename")
+        append(path, "new")
+        assert follower.poll() == [b"new"]
+        late.write("late\n")
+        append(path, "newer")
+        assert follower.poll() == [b"late", b"newer"]
     follower.close()
 
 

@@ -46,6 +46,23 @@ def names(logs: Path) -> list[str]:
     return sorted(p.name for p in logs.iterdir())
 
 
+def test_each_log_of_a_set_is_rotated_kept_and_compressed_by_its_own_policy(logs: Path) -> None:
+    common = RotationPolicy(max_size_bytes=100, keep=3)
+    own = {"b.log": RotationPolicy(max_size_bytes=10, keep=1, compress="none")}
+    both = [LogSet(str(logs), ("a.log", "b.log"), common, own=True, policies=own)]
+    works = rotator()
+    for _ in range(2):
+        for name in ("a.log", "b.log"):
+            (logs / name).write_text("x" * 49 + "\n")
+        assert not works.rotate(both).trouble
+        assert not works.compress(both, reopened=True).trouble
+    (logs / "a.log").write_text("x" * 200)
+    works.rotate(both)
+    works.compress(both, reopened=True)
+    archives = {name: [p.suffix for p in logs.glob(f"{name}.*")] for name in ("a.log", "b.log")}
+    assert archives["a.log"] == [".gz"] and len(archives["b.log"]) == 1 and archives["b.log"] != [".gz"]
+
+
 def test_a_file_over_its_size_is_renamed_and_a_new_one_like_it_is_there(logs: Path) -> None:
     (logs / "a.log").write_text("0123456789\n")
     (logs / "a.log").chmod(0o640)
