@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from modelward.daemon.cli.program import main
 from modelward.daemon.config.load import Config
 from modelward.daemon.health.sampler import Sampler, SystemReading
@@ -67,7 +69,7 @@ class MovedClock(SystemClock):
 
 
 class PausingSampler(Sampler):
-    """Measures nothing while the clock moves."""
+    """Measures nothing while the clock moves, and a processor at rest: that of the tests may be as busy as it likes."""
 
     def __init__(self, clock: Clock, interval_seconds: float, moving: threading.Lock) -> None:
         super().__init__(clock, interval_seconds)
@@ -75,7 +77,8 @@ class PausingSampler(Sampler):
 
     def read(self, paths: Iterable[Path], pids: Mapping[str, int]) -> SystemReading:
         with self._moving:
-            return super().read(paths, pids)
+            reading = super().read(paths, pids)
+        return replace(reading, machine=replace(reading.machine, cpu_busy_seconds=0.0, cpu_idle_seconds=reading.at))
 
 
 class Clocked(Supervisor):
