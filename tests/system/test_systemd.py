@@ -316,7 +316,8 @@ def test_the_articles_scripts_as_they_stand_there_do_the_service_no_harm(service
     box.run(["ln", "-s", "/var/lib/modelward/models", article.MODELS])
     box.path("/root/validate_model.py").write_text(article.OUR_CHECK)
     service.drop(good_version(tmp_path, article.NEW))
-    eventually(lambda: service.serves(article.NEW))
+    eventually(lambda: _named(service, article.NEW).get("state") == "accepted")
+    box.run(["modelward", "activate", article.NEW])
     with service.load(1) as load:
         for command in (article.USAGE, article.BY_AGE, article.COMPRESS, article.CACHE, article.CRON.split()[-1]):
             assert box.call(["bash", "-c", command])[0] == 0, command
