@@ -117,6 +117,12 @@ def test_links_lead_somewhere(page: str) -> None:
             assert anchor in words(there.read_text(encoding="utf-8")), f"{page}: {target}"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text(encoding="utf-8")):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{page}: {file}::{name}"
+
+
 def test_both_readmes_tell_the_same_commands_and_links() -> None:
     english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
     bare = [[re.sub(r" *#.*", "", b.text) for b in blocks(name)] for name in ("README.md", "README.zh-CN.md")]

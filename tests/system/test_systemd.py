@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import article
 from tests.house import clip
 from tests.support import eventually
 from tests.system.systemd_box import (
@@ -304,6 +306,35 @@ def test_the_panel_knows_operators_of_the_machine_from_other_users_under_the_san
     service.configure()
     service.box.run(["systemctl", "restart", "modelward"])
     service.ready()
+
+
+def test_the_articles_scripts_as_they_stand_there_do_the_service_no_harm(service: Service, tmp_path: Path) -> None:
+    """Its update script needs one other line: /root is closed to the service, so the models are not there."""
+    box, main, workers = service.box, service.main_pid, {w["pid"] for w in service.workers()}
+    article.place(box.root, "")
+    box.path("/root/ai-models").mkdir()
+    box.run(["ln", "-s", "/var/lib/modelward/models", article.MODELS])
+    box.path("/root/validate_model.py").write_text(article.OUR_CHECK)
+    service.drop(good_version(tmp_path, article.NEW))
+    eventually(lambda: _named(service, article.NEW).get("state") == "accepted")
+    box.run(["modelward", "activate", article.NEW])
+    with service.load(1) as load:
+        for command in (article.USAGE, article.BY_AGE, article.COMPRESS, article.CACHE, article.CRON.split()[-1]):
+            assert box.call(["bash", "-c", command])[0] == 0, command
+        for program in ("monitor_sensevoice.sh", "update_model.sh"):
+            assert box.call([f"/root/{program}"])[0] == 0
+        assert "清理结束于" in box.path(f"{article.PROJECT}/logs/cleanup.log").read_text()
+        # The script's link leads where the service may not read: it is put back.
+        eventually(lambda: os.readlink(service.models / "current") == article.NEW)
+        update = box.path("/root/update_model.sh")
+        update.write_text(update.read_text().replace(f'"{article.MODELS}"', "/var/lib/modelward/models"))
+        for program in ("update_model.sh", "test_hot_update.sh"):
+            status, said = box.call([f"/root/{program}"])
+            assert (status, '"success":true' in said) == (0, True), said
+        assert service.serves(article.NEW)
+    assert load.failures == []
+    assert (service.main_pid, {w["pid"] for w in service.workers()}) == (main, workers)
+    box.run(["modelward", "activate", "dtmf-v1.0"])
 
 
 def test_stop_ends_everything_and_the_next_connection_starts_nothing(service: Service) -> None:
