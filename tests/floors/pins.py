@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-_FLOOR = re.compile(r"([A-Za-z0-9_.\-]+(?:\[[a-z,]+\])?)(?:[>~]=([0-9.]+))?")
+_FLOOR = re.compile(r"([A-Za-z0-9_.\-]+(?:\[[a-z,]+\])?)(?:[>~]=((?:[0-9]+!)?[0-9.]+))?")
 
 
 def pins(pyproject: str) -> list[str]:
