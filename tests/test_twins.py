@@ -102,7 +102,7 @@ COVERED_BY: dict[str, str] = {
         "daemon/controllers/admin_service.py daemon/controllers/validation_waiters.py daemon/status/views.py"
     ),
     "system/test_alerts.py": "daemon/controllers/outside.py",
-    "system/test_containment.py": "daemon/controllers/parts.py",
+    "system/test_containment.py": "daemon/controllers/assembly.py daemon/controllers/parts.py",
     "system/test_daemon_dies.py": "daemon/supervisor.py",
     "system/test_frozen_logs.py": "daemon/system/logs.py",
     "system/test_hung_disks.py": "daemon/system/safe_read.py",
