@@ -185,7 +185,7 @@ class Supervisor:
     # the loop
 
     async def start(self) -> None:
-        """Reads the disk, opens the sockets, takes back the workers of a former daemon. Raises ModelwardError or OSError."""
+        """Reads the disk, opens the sockets, takes back former workers. Raises ModelwardError or OSError."""
         for sentence in await asyncio.to_thread(own_directories.make, self.config):
             self.log.error(sentence)
         workers, activation, maintenance = self.workers, self.versions.activation, self.upkeep.maintenance
