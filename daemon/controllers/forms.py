@@ -27,7 +27,7 @@ from ..models.compiler_process import MODULE, Compilation
 from ..models.form_pace import CompilerLimits, limits_for
 from ..models.form_plan import Form, WantedForm
 from ..models.publish_artifact import publish_form
-from ..models.unfinished_artifacts import remove_form, remove_unfinished
+from ..models.unfinished_artifacts import remove_form
 from ..state.async_store import AsyncStore, CannotKeep
 from ..system.available_memory import available_bytes, capacity
 from ..system.background import here
@@ -36,6 +36,7 @@ from ..system.processes import python, spawn
 from ..units import size
 from ..workers.settings_of_config import shared_dir
 from .child_requests import form_request
+from .child_work import ChildWork
 from .form_watch import FormWatch
 
 TICK_SECONDS: Final = 1.0
@@ -76,7 +77,7 @@ class Forms:
         self._state = kept.FormState()
         self._failures: dict[str, _Failure] = {}
         self._waiting_since: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._work = ChildWork(config, self._log, forms=True)
         self._at_work: Compilation | None = None
         self._wanted: WantedForm | None = None
         self._watch: FormWatch | None = None
@@ -86,21 +87,19 @@ class Forms:
     async def start(self) -> None:
         """Takes up what a former daemon learned. Raises CannotKeep."""
         self._state = kept.read(await self._async_store.do(lambda store: store.fact(kept.FACT)))
-        await self._remove_unfinished()
+        await self._work.remove_unfinished()
 
     async def stop(self) -> None:
         """Ends a compiler at work; what it finished is used after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._work.stop()
 
     @property
     def root(self) -> Path:
-        return self._config().control.cache_dir / "compiled"
+        return self._work.root
 
     @property
     def busy(self) -> bool:
-        return self._task is not None
+        return self._work.busy
 
     # what there is
 
@@ -199,7 +198,7 @@ class Forms:
         if self._at_work is not None:
             self._retarget(order, due)
             return
-        if self._task is not None:
+        if self.busy:
             return
         for wanted, stages in due:
             failure = self._failures.get(wanted.digest)
@@ -214,14 +213,15 @@ class Forms:
             self._wanted = wanted
             self._began, self._because = now, BROKE
             seconds = judged_seconds(wanted.version, wanted.digest)
-            self._task = here().start("compile", partial(self._make, wanted, plain, stages, seconds))
-            self._task.add_done_callback(partial(self._over, wanted))
+            self._work.start(
+                "compile", partial(self._make, wanted, plain, stages, seconds), partial(self._over, wanted)
+            )
             return
 
     def next_due(self) -> float | None:
         """When a compilation that failed may be tried again, or a wait ends, monotonic seconds."""
         now = self._clock.monotonic()
-        moments = [f.not_before for f in self._failures.values() if f.not_before > now and self._task is None]
+        moments = [f.not_before for f in self._failures.values() if f.not_before > now and not self.busy]
         moments += [now + TICK_SECONDS for _ in self._waiting_since]
         return min(moments, default=None)
 
@@ -241,7 +241,7 @@ class Forms:
     async def _make(self, wanted: WantedForm, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
         """One compilation, from its start to what is known afterwards; `_because` says why it failed then, or ""."""
         try:
-            await self._remove_unfinished()
+            await self._work.remove_unfinished()
             config = self._config()
             limits = self._limits or limits_for(config.validation.timeout, config.workers.threads, judged_seconds)
             here, available = await asyncio.to_thread(lambda: (capacity(), available_bytes()))
@@ -270,7 +270,7 @@ class Forms:
     def _over(self, wanted: WantedForm, task: asyncio.Task[None]) -> None:
         """The compilation ended, in whatever way: another may begin."""
         early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
-        self._at_work = self._wanted = self._task = self._watch = None
+        self._at_work = self._wanted = self._watch = None
         self._after(wanted, NOT_WANTED if task.cancelled() else self._because, early=bool(early))
         self._happened()
 
@@ -364,11 +364,6 @@ class Forms:
         self._state = state
         with suppress(CannotKeep):  # logged; it is found out again
             await self._async_store.do(lambda store: store.put(**{kept.FACT: state.as_json()}))
-
-    async def _remove_unfinished(self) -> None:
-        """What a killed compiler left; none is at work when this is called."""
-        if gone := await asyncio.to_thread(remove_unfinished, self.root, forms=True):
-            self._log.info("unfinished forms removed", names=gone[:10], count=len(gone))
 
     # telling
 

@@ -25,17 +25,16 @@ from ..models.lifecycle import VersionEvent, VersionState
 from ..models.scan import glance
 from ..models.settle import ARRIVING, NOT_JUDGED, Unfit, proves_itself
 from ..models.snapshot import RootAbsent, Sight, VersionSeen
-from ..models.unfinished_artifacts import remove_unfinished
 from ..models.validator_process import MODULE, CannotStart, validate
 from ..state.async_store import AsyncStore, CannotKeep
 from ..status.snapshot import VersionsSeen, frozen
 from ..system.available_memory import available_bytes, capacity
-from ..system.background import here
 from ..system.clock import Clock, rfc3339
 from ..system.failures import sentence as broken
 from ..system.processes import python, spawn
 from ..workers.rollout_executor import Target
 from .child_requests import candidate
+from .child_work import ChildWork
 from .copy_watch import CopyWatch
 from .misplaced_watch import MisplacedWatch
 from .verdict_memory import VerdictMemory
@@ -66,7 +65,7 @@ class Validation:
         self._config, self._clock, self._async_store = config, clock, async_store
         self._happened, self._progress = happened, progress
         self._log = structlog.get_logger("models")
-        self._task: asyncio.Task[None] | None = None
+        self._work = ChildWork(config, self._log, forms=False)
         self._one_look = asyncio.Lock()
         self._hindered: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
@@ -84,21 +83,15 @@ class Validation:
 
     async def start(self) -> None:
         await self.verdicts.start()
-        await self._remove_unfinished()
+        await self._work.remove_unfinished()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._work.stop()
 
     def snapshot(self) -> VersionsSeen:
         """The model root and its versions as they are known now."""
         known, unjudged = frozen(self.catalog.entries()), dict(self.unjudged)
         return VersionsSeen(self.sight, known, self.busy, self.still_seconds, unjudged, self.misplaced.found)
-
-    @property
-    def artifact_root(self) -> Path:
-        return self._config().control.cache_dir / "compiled"
 
     # looking
 
@@ -168,7 +161,7 @@ class Validation:
         settle, arrive = config.models.settle, config.validation.alert_after
         for entry, unfit in self.catalog.unfit(now, settle):
             self._unfit(entry, unfit)
-        if self._task is not None:
+        if self.busy:
             return
         due = self.catalog.candidates(now, settle, arrive)
         entries = [e for name in self._asked if (e := self.catalog.get(name)) and e.state is not VersionState.REJECTED]
@@ -243,12 +236,11 @@ class Validation:
         self._asked.pop(entry.name, None)
         entry.take(VersionEvent.JUDGING)
         entry.waiting = ""
-        self._task = here().start("judgement", partial(self._judge, entry, live_artifact))
-        self._task.add_done_callback(partial(self._over, entry))
+        self._work.start("judgement", partial(self._judge, entry, live_artifact), partial(self._over, entry))
 
     @property
     def busy(self) -> bool:
-        return self._task is not None
+        return self._work.busy
 
     def next_due(self) -> float | None:
         """When a version that waits may be judged, monotonic seconds; None while a validator works: its end is told."""
@@ -259,11 +251,11 @@ class Validation:
         self._log.info("validating", version=name)
         self.still_seconds = 0.0
         try:
-            await self._remove_unfinished()
+            await self._work.remove_unfinished()
             answer = await validate(
                 await asyncio.to_thread(self._candidate, entry.seen, live_artifact),
                 spawn,
-                root=self.artifact_root,
+                root=self._work.root,
                 argv=python(MODULE),
                 clock=self._clock,
                 progress=lambda message: self._progress(name, message),
@@ -279,7 +271,7 @@ class Validation:
 
     def _over(self, entry: CatalogEntry, task: asyncio.Task[None]) -> None:
         """The judgement ended, in whatever way: no version stays under it."""
-        self._task = self.copy = None
+        self.copy = None
         if self.catalog.get(entry.name) is entry and entry.state is VersionState.VALIDATING and not task.cancelled():
             self._again(entry, BROKE)
         self._happened()
@@ -300,11 +292,6 @@ class Validation:
             available_bytes=available_bytes(),
             passed_over=tuple(name for name, _ in seen.misplaced),
         )
-
-    async def _remove_unfinished(self) -> None:
-        """Removes what a killed validator left; no validator may run when this is called."""
-        if gone := await asyncio.to_thread(remove_unfinished, self.artifact_root):
-            self._log.info("unfinished copies removed", names=gone[:10], count=len(gone))
 
     def _stands(self, still_seconds: float) -> None:
         self.still_seconds = still_seconds
