@@ -1,9 +1,8 @@
-"""How full the file systems below our directories are, also while one of them does not answer.
+"""Reads how full the file systems below our directories are, also while one of them does not answer.
 
-`statvfs` on a network or FUSE mount may never return and can't be interrupted. Each such mount is asked by a thread of
-its own, and never by a second one while the first is stuck; nobody waits for it longer than a moment. The file systems
-of PROMPT answer from memory and are asked without that. What follows from the names of paths and mounts alone is worked
-out once and remembered: a look lists the mounts, makes sure that no link is on the way, and asks.
+`statvfs` on a network or FUSE mount may never return and cannot be interrupted. So each such mount has one thread, and
+the caller waits for it only a moment. Mounts of the kinds in PROMPT answer from memory and are read directly. The ways
+from paths to mounts are computed once. Each reading lists the mounts, checks that no link is on the way, and asks.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class MountSpace(Struct, frozen=True):
 
 
 class Mount(Struct, frozen=True):
-    """What is known of a mount. `space` None: it did not answer (yet), and `because` says how that looks."""
+    """What is known of a mount. With `space` None it did not answer, and `because` describes that."""
 
     mount: str
     space: MountSpace | None
@@ -66,9 +65,8 @@ class Mount(Struct, frozen=True):
 
 
 class _Way(Struct, frozen=True):
-    """To the paths of ours below one mount. `steps` from the root down to each, None: a slow mount is on the way.
-
-    `mounts` are what to ask when no step is a link.
+    """The way to our paths below one mount. `steps` lead from the root down to each; None when a slow mount is on the
+    way. `mounts` are read when no step is a link.
     """
 
     places: tuple[str, ...]
@@ -77,7 +75,7 @@ class _Way(Struct, frozen=True):
 
 
 class _Asked(Struct):
-    """One mount's thread. `spaces` are what it found, by mount: a path may lead to another one over a link."""
+    """The thread of one mount. `spaces` are its results by mount: over a link, a path may lead to another mount."""
 
     began: float
     done: threading.Event = field(default_factory=threading.Event)
@@ -96,11 +94,11 @@ class Mounts:
 
     @property
     def threads(self) -> int:
-        """Threads that have not come back."""
+        """The number of threads that have not returned."""
         return sum(not asked.done.is_set() for asked in self._asked.values())
 
     def look(self, paths: Iterable[Path]) -> tuple[Mount, ...]:
-        """The mounts that hold these paths, by name; returns within PATIENCE_SECONDS whatever they do."""
+        """The mounts that hold these paths, by name. It returns within PATIENCE_SECONDS."""
         paths = tuple(paths)
         if self._mounts_changed() or paths != self._paths:
             self._paths, self._ways = paths, self._ways_to(dict.fromkeys(map(str, paths)))
@@ -194,7 +192,7 @@ class Mounts:
 
 
 def _mount(name: str, space: MountSpace | str) -> Mount:
-    """What its file system said: its space, or why there is none."""
+    """The answer of its file system: its space, or the reason why there is none."""
     return Mount(name, None, because=space) if isinstance(space, str) else Mount(name, space)
 
 
@@ -208,7 +206,7 @@ def _steps(path: str) -> Iterator[str]:
 
 
 def _at_once(steps: tuple[str, ...] | None) -> bool:
-    """Whether nothing on the way can take long: no step may be a link, for nobody knows where that leads."""
+    """Whether nothing on the way can take long. No step may be a link, because a link can lead anywhere."""
     if steps is None:
         return False
     missing = ""

@@ -1,8 +1,8 @@
-"""One compiler at work: a child that makes forms of one version, paused and resumed, ended when it hangs or runs wild.
+"""Runs one compiler: a child that makes the forms of one version. It can be paused, and is killed when it hangs.
 
-The child may crash, hang, flood or lie: its processor time, its output and its words are bounded here. Nothing that it
-reports is believed about a form: each is handed to whoever checks it and puts it in its place, and whoever asks looks
-at the disk. Invariant: when `wait` returned, the child is gone, and every form that it reported is taken up or refused.
+The child may crash, hang, flood or report what is not true. So its processor time, its output and its messages are
+limited. No report about a form is trusted: each form is handed to `publish`, which checks it before it is kept.
+Invariant: when `wait` returns, the child is gone, and every form that it reported is kept or refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class CompilerChild(Started, Protocol):
-    """What is needed of a started process; `system.processes.ChildProcess` is one."""
+    """A started compiler: a validator's child that also has a pid and takes signals. `system.processes.ChildProcess` is
+    one.
+    """
 
     pid: int
 
@@ -46,7 +48,7 @@ class CompilerChild(Started, Protocol):
 
 
 class SpawnSignalled(Protocol):
-    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """Starts such a child; `system.processes.spawn` does. Raises OSError when the system cannot start a process."""
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
@@ -56,7 +58,7 @@ class SpawnSignalled(Protocol):
 class CompilerReport(Struct):
     """What the child reported. `refused`: stage → (reason, whether to try again); `learned`: key → recipe.
 
-    `reported` are the stages that it has made, it says; `made` those that were found right and taken up.
+    `reported` are the stages that the child says it has made; `made` are those that were checked and kept.
     """
 
     stage: str = ""
@@ -71,10 +73,10 @@ class CompilerReport(Struct):
 
 
 class Compilation:
-    """See the module. `happened` is called whenever something was reported, or a form taken up.
+    """See the module. `happened` is called after each report, and after each form that was kept.
 
-    `publish` takes up the form of a stage, on a thread; it raises BadArtifact, OSError. Raises OSError, ValueError at
-    the start.
+    `publish` checks and keeps the form of a stage, on a thread; it raises BadArtifact, OSError. The constructor raises
+    OSError, ValueError.
     """
 
     def __init__(
@@ -102,12 +104,12 @@ class Compilation:
         return self._child.pid
 
     def keep(self, state: Literal["running", "paused"]) -> None:
-        """Asks the kernel for this state, whatever somebody else asked for; as often as one likes."""
+        """Sets this state. It may be repeated: another program may have sent the child a signal."""
         self.paused = state == "paused"
         self._signal()
 
     def stand_aside(self, aside: bool) -> None:
-        """Stops it for a moment, or has it go on where it is not paused."""
+        """Stops it for a moment, or lets it continue unless it is paused."""
         if aside != self._aside:
             self._aside = aside
             self._signal()
@@ -125,9 +127,9 @@ class Compilation:
         self._killed.set()
 
     async def wait(self) -> str:
-        """Returns once it ended: why it failed, "" when every stage was made or refused.
+        """Returns after its end: why it failed, "" when every stage was made or refused.
 
-        When cancelled, the child is killed before the cancellation goes on.
+        When cancelled, it kills the child before it raises.
         """
         try:
             status = await self._end()
@@ -153,7 +155,9 @@ class Compilation:
         return "" if status == 0 and self.heard.done else _ended(status)
 
     async def _end(self) -> int | None:
-        """The child's exit status. One that was killed and hangs in the kernel is waited for KILL_SECONDS."""
+        """Waits for the child's end and returns its exit status. After a kill it waits at most KILL_SECONDS: None is
+        returned for a child that hangs in the kernel.
+        """
         ending, killed = awaited(self._child.wait(), "end of the compiler"), awaited(self._killed.wait(), "killed")
         try:
             await asyncio.wait({ending, killed}, return_when=asyncio.FIRST_COMPLETED)
@@ -168,7 +172,7 @@ class Compilation:
         return usage(self._child.pid)
 
     async def _take_up(self) -> None:
-        """Takes up each form that was reported, one after the other, until the last."""
+        """Has each reported form checked and kept, one after another, until the last."""
         while (message := await self._reported.get()) is not None:
             try:
                 await asyncio.to_thread(self._publish, message.stage)

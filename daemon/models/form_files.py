@@ -1,7 +1,7 @@
-"""Reads which forms of which versions lie in the artifact root, and which keys a form has on this machine.
+"""Reads which forms of which versions are in the artifact root, and the key that each form has on this machine.
 
-On a thread: it opens files. Believes nothing that a compiler reported: a form counts when its directory is whole and
-its description says whose it is.
+It opens files, so it runs on a thread. It trusts no report of a compiler: a form counts when its directory is complete
+and its description names its version.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Describe = Mapping[str, Any]
 
 
 class Look(Struct, frozen=True):
-    """What there is. `keys`: digest → stage → the key that its form has here."""
+    """The forms that were found. `keys`: digest → stage → the key that its form has here."""
 
     forms: tuple[Form, ...] = ()
     keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""Looks at the model root once and tells what is there. Changes nothing, follows no link inside a version.
+"""Reads the model root once and returns what is there. It changes nothing, and follows no link inside a version.
 
-Runs in a thread; the answer is frozen. Anything that makes the root unreadable as a whole, even half-way, is
-`RootAbsent`: absent is not empty. A repeated look costs one stat an entry; what was read is taken from `before`.
+It runs in a thread; the result is frozen. If the root cannot be read completely, the result is `RootAbsent`: absent is
+not empty. A repeated scan costs one stat for each entry; the rest is taken from `before`.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 def look(
     root: Path, link_name: str, *, before: Sight | None = None, writing_of: Collection[str] = frozenset()
 ) -> Sight:
-    """What is in `root` now.
+    """The content of `root` now. `before` is the last result, so that unchanged manifests are not read again.
 
-    `before`: the last answer, so that unchanged manifests aren't read again. `writing_of`: the versions for which to
-    find out whether a file is open for writing (it opens each of their files, so only for those about to be judged).
+    `writing_of` are the versions for which it is checked whether a file is open for writing. That opens each of their
+    files, so it is for versions that are about to be validated.
     """
     known = {v.name: v for v in before.versions} if isinstance(before, RootSeen) else {}
     try:
@@ -80,9 +80,8 @@ def look(
 
 
 def glance(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -> Sight:
-    """What is in the model root now; on a thread.
-
-    Only versions that may be judged next are tested for writers: that opens each of their files.
+    """The content of the model root now; on a thread. It checks for open files only in versions that may be validated
+    next.
     """
     names: set[str] = set()
     with suppress(OSError):

@@ -1,10 +1,10 @@
-"""Whether a version that lies there is complete enough to be judged.
+"""Decides whether a version is complete enough to be validated.
 
-Pure. A copy that proves itself complete (renamed in, or every file of its SHA256SUMS is there) is judged at once; any
-other after a quiet time, a longer one when it shows that more is to come; none while somebody has one of its files open
-for writing. Quiet is not complete: a copy that pauses longer is judged as it stands, and judged again when it changes.
-One that cannot be looked through is not judged at all: after the quiet time that is its verdict, unless the trouble is
-the machine's.
+Pure. A copy that proves itself complete is validated at once: it was renamed into place, or has every file of its
+SHA256SUMS. Any other waits until nothing has changed for a time, longer when it shows that more will come. A file that
+is open for writing delays it too. Quiet does not prove completeness: after a longer pause the copy is validated, and
+validated again when it changes. A version that cannot be read is rejected after that time, unless the machine is at
+fault.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class WaitUntil(Struct, frozen=True):
 
 
 class Unfit(Struct, frozen=True):
-    """No validator can look through it. `passing`: for the machine's sake, so that nothing is known about it."""
+    """It cannot be read. `passing`: because of the machine, so nothing is known about the version."""
 
     because: str
     passing: bool = False

@@ -1,6 +1,6 @@
-"""What one look at the model root saw: frozen facts, no opinion.
+"""The result of one scan of the model root: frozen facts without a judgement.
 
-Pure. An absent root and an empty one are different types, so that nobody can mistake an unmounted disk for an order to
+Pure. An absent root and an empty one have different types, so that an unmounted disk is never read as an order to
 unload everything.
 """
 

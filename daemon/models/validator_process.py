@@ -1,9 +1,8 @@
-"""Has a version judged by a child of its own, and turns whatever becomes of the child into a verdict.
+"""Has a child process validate a version, and turns its result, or its failure, into a verdict.
 
-The child fills a directory that is made for it; what it accepted is checked there and renamed into place here.
-
-The child may crash, hang, flood or lie: its time, its output and its words are bounded here, and none of it harms the
-daemon. Only a well-formed last line and a clean exit accept a version.
+The child writes to a directory that is made for it; what it accepted is checked there and renamed into place here. The
+child may crash, hang, flood or report what is not true: its time, its output and its messages are limited. Only a
+correct last line and exit status 0 accept a version.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ Copied = Callable[[Path, child_protocol.Copied], None]
 
 
 class ValidatorChild(Protocol):
-    """What is needed of a started process; `system.processes.ChildProcess` is one."""
+    """A started validator; `system.processes.ChildProcess` is one."""
 
     @property
     def pid(self) -> int: ...
@@ -74,7 +73,7 @@ class ValidatorChild(Protocol):
 
 
 class SpawnChild(Protocol):
-    """`system.processes.spawn` is one. Raises OSError when the system has no process to give."""
+    """Starts such a child; `system.processes.spawn` does. Raises OSError when the system cannot start a process."""
 
     def __call__(
         self, argv: Sequence[str], *, name: str, stdin: bytes | None = None, stdout: Literal["pipe"] | None = None
@@ -82,7 +81,7 @@ class SpawnChild(Protocol):
 
 
 class CannotStart(Exception):
-    """No validator could be started: nothing is known about the version, try again later."""
+    """No validator could be started. Nothing is known about the version; it is tried again later."""
 
 
 class _Heard(Struct):
@@ -195,7 +194,7 @@ async def _patient(
     candidate: child_protocol.Candidate,
     stands: Callable[[float], None],
 ) -> LimitReached | None:
-    """Waits for the child's end; the limit that it reached when it has to be ended instead."""
+    """Waits for the child's end; returns the limit that it reached when it has to be killed."""
     seconds = candidate.timeout_seconds
     if seconds <= 0:
         await asyncio.wait({waiting})
@@ -240,7 +239,7 @@ def _ended(status: int | None, attempts: int) -> str:
 
 
 async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
-    """Takes in the child's lines until it closes its output or says something wrong."""
+    """Reads the child's lines until its output ends or a line is wrong."""
     lines, total = protocol.Lines(), 0
     async for data in Chunks(child.stdout_fd):
         total += len(data)

@@ -1,7 +1,7 @@
-"""A version's judgement: accepted or rejected, and the gates that made it.
+"""The verdict on a version: accepted or rejected, and the gates that made it.
 
-Pure. Built from a validator's messages or from the sentence that says how the validator failed; a version is accepted
-only when the validator said so and no gate said otherwise.
+Pure. It is built from a validator's messages, or from the sentence that explains why the validator failed. A version is
+accepted only when the validator accepted it and no gate failed.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Verdict(Struct, frozen=True):
 
 
 class Changing(Struct, frozen=True):
-    """No verdict: the version was modified while it was read. Look again later."""
+    """No verdict: the version changed while it was read. It is checked again later."""
 
     because: str
     digest: str = ""
 
 
 class NotJudged(Struct, frozen=True):
-    """No verdict: the machine was in the way, or somebody ended the validator. Try again later."""
+    """No verdict: the machine was at fault, or someone ended the validator. It is tried again later."""
 
     because: str
 
@@ -68,7 +68,7 @@ def gate_from(message: child_protocol.GateDone) -> GateResult:
 
 
 def judged(message: child_protocol.Judged, gates: Sequence[GateResult], judged_at: str) -> Answer:
-    """The verdict in a validator's last line. Its word "accepted" doesn't outweigh a gate that failed."""
+    """The verdict from a validator's last line. "accepted" there does not outweigh a gate that failed."""
     if message.hindered:
         return NotJudged(message.because or "the validator could not go on")
     if message.changing:

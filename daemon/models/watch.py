@@ -1,7 +1,7 @@
-"""Wakes the daemon when something is made, moved or deleted directly in the model root; an event only causes a look.
+"""Wakes the daemon when an entry is made, moved or deleted in the model root; an event only causes a scan.
 
-Nothing may depend on it: events get lost, a root is deleted, renamed or mounted over without an event, limits are
-reached, threads end. `check()`, called before each look, repairs all of that; between looks the timer is the truth.
+No part may rely on it: events are lost, a root is deleted, renamed or mounted over without an event, limits are
+reached, threads end. `check()`, called before each scan, repairs all of that; between scans the timer decides.
 """
 
 from __future__ import annotations
@@ -110,9 +110,8 @@ class Watch:
         self._observer = observer
 
     def alive(self) -> bool:
-        """Whether every thread that an event passes through is there, for watchdog tells of none that ended.
-
-        Any thread may ask.
+        """Whether all threads run that an event passes through; watchdog does not report one that ended. Any thread may
+        call it.
         """
         observer = self._observer
         emitters = [] if observer is None else [*observer.emitters]
