@@ -1,7 +1,8 @@
-"""Raises alerts: measures every `monitor.interval`, checks the daemon's own parts each round, has channels notified.
+"""Runs the alerts: measures every `monitor.interval`, checks the daemon's parts each round, has
+messages sent.
 
-It holds no rule: `health.alerts` decides what is an alert, `notifications` sends, `silences` holds back.
-Invariant: what fires, what was told of it and what was held back outlive the daemon.
+It holds no rule: `health.alerts` decides what an alert is, `notifications` sends, `silences` holds back. Invariant:
+what fires, what was sent and what was held back outlive the daemon.
 """
 
 from __future__ import annotations
@@ -83,10 +84,10 @@ More = Callable[[], Iterable[Figure]]
 
 
 class AlertManager:
-    """See the module. `snapshot` is the daemon as it is now; `tell` is the events' hub.
+    """See the module. `snapshot` returns the state of the daemon; `tell` sends an event to the viewers.
 
-    Other parts add figures with `more` (every metric of `more_metrics`, whole) and metrics with `exposed`; `changed`
-    are called when alerts begin or end.
+    Other parts add figures with `more` (all values of each metric in `more_metrics`) and metrics with `exposed`. The
+    functions in `changed` are called when an alert begins or ends.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class AlertManager:
     # start and end
 
     async def recall(self) -> None:
-        """Takes up what fired and what was told when a former daemon ended."""
+        """Loads what fired and what was sent when a former daemon ended."""
         self._began = self._clock.monotonic()
         with suppress(CannotKeep):
             record = await self._async_store.do(lambda store: store.fact(alert_record.FACT))
@@ -151,7 +152,7 @@ class AlertManager:
         await self.silences.recall()
 
     def begin(self) -> None:
-        """Measures from now on."""
+        """Starts the measurements."""
         self._loop = asyncio.get_running_loop()
         self._pids = pids_of(_workers(self._snapshot().workers))
         self._timer = TimerThread(
@@ -160,7 +161,7 @@ class AlertManager:
         self._timer.start(at_once=True)
 
     async def stop(self) -> None:
-        """Nothing is measured or sent any more; what was not delivered is sent after the next start."""
+        """Ends measuring and sending; messages that did not arrive are sent after the next start."""
         if self._next is not None:
             self._next.cancel()
         if self._timer is not None:
@@ -171,7 +172,7 @@ class AlertManager:
         await self.notifications.notifier.stop()
 
     def _strike(self) -> None:
-        """On the timer's thread: the daemon's own parts must not be touched here."""
+        """Runs on the timer's thread, so it must not use the daemon's parts."""
         reading = self.monitor.read(self._paths(), self._pids)
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._take, reading)
@@ -245,7 +246,7 @@ class AlertManager:
             self._async_store.note(kind, "", text, alert=alert.rule.name, subject=alert.subject)
 
     def _over(self, alert: Alert, began: float) -> None:
-        """What ended while it was held back and never told is told afterwards."""
+        """An alert that ended while it was held back, and was never sent, is sent afterwards."""
         self.silences.ended(alert.fingerprint)
         if self.silences.quiet(alert) and not self.notifications.is_told(alert.fingerprint):
             self.notifications.miss(alert, began)
@@ -253,7 +254,7 @@ class AlertManager:
     # sending
 
     def _announce(self, now: float) -> None:
-        """Sends what is due, and comes back when time alone will ask for more."""
+        """Sends what is due, and sets the time of the next check."""
         again = [self._quiet_due, due({f: a for f, a in self._alerts.items() if a.rule.metric in DAEMON_METRICS})]
         items = [self._item(alert) for alert in self._active(now)]
         ends = {f: a.ended for f, a in self._alerts.items() if a.state is AlertState.RESOLVED}
@@ -302,7 +303,7 @@ class AlertManager:
     # events from other parts
 
     def worker_ended(self, ended: Ended) -> None:
-        """A worker process is gone."""
+        """Counts a worker process that ended."""
         self.tally.ends["yes" if ended.retired else "no"] += 1
         if not ended.retired:
             self._ends.append(self._clock.monotonic())
@@ -317,11 +318,11 @@ class AlertManager:
     # queries
 
     def active(self) -> list[AlertReport]:
-        """The active alerts, the gravest first."""
+        """The active alerts, critical ones first."""
         return [self._report(alert) for alert in self._active(self._clock.monotonic())]
 
     def critical(self) -> list[str]:
-        """The sentences of what is critical and not held back."""
+        """The sentences of the critical alerts that are not held back."""
         active = self._active(self._clock.monotonic())
         return [
             message_text.sentence(alert)
@@ -330,7 +331,7 @@ class AlertManager:
         ]
 
     def alerts(self) -> AlertsAnswer:
-        """Every alert that is not simply ok, and how the channels do."""
+        """Every alert that is not ok, and the state of the channels."""
         now = self._clock.monotonic()
         active = self._active(now)
         told = {alert.fingerprint for alert in active}

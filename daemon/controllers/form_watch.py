@@ -1,7 +1,7 @@
-"""Watches one compiler: has it stand aside for requests, pauses it, resumes it, and ends it.
+"""Controls one compiler: stops it for requests, pauses it, resumes it, and ends it.
 
-Acts on what `form_pace` decides, and does nothing else: no file is written here. Invariant: a compiler that a version
-waits for is stopped for want of memory alone.
+It carries out what `form_pace` decides, and writes no file. Invariant: a compiler that a version waits for is stopped
+only when memory is short.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class FormWatch:
             last = now
 
     async def _look(self, seconds: float, cores: float) -> bool:
-        """Decides anew, `seconds` after the last time; False when there is nothing to watch any more."""
+        """Decides again, `seconds` after the last time; False when there is nothing to watch any more."""
         pids = tuple(self._pids())
         sampled = await asyncio.to_thread(_sample, self._work, pids, self._slots)
         if sampled is None:

@@ -1,8 +1,8 @@
-"""Has compiled forms made of what serves or will serve, one child at a time; knows which form the workers are to load.
+"""Has compiled forms made of the versions that serve or will, one child at a time; knows which form workers are to
+load.
 
-Level-triggered: the disk is read at every look and is the truth; a report or a restart only causes another look. It
-decides nothing about versions. Invariant: whatever happens to a compiler or a form, versions, verdicts and what is
-served stay as they are.
+Level-triggered: it reads the disk each time, and that is the truth. A report or a restart only causes another reading.
+It decides nothing about versions. Invariant: a compiler or a form that fails changes no version, verdict or service.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ BROKE: Final = "it ended by an error in the daemon, which is in the log"
 
 
 class _Failure(Struct):
-    """Of one version's forms: how often making them failed in a row, why, and when to try again (monotonic)."""
+    """The failures in a row to make one version's forms: their number, the last reason, and when to try again
+    (monotonic).
+    """
 
     count: int = 0
     because: str = ""
@@ -54,9 +56,9 @@ class _Failure(Struct):
 
 
 class Forms:
-    """See the module. `happened` is called when the supervisor should look at everything again.
+    """See the module. `happened` is called when another round is needed.
 
-    `pids` are the workers' processes; `argv` starts a compiler; `limits` overrides what a compiler may use.
+    `pids` are the workers' processes; `argv` starts a compiler; `limits` replaces the limits of a compiler.
     """
 
     def __init__(
@@ -85,12 +87,12 @@ class Forms:
         self._began = 0.0
 
     async def start(self) -> None:
-        """Takes up what a former daemon learned. Raises CannotKeep."""
+        """Loads what a former daemon learned. Raises CannotKeep."""
         self._state = kept.read(await self._async_store.do(lambda store: store.fact(kept.FACT)))
         await self._work.remove_unfinished()
 
     async def stop(self) -> None:
-        """Ends a compiler at work; what it finished is used after the next start."""
+        """Ends a compiler that is running; the forms that it finished are used after the next start."""
         await self._work.stop()
 
     @property
@@ -104,28 +106,28 @@ class Forms:
     # what there is
 
     async def look(self, digests: Iterable[str]) -> None:
-        """Reads what lies on the disk; `digests` are those whose forms may be made."""
+        """Reads the disk; `digests` are those whose forms may be made."""
         level, wanted = self._config().validation.compile, tuple(set(digests))
         self._look = await asyncio.to_thread(form_files.look, self.root, level, wanted)
 
     def best(self, version: str, digest: str) -> Form | None:
-        """The form that workers are to load; None when there is none at all, not even the plain one."""
+        """The form that workers are to load; None when there is none, not even the version as it came."""
         return form_plan.best(self._look.forms, version, digest, self._level(), self._state.refused)
 
     def of(self, artifact: str) -> Form | None:
-        """The form that lies in this directory; None when that is not whole, or not there."""
+        """The form in this directory; None when it is missing or not whole."""
         return next((form for form in self._look.forms if form.artifact == artifact), None)
 
     def keys(self, digest: str) -> Mapping[str, str]:
-        """Of each stage, the key that its form of these bytes has on this machine; {} before they were looked at."""
+        """For each stage, the key of its form of these bytes on this machine; {} before the disk was read for them."""
         return self._look.keys.get(digest, {})
 
     def permitted(self, form: Form) -> bool:
-        """Whether workers may load it."""
+        """Whether workers may load this form."""
         return form_plan.permitted(form, self._level(), self._state.refused)
 
     def of_version(self, digest: str) -> tuple[str, ...]:
-        """The directories of every form of these bytes."""
+        """The directories of all forms of these bytes."""
         return tuple(form.artifact for form in self._look.forms if digest and form.digest == digest)
 
     async def tidy(self, in_use: Iterable[str]) -> None:
@@ -169,7 +171,7 @@ class Forms:
         return digest in self._waiting_since
 
     def only(self, digest: str) -> None:
-        """No other version than this waits any longer."""
+        """Ends the wait of all other versions."""
         self._waiting_since = {key: since for key, since in self._waiting_since.items() if key == digest}
 
     def early(self, serving: str) -> bool:
@@ -178,7 +180,7 @@ class Forms:
         return form is not None and form.rank > 0
 
     def began_early(self, digest: str) -> bool:
-        """Whether a compiler is at work on these bytes that began while they were judged."""
+        """Whether the running compiler works on these bytes and began during their validation."""
         return self._wanted is not None and bool(self._wanted.copy) and self._wanted.digest == digest
 
     def _in_use(self, artifact: str) -> Form | None:
@@ -188,7 +190,7 @@ class Forms:
     # making them
 
     def ensure(self, order: Sequence[WantedForm], judged_seconds: Callable[[str, str], float]) -> None:
-        """Starts a compiler on the first of `order` that lacks a form, unless one is at work on it."""
+        """Starts a compiler for the first in `order` that lacks a form, unless one is running."""
         now = self._clock.monotonic()
         due = [
             (wanted, stages)
@@ -226,7 +228,7 @@ class Forms:
         return min(moments, default=None)
 
     def _retarget(self, order: Sequence[WantedForm], due: Sequence[tuple[WantedForm, tuple[str, ...]]]) -> None:
-        """What is at work goes on unless it is not wanted any more, or another version waits."""
+        """The running compiler continues unless its form is no longer wanted, or another version waits for one."""
         work, wanted = self._at_work, self._wanted
         assert work is not None and wanted is not None
         same = [w for w in order if (w.version, w.digest) == (wanted.version, wanted.digest)]
@@ -239,7 +241,7 @@ class Forms:
             work.end(f"{NOT_WANTED}: {first.version} waits for its form")
 
     async def _make(self, wanted: WantedForm, plain: Form, stages: tuple[str, ...], judged_seconds: float) -> None:
-        """One compilation, from its start to what is known afterwards; `_because` says why it failed then, or ""."""
+        """One compilation, from its start to the record of its result; `_because` is then why it failed, or ""."""
         try:
             await self._work.remove_unfinished()
             config = self._config()
@@ -268,14 +270,14 @@ class Forms:
             self._because = f"cannot start a compiler: {e}"
 
     def _over(self, wanted: WantedForm, task: asyncio.Task[None]) -> None:
-        """The compilation ended, in whatever way: another may begin."""
+        """The compilation ended in some way: another may begin."""
         early = self._wanted is not None and self._wanted.copy and not self._known(wanted)
         self._at_work = self._wanted = self._watch = None
         self._after(wanted, NOT_WANTED if task.cancelled() else self._because, early=bool(early))
         self._happened()
 
     async def _run(self, request: FormRequest, wanted: WantedForm, limits: CompilerLimits) -> tuple[Compilation, str]:
-        """One child, from its start to its end, and why it failed, "" when it did not."""
+        """Runs one child to its end. Returns why it failed, "" when it did not."""
         self._log.info("compiling", version=wanted.version, stages=", ".join(request.stages))
         put = partial(publish_form, request, wanted.version, wanted.digest)
         name, happened = wanted.version, self._happened
@@ -304,7 +306,7 @@ class Forms:
             raise
 
     async def _found(self, work: Compilation, wanted: WantedForm, because: str) -> str:
-        """Why there is less than was asked for, "" when there is not; `because`: why the child failed."""
+        """Why a requested form is missing, "" when none is; `because` is why the child failed."""
         await self.look([wanted.digest])
         await self._learn(work, wanted)
         left = self._missing(wanted.version, wanted.digest)
@@ -316,11 +318,11 @@ class Forms:
         return because
 
     def _known(self, wanted: WantedForm) -> bool:
-        """Whether the version lies in the artifact root, accepted."""
+        """Whether the accepted version is in the artifact root."""
         return form_plan.plain(self._look.forms, wanted.version, wanted.digest) is not None
 
     def _after(self, wanted: WantedForm, because: str, *, early: bool) -> None:
-        """Notes success or failure; a failure holds nothing against the version. `early`: it is not accepted yet."""
+        """Records success or failure; a failure does not count against the version. `early`: it is not accepted yet."""
         if not because:
             self._failures.pop(wanted.digest, None)
             return
@@ -339,7 +341,7 @@ class Forms:
             del self._failures[next(iter(self._failures))]
 
     async def _learn(self, work: Compilation, wanted: WantedForm) -> None:
-        """Keeps what the child found out: recipes, what can't be made, how long it took."""
+        """Stores what the child reported: recipes, forms that cannot be made, how long it took."""
         heard, keys = work.heard, self.keys(wanted.digest)
         refused = {keys[stage]: text for stage, (text, again) in heard.refused.items() if not again and stage in keys}
         left = self._missing(wanted.version, wanted.digest)
@@ -368,7 +370,7 @@ class Forms:
     # telling
 
     def told(self, version: str, digest: str) -> Mapping[str, Any]:
-        """For people: the form that is loaded, its gains, or why there is none."""
+        """For answers: the form that is loaded, its gains, or why there is none."""
         form = self.best(version, digest)
         if form is None:
             return {}

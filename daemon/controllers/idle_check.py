@@ -1,7 +1,8 @@
-"""Compares, every `models.rescan`, the disk with what the last round left; wakes the loop only when they differ.
+"""Compares, every `models.rescan`, the disk with what the last round left; wakes the loop only when
+they differ.
 
-While all is well a round finds nothing to do and costs far more than this check. While anything is under way, waits or
-failed, rounds run every `models.rescan` instead. It changes nothing; on its thread it reads only what was handed to it.
+While all is well a round finds nothing to do, and costs far more than this check. While anything is running, waiting or
+failed, rounds run every `models.rescan` instead. It changes nothing; its thread reads only what it was given.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _SETTLED: Final = (VersionState.ACCEPTED, VersionState.REJECTED)
 
 @dataclass(frozen=True)
 class Rest:
-    """How the last round left things: what a look compares with."""
+    """The state that the last round left, for the comparison."""
 
     root: Path
     link: str
@@ -46,10 +47,10 @@ class Rest:
 
 
 class IdleCheck:
-    """See the module. `in_place` says whether what rounds look after besides is as it was; `wake` begins a round. Both
-    may be called from any thread.
+    """See the module. `in_place` returns whether the other things that rounds check are unchanged; `wake` begins a
+    round.
 
-    `began` is when the look under way began, monotonic seconds; None between looks.
+    Any thread may call both. `began` is when the running check began, monotonic seconds; None between checks.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class IdleCheck:
         self._timer.stop()
 
     def after_round(self, *, failed: bool) -> float:
-        """To be called when a round ended; in how many seconds the next one is due at the latest."""
+        """To be called when a round ended. Returns after how many seconds the next round is due at the latest."""
         rescan = self._config().models.rescan
         if rescan != self._period:
             self._period = rescan

@@ -1,7 +1,8 @@
-"""Runs upkeep on its timer and for the operator: rotates logs, sweeps the disk, removes versions by retention.
+"""Runs upkeep on its timer and for the operator: rotates logs, sweeps the disk, removes versions by
+retention.
 
-It decides only what must stay: everything that is live, previous, held, serving or wanted, by the plan in
-models.retention. Invariant: while the model root cannot be read, nothing of a version is removed.
+It decides only what must stay: all that is live, previous, held, serving or wanted, by the plan in models.retention.
+Invariant: while the model root cannot be read, no version is removed.
 """
 
 from __future__ import annotations
@@ -51,10 +52,9 @@ _FIGURE = re.compile(r"[0-9][0-9.,]*([KMGT]?i?B)?")
 
 
 class Maintenance:
-    """See the module. `reopen` has every writer of ours open its logs anew and names those that will answer, among
-    them OWN_LOGS.
-
-    `trouble` are sentences that are worth an alert; `last` is what the last sweep said; the counts only grow.
+    """See the module. `reopen` has all our writers open their logs again and returns the names that will confirm it,
+    OWN_LOGS among them. `trouble` are sentences for an alert; `last` is the report of the last sweep; the counts only
+    grow.
     """
 
     def __init__(
@@ -97,18 +97,18 @@ class Maintenance:
         return UpkeepSeen(self.trouble, self.last, self.sweeps, self.removed_files, self.removed_bytes)
 
     def clock_trouble(self) -> str:
-        """Why the wall clock is not believed, as of the last pass; "" while it is."""
+        """Why the wall clock is not trusted, as of the last pass; "" while it is."""
         return self._upkeep.clock_held
 
     async def sweep_first(self) -> None:
-        """On a disk without room: what may go goes before anything is served; then the state is tried again."""
+        """When the disk is full at the start: sweeps before anything is served, then tries the state again."""
         self._log.warning("no room for the daemon's own files; sweeping first", because=self._async_store.problem)
         sweep = here().start("first sweep", self._sweep_once)
         self._tasks.append(sweep)
         await asyncio.wait([sweep], timeout=FIRST_SWEEP_SECONDS)
 
     async def with_room(self, make: Callable[[], Awaitable[None]]) -> None:
-        """`make` makes files; where they find no room a sweep comes first, then one more try. Raises OSError."""
+        """Calls `make`, which makes files. If there is no room, it sweeps and tries once more. Raises OSError."""
         try:
             await make()
         except OSError as e:
@@ -183,7 +183,7 @@ class Maintenance:
         return done
 
     async def rotate(self, *, force: bool = False, dry_run: bool = False, file: str = "") -> RotateAnswer:
-        """Rotates what is due; archives of writers that reopen are compressed once all of them have."""
+        """Rotates what is due. Archives of writers that reopen are compressed after all of them have."""
         rotate = partial(self._upkeep.rotate, force=force, dry_run=dry_run, file=file)
         done = await self._upkeep.aside(rotate)
         if done.tell_writers:
@@ -220,7 +220,7 @@ class Maintenance:
             self._log.warning("writers did not open their logs anew", writers=", ".join(sorted(self._owed)))
 
     def reopened(self, worker: str) -> None:
-        """A worker said that it writes to the new files; or OWN_LOGS: the daemon itself does."""
+        """A worker reported that it writes to the new files; OWN_LOGS: the daemon does."""
         self._owed.discard(worker)
         self._answered.set()
 
@@ -240,7 +240,7 @@ class Maintenance:
         return retention_decides(rule)
 
     def _kept_versions(self) -> dict[str, str]:
-        """Every version that was looked at, with why it must stay; "" when it may go."""
+        """Every version, with the reason why it must stay; "" when it may go."""
         versions = [
             Kept(
                 e.name,
@@ -326,5 +326,5 @@ async def _nothing() -> Sequence[str]:
 
 
 def _without_figures(sentence: str) -> str:
-    """What is said, whatever its numbers are by now."""
+    """The sentence without its numbers, to recognise it again."""
     return _FIGURE.sub("#", sentence)

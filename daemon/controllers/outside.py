@@ -1,6 +1,7 @@
-"""Builds the parts that talk to the world by the clock: heartbeats, probes through our own port, the daily digest.
+"""Builds the parts that use the network on a timer: heartbeats, probes through our own port, the daily
+digest.
 
-It only puts them together and shows them; each decides and acts by itself.
+It only builds them and adds them to the alerts; each decides and acts by itself.
 """
 
 from __future__ import annotations

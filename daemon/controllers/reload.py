@@ -1,8 +1,8 @@
-"""Reloads the configuration: takes the changed file up whole, or not at all.
+"""Reloads the configuration: applies the changed file completely or not at all.
 
-It decides which keys wait for a new daemon, and reports them until then. Invariants: what holds is the file as it was
-when the last request came, or the old configuration with the reason; success means that every worker confirmed what a
-running worker can take up.
+It decides which keys wait for a new daemon, and reports them until then. Invariants: in force is the file as it was at
+the last request, or the old configuration with a reason. Success means that every worker confirmed what a running
+worker can apply.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class ConfigReload:
             self._reopen_logs()
 
     async def reload(self) -> ReloadOutcome:
-        """Takes the configuration up whole or not at all, as asked last; the service manager is told that it ended."""
+        """Applies the configuration completely or not at all, as of the last request; reports the end to the service
+        manager.
+        """
         async with self._one_reload:
             self._service_manager.reloading()
             try:
@@ -129,7 +131,7 @@ class ConfigReload:
         return ReloadOutcome(not late, message, [ConfigChange(*c) for c in changes], [])
 
     async def _listen(self, new: Config, changes: tuple[Change, ...]) -> str:
-        """Moves the socket of the service where that changed; a remark on it. Raises BadConfig."""
+        """Moves the service's socket where its address changed; returns a remark on it. Raises BadConfig."""
         if not any(change.key == "workers.listen" for change in changes):
             return ""
         try:
@@ -141,7 +143,7 @@ class ConfigReload:
         return remark
 
     def waiting(self) -> list[PendingKey]:
-        """The keys that only a new daemon takes up, each with a sentence that gives the command."""
+        """The keys that only a new daemon applies, each with a sentence that has the command."""
         return [
             PendingKey(change.key, "daemon restart", [], 0, f"{change.key} waits for a new daemon: {self._restart}")
             for change in self._waiting
@@ -149,12 +151,12 @@ class ConfigReload:
 
 
 def restart_command(unit: str) -> str:
-    """What starts a new daemon without losing a request; `unit` is the service it runs as, "" for none."""
+    """The command that starts a new daemon without losing a request; `unit` is its systemd service, "" for none."""
     return f"systemctl restart {unit}" if unit else "end it with SIGQUIT and start it again; its workers serve on"
 
 
 def effective(old: Config, new: Config, changes: tuple[Change, ...]) -> Config:
-    """The new configuration, but for the keys that only a new daemon takes up: they keep their old values."""
+    """The new configuration, except for keys that only a new daemon applies: they keep their old values."""
     kept: dict[str, dict[str, object]] = {}
     for change in changes:
         if change.applies == "daemon restart":

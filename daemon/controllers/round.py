@@ -29,22 +29,24 @@ UNKNOWN_SECONDS: Final = 5.0
 
 
 class Controller(Protocol):
-    """A part of the daemon that brings about what should be. `name` is that of its alert."""
+    """A part of the daemon that makes one thing as it should be. Its alert has its `name`."""
 
     name: str
 
     async def ensure(self) -> None:
-        """Compares what is with what should be, and begins to act on it. What takes long goes on by itself."""
+        """Compares what is with what should be, and begins to act. Long actions continue by themselves."""
 
     def next_due(self) -> float | None:
-        """When time alone may ask for another round, monotonic seconds."""
+        """When time alone may make another round necessary, monotonic seconds."""
 
     async def stop(self) -> None:
         """Ends what it began."""
 
 
 class _Turn(Struct):
-    """One controller's. `not_before` and `began` are monotonic seconds; `stuck`: it was recorded as such."""
+    """The state of one controller. `not_before` and `began` are monotonic seconds; `stuck`: it was
+    recorded as stuck.
+    """
 
     controller: Controller
     not_before: float = 0.0
@@ -114,7 +116,7 @@ class Round:
         return min((moment for moment in due if moment is not None), default=None)
 
     def wrong(self) -> str:
-        """Which controller has failed for so long that the daemon cannot be called well; "" for none."""
+        """The controller that has failed for too long; "" for none."""
         now = self._clock.monotonic()
         names = {turn.name for turn in self._turns}
         for failure in self._background.failures.current():
@@ -123,7 +125,7 @@ class Round:
         return ""
 
     def end_soon(self) -> None:
-        """No controller's turn begins any more; one under way gets END_SECONDS."""
+        """No further controller begins in this round; the running one gets END_SECONDS."""
         if not self._over:
             self._over = True
             asyncio.get_running_loop().call_later(END_SECONDS, self._end)

@@ -1,4 +1,5 @@
-"""Keeps the catalog of versions up to date: looks at the model root, recalls verdicts, and validates the rest in turn.
+"""Keeps the catalog of versions current: scans the model root, recalls verdicts, and validates the
+others in turn.
 
 It decides only the order: the wanted version first, then the one that has waited longest. Invariant: a verdict is used
 only for the bytes that it was made on, and it is stored before any part acts on it.
@@ -47,10 +48,10 @@ RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
 
 
 class Validation:
-    """See the module. `happened` is called when the supervisor should look at everything again.
+    """See the module. `happened` is called when another round is needed.
 
-    `copy` is the version under judgement once it lies copied: what is made of it may be begun. `unjudged` are versions
-    that could not be judged twice in a row, each with the reason.
+    `copy` is the version that is being validated, once its copy is complete: its forms may be made. `unjudged` are
+    versions whose validation ended twice in a row without a verdict, each with the reason.
     """
 
     def __init__(
@@ -96,10 +97,10 @@ class Validation:
     # looking
 
     async def look(self, before: Callable[[], str] = str) -> str:
-        """One look at the model root; the catalog is as it is when this returns.
+        """Scans the model root once; the catalog is current when this returns. `before` runs on the same thread; its
+        result is returned.
 
-        One after another: what an older look saw never takes the place of what a newer one did. `before` is called
-        on the same thread, and its answer given back.
+        Scans run one after another, so an older result never replaces a newer one.
         """
         async with self._one_look:
             return await self._look(before)
@@ -150,9 +151,9 @@ class Validation:
     # validating
 
     def next(self, wanted: str, live: Target | None) -> None:
-        """Starts a validator on the version that is due, unless one is at work.
+        """Starts a validator on the version that is due, unless one is running.
 
-        `wanted` first, then what a command asked for. It is compared with what is `live`.
+        `wanted` comes first, then what a command requested. The version is compared with `live`.
         """
         if wanted != self._wanted:
             self._wanted = wanted
@@ -173,7 +174,7 @@ class Validation:
         self._judge_now(entry, live.artifact if live is not None and live.version != entry.name else "")
 
     def _unfit(self, entry: CatalogEntry, unfit: Unfit) -> None:
-        """Nothing can look through it: that is its verdict, unless the machine is in the way."""
+        """It cannot be read: that is its verdict, unless the machine is at fault."""
         self._asked.pop(entry.name, None)
         if unfit.passing:
             self.catalog.wait(entry, f"{NOT_JUDGED}{unfit.because}", self._pause(entry.name, unfit.because))
@@ -189,7 +190,9 @@ class Validation:
         self._happened()
 
     def hindered(self, name: str) -> str:
-        """Why an attempt to judge this version just ended without a verdict; "" when none did or it is tried again."""
+        """Why the last validation of this version ended without a verdict; "" when none did or it is being
+        tried again.
+        """
         entry = self.catalog.get(name)
         if entry is None or name in self._asked or entry.state is not VersionState.SETTLING:
             return ""
@@ -197,23 +200,23 @@ class Validation:
         return entry.waiting if waits and entry.waiting.startswith((NOT_JUDGED, ARRIVING)) else ""
 
     def arriving(self, name: str) -> bool:
-        """Whether this version looks like a copy under way, and is waited for."""
+        """Whether more files of this version are expected."""
         return self.hindered(name).startswith(ARRIVING)
 
     def insist(self, name: str) -> None:
-        """A command asks for this version as it is now."""
+        """A command requests this version as it is now."""
         self.at_once(name)
         self.catalog.insist(name)
 
     def at_once(self, name: str) -> None:
-        """A command asks for this version: the pause after attempts without a verdict ends."""
+        """A command requests this version: the pause after attempts without a verdict ends."""
         if self._hindered.pop(name, 0):
             self.catalog.hurry(name)
 
     async def ask(self, name: str) -> None:
-        """Has a version validated again: a rejection of the same bytes is forgotten.
+        """Has a version validated again; drops a rejection of the same bytes.
 
-        One that is being judged has that verdict to come.
+        A version that is being validated will have that verdict.
         """
         entry = self.catalog.get(name)
         if entry is None or entry.state is VersionState.VALIDATING:
@@ -226,7 +229,7 @@ class Validation:
             await self.verdicts.forget(name)
 
     def undecided(self, name: str) -> bool:
-        """Whether a verdict on this version, or the reason why there is none now, is still to come."""
+        """Whether a verdict on this version, or the reason for having none, is still to come."""
         entry = self.catalog.get(name)
         if entry is None or self.hindered(name):
             return False
@@ -243,7 +246,9 @@ class Validation:
         return self._work.busy
 
     def next_due(self) -> float | None:
-        """When a version that waits may be judged, monotonic seconds; None while a validator works: its end is told."""
+        """When a waiting version may be validated, monotonic seconds; None while a validator runs: its end wakes the
+        loop.
+        """
         return None if self.busy else self.catalog.next_due()
 
     async def _judge(self, entry: CatalogEntry, live_artifact: str) -> None:
@@ -270,7 +275,7 @@ class Validation:
             raise
 
     def _over(self, entry: CatalogEntry, task: asyncio.Task[None]) -> None:
-        """The judgement ended, in whatever way: no version stays under it."""
+        """The validation ended in some way: no version stays in that state."""
         self.copy = None
         if self.catalog.get(entry.name) is entry and entry.state is VersionState.VALIDATING and not task.cancelled():
             self._again(entry, BROKE)
@@ -282,7 +287,7 @@ class Validation:
             self._happened()
 
     def _candidate(self, seen: VersionSeen, live_artifact: str) -> Candidate:
-        """What the validator is told. On a thread: it reads the machine's figures."""
+        """The request for the validator. On a thread: it reads the machine's figures."""
         config = self._config()
         return candidate(
             config,
@@ -297,13 +302,13 @@ class Validation:
         self.still_seconds = still_seconds
 
     def _again(self, entry: CatalogEntry, because: str) -> None:
-        """No verdict, and not the version's fault: it is judged again after a pause that grows."""
+        """There is no verdict, and the version is not at fault: it is validated again after a pause, which grows."""
         if self.catalog.get(entry.name) is not entry:
             return  # it is gone: nothing is remembered of it
         self.catalog.interrupted(entry, f"{NOT_JUDGED}{because}", self._pause(entry.name, because))
 
     def _pause(self, name: str, because: str) -> float:
-        """Until when a version waits that could not be judged now, monotonic seconds."""
+        """When a version that could not be validated is due again, monotonic seconds."""
         count = self._hindered.get(name, 0)
         pause = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
         self._hindered[name] = count + 1
@@ -325,7 +330,9 @@ class Validation:
         self._async_store.note(kind, entry.name, verdict.because, digest=verdict.digest, verdict=v.report(verdict))
 
     def _changing(self, entry: CatalogEntry, fingerprint: str, because: str) -> None:
-        """It changed while it was read: judged again soon; in ever longer pauses when no look sees a change."""
+        """The version changed while it was read: it is validated again soon, or after a growing pause if no scan sees a
+        change.
+        """
         if self.catalog.get(entry.name) is not entry:
             return
         known, count = self._changes.get(entry.name, ("", 0))
@@ -355,7 +362,7 @@ class Validation:
             self._tell_verdict(entry, answer)
 
     def _still_arriving(self, entry: CatalogEntry, answer: v.Verdict) -> bool:
-        """Whether a rejection is none yet, because the rest of a copy may still bring what is missing."""
+        """Whether a rejection does not count yet, because files that are missing may still be copied."""
         due = entry.changed + self._config().validation.alert_after
         if not answer.incomplete or entry.insisted or proves_itself(entry.seen) or self._clock.monotonic() >= due:
             return False
@@ -364,7 +371,9 @@ class Validation:
         return True
 
     async def reject(self, name: str, digest: str, because: str) -> None:
-        """The workers proved an accepted version wrong: it is rejected until its bytes change or it is judged anew."""
+        """The workers proved an accepted version wrong: it is rejected until its bytes change or it is
+        validated again.
+        """
         entry = self.catalog.get(name)
         if entry is None or entry.verdict is None or entry.digest != digest or entry.state is not VersionState.ACCEPTED:
             return

@@ -1,4 +1,5 @@
-"""Passes on what the workers report and how their processes ended: to the parts concerned, the history and the clients.
+"""Passes on the workers' reports and the ends of their processes: to the parts, the history and the
+viewers.
 
 It decides nothing. Invariant: a part that raises keeps no other part from its event.
 """
