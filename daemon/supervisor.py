@@ -74,7 +74,7 @@ class Supervisor:
         self.stopping = asyncio.Event()
         self.hub = Hub()
         self.service_manager = ServiceManager(environ, clock)
-        self.async_store = AsyncStore(store, self.background.guarded("told history", self._told))
+        self.async_store = AsyncStore(store, self.background.guarded("told history", self._history_added))
         self.reopen_own_logs: Callable[[Callable[[], object]], object] = lambda then: then()
         self._leave_workers = False
         self._began = clock.monotonic()
@@ -148,7 +148,7 @@ class Supervisor:
         return parts.in_order(
             workers=self._workers_controller,
             forms=versions.forms,
-            check=self.watches.disk_reads.look,
+            check=self.watches.disk_reads.read,
             channel=workers.channel,
             api=servers.api,
             maintenance=self.upkeep.maintenance,
@@ -205,7 +205,7 @@ class Supervisor:
             await activation.decide()
         await maintenance.with_room(workers.channel.open)
         await workers.listen_socket.open(returning=bool(registry.expected), end_lost=workers.pool.end_lost)
-        alert_manager.look()
+        alert_manager.check()
         await self.servers.api.open()
         await self.servers.panel.open()
         self.watches.idle_check.start()
@@ -266,8 +266,8 @@ class Supervisor:
         due, now = self.round.next_due(), self.clock.monotonic()
         return latest if due is None else min(latest, max(0.05, due - now))
 
-    def _told(self, entry: HistoryEntry) -> None:
-        self.alerts.alert_manager.heard(entry)
+    def _history_added(self, entry: HistoryEntry) -> None:
+        self.alerts.alert_manager.add_history(entry)
         self.hub.tell("history", HistoryNews(entry.kind, entry.version, entry.because))
 
     def _put_in_force(self, config: Config) -> None:

@@ -121,9 +121,9 @@ class Activation:
 
     # deciding
 
-    def next_look(self) -> float | None:
+    def next_check(self) -> float | None:
         """When the decision may change only because time passes, monotonic seconds."""
-        since, again = self._facts_reader.link_bad_since, self.choice.next_look()
+        since, again = self._facts_reader.link_bad_since, self.choice.next_check()
         if since is not None and self._link_settling and self.position.serving is not None:
             return min(since + self._config().models.settle, again or inf)
         return again
@@ -354,7 +354,7 @@ class Activation:
             else:
                 await self._keep(self._before)
             with suppress(CannotKeep):  # done is done
-                await self._validation.look()  # an earlier look would show the old link as an operator's
+                await self._validation.scan()  # an earlier look would show the old link as an operator's
         finally:
             self._committing = False
             self._happened()
@@ -369,7 +369,7 @@ class Activation:
     async def _move_link(self, version: str, digest: str, because: str) -> bool:
         try:
             await self._put_link(version, digest)
-            await self._validation.look()
+            await self._validation.scan()
         except ModelwardError as e:
             self._complain(str(e), version)
             return False

@@ -175,7 +175,7 @@ class AdminService:
         return self._alert_manager.metrics()
 
     async def test_alerts(self) -> AlertsTestAnswer:
-        return await self._alert_manager.notifications.test()
+        return await self._alert_manager.notifications.send_test()
 
     async def mute_alerts(self, name: str, duration: object, why: str) -> CommandOutcome:
         return await self._alert_manager.silences.mute(name, duration, why)
@@ -229,7 +229,7 @@ class AdminService:
         validation = self._validation
         entry = validation.catalog.get(version)
         if entry is not None and entry.state is VersionState.REJECTED:
-            await validation.ask(version)
+            await validation.validate_again(version)
         validation.insist(version)
         return await self._command(ActivationRequest("activate", version), wait)
 
@@ -289,7 +289,7 @@ class AdminService:
         """Raises NotKnown for what is not there; one that was put there just now, before the daemon looked, is."""
         validation = self._validation
         if validation.catalog.get(version) is None:
-            await validation.look()
+            await validation.scan()
         if validation.catalog.get(version) is None:
             models = self._snapshot().config.models
             why = await asyncio.to_thread(why_no_version, models.root, models.link, version[:MAX_TYPED])

@@ -111,7 +111,7 @@ class AlertManager:
         self._log = structlog.get_logger("alerts")
         self.monitor = Sampler(clock, config().monitor.interval, proc=proc, statvfs=statvfs)
         self.notifications = Notifications(
-            config, clock, host=host, happened=self.look, changed=self._save, sender=sender, pace=pace
+            config, clock, host=host, happened=self.check, changed=self._save, sender=sender, pace=pace
         )
         self.silences = Silences(
             config,
@@ -119,7 +119,7 @@ class AlertManager:
             async_store,
             alerts=lambda: self._alerts,
             rules=self._rules,
-            happened=lambda: self.look(at_once=True),
+            happened=lambda: self.check(at_once=True),
         )
         self.tally = metrics_export.ExportTally(self._clock.wall())
         self.forecast = Forecast()
@@ -130,7 +130,7 @@ class AlertManager:
         self._alerts: dict[str, Alert] = {}
         self._ends: deque[float] = deque(maxlen=1000)
         self._measured: tuple[SystemSample, float] | None = None
-        self._began = self._looked = float("-inf")
+        self._began = self._checked = float("-inf")
         self._next: asyncio.TimerHandle | None = None
         self._save_again = self._in_memory = False
         self._quiet_due: float | None = None
@@ -189,13 +189,13 @@ class AlertManager:
         self._evaluate(sample.figures, MEASURED)
         self._tell("sample", SampleNews(rfc3339(self._measured[1]), dict(sample.row)))
 
-    def look(self, *, at_once: bool = False) -> None:
+    def check(self, *, at_once: bool = False) -> None:
         """Checks our own parts. Quick; may be called at any time: checks are LEAST_SECONDS apart but for `at_once`."""
         now = self._clock.monotonic()
-        if now - self._looked < LEAST_SECONDS and not at_once:
-            self._look_at(self._looked + LEAST_SECONDS)
+        if now - self._checked < LEAST_SECONDS and not at_once:
+            self._check_at(self._checked + LEAST_SECONDS)
             return
-        self._looked = now
+        self._checked = now
         self.notifications.configure()
         restarts = sum(now - at <= RECENT_SECONDS for at in self._ends)
         seen = self._snapshot()
@@ -263,7 +263,7 @@ class AlertManager:
         if self._holding(now):
             again.append(self._began + self._hold_seconds)
         if moments := [moment for moment in again if moment is not None]:
-            self._look_at(max(min(moments), now + LEAST_SECONDS))
+            self._check_at(max(min(moments), now + LEAST_SECONDS))
 
     def _active(self, now: float) -> list[Alert]:
         order = {"critical": 0, "warning": 1}
@@ -277,15 +277,15 @@ class AlertManager:
         text = message_text.sentence(alert)
         return Item(alert.fingerprint, alert.rule.severity, since, text, about, acknowledged)
 
-    def _look_at(self, moment: float) -> None:
-        """`look` happens again at this time, or earlier."""
+    def _check_at(self, moment: float) -> None:
+        """Has `check` run again at this time, or earlier."""
         loop = asyncio.get_running_loop()
         when = loop.time() + max(0.0, moment - self._clock.monotonic())
         if self._next is not None and not self._next.cancelled() and loop.time() < self._next.when() <= when:
             return
         if self._next is not None:
             self._next.cancel()
-        self._next = loop.call_at(when, self.look)
+        self._next = loop.call_at(when, self.check)
 
     def _save(self) -> None:
         self._save_again = True
@@ -308,12 +308,12 @@ class AlertManager:
         if not ended.retired:
             self._ends.append(self._clock.monotonic())
 
-    def heard(self, entry: HistoryEntry) -> None:
+    def add_history(self, entry: HistoryEntry) -> None:
         """A line of history was kept."""
         self.tally.heard(entry)
         if bool(self._async_store.problem) != self._in_memory:  # a round may be a minute away
             self._in_memory = not self._in_memory
-            self.look()
+            self.check()
 
     # queries
 

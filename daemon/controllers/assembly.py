@@ -264,7 +264,7 @@ class CommandParts(Struct, frozen=True):
             settings_sync=workers.settings_sync,
             catalog=versions.validation.catalog,
             async_store=shared.async_store,
-            look=partial(alerts.alert_manager.look, at_once=True),
+            check=partial(alerts.alert_manager.check, at_once=True),
             reopen_logs=reopen_logs,
             wake=shared.wakeups.wake,
         )

@@ -27,12 +27,12 @@ class CopyWatch:
             whole = await asyncio.to_thread(is_whole, artifact)
             self._lost = self._lost - {artifact} if whole else self._lost | {artifact}
 
-    def look(self, copies: Iterable[str]) -> frozenset[str]:
+    def check(self, copies: Iterable[str]) -> frozenset[str]:
         """Returns the copies, of these and the watched one, that are gone or damaged. On a thread."""
         return frozenset(copy for copy in {*copies, self._watched} - {""} if not is_whole(copy))
 
     def found(self, lost: frozenset[str]) -> None:
-        """Stores the result of `look`."""
+        """Stores the result of `check`."""
         self._lost = lost
 
     def is_lost(self, artifact: str) -> bool:

@@ -88,7 +88,7 @@ class Digest:
 
     def _send(self) -> None:
         facts = self._facts()
-        self._alert_manager.notifications.tell(lambda host, room: digest.text(facts, host, room))
+        self._alert_manager.notifications.send_text(lambda host, room: digest.text(facts, host, room))
         self._before, self._since = self._counts(), self._clock.monotonic()
 
     async def _last(self, wall: float) -> float:

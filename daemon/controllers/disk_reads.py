@@ -54,7 +54,7 @@ class DiskReads:
         self._tokens = self._tokens_of_reload = TokenMarks()
         self.found = DiskReading(Capacity(1), Places())
 
-    def look(self) -> str:
+    def read(self) -> str:
         """Makes a new `found`, on a thread. Returns a report of the watch on the model root, "" for none."""
         config = self._config()
         places = Places(identities(places_of(settings_of("", config, self._terms(), -1))), self._clock.monotonic())

@@ -118,7 +118,7 @@ class FormChoice:
         """Records that the workers took the form."""
         self._failed, self._not_before = 0, 0.0
 
-    def next_look(self) -> float | None:
+    def next_check(self) -> float | None:
         """When a form may be tried again, monotonic seconds."""
         return self._not_before if self._not_before > self._clock.monotonic() else None
 

@@ -70,11 +70,11 @@ class FormWatch:
             now = self._clock.monotonic()
             if now - last < TICK_SECONDS:
                 continue
-            if not await self._look(now - last, cores):
+            if not await self._decide(now - last, cores):
                 return
             last = now
 
-    async def _look(self, seconds: float, cores: float) -> bool:
+    async def _decide(self, seconds: float, cores: float) -> bool:
         """Decides again, `seconds` after the last time; False when there is nothing to watch any more."""
         pids = tuple(self._pids())
         sampled = await asyncio.to_thread(_sample, self._work, pids, self._slots)
@@ -90,7 +90,7 @@ class FormWatch:
             pressure=pressure,
             cpu_seconds=used.cpu_seconds,
             eager=used.eager or self._stood_aside,
-            lines=self._work.heard.lines,
+            lines=self._work.report.lines,
         )
         self._stood_aside = False
         self._take(step(self.pace, sample, self._limits, urgent=self._urgent()))

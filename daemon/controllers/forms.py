@@ -75,7 +75,7 @@ class Forms:
         self._config, self._clock, self._async_store, self._happened = config, clock, async_store, happened
         self._pids, self._argv, self._limits = pids, argv or python(MODULE), limits
         self._log = structlog.get_logger("forms")
-        self._look = form_files.Look()
+        self._disk = form_files.FormsFound()
         self._state = kept.FormState()
         self._failures: dict[str, _Failure] = {}
         self._waiting_since: dict[str, float] = {}
@@ -105,22 +105,22 @@ class Forms:
 
     # what there is
 
-    async def look(self, digests: Iterable[str]) -> None:
+    async def read_disk(self, digests: Iterable[str]) -> None:
         """Reads the disk; `digests` are those whose forms may be made."""
         level, wanted = self._config().validation.compile, tuple(set(digests))
-        self._look = await asyncio.to_thread(form_files.look, self.root, level, wanted)
+        self._disk = await asyncio.to_thread(form_files.read_forms, self.root, level, wanted)
 
     def best(self, version: str, digest: str) -> Form | None:
         """The form that workers are to load; None when there is none, not even the version as it came."""
-        return form_plan.best(self._look.forms, version, digest, self._level(), self._state.refused)
+        return form_plan.best(self._disk.forms, version, digest, self._level(), self._state.refused)
 
     def of(self, artifact: str) -> Form | None:
         """The form in this directory; None when it is missing or not whole."""
-        return next((form for form in self._look.forms if form.artifact == artifact), None)
+        return next((form for form in self._disk.forms if form.artifact == artifact), None)
 
     def keys(self, digest: str) -> Mapping[str, str]:
         """For each stage, the key of its form of these bytes on this machine; {} before the disk was read for them."""
-        return self._look.keys.get(digest, {})
+        return self._disk.keys.get(digest, {})
 
     def permitted(self, form: Form) -> bool:
         """Whether workers may load this form."""
@@ -128,29 +128,29 @@ class Forms:
 
     def of_version(self, digest: str) -> tuple[str, ...]:
         """The directories of all forms of these bytes."""
-        return tuple(form.artifact for form in self._look.forms if digest and form.digest == digest)
+        return tuple(form.artifact for form in self._disk.forms if digest and form.digest == digest)
 
     async def tidy(self, in_use: Iterable[str]) -> None:
         """Removes forms that no worker will load again: a better one is used, or they failed."""
         gone = form_plan.superseded(
-            self._look.forms, self._level(), self._state.refused, set(in_use), self._look.keys.keys()
+            self._disk.forms, self._level(), self._state.refused, set(in_use), self._disk.keys.keys()
         )
         for artifact, because in gone.items():
             self._log.info("compiled form removed", form=Path(artifact).name, because=because)
             await asyncio.to_thread(remove_form, artifact)
         if gone:
-            forms = tuple(form for form in self._look.forms if form.artifact not in gone)
-            self._look = form_files.Look(forms, self._look.keys)
+            forms = tuple(form for form in self._disk.forms if form.artifact not in gone)
+            self._disk = form_files.FormsFound(forms, self._disk.keys)
 
     def _level(self) -> str:
         return self._config().validation.compile
 
     def _missing(self, version: str, digest: str, copy: str = "") -> tuple[str, ...]:
-        keys = self._look.keys.get(digest)
-        there = copy or any((f.version, f.digest) == (version, digest) for f in self._look.forms)
+        keys = self._disk.keys.get(digest)
+        there = copy or any((f.version, f.digest) == (version, digest) for f in self._disk.forms)
         if keys is None or not there:
             return ()
-        return form_plan.missing(self._look.forms, version, digest, self._level(), keys, self._state.refused)
+        return form_plan.missing(self._disk.forms, version, digest, self._level(), keys, self._state.refused)
 
     # waiting for a form
 
@@ -208,7 +208,7 @@ class Forms:
                 continue
             if wanted.copy and wanted.copy == self._early:
                 continue  # once; it is tried again when the version is accepted
-            plain = form_plan.source(self._look.forms, wanted)
+            plain = form_plan.source(self._disk.forms, wanted)
             if plain is None:
                 continue
             self._early = wanted.copy
@@ -307,10 +307,10 @@ class Forms:
 
     async def _found(self, work: Compilation, wanted: WantedForm, because: str) -> str:
         """Why a requested form is missing, "" when none is; `because` is why the child failed."""
-        await self.look([wanted.digest])
+        await self.read_disk([wanted.digest])
         await self._learn(work, wanted)
         left = self._missing(wanted.version, wanted.digest)
-        for stage, (reason, again) in work.heard.refused.items():
+        for stage, (reason, again) in work.report.refused.items():
             if again and stage in left:
                 because = because or reason
         if not because and left:
@@ -319,7 +319,7 @@ class Forms:
 
     def _known(self, wanted: WantedForm) -> bool:
         """Whether the accepted version is in the artifact root."""
-        return form_plan.plain(self._look.forms, wanted.version, wanted.digest) is not None
+        return form_plan.plain(self._disk.forms, wanted.version, wanted.digest) is not None
 
     def _after(self, wanted: WantedForm, because: str, *, early: bool) -> None:
         """Records success or failure; a failure does not count against the version. `early`: it is not accepted yet."""
@@ -333,26 +333,26 @@ class Forms:
         delay = RETRY_SECONDS[min(failure.count, len(RETRY_SECONDS) - 1)]
         failure.count, failure.because = failure.count + 1, because
         failure.not_before = self._clock.monotonic() + delay
-        said = f"{because}; it is served as it came or in the form that is there, tried again in {delay:.0f} s"
-        self._log.warning("no compiled form", version=wanted.version, because=said)
+        text = f"{because}; it is served as it came or in the form that is there, tried again in {delay:.0f} s"
+        self._log.warning("no compiled form", version=wanted.version, because=text)
         if failure.count == 1:
-            self._async_store.note("form-failed", wanted.version, said)
+            self._async_store.note("form-failed", wanted.version, text)
         while len(self._failures) > kept.MAX_REFUSED:
             del self._failures[next(iter(self._failures))]
 
     async def _learn(self, work: Compilation, wanted: WantedForm) -> None:
         """Stores what the child reported: recipes, forms that cannot be made, how long it took."""
-        heard, keys = work.heard, self.keys(wanted.digest)
-        refused = {keys[stage]: text for stage, (text, again) in heard.refused.items() if not again and stage in keys}
+        report, keys = work.report, self.keys(wanted.digest)
+        refused = {keys[stage]: text for stage, (text, again) in report.refused.items() if not again and stage in keys}
         left = self._missing(wanted.version, wanted.digest)
         refused = {key: text for key, text in refused.items() if key in {keys[stage] for stage in left}}
-        for stage, text in heard.made.items():
+        for stage, text in report.made.items():
             if stage not in left:
                 self._log.info("compiled", version=wanted.version, stage=stage, because=text)
         for text in refused.values():
             self._log.info("no such form", version=wanted.version, because=text)
         seconds = self._clock.monotonic() - self._began if not left else self._state.seconds
-        await self._keep(self._state.plus(refused=refused, learned=heard.learned, seconds=seconds))
+        await self._keep(self._state.plus(refused=refused, learned=report.learned, seconds=seconds))
 
     async def refuse(self, form: Form, because: str) -> None:
         """Workers proved this form wrong: it is not loaded or made again on this machine."""
@@ -378,8 +378,8 @@ class Forms:
         work, wanted = self._at_work, self._wanted
         if work is not None and wanted is not None and (wanted.version, wanted.digest) == (version, digest):
             because = self._watch.pace.because if self._watch is not None else ""
-            state = f"paused: {because}" if work.paused else work.heard.progress
-            told["compiling"] = ": ".join(filter(None, (work.heard.stage or "starting", state)))
+            state = f"paused: {because}" if work.paused else work.report.progress
+            told["compiling"] = ": ".join(filter(None, (work.report.stage or "starting", state)))
         elif (failure := self._failures.get(digest)) is not None and self._missing(version, digest):
             told["because"] = failure.because
         elif form.form == form_plan.PLAIN:

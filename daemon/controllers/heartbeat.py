@@ -57,9 +57,9 @@ class Heartbeat:
         """Begins, unless it has begun; a change of the configuration or of the alerts is seen now."""
         if self._task is None:
             self._task = here().start(HEARTBEAT, self._run, restart=True, proved_seconds=inf)
-        self.look()
+        self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Something may have changed."""
         self._look.set()
 

@@ -16,7 +16,7 @@ from typing import Final
 from ..config.load import Config
 from ..models.artifacts import is_whole
 from ..models.lifecycle import VersionState
-from ..models.scan import glance
+from ..models.scan import scan_candidates
 from ..models.snapshot import Names, RootSeen
 from ..status.snapshot import Snapshot
 from ..system.clock import Clock
@@ -66,7 +66,7 @@ class IdleCheck:
         self._rest: Rest | None = None
         self.began: float | None = None
         self._period = config().models.rescan
-        self._timer = TimerThread("idle check", self._look, lambda: self._period, clock, later=0.4)
+        self._timer = TimerThread("idle check", self._check, lambda: self._period, clock, later=0.4)
 
     def start(self) -> None:
         self._timer.start()
@@ -86,7 +86,7 @@ class IdleCheck:
             self._rest = rest
         return min(rescan, PAUSE_SECONDS) if rest is None else min(QUIET_ROUNDS * rescan, QUIET_SECONDS)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """On the timer's thread."""
         rest = self._rest
         if rest is None:
@@ -107,7 +107,7 @@ def unchanged(rest: Rest) -> bool:
     live = f"{rest.root}/{rest.link}/."  # should it lead there over other links
     found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before it is looked at
     found[live] = _mark(live)
-    seen = glance(rest.root, rest.link, rest.sight, rest.settled)
+    seen = scan_candidates(rest.root, rest.link, rest.sight, rest.settled)
     if seen != rest.sight or not all(map(is_whole, rest.copies)):
         return False
     rest.trace.clear()

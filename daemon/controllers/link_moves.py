@@ -33,7 +33,7 @@ class LinkMoves:
             if position.serving is None and self._something_else(position):
                 return
             self.named = named
-            await self._validation.ask(named)
+            await self._validation.validate_again(named)
         self.named = named
 
     def _something_else(self, position: Position) -> bool:

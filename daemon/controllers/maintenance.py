@@ -121,7 +121,7 @@ class Maintenance:
         try:
             self._swept(await self._upkeep.sweep())
         except (ModelwardError, OSError) as e:
-            self._complain("disk", (f"cannot sweep: {e}",))
+            self._report("disk", (f"cannot sweep: {e}",))
         await self._async_store.check()
 
     async def stop(self) -> None:
@@ -142,12 +142,12 @@ class Maintenance:
                 soon = await self._tick()
             except ModelwardError as e:
                 soon = False
-                self._complain("round", (str(e),))
+                self._report("round", (str(e),))
             except OSError as e:
                 soon = False
-                self._complain("round", (f"cannot keep the disk in order: {e.strerror or e}",))
+                self._report("round", (f"cannot keep the disk in order: {e.strerror or e}",))
             else:
-                self._complain("round", ())
+                self._report("round", ())
             here().works(UPKEEP)
 
     async def _follow_files(self) -> None:
@@ -157,7 +157,7 @@ class Maintenance:
         """
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
-            self._complain("writing", tuple(await self.follow_own_logs()))
+            self._report("writing", tuple(await self.follow_own_logs()))
             await self._async_store.check()
             here().works(FILES)
 
@@ -166,7 +166,7 @@ class Maintenance:
         await self.rotate()
         done = await self._upkeep.sweep()
         self._swept(done)
-        self._complain("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
+        self._report("clock", (self._upkeep.clock_held,) if self._upkeep.clock_held else ())
         if self._async_store.no_room:
             await self._async_store.check()
         return done.more
@@ -191,7 +191,7 @@ class Maintenance:
         if not dry_run:
             packed = await self._upkeep.pack(reopened=done.tell_writers)
             if not file:
-                self._complain("logs", (*done.trouble, *packed))
+                self._report("logs", (*done.trouble, *packed))
         if not dry_run and any(step.action in ("rotated", "dropped") for step in done.steps):
             self._async_store.note("rotated", "", "log files rotated", rotation=done)
         return done
@@ -301,7 +301,7 @@ class Maintenance:
         trouble = tuple(done.trouble)
         if done.resting:  # the disk was not looked at: what was wrong with it is
             trouble += tuple(s for s in self._found.get("disk", ()) if s not in trouble)
-        self._complain("disk", trouble)
+        self._report("disk", trouble)
         self.last = done
         self.sweeps += 1
         self.removed_files += done.removed.files
@@ -309,7 +309,7 @@ class Maintenance:
         if any(row.removed for row in done.classes):
             self._async_store.note("sweep", "", "disk swept", classes=done.classes)
 
-    def _complain(self, part: str, trouble: tuple[str, ...]) -> None:
+    def _report(self, part: str, trouble: tuple[str, ...]) -> None:
         """What is wrong with one part of upkeep now; what is new is logged and becomes an alert."""
         known = set(map(_without_figures, self.trouble))
         trouble = tuple(dict.fromkeys(trouble))

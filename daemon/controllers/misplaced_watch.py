@@ -20,7 +20,7 @@ class MisplacedWatch:
         self._async_store, self._log = async_store, structlog.get_logger("models")
         self.found: dict[str, str] = {}
 
-    def look(self, sight: RootSeen, models: Models) -> None:
+    def take(self, sight: RootSeen, models: Models) -> None:
         """Takes the result of a scan."""
         before = self.found
         self.found = {

@@ -117,7 +117,7 @@ class Notifications:
 
         self.notifier.put(write, arrived, lambda address: message.group in address.severities)
 
-    def tell(self, words: Callable[[str, int], message_text.Text]) -> None:
+    def send_text(self, words: Callable[[str, int], message_text.Text]) -> None:
         """A message that is no alert, for the main receivers. `words` is given the host's name and the room."""
         wording = self._wording
 
@@ -126,7 +126,7 @@ class Notifications:
 
         self.notifier.put(write, to=lambda address: address.main)
 
-    async def test(self) -> AlertsTestAnswer:
+    async def send_test(self) -> AlertsTestAnswer:
         """Sends a test message to every channel now; returns each result."""
         self.configure()
         text, wording = message_text.test_text(self._host), self._wording

@@ -46,14 +46,14 @@ class OutsideParts:
             address=lambda: listen_socket.address,
             version=lambda: config().models.root / live() if live() else None,
             busy=lambda: activation.busy,
-            happened=partial(alert_manager.look, at_once=True),
+            happened=partial(alert_manager.check, at_once=True),
         )
         self.digest = Digest(
             config, clock, async_store, snapshot=snapshot, alert_manager=alert_manager, probe=self.probe.record
         )
         alert_manager.more += [self.heartbeat.figures, self.probe.figures]
         alert_manager.exposed.append(self.probe.expose)
-        alert_manager.changed.append(self.heartbeat.look)
+        alert_manager.changed.append(self.heartbeat.check)
 
     @property
     def controllers(self) -> tuple[Heartbeat, Probe, Digest]:

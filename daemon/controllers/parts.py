@@ -67,9 +67,9 @@ class ModelRootController(_Part):
 
     async def ensure(self) -> None:
         """The watch is checked first, so that a change during the scan causes another round."""
-        if said := await self.validation.look(self.check):
-            structlog.get_logger("supervisor").info(said)
-        await self.forms.look(wanted.digest for wanted in self.order.wanted(all_accepted=True))
+        if report := await self.validation.scan(self.check):
+            structlog.get_logger("supervisor").info(report)
+        await self.forms.read_disk(wanted.digest for wanted in self.order.wanted(all_accepted=True))
 
 
 class ActivationController(_Part):
@@ -94,7 +94,7 @@ class ActivationController(_Part):
         return any(processes.identity(who.pid) == who for who in expected)
 
     def next_due(self) -> float | None:
-        return min((m for m in (self.activation.next_look(), self.former().deadline) if m is not None), default=None)
+        return min((m for m in (self.activation.next_check(), self.former().deadline) if m is not None), default=None)
 
     async def stop(self) -> None:
         await self.activation.stop()
@@ -277,7 +277,7 @@ class AlertingController(_Part):
     name = "alerting"
 
     async def ensure(self) -> None:
-        self.alert_manager.look()
+        self.alert_manager.check()
 
     async def stop(self) -> None:
         await self.alert_manager.stop()

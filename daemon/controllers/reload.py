@@ -52,14 +52,14 @@ class ConfigReload:
         settings_sync: SettingsSync,
         catalog: Catalog,
         async_store: AsyncStore,
-        look: Callable[[], None],
+        check: Callable[[], None],
         reopen_logs: Callable[[], object],
         wake: Callable[[], None],
     ) -> None:
         self._config, self._read, self._put_in_force = config, read, put_in_force
         self._sentence, self._restart, self._service_manager = sentence, restart, service_manager
         self._listen_socket, self._pool, self._settings_sync = listen_socket, pool, settings_sync
-        self._catalog, self._async_store, self._look = catalog, async_store, look
+        self._catalog, self._async_store, self._check = catalog, async_store, check
         self._reopen_logs, self._wake = reopen_logs, wake
         self._log = structlog.get_logger("supervisor")
         self.generation, self.refused = 1, ""
@@ -106,7 +106,7 @@ class ConfigReload:
             self.refused = f"configuration refused: {'; '.join(e.mistakes)}"
             self._log.error("configuration refused", path=e.path, mistakes=list(e.mistakes))
             self._async_store.note("config-refused", "", str(e))
-            self._look()
+            self._check()
             message = f"{e}; the old configuration stays in force"
             return ReloadOutcome(False, message, [], list(e.mistakes))
         if remark:
@@ -116,7 +116,7 @@ class ConfigReload:
         self._waiting = tuple(c for c in changes if c.applies == "daemon restart")
         self.refused = ""
         self.set_own_level(config.logs.level)
-        self._look()
+        self._check()
         if changes:
             self.generation += 1
             self._async_store.note("config-reloaded", "", ", ".join(c.key for c in changes))

@@ -23,7 +23,7 @@ from ..models.artifacts import is_whole
 from ..models.catalog import Catalog, CatalogEntry
 from ..models.form_plan import WantedForm
 from ..models.lifecycle import VersionEvent, VersionState
-from ..models.scan import glance
+from ..models.scan import scan_candidates
 from ..models.settle import ARRIVING, NOT_JUDGED, Unfit, proves_itself
 from ..models.snapshot import RootAbsent, Sight, VersionSeen
 from ..models.validator_process import MODULE, CannotStart, validate
@@ -67,7 +67,7 @@ class Validation:
         self._happened, self._progress = happened, progress
         self._log = structlog.get_logger("models")
         self._work = ChildWork(config, self._log, forms=False)
-        self._one_look = asyncio.Lock()
+        self._one_scan = asyncio.Lock()
         self._hindered: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
         self.unjudged: dict[str, str] = {}
@@ -94,18 +94,18 @@ class Validation:
         known, unjudged = frozen(self.catalog.entries()), dict(self.unjudged)
         return VersionsSeen(self.sight, known, self.busy, self.still_seconds, unjudged, self.misplaced.found)
 
-    # looking
+    # scanning
 
-    async def look(self, before: Callable[[], str] = str) -> str:
+    async def scan(self, before: Callable[[], str] = str) -> str:
         """Scans the model root once; the catalog is current when this returns. `before` runs on the same thread; its
         result is returned.
 
         Scans run one after another, so an older result never replaces a newer one.
         """
-        async with self._one_look:
-            return await self._look(before)
+        async with self._one_scan:
+            return await self._scan(before)
 
-    async def _look(self, first: Callable[[], str]) -> str:
+    async def _scan(self, first: Callable[[], str]) -> str:
         models = self._config().models
         settled = frozenset(
             e.name for e in self.catalog.entries() if e.state in (VersionState.ACCEPTED, VersionState.REJECTED)
@@ -114,8 +114,8 @@ class Validation:
         copies = {e.name: e.artifact for e in self.catalog.entries() if e.state is VersionState.ACCEPTED}
 
         def on_thread() -> tuple[str, Sight, frozenset[str]]:
-            said, seen = first(), glance(models.root, models.link, before, settled)
-            return said, seen, self.copies.look(copies.values())
+            said, seen = first(), scan_candidates(models.root, models.link, before, settled)
+            return said, seen, self.copies.check(copies.values())
 
         said, self.sight, lost = await asyncio.to_thread(on_thread)
         self.copies.found(lost)
@@ -131,7 +131,7 @@ class Validation:
             if note.kind == "vanished":
                 self._async_store.note("vanished", note.version, "its directory is gone")
                 self._asked.pop(note.version, None)
-        self.misplaced.look(self.sight, self._config().models)
+        self.misplaced.take(self.sight, self._config().models)
         gone = [name for name, copy in copies.items() if copy in lost]
         for name in gone:  # removed or damaged: validating again makes a new one
             entry = self.catalog.get(name)
@@ -186,7 +186,7 @@ class Validation:
             self._forget_attempts(entry.name)
             self.judged += 1
             self.catalog.refuse(entry, verdict)
-            self._tell_verdict(entry, verdict)
+            self._report_verdict(entry, verdict)
         self._happened()
 
     def hindered(self, name: str) -> str:
@@ -213,7 +213,7 @@ class Validation:
         if self._hindered.pop(name, 0):
             self.catalog.hurry(name)
 
-    async def ask(self, name: str) -> None:
+    async def validate_again(self, name: str) -> None:
         """Has a version validated again; drops a rejection of the same bytes.
 
         A version that is being validated will have that verdict.
@@ -323,7 +323,7 @@ class Validation:
         for of_name in (self._hindered, self._changes, self.unjudged):
             of_name.pop(name, None)
 
-    def _tell_verdict(self, entry: CatalogEntry, verdict: v.Verdict) -> None:
+    def _report_verdict(self, entry: CatalogEntry, verdict: v.Verdict) -> None:
         kind = "accepted" if verdict.accepted else "rejected"
         log = self._log.info if verdict.accepted else self._log.warning
         log(kind, version=entry.name, because=verdict.because, digest=verdict.digest)
@@ -359,7 +359,7 @@ class Validation:
             return  # it changed meanwhile, and is another candidate now
         await self.verdicts.remember(entry, fingerprint, answer, conditions)
         if self.catalog.decided(entry, answer):
-            self._tell_verdict(entry, answer)
+            self._report_verdict(entry, answer)
 
     def _still_arriving(self, entry: CatalogEntry, answer: v.Verdict) -> bool:
         """Whether a rejection does not count yet, because files that are missing may still be copied."""

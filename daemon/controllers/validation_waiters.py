@@ -35,7 +35,7 @@ class ValidationWaiters:
     ) -> ValidateOutcome | CommandAccepted:
         """Has a version validated again: a rejection is dropped, an accepted version continues to serve."""
         validation = self._validation
-        await validation.ask(version)
+        await validation.validate_again(version)
         self._wakeups.wake()
         if not wait:
             return CommandAccepted(True, f"{version} is being judged")
@@ -54,7 +54,7 @@ class ValidationWaiters:
     async def rescan(self, wait: bool) -> CommandOutcome | CommandAccepted:
         """Scans now; it is answered when no version waits for its verdict and no rollout runs."""
         validation, activation = self._validation, self._activation
-        await validation.look()
+        await validation.scan()
         await activation.moves.follow(activation.position)
         self._wakeups.wake()
         fresh = {

@@ -50,7 +50,7 @@ class WorkerEvents:
         if event.kind == "reopened":
             self._maintenance.reopened(event.worker)
         if event.kind == "stuck":
-            self._stuck.heard(event.worker, event.because)
+            self._stuck.add(event.worker, event.because)
         if event.kind == "refused":
             self._log.warning("version refused", worker=event.worker, version=event.version, because=event.because)
         self._hub.tell("worker", WorkerNews(event.worker, event.kind, event.version))

@@ -74,7 +74,7 @@ class _Way(Struct, frozen=True):
     mounts: tuple[str, ...]
 
 
-class _Asked(Struct):
+class _MountThread(Struct):
     """The thread of one mount. `spaces` are its results by mount: over a link, a path may lead to another mount."""
 
     began: float
@@ -83,11 +83,11 @@ class _Asked(Struct):
 
 
 class Mounts:
-    """See the module. `look` belongs to one thread at a time, and not to the event loop's."""
+    """See the module. `read` belongs to one thread at a time, and not to the event loop's."""
 
     def __init__(self, clock: Clock, statvfs: StatVfs = os.statvfs, proc: Path = Path("/proc")) -> None:
         self._clock, self._statvfs, self._proc = clock, statvfs, proc
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _MountThread] = {}
         self._text, self._points = b"", dict[str, str]()
         self._paths: tuple[Path, ...] = ()
         self._ways: dict[str, _Way] = {}
@@ -97,12 +97,12 @@ class Mounts:
         """The number of threads that have not returned."""
         return sum(not asked.done.is_set() for asked in self._asked.values())
 
-    def look(self, paths: Iterable[Path]) -> tuple[Mount, ...]:
+    def read(self, paths: Iterable[Path]) -> tuple[Mount, ...]:
         """The mounts that hold these paths, by name. It returns within PATIENCE_SECONDS."""
         paths = tuple(paths)
         if self._mounts_changed() or paths != self._paths:
             self._paths, self._ways = paths, self._ways_to(dict.fromkeys(map(str, paths)))
-        found, fresh = dict[str, Mount](), list[_Asked]()
+        found, fresh = dict[str, Mount](), list[_MountThread]()
         for mount, way in self._ways.items():
             if mount in self._asked:
                 continue
@@ -111,7 +111,7 @@ class Mounts:
                     if name not in found:
                         found[name] = _mount(name, self._space(name))
             else:
-                self._asked[mount] = asked = self._ask(mount, way.places)
+                self._asked[mount] = asked = self._read_mount(mount, way.places)
                 fresh.append(asked)
         deadline = self._clock.monotonic() + PATIENCE_SECONDS if fresh else 0.0
         for asked in fresh:
@@ -130,8 +130,8 @@ class Mounts:
             ways[mount] = _Way(tuple(places), tuple(steps) if prompt else None, tuple(mounts))
         return ways
 
-    def _ask(self, mount: str, places: Iterable[str]) -> _Asked:
-        asked, known = _Asked(self._clock.monotonic()), self._points
+    def _read_mount(self, mount: str, places: Iterable[str]) -> _MountThread:
+        asked, known = _MountThread(self._clock.monotonic()), self._points
 
         def ask() -> None:
             try:

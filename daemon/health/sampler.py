@@ -123,7 +123,7 @@ class Sampler:
         """Asks the system, on a thread. `paths` are the directories whose file systems matter, `pids` our processes."""
         began = self._clock.monotonic()
         machine = read_machine({**pids, DAEMON: os.getpid()}, self._proc)
-        return SystemReading(began, machine, self._mounts.look(paths), self._clock.monotonic() - began)
+        return SystemReading(began, machine, self._mounts.read(paths), self._clock.monotonic() - began)
 
     def take(self, interval_seconds: float, reading: SystemReading, workers: Iterable[WorkerSeen]) -> SystemSample:
         """Keeps a row and gives everything."""

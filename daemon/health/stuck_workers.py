@@ -23,7 +23,7 @@ class StuckWorkers:
         self._monotonic = monotonic
         self._found: dict[str, tuple[float, str]] = {}
 
-    def heard(self, worker: str, because: str) -> None:
+    def add(self, worker: str, because: str) -> None:
         """Records that a worker reported such runs."""
         self._found.pop(worker, None)
         self._found[worker] = (self._monotonic(), because)

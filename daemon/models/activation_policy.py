@@ -102,7 +102,7 @@ def decide(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     if facts.root_absent:
         return _without_root(facts)
     if facts.asked is not None:
-        return _asked(facts, policy, facts.asked)
+        return _requested(facts, policy, facts.asked)
     if isinstance(facts.link, Names):
         return _named(facts, policy, facts.link.version)
     return _unnamed(facts, policy)
@@ -188,7 +188,7 @@ def _unnamed(facts: ActivationFacts, policy: ActivationPolicy) -> Decision:
     return _start(facts, because) or Complain(f"{because}; nothing can be served")
 
 
-def _asked(facts: ActivationFacts, policy: ActivationPolicy, asked: ActivationRequest) -> Decision:
+def _requested(facts: ActivationFacts, policy: ActivationPolicy, asked: ActivationRequest) -> Decision:
     if isinstance(facts.link, NotALink):
         return Refuse(f"cannot {asked.kind}: the link can't be moved: {facts.link}; {_still(facts)}")
     if asked.kind == "rollback":

@@ -44,7 +44,7 @@ _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _ITS_OWN_FAULT: Final = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 
-def look(
+def scan_root(
     root: Path, link_name: str, *, before: Sight | None = None, writing_of: Collection[str] = frozenset()
 ) -> Sight:
     """The content of `root` now. `before` is the last result, so that unchanged manifests are not read again.
@@ -79,14 +79,14 @@ def look(
         os.close(fd)
 
 
-def glance(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -> Sight:
+def scan_candidates(root: Path, link_name: str, before: Sight, settled: frozenset[str]) -> Sight:
     """The content of the model root now; on a thread. It checks for open files only in versions that may be validated
     next.
     """
     names: set[str] = set()
     with suppress(OSError):
         names = set(os.listdir(root)) - settled
-    return look(root, link_name, before=before, writing_of=names)
+    return scan_root(root, link_name, before=before, writing_of=names)
 
 
 class _Walk(Struct):

@@ -84,7 +84,7 @@ class CannotStart(Exception):
     """No validator could be started. Nothing is known about the version; it is tried again later."""
 
 
-class _Heard(Struct):
+class _ValidatorReport(Struct):
     """What the child has said so far, and who is told of it at once."""
 
     progress: Progress
@@ -123,13 +123,13 @@ async def validate(
     while True:
         try:
             async with child_directory(root, FOR_VALIDATOR) as directory:
-                heard = _Heard(progress, partial(copied, directory), opened=clock.monotonic())
+                report = _ValidatorReport(progress, partial(copied, directory), opened=clock.monotonic())
                 given = msgspec.structs.replace(candidate, directory=str(directory))
-                status = await _judge_once(given, spawn, argv, clock, heard, stands)
-                answered = bool(heard.wrong or heard.hindered) or heard.last is not None
+                status = await _judge_once(given, spawn, argv, clock, report, stands)
+                answered = bool(report.wrong or report.hindered) or report.last is not None
                 if not v.judge_again(status, answered=answered, attempt=attempt):
-                    seconds = clock.monotonic() - heard.opened
-                    answer = _verdict(heard, status, attempt, seconds, rfc3339(clock.wall()))
+                    seconds = clock.monotonic() - report.opened
+                    answer = _verdict(report, status, attempt, seconds, rfc3339(clock.wall()))
                     return await asyncio.to_thread(_kept, answer, directory, root, candidate)
         except NoDirectory as e:
             raise CannotStart(f"cannot start a validator: {e}") from e
@@ -154,36 +154,36 @@ async def _judge_once(
     spawn: SpawnChild,
     argv: Sequence[str],
     clock: Clock,
-    heard: _Heard,
+    report: _ValidatorReport,
     stands: Callable[[float], None],
 ) -> int | None:
-    """One child's exit status; what it reported is in `heard` then. Raises CannotStart."""
+    """One child's exit status; what it reported is in `report` then. Raises CannotStart."""
     try:
         told = msgspec.json.encode(candidate) + b"\n"
         child = spawn(argv, name=f"validator of {candidate.version}", stdin=told, stdout="pipe")
     except (OSError, ValueError) as e:
         raise CannotStart(f"cannot start a validator: {e}") from e
     status = None
-    listening = reader(_listen(child, heard, clock), "the validator")
+    reading = reader(_read_output(child, report, clock), "the validator")
     waiting = awaited(child.wait(), "wait for the validator")
     try:
         if end := await _patient(child, waiting, candidate, stands):
             child.kill_group()
             await asyncio.wait({waiting}, timeout=KILL_SECONDS)
             if end.own:
-                heard.wrong = heard.wrong or end.because
+                report.wrong = report.wrong or end.because
             else:
-                heard.hindered = end.because
+                report.hindered = end.because
         status = waiting.result() if waiting.done() else None
         async with asyncio.timeout(DRAIN_SECONDS):
-            await listening
+            await reading
     except TimeoutError:
         pass  # what it said until now counts
     finally:
         child.kill_group()
-        listening.cancel()
+        reading.cancel()
         waiting.cancel()
-        await asyncio.wait({listening, waiting})
+        await asyncio.wait({reading, waiting})
         child.close()
     return status
 
@@ -214,18 +214,18 @@ async def _patient(
     return None
 
 
-def _verdict(heard: _Heard, status: int | None, attempts: int, seconds: float, at: str) -> v.Answer:
-    if heard.hindered:
-        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
-        return v.NotJudged(f"{gate}{heard.hindered}")
-    if heard.wrong:
-        return v.broken(heard.open_gate, heard.wrong, heard.gates, seconds, at)
-    if heard.last is not None and (status == 0 or not heard.last.accepted):
-        return v.judged(heard.last, heard.gates, at)
+def _verdict(report: _ValidatorReport, status: int | None, attempts: int, seconds: float, at: str) -> v.Answer:
+    if report.hindered:
+        gate = f"gate {report.open_gate}: " if report.open_gate else ""
+        return v.NotJudged(f"{gate}{report.hindered}")
+    if report.wrong:
+        return v.broken(report.open_gate, report.wrong, report.gates, seconds, at)
+    if report.last is not None and (status == 0 or not report.last.accepted):
+        return v.judged(report.last, report.gates, at)
     if status == -signal.SIGKILL:
-        gate = f"gate {heard.open_gate}: " if heard.open_gate else ""
+        gate = f"gate {report.open_gate}: " if report.open_gate else ""
         return v.NotJudged(f"{gate}{_ended(status, attempts)}")
-    return v.broken(heard.open_gate, _ended(status, attempts), heard.gates, seconds, at)
+    return v.broken(report.open_gate, _ended(status, attempts), report.gates, seconds, at)
 
 
 def _ended(status: int | None, attempts: int) -> str:
@@ -238,7 +238,7 @@ def _ended(status: int | None, attempts: int) -> str:
     return f"the validator ended with status {status} and no verdict"
 
 
-async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
+async def _read_output(child: ValidatorChild, report: _ValidatorReport, clock: Clock) -> None:
     """Reads the child's lines until its output ends or a line is wrong."""
     lines, total = protocol.Lines(), 0
     async for data in Chunks(child.stdout_fd):
@@ -247,9 +247,9 @@ async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
             if total > MAX_OUTPUT_BYTES:
                 raise protocol.BadMessage(f"the validator wrote more than {MAX_OUTPUT_BYTES} bytes")
             for line in lines.feed(data):
-                _hear(child_protocol.decode_from_validator(line), heard, clock)
+                _receive(child_protocol.decode_from_validator(line), report, clock)
         except protocol.BadMessage as e:
-            heard.wrong = f"the validator cannot be understood: {e}"
+            report.wrong = f"the validator cannot be understood: {e}"
             child.kill_group()
             return
         except Exception:
@@ -257,23 +257,23 @@ async def _listen(child: ValidatorChild, heard: _Heard, clock: Clock) -> None:
             raise
 
 
-def _hear(message: child_protocol.FromValidator, heard: _Heard, clock: Clock) -> None:
-    if heard.last is not None:
+def _receive(message: child_protocol.FromValidator, report: _ValidatorReport, clock: Clock) -> None:
+    if report.last is not None:
         raise protocol.BadMessage("it went on after its verdict")
     if isinstance(message, child_protocol.Judged):
-        heard.last = message
+        report.last = message
         return
     if isinstance(message, child_protocol.Copied):
-        heard.copied(message)
+        report.copied(message)
         return
     if isinstance(message, child_protocol.GateStarted):
-        heard.open_gate, heard.opened = message.gate, clock.monotonic()
+        report.open_gate, report.opened = message.gate, clock.monotonic()
     else:
-        if len(heard.gates) >= MAX_GATES:
+        if len(report.gates) >= MAX_GATES:
             raise protocol.BadMessage(f"more than {MAX_GATES} gates")
-        heard.gates.append(v.gate_from(message))
-        heard.open_gate, heard.opened = "", clock.monotonic()
-    heard.progress(message)
+        report.gates.append(v.gate_from(message))
+        report.open_gate, report.opened = "", clock.monotonic()
+    report.progress(message)
 
 
 class Chunks:
