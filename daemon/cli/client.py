@@ -1,7 +1,8 @@
-"""Talks to the daemon over its Unix socket: HTTP by the standard library alone, so that a command starts at once.
+"""Sends requests to the daemon over its Unix socket: HTTP by the standard library alone, so that a command starts at
+once.
 
-Every wait and every answer has a limit. What goes wrong on the way is Unreachable, what the daemon says no to is
-Refused; both carry the sentence for the operator.
+Every wait and every answer has a limit. Unreachable means that the request failed on the way, Refused that the daemon
+refused it; both have the sentence for the operator.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MAX_DIGITS: Final = 100
 
 
 class ApiAnswer(NamedTuple):
-    """What the daemon said: the JSON as it came, and what it means."""
+    """The daemon's answer: the JSON as it came, and its content."""
 
     status: int
     text: str
@@ -48,7 +49,7 @@ class ApiAnswer(NamedTuple):
 
 
 class RefusedAnswer(Refused):
-    """The daemon said no; `answer` is all it said."""
+    """The daemon refused the request; `answer` is its whole answer."""
 
     def __init__(self, answer: ApiAnswer) -> None:
         self.answer = answer

@@ -1,8 +1,9 @@
-"""Whether the daemon's own directories are its own: what another user can change there, the daemon must not trust.
+"""Checks whether only the daemon and root can change the daemon's directories; otherwise it must not trust their
+content.
 
-Looks and reports; changes nothing but to make what is missing. A directory that does not exist yet is no problem, nor
-is one that cannot be looked at: its use fails by itself, with the reason. Invariant: the owner is root or the daemon's
-user, and nobody else writes.
+It reports, and changes nothing except to make missing directories. A directory that does not exist yet is no problem,
+and neither is one that cannot be read: its use fails with the reason. Invariant: the owner is root or the daemon's
+user, and no other user may write.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ def require_own(config: Config) -> None:
 
 
 def make(config: Config) -> list[str]:
-    """Makes those that are missing; a sentence for each that cannot be had and can be done without for now.
-
-    Raises OSError for the runtime directory: the sockets are in it.
+    """Makes the missing ones. Returns a sentence for each that cannot be made and is not needed at once. Raises OSError
+    for the runtime directory, which has the sockets.
     """
     control = config.control
     control.runtime_dir.mkdir(mode=MODE, parents=True, exist_ok=True)
