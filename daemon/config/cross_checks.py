@@ -99,7 +99,7 @@ def _disk(config: Config) -> Iterator[Finding]:
 
 
 def _over_ours(config: Config, name: str, path: Path) -> tuple[str, str] | None:
-    """The key of a directory of ours that a class would empty as if its files were anybody's, and how it lies to it.
+    """The key of a directory of ours that a class would empty like any other, and where it is relative to the class.
 
     A class of its own protects a directory from the class around it. State and sockets have none. Jobs go by their own
     rules alone.

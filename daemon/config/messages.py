@@ -64,7 +64,7 @@ def _sentence(found: Found) -> str:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """What is said of a key that does not exist, with the nearest one that does."""
+    """The message about a key that does not exist, with the nearest one that does."""
     choices = list(known)
     near = nearest(key.lower(), choices)
     if near:

@@ -20,7 +20,7 @@ from ..system.safe_paths import open_directory
 from .load import Config
 
 MODE: Final = 0o750
-"""Of those that the daemon makes: its group may look."""
+"""The mode of directories that the daemon makes: its group may read."""
 
 
 def require_own(config: Config) -> None:
@@ -46,7 +46,7 @@ def make(config: Config) -> list[str]:
 
 
 def probable_user(config: Config) -> int:
-    """The user that the daemon runs as, for a check beside it: who has the state directory, else the one who asks."""
+    """The user that the daemon runs as, for a check without it: the owner of the state directory, else ours."""
     try:
         return config.control.state_dir.stat().st_uid
     except OSError:
@@ -69,7 +69,7 @@ def _problem(path: Path, uid: int) -> str:
     try:
         fd = open_directory(str(path))
     except OSError as e:
-        # Another reason will be said by whoever uses it.
+        # Other reasons are reported when it is used.
         return f"cannot be trusted: {e.strerror}; name the directory itself" if e.errno == errno.ELOOP else ""
     try:
         found = os.fstat(fd)

@@ -354,7 +354,7 @@ class Activation:
             else:
                 await self._keep(self._before)
             with suppress(CannotKeep):  # done is done
-                await self._validation.scan()  # an earlier look would show the old link as an operator's
+                await self._validation.scan()  # an earlier scan would take the old link for an operator's
         finally:
             self._committing = False
             self._happened()
@@ -398,4 +398,4 @@ class Activation:
                 await self._async_store.do(lambda store: store.hold(hold, because))
                 self._async_store.note("held", ", ".join(hold), because)
         except CannotKeep:
-            return  # logged; the disk still says which version the link names
+            return  # logged; the link on the disk still names the version

@@ -50,11 +50,11 @@ from .validation_waiters import WAIT_SECONDS, ValidationWaiters
 from .wakeups import Wakeups
 
 MAX_TYPED = 1024
-"""Characters of a name that are looked at."""
+"""The characters of a name that are checked."""
 
 
 class PanelLinks(Protocol):
-    """The panel: `problem` says why it is not open, "" while it is."""
+    """The panel: `problem` is why it is not open, "" while it is."""
 
     @property
     def problem(self) -> str: ...
@@ -286,7 +286,7 @@ class AdminService:
         return await self._waiters.validate(version, wait, lambda entry: self._version(entry, self._live(), ()))
 
     async def _known(self, version: str, verb: str) -> None:
-        """Raises NotKnown for what is not there; one that was put there just now, before the daemon looked, is."""
+        """Raises NotKnown for a version that is not there. A scan first finds one that was just copied."""
         validation = self._validation
         if validation.catalog.get(version) is None:
             await validation.scan()

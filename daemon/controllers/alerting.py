@@ -63,7 +63,7 @@ from .silences import Silences
 HOLD_SECONDS: Final = 60.0
 """For so long after a start no earlier alert is resolved: not everything is known again yet."""
 LEAST_SECONDS: Final = 0.25
-"""Between two looks at our own parts."""
+"""The least time between two checks of our own parts."""
 TOLD_BY_OTHERS: Final = frozenset(
     (
         "version_rejected",
@@ -78,7 +78,7 @@ TOLD_BY_OTHERS: Final = frozenset(
 )
 """What has a line of history and of the log of its own already."""
 MAX_NOTES: Final = 20
-"""Lines of history for what one look found."""
+"""The most lines of history for one check."""
 
 More = Callable[[], Iterable[Figure]]
 
@@ -181,7 +181,7 @@ class AlertManager:
 
     def _take(self, reading: SystemReading) -> None:
         workers = _workers(self._snapshot().workers)
-        self._pids = pids_of(workers)  # of the next: a worker that came since has told its own figures meanwhile
+        self._pids = pids_of(workers)  # for the next reading: a new worker has reported by then
         sample = self.monitor.take(self._config().monitor.interval, reading, workers)
         self._measured = (sample, self._clock.wall())
         free = {mount.mount: mount.space.free_bytes for mount in sample.mounts if mount.space}

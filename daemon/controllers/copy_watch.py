@@ -36,5 +36,5 @@ class CopyWatch:
         self._lost = lost
 
     def is_lost(self, artifact: str) -> bool:
-        """Whether the last look found this copy gone or damaged."""
+        """Whether the last check found this copy gone or damaged."""
         return artifact in self._lost

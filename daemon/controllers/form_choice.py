@@ -27,7 +27,7 @@ class FormChoice:
         self._forms, self._validation, self._clock = forms, validation, clock
         self._failed, self._not_before = 0, 0.0
         self.waiting: tuple[str, str] = ("", "")
-        """The version that waits for its form, and the sentence that says so."""
+        """The version that waits for its form, and the reason."""
 
     def plain(self, entry: CatalogEntry) -> Target:
         """An accepted version as it came."""

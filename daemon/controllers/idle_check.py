@@ -43,7 +43,7 @@ class Rest:
     settled: frozenset[str]
     copies: frozenset[str]
     trace: dict[str, Mark] = field(default_factory=dict, compare=False)
-    """Everything that was looked at when it was last found unchanged: as long as it stays, there is nothing to see."""
+    """The state of all files at the last check that found no change: while it stays, no scan is needed."""
 
 
 class IdleCheck:
@@ -90,7 +90,7 @@ class IdleCheck:
         """On the timer's thread."""
         rest = self._rest
         if rest is None:
-            return  # rounds look by themselves
+            return  # rounds scan by themselves
         self.began = self._clock.monotonic()
         try:
             if not (self._in_place() and unchanged(rest)) and self._rest is rest:
@@ -100,12 +100,12 @@ class IdleCheck:
 
 
 def unchanged(rest: Rest) -> bool:
-    """Whether a look now sees what the last round saw."""
+    """Whether a scan now finds what the last round found."""
     if rest.trace and all(_mark(path) == mark for path, mark in rest.trace.items()):
         return True
     places = [f"{place}/." for place in (rest.root, *rest.copies)]  # itself, should it be a link
     live = f"{rest.root}/{rest.link}/."  # should it lead there over other links
-    found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before it is looked at
+    found = {path: _mark(path) for place in places for path in (place, *_below(place))}  # before the scan
     found[live] = _mark(live)
     seen = scan_candidates(rest.root, rest.link, rest.sight, rest.settled)
     if seen != rest.sight or not all(map(is_whole, rest.copies)):

@@ -29,7 +29,7 @@ from ..workers.settings_of_config import jobs_dir
 
 JOBS: Final = "jobs"
 BUSY_SECONDS: Final = 2.0
-"""Between two looks while a job waits, runs or is to be reported."""
+"""The time between two readings while a job waits, runs or is to be reported."""
 QUIET_SECONDS: Final = 30.0
 """The same while there is nothing: a daemon at rest is to wake rarely."""
 
@@ -66,7 +66,7 @@ class JobKeeping:
         self._names.close()
 
     def snapshot(self) -> JobsSeen:
-        """As the last look found them."""
+        """The jobs as the last reading found them."""
         return self._seen
 
     async def _run(self) -> None:

@@ -20,7 +20,7 @@ from ..system.service_manager import ServiceManager
 from .wakeups import Wakeups
 
 ROUND_SECONDS: Final = 120.0
-"""A round that takes longer hangs, whatever it waits for; so does a look between two rounds."""
+"""A round that takes longer counts as hanging, and so does a check between two rounds."""
 PROBE_SECONDS: Final = 3.0
 CONFIRM_SECONDS: Final = 15.0
 """How long after the start a worker of a former daemon may run with settings that it has not confirmed."""

@@ -171,7 +171,7 @@ class Maintenance:
             await self._async_store.check()
         return done.more
 
-    # what the operator asks
+    # requests of the operator
 
     async def disk(self, *, progress: bool = False) -> DiskAnswer | DiskProgressAnswer:
         return self._upkeep.progress() if progress else await self._upkeep.disk()
@@ -227,7 +227,7 @@ class Maintenance:
     # what must stay
 
     def _keep(self, rule: str) -> Keep:
-        """As things are now; what is given may be asked from any thread."""
+        """What must stay now; any thread may call the result."""
         if rule in KEPT_BY_RETENTION and not isinstance(self._validation.sight, RootSeen):
             return lambda name: "the model root can't be read"
         if rule in KEPT_BY_RETENTION and self._async_store.unread:
@@ -299,7 +299,7 @@ class Maintenance:
 
     def _swept(self, done: SweepAnswer) -> None:
         trouble = tuple(done.trouble)
-        if done.resting:  # the disk was not looked at: what was wrong with it is
+        if done.resting:  # the disk was not read: its trouble stays
             trouble += tuple(s for s in self._found.get("disk", ()) if s not in trouble)
         self._report("disk", trouble)
         self.last = done

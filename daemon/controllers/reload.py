@@ -35,7 +35,7 @@ class ConfigReload:
     """`config` is the configuration in force, `read` reads the one on the disk, `put_in_force` replaces it.
 
     `sentence` describes the daemon; `restart` is the command that starts a new one. `generation` counts the
-    configurations that were in force. `refused` says why the one on the disk is not in force, "" when it is.
+    configurations that were in force. `refused` is why the one on the disk is not in force, "" when it is.
     """
 
     def __init__(

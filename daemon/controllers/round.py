@@ -18,14 +18,14 @@ from ..system.background import Background
 from ..system.clock import Clock
 
 MOVE_ON_SECONDS: Final = 10.0
-"""So long the others wait for a controller."""
+"""How long the other controllers wait for one."""
 STUCK_SECONDS: Final = 60.0
-"""One that takes longer has failed, until it comes to an end."""
+"""A controller that takes longer has failed until it ends."""
 WRONG_SECONDS: Final = 120.0
-"""A controller that has failed for longer is worth a new daemon."""
+"""When a controller has failed for longer, a new daemon is needed."""
 END_SECONDS: Final = 1.0
 UNKNOWN_SECONDS: Final = 5.0
-"""When the next round is due for a controller that cannot say when it is."""
+"""The time to the next round when a controller is stuck or its `next_due` fails."""
 
 
 class Controller(Protocol):
@@ -102,7 +102,7 @@ class Round:
             self._background.works(turn.name)
 
     def next_due(self) -> float | None:
-        """When the next round is due at the latest, monotonic seconds; None when no controller asks for one."""
+        """When the next round is due at the latest, monotonic seconds; None when no controller needs one."""
         now = self._clock.monotonic()
         due = [self._background.failures.next_due()]
         for turn in self._turns:

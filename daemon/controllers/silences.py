@@ -80,7 +80,7 @@ class Silences:
     def held_back(
         self, active: Iterable[Item], told: Mapping[str, GroupNotified], missed: Mapping[str, tuple[MissedAlert, ...]]
     ) -> HeldBack:
-        """Of what is active and of what was told: what must not be told now; of what was missed: what may be told."""
+        """Which active or sent alerts must not be sent now, and which missed ones may be."""
         wall, quiet = self._clock.wall(), self._quiet()
         if not quiet.windows and not self._mutes and not missed:
             return NOTHING_HELD

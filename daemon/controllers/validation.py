@@ -42,9 +42,9 @@ from .verdict_memory import VerdictMemory
 
 BROKE = "an error in the daemon, which is in the log"
 CHANGES_BELIEVED = 3
-"""So many times in a row a version may have changed under the validator while every look saw the same files."""
+"""After so many changes in a row during validation, while every scan found the same files, the pauses grow."""
 RETRY_SECONDS = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 600.0)
-"""After so many attempts in a row that ended without a verdict through no fault of the version."""
+"""The pauses after attempts in a row that ended without a verdict, not because of the version."""
 
 
 class Validation:

@@ -69,7 +69,7 @@ class ValidationWaiters:
         now = self.still()
         for name in sorted(fresh | {linked} - {""}):
             if name != linked and validation.arriving(name):
-                continue  # nobody named it, and a copy under way is nothing to report
+                continue  # no command named it, and a copy under way needs no report
             if because := self._refused(name):
                 return CommandOutcome(False, f"cannot take {name}: {because}; {now}")
         if because := self._link_trouble() or activation.complaint:
@@ -85,7 +85,7 @@ class ValidationWaiters:
     async def until(self, condition: Callable[[], bool], *, pause: bool = False) -> None:
         """Waits for a condition that rounds bring about, at most WAIT_SECONDS."""
         deadline = self._clock.monotonic() + WAIT_SECONDS
-        if pause:  # the round that was asked for has to happen first
+        if pause:  # the requested round has to run first
             await self._wakeups.next_round(5.0)
         while not condition():
             if self._clock.monotonic() > deadline:

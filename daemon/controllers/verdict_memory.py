@@ -53,7 +53,7 @@ class VerdictMemory:
         """Keeps, of the versions that are gone, only the last that were validated."""
         gone = [name for name in self._sightings if name not in present][:-MOST_GONE]
         if gone:
-            with suppress(CannotKeep):  # logged; the next look tries again
+            with suppress(CannotKeep):  # logged; the next scan tries again
                 await self._async_store.do(lambda store: store.forget(gone))
                 for name in gone:
                     self._sightings.pop(name, None)

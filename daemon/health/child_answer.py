@@ -17,7 +17,7 @@ MAX_OUTPUT_BYTES: Final = 4096
 
 
 class NoAnswer(Exception):
-    """The program could not be started, or did not end in time; the text says which."""
+    """The program could not be started, or did not end in time; the text has the reason."""
 
 
 async def answer_of(

@@ -20,7 +20,7 @@ from .quiet_times import last_begin, next_begin
 FACT: Final = "alert-digest"
 LATE_SECONDS: Final = 6 * HOUR
 LOOK_SECONDS: Final = 6 * HOUR
-"""It is asked again after so long at most: the clock may have been set."""
+"""The longest time until the next check: the clock may have been set."""
 
 
 class DigestDue(Struct, frozen=True):

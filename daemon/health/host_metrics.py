@@ -125,7 +125,7 @@ def _process(pid: int) -> ProcessFigures | None:
         fds = os.stat(f"/proc/{pid}/fd").st_size or len(os.listdir(f"/proc/{pid}/fd"))
         return ProcessFigures((int(fields[11]) + int(fields[12])) / _TICK, int(fields[21]) * _PAGE, fds)
     except (OSError, ValueError, IndexError):
-        return None  # it ended meanwhile, or is somebody else's now
+        return None  # it ended meanwhile, or the pid belongs to another program
 
 
 def _read(path: str) -> str:

@@ -25,7 +25,7 @@ STUCK_SECONDS: Final = 5.0
 MAX_MOUNTS: Final = 64
 MAX_MOUNTINFO_BYTES: Final = 4 << 20
 PROMPT: Final = frozenset(("btrfs", "devtmpfs", "ext2", "ext3", "ext4", "f2fs", "ramfs", "tmpfs", "xfs"))
-"""Kinds whose `statfs` is a look at counters in memory: it waits for no disk and no other machine."""
+"""Kinds whose `statfs` reads counters in memory: it waits for no disk and no other machine."""
 
 StatVfs = Callable[[str], os.statvfs_result]
 
@@ -161,7 +161,7 @@ class Mounts:
         )
 
     def _harvest(self, found: dict[str, Mount]) -> tuple[Mount, ...]:
-        """Those that were found at once, and what threads say of the others by now."""
+        """The mounts that were read at once, and the results of the threads so far."""
         for mount, asked in list(self._asked.items()):
             if asked.done.is_set():
                 del self._asked[mount]

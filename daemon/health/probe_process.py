@@ -145,7 +145,7 @@ def _text(path: Path) -> str:
 
 
 def _token(path: str) -> str:
-    """The first token of the service; "" when it asks for none."""
+    """The first token of the service; "" when it requires none."""
     return tokens_in(_read(Path(path), MAX_TEXT_BYTES * 4))[0] if path else ""
 
 

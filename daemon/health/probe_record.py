@@ -19,7 +19,7 @@ KEPT: Final = 60
 
 
 class ProbeJob(Struct, frozen=True):
-    """`directories` are looked through in order for NAME.wav with NAME.txt, unless `clip` is given."""
+    """`directories` are searched in order for NAME.wav with NAME.txt, unless `clip` is given."""
 
     host: str
     port: int

@@ -252,7 +252,7 @@ def _put_back(
 
 
 def _better(facts: ActivationFacts, policy: ActivationPolicy, base: str) -> Decision | None:
-    """Under auto, the highest accepted version that is not held, when it is above `base` and all others above it."""
+    """With auto, the highest accepted version that is not held, if it is above `base` and all others above that."""
     if policy.activation != "auto" or isinstance(facts.link, NotALink):
         return None
     above = [v for v in facts.versions if not v.held and is_higher(v.name, base)]

@@ -23,7 +23,7 @@ _MODE: Final = 0o750
 
 
 class NoDirectory(OSError):
-    """No directory could be made for a child; the text says why."""
+    """No directory could be made for a child; the text is the reason."""
 
 
 @asynccontextmanager

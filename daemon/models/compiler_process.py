@@ -198,7 +198,7 @@ class Compilation:
                 self._kill()
                 return
             except Exception:
-                self._kill()  # nobody takes in what it says any more
+                self._kill()  # no one reads its output any more
                 raise
             self._happened()
 

@@ -24,7 +24,7 @@ class VersionState(StrEnum):
 class VersionEvent(StrEnum):
     """What happened to it."""
 
-    UNSETTLED = "unsettled"  # looked at: not ready to be judged
+    UNSETTLED = "unsettled"  # checked: not ready to be validated
     JUDGING = "judging"  # a validator was started on it
     PASSED = "passed"  # the verdict, fresh or remembered for these bytes
     FAILED = "failed"  # likewise; or the workers proved an accepted version wrong

@@ -101,7 +101,7 @@ class _Walk(Struct):
     unfinished: str = ""
     entries: int = 0
     inside: str = ""
-    """The directory that is being read, for what to say when it can't be."""
+    """The directory that is being read, for the message when it cannot be."""
 
     def note(self, path: str, status: os.stat_result) -> None:
         if len(self.lines) >= MAX_ENTRIES:
@@ -168,7 +168,7 @@ def _walk(root: Path, fd: int, prefix: str, depth: int, walk: _Walk) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
             path = prefix + entry.name
-            with suppress(FileNotFoundError):  # gone since it was listed: the next look sees another fingerprint
+            with suppress(FileNotFoundError):  # gone since it was listed: the next scan finds another fingerprint
                 status = entry.stat(follow_symlinks=False)
                 link_of_version = stat.S_ISLNK(status.st_mode) and not depth and len(walk.misplaced) < MAX_MISPLACED
                 if link_of_version and (to := meant(root, fd, entry.name)):
@@ -252,7 +252,7 @@ def _listed(fd: int) -> Iterator[str]:
 
 
 def _writing(fd: int, files: dict[str, int]) -> bool | None:
-    """Whether any of the files is open for writing; None: none is known to be, and the system wouldn't tell for all."""
+    """Whether any of the files is open for writing; None when none is known to be, and some cannot be checked."""
     answer: bool | None = False
     for path in sorted(files, key=lambda p: -files[p]):
         with suppress(FileNotFoundError):

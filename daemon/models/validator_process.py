@@ -85,7 +85,7 @@ class CannotStart(Exception):
 
 
 class _ValidatorReport(Struct):
-    """What the child has said so far, and who is told of it at once."""
+    """What the child reported so far, and the functions that get it at once."""
 
     progress: Progress
     copied: Callable[[child_protocol.Copied], None]
@@ -178,7 +178,7 @@ async def _judge_once(
         async with asyncio.timeout(DRAIN_SECONDS):
             await reading
     except TimeoutError:
-        pass  # what it said until now counts
+        pass  # what it reported until now counts
     finally:
         child.kill_group()
         reading.cancel()
@@ -253,7 +253,7 @@ async def _read_output(child: ValidatorChild, report: _ValidatorReport, clock: C
             child.kill_group()
             return
         except Exception:
-            child.kill_group()  # nobody takes in what it says any more
+            child.kill_group()  # no one reads its output any more
             raise
 
 

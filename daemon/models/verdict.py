@@ -29,9 +29,10 @@ class GateResult(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """`digest` is "" where the validator didn't get that far; `artifact` is where an accepted version was kept.
+    """`digest` is "" when the validator did not get that far; `artifact` is the path of an accepted
+    version's copy.
 
-    `judged_at` is RFC 3339 in UTC. `incomplete`: rejected for what the rest of a copy may still bring; not recorded.
+    `judged_at` is RFC 3339 in UTC. `incomplete`: rejected because of files that may still be copied; it is not stored.
     """
 
     accepted: bool
@@ -92,16 +93,17 @@ def judged(message: child_protocol.Judged, gates: Sequence[GateResult], judged_a
 
 
 def judge_again(status: int | None, *, answered: bool, attempt: int) -> bool:
-    """Whether an ended validator proves nothing about its version: something else killed it, for the first time.
+    """Whether an ended validator proves nothing about its version: another program killed it, for the
+    first time.
 
-    SIGKILL is never the version's own doing: limits of our own end a child with an answer or another signal. It is the
-    kernel's, short of memory, or somebody's hand. `answered`: it had said its last word, or was ended by us.
+    SIGKILL is never caused by the version: our own limits end a child with an answer or another signal. It comes from
+    the kernel when memory is short, or from an operator. `answered`: it had sent its last line, or we ended it.
     """
     return status == -_SIGKILL and not answered and attempt < MAX_ATTEMPTS
 
 
 def broken(gate: str, because: str, gates: Sequence[GateResult], seconds: float, judged_at: str) -> Verdict:
-    """The rejection of a version whose validator didn't answer: `gate` is the one that didn't come back, "" if none."""
+    """The rejection of a version whose validator did not answer; `gate` is the one that had not ended, "" for none."""
     if not gate:
         return Verdict(False, because, tuple(gates), judged_at=judged_at)
     open_gate = GateResult(gate, False, seconds, because)

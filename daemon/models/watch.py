@@ -49,9 +49,9 @@ class _Wake(FileSystemEventHandler):
 
 
 class Watch:
-    """Watches one directory at a time. `wake` is called on a thread of watchdog's and must only set a flag.
+    """Watches one directory at a time. `wake` is called on a thread of watchdog and must only set a flag.
 
-    `check` and `stop` may wait for the file system and belong on the thread that looks.
+    `check` and `stop` may wait for the file system and belong on the thread that scans.
     """
 
     def __init__(self, root: Path, wake: Callable[[], object]) -> None:
@@ -62,9 +62,8 @@ class Watch:
         self.because = "not started"
 
     def check(self) -> str:
-        """Arms the watch again if it isn't on the directory that has the root's name now. To be called before a look.
-
-        Returns a sentence to log when the state changed, else "".
+        """Watches again if the watch is not on the directory that has the root's name now. To be called before a scan.
+        Returns a sentence for the log when the state changed, else "".
         """
         state, because = self.state, self.because
         try:

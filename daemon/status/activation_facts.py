@@ -40,7 +40,7 @@ class FactsReader:
         held: Collection[str],
         asked: ActivationRequest | None,
     ) -> ActivationFacts:
-        """What there is at this moment, `asked` for by command or not."""
+        """The facts at this moment; `asked` is the command, if there is one."""
         good = position.usable_good(self._is_lost)
         return ActivationFacts(
             link=sight.link if isinstance(sight, RootSeen) else Missing(),

@@ -119,7 +119,7 @@ def _versions(seen: Snapshot) -> Iterator[Figure]:
             continue  # one thing is said once
         higher = live is None or is_higher(entry.name, live.name)
         if entry.seen.arriving and not entry.seen.files and entry.name != linked:
-            continue  # a directory without files is nobody's version yet
+            continue  # a directory without files is no version yet
         wanted = entry.name == linked or (auto and higher and entry.name not in held)
         if (wanted or _just_judged(entry.verdict.judged_at, seen.wall)) and count < MAX_VERSIONS:
             count += 1

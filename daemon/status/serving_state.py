@@ -58,7 +58,7 @@ class Position(Struct, frozen=True):
 
 
 def load(store: FactStore, link: LinkState | None) -> Position:
-    """The position as it was; a link move that a crash cut short counts as made when the link says so."""
+    """The position as it was; a link move that a crash interrupted counts as made when the link shows it."""
     committed, intent = _named(store.fact("committed")), _named(store.fact("intent"))
     if intent is not None and isinstance(link, Names) and link.version == intent.name:
         committed = intent
