@@ -38,7 +38,9 @@ class ApiAnswer(NamedTuple):
     data: dict[str, Any]
 
     def read(self, kind: type[T]) -> T:
-        """As a structure of `daemon.answers`; fields that only a newer daemon knows are passed over. Raises Refused."""
+        """The answer as a structure of `daemon.answers`; fields that only a newer daemon has are ignored. Raises
+        Refused.
+        """
         from msgspec import MsgspecError  # here: a command that reaches no daemon needs none of it
         from msgspec.json import decode
 

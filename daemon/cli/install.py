@@ -64,7 +64,7 @@ def _on_this_machine(now: bool) -> list[InstallStep]:
 
 
 def _panel() -> InstallStep:
-    """How to get into the panel: a link that is good once. A panel that is off is no mistake."""
+    """How to open the panel: a link that works once. A panel that is off is no mistake."""
     try:
         return InstallStep("panel", "\n".join(lines(Client().post("/v1/panel/link"))))
     except ModelwardError as e:

@@ -27,7 +27,7 @@ _CHUNK: Final = 256 << 10
 
 
 class SpeechService(NamedTuple):
-    """Where the service is and how it is asked."""
+    """The address of the service, the token, and the time limit of a request."""
 
     tls: bool
     host: str

@@ -141,7 +141,7 @@ def validator() -> Sequence[str]:
 
 
 def gate_line(gate: GateDone, colour: bool) -> str:
-    """One gate's answer: ok, warning or FAILED, its name, how long it took, because."""
+    """One gate's result: ok, warning or FAILED, its name, how long it took, and the reason."""
     word, how = ("FAILED", "red") if not gate.passed else ("warning", "yellow") if gate.warning else ("ok", "green")
     because = f"  {clean(gate.because)}" if gate.because else ""
     return f"{paint(f'{word:<8}', how, colour)}{clean(gate.gate):<14}{span(gate.seconds):>7}{because}"

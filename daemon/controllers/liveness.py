@@ -26,7 +26,7 @@ CONFIRM_SECONDS: Final = 15.0
 """How long after the start a worker of a former daemon may run with settings that it has not confirmed."""
 
 
-class Looks(Protocol):
+class RunningCheck(Protocol):
     """A part that checks between two rounds. `began` is when its running check began, monotonic seconds;
     None for none.
     """
@@ -53,7 +53,7 @@ class Liveness:
         *,
         snapshot: Callable[[], Snapshot],
         wakeups: Wakeups,
-        idle_check: Looks,
+        idle_check: RunningCheck,
         failing: Callable[[], str],
         sockets: Mapping[str, Probed],
         unconfirmed: Callable[[], list[str]],

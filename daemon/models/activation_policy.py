@@ -252,7 +252,7 @@ def _put_back(
 
 
 def _better(facts: ActivationFacts, policy: ActivationPolicy, base: str) -> Decision | None:
-    """With auto, the highest accepted version that is not held, if it is above `base` and all others above that."""
+    """With auto, the highest accepted version above `base` that is not held, unless another one may be newer."""
     if policy.activation != "auto" or isinstance(facts.link, NotALink):
         return None
     above = [v for v in facts.versions if not v.held and is_higher(v.name, base)]

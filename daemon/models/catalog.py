@@ -135,7 +135,7 @@ class Catalog:
         return sorted(ready, key=lambda entry: entry.changed)
 
     def unfit(self, now: float, settle_seconds: float) -> list[tuple[CatalogEntry, Unfit]]:
-        """Versions that cannot be read, each with the reason: no validator could."""
+        """Versions that cannot be read, each with the reason."""
         waiting = [
             e for e in self._entries.values() if e.state in (VersionState.SEEN, VersionState.SETTLING) and now >= e.due
         ]

@@ -120,9 +120,10 @@ def missing(
 def superseded(
     forms: Iterable[Form], level: str, refused: Collection[str], in_use: Collection[str], wanted: Collection[str]
 ) -> dict[str, str]:
-    """Artifacts that may go, each because: a better form of the same bytes is used, or this one can't be.
+    """Artifacts that may be removed, each with the reason: a better form of the same bytes is used, or this one cannot
+    be.
 
-    `wanted` are the digests of versions that are accepted, or judged now: their form may have been made first.
+    `wanted` are the digests of versions that are accepted or being validated: their form may have been made first.
     """
     forms, gone = tuple(forms), {}
     for form in forms:

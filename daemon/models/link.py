@@ -88,7 +88,7 @@ def version_of(root: Path, target: str) -> str:
 
 
 def switch(root: Path, link_name: str, target: str, *, files: LinkFiles | None = None) -> None:
-    """Makes the link name `target`, durably. Raises Refused, and then the link is as it was before.
+    """Makes the link name `target`, durably. Raises Refused, and then the link is as before.
 
     The link is relative, so that the root can be moved or mounted elsewhere as a whole.
     """

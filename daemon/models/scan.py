@@ -124,7 +124,7 @@ class _TooMuch(Exception):
 
 
 def _version(root: Path, root_fd: int, name: str, known: VersionSeen | None, ask_writing: bool) -> VersionSeen | None:
-    """One version; None when it is gone again. Errors inside it are its own, not the root's."""
+    """One version; None when it has been removed. An error inside it does not concern the root."""
     try:
         fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root_fd)
     except FileNotFoundError:
@@ -152,7 +152,9 @@ def _version(root: Path, root_fd: int, name: str, known: VersionSeen | None, ask
 
 
 def _unreadable(root: Path, name: str, what: str, error: OSError) -> VersionSeen:
-    """A version of which `what` can't be read. Only for want of a right it is to blame: that may be given to us."""
+    """A version of which `what` cannot be read. Only a missing right counts against it, until the operator
+    grants that.
+    """
     because = f"cannot read {what}: {error.strerror}"
     if error.errno == errno.EACCES:
         because += f"; `chmod -R a+rX {shlex.quote(str(root / name))}` lets the daemon read it"

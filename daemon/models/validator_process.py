@@ -108,16 +108,16 @@ async def validate(
     copied: Copied = lambda directory, message: None,
     stands: Callable[[float], None] = lambda still_seconds: None,
 ) -> v.Answer:
-    """Judges one version; an accepted one lies below `root` when this returns.
+    """Validates one version. When this returns, the copy of an accepted one is below `root`.
 
-    `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin, with a directory of its
-    own below `root`.
+    `argv` starts the validator (`processes.python(MODULE)`), which reads `candidate` on stdin and has its own directory
+    below `root`.
 
-    `candidate.timeout_seconds` limits how long the child may stand still, and in proportion to its work the CPU time
-    that it uses (0: no limit); see `worker.progress`. `stands` is told again and again for how long it has made no
-    progress; `copied` once, with the directory, when the version lies copied and whole there. A child that somebody
-    else killed is followed by another one, once. Raises CannotStart when no child could be started, or none gets a
-    directory. When cancelled, the child is killed with its group before the cancellation goes on.
+    `candidate.timeout_seconds` limits how long the child may make no progress and, in proportion to its work, its CPU
+    time (0: no limit); see `worker.progress`. `stands` is called at intervals with the seconds without progress.
+    `copied` is called once, with the directory, when the copy of the version is complete. If another program killed the
+    child, it is started once more. Raises CannotStart when no child or no directory could be had. When cancelled, it
+    kills the child and its group before it raises.
     """
     attempt = 1
     while True:
